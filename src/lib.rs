@@ -1,0 +1,16 @@
+//! millstream runs Lua plugins on network packets, live or from capture files, and keeps slow work off the packet thread.
+//!
+//! Data flows one way through the modules, top to bottom in this list; only completions of jobs run back:
+//!
+//! 1. [`capture`] reads packets from files, standard input or interfaces into a [`packet::Batch`] of at most 256.
+//! 2. [`decode`] finds the layers of every packet of the batch; [`flow`] joins fragments.
+//! 3. [`plugin`] runs each plugin over the whole batch through the objects of [`api`], on the VMs of [`lua`].
+//! 4. [`metrics`] takes counter updates and records; [`sink`] carries them out of the process.
+//! 5. [`job`] runs what plugins schedule on worker threads; completions re-enter between two batches.
+//!
+//! [`pipeline`] is the loop that drives all of it on one thread per engine, and [`app`] the command line that wires it up.
+//! A module imports only from modules below it; `tests/layering.rs` holds the table.
+
+pub mod guid;
+pub mod key;
+pub mod time;
