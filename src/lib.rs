@@ -13,4 +13,5 @@
 
 pub mod guid;
 pub mod key;
+pub mod packet;
 pub mod time;

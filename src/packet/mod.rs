@@ -1,0 +1,12 @@
+//! Packets as they travel through the pipeline: a batch of at most 256, their bytes, and the layers found in them.
+//!
+//! Owned by one engine thread. Nothing here allocates in steady state: the buffers of a batch are reused.
+//! Invariant: every packet's byte range lies within the batch's bytes; every layer's range within its packet.
+
+mod batch;
+mod layer;
+mod linktype;
+
+pub use batch::{Batch, MAX_BATCH, Packet};
+pub use layer::{Layer, ProtocolId, builtin};
+pub use linktype::LinkType;
