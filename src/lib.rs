@@ -13,5 +13,6 @@
 
 pub mod guid;
 pub mod key;
+pub mod lua;
 pub mod packet;
 pub mod time;

@@ -1,0 +1,59 @@
+//! Builds the LuaJIT that the crate links, with hooks checked in compiled code, and the shim that reaches its internals.
+//!
+//! A stock LuaJIT never runs a debug hook inside a compiled loop, so a runaway `while true do end` could not be
+//! interrupted. `LUAJIT_ENABLE_CHECKHOOK` adds that check; the self-test at start-up proves that it is in.
+//!
+//! On x86-64 LuaJIT takes the number of results of a C function from the whole of `rax`, of which the ABI defines the lower
+//! half only. Functions compiled by gcc happen to clear the rest; some that rustc compiles do not, and the VM crashes
+//! (a Rust userdata that lives until its VM is closed did so each time). One instruction more makes it right.
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+/// `luajit_src` has no options for what follows, but runs `make -e`: variables of the environment take precedence. Of
+/// those that LuaJIT's makefile appends to the compiler's flags it leaves this one alone.
+const FLAGS_VARIABLE: &str = "TARGET_FLAGS";
+const CHECK_HOOK: &str = "LUAJIT_ENABLE_CHECKHOOK";
+
+/// The command that assembles LuaJIT's interpreter: ours edits the source before it.
+const ASSEMBLER_VARIABLE: &str = "DASM";
+const ASSEMBLER: &str = r"sed 's/^\(.*\)lea RA, \[BASE+RD\*8\]$$/\1mov RDd, RDd\n&/' $(DASM_DASC) >patched.dasc && mv patched.dasc $(DASM_DASC) && $(HOST_LUA) $(DASM_DIR)/dynasm.lua";
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=src/lua/shim.c");
+    println!("cargo:rerun-if-env-changed={FLAGS_VARIABLE}");
+
+    let flags = format!("{} -D{CHECK_HOOK}", env::var(FLAGS_VARIABLE).unwrap_or_default());
+    set_variable(FLAGS_VARIABLE, flags.trim_start());
+    set_variable(ASSEMBLER_VARIABLE, ASSEMBLER);
+    let luajit = luajit_src::Build::new().build();
+
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
+    let sources = out.join("luajit-build").join("src");
+    if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
+        let interpreter = fs::read_to_string(sources.join("vm_x64.dasc")).expect("LuaJIT was built from its sources");
+        assert!(
+            interpreter.contains("mov RDd, RDd\n"),
+            "LuaJIT's interpreter has changed: see the text above in build.rs"
+        );
+    }
+
+    // The shim is compiled against the very sources that were built, so the compiler knows the offsets it uses. It
+    // comes first on the linker's command line because it needs symbols of the library.
+    cc::Build::new()
+        .file("src/lua/shim.c")
+        .include(sources)
+        .define(CHECK_HOOK, None)
+        .flag_if_supported("-funwind-tables")
+        .compile("millstream_lua_shim");
+    luajit.print_cargo_metadata();
+}
+
+fn set_variable(name: &str, value: &str) {
+    #[expect(unsafe_code, reason = "luajit_src takes options of the build from the environment only")]
+    // SAFETY: the build script has one thread, so nothing reads the environment meanwhile.
+    unsafe {
+        env::set_var(name, value);
+    }
+}

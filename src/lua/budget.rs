@@ -1,0 +1,470 @@
+//! The watchdog: one thread for the process that looks at every VM a hundred times a second.
+//!
+//! Time is measured by the watchdog's samples, so that a call into a VM reads no clock. A sample that finds the same call
+//! and the same progress as the one before adds to its age; anything else starts anew. The steps of an overrun:
+//!
+//! 1. The watchdog writes a [`Request`] for exactly this call and progress, then signals the thread, and does so again at
+//!    every sample until the call is over.
+//! 2. The signal handler (on the thread of the VM, so nothing races with the VM) arms a hook if the request still holds.
+//! 3. The hook raises at the next instruction, and at every one after it, so that no `pcall` can swallow the error for
+//!    good. It checks the request once more before the first time: a callback that has just begun is never hit.
+//! 4. [`Vm::call`](super::Vm::call) ends the call before it disarms the hook: a late signal finds its request void.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+use std::{fmt, io, ptr, thread};
+
+use mlua::lua_State;
+
+use crate::time::Stopwatch;
+
+use super::call::Budget;
+use super::raw;
+
+/// Distance of the watchdog's samples: the resolution of every budget.
+const TICK: Duration = Duration::from_millis(10);
+
+/// How long after its interruption a call must have returned, or it is stuck inside C: ten seconds after it began at the
+/// default budget of one second.
+const STUCK_AFTER: Duration = Duration::from_secs(9);
+
+/// A time in the atomics that stands for "never".
+const NEVER: u64 = u64::MAX;
+
+/// Called by the watchdog's thread, once for each call that does not return although it was interrupted.
+type StuckHandler = Arc<dyn Fn(&Guard) + Send + Sync>;
+
+/// Calls that were slow, as the watchdog saw them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slow {
+    /// How many.
+    pub count: u32,
+    /// The longest, with the resolution of the samples.
+    pub longest: Duration,
+    /// What [`Guard::progress`] held in the longest.
+    pub progress: i32,
+}
+
+/// The part of a VM that other threads (the watchdog) may see.
+pub struct Guard {
+    /// Changes whenever the VM moves on to another callback; a driver loop in Lua stores to it. The budget of a call
+    /// counts from its last change.
+    pub progress: AtomicI32,
+    name: String,
+    thread: libc::pthread_t,
+    /// Null before the VM is set up and after it was closed.
+    state: AtomicPtr<lua_State>,
+    /// The call in progress; 0 is none. Ids are never used twice.
+    call: AtomicU64,
+    last_call: AtomicU64,
+    limit: AtomicU64,
+    slow: AtomicU64,
+    request: Request,
+    /// Whether the signal handler has set the hook.
+    armed: AtomicBool,
+    /// The call in which the hook has raised.
+    raised: AtomicU64,
+    interruptions: AtomicU64,
+    /// Where the last interruption hit: message and stack.
+    interruption: Mutex<(String, String)>,
+    slow_count: AtomicU32,
+    slow_longest: AtomicU64,
+    slow_progress: AtomicI32,
+    stuck: AtomicU64,
+    stuck_after: AtomicU64,
+    on_stuck: OnceLock<StuckHandler>,
+}
+
+/// What the watchdog wants stopped: this callback of this call, nothing later.
+#[derive(Default)]
+struct Request {
+    call: AtomicU64,
+    progress: AtomicI32,
+    /// Signals sent for it so far.
+    signals: AtomicU32,
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("name", &self.name).field("progress", &self.progress).finish_non_exhaustive()
+    }
+}
+
+impl Guard {
+    /// For a VM of the calling thread.
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            progress: AtomicI32::new(0),
+            name: name.to_owned(),
+            thread: raw::current_thread(),
+            state: AtomicPtr::new(ptr::null_mut()),
+            call: AtomicU64::new(0),
+            last_call: AtomicU64::new(0),
+            limit: AtomicU64::new(NEVER),
+            slow: AtomicU64::new(NEVER),
+            request: Request::default(),
+            armed: AtomicBool::new(false),
+            raised: AtomicU64::new(0),
+            interruptions: AtomicU64::new(0),
+            interruption: Mutex::default(),
+            slow_count: AtomicU32::new(0),
+            slow_longest: AtomicU64::new(0),
+            slow_progress: AtomicI32::new(0),
+            stuck: AtomicU64::new(0),
+            stuck_after: AtomicU64::new(nanos(STUCK_AFTER)),
+            on_stuck: OnceLock::new(),
+        }
+    }
+
+    /// The name given to the VM.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Address of [`Guard::progress`], for a driver loop that stores to it through `ffi` as an `int32_t *`. Valid as long
+    /// as the VM.
+    #[must_use]
+    pub fn progress_ptr(&self) -> *mut i32 {
+        self.progress.as_ptr()
+    }
+
+    /// How many calls were interrupted.
+    #[must_use]
+    pub fn interruptions(&self) -> u64 {
+        self.interruptions.load(Ordering::Relaxed)
+    }
+
+    /// The slow calls since the last time this was asked; `None` if there were none.
+    #[must_use]
+    pub fn take_slow(&self) -> Option<Slow> {
+        let count = self.slow_count.swap(0, Ordering::AcqRel);
+        let longest = Duration::from_nanos(self.slow_longest.swap(0, Ordering::AcqRel));
+        (count > 0).then(|| Slow { count, longest, progress: self.slow_progress.load(Ordering::Relaxed) })
+    }
+
+    /// Whether the call in progress was interrupted and yet does not return: it is inside a C function.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        let call = self.call.load(Ordering::Acquire);
+        call != 0 && self.stuck.load(Ordering::Acquire) == call
+    }
+
+    /// Sets what is done about a call that is stuck inside C, and how long after its interruption. The handler runs once
+    /// per such call on the watchdog's thread and must be quick; it can be set once per VM, later ones are ignored.
+    pub fn on_stuck(&self, after: Duration, handler: impl Fn(&Self) + Send + Sync + 'static) {
+        self.stuck_after.store(nanos(after), Ordering::Relaxed);
+        let _ = self.on_stuck.set(Arc::new(handler));
+    }
+
+    /// Names the state the hook is set on; null takes the VM out of reach of the signal handler.
+    pub(super) fn set_state(&self, state: *mut lua_State) {
+        self.state.store(state, Ordering::Relaxed);
+    }
+
+    pub(super) fn state(&self) -> *mut lua_State {
+        self.state.load(Ordering::Relaxed)
+    }
+
+    /// Begins a call, or joins the one in progress if that has a limit: a call made by a callback into its own VM spends
+    /// the callback's budget.
+    pub(super) fn begin(&self, budget: Budget) -> Began {
+        let outer = self.call.load(Ordering::Relaxed);
+        let (limit, slow) = (self.limit.load(Ordering::Relaxed), self.slow.load(Ordering::Relaxed));
+        if outer != 0 && limit != NEVER {
+            return Began { id: outer, outer: None };
+        }
+        let id = self.last_call.load(Ordering::Relaxed) + 1;
+        self.last_call.store(id, Ordering::Relaxed);
+        self.limit.store(budget.limit.map_or(NEVER, nanos), Ordering::Relaxed);
+        self.slow.store(budget.slow.map_or(NEVER, nanos), Ordering::Relaxed);
+        self.call.store(id, Ordering::Release);
+        Began { id, outer: Some(Outer { call: outer, limit, slow }) }
+    }
+
+    /// Ends what [`Guard::begin`] began; tells whether the hook may be armed and must be taken down.
+    pub(super) fn end(&self, began: &Began) -> bool {
+        let Some(outer) = &began.outer else {
+            return false;
+        };
+        self.limit.store(outer.limit, Ordering::Relaxed);
+        self.slow.store(outer.slow, Ordering::Relaxed);
+        self.call.store(outer.call, Ordering::Release);
+        // Only after the call is over: a signal between the two finds no request that holds.
+        std::sync::atomic::compiler_fence(Ordering::SeqCst);
+        self.armed.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether the hook has raised in this call.
+    pub(super) fn was_interrupted(&self, began: &Began) -> bool {
+        self.raised.load(Ordering::Relaxed) == began.id
+    }
+
+    /// Whether the callback now running is the one that was asked to stop, or its call was stopped already.
+    pub(super) fn must_stop(&self) -> bool {
+        let call = self.call.load(Ordering::Relaxed);
+        call != 0
+            && (self.raised.load(Ordering::Relaxed) == call
+                || (self.request.call.load(Ordering::Acquire) == call
+                    && self.request.progress.load(Ordering::Relaxed) == self.progress.load(Ordering::Relaxed)))
+    }
+
+    /// Called by the signal handler before it sets the hook; tells whether hooks must be let into finalizers, which is so
+    /// from the second signal on.
+    pub(super) fn arm(&self) -> bool {
+        self.armed.store(true, Ordering::Relaxed);
+        self.request.signals.load(Ordering::Relaxed) > 1
+    }
+
+    /// Called by the hook when it raises; tells whether it is the first time in this call.
+    pub(super) fn raise(&self) -> bool {
+        let call = self.call.load(Ordering::Relaxed);
+        let first = self.raised.swap(call, Ordering::Relaxed) != call;
+        if first {
+            self.interruptions.fetch_add(1, Ordering::Relaxed);
+        }
+        first
+    }
+
+    /// The message of the error that interrupts the call in progress.
+    pub(super) fn interruption_text(&self) -> String {
+        let limit = Duration::from_nanos(self.limit.load(Ordering::Relaxed));
+        format!("callback exceeded its time budget of {}", LimitText(limit))
+    }
+
+    /// Called by the hook: where the interruption hit.
+    pub(super) fn note_interruption(&self, position: &str, traceback: String) {
+        let noted = (format!("{position}{}", self.interruption_text()), traceback);
+        *self.interruption.lock().unwrap_or_else(PoisonError::into_inner) = noted;
+    }
+
+    /// Message and stack of the last interruption.
+    pub(super) fn interruption(&self) -> (String, String) {
+        self.interruption.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What [`Guard::begin`] hands to [`Guard::end`].
+pub(super) struct Began {
+    id: u64,
+    /// Absent where the call joined another.
+    outer: Option<Outer>,
+}
+
+/// The call that a nested one interrupts, without a limit of its own.
+struct Outer {
+    call: u64,
+    limit: u64,
+    slow: u64,
+}
+
+/// A budget in words: whole seconds as such, anything else in milliseconds.
+struct LimitText(Duration);
+
+impl fmt::Display for LimitText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.subsec_nanos() == 0 {
+            write!(f, "{} s", self.0.as_secs())
+        } else {
+            write!(f, "{} ms", self.0.as_millis())
+        }
+    }
+}
+
+/// A VM in the eyes of the watchdog.
+struct Watched {
+    guard: Arc<Guard>,
+    call: u64,
+    progress: i32,
+    since: Stopwatch,
+    slow: bool,
+    stuck: bool,
+}
+
+/// The VMs of the process, under one lock that is held while a signal is sent: a VM leaves the list before its thread can
+/// end, so a signal never goes to a thread that is gone.
+#[derive(Default)]
+struct Watchdog {
+    watched: Mutex<Vec<Watched>>,
+    arrived: Condvar,
+}
+
+/// Starts the watchdog at its first use.
+fn watchdog() -> io::Result<&'static Watchdog> {
+    static WATCHDOG: OnceLock<Result<&'static Watchdog, io::ErrorKind>> = OnceLock::new();
+    let started = WATCHDOG.get_or_init(|| {
+        raw::install_signal_handler().map_err(|e| e.kind())?;
+        let watchdog: &'static Watchdog = Box::leak(Box::default());
+        let spawned = thread::Builder::new().name("lua-watchdog".to_owned()).spawn(|| watchdog.run());
+        spawned.map(|_| watchdog).map_err(|e| e.kind())
+    });
+    started.map_err(io::Error::from)
+}
+
+/// Keeps a VM under watch until it is dropped.
+#[derive(Debug)]
+pub(super) struct Watch(Arc<Guard>);
+
+impl Watch {
+    /// Puts a VM under watch.
+    ///
+    /// # Errors
+    /// When the watchdog cannot be started.
+    pub(super) fn new(guard: Arc<Guard>) -> io::Result<Self> {
+        let watchdog = watchdog()?;
+        let since = Stopwatch::start();
+        let watched = Watched { guard: Arc::clone(&guard), call: 0, progress: 0, since, slow: false, stuck: false };
+        watchdog.lock().push(watched);
+        watchdog.arrived.notify_one();
+        Ok(Self(guard))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Ok(watchdog) = watchdog() {
+            watchdog.lock().retain(|watched| !Arc::ptr_eq(&watched.guard, &self.0));
+        }
+    }
+}
+
+impl Watchdog {
+    fn lock(&self) -> MutexGuard<'_, Vec<Watched>> {
+        // The list is whole at every moment, so a panic of another holder says nothing about it.
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        let mut stuck = Vec::new();
+        loop {
+            let mut watched = self.lock();
+            while watched.is_empty() {
+                watched = self.arrived.wait(watched).unwrap_or_else(PoisonError::into_inner);
+            }
+            stuck.extend(watched.iter_mut().filter_map(Watched::sample));
+            drop(watched);
+            // Without the lock: a handler may well log, wait or drop a VM.
+            for guard in stuck.drain(..) {
+                if let Some(handler) = guard.on_stuck.get() {
+                    handler(&guard);
+                }
+            }
+            thread::sleep(TICK);
+        }
+    }
+}
+
+impl Watched {
+    /// Looks at the VM once; gives its guard when its call has just turned out to be stuck.
+    fn sample(&mut self) -> Option<Arc<Guard>> {
+        let guard = &self.guard;
+        let call = guard.call.load(Ordering::Acquire);
+        if call == 0 {
+            self.call = 0;
+            return None;
+        }
+        let progress = guard.progress.load(Ordering::Relaxed);
+        if (call, progress) != (self.call, self.progress) {
+            (self.call, self.progress) = (call, progress);
+            (self.since, self.slow, self.stuck) = (Stopwatch::start(), false, false);
+            return None;
+        }
+        let age = nanos(self.since.elapsed());
+        let (slow, limit) = (guard.slow.load(Ordering::Relaxed), guard.limit.load(Ordering::Relaxed));
+        if age >= slow {
+            self.note_slow(age);
+        }
+        if age < limit {
+            return None;
+        }
+        self.interrupt();
+        let after = self.guard.stuck_after.load(Ordering::Relaxed);
+        if self.stuck || age < limit.saturating_add(after) {
+            return None;
+        }
+        self.stuck = true;
+        self.guard.stuck.store(call, Ordering::Release);
+        Some(Arc::clone(&self.guard))
+    }
+
+    fn note_slow(&mut self, age: u64) {
+        let guard = &self.guard;
+        if !self.slow {
+            self.slow = true;
+            guard.slow_count.fetch_add(1, Ordering::AcqRel);
+        }
+        if guard.slow_longest.fetch_max(age, Ordering::AcqRel) < age {
+            guard.slow_progress.store(self.progress, Ordering::Relaxed);
+        }
+    }
+
+    /// Signals the thread of the VM, at every sample anew: the hook may have been removed by `debug.sethook`, or held off
+    /// by a finalizer.
+    fn interrupt(&self) {
+        let request = &self.guard.request;
+        let again = request.call.load(Ordering::Relaxed) == self.call
+            && request.progress.load(Ordering::Relaxed) == self.progress;
+        let signals = if again { request.signals.load(Ordering::Relaxed).saturating_add(1) } else { 1 };
+        request.signals.store(signals, Ordering::Relaxed);
+        request.progress.store(self.progress, Ordering::Relaxed);
+        request.call.store(self.call, Ordering::Release);
+        raw::signal(self.guard.thread);
+    }
+}
+
+/// Nanoseconds that fit the atomics.
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(NEVER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Guard, LimitText};
+    use crate::lua::Budget;
+    use std::time::Duration;
+
+    #[test]
+    fn budget_is_named_in_seconds_where_it_is_whole() {
+        assert_eq!(LimitText(Duration::from_secs(1)).to_string(), "1 s");
+        assert_eq!(LimitText(Duration::from_millis(150)).to_string(), "150 ms");
+        assert_eq!(LimitText(Duration::from_millis(1500)).to_string(), "1500 ms");
+    }
+
+    #[test]
+    fn nested_call_joins_one_with_a_limit_and_replaces_one_without() {
+        let guard = Guard::new("t");
+        let limited = Budget { limit: Some(Duration::from_secs(1)), slow: None };
+        let unlimited = Budget { limit: None, slow: None };
+
+        let outer = guard.begin(limited);
+        let inner = guard.begin(limited);
+        assert_eq!(inner.id, outer.id);
+        guard.end(&inner);
+        assert_eq!(guard.call.load(super::Ordering::Relaxed), outer.id);
+        guard.end(&outer);
+        assert_eq!(guard.call.load(super::Ordering::Relaxed), 0);
+
+        let outer = guard.begin(unlimited);
+        let inner = guard.begin(limited);
+        assert_ne!(inner.id, outer.id);
+        assert_eq!(guard.interruption_text(), "callback exceeded its time budget of 1 s");
+        guard.end(&inner);
+        assert_eq!(guard.call.load(super::Ordering::Relaxed), outer.id);
+    }
+
+    #[test]
+    fn request_for_an_earlier_callback_is_void() {
+        let guard = Guard::new("t");
+        let began = guard.begin(Budget { limit: Some(Duration::from_secs(1)), slow: None });
+        guard.request.progress.store(12, super::Ordering::Relaxed);
+        guard.request.call.store(began.id, super::Ordering::Relaxed);
+        guard.progress.store(12, super::Ordering::Relaxed);
+        assert!(guard.must_stop());
+        guard.progress.store(13, super::Ordering::Relaxed);
+        assert!(!guard.must_stop());
+        guard.end(&began);
+        guard.progress.store(12, super::Ordering::Relaxed);
+        assert!(!guard.must_stop());
+    }
+}

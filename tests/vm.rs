@@ -1,0 +1,267 @@
+//! Creating VMs, loading into them, the errors that come out of them, and their memory.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and tell what they measured")]
+
+mod vm_support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use millstream::lua::{Budget, FaultKind, Health};
+use millstream::time::Stopwatch;
+use vm_support::{LONG, SHORT, assert_interrupted, on_lua_thread, run, vm_with, with_vm};
+
+// --- creation and loading -----------------------------------------------------------------------------------------
+
+#[test]
+fn libraries_are_open_and_bit_is_global() {
+    let r: (i32, i32, String, bool) = with_vm(|vm| {
+        run(vm, "return bit.band(7, 2), require('ffi').sizeof('int'), debug.getinfo(1).source, jit.status()", LONG)
+            .unwrap()
+    });
+    assert_eq!(r, (2, 4, "@p.lua".to_owned(), true));
+}
+
+#[test]
+fn bytecode_is_refused() {
+    with_vm(|vm| {
+        let dump: mlua::LuaString = run(vm, "return string.dump(function() return 1 end)", LONG).unwrap();
+        let e = vm.load(&dump.as_bytes(), "@dir/x.lua").unwrap_err();
+        assert_eq!(e.kind, FaultKind::Syntax);
+        assert_eq!(e.message, "dir/x.lua:1: bytecode is refused, only source text is loaded");
+        let behind_header = [b"#!/x\n", &*dump.as_bytes()].concat();
+        assert_eq!(vm.load(&behind_header, "@x.lua").unwrap_err().kind, FaultKind::Syntax);
+        let scripts_own: i32 = run(vm, "return loadstring(string.dump(function() return 7 end))()", LONG).unwrap();
+        assert_eq!(scripts_own, 7);
+    });
+}
+
+#[test]
+fn syntax_error_names_file_and_line() {
+    let e = with_vm(|vm| vm.load(b"\nx = = 1", "@p/x.lua").unwrap_err());
+    assert_eq!(e.kind, FaultKind::Syntax);
+    assert!(e.message.starts_with("p/x.lua:2: "), "{}", e.message);
+}
+
+#[test]
+fn os_exit_is_an_error() {
+    let e = with_vm(|vm| run::<()>(vm, "\nos.exit(3)", LONG).unwrap_err());
+    assert_eq!(e.message, "p.lua:2: os.exit(3) refused: a plugin cannot end the process");
+}
+
+#[test]
+fn modules_are_searched_in_the_order_of_the_path() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let write = |dir: usize, file: &str, text: &str| std::fs::write(dirs[dir].path().join(file), text).unwrap();
+    write(0, "both.lua", "return 'first'");
+    write(1, "both.lua", "return 'second'");
+    write(1, "ours.lua", "return 'script'");
+    write(1, "broken.lua", "\nreturn =");
+    write(1, "binary.lua", "\u{1b}LJ");
+    let path: Vec<String> = dirs.iter().map(|d| format!("{}/?.lua", d.path().display())).collect();
+    on_lua_thread(move || {
+        let vm = vm_with(64 << 20, &path.iter().map(String::as_str).collect::<Vec<_>>());
+        vm.add_module("ours", "return 'ours'").unwrap();
+        vm.add_module("only", "return 'only ' .. ...").unwrap();
+        let loader = vm.lua().create_function(|_, name: String| Ok(format!("native {name}"))).unwrap();
+        vm.add_native_module("native", &loader).unwrap();
+        let all: String = run(
+            &vm,
+            "return table.concat({require 'both', require 'ours', require 'only', require 'native'}, ', ')",
+            LONG,
+        )
+        .unwrap();
+        assert_eq!(all, "first, script, only only, native native");
+
+        let path: String = run(&vm, "return package.path", LONG).unwrap();
+        assert!(path.contains("/?.lua;<millstream>/?.lua;./?.lua;"), "{path}");
+        let cpath_default: bool = run(&vm, "return package.cpath:find('./?.so', 1, true) == 1", LONG).unwrap();
+        assert!(cpath_default);
+
+        let e = run::<()>(&vm, "require 'missing'", LONG).unwrap_err();
+        assert!(e.message.starts_with("p.lua:1: module 'missing' not found:"), "{}", e.message);
+        assert!(e.message.contains("no module 'missing' of millstream"), "{}", e.message);
+        let e = run::<()>(&vm, "require 'broken'", LONG).unwrap_err();
+        assert!(e.message.contains("error loading module 'broken' from file"), "{}", e.message);
+        assert!(e.message.contains("broken.lua:2:"), "{}", e.message);
+        assert!(run::<()>(&vm, "require 'binary'", LONG).is_err());
+        let kept: String = run(&vm, "package.path = './nowhere/?.lua' return require 'only'", LONG).unwrap();
+        assert_eq!(kept, "only only");
+    });
+}
+
+/// With a stock LuaJIT on x86-64 the process dies here: see build.rs.
+#[test]
+fn userdata_that_lives_until_its_vm_is_closed_is_dropped() {
+    struct Counted(Arc<AtomicU32>);
+    impl mlua::UserData for Counted {}
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let drops = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&drops);
+    with_vm(move |vm| {
+        for i in 0..10 {
+            let userdata = vm.lua().create_userdata(Counted(Arc::clone(&counter))).unwrap();
+            vm.lua().globals().set(format!("kept{i}"), userdata).unwrap();
+        }
+    });
+    assert_eq!(drops.load(Ordering::Relaxed), 10);
+}
+
+// --- errors -------------------------------------------------------------------------------------------------------
+
+#[test]
+fn any_error_value_becomes_a_text() {
+    with_vm(|vm| {
+        let message = |source: &str| run::<()>(vm, source, LONG).unwrap_err().message;
+        assert_eq!(message("error('x')"), "p.lua:1: x");
+        assert_eq!(message("error('x', 0)"), "x");
+        assert_eq!(message("error(nil)"), "(error object is a nil value)");
+        assert_eq!(message("error()"), "(error object is a nil value)");
+        assert_eq!(message("error({})"), "(error object is a table value)");
+        assert_eq!(message("error(print)"), "(error object is a function value)");
+        assert_eq!(message("error(12, 0)"), "12");
+        assert_eq!(message("error(true)"), "(error object is a boolean value)");
+        assert_eq!(message("error(setmetatable({}, {__tostring = function() return 'mine' end}))"), "mine");
+        assert_eq!(
+            message("error(setmetatable({}, {__tostring = function() return 5 end}))"),
+            "(error object is a table value)"
+        );
+        assert_eq!(message("error('a\\255b', 0)"), "a\u{FFFD}b");
+        let e = run::<()>(vm, "error(('é'):rep(500000), 0)", LONG).unwrap_err();
+        assert_eq!((e.kind, e.message.len()), (FaultKind::Error, 4096));
+        assert!(run::<()>(vm, "error(setmetatable({}, {__tostring = function(s) error(s) end}))", LONG).is_err());
+        assert_eq!(message("error(io.stdout)"), "(error object is a userdata value)");
+        assert!(run::<()>(vm, "error(newproxy())", LONG).is_err());
+    });
+}
+
+#[test]
+fn traceback_shows_the_plugin_and_not_the_host() {
+    let e = with_vm(|vm| {
+        run::<()>(vm, "local function f() return nil + 1 end\nlocal x = f()\nreturn x", LONG).unwrap_err()
+    });
+    assert_eq!(e.message, "p.lua:1: attempt to perform arithmetic on a nil value");
+    assert_eq!(e.traceback, "p.lua:1: in local 'f'\np.lua:2: in main chunk");
+}
+
+#[test]
+fn error_of_a_rust_function_keeps_its_text() {
+    let e = with_vm(|vm| {
+        let fail = vm.lua().create_function(|_, ()| Err::<(), _>(mlua::Error::runtime("no such flow"))).unwrap();
+        vm.lua().globals().set("fail", fail).unwrap();
+        run::<()>(vm, "fail()", LONG).unwrap_err()
+    });
+    assert_eq!((e.kind, e.message.as_str()), (FaultKind::Error, "no such flow"));
+    assert!(e.traceback.contains("p.lua:1"), "{e:?}");
+}
+
+#[test]
+fn panic_of_a_rust_function_passes_through_and_ends_the_call() {
+    with_vm(|vm| {
+        let fail = vm.lua().create_function(|_, ()| -> mlua::Result<()> { panic!("on purpose") }).unwrap();
+        vm.lua().globals().set("fail", fail).unwrap();
+        let call = std::panic::AssertUnwindSafe(|| run::<()>(vm, "fail()", SHORT));
+        assert!(std::panic::catch_unwind(call).is_err());
+        std::thread::sleep(Duration::from_millis(150));
+        assert_interrupted(vm, "while true do end");
+    });
+}
+
+#[test]
+fn error_in_a_finalizer_is_no_error_of_the_callback() {
+    with_vm(|vm| {
+        let source = "local p = newproxy(true) getmetatable(p).__gc = function() error('gc') end p = nil
+                      collectgarbage() collectgarbage() return 1";
+        assert_eq!(run::<i32>(vm, source, LONG).unwrap(), 1);
+    });
+}
+
+// --- memory and recursion -----------------------------------------------------------------------------------------
+
+#[test]
+fn memory_bombs_end_in_an_error_and_the_vm_recovers() {
+    with_vm(|vm| {
+        let bombs = [
+            "local s = 'x' while true do s = s .. s end",
+            "return ('x'):rep(2 ^ 31 - 1)",
+            "return ('x'):rep(1024 * 1024 * 1024)",
+            "local t = {} while true do t[#t + 1] = {} end",
+            "local t = {} for i = 1, 1e9 do t[i] = i end",
+            "return require('ffi').new('char[?]', 1024 * 1024 * 1024)",
+            "local t = {} for i = 1, 1e9 do t[i] = 'k' .. i end",
+            "local t = {} while true do t[#t + 1] = ('x'):rep(1000) .. #t end",
+        ];
+        for bomb in bombs {
+            let e = run::<()>(vm, bomb, LONG).unwrap_err();
+            assert!(e.message.contains("not enough memory") || e.message.contains("string"), "{bomb}: {e:?}");
+            assert_eq!(vm.tidy(), Health::Good, "{bomb}");
+            assert!(vm.used_memory() < 4 << 20, "{bomb} left {} bytes", vm.used_memory());
+            assert_eq!(run::<i32>(vm, "return 1 + 1", LONG).unwrap(), 2, "{bomb}");
+        }
+    });
+}
+
+#[test]
+fn vm_whose_memory_stays_full_is_to_be_replaced() {
+    with_vm(|vm| {
+        let e = run::<()>(vm, "KEEP = {} while true do KEEP[#KEEP + 1] = ('x'):rep(100000) .. #KEEP end", LONG)
+            .unwrap_err();
+        assert_eq!(e.kind, FaultKind::Memory);
+        assert_eq!(vm.tidy(), Health::Replace);
+        assert_eq!(vm.tidy(), Health::Replace);
+    });
+}
+
+#[test]
+fn garbage_is_collected_before_the_limit_is_reached() {
+    with_vm(|vm| {
+        run::<()>(vm, "collectgarbage('stop') local t = {} for i = 1, 520 do t[i] = ('x'):rep(100000) .. i end", LONG)
+            .unwrap();
+        assert!(vm.used_memory() > 48 << 20);
+        assert_eq!(vm.tidy(), Health::Good);
+        assert!(vm.used_memory() < 4 << 20);
+    });
+}
+
+#[test]
+fn unbounded_recursion_of_every_shape_ends_in_an_error() {
+    let shapes = [
+        "local function f() return 1 + f() end f()",
+        "local function f(s) return (s:gsub('.', f)) end f('x')",
+        "local function f() return coroutine.wrap(f)() end f()",
+        "local function f() local co = coroutine.create(f) return assert(coroutine.resume(co)) end f()",
+        "local function f() table.sort({3, 1, 2}, function() f() return true end) end f()",
+        "local t = setmetatable({}, {}) getmetatable(t).__index = function(t, k) return t[k .. 'x'] end return t.x",
+        "local t = setmetatable({}, {}) getmetatable(t).__tostring = function() return tostring(t) end tostring(t)",
+        "local t = setmetatable({}, {}) getmetatable(t).__tostring = function() return string.format('%s', t) end string.format('%s', t)",
+        "local t t = setmetatable({}, {__concat = function(a, b) return a .. b end}) return t .. t",
+        "local function f() return load(f) end f()",
+        "local function f() return assert(loadstring('return (...)()'))(f) + 1 end f()",
+        "local function f() local ok, e = pcall(f) error(e, 0) end f()",
+        "local function f() xpcall(f, f) error('x') end f()",
+        "local function f() return xpcall(error, f) end f() error('end')",
+        "local t = setmetatable({}, {}) getmetatable(t).__call = t t()",
+        "local t = {} for i = 1, 100000 do t = setmetatable({}, {__index = t}) end return t.x + 1",
+        "return loadstring(('('):rep(100000) .. '1' .. (')'):rep(100000))()",
+        "local t = {} t[1] = setmetatable({}, {__tostring = function() return table.concat({tostring(t[1])}) end}) tostring(t[1])",
+        "require = nil local function f(...) return f(1, ...) end f() error('end')",
+        "local function f() return unpack({}, 1, 1e8) end f()",
+    ];
+    for shape in shapes {
+        let (result, usable) = on_lua_thread(move || {
+            let vm = vm_with(64 << 20, &[]);
+            let watch = Stopwatch::start();
+            let result = run::<()>(&vm, shape, Budget { limit: Some(Duration::from_secs(2)), slow: None });
+            println!("{:>5} ms  {:?}  {shape}", watch.elapsed().as_millis(), result.as_ref().err().map(|e| e.kind));
+            let health = vm.tidy();
+            (result, health == Health::Replace || run::<i32>(&vm, "return 1 + 1", LONG) == Ok(2))
+        });
+        assert!(result.is_err(), "{shape}");
+        assert!(usable, "{shape}");
+    }
+}
