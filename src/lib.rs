@@ -14,5 +14,6 @@
 pub mod guid;
 pub mod key;
 pub mod lua;
+pub mod metrics;
 pub mod packet;
 pub mod time;

@@ -1,0 +1,56 @@
+//! Metrics and records: what plugins and native modules count, raise and note down.
+//!
+//! Owns the definitions of groups, the counters of one engine thread ([`Shard`]), and bounded ledgers of everything else.
+//! Has never heard of packets or Lua. A shard is used by one thread and shared with nobody; closed buckets leave it as
+//! [`Snapshot`]s, and shards are merged when a bucket or the run ends.
+//!
+//! Invariants: stream time never goes back; for every group `seen = kept + pruned` keys; totals are exact whatever is
+//! pruned; no input makes memory grow beyond the limits of [`ShardConfig`].
+
+mod accumulator;
+mod alert;
+mod builtin;
+mod builtin_meters;
+mod document;
+mod edge;
+mod flow_record;
+mod group;
+mod label;
+mod layout;
+mod ledger;
+mod message;
+mod packed;
+mod records;
+mod registry;
+mod resource;
+mod shard;
+mod snapshot;
+mod table;
+mod tally;
+mod topper;
+mod totals;
+mod vartype;
+
+pub use accumulator::KeyCounts;
+pub use alert::{Alert, AlertKind, IdsFields};
+pub use document::Document;
+pub use edge::{Edge, EdgeCounts, EdgeLedger, EdgeOutcome};
+pub use flow_record::{CountedDirection, FlowRecord, FlowStatement};
+pub use group::{
+    Column, CounterGroupDefinition, DEFAULT_BUCKETSIZE, DEFAULT_TOPPER_BUCKETSIZE, Group, GroupIndex, GroupKind, Level,
+    Meter, Notice,
+};
+pub use label::{Change, KeyLabel, KeyNotes};
+pub use layout::MAX_METERS;
+pub use ledger::Ledger;
+pub use message::{Message, MessageTarget};
+pub use packed::{GROUP_TOTALS, MAX_KEY_LEN, OVERFLOW_KEY};
+pub use records::{DEFAULT_KEPT, Records};
+pub use registry::Registry;
+pub use resource::{MAX_RESOURCE_LABEL, Resource};
+pub use shard::{Buckets, Growth, Outcome, Shard, ShardConfig, ShardCounts, Tallies};
+pub use snapshot::Snapshot;
+pub use tally::Tally;
+pub use topper::{Rank, Topper};
+pub use totals::{GroupTotals, RunTotals};
+pub use vartype::Vartype;

@@ -1,0 +1,83 @@
+//! Everything one engine records besides counters.
+
+use std::collections::BTreeMap;
+
+use super::alert::Alert;
+use super::document::Document;
+use super::edge::EdgeLedger;
+use super::flow_record::FlowRecord;
+use super::label::KeyNotes;
+use super::ledger::Ledger;
+use super::message::Message;
+use super::resource::Resource;
+
+/// Records kept of each kind unless told otherwise.
+pub const DEFAULT_KEPT: usize = 1_000;
+
+/// The ledgers of one engine.
+#[derive(Clone, Debug)]
+pub struct Records {
+    /// Alerts.
+    pub alerts: Ledger<Alert>,
+    /// Resources.
+    pub resources: Ledger<Resource>,
+    /// Full-text documents.
+    pub documents: Ledger<Document>,
+    /// Edges.
+    pub edges: EdgeLedger,
+    /// Labels and attributes of keys.
+    pub notes: KeyNotes,
+    /// Messages posted.
+    pub messages: Ledger<Message>,
+    /// What was said about flows.
+    pub flows: Ledger<FlowRecord>,
+    statements: BTreeMap<&'static str, u64>,
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        Self::new(DEFAULT_KEPT)
+    }
+}
+
+impl Records {
+    /// Keeps the first `keep` records of each kind; counts all.
+    #[must_use]
+    pub fn new(keep: usize) -> Self {
+        Self {
+            alerts: Ledger::new(keep),
+            resources: Ledger::new(keep),
+            documents: Ledger::new(keep),
+            edges: EdgeLedger::new(keep),
+            notes: KeyNotes::default(),
+            messages: Ledger::new(keep),
+            flows: Ledger::new(keep),
+            statements: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a statement about a flow in, and counts it under its kind.
+    pub fn add_flow_record(&mut self, record: FlowRecord) {
+        *self.statements.entry(record.statement.name()).or_default() += 1;
+        self.flows.add(|| record);
+    }
+
+    /// How many statements about flows there were of each kind, by name.
+    pub fn flow_statements(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.statements.iter().map(|(&name, &count)| (name, count))
+    }
+
+    /// Takes in the records of another engine.
+    pub fn merge(&mut self, other: Self) {
+        self.alerts.merge(other.alerts);
+        self.resources.merge(other.resources);
+        self.documents.merge(other.documents);
+        self.edges.merge(other.edges);
+        self.notes.merge(other.notes);
+        self.messages.merge(other.messages);
+        self.flows.merge(other.flows);
+        for (name, count) in other.statements {
+            *self.statements.entry(name).or_default() += count;
+        }
+    }
+}

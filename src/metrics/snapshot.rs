@@ -1,0 +1,182 @@
+//! A closed bucket of one group: read-only, self-contained, mergeable.
+
+use std::sync::Arc;
+
+use rayon::prelude::{IntoParallelIterator, ParallelIterator};
+
+use super::GroupIndex;
+use super::layout::Layout;
+use super::packed::{GROUP_TOTALS, Packed};
+use super::vartype::Combine;
+use crate::time::Timestamp;
+
+/// The touched keys of one bucket in byte order of their text, and the group's totals.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    group: GroupIndex,
+    start: i64,
+    size: i64,
+    layout: Arc<Layout>,
+    // INVARIANT: after `finish`, sorted by text without duplicates; each names its raw words by row.
+    keys: Vec<(Packed, u32)>,
+    raw: Vec<f64>,
+    texts: Vec<u8>,
+    totals: Vec<f64>,
+}
+
+impl Snapshot {
+    pub(super) fn new(group: GroupIndex, start: i64, size: i64, layout: Arc<Layout>, keys: usize) -> Self {
+        Self {
+            group,
+            start,
+            size,
+            keys: Vec::with_capacity(keys),
+            raw: Vec::with_capacity(keys * layout.bucket),
+            texts: Vec::new(),
+            totals: layout.template[..layout.bucket].to_vec(),
+            layout,
+        }
+    }
+
+    /// Starts the totals with running totals of keys that are gone.
+    pub(super) fn seed_totals(&mut self, running: &[f64]) {
+        for slot in self.layout.running() {
+            self.totals[usize::from(slot.bucket)] = running[usize::from(slot.bucket)];
+        }
+    }
+
+    pub(super) fn push(&mut self, key: Packed, texts: &[u8], raw: &[f64]) {
+        let mut key = key;
+        if key.is_long() {
+            let text = &texts[key.range()];
+            key.hi = self.texts.len() as u64;
+            self.texts.extend_from_slice(text);
+        }
+        combine(&self.layout, &mut self.totals, raw, Combine::Total);
+        self.keys.push((key, self.keys.len() as u32));
+        self.raw.extend_from_slice(raw);
+    }
+
+    pub(super) fn finish(&mut self) {
+        let texts = &self.texts;
+        self.keys.sort_unstable_by(|(a, _), (b, _)| a.cmp_text(texts, *b, texts));
+    }
+
+    /// The group.
+    #[must_use]
+    pub fn group(&self) -> GroupIndex {
+        self.group
+    }
+
+    /// Start of the bucket in seconds.
+    #[must_use]
+    pub fn start(&self) -> i64 {
+        self.start
+    }
+
+    /// End of the bucket.
+    #[must_use]
+    pub fn end(&self) -> Timestamp {
+        Timestamp::new(self.start.saturating_add(self.size), 0)
+    }
+
+    /// Number of keys, the totals not among them.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// True without keys.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Calls `read` with each key and its finished values (one per meter id, gaps 0), in byte order of the keys, and last
+    /// with `SYS:GROUP_TOTALS`.
+    pub fn for_each(&self, mut read: impl FnMut(&[u8], &[f64])) {
+        let mut values = vec![0.0; self.layout.width];
+        for &(key, row) in &self.keys {
+            self.values(self.raw_row(row), &mut values);
+            key.with_text(&self.texts, |text| read(text, &values));
+        }
+        self.values(&self.totals, &mut values);
+        read(GROUP_TOTALS, &values);
+    }
+
+    fn raw_row(&self, row: u32) -> &[f64] {
+        &self.raw[row as usize * self.layout.bucket..][..self.layout.bucket]
+    }
+
+    fn values(&self, raw: &[f64], values: &mut [f64]) {
+        for slot in self.layout.slots() {
+            values[usize::from(slot.id)] = slot.vartype.finish(&raw[usize::from(slot.bucket)..], self.size as f64);
+        }
+    }
+
+    /// Joins the snapshots of several shards: those of the same bucket and group become one. The result is in order of
+    /// bucket end, then group.
+    ///
+    /// Exact for every vartype whose updates of one key all came to one shard; counters, rates, averages, maxima and minima
+    /// may be spread freely. The keys of one shard win over those of earlier ones where only one value can be kept.
+    #[must_use]
+    pub fn merge(mut snapshots: Vec<Self>) -> Vec<Self> {
+        snapshots.sort_by_key(|s| (s.start.saturating_add(s.size), s.group, s.start));
+        let mut buckets: Vec<Vec<Self>> = Vec::new();
+        for snapshot in snapshots {
+            match buckets.last_mut().filter(|b| b[0].group == snapshot.group && b[0].start == snapshot.start) {
+                Some(bucket) => bucket.push(snapshot),
+                None => buckets.push(vec![snapshot]),
+            }
+        }
+        buckets.into_par_iter().map(Self::merge_bucket).collect()
+    }
+
+    fn merge_bucket(mut parts: Vec<Self>) -> Self {
+        if parts.len() == 1 {
+            return parts.swap_remove(0);
+        }
+        let mut rows: Vec<(usize, Packed, u32)> = Vec::with_capacity(parts.iter().map(Self::len).sum());
+        for (part, snapshot) in parts.iter().enumerate() {
+            rows.extend(snapshot.keys.iter().map(|&(key, row)| (part, key, row)));
+        }
+        let order = |a: &(usize, Packed, u32), b: &(usize, Packed, u32)| {
+            a.1.cmp_text(&parts[a.0].texts, b.1, &parts[b.0].texts).then(a.0.cmp(&b.0))
+        };
+        rows.sort_unstable_by(order);
+        let first = &parts[0];
+        let mut merged = Self::new(first.group, first.start, first.size, Arc::clone(&first.layout), rows.len());
+        for slot in first.layout.running() {
+            let at = usize::from(slot.bucket);
+            merged.totals[at] = parts.iter().map(Self::pruned_running(at)).sum();
+        }
+        let mut raw = Vec::new();
+        let mut at = 0;
+        while let Some(&(part, key, row)) = rows.get(at) {
+            raw.clear();
+            raw.extend_from_slice(parts[part].raw_row(row));
+            at += 1;
+            while let Some(&(other, same, row)) = rows.get(at) {
+                if key.cmp_text(&parts[part].texts, same, &parts[other].texts).is_ne() {
+                    break;
+                }
+                combine(&merged.layout, &mut raw, parts[other].raw_row(row), Combine::SameKey);
+                at += 1;
+            }
+            merged.push(key, &parts[part].texts, &raw);
+        }
+        merged
+    }
+
+    /// What of a running total belongs to keys that are not in the snapshot.
+    fn pruned_running(at: usize) -> impl Fn(&Self) -> f64 {
+        move |s| s.totals[at] - (0..s.keys.len() as u32).map(|row| s.raw_row(row)[at]).sum::<f64>()
+    }
+}
+
+fn combine(layout: &Layout, into: &mut [f64], other: &[f64], what: Combine) {
+    for slot in layout.slots() {
+        let at = usize::from(slot.bucket)..usize::from(slot.bucket) + slot.vartype.bucket_words();
+        slot.vartype.combine(&mut into[at.clone()], &other[at], what);
+    }
+}
