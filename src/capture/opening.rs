@@ -1,0 +1,130 @@
+//! Which files a source is to read, and when the first packet of each was: seen before anything is delivered.
+
+use std::path::{Path, PathBuf};
+
+use super::gate::Gate;
+use super::reader::{Reader, Refill};
+use super::record::Record;
+use super::source::{OpenError, Origin, Skipped};
+use crate::packet::LinkType;
+use crate::time::Timestamp;
+
+/// Reads without a single packet after which `fill` returns, so that a filter that matches nothing does not keep the
+/// engine from its other work. A count and not a time, so that runs over files are reproducible.
+pub(super) const MAX_EMPTY_READS: u32 = 32;
+/// Most files of one source, set by the width of a packet's origin.
+const MAX_FILES: u32 = 65_536;
+
+/// A file to be read, in order of its first packet.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub origin: u16,
+    /// Time of the first packet; `None` without packets and for inputs whose first packet cannot be seen in advance.
+    pub first: Option<Timestamp>,
+    pub size: u64,
+}
+
+/// A file being read.
+pub(super) struct Active {
+    pub reader: Reader,
+    /// Bytes read; in the batch's place while only this file is open, see `FileSource`.
+    pub buffer: Vec<u8>,
+    /// Next packet of the file, during a merge.
+    pub head: Option<Record>,
+}
+
+impl Active {
+    /// Finds the next packet, reading on where needed.
+    ///
+    /// # Errors
+    /// If the file turns out to be no capture.
+    pub fn look_ahead(&mut self, gate: &mut Gate) -> Result<Refill, OpenError> {
+        for _ in 0..MAX_EMPTY_READS {
+            self.head = self.reader.peek(&self.buffer, gate);
+            if self.head.is_some() {
+                return Ok(Refill::More);
+            }
+            let refill = self.reader.refill(&mut self.buffer)?;
+            if refill != Refill::More {
+                return Ok(refill);
+            }
+        }
+        Ok(Refill::Idle)
+    }
+}
+
+/// Files found so far while a source is being opened.
+#[derive(Default)]
+pub(super) struct Opening {
+    pub origins: Vec<Origin>,
+    pub entries: Vec<(Planned, Option<Active>)>,
+    pub linktypes: Vec<LinkType>,
+    pub skipped: Vec<Skipped>,
+    /// True if one of them can be read only once.
+    pub has_pipe: bool,
+}
+
+impl Opening {
+    /// Adds a file, standard input, or the captures of a directory.
+    ///
+    /// # Errors
+    /// [`OpenError`] if it cannot be read or is no capture.
+    pub fn add(&mut self, path: &Path) -> Result<(), OpenError> {
+        if path.as_os_str() == "-" {
+            if self.origins.contains(&Origin::Stdin) {
+                return Err(OpenError::StdinTwice);
+            }
+            return self.add_file(Origin::Stdin);
+        }
+        let failed = |source| OpenError::from_io(path, source);
+        if !std::fs::metadata(path).map_err(failed)?.is_dir() {
+            return self.add_file(Origin::File(path.to_owned()));
+        }
+        let before = self.origins.len();
+        for file in files_in(path).map_err(failed)? {
+            match self.add_file(Origin::File(file)) {
+                Err(OpenError::NotACapture { file, content }) => self.skipped.push(Skipped { file, content }),
+                outcome => outcome?,
+            }
+        }
+        if self.origins.len() == before {
+            return Err(OpenError::EmptyDirectory { directory: path.to_owned() });
+        }
+        Ok(())
+    }
+
+    fn add_file(&mut self, origin: Origin) -> Result<(), OpenError> {
+        let index = u16::try_from(self.origins.len()).map_err(|_| OpenError::TooManyInputs { limit: MAX_FILES })?;
+        let reader = Reader::open(&origin, index)?;
+        let is_pipe = !reader.is_regular();
+        let mut file = Active { reader, buffer: Vec::new(), head: None };
+        let mut planned = Planned { origin: index, first: None, size: 0 };
+        if is_pipe {
+            self.has_pipe = true;
+        } else {
+            let mut gate = Gate::new(None, u32::MAX);
+            while file.look_ahead(&mut gate)? == Refill::Idle {}
+            self.linktypes.extend(file.reader.linktypes());
+            planned.first = file.head.map(|head| head.ts);
+            planned.size = std::fs::metadata(origin.path()).map_or(0, |metadata| metadata.len());
+        }
+        self.origins.push(origin);
+        // Seen ones are closed again: a directory may hold more files than a process may open.
+        self.entries.push((planned, is_pipe.then_some(file)));
+        Ok(())
+    }
+}
+
+/// The files of a directory by name, without hidden ones and without those of directories in it.
+fn files_in(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if !is_hidden && std::fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_file()) {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}

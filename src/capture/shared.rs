@@ -1,0 +1,350 @@
+//! One file input for several engines, without a thread of its own.
+//!
+//! The engine that runs dry takes the reader's lock, reads the next chunk and deals its packets out by flow hash: one
+//! [`Portion`] per engine and chunk, so a queue's lock is taken once per chunk and not per packet. Engines that run dry
+//! meanwhile wait for their queue to change. An engine that gets ahead waits for the others: when a queue is full, the
+//! portions dealt but not delivered stay with the reader, and no further chunk is read before they are gone.
+//!
+//! No deadlock: the lock is held only for reading and for bounded waits; whoever holds it needs nothing but room in a
+//! queue whose engine never takes the lock before that queue is empty. Every wait ends after [`MAX_WAIT`] with
+//! [`Fill::Idle`], so engines may even take turns on one thread.
+//! No lost wake-up: a waiting engine compares its queue's `version`, read before it tried the lock, and whoever releases
+//! the lock moves every version on under the queue's own lock.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use super::file::{CHUNK_LEN, Chunk, FileSource};
+use super::poll::MAX_WAIT;
+use super::source::{Fill, Origin, Progress, Source, SourceError, SourceStats};
+use crate::packet::{Batch, LinkType, MAX_BATCH, Packet};
+use crate::time::Stopwatch;
+
+/// A hash of a packet's flow that is the same for both directions.
+pub type FlowHash = fn(LinkType, &[u8]) -> u32;
+
+/// Portions a queue holds: with 256 KiB a chunk this keeps an engine busy for milliseconds and memory to a few MiB.
+const QUEUE_LEN: usize = 8;
+
+/// Packets of one chunk that belong to one engine.
+#[derive(Debug, Default)]
+struct Portion {
+    /// Present whenever there are packets.
+    chunk: Option<Arc<Vec<u8>>>,
+    packets: Vec<Packet>,
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    portions: VecDeque<Portion>,
+    /// Packet lists that are empty again, for the next portions.
+    spare: Vec<Vec<Packet>>,
+    /// Moved on whenever something happened that a waiting engine should look at.
+    version: u64,
+    /// True once the engine has dropped its source.
+    is_closed: bool,
+}
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    /// Signalled when a portion or a new version comes.
+    changed: Condvar,
+    /// Signalled when there is room again.
+    drained: Condvar,
+}
+
+/// What only the holder of the lock touches.
+struct Reading {
+    source: FileSource,
+    chunk: Chunk,
+    /// Chunks handed out, to be used again when all engines are done with them.
+    handed_out: Vec<Arc<Vec<u8>>>,
+    /// Dealt and not delivered yet, one place per engine.
+    dealt: Vec<Portion>,
+    outcome: Ending,
+    engine_gone: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Reading,
+    Ended,
+    Failed,
+}
+
+struct Shared {
+    reading: Mutex<Reading>,
+    queues: Vec<Queue>,
+    hash: FlowHash,
+    origins: Vec<Origin>,
+}
+
+/// Makes one [`SharedSource`] per engine out of one file source.
+pub struct SharedReader;
+
+impl SharedReader {
+    /// Splits a source; both directions of a flow go to the same engine, and each engine gets its packets in the order
+    /// of the source. Fewer than one engine counts as one.
+    #[must_use]
+    pub fn split(source: FileSource, engines: usize, hash: FlowHash) -> Vec<SharedSource> {
+        let engines = engines.max(1);
+        let origins = source.origins().to_vec();
+        let reading = Reading {
+            source,
+            chunk: Chunk::default(),
+            handed_out: Vec::new(),
+            dealt: (0..engines).map(|_| Portion::default()).collect(),
+            outcome: Ending::Reading,
+            engine_gone: 0,
+        };
+        let shared = Arc::new(Shared {
+            reading: Mutex::new(reading),
+            queues: (0..engines).map(|_| Queue::default()).collect(),
+            hash,
+            origins,
+        });
+        (0..engines)
+            .map(|engine| SharedSource {
+                shared: Arc::clone(&shared),
+                engine,
+                portion: Portion::default(),
+                next: 0,
+                packets: 0,
+                bytes: 0,
+            })
+            .collect()
+    }
+}
+
+/// What one engine gets of a shared source.
+///
+/// Its statistics are its own packets and bytes; everything that concerns the source as a whole (drops, damage) is
+/// told by the first engine only, so that sums over engines are right.
+pub struct SharedSource {
+    shared: Arc<Shared>,
+    engine: usize,
+    portion: Portion,
+    next: usize,
+    packets: u64,
+    bytes: u64,
+}
+
+impl Queue {
+    /// A queue's state is consistent between any two statements, so a panic elsewhere does not make it unusable.
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn move_on(&self) {
+        self.lock().version += 1;
+        self.changed.notify_all();
+    }
+}
+
+impl Reading {
+    /// Delivers what was dealt; true once all of it is gone. Waits for room until `clock` has run for [`MAX_WAIT`].
+    fn deliver(&mut self, queues: &[Queue], clock: Stopwatch) -> bool {
+        for (portion, queue) in self.dealt.iter_mut().zip(queues) {
+            if portion.packets.is_empty() {
+                continue;
+            }
+            let mut state = queue.lock();
+            while state.portions.len() >= QUEUE_LEN && !state.is_closed {
+                let left = MAX_WAIT.saturating_sub(clock.elapsed());
+                if left.is_zero() {
+                    return false;
+                }
+                state = queue.drained.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            }
+            if state.is_closed {
+                self.engine_gone += portion.packets.len() as u64;
+                *portion = Portion::default();
+                continue;
+            }
+            let spare = state.spare.pop().unwrap_or_default();
+            let packets = std::mem::replace(&mut portion.packets, spare);
+            state.portions.push_back(Portion { chunk: portion.chunk.take(), packets });
+            state.version += 1;
+            drop(state);
+            queue.changed.notify_all();
+        }
+        true
+    }
+
+    /// A buffer nobody uses any more, or a new one.
+    fn free_buffer(&mut self) -> Vec<u8> {
+        let free = self.handed_out.iter_mut().position(|chunk| Arc::get_mut(chunk).is_some());
+        free.map(|index| self.handed_out.swap_remove(index)).and_then(Arc::into_inner).unwrap_or_default()
+    }
+
+    /// Reads one chunk and deals it out.
+    fn read(&mut self, hash: FlowHash) -> Result<Fill, SourceError> {
+        self.chunk.bytes = self.free_buffer();
+        let fill = match self.source.fill_chunk(&mut self.chunk) {
+            Ok(fill) => fill,
+            Err(error) => {
+                self.outcome = Ending::Failed;
+                return Err(error);
+            }
+        };
+        if fill == Fill::End {
+            self.outcome = Ending::Ended;
+        }
+        let chunk = Arc::new(std::mem::take(&mut self.chunk.bytes));
+        let engines = self.dealt.len() as u64;
+        for packet in &self.chunk.packets {
+            let start = packet.offset as usize;
+            let bytes = &chunk[start..start + packet.caplen as usize];
+            // The high bits decide, as engines use the low ones again for their own tables.
+            let engine = (u64::from(hash(packet.linktype, bytes)) * engines) >> 32;
+            self.dealt[engine as usize].packets.push(*packet);
+        }
+        for portion in self.dealt.iter_mut().filter(|portion| !portion.packets.is_empty()) {
+            portion.chunk = Some(Arc::clone(&chunk));
+        }
+        // A buffer grown by one giant record is not worth keeping.
+        if chunk.capacity() <= 2 * CHUNK_LEN {
+            self.handed_out.push(chunk);
+        }
+        Ok(fill)
+    }
+}
+
+impl SharedSource {
+    fn queue(&self) -> &Queue {
+        &self.shared.queues[self.engine]
+    }
+
+    /// Takes the next portion from the queue; answers with the queue's version if there is none.
+    fn take_portion(&mut self) -> Result<(), u64> {
+        self.portion.packets.clear();
+        // The chunk may be used again from here on.
+        self.portion.chunk = None;
+        let used = std::mem::take(&mut self.portion.packets);
+        self.next = 0;
+        let queue = &self.shared.queues[self.engine];
+        let mut state = queue.lock();
+        if state.spare.len() < QUEUE_LEN {
+            state.spare.push(used);
+        }
+        let Some(portion) = state.portions.pop_front() else { return Err(state.version) };
+        drop(state);
+        queue.drained.notify_all();
+        self.portion = portion;
+        Ok(())
+    }
+
+    /// Waits until something happens to the queue, or the time is over.
+    fn wait(&self, version: u64, clock: Stopwatch) {
+        let queue = self.queue();
+        let left = MAX_WAIT.saturating_sub(clock.elapsed());
+        let state = queue.lock();
+        drop(
+            queue
+                .changed
+                .wait_timeout_while(state, left, |state| state.version == version && state.portions.is_empty())
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+
+    /// Reads for all engines, if none of the others does; `None` if another one does.
+    fn read(&self, clock: Stopwatch) -> Result<Option<Fill>, SourceError> {
+        let mut reading = match self.shared.reading.try_lock() {
+            Ok(reading) => reading,
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Poisoned(_)) => return Err(SourceError::ReaderAbandoned),
+        };
+        let mut fill = Fill::Idle;
+        if reading.deliver(&self.shared.queues, clock) {
+            match reading.outcome {
+                Ending::Ended => fill = Fill::End,
+                Ending::Failed => return Err(SourceError::ReaderAbandoned),
+                Ending::Reading => {
+                    fill = reading.read(self.shared.hash)?;
+                    reading.deliver(&self.shared.queues, clock);
+                    // The end is told only when nothing is left to deliver to anyone.
+                    if fill == Fill::End {
+                        fill = Fill::Packets;
+                    }
+                }
+            }
+        }
+        drop(reading);
+        self.shared.queues.iter().for_each(Queue::move_on);
+        Ok(Some(fill))
+    }
+
+    fn serve(&mut self, batch: &mut Batch) -> Fill {
+        batch.shared.clone_from(&self.portion.chunk);
+        let end = self.portion.packets.len().min(self.next + MAX_BATCH);
+        for packet in &self.portion.packets[self.next..end] {
+            batch.push(*packet);
+            self.bytes += u64::from(packet.wirelen);
+        }
+        self.packets += (end - self.next) as u64;
+        self.next = end;
+        Fill::Packets
+    }
+}
+
+impl Source for SharedSource {
+    fn fill(&mut self, batch: &mut Batch) -> Result<Fill, SourceError> {
+        batch.clear();
+        batch.shared = None;
+        if self.next < self.portion.packets.len() {
+            return Ok(self.serve(batch));
+        }
+        let clock = Stopwatch::start();
+        loop {
+            let Err(version) = self.take_portion() else { return Ok(self.serve(batch)) };
+            if clock.elapsed() >= MAX_WAIT {
+                return Ok(Fill::Idle);
+            }
+            match self.read(clock)? {
+                None => self.wait(version, clock),
+                // Between the look at the queue and the lock, another engine may have delivered the last portion.
+                Some(Fill::End) => {
+                    return Ok(if self.take_portion().is_ok() { self.serve(batch) } else { Fill::End });
+                }
+                Some(Fill::Idle) => {
+                    return Ok(if self.take_portion().is_ok() { self.serve(batch) } else { Fill::Idle });
+                }
+                Some(Fill::Packets) => {}
+            }
+        }
+    }
+
+    fn stats(&self) -> SourceStats {
+        let own = SourceStats { packets: self.packets, bytes: self.bytes, ..SourceStats::default() };
+        if self.engine != 0 {
+            return own;
+        }
+        let reading = self.shared.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let whole = reading.source.stats();
+        SourceStats { packets: own.packets, bytes: own.bytes, engine_gone: reading.engine_gone, ..whole }
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        self.shared.reading.lock().unwrap_or_else(PoisonError::into_inner).source.progress()
+    }
+
+    fn origins(&self) -> &[Origin] {
+        &self.shared.origins
+    }
+}
+
+impl Drop for SharedSource {
+    fn drop(&mut self) {
+        let mut state = self.queue().lock();
+        state.is_closed = true;
+        let undelivered: u64 = state.portions.drain(..).map(|portion| portion.packets.len() as u64).sum();
+        drop(state);
+        self.queue().drained.notify_all();
+        let left = undelivered + (self.portion.packets.len() - self.next) as u64;
+        // A reader that waits for room in this queue was woken above, so the lock comes free.
+        if let Ok(mut reading) = self.shared.reading.lock() {
+            reading.engine_gone += left;
+        }
+    }
+}
