@@ -13,6 +13,7 @@
 
 pub mod capture;
 pub mod decode;
+pub mod flow;
 pub mod guid;
 pub mod key;
 pub mod lua;
