@@ -15,6 +15,7 @@ pub mod capture;
 pub mod decode;
 pub mod flow;
 pub mod guid;
+pub mod job;
 pub mod key;
 pub mod lua;
 pub mod metrics;

@@ -1,0 +1,109 @@
+//! Functions that replace those of the standard library in the VM of a worker.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use mlua::{AnyUserData, Lua, LuaString, Value};
+
+use crate::lua::HOST_CHUNK;
+use crate::time::Stopwatch;
+
+use super::output::{JobOutput, OutputLine};
+use super::popen::PipeHandle;
+use super::process::Pipe;
+use super::slot::Slot;
+
+/// Longest wait before looking again whether the job has been cancelled.
+pub(super) const LOOK: Duration = Duration::from_millis(50);
+
+/// What host functions know of the job that runs.
+#[derive(Debug)]
+pub(super) struct Control {
+    pub slot: Arc<Slot>,
+    pub output: JobOutput,
+    started: Cell<Option<(Stopwatch, Duration)>>,
+    expired: Cell<bool>,
+}
+
+impl Control {
+    pub(super) fn new(slot: Arc<Slot>) -> Rc<Self> {
+        let output = JobOutput::default();
+        Rc::new(Self { slot, output, started: Cell::new(None), expired: Cell::new(false) })
+    }
+
+    /// A job begins.
+    pub(super) fn begin(&self, started: Stopwatch, deadline: Duration) {
+        self.started.set(Some((started, deadline)));
+        self.expired.set(false);
+    }
+
+    /// The job is over: its children end with it. Tells whether a host function ran into the deadline.
+    pub(super) fn end(&self) -> bool {
+        self.started.set(None);
+        self.slot.children.end();
+        self.expired.get()
+    }
+
+    /// How long a host function may wait now, at most [`LOOK`].
+    pub(super) fn left(&self) -> mlua::Result<Duration> {
+        let Some((started, deadline)) = self.started.get() else { return Ok(LOOK) };
+        if self.slot.is_disowned() {
+            self.expired.set(true);
+            return Err(mlua::Error::runtime("job was cancelled"));
+        }
+        let left = deadline.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            self.expired.set(true);
+            self.slot.children.end();
+            return Err(mlua::Error::runtime(format!("job exceeded its deadline of {deadline:?}")));
+        }
+        Ok(left.min(LOOK))
+    }
+
+    /// Waits for a command to end and gives its wait status.
+    pub(super) fn wait(&self, pid: u32) -> mlua::Result<i32> {
+        // Short commands are noticed at once, long ones cost nothing: the pause is an eighth of what they have taken.
+        let mut pause = Duration::from_micros(100);
+        loop {
+            if let Some(status) = self.slot.children.status(pid)? {
+                return Ok(status);
+            }
+            let left = self.left()?;
+            thread::sleep(pause.min(left));
+            pause = (pause * 9 / 8).min(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Puts the functions of the host in place.
+pub(super) fn install(lua: &Lua, control: &Rc<Control>) -> mlua::Result<()> {
+    let output = control.output.clone();
+    let emit = lua.create_function(move |_, text: LuaString| {
+        output.push(OutputLine::Print(text.as_bytes().to_vec()));
+        Ok(())
+    })?;
+    let shell = Rc::clone(control);
+    let execute = lua.create_function(move |_, command: Option<LuaString>| {
+        // Without a command the question is whether there is a shell.
+        let Some(command) = command else { return Ok(1) };
+        shell.left()?;
+        match shell.slot.children.start(&command.as_bytes(), Pipe::None) {
+            Ok(started) => shell.wait(started.pid),
+            // What system() gives when it cannot start a process.
+            Err(_) => Ok(-1),
+        }
+    })?;
+    let owner = Rc::clone(control);
+    let popen = lua.create_function(move |lua, (command, mode): (LuaString, Option<LuaString>)| {
+        PipeHandle::open(lua, &owner, &command, mode.as_ref())
+    })?;
+    let kind = lua.create_function(|_, value: Value| Ok(kind_of(value.as_userdata())))?;
+    lua.load(include_str!("host.lua")).set_name(format!("={HOST_CHUNK}/job")).call::<()>((emit, execute, popen, kind))
+}
+
+fn kind_of(value: Option<&AnyUserData>) -> Option<&'static str> {
+    value?.borrow::<PipeHandle>().ok().map(|handle| handle.kind())
+}

@@ -1,0 +1,28 @@
+//! Work that plugins schedule, done by worker threads while packets go on.
+//!
+//! A [`Pool`] belongs to one plugin: worker threads with a VM each, one queue, one supervisor. A [`Scheduler`] belongs to
+//! one VM that schedules: it hands jobs over in batches and takes their [`Completion`]s back on its own thread. Knows
+//! nothing of packets or of the plugin API; the VMs of the workers come from a [`VmFactory`]. Invariant: every job
+//! accepted ends in exactly one terminal [`JobState`] and is counted there once. The protocol is in `README.md`.
+
+mod completion;
+mod histogram;
+mod host;
+mod model;
+mod native;
+mod output;
+mod pool;
+mod popen;
+mod process;
+mod queue;
+mod scheduler;
+mod slot;
+mod supervisor;
+mod worker;
+
+pub use completion::Wait;
+pub use model::{Completion, JobId, JobIds, JobKind, JobState};
+pub use native::{FileError, FileOp};
+pub use output::{JobOutput, OutputLine};
+pub use pool::{Pool, PoolOptions, Summary, VmFactory, WorkerContext};
+pub use scheduler::{Delivery, Drained, JobRequest, Overflow, Rejected, Scheduler};

@@ -1,0 +1,576 @@
+//! The workers of one plugin and what they share.
+
+use std::fmt;
+use std::hint;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::lua::{PluginError, Vm, spawn_lua_thread};
+use crate::time::Stopwatch;
+
+use super::completion::CompletionQueue;
+use super::histogram::Histogram;
+use super::model::{BoxedJob, Job, JobState};
+use super::output::JobOutput;
+use super::queue::{Lanes, Queue};
+use super::slot::{Assignment, Life, Slot};
+use super::{supervisor, worker};
+
+/// How long an idle worker looks for the next job before it sleeps.
+const SPIN: Duration = Duration::from_micros(20);
+/// Most jobs a sole worker takes at once.
+const TAKE: usize = 64;
+/// Most workers that may be stuck at a time; with more, their successors would not fare better.
+const MAX_STUCK: u64 = 16;
+/// Largest result of a job.
+pub(super) const MAX_RESULT: usize = 16 << 20;
+
+/// Makes the VM of a worker, on the worker's thread.
+pub type VmFactory = Arc<dyn Fn(&WorkerContext) -> Result<Vm, PluginError> + Send + Sync>;
+
+/// What a [`VmFactory`] is told of the worker.
+#[derive(Clone, Debug)]
+pub struct WorkerContext {
+    /// Number of the worker in its pool, from 0.
+    pub worker: usize,
+    /// Where functions of the VM put log records of the job that runs. `print` is in place already when a job runs.
+    pub output: JobOutput,
+}
+
+/// Limits of a pool.
+#[derive(Clone, Debug)]
+pub struct PoolOptions {
+    /// Name of the plugin, for threads and messages.
+    pub name: String,
+    /// Worker threads, 1 to 64.
+    pub workers: usize,
+    /// How long a job may run unless it has a deadline of its own.
+    pub deadline: Duration,
+    /// How long after its deadline a job that does not return costs the worker its place.
+    pub grace: Duration,
+    /// Most jobs that are pending: not delivered yet.
+    pub max_jobs: usize,
+    /// Most bytes of data that pending jobs hold.
+    pub max_bytes: usize,
+    /// Most bytes of results and output that wait for delivery.
+    pub max_result_bytes: usize,
+}
+
+impl PoolOptions {
+    /// The defaults, with as many workers as the plugin asks for within the limits.
+    #[must_use]
+    pub fn new(name: &str, requested_workers: i64) -> Self {
+        Self {
+            name: name.to_owned(),
+            workers: requested_workers.clamp(1, 64) as usize,
+            deadline: Duration::from_secs(60),
+            grace: Duration::from_secs(2),
+            max_jobs: 100_000,
+            max_bytes: 256 << 20,
+            max_result_bytes: 256 << 20,
+        }
+    }
+}
+
+/// What became of the jobs of a pool. `scheduled` is the sum of all states at every moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Jobs ever scheduled, those dropped included.
+    pub scheduled: u64,
+    /// Waiting for a worker.
+    pub queued: u64,
+    /// On a worker.
+    pub running: u64,
+    /// Ran to their end.
+    pub done: u64,
+    /// Raised an error or had their result refused.
+    pub failed: u64,
+    /// Exceeded their deadline.
+    pub timed_out: u64,
+    /// Taken back.
+    pub cancelled: u64,
+    /// Refused because too many were pending.
+    pub dropped: u64,
+    /// Ended after the VM that scheduled them was gone; counted in their state as well.
+    pub orphaned: u64,
+    /// Results refused because too much waited for delivery; counted under `failed` as well.
+    pub results_over_limit: u64,
+    /// Workers given up because they did not return from C.
+    pub workers_abandoned: u64,
+    /// VMs replaced because their memory was full.
+    pub vms_replaced: u64,
+    /// Half of the jobs waited no longer.
+    pub wait_p50: Duration,
+    /// 99 of 100 jobs waited no longer.
+    pub wait_p99: Duration,
+    /// Half of the jobs ran no longer.
+    pub run_p50: Duration,
+    /// 99 of 100 jobs ran no longer.
+    pub run_p99: Duration,
+}
+
+/// The workers of one plugin. Clones are handles to the same pool; with the last one, and the last scheduler, it stops.
+#[derive(Clone, Debug)]
+pub struct Pool(pub(super) Arc<Handle>);
+
+impl Pool {
+    /// A pool whose threads start with the first job.
+    #[must_use]
+    pub fn new(options: PoolOptions, factory: VmFactory) -> Self {
+        Self(Arc::new(Handle { shared: Arc::new(Shared::new(options, factory)) }))
+    }
+
+    /// Jobs of the plugin that are queued, running or not delivered yet.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.0.shared.pending.load(Ordering::Relaxed)
+    }
+
+    /// What became of the jobs so far.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        self.0.shared.summary()
+    }
+
+    /// Cancels every job and ends all child processes, for the end of the process. The pool takes no jobs afterwards.
+    pub fn abort(&self) {
+        let shared = &self.0.shared;
+        shared.stop();
+        shared.cancel(None, Reach::Running);
+        shared.slots().iter().for_each(|slot| slot.children.close());
+    }
+}
+
+/// Stops the pool when nobody can schedule any more.
+#[derive(Debug)]
+pub(super) struct Handle {
+    pub shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.stop();
+        self.shared.cancel(None, Reach::Waiting);
+    }
+}
+
+/// How far a cancellation goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Jobs that no worker has started.
+    Waiting,
+    /// Those that run as well; their workers finish them for nobody.
+    Running,
+}
+
+/// What the threads of a pool share.
+pub(super) struct Shared {
+    pub options: PoolOptions,
+    pub factory: VmFactory,
+    waiting: Mutex<Waiting>,
+    /// Jobs ready in the queue, to be looked at without the lock.
+    ready: AtomicUsize,
+    stopped: AtomicBool,
+    arrived: Condvar,
+    /// One idle worker at a time looks for jobs; the others sleep.
+    looking: AtomicBool,
+    slots: Mutex<Vec<Arc<Slot>>>,
+    pub counters: Counters,
+    pub pending: AtomicUsize,
+    pub pending_bytes: AtomicUsize,
+    /// Bytes of results and output that wait for delivery.
+    held: AtomicUsize,
+    /// Wait and run times of workers that were given up.
+    past: Mutex<(Histogram, Histogram)>,
+    /// Tells the supervisor that the pool has stopped.
+    stop_signal: Condvar,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    queue: Queue,
+    sleepers: usize,
+    workers: Workers,
+}
+
+#[derive(Clone, Debug, Default)]
+enum Workers {
+    #[default]
+    NotStarted,
+    Started,
+    /// There are none: why.
+    Unavailable(String),
+}
+
+/// Counts of jobs that ended, and of what went wrong.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub scheduled: AtomicU64,
+    done: AtomicU64,
+    failed: AtomicU64,
+    timed_out: AtomicU64,
+    cancelled: AtomicU64,
+    dropped: AtomicU64,
+    orphaned: AtomicU64,
+    results_over_limit: AtomicU64,
+    workers_abandoned: AtomicU64,
+    /// Workers given up whose threads have not ended.
+    pub workers_stuck: AtomicU64,
+    pub vms_replaced: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn ended(&self, state: JobState) {
+        let counter = match state {
+            JobState::Done => &self.done,
+            JobState::Failed => &self.failed,
+            JobState::TimedOut => &self.timed_out,
+            JobState::Cancelled => &self.cancelled,
+            JobState::Dropped => &self.dropped,
+        };
+        // Release: whoever sees this count also sees that the job was scheduled.
+        counter.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Shared {
+    fn new(options: PoolOptions, factory: VmFactory) -> Self {
+        Self {
+            options,
+            factory,
+            waiting: Mutex::default(),
+            ready: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+            arrived: Condvar::new(),
+            looking: AtomicBool::new(false),
+            slots: Mutex::default(),
+            counters: Counters::default(),
+            pending: AtomicUsize::new(0),
+            pending_bytes: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            past: Mutex::default(),
+            stop_signal: Condvar::new(),
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The current slots; never locked while a slot is.
+    pub(super) fn slots(&self) -> MutexGuard<'_, Vec<Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Hands over jobs; starts the workers with the first.
+    pub(super) fn submit(self: &Arc<Self>, jobs: &mut Vec<BoxedJob>) {
+        let mut waiting = self.waiting();
+        if self.is_stopped() {
+            drop(waiting);
+            jobs.drain(..).for_each(|job| self.end(job, JobState::Cancelled, None));
+            return;
+        }
+        if matches!(waiting.workers, Workers::NotStarted) {
+            waiting.workers = self.start_workers();
+        }
+        if let Workers::Unavailable(reason) = &waiting.workers {
+            let error = PluginError::caught(reason.as_bytes(), b"");
+            drop(waiting);
+            jobs.drain(..).for_each(|job| self.end(job, JobState::Failed, Some(error.clone())));
+            return;
+        }
+        jobs.drain(..).for_each(|job| waiting.queue.push(job));
+        self.publish(&waiting);
+    }
+
+    /// Makes what is ready visible to workers that look and wakes as many that sleep.
+    fn publish(&self, waiting: &Waiting) {
+        let ready = waiting.queue.ready();
+        self.ready.store(ready, Ordering::Release);
+        match waiting.sleepers.min(ready) {
+            0 => {}
+            // The one that looks takes the first.
+            count if count < waiting.sleepers => (0..count).for_each(|_| self.arrived.notify_one()),
+            _ => self.arrived.notify_all(),
+        }
+    }
+
+    fn start_workers(self: &Arc<Self>) -> Workers {
+        let mut failure = None;
+        for worker in 0..self.options.workers {
+            let slot = Slot::new();
+            match self.start_worker(worker, &slot) {
+                Ok(()) => self.slots().push(slot),
+                Err(error) => failure = Some(error),
+            }
+        }
+        if self.slots().is_empty() {
+            let reason = failure.map_or_else(String::new, |error| error.to_string());
+            return Workers::Unavailable(format!("no worker thread can be started: {reason}"));
+        }
+        match supervisor::start(self) {
+            Ok(()) => Workers::Started,
+            Err(error) => {
+                self.stop();
+                Workers::Unavailable(format!("no supervisor thread can be started: {error}"))
+            }
+        }
+    }
+
+    fn start_worker(self: &Arc<Self>, number: usize, slot: &Arc<Slot>) -> std::io::Result<()> {
+        let (shared, slot) = (Arc::clone(self), Arc::clone(slot));
+        let name = format!("job{number}-{}", self.options.name);
+        // The kernel shows fifteen bytes of a thread's name.
+        let name: String = name.chars().filter(|c| *c != '\0').take(15).collect();
+        spawn_lua_thread(&name, move || worker::run(&shared, &slot, number)).map(drop)
+    }
+
+    /// The next job for a worker, which waits for one; `None` when the pool has stopped.
+    pub(super) fn fetch(&self, slot: &Slot) -> Option<Assignment> {
+        loop {
+            let mut waiting = self.waiting();
+            if let Some(first) = waiting.queue.pop() {
+                let mut state = slot.lock();
+                // More than one only if there is no other worker: jobs start in the order they were scheduled.
+                if self.options.workers == 1 {
+                    waiting.queue.pop_many(TAKE, &mut state.local);
+                }
+                self.ready.store(waiting.queue.ready(), Ordering::Release);
+                drop(waiting);
+                if let Some(assignment) = slot.start(&mut state, first, Stopwatch::start()) {
+                    return Some(assignment);
+                }
+                continue;
+            }
+            if self.is_stopped() {
+                return None;
+            }
+            if self.looking.swap(true, Ordering::AcqRel) {
+                self.sleep(waiting);
+                continue;
+            }
+            drop(waiting);
+            self.look();
+            self.looking.store(false, Ordering::Release);
+            let waiting = self.waiting();
+            if waiting.queue.ready() == 0 && !self.is_stopped() {
+                self.sleep(waiting);
+            }
+        }
+    }
+
+    fn sleep(&self, mut waiting: MutexGuard<'_, Waiting>) {
+        waiting.sleepers += 1;
+        let mut waiting = self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        waiting.sleepers -= 1;
+    }
+
+    /// Looks for jobs for a short while without the lock.
+    fn look(&self) {
+        let since = Stopwatch::start();
+        while since.elapsed() < SPIN {
+            for _ in 0..32 {
+                if self.ready.load(Ordering::Acquire) > 0 || self.is_stopped() {
+                    return;
+                }
+                hint::spin_loop();
+            }
+        }
+    }
+
+    /// Leaves the lanes of a file operation that has ended.
+    pub(super) fn release(&self, lanes: &Lanes) {
+        let mut waiting = self.waiting();
+        waiting.queue.release(lanes);
+        self.publish(&waiting);
+    }
+
+    /// Ends a job: from here on it is counted and on its way home. Called once for each job, by whoever took it.
+    pub(super) fn end(&self, mut job: Box<Job>, state: JobState, error: Option<PluginError>) {
+        job.completion.state = state;
+        if error.is_some() {
+            job.completion.error = error;
+        }
+        self.deliver(job);
+    }
+
+    /// Sends home a job whose completion is filled in.
+    pub(super) fn deliver(&self, mut job: Box<Job>) {
+        let size = job.completion.size();
+        if size > 0 && self.held.fetch_add(size, Ordering::Relaxed) + size > self.options.max_result_bytes {
+            self.held.fetch_sub(size, Ordering::Relaxed);
+            self.counters.results_over_limit.fetch_add(1, Ordering::Relaxed);
+            let limit = self.options.max_result_bytes;
+            let message = format!("result refused: more than {limit} bytes of results wait for delivery");
+            let completion = &mut job.completion;
+            completion.output_cut += completion.output.len() as u64;
+            (completion.result, completion.output) = (None, Vec::new());
+            if completion.state == JobState::Done {
+                completion.state = JobState::Failed;
+                completion.error = Some(PluginError::caught(message.as_bytes(), b""));
+            }
+        }
+        self.counters.ended(job.completion.state);
+        let home = Arc::clone(&job.home);
+        if let Err(job) = home.push(job) {
+            self.orphan(&job);
+        }
+    }
+
+    /// A completion that nobody will fetch.
+    pub(super) fn orphan(&self, job: &Job) {
+        self.counters.orphaned.fetch_add(1, Ordering::Relaxed);
+        self.delivered(1, job.size, job.completion.size());
+    }
+
+    /// Completions were fetched: they count as pending no longer.
+    pub(super) fn delivered(&self, jobs: usize, bytes: usize, held: usize) {
+        self.pending.fetch_sub(jobs, Ordering::Relaxed);
+        self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if held > 0 {
+            self.held.fetch_sub(held, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes back the jobs of one home, or all; gives their number.
+    pub(super) fn cancel(&self, home: Option<&Arc<CompletionQueue>>, reach: Reach) -> usize {
+        let mut jobs = {
+            let mut waiting = self.waiting();
+            let mut jobs = waiting.queue.remove(home);
+            for slot in self.slots().iter() {
+                jobs.extend(slot.take_waiting(home));
+                if reach == Reach::Running {
+                    jobs.extend(slot.take_running(home));
+                }
+            }
+            // Without these, operations of other homes may have become ready.
+            self.publish(&waiting);
+            jobs
+        };
+        jobs.sort_by_key(|job| job.completion.id);
+        let count = jobs.len();
+        jobs.into_iter().for_each(|job| self.end(job, JobState::Cancelled, None));
+        count
+    }
+
+    fn stop(&self) {
+        let waiting = self.waiting();
+        self.stopped.store(true, Ordering::Release);
+        self.arrived.notify_all();
+        self.stop_signal.notify_all();
+        drop(waiting);
+    }
+
+    /// Waits for the given time or until the pool stops.
+    pub(super) fn wait_for_stop(&self, pause: Duration) {
+        let waiting = self.waiting();
+        if !self.is_stopped() {
+            drop(self.stop_signal.wait_timeout(waiting, pause).unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Gives up the worker of a slot and puts another in its place. Its job ends as `state`, what it had taken and not
+    /// started goes back to the queue.
+    pub(super) fn replace(self: &Arc<Self>, number: usize, state: JobState, error: &PluginError) {
+        let mut waiting = self.waiting();
+        let Some(slot) = self.slots().get(number).map(Arc::clone) else { return };
+        let (running, local) = {
+            let mut own = slot.lock();
+            if own.life == Life::Abandoned {
+                return;
+            }
+            own.life = Life::Abandoned;
+            let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+            past.0.merge(&own.waits);
+            past.1.merge(&own.runs);
+            (own.waits, own.runs) = (Histogram::default(), Histogram::default());
+            (own.running.take(), std::mem::take(&mut own.local))
+        };
+        slot.disown();
+        slot.children.close();
+        self.counters.workers_abandoned.fetch_add(1, Ordering::Relaxed);
+        let stuck = self.counters.workers_stuck.fetch_add(1, Ordering::Relaxed) + 1;
+        waiting.queue.put_back(local);
+        let (job, lanes) = running.map_or((None, None), |running| (running.job, running.lanes));
+        if let Some(lanes) = lanes {
+            waiting.queue.release(&lanes);
+        }
+        let successor = Slot::new();
+        let started = if stuck > MAX_STUCK {
+            Err(std::io::Error::other(format!("{MAX_STUCK} workers do not return from C functions")))
+        } else if self.is_stopped() {
+            Ok(())
+        } else {
+            self.start_worker(number, &successor)
+        };
+        let mut refused = Vec::new();
+        match started {
+            Ok(()) => self.slots()[number] = successor,
+            Err(error) if self.slots().iter().all(|slot| slot.lock().life != Life::Serving) => {
+                let reason = format!("no worker is left: {error}");
+                refused = waiting.queue.remove(None);
+                waiting.workers = Workers::Unavailable(reason);
+            }
+            Err(_) => {}
+        }
+        self.publish(&waiting);
+        let reason = match &waiting.workers {
+            Workers::Unavailable(reason) => reason.clone(),
+            _ => String::new(),
+        };
+        drop(waiting);
+        if let Some(job) = job {
+            self.end(job, state, Some(error.clone()));
+        }
+        let error = PluginError::caught(reason.as_bytes(), b"");
+        refused.into_iter().for_each(|job| self.end(job, JobState::Failed, Some(error.clone())));
+    }
+
+    fn summary(&self) -> Summary {
+        let counters = &self.counters;
+        let (mut waits, mut runs) = self.past.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut running = 0;
+        for slot in self.slots().iter() {
+            let state = slot.lock();
+            waits.merge(&state.waits);
+            runs.merge(&state.runs);
+            running += u64::from(state.running.as_ref().is_some_and(|running| running.job.is_some()));
+        }
+        // The ended first: whatever has ended by then has been scheduled by the time `scheduled` is read.
+        let [done, failed, timed_out, cancelled, dropped] =
+            [&counters.done, &counters.failed, &counters.timed_out, &counters.cancelled, &counters.dropped]
+                .map(|counter| counter.load(Ordering::Acquire));
+        let scheduled = counters.scheduled.load(Ordering::Acquire);
+        let open = scheduled - (done + failed + timed_out + cancelled + dropped);
+        let running = running.min(open);
+        Summary {
+            scheduled,
+            queued: open - running,
+            running,
+            done,
+            failed,
+            timed_out,
+            cancelled,
+            dropped,
+            orphaned: counters.orphaned.load(Ordering::Relaxed),
+            results_over_limit: counters.results_over_limit.load(Ordering::Relaxed),
+            workers_abandoned: counters.workers_abandoned.load(Ordering::Relaxed),
+            vms_replaced: counters.vms_replaced.load(Ordering::Relaxed),
+            wait_p50: waits.quantile(0.5),
+            wait_p99: waits.quantile(0.99),
+            run_p50: runs.quantile(0.5),
+            run_p99: runs.quantile(0.99),
+        }
+    }
+}
