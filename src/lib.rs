@@ -20,4 +20,5 @@ pub mod key;
 pub mod lua;
 pub mod metrics;
 pub mod packet;
+pub mod sink;
 pub mod time;

@@ -1,0 +1,192 @@
+//! The terminal as a sink: what scripts print goes to standard output, what is logged to standard error.
+//!
+//! A thread of its own writes, so that a slow terminal or pipe never holds up packets. When its queue is full the sender
+//! either waits (files: nothing is lost) or drops and counts (interfaces).
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+/// Parcels of lines that may wait.
+const QUEUE: usize = 256;
+
+/// What happens when the queue is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The sender waits.
+    Block,
+    /// What does not fit is dropped and counted.
+    DropNewest,
+}
+
+/// Lines handed over at once: each ends with a line feed.
+#[derive(Clone, Debug, Default)]
+pub struct Parcel {
+    /// For standard output.
+    pub out: Vec<u8>,
+    /// For standard error.
+    pub err: Vec<u8>,
+    /// Number of lines in it.
+    pub lines: u64,
+}
+
+/// The sending half; one per thread that produces lines.
+#[derive(Clone, Debug)]
+pub struct ConsoleSender {
+    queue: Sender<Parcel>,
+    when_full: WhenFull,
+    dropped: Arc<AtomicU64>,
+}
+
+impl ConsoleSender {
+    /// Hands over lines.
+    pub fn send(&self, parcel: Parcel) {
+        let lines = parcel.lines;
+        let lost = match self.when_full {
+            WhenFull::Block => self.queue.send(parcel).is_err(),
+            WhenFull::DropNewest => self.queue.try_send(parcel).is_err(),
+        };
+        if lost {
+            self.dropped.fetch_add(lines, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The writing half.
+#[derive(Debug)]
+pub struct Console {
+    sender: Option<ConsoleSender>,
+    writer: Option<JoinHandle<()>>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Console {
+    /// Starts the writing thread.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(when_full: WhenFull) -> io::Result<Self> {
+        Self::start_with(when_full, Box::new(io::stdout()), Box::new(io::stderr()))
+    }
+
+    /// Starts the writing thread on other outputs.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start_with(when_full: WhenFull, out: Box<dyn Write + Send>, err: Box<dyn Write + Send>) -> io::Result<Self> {
+        let (queue, parcels) = bounded(QUEUE);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let lost = Arc::clone(&dropped);
+        let writer =
+            thread::Builder::new().name("console".to_owned()).spawn(move || write(&parcels, out, err, &lost))?;
+        let sender = ConsoleSender { queue, when_full, dropped: Arc::clone(&dropped) };
+        Ok(Self { sender: Some(sender), writer: Some(writer), dropped })
+    }
+
+    /// A sender for one more thread.
+    #[must_use]
+    pub fn sender(&self) -> ConsoleSender {
+        self.sender.clone().expect("the sender is there until the console is closed")
+    }
+
+    /// Lines that were not written.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Writes what is left; every other sender must be gone. Returns the lines that were not written.
+    pub fn close(mut self) -> u64 {
+        self.sender = None;
+        if let Some(writer) = self.writer.take() {
+            // A panic of the writer has been reported by its thread.
+            let _ = writer.join();
+        }
+        self.dropped()
+    }
+}
+
+/// Writes parcels until the last sender is gone. An output that fails once (a closed pipe) is not tried again; its lines
+/// are counted as dropped.
+fn write(parcels: &Receiver<Parcel>, out: Box<dyn Write + Send>, err: Box<dyn Write + Send>, lost: &AtomicU64) {
+    let (mut out, mut err) = (Some(out), Some(err));
+    for parcel in parcels {
+        let mut complete = put(&mut out, &parcel.out);
+        complete &= put(&mut err, &parcel.err);
+        if !complete {
+            lost.fetch_add(parcel.lines, Ordering::Relaxed);
+        }
+    }
+}
+
+fn put(output: &mut Option<Box<dyn Write + Send>>, bytes: &[u8]) -> bool {
+    if bytes.is_empty() {
+        return true;
+    }
+    let Some(writer) = output else { return false };
+    if writer.write_all(bytes).and_then(|()| writer.flush()).is_err() {
+        *output = None;
+        return false;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Console, Parcel, WhenFull};
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn parcel(text: &str) -> Parcel {
+        Parcel { out: text.into(), err: Vec::new(), lines: 1 }
+    }
+
+    #[test]
+    fn everything_is_written_before_close_returns() {
+        let shared = Shared::default();
+        let console = Console::start_with(WhenFull::Block, Box::new(shared.clone()), Box::new(io::sink())).unwrap();
+        for _ in 0..10_000 {
+            console.sender().send(parcel("x\n"));
+        }
+        assert_eq!(console.close(), 0);
+        assert_eq!(shared.0.lock().unwrap().len(), 20_000);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_counted_and_does_not_stop_the_sender() {
+        let console = Console::start_with(WhenFull::Block, Box::new(Closed), Box::new(io::sink())).unwrap();
+        for _ in 0..1_000 {
+            console.sender().send(parcel("x\n"));
+        }
+        assert_eq!(console.close(), 1_000);
+    }
+}

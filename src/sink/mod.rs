@@ -1,0 +1,16 @@
+//! Where results leave the process: the terminal, the event stream, and the report at the end of a run.
+//!
+//! A sink has a thread of its own behind a bounded queue, and states what happens when the queue is full: the sender waits
+//! or the newest is dropped and counted. A reader that goes away ends its sink, not the run.
+
+mod console;
+mod events;
+mod report;
+
+pub use console::{Console, ConsoleSender, Parcel, WhenFull};
+pub use events::{EventSender, EventStream, Field, Head, StreamEnd, json_text, write_event};
+pub use report::{
+    AlertLine, Charset, ColourMode, Damage, DamagedInput, EdgeLine, Edges, GroupReport, JobLatency, Jobs, KeyReport,
+    Lines, MeterReport, NamedCount, PluginReport, Records as RecordsReport, Report, ResourceLine, Run, TextStyle,
+    TopKey, Verdict, collect_groups, collect_records,
+};

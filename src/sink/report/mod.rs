@@ -1,0 +1,18 @@
+//! The report at the end of a run: a model, its JSON document and its text for terminals.
+//!
+//! [`Report`] is plain data; whoever ends the run fills it, with [`collect_groups`] and [`collect_records`] for what the
+//! metrics hold. Texts from traffic or scripts are kept as valid Unicode (a byte that is not UTF-8 becomes the character
+//! of its number); the text form replaces control characters, so that nothing in a capture can steer a terminal.
+
+mod collect;
+mod human;
+mod model;
+mod text;
+mod text_table;
+
+pub use collect::{collect_groups, collect_records};
+pub use model::{
+    AlertLine, Damage, DamagedInput, EdgeLine, Edges, GroupReport, JobLatency, Jobs, KeyReport, Lines, MeterReport,
+    NamedCount, PluginReport, Records, Report, ResourceLine, Run, TopKey, Verdict,
+};
+pub use text::{Charset, ColourMode, TextStyle};
