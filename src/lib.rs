@@ -11,6 +11,7 @@
 //! [`pipeline`] is the loop that drives all of it on one thread per engine, and [`app`] the command line that wires it up.
 //! A module imports only from modules below it; `tests/layering.rs` holds the table.
 
+pub mod api;
 pub mod capture;
 pub mod decode;
 pub mod flow;

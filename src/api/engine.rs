@@ -1,0 +1,385 @@
+//! Builds the engine object of a VM: the Lua text of the objects, and the host functions that need no speed.
+
+use std::ffi::c_void;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use mlua::{AnyUserData, LightUserData, Lua, Table, Value};
+
+use super::context::{Mail, VmContext, bump};
+use super::hostcall;
+use super::record::{AlertKind, AlertRecord, Record};
+use super::strings::{self, FileFailures};
+use crate::guid::Guid;
+use crate::key::FlowText;
+use crate::metrics::{GroupIndex, GroupKind};
+use crate::time::Timestamp;
+
+const OBJECTS: &str = include_str!("lua/objects.lua");
+const ENGINE: &str = include_str!("lua/engine.lua");
+
+/// Probe id that scripts see.
+pub const PROBE_ID: &str = "probe0";
+/// Longest contents of a resource.
+const MAX_CONTENTS_BYTES: usize = 32767;
+
+/// The parts of a VM that driver loops are made from.
+#[derive(Debug, Clone)]
+pub struct EngineParts {
+    /// The table `objects.lua` returns.
+    pub objects: Table,
+    /// The engine object.
+    pub engine: Table,
+    /// The host functions.
+    pub host: Table,
+}
+
+/// Methods of FlowID in the order `objects.lua` expects them, and how to get each.
+type FlowField = fn(&FlowText<'_>) -> Vec<u8>;
+const FLOW_FIELDS: [(&str, FlowField); 15] = [
+    ("flow_type", |t| t.flow_type().into()),
+    ("protocol", |t| t.protocol().into()),
+    ("ipa", |t| t.ipa().into()),
+    ("ipz", |t| t.ipz().into()),
+    ("ipa_readable", |t| t.ipa_readable().as_bytes().into()),
+    ("ipz_readable", |t| t.ipz_readable().as_bytes().into()),
+    ("porta", |t| t.porta().into()),
+    ("portz", |t| t.portz().into()),
+    ("porta_readable", |t| t.porta_readable().as_bytes().into()),
+    ("portz_readable", |t| t.portz_readable().as_bytes().into()),
+    ("netflow_router", |t| t.netflow_router().into()),
+    ("netflow_router_readable", |t| t.netflow_router_readable().as_bytes().into()),
+    ("netflow_ifindex_in", |t| t.netflow_ifindex_in().into()),
+    ("netflow_ifindex_out", |t| t.netflow_ifindex_out().into()),
+    ("to_s", |t| t.to_s().as_bytes().into()),
+];
+const FLOW_INTERFACES: [(&str, FlowField); 2] = [
+    ("netflow_ifindex_in_readable", |t| t.netflow_ifindex_in_readable().as_bytes().into()),
+    ("netflow_ifindex_out_readable", |t| t.netflow_ifindex_out_readable().as_bytes().into()),
+];
+
+fn flow_fields() -> impl Iterator<Item = &'static (&'static str, FlowField)> {
+    FLOW_FIELDS.iter().chain(FLOW_INTERFACES.iter())
+}
+
+/// Makes the objects and the engine of a VM. The context must outlive the VM; the VM keeps a reference to it.
+///
+/// # Errors
+/// When the VM is out of memory.
+pub fn install(lua: &Lua, vm: &Rc<VmContext>) -> mlua::Result<EngineParts> {
+    let host = lua.create_table()?;
+    host.set("table", LightUserData(hostcall::table_address().cast_mut()))?;
+    host.set("vm", LightUserData(Rc::as_ptr(vm).cast::<c_void>().cast_mut()))?;
+    host.set("progress", LightUserData(std::ptr::from_ref(&vm.guard.progress).cast::<c_void>().cast_mut()))?;
+    // Keeps the context alive as long as the functions that point to it.
+    host.set("owner", lua.create_any_userdata(Rc::clone(vm))?)?;
+    host.set("instance_id", vm.instance_id.as_str())?;
+    host.set("probe_id", PROBE_ID)?;
+    install_lookups(lua, &host, vm)?;
+    install_buffers(lua, &host, vm)?;
+    install_items(lua, &host, vm)?;
+    install_flows(lua, &host, vm)?;
+    install_messages(lua, &host, vm)?;
+    let objects: Table = lua.load(OBJECTS).set_name("=millstream.objects").call(&host)?;
+    let engine: Table = lua.load(ENGINE).set_name("=millstream.engine").call((&objects, &host, vm.side.name()))?;
+    Ok(EngineParts { objects, engine, host })
+}
+
+fn host_function<A, R, F>(lua: &Lua, host: &Table, name: &str, vm: &Rc<VmContext>, function: F) -> mlua::Result<()>
+where
+    A: mlua::FromLuaMulti,
+    R: mlua::IntoLuaMulti,
+    F: Fn(&Rc<VmContext>, A) -> mlua::Result<R> + 'static,
+{
+    let vm = Rc::clone(vm);
+    host.set(name, lua.create_function(move |_, args: A| function(&vm, args))?)
+}
+
+fn install_lookups(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()> {
+    host_function(lua, host, "group_index", vm, |vm, text: mlua::LuaString| {
+        let found =
+            counter_guid(vm, &text.as_bytes(), "update_counter").and_then(|guid| vm.engine.groups.counter_index(guid));
+        Ok(match found {
+            Some(index) => Value::Integer(i64::from(index.0)),
+            None => {
+                if Guid::parse(&text.as_bytes()).is_ok() {
+                    let shown = text.to_string_lossy();
+                    vm.warn_once(&format!("no counter group {shown} is defined; updates to it are dropped"));
+                }
+                Value::Boolean(false)
+            }
+        })
+    })?;
+    host_function(lua, host, "bad_meter", vm, |vm, (group, meter): (u16, f64)| {
+        super::hostcall::unknown_meter(vm, GroupIndex(group), meter);
+        Ok(())
+    })?;
+    host_function(lua, host, "protocol_index", vm, |vm, text: mlua::LuaString| {
+        let found = Guid::parse(&text.as_bytes()).ok().and_then(|guid| vm.engine.protocols.id(guid));
+        Ok(found.map_or(-1, |protocol| i64::from(protocol.0)))
+    })?;
+    host_function(lua, host, "next_protocol", vm, |vm, text: mlua::LuaString| {
+        let found = Guid::parse(&text.as_bytes()).ok().and_then(|guid| vm.engine.protocols.id(guid));
+        Ok(found.map_or(-2, |protocol| i64::from(protocol.0)))
+    })?;
+    host_function(lua, host, "protocol_guid", vm, |vm, index: u16| {
+        Ok(vm.engine.protocols.guid(crate::packet::ProtocolId(index)).to_string())
+    })?;
+    let names = lua.create_sequence_from(flow_fields().map(|(name, _)| *name))?;
+    host.set("flow_fields", names)?;
+    host.set(
+        "flow_parts",
+        lua.create_function(|lua, text: mlua::LuaString| {
+            let text = text.as_bytes();
+            let parsed = FlowText::new(&text);
+            lua.create_sequence_from(
+                flow_fields().map(|(_, get)| lua.create_string(get(&parsed))).collect::<mlua::Result<Vec<_>>>()?,
+            )
+        })?,
+    )?;
+    host_function(lua, host, "stale", vm, |vm, _what: mlua::LuaString| {
+        bump(&vm.engine.oddities.stale_uses);
+        Ok(())
+    })?;
+    host_function(lua, host, "nil_argument", vm, |vm, method: String| {
+        vm.nil_argument(&method);
+        Ok(())
+    })?;
+    host_function(lua, host, "timestamp", vm, |vm, ()| Ok(vm.time().secs()))
+}
+
+/// The GUID of a text; a malformed one is warned of once.
+fn counter_guid(vm: &VmContext, text: &[u8], method: &str) -> Option<Guid> {
+    match Guid::parse(text) {
+        Ok(guid) => Some(guid),
+        Err(_) => {
+            let shown = String::from_utf8_lossy(&text[..text.len().min(64)]).into_owned();
+            vm.warn_once(&format!("{method}(): '{shown}' is not a GUID with braces; the call is dropped"));
+            None
+        }
+    }
+}
+
+fn install_buffers(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()> {
+    host.set("hexdump", lua.create_function(|_, text: mlua::LuaString| Ok(strings::hexdump(&text.as_bytes())))?)?;
+    let on_log = Rc::clone(vm);
+    let failures = FileFailures::new(Rc::new(move |level, text| on_log.log(level, text)));
+    let on_append = Rc::clone(&failures);
+    host_function(lua, host, "append_file", vm, move |vm, (text, name): (Text, Option<Text>)| {
+        let Some(name) = name else {
+            vm.nil_argument("appendtofile");
+            return Ok(());
+        };
+        let name = name.as_bytes();
+        if let Err(e) = strings::append_to_file(strings::path_of(&name), &text.as_bytes()) {
+            on_append.report("appendtofile", &name, &e);
+        }
+        Ok(())
+    })?;
+    host_function(lua, host, "write_file", vm, move |vm, (text, name, position): (Text, Option<Text>, f64)| {
+        let Some(name) = name else {
+            vm.nil_argument("writetofile");
+            return Ok(());
+        };
+        let name = name.as_bytes();
+        if let Err(e) = strings::write_to_file(strings::path_of(&name), position, &text.as_bytes()) {
+            failures.report("writetofile", &name, &e);
+        }
+        Ok(())
+    })?;
+    host_function(lua, host, "set_timestamp", vm, |vm, (_packet, secs, usecs): (Value, Option<f64>, Option<f64>)| {
+        let Some(secs) = secs else {
+            vm.nil_argument("set_timestamp");
+            return Ok(());
+        };
+        set_timestamp(vm, secs, usecs);
+        Ok(())
+    })?;
+    host_function(lua, host, "set_packetstore_policy", vm, |vm, flags: Option<f64>| {
+        if flags.is_none() {
+            vm.nil_argument("set_packetstore_policy");
+        }
+        Ok(())
+    })
+}
+
+/// The time of the current packet as scripts see it becomes another one.
+fn set_timestamp(vm: &VmContext, secs: f64, usecs: Option<f64>) {
+    let time = timestamp(secs, usecs);
+    let Some(index) = vm.current_packet() else { return bump(&vm.engine.oddities.no_packet) };
+    let (Ok(batch), Ok(mut loans)) = (vm.engine.batch.try_borrow(), vm.engine.loans.try_borrow_mut()) else { return };
+    loans.set_time(&batch, index, time);
+}
+
+/// Seconds and microseconds as scripts give them; without microseconds the fraction of the seconds counts.
+#[must_use]
+pub fn timestamp(secs: f64, usecs: Option<f64>) -> Timestamp {
+    match usecs {
+        Some(usecs) => Timestamp::new(secs as i64, (usecs * 1_000.0) as i64),
+        None => Timestamp::from_secs_f64(secs),
+    }
+}
+
+type Text = mlua::LuaString;
+
+fn owned(text: &Text) -> Vec<u8> {
+    text.as_bytes().to_vec()
+}
+
+/// Text up to its first NUL byte, as keys, labels and tags end there.
+#[must_use]
+pub fn until_nul(text: &[u8]) -> Vec<u8> {
+    text.split(|&byte| byte == 0).next().unwrap_or_default().to_vec()
+}
+
+fn nul_ended(text: &Text) -> Vec<u8> {
+    until_nul(&text.as_bytes())
+}
+
+fn flow_of(flow: Option<Text>) -> Vec<u8> {
+    flow.as_ref().map(owned).unwrap_or_default()
+}
+
+fn install_items(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()> {
+    host_function(
+        lua,
+        host,
+        "update_key_info",
+        vm,
+        |vm, (guid, key, label, description): (Text, Text, Text, Option<Text>)| {
+            let Some(guid) = counter_guid(vm, &guid.as_bytes(), "update_key_info") else { return Ok(()) };
+            let (key, label) = (nul_ended(&key), nul_ended(&label));
+            let description = description.as_ref().map(nul_ended);
+            vm.record(Record::KeyInfo { guid, key, label, description });
+            Ok(())
+        },
+    )?;
+    host_function(lua, host, "set_key_attribute", vm, |vm, (guid, key, name, value): (Text, Text, Text, Text)| {
+        let Some(guid) = counter_guid(vm, &guid.as_bytes(), "set_key_attribute") else { return Ok(()) };
+        vm.record(Record::KeyAttribute { guid, key: nul_ended(&key), name: owned(&name), value: owned(&value) });
+        Ok(())
+    })?;
+    type AlertArgs = (String, Text, Option<Text>, Text, Text, f64, Text, Option<Text>);
+    host_function(
+        lua,
+        host,
+        "add_alert",
+        vm,
+        |vm, (kind, guid, flow, sigid, classification, priority, message, status): AlertArgs| {
+            let (kind, method) = match kind.as_str() {
+                "simple" => (AlertKind::Simple, "add_alert"),
+                "full" => (AlertKind::Full, "add_alert_full"),
+                _ => (AlertKind::Tca, "add_alert_tca"),
+            };
+            let Some(guid) = counter_guid(vm, &guid.as_bytes(), method) else { return Ok(()) };
+            if vm.engine.groups.find(GroupKind::Alert, guid).is_none() {
+                vm.warn_once(&format!("no alert group {guid} is defined; alerts for it are dropped"));
+                return Ok(());
+            }
+            vm.record(Record::Alert(Box::new(AlertRecord {
+                guid,
+                flow: flow_of(flow),
+                sigid: nul_ended(&sigid),
+                priority,
+                message: owned(&message),
+                classification: owned(&classification),
+                status: status.as_ref().map_or_else(|| b"ALARM".to_vec(), owned),
+                extra: Vec::new(),
+                kind,
+                ends: None,
+            })));
+            Ok(())
+        },
+    )?;
+    host_function(lua, host, "add_resource", vm, |vm, (guid, flow, uri, label): (Text, Option<Text>, Text, Text)| {
+        let Some(guid) = counter_guid(vm, &guid.as_bytes(), "add_resource") else { return Ok(()) };
+        if vm.engine.groups.find(GroupKind::Resource, guid).is_none() {
+            vm.warn_once(&format!("no resource group {guid} is defined; resources for it are dropped"));
+            return Ok(());
+        }
+        let mut label = owned(&label);
+        label.truncate(MAX_CONTENTS_BYTES);
+        vm.record(Record::Resource { guid, flow: flow_of(flow), uri: owned(&uri), label });
+        Ok(())
+    })?;
+    host_function(lua, host, "add_edge", vm, |vm, (from, from_key, to, to_key): (Text, Text, Text, Text)| {
+        let (Some(from_guid), Some(to_guid)) =
+            (counter_guid(vm, &from.as_bytes(), "add_edge"), counter_guid(vm, &to.as_bytes(), "add_edge"))
+        else {
+            return Ok(());
+        };
+        vm.record(Record::Edge { from_guid, from_key: nul_ended(&from_key), to_guid, to_key: nul_ended(&to_key) });
+        Ok(())
+    })
+}
+
+fn install_flows(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()> {
+    host_function(lua, host, "tag_flow", vm, |vm, (flow, tag): (Text, Text)| {
+        let tag = nul_ended(&tag).iter().map(|&byte| if b"|\r\n".contains(&byte) { b'_' } else { byte }).collect();
+        vm.record(Record::Tag { flow: owned(&flow), tag });
+        Ok(())
+    })?;
+    type CounterArgs = (Text, Text, Option<Text>, f64, f64, bool);
+    host_function(lua, host, "flow_counter", vm, |vm, (flow, guid, key, meter, direction, reset): CounterArgs| {
+        let method = if reset { "reset_flow_counter" } else { "add_flow_counter" };
+        let Some(guid) = counter_guid(vm, &guid.as_bytes(), method) else { return Ok(()) };
+        let key = key.as_ref().map(nul_ended);
+        vm.record(Record::FlowCounter { flow: owned(&flow), guid, key, meter, direction, reset });
+        Ok(())
+    })?;
+    host_function(lua, host, "update_flow", vm, |vm, (flow, field, value): (Text, String, f64)| {
+        if value.is_finite() {
+            vm.record(Record::FlowUpdate { flow: owned(&flow), field, value });
+        }
+        Ok(())
+    })?;
+    host_function(lua, host, "new_flow_record", vm, |vm, (flow, az, za, paz, pza): (Text, f64, f64, f64, f64)| {
+        let fields = [("bytes_az", az), ("bytes_za", za), ("packets_az", paz), ("packets_za", pza)];
+        for (field, value) in fields.into_iter().filter(|(_, value)| value.is_finite()) {
+            vm.record(Record::FlowUpdate { flow: owned(&flow), field: format!("record {field}"), value });
+        }
+        Ok(())
+    })?;
+    host_function(lua, host, "terminate_flow", vm, |vm, flow: Text| {
+        vm.record(Record::TerminateFlow { flow: owned(&flow) });
+        Ok(())
+    })?;
+    host_function(lua, host, "disable_reassembly", vm, |vm, flow: Text| {
+        vm.record(Record::DisableReassembly { flow: owned(&flow) });
+        Ok(())
+    })?;
+    host_function(lua, host, "add_flow_attribute", vm, |vm, (flow, name, value): (Text, Text, Text)| {
+        vm.record(Record::FlowAttribute { flow: owned(&flow), name: owned(&name), value: owned(&value) });
+        Ok(())
+    })?;
+    host_function(lua, host, "add_flow_edges", vm, |vm, (flow, guid, key): (Text, Text, Text)| {
+        let Some(guid) = counter_guid(vm, &guid.as_bytes(), "add_flow_edges") else { return Ok(()) };
+        vm.record(Record::FlowEdges { flow: owned(&flow), guid, key: nul_ended(&key) });
+        Ok(())
+    })
+}
+
+fn install_messages(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()> {
+    host_function(lua, host, "post_message", vm, |vm, (target, id, text): (String, Text, Text)| {
+        let to = if target == "frontend" { "frontend" } else { "backend" };
+        vm.record(Record::Message { to, id: owned(&id), text: owned(&text) });
+        if to == "frontend" {
+            let packet = vm.current_packet().map_or(u32::MAX, |index| index as u32);
+            let (id, text): (Arc<[u8]>, Arc<[u8]>) = (owned(&id).into(), owned(&text).into());
+            vm.engine.post(Mail { packet, id, class: None, text });
+        } else {
+            bump(&vm.engine.oddities.messages_unread);
+        }
+        Ok(())
+    })
+}
+
+/// The context kept alive by a VM's host table.
+///
+/// # Errors
+/// When the table is not one that [`install`] made.
+pub fn owner(host: &Table) -> mlua::Result<Rc<VmContext>> {
+    let holder: AnyUserData = host.get("owner")?;
+    let context = holder.borrow::<Rc<VmContext>>()?;
+    Ok(Rc::clone(&context))
+}

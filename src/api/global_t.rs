@@ -1,0 +1,213 @@
+//! Builds the global table `T` and `print` of a VM, for each place a VM can be in.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use mlua::{Function, Lua, Table, Value};
+
+use super::constants::{LogFn, LogLevel};
+use super::context::{Mail, VmContext, bump};
+use super::engine::{EngineParts, PROBE_ID};
+use super::record::Record;
+use super::strings::FileFailures;
+use super::t_env::Environment;
+use super::t_host::{HomeNets, HostFunctions, HostPaths};
+use super::{ac, constants, modules, re2, strings, t_env, t_host, t_util};
+use crate::guid::Guid;
+use crate::metrics::{GroupKind, Registry};
+
+const GLOBAL_T: &str = include_str!("lua/global_t.lua");
+
+/// Where a line printed by a script goes.
+pub type PrintFn = Rc<dyn Fn(&[u8])>;
+
+/// What `T` says about the run; the same in every VM.
+#[derive(Clone, Debug, Default)]
+pub struct RunIdentity {
+    /// `T.args`.
+    pub args: String,
+    /// `T.context_name`.
+    pub context_name: String,
+    /// Home networks.
+    pub home_nets: HomeNets,
+    /// Answers of `T.env`.
+    pub environment: Environment,
+}
+
+/// What `T` says about one VM.
+#[derive(Clone, Debug)]
+pub struct VmIdentity {
+    /// `T.contextid`.
+    pub contextid: u32,
+    /// `T.enginetype`.
+    pub engine_type: &'static str,
+}
+
+/// The functions behind `T` that differ from place to place.
+pub struct Outlets {
+    /// Log lines.
+    pub log: LogFn,
+    /// Printed lines.
+    pub print: PrintFn,
+    /// Functions of `T.host` that need an engine.
+    pub host: HostFunctions,
+}
+
+/// Installs `T` and `print`, everything but `T.async`. Returns `T`.
+///
+/// # Errors
+/// When the VM is out of memory.
+pub fn install(lua: &Lua, run: &RunIdentity, vm: &VmIdentity, outlets: Outlets) -> mlua::Result<Table> {
+    let t = lua.create_table()?;
+    t.set("contextid", vm.contextid)?;
+    t.set("execution_contextid", vm.contextid)?;
+    t.set("probeid", PROBE_ID)?;
+    t.set("probeversion", env!("CARGO_PKG_VERSION"))?;
+    let name = if run.context_name.is_empty() { "context0" } else { &run.context_name };
+    t.set("context_name", name)?;
+    t.set("contextname", name)?;
+    t.set("args", run.args.as_str())?;
+    t.set("enginetype", vm.engine_type)?;
+    let sub = |name: &str| -> mlua::Result<Table> {
+        let table = lua.create_table()?;
+        t.set(name, &table)?;
+        Ok(table)
+    };
+    constants::install(lua, &sub("K")?)?;
+    t_util::install(lua, &sub("util")?)?;
+    t_env::install(lua, &sub("env")?, &run.environment)?;
+    let config = |path: &str| PathBuf::from(run.environment.config.get(path));
+    let paths = HostPaths { config: config("App>DBRoot").join("config"), data: config("App>DataDirectory") };
+    t_host::install(lua, &sub("host")?, &Rc::new(run.home_nets.clone()), &paths, &outlets.host, &outlets.log)?;
+    re2::install(lua, &t, &outlets.log)?;
+    ac::install(lua, &t, &outlets.log)?;
+    let library: Table = lua.globals().get("string")?;
+    strings::install(lua, &library, &FileFailures::new(Rc::clone(&outlets.log)))?;
+    let host = lua.create_table()?;
+    let print = outlets.print;
+    host.set(
+        "print",
+        lua.create_function(move |_, text: mlua::LuaString| {
+            print(&text.as_bytes());
+            Ok(())
+        })?,
+    )?;
+    host.set("log", log_function(lua, &outlets.log)?)?;
+    modules::run_host_chunk(lua, "millstream.T", GLOBAL_T, (&t, host))?;
+    lua.globals().set("T", &t)?;
+    Ok(t)
+}
+
+/// A Lua function `log(level, message)`.
+///
+/// # Errors
+/// When the VM is out of memory.
+pub fn log_function(lua: &Lua, log: &LogFn) -> mlua::Result<Function> {
+    let log = Rc::clone(log);
+    lua.create_function(move |_, (level, text): (f64, mlua::LuaString)| {
+        log(LogLevel::from_number(level), &text.to_string_lossy());
+        Ok(())
+    })
+}
+
+/// Installs `T` in a VM of an engine.
+///
+/// # Errors
+/// When the VM is out of memory.
+pub fn install_for_engine(
+    lua: &Lua,
+    run: &RunIdentity,
+    parts: &EngineParts,
+    context: &Rc<VmContext>,
+) -> mlua::Result<Table> {
+    let on_log = Rc::clone(context);
+    let log: LogFn = Rc::new(move |level, text| on_log.log(level, text));
+    let on_print = Rc::clone(context);
+    let print: PrintFn = Rc::new(move |text| on_print.record(Record::Print { text: text.to_vec() }));
+    let host = HostFunctions {
+        createkey: createkey(lua, context)?,
+        broadcast: broadcast(lua, context)?,
+        id: parts.engine.get::<Function>("instanceid")?,
+        log: log_function(lua, &log)?,
+    };
+    let vm = VmIdentity { contextid: context.contextid, engine_type: context.side.name() };
+    install(lua, run, &vm, Outlets { log, print, host })
+}
+
+fn createkey(lua: &Lua, context: &Rc<VmContext>) -> mlua::Result<Function> {
+    let context = Rc::clone(context);
+    lua.create_function(
+        move |_, (guid, key, label): (mlua::LuaString, Option<mlua::LuaString>, Option<mlua::LuaString>)| {
+            let (Ok(guid), Some(key), Some(label)) = (Guid::parse(&guid.as_bytes()), key, label) else {
+                context.nil_argument("createkey");
+                return Ok(());
+            };
+            let (key, label) = (super::engine::until_nul(&key.as_bytes()), super::engine::until_nul(&label.as_bytes()));
+            context.record(Record::KeyInfo { guid, key, label, description: None });
+            Ok(())
+        },
+    )
+}
+
+fn broadcast(lua: &Lua, context: &Rc<VmContext>) -> mlua::Result<Function> {
+    let context = Rc::clone(context);
+    lua.create_function(move |_, (id, class, text): (mlua::LuaString, mlua::LuaString, Option<mlua::LuaString>)| {
+        let Some(text) = text else {
+            context.nil_argument("broadcast");
+            return Ok(());
+        };
+        let Ok(class) = Guid::parse(&class.as_bytes()) else {
+            bump(&context.engine.oddities.messages_unread);
+            return Ok(());
+        };
+        let (id, text) = (id.as_bytes().to_vec(), text.as_bytes().to_vec());
+        context.record(Record::Message { to: context.side.name(), id: id.clone(), text: text.clone() });
+        let packet = context.current_packet().map_or(u32::MAX, |index| index as u32);
+        context.engine.post(Mail { packet, id: id.into(), class: Some(class), text: text.into() });
+        Ok(())
+    })
+}
+
+/// Installs `T` in a VM that only looks at what a file contains. Prints and log lines are dropped: the file runs again in
+/// each of its real VMs.
+///
+/// # Errors
+/// When the VM is out of memory.
+pub fn install_for_probe(lua: &Lua, run: &RunIdentity, groups: &Registry) -> mlua::Result<()> {
+    let nothing = lua.create_function(|_, _: mlua::MultiValue| Ok(()))?;
+    let host = HostFunctions {
+        createkey: nothing.clone(),
+        broadcast: nothing.clone(),
+        id: lua.create_function(|_, ()| Ok(""))?,
+        log: nothing.clone(),
+    };
+    let outlets = Outlets { log: Rc::new(|_, _| {}), print: Rc::new(|_| {}), host };
+    let t = install(lua, run, &VmIdentity { contextid: 0, engine_type: "frontend" }, outlets)?;
+    for (field, kind) in [
+        ("countergroups", GroupKind::Counter),
+        ("alertgroups", GroupKind::Alert),
+        ("resourcegroups", GroupKind::Resource),
+        ("ftsgroups", GroupKind::Fts),
+        ("sessiongroups", GroupKind::Session),
+    ] {
+        t.set(field, group_table(lua, groups, kind)?)?;
+    }
+    let async_table = lua.create_table()?;
+    for name in ["cat", "copy", "cp", "rm", "copybuffer", "schedule"] {
+        async_table.set(name, &nothing)?;
+    }
+    async_table.set("pending_items", lua.create_function(|_, _: Value| Ok(0))?)?;
+    t.set("async", async_table)
+}
+
+fn group_table(lua: &Lua, groups: &Registry, kind: GroupKind) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    for group in groups.groups(kind) {
+        let guid = group.guid.to_string();
+        table.set(lua.create_string(&group.name)?, guid.as_str())?;
+        if let Some(alias) = &group.name_alias {
+            table.set(lua.create_string(alias)?, guid)?;
+        }
+    }
+    Ok(table)
+}

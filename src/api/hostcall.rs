@@ -1,0 +1,214 @@
+//! Functions that compiled Lua calls straight through `ffi`: counter updates, layers and flow ids of the current packet.
+//!
+//! Each takes the address of its [`VmContext`] first. They never panic, never call back into Lua, and check pointer and
+//! length before they trust them; whatever is wrong is counted and the call does nothing.
+#![expect(unsafe_code, reason = "the table of functions that Lua calls by address")]
+
+use std::ffi::{c_char, c_void};
+use std::ptr;
+use std::slice;
+
+use super::context::{VmContext, bump};
+use super::loan::LayerSlot;
+use crate::key::{End, Host, KeyKind};
+use crate::metrics::{GroupIndex, Outcome};
+use crate::packet::ProtocolId;
+
+/// The functions, in the order declared in `lua/objects.lua`.
+#[repr(C)]
+#[derive(Debug)]
+pub struct HostTable {
+    update_counter: extern "C" fn(*const VmContext, i32, *const u8, u32, i32, f64),
+    update_counter_bytes: extern "C" fn(*const VmContext, i32, *const u8, u32, i32),
+    update_counter_at: extern "C" fn(*const VmContext, i32, *const u8, u32, i32, i32, f64),
+    update_counter_end: extern "C" fn(*const VmContext, i32, i32, i32, f64),
+    flow_id: extern "C" fn(*const VmContext, *mut c_char) -> i32,
+    layer_at: extern "C" fn(*const VmContext, i32) -> *const LayerSlot,
+    find_layer: extern "C" fn(*const VmContext, i32) -> *const LayerSlot,
+}
+
+static TABLE: HostTable = HostTable {
+    update_counter,
+    update_counter_bytes,
+    update_counter_at,
+    update_counter_end,
+    flow_id,
+    layer_at,
+    find_layer,
+};
+
+/// Address of the table, for `ffi.cast`.
+#[must_use]
+pub fn table_address() -> *const c_void {
+    ptr::from_ref(&TABLE).cast()
+}
+
+/// The context behind an address that Lua handed back.
+///
+/// # Safety
+/// `vm` is null or the address of a live context that outlives the call, as `objects.lua` passes it.
+unsafe fn context<'a>(vm: *const VmContext) -> Option<&'a VmContext> {
+    // SAFETY: by this function's contract.
+    unsafe { vm.as_ref() }
+}
+
+/// The bytes of a Lua string or of a packet slice.
+///
+/// # Safety
+/// `data` is null or valid for `len` bytes for the duration of the call.
+unsafe fn bytes<'a>(data: *const u8, len: u32) -> &'a [u8] {
+    if data.is_null() || len == 0 {
+        return &[];
+    }
+    // SAFETY: by this function's contract.
+    unsafe { slice::from_raw_parts(data, len as usize) }
+}
+
+#[inline]
+fn update(vm: &VmContext, group: i32, key: &[u8], meter: i32, value: f64) {
+    let Ok(mut shard) = vm.engine.shard.try_borrow_mut() else { return };
+    let group = GroupIndex(group as u16);
+    let outcome = shard.update(group, key, meter as u32, value);
+    drop(shard);
+    if outcome != Outcome::Counted {
+        refused(vm, group, meter, outcome);
+    }
+}
+
+#[cold]
+fn refused(vm: &VmContext, group: GroupIndex, meter: i32, outcome: Outcome) {
+    match outcome {
+        Outcome::UnknownMeter => unknown_meter(vm, group, f64::from(meter)),
+        Outcome::Reserved => {
+            bump(&vm.engine.oddities.updates_refused);
+            let name = group_name(vm, group);
+            vm.warn_once(&format!("update_counter: the key SYS:GROUP_TOTALS of '{name}' is reserved"));
+        }
+        _ => {}
+    }
+}
+
+/// Counts an update of a meter that does not exist and warns of it once.
+pub fn unknown_meter(vm: &VmContext, group: GroupIndex, meter: f64) {
+    bump(&vm.engine.oddities.updates_refused);
+    let name = group_name(vm, group);
+    vm.warn_once(&format!("update_counter: counter group '{name}' has no meter {meter}"));
+}
+
+fn group_name(vm: &VmContext, group: GroupIndex) -> String {
+    vm.engine.groups.counter_group(group).map_or_else(String::new, |g| String::from_utf8_lossy(&g.name).into_owned())
+}
+
+extern "C" fn update_counter(vm: *const VmContext, group: i32, key: *const u8, len: u32, meter: i32, value: f64) {
+    // SAFETY: objects.lua passes the address it was given for this VM.
+    let Some(vm) = (unsafe { context(vm) }) else { return };
+    // SAFETY: LuaJIT passes a string's own bytes and its length, and keeps the string alive over the call.
+    let key = unsafe { bytes(key, len) };
+    update(vm, group, key, meter, value);
+}
+
+extern "C" fn update_counter_bytes(vm: *const VmContext, group: i32, key: *const u8, len: u32, meter: i32) {
+    // SAFETY: objects.lua passes the address it was given for this VM.
+    let Some(vm) = (unsafe { context(vm) }) else { return };
+    // SAFETY: LuaJIT passes a string's own bytes and its length, and keeps the string alive over the call.
+    let key = unsafe { bytes(key, len) };
+    // The packet of an input filter is yet to be built.
+    let packet = vm.current_packet().filter(|_| vm.own_time.get().is_none());
+    let Some(index) = packet else { return bump(&vm.engine.oddities.no_packet) };
+    let Ok(batch) = vm.engine.batch.try_borrow() else { return };
+    let Some(packet) = batch.packets().get(index) else { return bump(&vm.engine.oddities.no_packet) };
+    update(vm, group, key, meter, f64::from(packet.wirelen));
+}
+
+extern "C" fn update_counter_at(
+    vm: *const VmContext,
+    group: i32,
+    key: *const u8,
+    len: u32,
+    kind: i32,
+    meter: i32,
+    value: f64,
+) {
+    // SAFETY: objects.lua passes the address it was given for this VM.
+    let Some(vm) = (unsafe { context(vm) }) else { return };
+    // SAFETY: engine.lua checked the range against the slot's length and that the slot is lent.
+    let key = unsafe { bytes(key, len) };
+    let kind = match (kind, key.len()) {
+        (1, 4) => KeyKind::Host4,
+        (2, 16) => KeyKind::Host6,
+        (3, 2) => KeyKind::Port,
+        (4, 6) => KeyKind::Mac,
+        _ => return update(vm, group, key, meter, value),
+    };
+    update_binary(vm, group, kind, key, meter, value);
+}
+
+/// The bytes stay where they are: padding them into an array that is read as two words makes the load wait for the
+/// stores, which cost more than the rest of the call.
+#[inline]
+fn update_binary(vm: &VmContext, group: i32, kind: KeyKind, bytes: &[u8], meter: i32, value: f64) {
+    let Ok(mut shard) = vm.engine.shard.try_borrow_mut() else { return };
+    let group = GroupIndex(group as u16);
+    let outcome = shard.update_binary(group, kind, bytes, meter as u32, value);
+    drop(shard);
+    if outcome != Outcome::Counted {
+        refused(vm, group, meter, outcome);
+    }
+}
+
+extern "C" fn update_counter_end(vm: *const VmContext, group: i32, which: i32, meter: i32, value: f64) {
+    // SAFETY: objects.lua passes the address it was given for this VM.
+    let Some(vm) = (unsafe { context(vm) }) else { return };
+    let Some(index) = vm.current_packet() else { return bump(&vm.engine.oddities.no_packet) };
+    let Some(tuple) = vm.engine.flow_tuple(index) else { return };
+    let end = if which & 1 == 0 { End::A } else { End::Z };
+    if which > 1 {
+        return update_binary(vm, group, KeyKind::Port, &tuple.port(end).to_be_bytes(), meter, value);
+    }
+    match tuple.host(end) {
+        Host::V4(bytes) => update_binary(vm, group, KeyKind::Host4, &bytes, meter, value),
+        Host::V6(bytes) => update_binary(vm, group, KeyKind::Host6, &bytes, meter, value),
+    }
+}
+
+/// Writes the flow id of the current packet; the buffer holds at least 256 bytes. Returns its length.
+extern "C" fn flow_id(vm: *const VmContext, out: *mut c_char) -> i32 {
+    // SAFETY: objects.lua passes the address it was given for this VM.
+    let Some(vm) = (unsafe { context(vm) }) else { return 0 };
+    let Some(index) = vm.current_packet() else { return 0 };
+    let Some(tuple) = vm.engine.flow_tuple(index) else { return 0 };
+    let id = tuple.id();
+    let text = id.as_bytes();
+    if out.is_null() || text.len() > 256 {
+        return 0;
+    }
+    // SAFETY: objects.lua passes its scratch buffer of 256 bytes, and the text is no longer than that.
+    unsafe { ptr::copy_nonoverlapping(text.as_ptr().cast(), out, text.len()) };
+    text.len() as i32
+}
+
+extern "C" fn layer_at(vm: *const VmContext, index: i32) -> *const LayerSlot {
+    // SAFETY: objects.lua passes the address it was given for this VM.
+    let Some(vm) = (unsafe { context(vm) }) else { return ptr::null() };
+    let Some(packet_index) = vm.current_packet() else { return ptr::null() };
+    let Ok(batch) = vm.engine.batch.try_borrow() else { return ptr::null() };
+    let Some(packet) = batch.packets().get(packet_index) else { return ptr::null() };
+    let Some(layer) = usize::try_from(index).ok().and_then(|index| batch.layers(packet).get(index)) else {
+        return ptr::null();
+    };
+    let Ok(mut loans) = vm.engine.loans.try_borrow_mut() else { return ptr::null() };
+    loans.lend_layer(&batch, packet_index, *layer)
+}
+
+extern "C" fn find_layer(vm: *const VmContext, protocol: i32) -> *const LayerSlot {
+    // SAFETY: objects.lua passes the address it was given for this VM.
+    let Some(vm) = (unsafe { context(vm) }) else { return ptr::null() };
+    let Some(packet_index) = vm.current_packet() else { return ptr::null() };
+    let Ok(batch) = vm.engine.batch.try_borrow() else { return ptr::null() };
+    let Some(packet) = batch.packets().get(packet_index) else { return ptr::null() };
+    let Some(layer) = u16::try_from(protocol).ok().and_then(|id| batch.find_layer(packet, ProtocolId(id))) else {
+        return ptr::null();
+    };
+    let Ok(mut loans) = vm.engine.loans.try_borrow_mut() else { return ptr::null() };
+    loans.lend_layer(&batch, packet_index, layer)
+}

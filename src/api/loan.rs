@@ -1,0 +1,339 @@
+//! What scripts see of the packets of a batch: slots that are lent for one callback.
+//!
+//! The structs have the layout declared in `lua/objects.lua`. A slot carries the sequence number of its packet; scripts
+//! can use it while that number is the one stored in the VM's progress word. The slots form rings of several batches, so
+//! that an object kept by a script meets another packet's number and is refused.
+
+use std::ptr;
+
+use crate::packet::{Batch, Layer, MAX_BATCH, Packet, ProtocolId};
+use crate::time::Timestamp;
+
+/// Bytes a script may read.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct BufferSlot {
+    data: *const u8,
+    len: i32,
+    seq: i32,
+}
+
+/// A packet as scripts see it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct PacketSlot {
+    raw: BufferSlot,
+    wirelen: i32,
+    layer_count: i32,
+    origin: i32,
+    reserved: i32,
+    /// Capture time; taken apart only when a script asks.
+    nanos: i64,
+}
+
+/// A layer as scripts see it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct LayerSlot {
+    buf: BufferSlot,
+    packet: *const PacketSlot,
+    protocol: i32,
+    reserved: i32,
+}
+
+const EMPTY_BUFFER: BufferSlot = BufferSlot { data: ptr::null(), len: 0, seq: 0 };
+const EMPTY_PACKET: PacketSlot =
+    PacketSlot { raw: EMPTY_BUFFER, wirelen: 0, layer_count: 0, origin: 0, reserved: 0, nanos: 0 };
+const EMPTY_LAYER: LayerSlot = LayerSlot { buf: EMPTY_BUFFER, packet: ptr::null(), protocol: 0, reserved: 0 };
+
+/// Batches a ring holds before a slot is used again.
+const RING_BATCHES: usize = 4;
+/// Slots of a ring: a prime offset short of whole batches keeps a packet's place in the batch from meeting the same slot.
+const RING: usize = MAX_BATCH * RING_BATCHES - 3;
+/// Layers handed out on request (`get_layer`, `find_layer`) before a slot is used again.
+const POOL: usize = 2048;
+
+/// A ring of layer slots for one protocol, shared by all plugins attached to it.
+#[derive(Debug)]
+pub struct LayerRing {
+    protocol: ProtocolId,
+    slots: Box<[LayerSlot]>,
+    next: usize,
+    /// Sequence number of the batch that was filled last.
+    filled_for: i32,
+    /// First slot and number of slots of that batch.
+    range: (usize, usize),
+}
+
+/// A run of filled slots, as 0-based indices into the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lent {
+    /// First slot.
+    pub first: usize,
+    /// Number of slots.
+    pub count: usize,
+}
+
+/// All slots of one engine.
+#[derive(Debug)]
+pub struct Loans {
+    packets: Box<[PacketSlot]>,
+    packet_base: usize,
+    rings: Vec<LayerRing>,
+    pool: Box<[LayerSlot]>,
+    pool_next: usize,
+    base_seq: i32,
+    next_seq: i32,
+}
+
+impl Default for Loans {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Loans {
+    /// Empty rings; sequence numbers start at 1, 0 is "no packet".
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            packets: vec![EMPTY_PACKET; RING].into_boxed_slice(),
+            packet_base: 0,
+            rings: Vec::new(),
+            pool: vec![EMPTY_LAYER; POOL].into_boxed_slice(),
+            pool_next: 0,
+            base_seq: 1,
+            next_seq: 1,
+        }
+    }
+
+    /// Number of slots a ring has; a VM makes one pointer for each.
+    #[must_use]
+    pub const fn ring_len() -> usize {
+        RING
+    }
+
+    /// Starts lending the packets of a new batch.
+    pub fn begin(&mut self, count: usize) {
+        // Numbers stay positive; a script that keeps an object for two thousand million packets meets its own luck.
+        if self.next_seq > i32::MAX - 2 * MAX_BATCH as i32 {
+            self.next_seq = 1;
+        }
+        self.packet_base = (self.packet_base + MAX_BATCH) % (RING - MAX_BATCH);
+        self.base_seq = self.next_seq;
+        self.next_seq += count.max(1) as i32;
+    }
+
+    /// Sequence number of a packet of the current batch.
+    #[inline]
+    #[must_use]
+    pub fn seq(&self, index: usize) -> i32 {
+        self.base_seq + index as i32
+    }
+
+    /// Index in the current batch of a sequence number.
+    #[inline]
+    #[must_use]
+    pub fn index_of(&self, seq: i32) -> Option<usize> {
+        let index = seq.wrapping_sub(self.base_seq);
+        (seq > 0 && index >= 0 && seq < self.next_seq).then_some(index as usize)
+    }
+
+    /// The slot of a packet, filled if it is not yet.
+    #[inline]
+    pub fn packet(&mut self, batch: &Batch, index: usize) -> *mut PacketSlot {
+        let seq = self.seq(index);
+        let slot = &mut self.packets[self.packet_base + index];
+        if slot.raw.seq != seq {
+            let packet = &batch.packets()[index];
+            fill_packet(slot, batch.packet_bytes(packet), packet, seq);
+        }
+        slot
+    }
+
+    /// The ring of a protocol; made on first use. The index stays valid.
+    pub fn ring(&mut self, protocol: ProtocolId) -> usize {
+        if let Some(found) = self.rings.iter().position(|ring| ring.protocol == protocol) {
+            return found;
+        }
+        self.rings.push(LayerRing {
+            protocol,
+            slots: vec![EMPTY_LAYER; RING].into_boxed_slice(),
+            next: 0,
+            filled_for: 0,
+            range: (0, 0),
+        });
+        self.rings.len() - 1
+    }
+
+    /// Address of a ring's first slot.
+    #[must_use]
+    pub fn ring_address(&self, ring: usize) -> *const LayerSlot {
+        self.rings[ring].slots.as_ptr()
+    }
+
+    /// Lends the outermost layer of the ring's protocol of every packet in `from..to` that has one. The slots are filled
+    /// once per batch, whoever asks.
+    pub fn lend(&mut self, ring: usize, batch: &Batch, from: usize, to: usize) -> Lent {
+        let stamp = self.base_seq;
+        if self.rings[ring].filled_for != stamp {
+            self.fill_ring(ring, batch);
+            self.rings[ring].filled_for = stamp;
+        }
+        let (first, count) = self.rings[ring].range;
+        if from == 0 && to >= batch.len() {
+            return Lent { first, count };
+        }
+        let slots = &self.rings[ring].slots[first..first + count];
+        let (low, high) = (self.seq(from), self.seq(to));
+        let start = slots.partition_point(|slot| slot.buf.seq < low);
+        let end = slots.partition_point(|slot| slot.buf.seq < high);
+        Lent { first: first + start, count: end - start }
+    }
+
+    fn fill_ring(&mut self, ring: usize, batch: &Batch) {
+        let Self { packets, rings, packet_base, base_seq, .. } = self;
+        let ring = &mut rings[ring];
+        if ring.next + MAX_BATCH > RING {
+            ring.next = 0;
+        }
+        let first = ring.next;
+        let bytes = batch.bytes();
+        let packets = &mut packets[*packet_base..][..batch.len()];
+        let mut free = ring.slots[first..].iter_mut();
+        for (seq, (packet, packet_slot)) in (*base_seq..).zip(batch.packets().iter().zip(packets)) {
+            if let Some(layer) = batch.find_layer(packet, ring.protocol)
+                && let Some(slot) = free.next()
+            {
+                let bytes = &bytes[packet.offset as usize..][..packet.caplen as usize];
+                if packet_slot.raw.seq != seq {
+                    fill_packet(packet_slot, bytes, packet, seq);
+                }
+                *slot = layer_slot(bytes, layer, packet_slot, seq);
+            }
+        }
+        ring.next = RING - free.len();
+        ring.range = (first, ring.next - first);
+    }
+
+    /// Lends one layer of a packet on request.
+    pub fn lend_layer(&mut self, batch: &Batch, index: usize, layer: Layer) -> *const LayerSlot {
+        let packet_slot = self.packet(batch, index);
+        let seq = self.seq(index);
+        self.pool_next = (self.pool_next + 1) % POOL;
+        let slot = &mut self.pool[self.pool_next];
+        *slot = layer_slot(batch.packet_bytes(&batch.packets()[index]), layer, packet_slot, seq);
+        slot
+    }
+
+    /// Changes the time that scripts see of a packet.
+    pub fn set_time(&mut self, batch: &Batch, index: usize, time: Timestamp) {
+        self.packet(batch, index);
+        self.packets[self.packet_base + index].nanos = time.as_nanos();
+    }
+
+    /// The slot of a ring that was lent with a sequence number.
+    #[must_use]
+    pub fn slot_of(&self, ring: usize, seq: i32) -> Option<usize> {
+        let (first, count) = self.rings[ring].range;
+        self.rings[ring].slots[first..first + count]
+            .binary_search_by_key(&seq, |slot| slot.buf.seq)
+            .ok()
+            .map(|i| first + i)
+    }
+
+    /// The sequence number of a slot.
+    #[must_use]
+    pub fn slot_seq(&self, ring: usize, slot: usize) -> i32 {
+        self.rings[ring].slots[slot].buf.seq
+    }
+
+    /// Index in the batch of the packet that a slot of the current batch shows.
+    #[must_use]
+    pub fn packet_of_slot(&self, ring: usize, slot: usize) -> usize {
+        self.index_of(self.rings[ring].slots[slot].buf.seq).unwrap_or(0)
+    }
+
+    /// Makes the slots of a packet show layers added after they were filled.
+    pub fn refresh(&mut self, batch: &Batch, index: usize) {
+        let (seq, packet) = (self.seq(index), &batch.packets()[index]);
+        let slot = &mut self.packets[self.packet_base + index];
+        if slot.raw.seq == seq {
+            slot.layer_count = i32::from(packet.layer_count);
+        }
+    }
+}
+
+#[inline]
+fn fill_packet(slot: &mut PacketSlot, bytes: &[u8], packet: &Packet, seq: i32) {
+    *slot = PacketSlot {
+        raw: BufferSlot { data: bytes.as_ptr(), len: bytes.len() as i32, seq },
+        wirelen: packet.wirelen as i32,
+        layer_count: i32::from(packet.layer_count),
+        origin: i32::from(packet.origin),
+        reserved: 0,
+        nanos: packet.ts.as_nanos(),
+    };
+}
+
+/// The slot of a layer of the packet with these bytes.
+#[inline]
+fn layer_slot(bytes: &[u8], layer: Layer, packet: *const PacketSlot, seq: i32) -> LayerSlot {
+    let bytes = &bytes[layer.offset as usize..][..layer.len as usize];
+    LayerSlot {
+        buf: BufferSlot { data: bytes.as_ptr(), len: bytes.len() as i32, seq },
+        packet,
+        protocol: i32::from(layer.protocol.0),
+        reserved: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Loans, RING};
+    use crate::packet::{Batch, Layer, LinkType, MAX_BATCH, Packet, builtin};
+    use crate::time::Timestamp;
+
+    fn batch_of(count: usize) -> Batch {
+        let mut batch = Batch::new();
+        batch.buffer = vec![7; 64];
+        for i in 0..count {
+            batch.push(Packet::new(Timestamp::new(i as i64, 0), 0, 64, 70, LinkType::ETHERNET, 0));
+            if i % 2 == 0 {
+                batch.append_layer(i, Layer { protocol: builtin::ETHERNET, offset: 0, len: 14 });
+            }
+        }
+        batch
+    }
+
+    #[test]
+    fn every_second_packet_is_lent_once_per_batch() {
+        let batch = batch_of(10);
+        let mut loans = Loans::new();
+        let ring = loans.ring(builtin::ETHERNET);
+        loans.begin(batch.len());
+        let all = loans.lend(ring, &batch, 0, 10);
+        assert_eq!(all.count, 5);
+        assert_eq!(loans.lend(ring, &batch, 0, 10), all);
+        let part = loans.lend(ring, &batch, 3, 7);
+        assert_eq!((part.first, part.count), (all.first + 2, 2));
+    }
+
+    #[test]
+    fn a_slot_meets_another_number_before_it_is_used_again() {
+        let batch = batch_of(MAX_BATCH);
+        let mut loans = Loans::new();
+        let ring = loans.ring(builtin::ETHERNET);
+        let mut seen = std::collections::HashMap::new();
+        for _ in 0..50 {
+            loans.begin(batch.len());
+            let lent = loans.lend(ring, &batch, 0, MAX_BATCH);
+            assert!(lent.first + lent.count <= RING);
+            for i in lent.first..lent.first + lent.count {
+                let seq = loans.rings[ring].slots[i].buf.seq;
+                assert_ne!(seen.insert(i, seq), Some(seq));
+                assert_eq!(loans.index_of(seq).map(|i| i % 2), Some(0));
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+-- Asks a protocol handler about the bytes behind the layers found so far, one packet after the other.
+
+local objects, host, parselayer, on_error = ...
+local ffi = objects.ffi
+local error, xpcall, cur = objects.error, objects.xpcall, objects.cur
+local type, tostring, pcall = objects.type, objects.tostring, objects.pcall
+local to_number, floor = objects.to_number, objects.floor
+
+local next_protocol = objects.setmetatable({}, { __index = function(t, guid)
+  local index = host.next_protocol(guid)
+  t[guid] = index
+  return index
+end })
+
+-- What was eaten, from whatever the script returned; nil if it is no number.
+local function amount(n)
+  if type(n) == "number" then return n end
+  local ok, number = pcall(to_number, n, 1, "parselayer")
+  return ok and number or nil
+end
+
+-- Fills eaten[i] and next[i] for the 0-based entries first..last: eaten -1 is "not this protocol"; next -1 is "last
+-- layer", -2 a protocol nobody knows. Returns the entry to go on with and the number of errors in a row.
+return function(layers, first, last, eaten, next, row, row_limit)
+  layers = ffi.cast("ms_layer **", layers)
+  eaten, next = ffi.cast("int32_t *", eaten), ffi.cast("int32_t *", next)
+  for i = first, last do
+    local layer = layers[i]
+    cur[0] = layer.buf.seq
+    local ok, n, guid = xpcall(parselayer, on_error, layer)
+    if ok then
+      row = 0
+      n = amount(n)
+      if n then
+        if n ~= n or n < 0 then n = 0 end
+        local available = layer.buf.len
+        eaten[i] = n > available and available or floor(n)
+        if guid ~= nil then next[i] = next_protocol[tostring(guid)] end
+      end
+    elseif n ~= nil then
+      -- The handler returns nothing; it is not called when memory runs out, and it may fail itself.
+      error(n, 0)
+    else
+      row = row + 1
+      if row >= row_limit then return i + 1, row end
+    end
+  end
+  return last + 1, row
+end

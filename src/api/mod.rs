@@ -1,0 +1,28 @@
+//! What plugins see: the engine, packets, layers, buffers and flow ids, and the functions of the global table `T`.
+//!
+//! Objects that are used per packet are `ffi` structs with methods in Lua (`lua/objects.lua`, `loan.rs`), and what they
+//! call in the host are plain functions by address (`hostcall.rs`), so that callbacks compile as a whole. Everything else
+//! is an ordinary host function. A VM's functions work on its [`VmContext`]; nothing here crosses threads.
+
+pub mod ac;
+pub mod constants;
+mod context;
+pub mod engine;
+pub mod global_t;
+mod hostcall;
+mod loan;
+pub mod modules;
+pub mod re2;
+mod record;
+pub mod strings;
+pub mod t_async;
+pub mod t_env;
+pub mod t_host;
+pub mod t_util;
+
+pub use constants::LogLevel;
+pub use context::{EngineContext, Mail, Oddities, Peers, VmContext, bump};
+pub use engine::EngineParts;
+pub use global_t::RunIdentity;
+pub use loan::{LayerSlot, Lent, Loans};
+pub use record::{AlertEnds, AlertKind, AlertRecord, Record, ScriptId, Side, Stamp};

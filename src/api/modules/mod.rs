@@ -1,0 +1,12 @@
+//! Lua modules every plugin can `require` without shipping them, and the Lua halves of the host functions.
+//!
+//! The modules are text (or native code) inside the program; a plugin's own file of the same name comes first, because
+//! [`install_searcher`] puts ours behind every other loader. Knows nothing of packets or engines.
+
+mod json;
+mod json_encode;
+mod registry;
+
+pub use json::{DecodeError, MAX_DEPTH};
+pub use registry::{MODULES, Module, ModuleSource, install_searcher, module};
+pub(in crate::api) use registry::{arguments, run_host_chunk, run_host_chunk_multi};

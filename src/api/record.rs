@@ -1,0 +1,270 @@
+//! What scripts produce besides counter updates, in the order it happened.
+
+use super::constants::LogLevel;
+use crate::guid::Guid;
+use crate::time::Timestamp;
+
+/// Index of a script file in the run's list of scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ScriptId(pub u16);
+
+/// Which call made an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlertKind {
+    /// `add_alert`.
+    Simple,
+    /// `add_alert_full`.
+    Full,
+    /// `add_alert_tca`.
+    Tca,
+    /// An input filter's `step_alert`.
+    Ids,
+}
+
+impl AlertKind {
+    /// The name in the event stream.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Simple => "simple",
+            Self::Full => "full",
+            Self::Tca => "tca",
+            Self::Ids => "ids",
+        }
+    }
+}
+
+/// Addresses of an alert that came from another system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertEnds {
+    /// Readable source address.
+    pub source_ip: String,
+    /// Source port or token.
+    pub source_port: String,
+    /// Readable destination address.
+    pub destination_ip: String,
+    /// Destination port or token.
+    pub destination_port: String,
+    /// IP protocol number.
+    pub protocol: i64,
+    /// Revision of the signature.
+    pub sig_rev: i64,
+    /// The other system's time.
+    pub time: Timestamp,
+}
+
+/// An alert as a script made it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlertRecord {
+    /// Alert group.
+    pub guid: Guid,
+    /// Flow id; empty if none.
+    pub flow: Vec<u8>,
+    /// Signature id.
+    pub sigid: Vec<u8>,
+    /// Priority.
+    pub priority: f64,
+    /// Text.
+    pub message: Vec<u8>,
+    /// Classification; empty if none.
+    pub classification: Vec<u8>,
+    /// Status word.
+    pub status: Vec<u8>,
+    /// Details of alerts from other systems.
+    pub extra: Vec<u8>,
+    /// Which call made it.
+    pub kind: AlertKind,
+    /// For [`AlertKind::Ids`] only.
+    pub ends: Option<AlertEnds>,
+}
+
+/// One thing a script produced.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// A printed line.
+    Print {
+        /// The line without its end.
+        text: Vec<u8>,
+    },
+    /// A log line.
+    Log {
+        /// Importance.
+        level: LogLevel,
+        /// Text.
+        text: Vec<u8>,
+    },
+    /// A label of a key.
+    KeyInfo {
+        /// Counter group.
+        guid: Guid,
+        /// Key.
+        key: Vec<u8>,
+        /// Label; empty removes it.
+        label: Vec<u8>,
+        /// Longer text; `None` keeps the old one.
+        description: Option<Vec<u8>>,
+    },
+    /// An attribute of a key.
+    KeyAttribute {
+        /// Counter group.
+        guid: Guid,
+        /// Key.
+        key: Vec<u8>,
+        /// Name.
+        name: Vec<u8>,
+        /// Value.
+        value: Vec<u8>,
+    },
+    /// An alert.
+    Alert(Box<AlertRecord>),
+    /// A resource.
+    Resource {
+        /// Resource group.
+        guid: Guid,
+        /// Flow id; empty if none.
+        flow: Vec<u8>,
+        /// Summary.
+        uri: Vec<u8>,
+        /// Contents.
+        label: Vec<u8>,
+    },
+    /// A tag of a flow.
+    Tag {
+        /// Flow id.
+        flow: Vec<u8>,
+        /// Tag.
+        tag: Vec<u8>,
+    },
+    /// An attribute of a flow.
+    FlowAttribute {
+        /// Flow id.
+        flow: Vec<u8>,
+        /// Name.
+        name: Vec<u8>,
+        /// Value.
+        value: Vec<u8>,
+    },
+    /// A counter attached to a flow.
+    FlowCounter {
+        /// Flow id.
+        flow: Vec<u8>,
+        /// Counter group.
+        guid: Guid,
+        /// Key; `None` with `reset` only.
+        key: Option<Vec<u8>>,
+        /// Meter id.
+        meter: f64,
+        /// 0 both, 1 client to server, 2 server to client.
+        direction: f64,
+        /// Counters attached before are removed.
+        reset: bool,
+    },
+    /// A change of a flow's record.
+    FlowUpdate {
+        /// Flow id.
+        flow: Vec<u8>,
+        /// What is changed.
+        field: String,
+        /// By how much, or to what.
+        value: f64,
+    },
+    /// A flow is to end.
+    TerminateFlow {
+        /// Flow id.
+        flow: Vec<u8>,
+    },
+    /// The script wants no more payload of a flow.
+    DisableReassembly {
+        /// Flow id.
+        flow: Vec<u8>,
+    },
+    /// A link between two vertices.
+    Edge {
+        /// Vertex type.
+        from_guid: Guid,
+        /// Vertex key.
+        from_key: Vec<u8>,
+        /// Vertex type.
+        to_guid: Guid,
+        /// Vertex key.
+        to_key: Vec<u8>,
+    },
+    /// Links between a flow's ends and a vertex.
+    FlowEdges {
+        /// Flow id.
+        flow: Vec<u8>,
+        /// Vertex type.
+        guid: Guid,
+        /// Vertex key.
+        key: Vec<u8>,
+    },
+    /// A message posted.
+    Message {
+        /// `frontend` or `backend`.
+        to: &'static str,
+        /// Message id as written; empty for a broadcast.
+        id: Vec<u8>,
+        /// Text.
+        text: Vec<u8>,
+    },
+    /// A callback failed.
+    Fault {
+        /// `block.callback`.
+        callback: String,
+        /// What happened.
+        message: String,
+        /// How often, since it was last told.
+        count: u64,
+    },
+    /// A job ended.
+    Job {
+        /// Job id.
+        id: String,
+        /// Terminal state.
+        state: &'static str,
+        /// `schedule`, `copy`, ...
+        kind: &'static str,
+        /// `file:line` of the function; empty for file operations.
+        function: String,
+        /// Attempt, from 1.
+        attempt: u32,
+    },
+}
+
+/// Where in the run a script produced something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Packet of the batch that led to it.
+    pub packet: u32,
+    /// Rank of the VM among those handling the same packet.
+    pub order: u32,
+    /// Stream time.
+    pub time: Timestamp,
+    /// Which script.
+    pub script: ScriptId,
+    /// Which side.
+    pub side: Side,
+}
+
+/// Which part of the process a script runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// A packet thread.
+    Frontend,
+    /// A flush thread.
+    Backend,
+    /// A worker.
+    Async,
+}
+
+impl Side {
+    /// The name in the event stream.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Frontend => "frontend",
+            Self::Backend => "backend",
+            Self::Async => "async",
+        }
+    }
+}

@@ -1,0 +1,17 @@
+-- T.env: configfile, domain_configfile, get_config, get_domain_config
+local env = T.env
+expect(env.configfile, "/etc/millstream.toml")
+expect(env.domain_configfile, "")
+expect(env.get_config("App>DBRoot"), DIR .. "/context0")
+expect(env:get_config(" App > DBRoot "), DIR .. "/context0")
+expect(env.get_config("App>ProbeDesc"), "two words")
+expect(env.get_config("No>Such>Path"), "")
+expect(env.get_config("app>dbroot"), "")
+expect(env.get_config(nil), "")
+expect(env.get_config(""), "")
+expect(env.get_config("Reassembly>TCPReassembly>Applications>EnableSSLRecordExtraction"):lower(), "false")
+expect(env.get_config("Tuning>StreamingWindowMSecs"), "60000")
+expect(env:get_domain_config("Domain>Name"), "d0")
+expect(env.get_domain_config("App>DBRoot"), "")
+expect_error("bad argument #1 to 'get_config' (string expected, got table)", function() env.get_config({}) end)
+expect_error("bad argument #1 to 'get_domain_config' (string expected, got function)", function() env.get_domain_config(print) end)

@@ -1,0 +1,70 @@
+-- T.host: get_homenets, is_homenet, is_homenet_key, get_configpath, get_datapath, createkey, prepare_config, broadcast, log, id
+local host = T.host
+expect(host:is_homenet("192.168.7.7"), true)
+expect(host.is_homenet("10.0.0.1"), true)
+expect(host:is_homenet("8.8.8.8"), false)
+expect(host:is_homenet("nonsense"), false)
+expect(host.is_homenet(nil), false)
+expect(host.is_homenet(3232235778), true)
+expect(host:is_homenet(134744072), false)
+expect(host.is_homenet("3232235778"), true)
+expect(host.is_homenet(0 / 0), false)
+expect(host.is_homenet("fe80::1"), true)
+expect(host.is_homenet("fd00:1::2"), true)
+expect(host.is_homenet("2001:db8::1"), false)
+expect(host.is_homenet("::ffff:192.168.1.1"), true)
+expect(host.is_homenet("172.32.0.1"), false)
+expect(host.is_homenet_key("C0.A8.07.07"), true)
+expect(host:is_homenet_key("c0.a8.07.07"), true)
+expect(host.is_homenet_key("08.08.08.08"), false)
+expect(host.is_homenet_key("FE80000000000000BA2A72FFFECC5E33"), true)
+expect(host.is_homenet_key("20010DB8000000000000000000000001"), false)
+for _, bad in ipairs { "", "192.168.7.7", "C0.A8.07", "C0.A8.07.0G", "C0:A8:07:07", "SYS:GROUP_TOTALS" } do
+  expect(host.is_homenet_key(bad), false)
+end
+expect(host.is_homenet_key(nil), false)
+
+local nets = host:get_homenets()
+expect(#nets, 3)
+expect(nets[2][1] .. "/" .. nets[2][2], "172.16.0.0/255.240.0.0")
+expect(nets[3].ip .. "/" .. nets[3].netmask, "192.168.0.0/255.255.0.0")
+
+expect(host.get_configpath(), DIR .. "/context0/config")
+expect(host:get_datapath(), DIR .. "/share")
+
+-- prepare_config copies the template once.
+local template = DIR .. "/template.xml"
+local file = assert(io.open(template, "w"))
+file:write("<x/>")
+file:close()
+local guid = "{9781db2c-f78a-4f7f-a7e8-2b1a9a7be71a}"
+local path = host:prepare_config(guid, template)
+expect(path, DIR .. "/context0/config/PI-9781DB2C-F78A-4F7F-A7E8-2B1A9A7BE71A.xml")
+expect(read_file(path), "<x/>")
+file = assert(io.open(template, "w"))
+file:write("<y/>")
+file:close()
+expect(host.prepare_config(guid, template), path)
+expect(read_file(path), "<x/>")
+take_log()
+expect(host.prepare_config("../../evil", template), "")
+expect(take_log(), { "WARN prepare_config: '../../evil' is not a GUID" })
+local missing = host.prepare_config("{00000000-0000-0000-0000-000000000001}", DIR .. "/nowhere")
+assert(missing:find("PI-00000000-0000-0000-0000-000000000001.xml", 1, true))
+assert(take_log()[1]:find("^ERROR prepare_config: cannot copy"))
+
+-- What needs the engine goes to the supplied functions, without the leading table.
+host:createkey("{G}", "k", "label")
+host.createkey("{G}", "k", "label")
+host:broadcast("{M}", "{C}", "text")
+host.log(T.K.loglevel.INFO, "hi")
+expect(host:id(), "77BAB82")
+expect(host.id(), "77BAB82")
+expect(calls[1], { "{G}", "k", "label", name = "createkey" })
+expect(calls[2], { "{G}", "k", "label", name = "createkey" })
+expect(calls[3], { "{M}", "{C}", "text", name = "broadcast" })
+expect(calls[4], { 7, "hi", name = "log" })
+expect(#calls[5], 0)
+
+expect_error("bad argument #1 to 'is_homenet' (number or string expected, got table)", function() host.is_homenet({}) end)
+expect_error("bad argument #1 to 'is_homenet_key' (string expected, got boolean)", function() host:is_homenet_key(true) end)
