@@ -21,5 +21,6 @@ pub mod key;
 pub mod lua;
 pub mod metrics;
 pub mod packet;
+pub mod plugin;
 pub mod sink;
 pub mod time;

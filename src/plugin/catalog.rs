@@ -1,0 +1,241 @@
+//! All plugin files of a run, probed once: what they contain and what they define.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mlua::Value;
+
+use super::discover::Script;
+use super::instance::PluginFile;
+use super::kind::{Activity, PluginKind};
+use super::manifest::{self, Definition, Manifest};
+use super::settings::HostSettings;
+use crate::api::t_async::{self, WorkerVmOptions};
+use crate::api::{LogLevel, ScriptId, global_t, modules};
+use crate::decode;
+use crate::job::{Pool, PoolOptions};
+use crate::lua::{FaultKind, PluginError, Vm, VmOptions};
+use crate::metrics;
+
+/// Stands for no deadline of jobs.
+const NO_DEADLINE: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// One plugin file of a run.
+#[derive(Clone, Debug)]
+pub struct CatalogEntry {
+    /// Index in the run's list.
+    pub id: ScriptId,
+    /// The file.
+    pub script: Script,
+    /// File name.
+    pub name: String,
+    /// What it contains; `None` if it did not load.
+    pub manifest: Option<Manifest>,
+    /// Why it did not load.
+    pub error: Option<PluginError>,
+}
+
+impl CatalogEntry {
+    /// The file as instances need it.
+    #[must_use]
+    pub fn plugin_file(&self, settings: &HostSettings) -> PluginFile {
+        let manifest = self.manifest.as_ref();
+        PluginFile {
+            id: self.id,
+            script: self.script.clone(),
+            name: self.name.clone(),
+            subscriptions: manifest.map_or(manifest::Subscriptions::All, |m| m.subscriptions.clone()),
+            clsid: manifest.and_then(|m| m.id.clsid),
+            workers: manifest.map_or(1, |m| m.workers),
+            package_path: super::discover::package_path(&self.script.directory(), &settings.search),
+        }
+    }
+}
+
+impl CatalogEntry {
+    fn pool(&self, settings: &HostSettings) -> Pool {
+        let file = self.plugin_file(settings);
+        let mut options = PoolOptions::new(&self.name, file.workers as i64);
+        options.deadline = settings.job_budget.unwrap_or(NO_DEADLINE);
+        let vm = WorkerVmOptions {
+            name: self.name.clone(),
+            memory_limit: settings.worker_memory_limit,
+            package_path: file.package_path,
+            run: settings.run.clone(),
+        };
+        let ids = Arc::clone(&settings.context_ids);
+        let next_id = move || ids.fetch_add(1, Ordering::Relaxed) + 1;
+        Pool::new(options, t_async::worker_factory(vm, Arc::new(next_id)))
+    }
+}
+
+/// A line about a file, said before the first packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CatalogNote {
+    /// Which script.
+    pub script: ScriptId,
+    /// How important.
+    pub level: LogLevel,
+    /// What.
+    pub text: String,
+}
+
+/// Everything that was found, with the definitions of all files merged.
+#[derive(Debug)]
+pub struct Catalog {
+    /// The files, in the order in which they are attached.
+    pub entries: Vec<CatalogEntry>,
+    /// Groups: built in and defined.
+    pub groups: Arc<metrics::Registry>,
+    /// Protocols: built in and defined.
+    pub protocols: Arc<decode::Registry>,
+    /// What was noticed.
+    pub notes: Vec<CatalogNote>,
+}
+
+impl Catalog {
+    /// Probes every script. Must run on a thread with a stack for Lua.
+    #[must_use]
+    pub fn probe(scripts: Vec<Script>, settings: &HostSettings) -> Self {
+        let mut groups = metrics::Registry::new();
+        let mut protocols = decode::Registry::new();
+        let (mut entries, mut notes) = (Vec::new(), Vec::new());
+        for script in scripts {
+            let id = ScriptId(entries.len() as u16);
+            let name = script.name();
+            let mut note = |level, text: String| notes.push(CatalogNote { script: id, level, text });
+            let (manifest, error) = match probe_one(&script, &name, settings, &groups) {
+                Ok(Some(manifest)) => (Some(manifest), None),
+                Ok(None) => {
+                    note(LogLevel::Info, "leaves no TrisulPlugin table behind; skipped".to_owned());
+                    (None, None)
+                }
+                Err(e) => {
+                    note(LogLevel::Error, format!("load: {}", e.message));
+                    (None, Some(e))
+                }
+            };
+            if let Some(manifest) = &manifest {
+                for remark in manifest.remarks.iter().filter(|r| !matches!(r, manifest::Remark::UnknownBlock(..))) {
+                    note(LogLevel::Warn, remark.to_string());
+                }
+                for block in manifest.blocks.iter().filter(|b| b.kind.activity() == Activity::NotYet) {
+                    note(LogLevel::Notice, format!("{}: not active yet in this version", block.kind.name()));
+                }
+                for definition in &manifest.definitions {
+                    define(definition, &mut groups, &mut protocols, &mut note);
+                }
+            }
+            entries.push(CatalogEntry { id, script, name, manifest, error });
+        }
+        Self { entries, groups: Arc::new(groups), protocols: Arc::new(protocols), notes }
+    }
+
+    /// A pool of workers per script; their threads start with the first job.
+    #[must_use]
+    pub fn pools(&self, settings: &HostSettings) -> Arc<[Pool]> {
+        self.entries.iter().map(|entry| entry.pool(settings)).collect()
+    }
+
+    /// Name of a script; scripts that are none are native modules.
+    #[must_use]
+    pub fn name(&self, script: ScriptId) -> &str {
+        self.entries.get(usize::from(script.0)).map_or("native:millstream", |entry| &entry.name)
+    }
+
+    /// The entry with an input filter, if any.
+    #[must_use]
+    pub fn input_filter(&self) -> Option<&CatalogEntry> {
+        self.entries.iter().find(|entry| {
+            entry.manifest.as_ref().is_some_and(|m| m.blocks.iter().any(|b| b.kind == PluginKind::InputFilter))
+        })
+    }
+}
+
+fn define(
+    definition: &Definition,
+    groups: &mut metrics::Registry,
+    protocols: &mut decode::Registry,
+    note: &mut impl FnMut(LogLevel, String),
+) {
+    let notices = match definition {
+        Definition::Counter(group) => groups.define_counter_group(group.clone()),
+        Definition::Group { kind, guid, name, description } => groups.define_group(*kind, *guid, name, description),
+        Definition::Protocol(protocol) => return define_protocol(protocol, protocols, note),
+    };
+    for notice in notices {
+        let level = if notice.is_warning() { LogLevel::Warn } else { LogLevel::Info };
+        note(level, notice.to_string());
+    }
+}
+
+/// Executes a file in a VM of its own and reads what it leaves behind. `None` without a plugin table.
+fn probe_one(
+    script: &Script,
+    name: &str,
+    settings: &HostSettings,
+    groups: &metrics::Registry,
+) -> Result<Option<Manifest>, PluginError> {
+    let vm = Vm::new(&VmOptions {
+        name: name.to_owned(),
+        memory_limit: settings.memory_limit,
+        package_path: super::discover::package_path(&script.directory(), &settings.search),
+    })?;
+    modules::install_searcher(vm.lua())?;
+    global_t::install_for_probe(vm.lua(), &settings.run, groups)?;
+    let chunk = vm.load(&script.source, &format!("@{}", script.path.display()))?;
+    vm.call::<()>(&chunk, (), settings.load_budget)?;
+    let plugin: Value = vm.lua().globals().get("TrisulPlugin")?;
+    match plugin {
+        Value::Table(plugin) => manifest::read(&plugin, name).map(Some).map_err(PluginError::from),
+        Value::Nil => Ok(None),
+        other => Err(PluginError {
+            kind: FaultKind::Error,
+            message: format!("{}: TrisulPlugin is a {}, not a table", script.path.display(), other.type_name()),
+            traceback: String::new(),
+        }),
+    }
+}
+
+/// Directories that are searched without being named, in the contract's order.
+#[must_use]
+pub fn standard_directories(db_root: &str, plugins_lib: &str, environment: &[String]) -> Vec<PathBuf> {
+    let mut directories = Vec::new();
+    for path in [format!("{db_root}/config/local-lua"), format!("{db_root}/config/lua"), format!("{plugins_lib}/lua")] {
+        directories.push(PathBuf::from(path));
+    }
+    for list in environment {
+        directories.extend(list.split(':').filter(|path| !path.is_empty()).map(PathBuf::from));
+    }
+    directories
+}
+
+fn define_protocol(
+    protocol: &manifest::ProtocolDefinition,
+    protocols: &mut decode::Registry,
+    note: &mut impl FnMut(LogLevel, String),
+) {
+    let (name, guid) = (&protocol.name, protocol.guid);
+    let added = match protocols.add(guid, name, protocol.host, &protocol.numbers) {
+        Ok(added) => added,
+        Err(e @ decode::RegisterError::Defined(_)) => {
+            return note(LogLevel::Info, format!("{name}: {e}; the first one is used"));
+        }
+        Err(e) => return note(LogLevel::Error, format!("{name}: {e}; the protocol is ignored")),
+    };
+    for (number, owner) in added.taken {
+        let owner = protocols.name(owner);
+        note(LogLevel::Info, format!("{name}: {number} is taken by {owner}, which was loaded first"));
+    }
+    for number in added.out_of_range {
+        note(LogLevel::Warn, format!("{name}: host_protocol_ports: {number} is out of range"));
+    }
+    if !added.attachable {
+        note(
+            LogLevel::Warn,
+            format!("{name}: nothing can attach to its host protocol; it is reached by its GUID only"),
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! What an instance scheduled comes back: results of jobs are delivered between two batches.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::health::Verdict;
+use super::instance::Instance;
+use crate::api::ScriptId;
+use crate::api::t_async::JobSide;
+use crate::job::{Completion, Delivery, JobIds, Pool, Wait};
+use crate::lua::{FaultKind, PluginError};
+use crate::time::Stopwatch;
+
+/// With delivery in order: jobs outstanding above which all are waited for, below the 100,000 at which they are dropped.
+const SETTLE_ABOVE: usize = 50_000;
+/// How long completions may hold up the next batch of packets.
+const DELIVERY_TIME: Duration = Duration::from_micros(200);
+/// Completions delivered in one call into the VM.
+const DELIVERED_AT_ONCE: usize = 64;
+
+/// The pools of all scripts and how one engine uses them.
+#[derive(Clone, Debug)]
+pub struct JobPlan {
+    /// One pool per script, shared by its VMs on all engines.
+    pub pools: Arc<[Pool]>,
+    /// Numbers of this engine's jobs.
+    pub ids: JobIds,
+    /// When results are delivered.
+    pub delivery: Delivery,
+}
+
+impl JobPlan {
+    pub(super) fn of(&self, script: ScriptId) -> JobSide<'_> {
+        JobSide { pool: &self.pools[usize::from(script.0)], ids: &self.ids, delivery: self.delivery }
+    }
+}
+
+impl Instance {
+    /// Jobs whose results were not delivered yet.
+    #[must_use]
+    pub fn outstanding_jobs(&self) -> usize {
+        self.jobs.outstanding()
+    }
+
+    /// Hands over what was scheduled, and delivers what has finished. With delivery in order nothing is delivered until
+    /// so much is outstanding that the queue would overflow; then all of it, which is a point that does not depend on how
+    /// fast the workers are. That wait ends as soon as `stopping` is set; the jobs go on then.
+    pub fn take_completions(&mut self, stopping: &AtomicBool) {
+        if self.jobs.outstanding() == 0 {
+            return;
+        }
+        self.jobs.flush();
+        if self.jobs.delivery() == Delivery::InOrder {
+            if self.jobs.outstanding() >= SETTLE_ABOVE {
+                let completions = self.jobs.await_all(&Wait { limit: None, cancel: Some(stopping) });
+                self.deliver_in_parts(completions);
+            }
+            return;
+        }
+        let watch = Stopwatch::start();
+        loop {
+            let completions = self.jobs.poll();
+            let count = completions.len();
+            if count > 0 {
+                self.deliver_completions(completions);
+            }
+            if count < DELIVERED_AT_ONCE || watch.elapsed() >= DELIVERY_TIME {
+                return;
+            }
+        }
+    }
+
+    /// Waits for all jobs and delivers their results in the order scheduled; what is missing when the wait ends early is
+    /// cancelled.
+    pub fn settle(&mut self, wait: &Wait<'_>) {
+        let completions = self.jobs.settle(wait);
+        self.deliver_in_parts(completions);
+    }
+
+    fn deliver_in_parts(&mut self, completions: Vec<Completion>) {
+        let mut left = completions.into_iter();
+        while left.len() > 0 {
+            self.deliver_completions(left.by_ref().take(DELIVERED_AT_ONCE).collect());
+        }
+    }
+
+    fn deliver_completions(&mut self, completions: Vec<Completion>) {
+        let arrived = match self.jobs.collect(self.vm.lua(), &self.context, completions) {
+            Ok(arrived) => arrived,
+            Err(e) => return self.fault("onresult", &e.into()),
+        };
+        for (function, error) in &arrived.failures {
+            let message = format!("{} ({function})", error.message);
+            self.fault_of_job(&PluginError { message, ..error.clone() });
+        }
+        let deliver = self.jobs.deliver_function().clone();
+        let mut first = 0;
+        while first < arrived.count {
+            let (result, last) = self.enter::<usize>(&deliver, (arrived.items.clone(), first, arrived.count));
+            match result {
+                Ok(reached) => first = reached,
+                Err(e) => {
+                    // The progress word counts down from -1; the guilty one is left behind.
+                    first = usize::try_from(-i64::from(last)).unwrap_or(arrived.count).max(first + 1);
+                    self.fault("onresult", &e);
+                }
+            }
+            self.take_caught("onresult");
+        }
+    }
+
+    /// A job failed: counted and reported as a fault of the plugin, but it suspends nothing here.
+    fn fault_of_job(&mut self, error: &PluginError) {
+        let kind = if error.kind == FaultKind::Interrupted { FaultKind::Error } else { error.kind };
+        if self.health.fault("onexecute", kind, self.context.time()) == Verdict::Report {
+            self.report("onexecute", &error.message, &error.traceback);
+        }
+    }
+}

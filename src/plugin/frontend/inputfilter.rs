@@ -1,0 +1,349 @@
+//! `inputfilter`: a script in place of a capture file or an interface.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use mlua::{Function, LightUserData, LuaString, Table, Value};
+
+use crate::api::{
+    AlertEnds, AlertKind, AlertRecord, EngineContext, LogLevel, Record, VmContext, engine as engine_object,
+};
+use crate::guid::Guid;
+use crate::key::{FlowTuple, Host};
+use crate::lua::{FaultKind, PluginError};
+use crate::metrics::{GroupKind, Snapshot};
+use crate::packet::{LinkType, Packet};
+use crate::plugin::catalog::Catalog;
+use crate::plugin::completions::JobPlan;
+use crate::plugin::host::{LoadProblem, report_problem};
+use crate::plugin::instance::{Instance, LoadFailure};
+use crate::plugin::kind::PluginKind;
+use crate::plugin::settings::HostSettings;
+use crate::time::Timestamp;
+
+const DRIVER: &str = include_str!("../../api/lua/input_driver.lua");
+const STEP: &str = "inputfilter.step";
+const STEP_ALERT: &str = "inputfilter.step_alert";
+/// Alerts taken in a row before packets get their turn.
+const MAX_ALERTS: usize = 1_000;
+/// Errors of `step` in a row after which the input ends.
+const MAX_ERRORS: u32 = 100;
+/// Largest packet a script may build.
+const MAX_PACKET_BYTES: usize = 262_144;
+const ALERT_SIGNATURES: Guid = Guid::literal("{A0FA9464-B496-4A20-A9AB-4D2D09AFF902}");
+
+/// A packet that a script built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuiltPacket {
+    /// Capture time.
+    pub time: Timestamp,
+    /// Type of its first layer.
+    pub linktype: LinkType,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What a call of `step` brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Call again; perhaps with a packet.
+    More(Option<BuiltPacket>),
+    /// The input has ended; perhaps with a last packet.
+    End(Option<BuiltPacket>),
+}
+
+/// A running `inputfilter` block.
+#[derive(Debug)]
+pub struct InputFilter {
+    /// Its VM.
+    pub instance: Instance,
+    step: Option<Function>,
+    step_alert: Option<Function>,
+    built: Rc<RefCell<Option<BuiltPacket>>>,
+    /// Buckets that the script's clock has passed.
+    closed: Rc<RefCell<Vec<Snapshot>>>,
+    errors: u32,
+}
+
+impl InputFilter {
+    /// Loads the input filter of the catalogue.
+    ///
+    /// # Errors
+    /// What went wrong, logged already; `None` if the script did not want to run.
+    pub fn load(
+        catalog: &Catalog,
+        engine: &Rc<EngineContext>,
+        settings: &HostSettings,
+        jobs: &JobPlan,
+    ) -> Result<Self, Option<LoadProblem>> {
+        let Some(entry) = catalog.input_filter() else { return Err(None) };
+        let script = entry.id;
+        let failed = |stage: &'static str, error: PluginError| Some(report_problem(engine, script, stage, error));
+        let file = Rc::new(entry.plugin_file(settings));
+        let (instance, block) = match Instance::load(&file, PluginKind::InputFilter, 1, engine, settings, jobs) {
+            Ok(loaded) => loaded,
+            Err(LoadFailure::Declined) => return Err(None),
+            Err(LoadFailure::Fault(stage, error)) => return Err(failed(stage, error)),
+        };
+        match Self::attach(instance, &block) {
+            Ok(Ok(filter)) => Ok(filter),
+            Ok(Err(_)) => {
+                let message = format!("{}: inputfilter has neither step nor step_alert", entry.name);
+                let error = PluginError { kind: FaultKind::Error, message, traceback: String::new() };
+                Err(failed("attach", error))
+            }
+            Err(error) => Err(failed("attach", error)),
+        }
+    }
+
+    /// Attaches a loaded instance. `Err` gives it back if the block has neither `step` nor `step_alert`.
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn attach(instance: Instance, block: &Table) -> Result<Result<Self, Instance>, PluginError> {
+        let step: Option<Function> = block.get("step")?;
+        let step_alert: Option<Function> = block.get("step_alert")?;
+        if step.is_none() && step_alert.is_none() {
+            return Ok(Err(instance));
+        }
+        let parts = instance.parts().clone();
+        let driver = match step {
+            Some(step) => {
+                let args = (&parts.objects, &parts.engine, step, instance.on_error());
+                Some(instance.driver(DRIVER, "=millstream.input", args)?)
+            }
+            None => None,
+        };
+        let built: Rc<RefCell<Option<BuiltPacket>>> = Rc::default();
+        let (context, place) = (Rc::clone(instance.context()), Rc::clone(&built));
+        context.own_time.set(Some(Timestamp::EPOCH));
+        let closed: Rc<RefCell<Vec<Snapshot>>> = Rc::default();
+        let on_packet = Clock { context: Rc::clone(&context), closed: Rc::clone(&closed) };
+        let lua = instance.vm().lua();
+        type PacketArgs = (Option<f64>, Option<f64>, Option<f64>, Option<LuaString>);
+        let set_packet = lua.create_function(move |_, (secs, usecs, dlt, bytes): PacketArgs| {
+            let (Some(secs), Some(dlt), Some(bytes)) = (secs, dlt, bytes) else {
+                on_packet.context.nil_argument("set_packet");
+                return Ok(());
+            };
+            let mut bytes = bytes.as_bytes().to_vec();
+            bytes.truncate(MAX_PACKET_BYTES);
+            let time = on_packet.forward(engine_object::timestamp(secs, usecs));
+            *place.borrow_mut() = Some(BuiltPacket { time, linktype: LinkType(dlt as u16), bytes });
+            Ok(())
+        })?;
+        let on_time = Clock { context: Rc::clone(&context), closed: Rc::clone(&closed) };
+        let set_timestamp = lua.create_function(move |_, (_, secs, usecs): (Value, Option<f64>, Option<f64>)| {
+            let Some(secs) = secs else {
+                on_time.context.nil_argument("set_timestamp");
+                return Ok(());
+            };
+            on_time.forward(engine_object::timestamp(secs, usecs));
+            Ok(())
+        })?;
+        parts.host.set("set_packet", set_packet)?;
+        parts.host.set("set_timestamp", set_timestamp)?;
+        Ok(Ok(Self { instance, step: driver, step_alert, built, closed, errors: 0 }))
+    }
+
+    /// True if there is a `step`; without it the source of packets is empty and the run lasts until it is stopped.
+    #[must_use]
+    pub fn has_step(&self) -> bool {
+        self.step.is_some()
+    }
+
+    /// The clock that the script set last.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        self.instance.context().own_time.get().unwrap_or_default()
+    }
+
+    /// Buckets that ended since the last call.
+    #[must_use]
+    pub fn take_closed(&self) -> Vec<Snapshot> {
+        std::mem::take(&mut *self.closed.borrow_mut())
+    }
+
+    /// Calls `step` once with a fresh, empty packet. It may block.
+    pub fn step(&mut self, engine: &EngineContext) -> Step {
+        let Some(driver) = self.step.clone() else { return Step::End(None) };
+        let slot = {
+            let mut batch = engine.batch.borrow_mut();
+            batch.clear();
+            batch.push(Packet::new(self.time(), 0, 0, 0, LinkType::default(), 0));
+            let mut loans = engine.loans.borrow_mut();
+            loans.begin(1);
+            LightUserData(loans.packet(&batch, 0).cast())
+        };
+        self.instance.stats.calls += 1;
+        let (result, _) = self.instance.enter_unlimited::<(bool, bool)>(&driver, slot);
+        engine.batch.borrow_mut().clear();
+        self.instance.take_caught(STEP);
+        let built = self.built.borrow_mut().take();
+        let more = match result {
+            Ok((true, more)) => {
+                self.errors = 0;
+                more
+            }
+            Ok((false, _)) => self.erred(),
+            Err(e) => {
+                self.instance.fault(STEP, &e);
+                self.erred()
+            }
+        };
+        if more { Step::More(built) } else { Step::End(built) }
+    }
+
+    /// An error counts as "call again", up to a limit.
+    fn erred(&mut self) -> bool {
+        self.errors += 1;
+        if self.errors >= MAX_ERRORS {
+            let text = format!("{STEP}: {MAX_ERRORS} errors in a row, the input ends");
+            self.instance.context().log(LogLevel::Error, text);
+        }
+        self.errors < MAX_ERRORS
+    }
+
+    /// Polls `step_alert` until it has nothing.
+    pub fn alerts(&mut self, engine: &EngineContext) {
+        let Some(function) = self.step_alert.clone() else { return };
+        for _ in 0..MAX_ALERTS {
+            let Some(Value::Table(alert)) = self.instance.callback::<Value>(STEP_ALERT, &function, ()) else { return };
+            match read_alert(&alert, engine) {
+                Ok(Ok((record, label))) => {
+                    let context = self.instance.context();
+                    if let Some(label) = label {
+                        let (guid, key) = (ALERT_SIGNATURES, record.sigid.clone());
+                        context.record(Record::KeyInfo { guid, key, label, description: None });
+                    }
+                    context.record(Record::Alert(Box::new(record)));
+                }
+                Ok(Err(problem)) => self.instance.context().warn_once(&format!("{STEP_ALERT}: {problem}; dropped")),
+                Err(e) => self.instance.fault(STEP_ALERT, &e.into()),
+            }
+        }
+    }
+}
+
+/// The clock that a script sets. What it counts from then on belongs to that time.
+struct Clock {
+    context: Rc<VmContext>,
+    closed: Rc<RefCell<Vec<Snapshot>>>,
+}
+
+impl Clock {
+    /// Moves the clock, but never back; returns where it is.
+    fn forward(&self, time: Timestamp) -> Timestamp {
+        let clock = &self.context.own_time;
+        let time = clock.get().map_or(time, |now| now.max(time));
+        clock.set(Some(time));
+        let mut closed = self.closed.borrow_mut();
+        self.context.engine.shard.borrow_mut().advance(time, |snapshot| closed.push(snapshot));
+        time
+    }
+}
+
+/// Why a table returned by `step_alert` is no alert.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum BadAlert {
+    #[error("{0} is missing or malformed")]
+    Field(&'static str),
+    #[error("no alert group {0} is defined")]
+    Group(Guid),
+}
+
+type AlertAndLabel = (AlertRecord, Option<Vec<u8>>);
+
+fn read_alert(table: &Table, engine: &EngineContext) -> mlua::Result<Result<AlertAndLabel, BadAlert>> {
+    let text = |name: &str| -> mlua::Result<Option<Vec<u8>>> {
+        Ok(match table.get::<Value>(name)? {
+            Value::String(text) => Some(text.as_bytes().to_vec()),
+            Value::Integer(number) => Some(number.to_string().into_bytes()),
+            Value::Number(number) => Some(number.to_string().into_bytes()),
+            _ => None,
+        })
+    };
+    let number = |name: &str| -> mlua::Result<Option<f64>> {
+        Ok(match table.get::<Value>(name)? {
+            Value::Integer(number) => Some(number as f64),
+            Value::Number(number) => Some(number),
+            Value::String(text) => text.to_string_lossy().trim().parse().ok(),
+            _ => None,
+        })
+    };
+    let guid = text("AlertGroupGUID")?.and_then(|text| Guid::parse(&text).ok());
+    let Some(guid) = guid else { return Ok(Err(BadAlert::Field("AlertGroupGUID"))) };
+    if engine.groups.find(GroupKind::Alert, guid).is_none() {
+        return Ok(Err(BadAlert::Group(guid)));
+    }
+    let Some(secs) = number("TimestampSecs")? else { return Ok(Err(BadAlert::Field("TimestampSecs"))) };
+    let Some(sigid) = text("SigIDKey")? else { return Ok(Err(BadAlert::Field("SigIDKey"))) };
+    let label = match text("SigIDKeyLabel")? {
+        None => text("SigIDLabel")?,
+        label => label,
+    };
+    let lossy = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let or = |value: Option<Vec<u8>>, default: &str| value.unwrap_or_else(|| default.as_bytes().to_vec());
+    let ends = AlertEnds {
+        source_ip: lossy(or(text("SourceIP")?, "0.0.0.0")),
+        source_port: lossy(or(text("SourcePort")?, "0")),
+        destination_ip: lossy(or(text("DestIP")?, "0.0.0.0")),
+        destination_port: lossy(or(text("DestPort")?, "0")),
+        protocol: number("Protocol")?.unwrap_or(0.0) as i64,
+        sig_rev: number("SigRev")?.unwrap_or(0.0) as i64,
+        time: engine_object::timestamp(secs, Some(number("TimestampUsecs")?.unwrap_or(0.0))),
+    };
+    let record = AlertRecord {
+        guid,
+        flow: flow_of(&ends),
+        sigid: engine_object::until_nul(&sigid),
+        priority: number("Priority")?.unwrap_or(1.0),
+        message: label.clone().unwrap_or_default(),
+        classification: or(text("ClassificationKey")?, "c-xx"),
+        status: or(text("AlertStatus")?, "ALARM"),
+        extra: text("AlertDetails")?.unwrap_or_default(),
+        kind: AlertKind::Ids,
+        ends: Some(ends),
+    };
+    Ok(Ok((record, label)))
+}
+
+/// The flow of an alert's addresses; tokens in place of ports count as no port. Empty if the addresses do not fit.
+fn flow_of(ends: &AlertEnds) -> Vec<u8> {
+    let protocol = ends.protocol.clamp(0, 255) as u8;
+    let port = |text: &str| text.trim().parse::<u16>().unwrap_or(0);
+    let (source, destination) = (port(&ends.source_port), port(&ends.destination_port));
+    let tuple = match (Host::from_readable(&ends.source_ip), Host::from_readable(&ends.destination_ip)) {
+        (Some(Host::V4(a)), Some(Host::V4(b))) => FlowTuple::v4(protocol, a, b, source, destination).0,
+        (Some(Host::V6(a)), Some(Host::V6(b))) => FlowTuple::v6(protocol, a, b, source, destination).0,
+        _ => return Vec::new(),
+    };
+    tuple.id().as_bytes().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::flow_of;
+    use crate::api::AlertEnds;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn the_flow_of_an_alert_follows_the_rules_of_flow_ids() {
+        let mut ends = AlertEnds {
+            source_ip: "10.0.0.9".to_owned(),
+            source_port: "25".to_owned(),
+            destination_ip: "10.0.0.5".to_owned(),
+            destination_port: "40000".to_owned(),
+            protocol: 6,
+            sig_rev: 1,
+            time: Timestamp::EPOCH,
+        };
+        assert_eq!(flow_of(&ends), b"06A:0A.00.00.05:p-9C40_0A.00.00.09:p-0019");
+        ends.source_port = "icmp01".to_owned();
+        ends.destination_port = "x".to_owned();
+        ends.protocol = 1;
+        assert_eq!(flow_of(&ends), b"01A:0A.00.00.05:p-0000_0A.00.00.09:p-0000");
+        ends.source_ip = "nonsense".to_owned();
+        assert!(flow_of(&ends).is_empty());
+    }
+}

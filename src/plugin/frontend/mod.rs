@@ -1,0 +1,9 @@
+//! Frontend script types, a file each: what is called on the packet thread for the packets of a batch.
+
+mod inputfilter;
+mod protocol_handler;
+mod simplecounter;
+
+pub use inputfilter::{BuiltPacket, InputFilter, Step};
+pub use protocol_handler::{Answer, Next, ProtocolHandler};
+pub use simplecounter::{SimpleCounter, StopOnMessage};

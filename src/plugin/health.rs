@@ -1,0 +1,180 @@
+//! How a plugin instance is doing: fault counts, when a callback is suspended, when the instance is disabled.
+//!
+//! Pure bookkeeping on stream time; the instance acts on what it answers.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::lua::FaultKind;
+use crate::time::Timestamp;
+
+/// Errors of one callback reported in full per minute; further ones are only counted.
+const REPORTED_PER_MINUTE: u64 = 10;
+/// Errors in a row after which a callback is suspended.
+pub const ROW_LIMIT: i32 = 1_000;
+const FIRST_SUSPENSION: Duration = Duration::from_secs(30);
+const LONGEST_SUSPENSION: Duration = Duration::from_secs(600);
+/// Interruptions within [`INTERRUPTION_WINDOW`] after which the instance is disabled.
+const INTERRUPTION_LIMIT: usize = 3;
+const INTERRUPTION_WINDOW: Duration = Duration::from_secs(600);
+
+/// What to do about a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Report it in full.
+    Report,
+    /// Only count it.
+    Count,
+}
+
+#[derive(Debug, Default)]
+struct Minute {
+    start: i64,
+    seen: u64,
+    silent: u64,
+}
+
+/// Bookkeeping of one instance.
+#[derive(Debug, Default)]
+pub struct Health {
+    minutes: HashMap<String, Minute>,
+    interruptions: Vec<Timestamp>,
+    suspended_until: Option<Timestamp>,
+    last_suspension: Option<Duration>,
+    disabled: Option<&'static str>,
+    /// All faults.
+    pub faults: u64,
+    /// Faults that were interruptions.
+    pub interrupted: u64,
+    /// Calls not made because the instance was suspended or disabled.
+    pub skipped: u64,
+}
+
+impl Health {
+    /// Notes a fault of a callback.
+    pub fn fault(&mut self, callback: &str, kind: FaultKind, now: Timestamp) -> Verdict {
+        self.faults += 1;
+        if kind == FaultKind::Interrupted {
+            self.interrupted += 1;
+            self.interruptions.retain(|at| now.since(*at) < INTERRUPTION_WINDOW);
+            self.interruptions.push(now);
+            if self.interruptions.len() >= INTERRUPTION_LIMIT {
+                self.disabled = Some("interrupted three times within ten minutes");
+            }
+        }
+        let minute = match self.minutes.get_mut(callback) {
+            Some(minute) => minute,
+            None => {
+                self.minutes.entry(callback.to_owned()).or_insert(Minute { start: now.secs(), ..Minute::default() })
+            }
+        };
+        if now.secs() - minute.start >= 60 {
+            // What was silent stays counted until `silent` takes it.
+            minute.start = now.secs();
+            minute.seen = 0;
+        }
+        minute.seen += 1;
+        if minute.seen <= REPORTED_PER_MINUTE {
+            return Verdict::Report;
+        }
+        minute.silent += 1;
+        Verdict::Count
+    }
+
+    /// Faults counted but not told yet, of callbacks whose minute is over (or of all): callback and count.
+    pub fn take_silent(&mut self, now: Option<Timestamp>) -> Vec<(String, u64)> {
+        let mut silent: Vec<_> = self
+            .minutes
+            .iter_mut()
+            .filter(|(_, minute)| minute.silent > 0 && now.is_none_or(|now| now.secs() - minute.start >= 60))
+            .map(|(callback, minute)| (callback.clone(), std::mem::take(&mut minute.silent)))
+            .collect();
+        silent.sort_unstable();
+        silent
+    }
+
+    /// Suspends the instance after too many errors in a row; each time twice as long. Returns for how long.
+    pub fn suspend(&mut self, now: Timestamp) -> Duration {
+        let length = self.last_suspension.map_or(FIRST_SUSPENSION, |last| (last * 2).min(LONGEST_SUSPENSION));
+        self.last_suspension = Some(length);
+        self.suspended_until = Some(now.plus(length));
+        length
+    }
+
+    /// Disables the instance for good.
+    pub fn disable(&mut self, reason: &'static str) {
+        self.disabled = Some(reason);
+    }
+
+    /// Why the instance is disabled.
+    #[must_use]
+    pub fn disabled(&self) -> Option<&'static str> {
+        self.disabled
+    }
+
+    /// Until when the instance is suspended, if it is.
+    #[must_use]
+    pub fn suspended_until(&self) -> Option<Timestamp> {
+        self.suspended_until
+    }
+
+    /// True if callbacks may run now.
+    #[inline]
+    pub fn may_run(&mut self, now: Timestamp) -> bool {
+        if self.disabled.is_some() {
+            return false;
+        }
+        match self.suspended_until {
+            None => true,
+            Some(until) if now >= until => {
+                self.suspended_until = None;
+                true
+            }
+            Some(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Health, Verdict};
+    use crate::lua::FaultKind;
+    use crate::time::Timestamp;
+    use std::time::Duration;
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::new(secs, 0)
+    }
+
+    #[test]
+    fn ten_errors_a_minute_are_told_the_rest_is_summed() {
+        let mut health = Health::default();
+        let told = (0..25).filter(|_| health.fault("a.b", FaultKind::Error, at(5)) == Verdict::Report).count();
+        assert_eq!(told, 10);
+        assert!(health.take_silent(Some(at(30))).is_empty());
+        assert_eq!(health.take_silent(Some(at(65))), [("a.b".to_owned(), 15)]);
+        assert_eq!(health.fault("a.b", FaultKind::Error, at(66)), Verdict::Report);
+        assert_eq!(health.faults, 26);
+    }
+
+    #[test]
+    fn suspensions_double_up_to_ten_minutes() {
+        let mut health = Health::default();
+        let lengths: Vec<_> = (0..7).map(|i| health.suspend(at(i * 1000)).as_secs()).collect();
+        assert_eq!(lengths, [30, 60, 120, 240, 480, 600, 600]);
+        assert!(!health.may_run(at(6_001)));
+        assert!(health.may_run(at(6_600)));
+    }
+
+    #[test]
+    fn the_third_interruption_within_ten_minutes_disables() {
+        let mut health = Health::default();
+        health.fault("a", FaultKind::Interrupted, at(0));
+        health.fault("a", FaultKind::Interrupted, at(500));
+        health.fault("a", FaultKind::Interrupted, at(700));
+        assert_eq!(health.disabled(), None);
+        health.fault("a", FaultKind::Interrupted, at(800));
+        assert!(health.disabled().is_some());
+        assert!(!health.may_run(at(0).plus(Duration::from_secs(10_000_000))));
+    }
+}

@@ -1,0 +1,419 @@
+//! All frontend instances of one engine, and the order in which they see packets and messages.
+//!
+//! Every instance runs over the whole batch at once. What scripts can observe is still one packet after the other: an
+//! instance that receives messages never runs ahead of one (see [`Frontend::run`]), and records carry their packet, so
+//! that the pipeline puts them in order.
+
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::catalog::{Catalog, CatalogEntry};
+use super::completions::JobPlan;
+use super::frontend::{Answer, Next, ProtocolHandler, SimpleCounter, StopOnMessage};
+use super::instance::{Instance, InstanceReport, LoadFailure, PluginFile};
+use super::kind::PluginKind;
+use super::settings::{HostSettings, NetflowTap};
+use crate::api::{EngineContext, LogLevel, Mail, Record, ScriptId, Side, Stamp};
+use crate::decode::{Decoder, MAX_LAYERS, Pending};
+use crate::job::Wait;
+use crate::lua::PluginError;
+use crate::packet::builtin;
+use crate::time::{Stopwatch, Timestamp};
+
+/// Rounds of messages delivered after the last packet; scripts that answer each message with another never end by
+/// themselves.
+const LAST_ROUNDS: usize = 1_000;
+/// Rounds in which scripts are asked about one packet, directors that claim nothing included.
+const MAX_DEPTH: usize = 32;
+const TOO_DEEP: &str = "a packet has more than 32 layers; the rest is not looked at";
+/// Added to the rank of blocks that see a packet after its layers have been built.
+const AFTER_LAYERS: u32 = 1 << 16;
+
+/// A problem with loading one instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadProblem {
+    /// Which script.
+    pub script: ScriptId,
+    /// `load`, `onload` or `attach`.
+    pub stage: &'static str,
+    /// What happened.
+    pub error: PluginError,
+}
+
+/// The instances of one engine.
+#[derive(Debug)]
+pub struct Frontend {
+    engine: Rc<EngineContext>,
+    jobs: JobPlan,
+    handlers: Vec<ProtocolHandler>,
+    /// Instances that receive no messages, in script order.
+    deaf: Vec<SimpleCounter>,
+    /// Instances that receive messages, in script order.
+    hearing: Vec<SimpleCounter>,
+    /// What could not be loaded.
+    pub problems: Vec<LoadProblem>,
+}
+
+impl Frontend {
+    /// Loads every frontend block of the catalogue on this engine's thread.
+    #[must_use]
+    pub fn load(catalog: &Catalog, engine: &Rc<EngineContext>, settings: &HostSettings, jobs: JobPlan) -> Self {
+        let mut frontend = Self {
+            engine: Rc::clone(engine),
+            jobs,
+            handlers: Vec::new(),
+            deaf: Vec::new(),
+            hearing: Vec::new(),
+            problems: Vec::new(),
+        };
+        let mut order = 0;
+        for entry in &catalog.entries {
+            let Some(manifest) = &entry.manifest else { continue };
+            let file = Rc::new(entry.plugin_file(settings));
+            for block in &manifest.blocks {
+                let wanted = match block.kind {
+                    PluginKind::ProtocolHandler => true,
+                    PluginKind::SimpleCounter => settings.netflow_tap == NetflowTap::Off || block.flow_counter,
+                    _ => false,
+                };
+                if wanted {
+                    order += 1;
+                    frontend.add(entry, &file, block.kind, block.protocol, order, settings);
+                }
+            }
+        }
+        frontend
+    }
+
+    fn add(
+        &mut self,
+        entry: &CatalogEntry,
+        file: &Rc<PluginFile>,
+        kind: PluginKind,
+        protocol: Option<crate::guid::Guid>,
+        order: u32,
+        settings: &HostSettings,
+    ) {
+        // Every handler is asked before any counter is called.
+        let order = if kind == PluginKind::ProtocolHandler { order } else { order + AFTER_LAYERS };
+        let script = entry.id;
+        let Some(protocol) = protocol.and_then(|guid| self.engine.protocols.id(guid)) else {
+            let text = format!("{}: no protocol has the GUID it names; the block is never called", kind.name());
+            self.log_for(script, LogLevel::Warn, text);
+            return;
+        };
+        if kind == PluginKind::ProtocolHandler && self.handlers.iter().any(|handler| handler.protocol == protocol) {
+            // The catalogue has said that the first definition wins.
+            return;
+        }
+        let (instance, block) = match Instance::load(file, kind, order, &self.engine, settings, &self.jobs) {
+            Ok(loaded) => loaded,
+            Err(LoadFailure::Declined) => {
+                self.log_for(script, LogLevel::Info, format!("{}: onload returned false, not used", kind.name()));
+                return;
+            }
+            Err(LoadFailure::Fault(stage, error)) => return self.problem(script, stage, error),
+        };
+        let attached = match kind {
+            PluginKind::ProtocolHandler => ProtocolHandler::attach(instance, &block, protocol)
+                .map(|attached| attached.map(|handler| self.handlers.push(handler)).is_ok()),
+            _ => {
+                let stop = if instance.listens() { StopOnMessage::Yes } else { StopOnMessage::No };
+                SimpleCounter::attach(instance, &block, protocol, stop, &self.engine).map(|attached| {
+                    let list = if stop == StopOnMessage::Yes { &mut self.hearing } else { &mut self.deaf };
+                    attached.map(|counter| list.push(counter)).is_ok()
+                })
+            }
+        };
+        match attached {
+            Ok(true) => {}
+            Ok(false) => {
+                self.log_for(script, LogLevel::Warn, format!("{}: has no callback, not used", kind.name()));
+            }
+            Err(error) => self.problem(script, "attach", error),
+        }
+    }
+
+    fn problem(&mut self, script: ScriptId, stage: &'static str, error: PluginError) {
+        let problem = report_problem(&self.engine, script, stage, error);
+        self.problems.push(problem);
+    }
+
+    fn log_for(&self, script: ScriptId, level: LogLevel, text: String) {
+        record_for(&self.engine, script, Record::Log { level, text: text.into_bytes() });
+    }
+
+    /// True if no instance needs packets.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.deaf.is_empty() && self.hearing.is_empty() && self.handlers.is_empty()
+    }
+
+    /// Begins a batch that was just decoded: lends its packets and asks the protocol handlers.
+    pub fn begin(&mut self, decoder: &mut Decoder) {
+        let engine = Rc::clone(&self.engine);
+        engine.loans.borrow_mut().begin(engine.batch.borrow().len());
+        engine.before.set(0);
+        self.hear_peers();
+        engine.before.set(u32::MAX);
+        self.parse(decoder);
+    }
+
+    /// Handles the packets `from..to` of the engine's batch.
+    pub fn run(&mut self, from: usize, to: usize) {
+        let engine = Rc::clone(&self.engine);
+        for counter in &mut self.deaf {
+            counter.run(&engine, from, to);
+        }
+        if !self.hearing.is_empty() {
+            self.run_hearing(from, to);
+        } else if !engine.mail.borrow().is_empty() {
+            let due = std::mem::take(&mut *engine.mail.borrow_mut());
+            self.deliver_before(to, &due);
+            engine.stop.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Runs the instances that receive messages, so that each message reaches all of them before their next packet.
+    ///
+    /// Messages of the other instances are known by now, with the packet that led to them. A single receiver runs in
+    /// stretches up to the next message; several run packet by packet, because each may post what the others must hear.
+    fn run_hearing(&mut self, from: usize, to: usize) {
+        let engine = Rc::clone(&self.engine);
+        let mut waiting = std::mem::take(&mut *engine.mail.borrow_mut());
+        waiting.sort_by_key(|mail| mail.packet);
+        let mut waiting = waiting.into_iter().peekable();
+        let mut at = from;
+        while at < to {
+            let mut due = Vec::new();
+            while let Some(mail) = waiting.next_if(|mail| (mail.packet as usize) < at) {
+                due.push(mail);
+            }
+            due.append(&mut engine.mail.borrow_mut());
+            self.deliver_before(at, &due);
+            let stretch = match waiting.peek() {
+                Some(mail) => (mail.packet as usize).saturating_add(1).min(to),
+                None => to,
+            };
+            engine.stop.store(0, Ordering::Relaxed);
+            if let [only] = self.hearing.as_mut_slice() {
+                at = only.run(&engine, at, stretch);
+            } else {
+                for counter in &mut self.hearing {
+                    counter.run(&engine, at, at + 1);
+                }
+                at += 1;
+            }
+        }
+        let mut due: Vec<Mail> = waiting.collect();
+        due.append(&mut engine.mail.borrow_mut());
+        self.deliver_before(to, &due);
+        engine.stop.store(0, Ordering::Relaxed);
+    }
+
+    /// Delivers messages in front of a packet of the batch: what they lead to is recorded there.
+    fn deliver_before(&mut self, packet: usize, due: &[Mail]) {
+        self.engine.before.set(packet as u32);
+        self.deliver(due);
+        self.engine.before.set(u32::MAX);
+    }
+
+    /// Delivers the messages that wait between two batches, those of other engines included.
+    pub fn deliver_waiting(&mut self) {
+        self.hear_peers();
+        let due = std::mem::take(&mut *self.engine.mail.borrow_mut());
+        self.deliver(&due);
+        self.engine.stop.store(0, Ordering::Relaxed);
+    }
+
+    fn hear_peers(&mut self) {
+        let heard: Vec<Mail> = self.engine.peers.inbox().collect();
+        self.hand_out(&heard);
+    }
+
+    /// Delivers messages to the VMs of this engine and passes them on to the others.
+    fn deliver(&mut self, due: &[Mail]) {
+        for mail in due {
+            let lost = self.engine.peers.send(mail);
+            let dropped = &self.engine.oddities.messages_dropped;
+            dropped.set(dropped.get() + lost);
+        }
+        self.hand_out(due);
+    }
+
+    fn hand_out(&mut self, due: &[Mail]) {
+        for mail in due {
+            for counter in &mut self.hearing {
+                counter.instance.deliver(&mail.id, mail.class, &mail.text);
+            }
+            for handler in self.handlers.iter_mut().filter(|handler| handler.instance.listens()) {
+                handler.instance.deliver(&mail.id, mail.class, &mail.text);
+            }
+        }
+    }
+
+    fn parse(&mut self, decoder: &mut Decoder) {
+        let engine = Rc::clone(&self.engine);
+        let mut pending = decoder.pending().to_vec();
+        for _ in 0..MAX_DEPTH {
+            if pending.is_empty() {
+                return;
+            }
+            let mut further = Vec::new();
+            for handler in &mut self.handlers {
+                let (own, full): (Vec<Pending>, Vec<Pending>) = {
+                    let batch = engine.batch.borrow();
+                    let room = |p: &Pending| usize::from(batch.packets()[p.packet as usize].layer_count) < MAX_LAYERS;
+                    pending.iter().filter(|p| p.protocol == handler.protocol).partition(|p| room(p))
+                };
+                if !full.is_empty() {
+                    handler.instance.context().warn_once(TOO_DEEP);
+                }
+                if own.is_empty() {
+                    continue;
+                }
+                let answers = handler.ask(&engine, &own);
+                further.extend(
+                    own.iter().zip(answers).filter_map(|(place, answer)| apply(&engine, decoder, *place, answer)),
+                );
+            }
+            pending = further;
+        }
+        if let Some(handler) = self.handlers.first() {
+            handler.instance.context().warn_once(TOO_DEEP);
+        }
+    }
+
+    /// Work between two batches that is not worth doing per packet.
+    pub fn between_batches(&mut self) {
+        self.each(Instance::between_batches);
+    }
+
+    /// Tells of faults that were only counted in minutes that are over; `None` tells of all.
+    pub fn tell_silent(&mut self, now: Option<Timestamp>) {
+        self.each(|instance| instance.tell_silent(now));
+    }
+
+    /// At the end of input: hears what the other engines send until they have come to theirs, and sends them nothing more.
+    pub fn hear_the_rest(&mut self) {
+        let engine = Rc::clone(&self.engine);
+        engine.peers.leave();
+        for mail in engine.peers.rest() {
+            self.hand_out(std::slice::from_ref(&mail));
+            self.deliver_last();
+        }
+    }
+
+    /// Delivers the messages still waiting at the end of input.
+    pub fn deliver_last(&mut self) {
+        for _ in 0..LAST_ROUNDS {
+            self.hear_peers();
+            let due = std::mem::take(&mut *self.engine.mail.borrow_mut());
+            if due.is_empty() {
+                return;
+            }
+            self.deliver(&due);
+        }
+        let left = self.engine.mail.borrow_mut().drain(..).count() as u64;
+        let dropped = &self.engine.oddities.messages_dropped;
+        dropped.set(dropped.get() + left);
+    }
+
+    /// Hands over jobs that were scheduled and delivers the results of those that have ended. Where that has to wait, it
+    /// waits no longer once `stopping` is set.
+    pub fn take_completions(&mut self, stopping: &AtomicBool) {
+        for instance in self.instances_mut() {
+            instance.take_completions(stopping);
+        }
+    }
+
+    /// Jobs whose results were not delivered yet.
+    #[must_use]
+    pub fn outstanding_jobs(&mut self) -> usize {
+        self.instances_mut().map(|instance| instance.outstanding_jobs()).sum()
+    }
+
+    /// At the end of input: waits for the jobs, delivers their results and the messages these lead to, until nothing is
+    /// left. When the wait ends early, what is missing is cancelled.
+    pub fn drain_jobs(&mut self, wait: &Wait<'_>) {
+        let watch = Stopwatch::start();
+        loop {
+            let limit = wait.limit.map(|limit| limit.saturating_sub(watch.elapsed()));
+            for instance in self.instances_mut().filter(|instance| instance.outstanding_jobs() > 0) {
+                instance.settle(&Wait { limit, cancel: wait.cancel });
+            }
+            self.deliver_last();
+            if self.outstanding_jobs() == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Calls `onunload` of every instance.
+    pub fn unload(&mut self) {
+        self.each(Instance::unload);
+    }
+
+    /// Applies a function to every instance, in script order within each kind.
+    pub fn each(&mut self, mut f: impl FnMut(&mut Instance)) {
+        for instance in self.instances_mut() {
+            f(instance);
+        }
+    }
+
+    /// Every instance.
+    pub fn instances_mut(&mut self) -> impl Iterator<Item = &mut Instance> {
+        let handlers = self.handlers.iter_mut().map(|handler| &mut handler.instance);
+        let counters = self.deaf.iter_mut().chain(&mut self.hearing).map(|counter| &mut counter.instance);
+        handlers.chain(counters)
+    }
+
+    /// How each instance did.
+    pub fn reports(&mut self) -> Vec<InstanceReport> {
+        let mut reports: Vec<_> = self.instances_mut().map(|instance| instance.outcome()).collect();
+        reports.sort_by_key(|report| report.script);
+        reports
+    }
+}
+
+/// Logs and records why an instance could not be loaded.
+pub fn report_problem(
+    engine: &EngineContext,
+    script: ScriptId,
+    stage: &'static str,
+    error: PluginError,
+) -> LoadProblem {
+    let mut text = format!("{stage}: {}", error.message);
+    if !error.traceback.trim().is_empty() {
+        text.push('\n');
+        text.push_str(error.traceback.trim_end());
+    }
+    record_for(engine, script, Record::Log { level: LogLevel::Error, text: text.into_bytes() });
+    let message = error.message.clone();
+    record_for(engine, script, Record::Fault { callback: stage.to_owned(), message, count: 1 });
+    LoadProblem { script, stage, error }
+}
+
+fn record_for(engine: &EngineContext, script: ScriptId, record: Record) {
+    let time = engine.now.get();
+    let stamp = Stamp { packet: u32::MAX, order: 0, time, script, side: Side::Frontend };
+    engine.records.borrow_mut().push((stamp, record));
+}
+
+/// Adds what a script claimed to the packet and goes on behind it; returns the next place for a script.
+fn apply(engine: &EngineContext, decoder: &mut Decoder, place: Pending, answer: Answer) -> Option<Pending> {
+    let Answer::Layer { bytes, next } = answer else { return None };
+    let index = place.packet as usize;
+    let mut batch = engine.batch.borrow_mut();
+    if bytes > 0 || next == Next::Nothing {
+        batch.append_layer(index, place.layer(bytes));
+    }
+    let next = match next {
+        Next::Nothing => None,
+        Next::Unknown => Some(builtin::OPAQUE),
+        Next::Protocol(protocol) => Some(protocol),
+    };
+    let further = next.and_then(|next| decoder.resume(&engine.protocols, &mut batch, place.after(bytes, next)));
+    engine.loans.borrow_mut().refresh(&batch, index);
+    further
+}

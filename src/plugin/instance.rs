@@ -1,0 +1,490 @@
+//! One block of one plugin file in one VM on one engine: loading, calling, faults, unloading.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use mlua::{FromLuaMulti, Function, IntoLuaMulti, LightUserData, Table, Value};
+
+use super::completions::JobPlan;
+use super::discover::Script;
+use super::health::{Health as PluginHealth, Verdict};
+use super::kind::PluginKind;
+use super::manifest::{self, Subscriptions};
+use super::settings::{HostSettings, STUCK_AFTER};
+use crate::api::t_async::{self, AsyncEnd};
+use crate::api::{
+    EngineContext, EngineParts, LogLevel, Record, ScriptId, VmContext, engine as engine_object, global_t, modules,
+};
+use crate::guid::Guid;
+use crate::lua::{Budget, FaultKind, Health, PluginError, Slow, Vm, VmOptions};
+use crate::time::{Stopwatch, Timestamp};
+
+const ON_ERROR: &str = include_str!("../api/lua/on_error.lua");
+
+/// A plugin file as instances need it.
+#[derive(Debug)]
+pub struct PluginFile {
+    /// Index in the run's list.
+    pub id: ScriptId,
+    /// The file.
+    pub script: Script,
+    /// File name.
+    pub name: String,
+    /// Messages it wants.
+    pub subscriptions: Subscriptions,
+    /// Class id for broadcasts.
+    pub clsid: Option<Guid>,
+    /// Async worker threads wanted.
+    pub workers: usize,
+    /// Entries in front of `package.path`.
+    pub package_path: Vec<String>,
+}
+
+/// Why an instance is not there.
+#[derive(Debug)]
+pub enum LoadFailure {
+    /// The file or its `onload` failed.
+    Fault(&'static str, PluginError),
+    /// `onload` returned false.
+    Declined,
+}
+
+/// What an instance did, for the report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallStats {
+    /// Callbacks made.
+    pub calls: u64,
+    /// Time in them, the driver's included.
+    pub nanos: u64,
+    /// Callbacks slower than the budget's mark.
+    pub slow: u64,
+}
+
+/// How one instance did, for the report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceReport {
+    /// Which script.
+    pub script: ScriptId,
+    /// Which block.
+    pub kind: PluginKind,
+    /// Calls and time.
+    pub stats: CallStats,
+    /// Faults of all kinds.
+    pub faults: u64,
+    /// Faults that were interruptions.
+    pub interrupted: u64,
+    /// Calls not made because it was suspended or disabled.
+    pub skipped: u64,
+    /// Why it was disabled, if it was.
+    pub disabled: Option<&'static str>,
+    /// Bytes its VM holds.
+    pub memory: usize,
+}
+
+/// A fault as the message handler in the VM saw it: message, traceback, and the progress word.
+type Caught = (Vec<u8>, Vec<u8>, i32);
+
+/// One VM of a plugin.
+#[derive(Debug)]
+pub struct Instance {
+    /// The file.
+    pub file: Rc<PluginFile>,
+    /// Which block.
+    pub kind: PluginKind,
+    pub(super) vm: Vm,
+    pub(super) context: Rc<VmContext>,
+    parts: EngineParts,
+    on_error: Function,
+    pub(super) jobs: AsyncEnd,
+    caught: Rc<RefCell<Vec<Caught>>>,
+    on_message: Option<Function>,
+    on_channel: Option<Function>,
+    on_unload: Option<Function>,
+    budget: Budget,
+    /// Faults and suspensions.
+    pub health: PluginHealth,
+    /// Calls and time.
+    pub stats: CallStats,
+}
+
+/// What callbacks an instance's block has, looked up once after `onload`.
+pub type BlockTable = Table;
+
+impl Instance {
+    /// Creates the VM, runs the file, calls `onload`.
+    ///
+    /// # Errors
+    /// [`LoadFailure`]; the VM is gone then.
+    pub fn load(
+        file: &Rc<PluginFile>,
+        kind: PluginKind,
+        order: u32,
+        engine: &Rc<EngineContext>,
+        settings: &HostSettings,
+        jobs: &JobPlan,
+    ) -> Result<(Self, BlockTable), LoadFailure> {
+        let fault = |e| LoadFailure::Fault("load", e);
+        let vm = Vm::new(&VmOptions {
+            name: file.name.clone(),
+            memory_limit: settings.memory_limit,
+            package_path: file.package_path.clone(),
+        })
+        .map_err(fault)?;
+        if kind != PluginKind::InputFilter {
+            let (on_stuck, name) = (Arc::clone(&settings.on_stuck), file.name.clone());
+            vm.guard().on_stuck(STUCK_AFTER, move |_| on_stuck(&name));
+        }
+        let contextid = settings.next_context_id();
+        let context = Rc::new(VmContext::new(
+            Rc::clone(engine),
+            file.id,
+            file.name.clone(),
+            order,
+            contextid,
+            settings.instance_id(contextid),
+            Arc::clone(vm.guard()),
+        ));
+        modules::install_searcher(vm.lua()).map_err(|e| fault(e.into()))?;
+        let parts = engine_object::install(vm.lua(), &context).map_err(|e| fault(e.into()))?;
+        let t = global_t::install_for_engine(vm.lua(), &settings.run, &parts, &context).map_err(|e| fault(e.into()))?;
+        let (caught, on_error) = message_handler(&vm).map_err(|e| fault(e.into()))?;
+        let jobs = t_async::install(vm.lua(), &t, &parts, &context, &on_error, jobs.of(file.id))
+            .map_err(|e| fault(e.into()))?;
+        let chunk = vm.load(&file.script.source, &format!("@{}", file.script.path.display())).map_err(fault)?;
+        let budget = settings.frontend_budget;
+        vm.call::<()>(&chunk, (), settings.load_budget).map_err(fault)?;
+        let plugin: Table = vm.lua().globals().get("TrisulPlugin").map_err(|e| fault(e.into()))?;
+        let function = |name: &str| plugin.get::<Option<Function>>(name).ok().flatten();
+        if let Some(onload) = function("onload") {
+            let answer: Value =
+                vm.call(&onload, (), settings.load_budget).map_err(|e| LoadFailure::Fault("onload", e))?;
+            if matches!(answer, Value::Boolean(false)) {
+                return Err(LoadFailure::Declined);
+            }
+        }
+        let mut remarks = Vec::new();
+        let block = manifest::block_table(&plugin, kind, &mut remarks).map_err(|e| fault(e.into()))?;
+        let block = match block {
+            Some((block, _)) => block,
+            // The block was there when the file was probed and is not now; it has no callbacks.
+            None => vm.lua().create_table().map_err(|e| fault(e.into()))?,
+        };
+        let on_channel = manifest::block_table(&plugin, PluginKind::ChannelListener, &mut remarks)
+            .ok()
+            .flatten()
+            .and_then(|(listener, _)| listener.get::<Option<Function>>("onchannelmessage").ok().flatten());
+        let instance = Self {
+            file: Rc::clone(file),
+            kind,
+            on_message: function("onmessage"),
+            on_channel,
+            on_unload: function("onunload"),
+            vm,
+            context,
+            parts,
+            on_error,
+            jobs,
+            caught,
+            budget,
+            health: PluginHealth::default(),
+            stats: CallStats::default(),
+        };
+        Ok((instance, block))
+    }
+
+    /// The VM.
+    #[must_use]
+    pub fn vm(&self) -> &Vm {
+        &self.vm
+    }
+
+    /// The VM's context.
+    #[must_use]
+    pub fn context(&self) -> &Rc<VmContext> {
+        &self.context
+    }
+
+    /// The parts that driver loops are made from.
+    #[must_use]
+    pub fn parts(&self) -> &EngineParts {
+        &self.parts
+    }
+
+    /// The message handler of callbacks.
+    #[must_use]
+    pub fn on_error(&self) -> &Function {
+        &self.on_error
+    }
+
+    /// Makes a driver loop from text, giving it `args`.
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn driver(&self, text: &str, name: &str, args: impl IntoLuaMulti) -> Result<Function, PluginError> {
+        let chunk = self.vm.load(text.as_bytes(), name)?;
+        self.vm.call(&chunk, args, Budget { limit: None, slow: None })
+    }
+
+    /// True if messages may reach this VM.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        self.on_message.is_some() || self.on_channel.is_some()
+    }
+
+    /// Calls into the VM within the budget, timed. The progress word is cleared afterwards and its last value returned.
+    pub fn enter<R: FromLuaMulti>(
+        &mut self,
+        function: &Function,
+        args: impl IntoLuaMulti,
+    ) -> (Result<R, PluginError>, i32) {
+        let watch = Stopwatch::start();
+        let result = self.vm.call(function, args, self.budget);
+        self.stats.nanos += watch.elapsed().as_nanos() as u64;
+        let last = self.context.guard.progress.swap(0, Ordering::Relaxed);
+        (result, last)
+    }
+
+    /// Calls into the VM without a budget: for callbacks that may wait.
+    pub fn enter_unlimited<R: FromLuaMulti>(
+        &mut self,
+        function: &Function,
+        args: impl IntoLuaMulti,
+    ) -> (Result<R, PluginError>, i32) {
+        let budget = std::mem::replace(&mut self.budget, Budget { limit: None, slow: None });
+        let entered = self.enter(function, args);
+        self.budget = budget;
+        entered
+    }
+
+    /// How it did.
+    #[must_use]
+    pub fn outcome(&self) -> InstanceReport {
+        InstanceReport {
+            script: self.file.id,
+            kind: self.kind,
+            stats: self.stats,
+            faults: self.health.faults,
+            interrupted: self.health.interrupted,
+            skipped: self.health.skipped,
+            disabled: self.health.disabled(),
+            memory: self.vm.used_memory(),
+        }
+    }
+
+    /// Calls a callback that is no packet callback, and deals with its failure.
+    pub fn callback<R: FromLuaMulti>(&mut self, name: &str, function: &Function, args: impl IntoLuaMulti) -> Option<R> {
+        if !self.health.may_run(self.context.time()) {
+            self.health.skipped += 1;
+            return None;
+        }
+        self.stats.calls += 1;
+        let (result, _) = self.enter(function, args);
+        match result {
+            Ok(value) => Some(value),
+            Err(e) => {
+                self.fault(name, &e);
+                None
+            }
+        }
+    }
+
+    /// Counts and reports a fault.
+    pub fn fault(&mut self, callback: &str, error: &PluginError) {
+        let now = self.context.time();
+        let was_disabled = self.health.disabled().is_some();
+        if self.health.fault(callback, error.kind, now) == Verdict::Report {
+            self.report(callback, &error.message, &error.traceback);
+        }
+        if !was_disabled && self.health.disabled().is_some() {
+            self.context
+                .log(LogLevel::Error, format!("{callback}: disabled: interrupted three times within ten minutes"));
+        }
+        if error.kind == FaultKind::Memory && self.vm.tidy() == Health::Replace {
+            self.health.disable("out of memory");
+            self.context.log(
+                LogLevel::Error,
+                format!("{callback}: disabled: out of memory, and a collection frees too little"),
+            );
+        }
+    }
+
+    pub(super) fn report(&self, callback: &str, message: &str, traceback: &str) {
+        let mut text = format!("{callback}: {message}");
+        if !traceback.trim().is_empty() {
+            text.push('\n');
+            text.push_str(traceback.trim_end());
+        }
+        self.context.log(LogLevel::Error, text);
+        self.context.record(Record::Fault { callback: callback.to_owned(), message: message.to_owned(), count: 1 });
+    }
+
+    /// Forgets what the message handler caught at a packet whose callback then failed for good: one callback, one fault.
+    pub fn forget_caught(&mut self, progress: i32) {
+        self.caught.borrow_mut().retain(|(_, _, at)| *at != progress);
+    }
+
+    /// Takes the faults that the message handler caught during the last call.
+    pub fn take_caught(&mut self, callback: &str) {
+        let caught = std::mem::take(&mut *self.caught.borrow_mut());
+        let mut full = false;
+        for (message, traceback, progress) in caught {
+            // The fault belongs to the packet at which it happened.
+            self.context.guard.progress.store(progress, Ordering::Relaxed);
+            let now = self.context.time();
+            let error = PluginError::caught(&message, &traceback);
+            full |= error.kind == FaultKind::Memory;
+            if self.health.fault(callback, error.kind, now) == Verdict::Report {
+                self.report(callback, &error.message, &error.traceback);
+            }
+        }
+        self.context.guard.progress.store(0, Ordering::Relaxed);
+        if full && self.vm.tidy() == Health::Replace {
+            self.health.disable("out of memory");
+            self.context.log(
+                LogLevel::Error,
+                format!("{callback}: disabled: out of memory, and a collection frees too little"),
+            );
+        }
+    }
+
+    /// Tells of faults that were only counted; `None` tells of all.
+    pub fn tell_silent(&mut self, now: Option<Timestamp>) {
+        for (callback, count) in self.health.take_silent(now) {
+            self.context.log(LogLevel::Error, format!("{callback}: {count} further errors"));
+            self.context.record(Record::Fault { callback, message: "further errors".to_owned(), count });
+        }
+    }
+
+    /// Suspends the packet callbacks after too many errors in a row.
+    pub fn suspend(&mut self, callback: &str) {
+        let length = self.health.suspend(self.context.time());
+        self.context.log(
+            LogLevel::Error,
+            format!(
+                "{callback}: suspended for {} s after {} errors in a row",
+                length.as_secs(),
+                super::health::ROW_LIMIT
+            ),
+        );
+    }
+
+    /// Delivers a message if the plugin wants it.
+    pub fn deliver(&mut self, id: &[u8], class: Option<Guid>, text: &[u8]) {
+        if class.is_some() {
+            if class != self.file.clsid {
+                return;
+            }
+            if let Some(function) = self.on_channel.clone() {
+                return self.message_call("channellistener.onchannelmessage", &function, id, text);
+            }
+        } else if !wanted(&self.file.subscriptions, id) {
+            return;
+        }
+        if let Some(function) = self.on_message.clone() {
+            self.message_call("onmessage", &function, id, text);
+        }
+    }
+
+    fn message_call(&mut self, name: &str, function: &Function, id: &[u8], text: &[u8]) {
+        let lua = self.vm.lua().clone();
+        match (lua.create_string(id), lua.create_string(text)) {
+            (Ok(id), Ok(text)) => {
+                self.callback::<()>(name, function, (id, text));
+            }
+            (Err(e), _) | (_, Err(e)) => self.fault(name, &PluginError::from_lua(&e)),
+        }
+    }
+
+    /// Work between two batches: collect garbage above the soft limit, tell of slow callbacks.
+    pub fn between_batches(&mut self) {
+        if self.vm.tidy() == Health::Replace {
+            self.health.disable("out of memory");
+        }
+        if let Some(slow) = self.context.guard.take_slow() {
+            self.stats.slow += u64::from(slow.count);
+            // Not among the records: how long something took is no property of the input, and runs over files repeat exactly.
+            if self.stats.slow == u64::from(slow.count) {
+                log::warn!("[{}] {}", self.file.name, slow_text(self.kind, slow));
+            }
+        }
+    }
+
+    /// Calls `onunload`; the instance makes no callback afterwards.
+    pub fn unload(&mut self) {
+        if let Some(function) = self.on_unload.take() {
+            let (result, _) = self.enter::<()>(&function, ());
+            if let Err(e) = result {
+                self.fault("onunload", &e);
+            }
+        }
+        self.on_message = None;
+        self.on_channel = None;
+    }
+}
+
+fn slow_text(kind: PluginKind, slow: Slow) -> String {
+    let longest = slow.longest.as_secs_f64() * 1e3;
+    format!(
+        "{}: {} slow callbacks, the longest took {longest:.0} ms, which holds up the packets",
+        kind.name(),
+        slow.count
+    )
+}
+
+fn wanted(subscriptions: &Subscriptions, id: &[u8]) -> bool {
+    match subscriptions {
+        Subscriptions::All => true,
+        Subscriptions::Listed(_) if id.is_empty() => true,
+        Subscriptions::Listed(ids) => Guid::parse(id).is_ok_and(|id| ids.contains(&id)),
+    }
+}
+
+/// The handler that callbacks run under, and where it leaves what it caught.
+fn message_handler(vm: &Vm) -> mlua::Result<(Rc<RefCell<Vec<Caught>>>, Function)> {
+    let caught: Rc<RefCell<Vec<Caught>>> = Rc::default();
+    let store = Rc::clone(&caught);
+    let guard = std::sync::Arc::clone(vm.guard());
+    let fault = vm.lua().create_function(move |_, (message, traceback): (mlua::LuaString, mlua::LuaString)| {
+        let cut = |text: &mlua::LuaString| {
+            let bytes = text.as_bytes();
+            bytes[..bytes.len().min(4096)].to_vec()
+        };
+        store.borrow_mut().push((cut(&message), cut(&traceback), guard.progress.load(Ordering::Relaxed)));
+        Ok(())
+    })?;
+    let handler = vm.lua().load(ON_ERROR).set_name("=millstream.on_error").call(fault)?;
+    Ok((caught, handler))
+}
+
+thread_local! {
+    /// Never set: the stop word of plugins whose loop need not stop for messages.
+    static NEVER: Cell<&'static AtomicI32> = Cell::new(Box::leak(Box::new(AtomicI32::new(0))));
+}
+
+/// The address of a stop word for a driver loop: the engine's, or one that is never set.
+#[must_use]
+pub fn stop_word(engine: Option<&EngineContext>) -> LightUserData {
+    let word: *const AtomicI32 = match engine {
+        Some(engine) => &raw const *engine.stop,
+        None => NEVER.with(|never| std::ptr::from_ref(never.get())),
+    };
+    LightUserData(word.cast_mut().cast())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wanted;
+    use crate::plugin::manifest::Subscriptions;
+
+    #[test]
+    fn broadcasts_reach_all_and_addressed_messages_those_who_listed_them() {
+        let id = "{11111111-2222-3333-4444-55555555555a}";
+        let listed = Subscriptions::Listed(vec![id.parse().unwrap()]);
+        assert!(wanted(&Subscriptions::All, b"anything"));
+        assert!(wanted(&listed, id.to_uppercase().as_bytes()));
+        assert!(wanted(&listed, b""));
+        assert!(!wanted(&Subscriptions::Listed(Vec::new()), id.as_bytes()));
+    }
+}

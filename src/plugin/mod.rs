@@ -1,0 +1,26 @@
+//! The plugin host: finds plugin files, reads what they contain, runs them on the packets of an engine.
+//!
+//! [`discover`] finds files, [`Catalog`] probes them once per run, [`Frontend`] holds the instances of one engine. A VM
+//! belongs to one (file, block, engine) and to the thread that made it. A plugin's faults are attributed, counted and
+//! end there: nothing a plugin does stops the packets.
+
+mod catalog;
+mod completions;
+mod discover;
+mod frontend;
+mod health;
+mod host;
+mod instance;
+mod kind;
+mod manifest;
+mod settings;
+
+pub use catalog::{Catalog, CatalogEntry, CatalogNote, standard_directories};
+pub use completions::JobPlan;
+pub use discover::{Found, NoSuchPath, Script, SkipReason, Skipped, discover};
+pub use frontend::{BuiltPacket, InputFilter, Step};
+pub use host::{Frontend, LoadProblem};
+pub use instance::{CallStats, Instance, InstanceReport, LoadFailure, PluginFile};
+pub use kind::{Activity, PluginKind, Side};
+pub use manifest::{Block, Definition, Identity, Manifest, Remark, Subscriptions};
+pub use settings::{HostSettings, NetflowTap};

@@ -1,0 +1,73 @@
+//! What the plugin host is told from outside: limits, budgets, places, identities.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::api::RunIdentity;
+use crate::lua::Budget;
+
+/// Settings of the plugin host; shared by all engines.
+#[derive(Clone)]
+pub struct HostSettings {
+    /// Bytes a frontend VM may hold.
+    pub memory_limit: usize,
+    /// Bytes a worker's VM may hold.
+    pub worker_memory_limit: usize,
+    /// Time for a frontend callback.
+    pub frontend_budget: Budget,
+    /// Time for running a file and for `onload`.
+    pub load_budget: Budget,
+    /// Time for a job.
+    pub job_budget: Option<Duration>,
+    /// What `T` says about the run.
+    pub run: RunIdentity,
+    /// Directories searched for plugins and libraries.
+    pub search: Vec<PathBuf>,
+    /// Packets are NetFlow exports: only `flow_counter` scripts count.
+    pub netflow_tap: NetflowTap,
+    /// Numbers of VMs given out so far.
+    pub context_ids: Arc<AtomicU32>,
+    /// Seed of the instance ids.
+    pub seed: u64,
+    /// What is done about a frontend callback that was interrupted and does not return from a C function: it gets the
+    /// plugin's name, on the watchdog's thread.
+    pub on_stuck: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+/// How long after its interruption a callback on the packet thread counts as stuck inside C.
+pub const STUCK_AFTER: Duration = Duration::from_secs(9);
+
+impl std::fmt::Debug for HostSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HostSettings").field("memory_limit", &self.memory_limit).finish_non_exhaustive()
+    }
+}
+
+/// Whether packets are NetFlow exports (`App>TrisulMode` is `NETFLOW_TAP`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetflowTap {
+    /// Ordinary packets.
+    Off,
+    /// NetFlow exports.
+    On,
+}
+
+impl HostSettings {
+    /// A number for a new VM, unique in the process.
+    #[must_use]
+    pub fn next_context_id(&self) -> u32 {
+        self.context_ids.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// `engine:instanceid()` of a frontend VM: seven upper-case hex digits, fixed for the VM.
+    #[must_use]
+    pub fn instance_id(&self, contextid: u32) -> String {
+        // SplitMix64: a bijection, so that different VMs of one run get different ids before the cut.
+        let mut z = self.seed.wrapping_add(u64::from(contextid).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        format!("{:07X}", (z >> 36) & 0xFFF_FFFF)
+    }
+}
