@@ -21,6 +21,7 @@ pub mod key;
 pub mod lua;
 pub mod metrics;
 pub mod packet;
+pub mod pipeline;
 pub mod plugin;
 pub mod sink;
 pub mod time;

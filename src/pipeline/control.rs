@@ -1,0 +1,88 @@
+//! What other threads may ask of a running pipeline, and what they may see of it.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+/// How urgently the run is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Stop {
+    /// Go on.
+    No = 0,
+    /// Take in no more packets, finish what was begun.
+    Graceful = 1,
+    /// Leave everything.
+    AtOnce = 2,
+}
+
+/// Shared by the packet threads and whoever watches them. Reading costs one relaxed load per batch.
+#[derive(Debug, Default)]
+pub struct Control {
+    stop: AtomicU8,
+    stopping: AtomicBool,
+    draining: AtomicBool,
+    cut: AtomicBool,
+    /// Packets handled so far.
+    pub packets: AtomicU64,
+    /// Bytes on the wire handled so far.
+    pub bytes: AtomicU64,
+    /// Input bytes read so far.
+    pub read: AtomicU64,
+    /// Input bytes in all; 0 if not known.
+    pub total: AtomicU64,
+    /// Packets dropped so far by the kernel or the interface.
+    pub dropped: AtomicU64,
+    /// Jobs scheduled and not delivered yet.
+    pub jobs: AtomicU64,
+}
+
+impl Control {
+    /// Asks for an end; a later, weaker request changes nothing.
+    pub fn request_stop(&self, stop: Stop) {
+        self.stop.fetch_max(stop as u8, Ordering::Relaxed);
+        self.stopping.fetch_or(stop != Stop::No, Ordering::Relaxed);
+        if stop == Stop::AtOnce || self.draining.load(Ordering::Relaxed) {
+            self.cut.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Input has ended and jobs are waited for: the next request to stop cuts the wait short.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Set when packets are no longer to wait for jobs.
+    #[must_use]
+    pub fn stopping(&self) -> &AtomicBool {
+        &self.stopping
+    }
+
+    /// Set when waiting for jobs at the end is to end.
+    #[must_use]
+    pub fn cut(&self) -> &AtomicBool {
+        &self.cut
+    }
+
+    /// What was asked for.
+    #[inline]
+    #[must_use]
+    pub fn stop(&self) -> Stop {
+        match self.stop.load(Ordering::Relaxed) {
+            0 => Stop::No,
+            1 => Stop::Graceful,
+            _ => Stop::AtOnce,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Control, Stop};
+
+    #[test]
+    fn a_weaker_request_changes_nothing() {
+        let control = Control::default();
+        control.request_stop(Stop::AtOnce);
+        control.request_stop(Stop::Graceful);
+        assert_eq!(control.stop(), Stop::AtOnce);
+    }
+}

@@ -1,0 +1,433 @@
+//! One packet thread: read a batch, decode, run the plugins, hand on what they produced.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+
+use super::control::{Control, Stop};
+use super::outlet::Outlet;
+use crate::api::{EngineContext, Peers};
+use crate::capture::{Fill, Source, SourceError, SourceStats};
+use crate::decode::{self, Decoder};
+use crate::flow::{Defrag, DefragLimits};
+use crate::job::Wait;
+use crate::metrics::{Shard, ShardConfig};
+use crate::plugin::{Catalog, Frontend, HostSettings, InstanceReport, JobPlan, LoadProblem};
+use crate::time::{self, Stopwatch, Timestamp};
+
+/// What drives time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Packet time: files.
+    Packets,
+    /// The wall clock: interfaces.
+    Wall,
+}
+
+/// Batches between two looks at what is not worth doing each time (progress, garbage, minute counts).
+const UPKEEP_BATCHES: u32 = 64;
+
+/// How long jobs may take when a signal ended the run.
+const STOPPED_DRAIN: Duration = Duration::from_secs(5);
+
+/// What an engine is built from; crosses to its thread.
+pub struct EnginePlan {
+    /// Number of the engine.
+    pub id: u32,
+    /// Where packets come from.
+    pub source: Box<dyn Source + Send>,
+    /// The plugins.
+    pub catalog: Arc<Catalog>,
+    /// What the host was told.
+    pub settings: HostSettings,
+    /// Limits of the counters.
+    pub shard: ShardConfig,
+    /// Where results go.
+    pub outlet: Outlet,
+    /// What drives time.
+    pub pace: Pace,
+    /// Packets of unknown link types get an opaque layer, as those an input filter builds do.
+    pub opaque_links: bool,
+    /// The way to the other engines.
+    pub peers: Peers,
+    /// Shared with the watchers.
+    pub control: Arc<Control>,
+    /// The workers.
+    pub jobs: JobPlan,
+    /// How long jobs may take after the end of input; `None` as long as they need.
+    pub drain: Option<Duration>,
+    /// Reports while running.
+    pub interim: Option<InterimPlan>,
+}
+
+/// A copy of what an engine has counted so far.
+#[derive(Debug)]
+pub struct Interim {
+    /// Number of the engine.
+    pub id: u32,
+    /// Its counters, buckets open.
+    pub shard: Shard,
+    /// Packets handled.
+    pub packets: u64,
+    /// Bytes on the wire.
+    pub bytes: u64,
+    /// First and last packet time.
+    pub span: Option<(Timestamp, Timestamp)>,
+}
+
+/// Where copies go, and how often.
+#[derive(Debug)]
+pub struct InterimPlan {
+    /// Stream time between two copies.
+    pub every: Duration,
+    /// Takes them; when it is full, a copy is left out.
+    pub queue: Sender<Interim>,
+}
+
+/// What an engine leaves behind.
+#[derive(Debug)]
+pub struct EngineOutcome {
+    /// Number of the engine.
+    pub id: u32,
+    /// Its counters, all buckets closed.
+    pub shard: Shard,
+    /// Records it handed on.
+    pub outlet: Outlet,
+    /// Packets handled.
+    pub packets: u64,
+    /// Bytes on the wire.
+    pub bytes: u64,
+    /// First and last packet time.
+    pub span: Option<(Timestamp, Timestamp)>,
+    /// Packets with an earlier time than one before.
+    pub time_back: u64,
+    /// What the source delivered and dropped.
+    pub source: SourceStats,
+    /// Why the source ended early, if it did.
+    pub source_error: Option<SourceError>,
+    /// Oddities of decoding by name.
+    pub decode: Vec<(&'static str, u64)>,
+    /// Oddities of scripts by name.
+    pub oddities: Vec<(&'static str, u64)>,
+    /// How each plugin did.
+    pub instances: Vec<InstanceReport>,
+    /// What could not be loaded.
+    pub problems: Vec<LoadProblem>,
+    /// Time from the first read to the end.
+    pub wall: Duration,
+}
+
+/// A packet thread at work.
+pub struct Engine {
+    source: Box<dyn Source + Send>,
+    context: Rc<EngineContext>,
+    frontend: Frontend,
+    decoder: Decoder,
+    defrag: Defrag,
+    fragments_seen: u64,
+    opaque_links: bool,
+    outlet: Outlet,
+    pace: Pace,
+    control: Arc<Control>,
+    drain: Option<Duration>,
+    interim: Option<InterimPlan>,
+    next_interim: Option<Timestamp>,
+    packets: u64,
+    bytes: u64,
+    span: Option<(Timestamp, Timestamp)>,
+    time_back: u64,
+    batches: u32,
+    next_minute: i64,
+}
+
+impl Engine {
+    /// Loads the plugins. Must run on the thread that will run the engine, with a stack for Lua.
+    #[must_use]
+    pub fn new(plan: EnginePlan) -> Self {
+        let shard = Shard::new(&plan.catalog.groups, plan.shard);
+        let context = Rc::new(EngineContext::new(
+            plan.id,
+            shard,
+            Arc::clone(&plan.catalog.groups),
+            Arc::clone(&plan.catalog.protocols),
+            plan.peers,
+        ));
+        context.job_events.set(plan.outlet.events.is_some());
+        if plan.pace == Pace::Wall {
+            context.now.set(time::wall());
+        }
+        let frontend = Frontend::load(&plan.catalog, &context, &plan.settings, plan.jobs);
+        let mut engine = Self {
+            source: plan.source,
+            context,
+            frontend,
+            decoder: Decoder::new(),
+            defrag: Defrag::new(DefragLimits::default()),
+            fragments_seen: 0,
+            opaque_links: plan.opaque_links,
+            outlet: plan.outlet,
+            pace: plan.pace,
+            control: plan.control,
+            drain: plan.drain,
+            interim: plan.interim,
+            next_interim: None,
+            packets: 0,
+            bytes: 0,
+            span: None,
+            time_back: 0,
+            batches: 0,
+            next_minute: 0,
+        };
+        engine.hand_on();
+        engine
+    }
+
+    /// Runs until the input ends or the control says so.
+    #[must_use]
+    pub fn run(mut self) -> EngineOutcome {
+        let watch = Stopwatch::start();
+        let mut source_error = None;
+        while self.control.stop() == Stop::No {
+            self.frontend.take_completions(self.control.stopping());
+            // Before the next batch has packets to be sorted by.
+            self.hand_on();
+            let filled = self.source.fill(&mut self.context.batch.borrow_mut());
+            match filled {
+                Ok(Fill::Packets) => self.batch(),
+                Ok(Fill::Idle) => self.idle(),
+                Ok(Fill::End) => break,
+                Err(e) => {
+                    source_error = Some(e);
+                    break;
+                }
+            }
+        }
+        self.finish(watch, source_error)
+    }
+
+    /// Handles the packets of the context's batch.
+    fn batch(&mut self) {
+        let context = Rc::clone(&self.context);
+        self.decoder.decode(&context.protocols, &mut context.batch.borrow_mut());
+        if self.opaque_links {
+            self.make_opaque();
+        }
+        let count = context.batch.borrow().len();
+        self.join_fragments();
+        let mut from = 0;
+        self.frontend.begin(&mut self.decoder);
+        while from < count {
+            let to = self.advance(from, count);
+            self.frontend.run(from, to);
+            from = to;
+            if from < count {
+                // Before buckets that end here are closed.
+                self.hand_on_until(from as u32);
+            }
+        }
+        self.hand_on();
+        self.report_interim();
+        self.batches += 1;
+        if self.batches.is_multiple_of(UPKEEP_BATCHES) {
+            self.upkeep();
+        }
+    }
+
+    /// Puts fragments into the flow of their first one. Costs two loads for batches without fragments.
+    fn join_fragments(&mut self) {
+        let counters = self.decoder.counters();
+        let seen = counters.get(decode::Event::FirstFragment) + counters.get(decode::Event::Fragment);
+        if seen == self.fragments_seen {
+            if !self.context.fragments.borrow().is_empty() {
+                self.context.fragments.borrow_mut().clear();
+            }
+            return;
+        }
+        self.fragments_seen = seen;
+        let batch = self.context.batch.borrow();
+        let mut flows = self.context.fragments.borrow_mut();
+        flows.clear();
+        for (index, packet) in batch.packets().iter().enumerate() {
+            let Some(fragment) = decode::fragment_info(&batch, packet) else { continue };
+            let added = self.defrag.add(&fragment, batch.packet_bytes(packet), packet.ts);
+            if let Some((proto, sport, dport)) = added.transport {
+                flows.insert(index, fragment.key.flow(proto, sport, dport).0);
+            }
+        }
+    }
+
+    /// Packets without a layer, built by an input filter with a link type nobody decodes, get an opaque one.
+    fn make_opaque(&mut self) {
+        let mut batch = self.context.batch.borrow_mut();
+        for index in 0..batch.len() {
+            let packet = batch.packets()[index];
+            if packet.layer_count == 0 && packet.caplen > 0 {
+                Decoder::append_opaque(&mut batch, index, 0, packet.caplen);
+            }
+        }
+    }
+
+    /// Moves stream time over packets from `from` on, up to the end of a bucket; returns the packet that belongs to the
+    /// next one. All packets in between are counted in the same buckets.
+    fn advance(&mut self, from: usize, count: usize) -> usize {
+        let context = &self.context;
+        let batch = context.batch.borrow();
+        let mut shard = context.shard.borrow_mut();
+        let mut now = context.now.get();
+        let packets = &batch.packets()[from..count];
+        let first = packets[0].ts;
+        if first >= shard.next_boundary() || shard.now().is_none() {
+            shard.advance(first.max(now), |snapshot| self.outlet.bucket(&snapshot));
+        }
+        let boundary = shard.next_boundary();
+        let (mut bytes, mut back, mut to) = (0, 0, count);
+        for (index, packet) in packets.iter().enumerate() {
+            if packet.ts < now {
+                back += 1;
+            } else if packet.ts >= boundary {
+                to = from + index;
+                break;
+            } else {
+                now = packet.ts;
+            }
+            bytes += u64::from(packet.wirelen);
+        }
+        // A bucket that begins and ends with this packet leaves it in place.
+        let to = to.max(from + 1);
+        context.now.set(now.max(if to == from + 1 { first } else { now }));
+        self.packets += (to - from) as u64;
+        self.bytes += bytes;
+        self.time_back += back;
+        let last = context.now.get();
+        self.span = Some(self.span.map_or((first, last), |(begin, _)| (begin, last)));
+        to
+    }
+
+    /// Nothing arrived for a while.
+    fn idle(&mut self) {
+        if self.pace == Pace::Wall {
+            let now = time::wall().max(self.context.now.get());
+            self.context.now.set(now);
+            self.context.shard.borrow_mut().advance(now, |snapshot| self.outlet.bucket(&snapshot));
+        }
+        self.frontend.deliver_waiting();
+        self.hand_on();
+        self.report_interim();
+        self.upkeep();
+    }
+
+    /// Hands on what scripts produced, in the order of their packets.
+    fn hand_on(&mut self) {
+        let mut records = self.context.records.borrow_mut();
+        if !records.is_empty() {
+            self.outlet.take(&mut records);
+        }
+    }
+
+    /// Hands on what was produced for packets before `packet`.
+    fn hand_on_until(&mut self, packet: u32) {
+        let mut records = self.context.records.borrow_mut();
+        let mut earlier: Vec<_> = records.extract_if(.., |(stamp, _)| stamp.packet < packet).collect();
+        if !earlier.is_empty() {
+            self.outlet.take(&mut earlier);
+        }
+    }
+
+    /// Sends a copy of the counters when it is time for one.
+    fn report_interim(&mut self) {
+        let Some(interim) = &self.interim else { return };
+        let now = self.context.now.get();
+        match self.next_interim {
+            None => self.next_interim = Some(now.plus(interim.every)),
+            Some(due) if now >= due => {
+                self.next_interim = Some(now.plus(interim.every));
+                let shard = self.context.shard.borrow().clone();
+                let (packets, bytes, span) = (self.packets, self.bytes, self.span);
+                // A reporter that lags leaves this one out; the next one has everything.
+                let _ = interim.queue.try_send(Interim { id: self.context.id, shard, packets, bytes, span });
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn upkeep(&mut self) {
+        self.frontend.between_batches();
+        let now = self.context.now.get();
+        if now.secs() >= self.next_minute {
+            self.next_minute = now.secs() + 60;
+            self.frontend.tell_silent(Some(now));
+        }
+        self.hand_on();
+        self.outlet.flush();
+        self.publish();
+    }
+
+    /// Shows the watchers how far we are.
+    fn publish(&mut self) {
+        let control = &self.control;
+        control.packets.fetch_add(self.packets - self.outlet.published.0, Ordering::Relaxed);
+        control.bytes.fetch_add(self.bytes - self.outlet.published.1, Ordering::Relaxed);
+        self.outlet.published = (self.packets, self.bytes);
+        if self.context.id == 0 {
+            if let Some(progress) = self.source.progress() {
+                control.read.store(progress.bytes, Ordering::Relaxed);
+                control.total.store(progress.total, Ordering::Relaxed);
+            }
+            if self.pace == Pace::Wall {
+                let stats = self.source.stats();
+                control.dropped.store(stats.kernel_dropped + stats.interface_dropped, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The contract's order at the end of input: outstanding messages, results of jobs, the last buckets, unloading.
+    fn finish(mut self, watch: Stopwatch, source_error: Option<SourceError>) -> EngineOutcome {
+        if self.control.stop() != Stop::AtOnce {
+            self.frontend.deliver_last();
+            self.hand_on();
+            let stopped = self.control.stop() != Stop::No;
+            let limit = if stopped { Some(self.drain.unwrap_or(STOPPED_DRAIN)) } else { self.drain };
+            self.control.begin_drain();
+            let wait = Wait { limit, cancel: Some(self.control.cut()) };
+            self.frontend.drain_jobs(&wait);
+            self.frontend.deliver_last();
+            if !stopped && source_error.is_none() {
+                // All engines share the input, so none of those waited for depends on this one any more.
+                self.frontend.hear_the_rest();
+                self.frontend.drain_jobs(&wait);
+            }
+        }
+        self.hand_on();
+        self.context.shard.borrow_mut().finish(|snapshot| self.outlet.bucket(&snapshot));
+        self.frontend.unload();
+        self.frontend.tell_silent(None);
+        self.hand_on();
+        self.outlet.flush();
+        self.publish();
+        let instances = self.frontend.reports();
+        let problems = std::mem::take(&mut self.frontend.problems);
+        let oddities = self.context.oddities.named();
+        let id = self.context.id;
+        drop(self.frontend);
+        let shard = self.context.shard.replace(Shard::new(&self.context.groups, ShardConfig::default()));
+        EngineOutcome {
+            id,
+            shard,
+            outlet: self.outlet,
+            packets: self.packets,
+            bytes: self.bytes,
+            span: self.span,
+            time_back: self.time_back,
+            source: self.source.stats(),
+            source_error,
+            decode: self.decoder.counters().iter().chain(self.defrag.counters().named()).collect(),
+            oddities,
+            instances,
+            problems,
+            wall: watch.elapsed(),
+        }
+    }
+}

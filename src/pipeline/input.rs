@@ -1,0 +1,219 @@
+//! The thread of an input filter, and the source through which its packets reach a packet thread.
+//!
+//! The script runs on a thread of its own because it may wait inside `step`; counters and records it makes go into an
+//! engine context of its own, which is merged with the others at the end.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::control::{Control, Stop};
+use super::engine::EngineOutcome;
+use super::outlet::Outlet;
+use crate::api::{EngineContext, Peers};
+use crate::capture::{Fill, Origin, Progress, Source, SourceError, SourceStats};
+use crate::job::Wait;
+use crate::metrics::{Shard, ShardConfig};
+use crate::packet::{Batch, Packet};
+use crate::plugin::{BuiltPacket, Catalog, HostSettings, InputFilter, JobPlan, LoadProblem, Step};
+use crate::time::{Stopwatch, Timestamp};
+
+/// Packets that may wait for the packet thread; the script waits when it is full.
+const QUEUE: usize = 1_024;
+/// How long a source waits for a packet before other work gets its turn.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// How often `step_alert` is polled when there is no `step`.
+const ALERT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The packets of an input filter as a source.
+#[derive(Debug)]
+pub struct InputSource {
+    queue: Receiver<BuiltPacket>,
+    origins: Vec<Origin>,
+    stats: SourceStats,
+}
+
+/// The queue between an input filter and its packet thread; `name` is what the report calls the input.
+#[must_use]
+pub fn input_queue(name: &str) -> (Sender<BuiltPacket>, InputSource) {
+    let (sender, queue) = bounded(QUEUE);
+    let origins = vec![Origin::Interface(name.to_owned())];
+    (sender, InputSource { queue, origins, stats: SourceStats::default() })
+}
+
+impl Source for InputSource {
+    fn fill(&mut self, batch: &mut Batch) -> Result<Fill, SourceError> {
+        batch.clear();
+        batch.buffer.clear();
+        let first = match self.queue.recv_timeout(PATIENCE) {
+            Ok(packet) => packet,
+            Err(RecvTimeoutError::Timeout) => return Ok(Fill::Idle),
+            Err(RecvTimeoutError::Disconnected) => return Ok(Fill::End),
+        };
+        let mut next = Some(first);
+        while let Some(built) = next {
+            let (offset, len) = (batch.buffer.len() as u32, built.bytes.len() as u32);
+            batch.buffer.extend_from_slice(&built.bytes);
+            batch.push(Packet::new(built.time, offset, len, len, built.linktype, 0));
+            self.stats.packets += 1;
+            self.stats.bytes += u64::from(len);
+            next = if batch.is_full() { None } else { self.queue.try_recv().ok() };
+        }
+        Ok(Fill::Packets)
+    }
+
+    fn stats(&self) -> SourceStats {
+        self.stats.clone()
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        None
+    }
+
+    fn origins(&self) -> &[Origin] {
+        &self.origins
+    }
+}
+
+/// What an input thread is built from.
+pub struct InputPlan {
+    /// Number of its engine context, behind those of the packet threads.
+    pub id: u32,
+    /// The plugins; the input filter is among them.
+    pub catalog: Arc<Catalog>,
+    /// What the host was told.
+    pub settings: HostSettings,
+    /// Limits of the counters.
+    pub shard: ShardConfig,
+    /// Where records go.
+    pub outlet: Outlet,
+    /// The way to the other engines.
+    pub peers: Peers,
+    /// Shared with the watchers.
+    pub control: Arc<Control>,
+    /// The workers.
+    pub jobs: JobPlan,
+    /// Where packets go.
+    pub queue: Sender<BuiltPacket>,
+}
+
+/// Runs an input filter to its end. Must run on a thread with a stack for Lua.
+#[must_use]
+pub fn run_input(plan: InputPlan) -> EngineOutcome {
+    let watch = Stopwatch::start();
+    let groups = Arc::clone(&plan.catalog.groups);
+    let shard = Shard::new(&groups, plan.shard);
+    let protocols = Arc::clone(&plan.catalog.protocols);
+    let context = Rc::new(EngineContext::new(plan.id, shard, groups, protocols, plan.peers));
+    let mut outlet = plan.outlet;
+    context.job_events.set(outlet.events.is_some());
+    let mut problems = Vec::new();
+    let mut input = Input { context: Rc::clone(&context), outlet: &mut outlet, control: &plan.control };
+    let instances = match InputFilter::load(&plan.catalog, &context, &plan.settings, &plan.jobs) {
+        Ok(mut filter) => {
+            input.hand_on();
+            input.run(&mut filter, &plan.queue);
+            drop(plan.queue);
+            input.finish(&mut filter);
+            vec![filter.instance.outcome()]
+        }
+        Err(problem) => {
+            problems.extend(problem.map(|problem| LoadProblem { ..problem }));
+            input.hand_on();
+            Vec::new()
+        }
+    };
+    let shard = context.shard.replace(Shard::new(&context.groups, ShardConfig::default()));
+    EngineOutcome {
+        id: plan.id,
+        shard,
+        outlet,
+        packets: 0,
+        bytes: 0,
+        span: None,
+        time_back: 0,
+        source: SourceStats::default(),
+        source_error: None,
+        decode: Vec::new(),
+        oddities: context.oddities.named(),
+        instances,
+        problems,
+        wall: watch.elapsed(),
+    }
+}
+
+struct Input<'a> {
+    context: Rc<EngineContext>,
+    outlet: &'a mut Outlet,
+    control: &'a Control,
+}
+
+impl Input<'_> {
+    fn run(&mut self, filter: &mut InputFilter, queue: &Sender<BuiltPacket>) {
+        while self.control.stop() == Stop::No {
+            filter.alerts(&self.context);
+            let (built, more) = if filter.has_step() {
+                match filter.step(&self.context) {
+                    Step::More(built) => (built, true),
+                    Step::End(built) => (built, false),
+                }
+            } else {
+                self.hand_on();
+                thread::sleep(ALERT_INTERVAL);
+                (None, true)
+            };
+            for snapshot in filter.take_closed() {
+                self.outlet.bucket(&snapshot);
+            }
+            self.advance(filter.time());
+            if built.is_some_and(|built| queue.send(built).is_err()) || !more {
+                return;
+            }
+            filter.instance.take_completions(self.control.stopping());
+            self.messages(filter);
+            self.hand_on();
+        }
+    }
+
+    fn advance(&mut self, time: Timestamp) {
+        if time > self.context.now.get() || self.context.shard.borrow().now().is_none() {
+            self.context.now.set(time);
+            let outlet = &mut *self.outlet;
+            self.context.shard.borrow_mut().advance(time, |snapshot| outlet.bucket(&snapshot));
+        }
+    }
+
+    fn messages(&mut self, filter: &mut InputFilter) {
+        let own = std::mem::take(&mut *self.context.mail.borrow_mut());
+        for mail in &own {
+            let lost = self.context.peers.send(mail);
+            let dropped = &self.context.oddities.messages_dropped;
+            dropped.set(dropped.get() + lost);
+        }
+        for mail in self.context.peers.inbox().chain(own) {
+            filter.instance.deliver(&mail.id, mail.class, &mail.text);
+        }
+    }
+
+    fn finish(&mut self, filter: &mut InputFilter) {
+        filter.alerts(&self.context);
+        self.messages(filter);
+        filter.instance.settle(&Wait { limit: None, cancel: Some(self.control.cut()) });
+        let outlet = &mut *self.outlet;
+        self.context.shard.borrow_mut().finish(|snapshot| outlet.bucket(&snapshot));
+        filter.instance.unload();
+        filter.instance.tell_silent(None);
+        self.hand_on();
+        self.outlet.flush();
+    }
+
+    fn hand_on(&mut self) {
+        let mut records = self.context.records.borrow_mut();
+        if !records.is_empty() {
+            self.outlet.take(&mut records);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The loops that drive everything: one packet thread per engine, and the thread of an input filter.
+//!
+//! A packet thread reads a batch, decodes it, runs the plugins over it, and hands on what they produced; between two
+//! batches it takes in completions of jobs and messages. It never waits but in the read: what leaves goes through bounded
+//! queues whose overflow is counted. Time is packet time for files and the wall clock for interfaces.
+
+mod control;
+mod engine;
+mod input;
+mod outlet;
+
+pub use control::{Control, Stop};
+pub use engine::{Engine, EngineOutcome, EnginePlan, Interim, InterimPlan, Pace};
+pub use input::{InputPlan, InputSource, input_queue, run_input};
+pub use outlet::{NATIVE, Outlet, date_time, log_line};

@@ -1,0 +1,375 @@
+//! Where one engine's records go: the terminal, the event stream, and the records of the report.
+
+use std::sync::Arc;
+
+use crate::api::{AlertKind, AlertRecord, LogLevel, Record, ScriptId, Stamp};
+use crate::guid::Guid;
+use crate::metrics::{
+    Alert, AlertKind as MetricAlertKind, CountedDirection, Edge, FlowRecord, FlowStatement, Message, MessageTarget,
+    Records, Registry, Resource, Snapshot,
+};
+use crate::sink::{ConsoleSender, EventSender, Field, Head, Parcel, json_text};
+use crate::time::Timestamp;
+
+/// Name under which the host itself appears in the event stream.
+pub const NATIVE: &str = "native:millstream";
+
+/// Where records go; one per engine.
+#[derive(Debug)]
+pub struct Outlet {
+    /// Names of the scripts.
+    pub names: Arc<[String]>,
+    /// Group definitions, for the meters of closed buckets.
+    pub groups: Arc<Registry>,
+    /// The terminal.
+    pub console: Option<ConsoleSender>,
+    /// The event stream.
+    pub events: Option<EventSender>,
+    /// Least important log line shown on the terminal.
+    pub threshold: LogLevel,
+    /// What the report is made from.
+    pub records: Records,
+    parcel: Parcel,
+    /// Packets and bytes the watchers know of.
+    pub published: (u64, u64),
+}
+
+impl Outlet {
+    /// An outlet without terminal and events.
+    #[must_use]
+    pub fn new(names: Arc<[String]>, groups: Arc<Registry>, threshold: LogLevel) -> Self {
+        Self {
+            names,
+            groups,
+            console: None,
+            events: None,
+            threshold,
+            records: Records::default(),
+            parcel: Parcel::default(),
+            published: (0, 0),
+        }
+    }
+
+    /// Takes the records of a batch, in the order of their packets and, for one packet, of the scripts.
+    pub fn take(&mut self, records: &mut Vec<(Stamp, Record)>) {
+        // Records without a packet come from between two batches and keep their place.
+        if records.iter().any(|(stamp, _)| stamp.packet != u32::MAX) {
+            records.sort_by_key(|(stamp, _)| (stamp.packet, stamp.order));
+        }
+        for (stamp, record) in records.drain(..) {
+            self.one(&stamp, &record);
+        }
+        if self.parcel.lines > 0 {
+            let parcel = std::mem::take(&mut self.parcel);
+            if let Some(console) = &self.console {
+                console.send(parcel);
+            }
+        }
+    }
+
+    fn one(&mut self, stamp: &Stamp, record: &Record) {
+        keep(&mut self.records, stamp.time, record);
+        match record {
+            Record::Print { text } => {
+                self.parcel.out.extend_from_slice(text);
+                self.parcel.out.push(b'\n');
+                self.parcel.lines += 1;
+            }
+            Record::Log { level, text } if *level <= self.threshold => {
+                let line = log_line(stamp.time, *level, name(&self.names, stamp.script), text);
+                self.parcel.err.extend_from_slice(&line);
+                self.parcel.lines += 1;
+            }
+            _ => {}
+        }
+        if let Some(events) = &mut self.events {
+            let script = name(&self.names, stamp.script);
+            let head = Head { ev: kind_of(record), time: stamp.time, script, side: stamp.side.name() };
+            write_record(events, &head, record);
+        }
+    }
+
+    /// A bucket was closed.
+    pub fn bucket(&mut self, snapshot: &Snapshot) {
+        let Some(events) = &mut self.events else { return };
+        let Some(group) = self.groups.counter_group(snapshot.group()) else { return };
+        let guid = group.guid.to_string();
+        let head = Head { ev: "counter", time: snapshot.end(), script: NATIVE, side: "backend" };
+        let bucket = snapshot.start() as f64;
+        snapshot.for_each(|key, values| {
+            events.event(
+                &head,
+                &[
+                    ("guid", Field::Text(&guid)),
+                    ("key", Field::Bytes(key)),
+                    ("bucket", Field::Number(bucket)),
+                    ("values", Field::Numbers(values)),
+                    ("stored", Field::Flag(false)),
+                ],
+            );
+        });
+    }
+
+    /// Hands on what has come together.
+    pub fn flush(&mut self) {
+        if let Some(events) = &mut self.events {
+            events.flush();
+        }
+    }
+}
+
+fn name(names: &[String], script: ScriptId) -> &str {
+    names.get(usize::from(script.0)).map_or(NATIVE, String::as_str)
+}
+
+/// Name of a record's kind in the event stream.
+fn kind_of(record: &Record) -> &'static str {
+    match record {
+        Record::Print { .. } => "print",
+        Record::Log { .. } => "log",
+        Record::KeyInfo { .. } => "keyinfo",
+        Record::KeyAttribute { .. } => "key_attribute",
+        Record::Alert(_) => "alert",
+        Record::Resource { .. } => "resource",
+        Record::Tag { .. } => "tag",
+        Record::FlowAttribute { .. } => "flow_attribute",
+        Record::FlowCounter { .. } => "flow_counter",
+        Record::FlowUpdate { .. } => "flow_update",
+        Record::TerminateFlow { .. } => "terminate_flow",
+        Record::DisableReassembly { .. } => "disable_reassembly",
+        Record::Edge { .. } => "edge",
+        Record::FlowEdges { .. } => "flow_edges",
+        Record::Message { .. } => "message",
+        Record::Fault { .. } => "fault",
+        Record::Job { .. } => "job",
+    }
+}
+
+/// Keeps what the report shows.
+fn keep(records: &mut Records, time: Timestamp, record: &Record) {
+    let flow = |flow: &Vec<u8>| (!flow.is_empty()).then(|| flow.clone());
+    let mut say = |flow: &Vec<u8>, statement| records.add_flow_record(FlowRecord { flow: flow.clone(), statement });
+    match record {
+        Record::Tag { flow, tag } => say(flow, FlowStatement::Tag(tag.clone())),
+        Record::FlowAttribute { flow, name, value } => {
+            say(flow, FlowStatement::Attribute(name.clone(), value.clone()));
+        }
+        Record::FlowCounter { flow, guid, key, meter, direction, reset } => {
+            let direction = match *direction {
+                1.0 => CountedDirection::Out,
+                2.0 => CountedDirection::In,
+                _ => CountedDirection::Both,
+            };
+            let (group, key, meter) = (*guid, key.clone(), *meter as u32);
+            say(flow, FlowStatement::Counter { group, key, meter, direction, reset: *reset });
+        }
+        Record::FlowUpdate { flow, field, value } => say(flow, FlowStatement::Update(field.clone(), *value)),
+        Record::FlowEdges { flow, guid, key } => say(flow, FlowStatement::Edges(*guid, key.clone())),
+        Record::TerminateFlow { flow } => say(flow, FlowStatement::Terminate),
+        Record::DisableReassembly { flow } => say(flow, FlowStatement::DisableReassembly),
+        Record::Alert(alert) => records.alerts.add(|| kept_alert(time, alert, flow(&alert.flow))),
+        Record::Resource { guid, flow: id, uri, label } => records.resources.add(|| Resource {
+            time,
+            group: *guid,
+            flow: flow(id),
+            uri: uri.clone(),
+            label: label.clone(),
+        }),
+        Record::KeyInfo { guid, key, label, description } => {
+            records.notes.set_label(*guid, key, label, description.as_deref());
+        }
+        Record::KeyAttribute { guid, key, name, value } => {
+            records.notes.set_attribute(*guid, key, name, value);
+        }
+        Record::Edge { from_guid, from_key, to_guid, to_key } => {
+            let (from_guid, to_guid) = (*from_guid, *to_guid);
+            records.edges.add(time, Edge { from_guid, from_key: from_key.clone(), to_guid, to_key: to_key.clone() });
+        }
+        Record::Message { to, id, text } => records.messages.add(|| Message {
+            to: if *to == "backend" { MessageTarget::Backend } else { MessageTarget::Frontend },
+            id: id.clone(),
+            text: text.clone(),
+        }),
+        Record::Print { .. } | Record::Log { .. } | Record::Fault { .. } | Record::Job { .. } => {}
+    }
+}
+
+fn kept_alert(time: Timestamp, alert: &AlertRecord, flow: Option<Vec<u8>>) -> Alert {
+    Alert {
+        time,
+        group: alert.guid,
+        flow,
+        sigid: alert.sigid.clone(),
+        priority: alert.priority,
+        message: alert.message.clone(),
+        classification: alert.classification.clone(),
+        status: alert.status.clone(),
+        kind: match alert.kind {
+            AlertKind::Simple => MetricAlertKind::Simple,
+            AlertKind::Full => MetricAlertKind::Full,
+            AlertKind::Tca => MetricAlertKind::Threshold,
+            AlertKind::Ids => MetricAlertKind::Ids,
+        },
+        ids: None,
+    }
+}
+
+/// `<time> <LEVEL> [script] text`, with the line feed.
+#[must_use]
+pub fn log_line(time: Timestamp, level: LogLevel, script: &str, text: &[u8]) -> Vec<u8> {
+    let mut line = format!("{} {} [{script}] ", date_time(time), level.name()).into_bytes();
+    line.extend_from_slice(text);
+    line.push(b'\n');
+    line
+}
+
+/// `2026-11-21 08:15:30.123456`, UTC.
+#[must_use]
+pub fn date_time(time: Timestamp) -> String {
+    let (days, secs) = (time.secs().div_euclid(86_400), time.secs().rem_euclid(86_400));
+    // Days since 0000-03-01 in eras of 400 years: the civil calendar without a table of month lengths.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_index = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
+    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (secs / 3_600, secs / 60 % 60, secs % 60);
+    let micros = time.subsec_micros();
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06}")
+}
+
+fn guid_text(guid: Guid) -> String {
+    guid.to_string()
+}
+
+fn write_record(events: &mut EventSender, head: &Head<'_>, record: &Record) {
+    use Field::{Bytes, Count, Flag, Number, Raw, Text};
+    match record {
+        Record::Print { text } => events.event(head, &[("text", Bytes(text))]),
+        Record::Log { level, text } => events.event(head, &[("level", Text(level.name())), ("text", Bytes(text))]),
+        Record::KeyInfo { guid, key, label, description } => events.event(
+            head,
+            &[
+                ("guid", Text(&guid_text(*guid))),
+                ("key", Bytes(key)),
+                ("label", Bytes(label)),
+                ("description", Bytes(description.as_deref().unwrap_or_default())),
+            ],
+        ),
+        Record::KeyAttribute { guid, key, name, value } => events.event(
+            head,
+            &[("guid", Text(&guid_text(*guid))), ("key", Bytes(key)), ("name", Bytes(name)), ("value", Bytes(value))],
+        ),
+        Record::Alert(alert) => write_alert(events, head, alert),
+        Record::Resource { guid, flow, uri, label } => events.event(
+            head,
+            &[("guid", Text(&guid_text(*guid))), ("flow", Bytes(flow)), ("uri", Bytes(uri)), ("label", Bytes(label))],
+        ),
+        Record::Tag { flow, tag } => events.event(head, &[("flow", Bytes(flow)), ("tag", Bytes(tag))]),
+        Record::FlowAttribute { flow, name, value } => {
+            events.event(head, &[("flow", Bytes(flow)), ("name", Bytes(name)), ("value", Bytes(value))]);
+        }
+        Record::FlowCounter { flow, guid, key, meter, direction, reset } => events.event(
+            head,
+            &[
+                ("flow", Bytes(flow)),
+                ("guid", Text(&guid_text(*guid))),
+                ("key", key.as_deref().map_or(Raw("null"), Bytes)),
+                ("meter", Number(*meter)),
+                ("direction", Number(*direction)),
+                ("reset", Flag(*reset)),
+            ],
+        ),
+        Record::FlowUpdate { flow, field, value } => {
+            events.event(head, &[("flow", Bytes(flow)), ("field", Text(field)), ("value", Number(*value))]);
+        }
+        Record::TerminateFlow { flow } | Record::DisableReassembly { flow } => {
+            events.event(head, &[("flow", Bytes(flow))])
+        }
+        Record::Edge { from_guid, from_key, to_guid, to_key } => events.event(
+            head,
+            &[
+                ("from_guid", Text(&guid_text(*from_guid))),
+                ("from_key", Bytes(from_key)),
+                ("to_guid", Text(&guid_text(*to_guid))),
+                ("to_key", Bytes(to_key)),
+            ],
+        ),
+        Record::FlowEdges { flow, guid, key } => {
+            events.event(head, &[("flow", Bytes(flow)), ("guid", Text(&guid_text(*guid))), ("key", Bytes(key))]);
+        }
+        Record::Message { to, id, text } => {
+            events.event(head, &[("to", Text(to)), ("id", Bytes(id)), ("text", Bytes(text))]);
+        }
+        Record::Fault { callback, message, count } => {
+            events.event(head, &[("callback", Text(callback)), ("message", Text(message)), ("count", Count(*count))])
+        }
+        Record::Job { id, state, kind, function, attempt } => events.event(
+            head,
+            &[
+                ("id", Text(id)),
+                ("state", Text(state)),
+                ("kind", Text(kind)),
+                ("fn", Text(function)),
+                ("attempt", Count(u64::from(*attempt))),
+            ],
+        ),
+    }
+}
+
+fn write_alert(events: &mut EventSender, head: &Head<'_>, alert: &AlertRecord) {
+    use Field::{Bytes, Number, Raw, Text};
+    let guid = guid_text(alert.guid);
+    let mut fields = vec![
+        ("guid", Text(&guid)),
+        ("flow", Bytes(&alert.flow)),
+        ("sigid", Bytes(&alert.sigid)),
+        ("priority", Number(alert.priority)),
+        ("message", Bytes(&alert.message)),
+        ("classification", Bytes(&alert.classification)),
+        ("status", Bytes(&alert.status)),
+        ("kind", Text(alert.kind.name())),
+    ];
+    let time;
+    if let Some(ends) = &alert.ends {
+        time = ends.time.as_secs_f64();
+        fields.extend([
+            ("source_ip", Text(&ends.source_ip)),
+            ("source_port", Text(&ends.source_port)),
+            ("destination_ip", Text(&ends.destination_ip)),
+            ("destination_port", Text(&ends.destination_port)),
+            ("protocol", Number(ends.protocol as f64)),
+            ("sig_rev", Number(ends.sig_rev as f64)),
+            ("time", Number(time)),
+        ]);
+    }
+    let extra = json_text(&alert.extra);
+    if !alert.extra.is_empty() {
+        fields.push(("extra_message", Raw(&extra)));
+    }
+    events.event(head, &fields);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{date_time, log_line};
+    use crate::api::LogLevel;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn dates_follow_the_civil_calendar() {
+        assert_eq!(date_time(Timestamp::EPOCH), "1970-01-01 00:00:00.000000");
+        assert_eq!(date_time(Timestamp::new(951_782_400, 5_000)), "2000-02-29 00:00:00.000005");
+        assert_eq!(date_time(Timestamp::new(4_294_967_295, 0)), "2106-02-07 06:28:15.000000");
+        assert_eq!(date_time(Timestamp::new(-1, 0)), "1969-12-31 23:59:59.000000");
+    }
+
+    #[test]
+    fn log_lines_carry_time_level_and_script() {
+        let line = log_line(Timestamp::new(100, 0), LogLevel::Warn, "a.lua", b"text");
+        assert_eq!(line, b"1970-01-01 00:01:40.000000 WARN [a.lua] text\n");
+    }
+}
