@@ -12,6 +12,7 @@
 //! A module imports only from modules below it; `tests/layering.rs` holds the table.
 
 pub mod api;
+pub mod app;
 pub mod capture;
 pub mod decode;
 pub mod flow;

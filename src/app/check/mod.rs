@@ -1,0 +1,16 @@
+//! `millstream check`: loads plugins without traffic and points out mistakes.
+//!
+//! Nothing here stops at the first mistake: what can be looked at is looked at. [`tokens`] reads the source text, for the
+//! lines of findings and what names say; [`inspect`] looks at compiled code and at values in a VM; the rest compares both
+//! with what the plugin API has.
+
+mod api_names;
+mod command;
+mod fields;
+mod finding;
+mod guids;
+mod inspect;
+mod loading;
+mod tokens;
+
+pub use command::check;

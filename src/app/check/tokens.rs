@@ -1,0 +1,299 @@
+//! The words of a Lua source text with their lines. Comments are left out; text that does not compile is read as far as
+//! it makes sense.
+
+/// One word of the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// A name or keyword.
+    Name(String),
+    /// A string, as it is between its quotes; escapes are left as they are.
+    Text(Vec<u8>),
+    /// A number.
+    Number,
+    /// Anything else; two-character comparisons are one symbol.
+    Symbol(&'static str),
+}
+
+/// Symbols that tell things apart here, longest first; all others are one word.
+const SYMBOLS: [&str; 13] = ["==", "~=", "..", ":", ".", ",", "=", "(", ")", "{", "}", "[", "]"];
+const OTHER: &str = "?";
+
+/// The words of a source text.
+#[derive(Debug)]
+pub struct Tokens {
+    list: Vec<(Token, u32)>,
+}
+
+impl Tokens {
+    /// Reads a source text.
+    #[must_use]
+    pub fn of(source: &[u8]) -> Self {
+        let mut reader = Reader { bytes: source, at: 0, line: 1 };
+        // The first line may be for the shell.
+        if source.first() == Some(&b'#') {
+            reader.skip_line();
+        }
+        let mut list = Vec::new();
+        while let Some(token) = reader.next() {
+            list.push(token);
+        }
+        Self { list }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The line of a word.
+    #[must_use]
+    pub fn line(&self, at: usize) -> u32 {
+        self.list.get(at).map_or(1, |(_, line)| *line)
+    }
+
+    /// The name at a place, if it is one.
+    #[must_use]
+    pub fn name(&self, at: usize) -> Option<&str> {
+        match self.list.get(at) {
+            Some((Token::Name(name), _)) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The string at a place, if it is one.
+    #[must_use]
+    pub fn text(&self, at: usize) -> Option<&[u8]> {
+        match self.list.get(at) {
+            Some((Token::Text(text), _)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether a place holds a symbol.
+    #[must_use]
+    pub fn is(&self, at: usize, symbol: &str) -> bool {
+        matches!(self.list.get(at), Some((Token::Symbol(found), _)) if *found == symbol)
+    }
+
+    /// Whether a place holds `.` or `:`, behind which a name is a field.
+    #[must_use]
+    pub fn is_access(&self, at: usize) -> bool {
+        self.is(at, ".") || self.is(at, ":")
+    }
+
+    /// The line at which a field is set, searched along a path such as `countergroup.control.guid`, each name behind the
+    /// one before; the line of the last name that was found, else of the plugin's table.
+    #[must_use]
+    pub fn line_of_field(&self, path: &[&str]) -> u32 {
+        let plugin = self.find_name(0, "TrisulPlugin").unwrap_or(0);
+        let (mut line, mut from) = (self.line(plugin), 0);
+        for name in path {
+            match self.find_set(from, name) {
+                Some(at) => (line, from) = (self.line(at), at + 1),
+                None => break,
+            }
+        }
+        line
+    }
+
+    fn find_name(&self, from: usize, name: &str) -> Option<usize> {
+        (from..self.len()).find(|&at| self.name(at) == Some(name))
+    }
+
+    /// `name =`, `["name"] =` or `function x.name(`.
+    fn find_set(&self, from: usize, name: &str) -> Option<usize> {
+        (from..self.len()).find(|&at| {
+            let plain = self.name(at) == Some(name) && (self.is(at + 1, "=") || self.is(at + 1, "("));
+            let quoted = self.text(at) == Some(name.as_bytes()) && self.is(at + 1, "]") && self.is(at + 2, "=");
+            plain || quoted
+        })
+    }
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    line: u32,
+}
+
+impl Reader<'_> {
+    fn peek(&self, ahead: usize) -> u8 {
+        self.bytes.get(self.at + ahead).copied().unwrap_or(0)
+    }
+
+    fn skip_line(&mut self) {
+        while self.at < self.bytes.len() && self.peek(0) != b'\n' {
+            self.at += 1;
+        }
+    }
+
+    fn next(&mut self) -> Option<(Token, u32)> {
+        self.skip_blanks_and_comments();
+        let line = self.line;
+        let first = *self.bytes.get(self.at)?;
+        let token = match first {
+            b'_' | b'a'..=b'z' | b'A'..=b'Z' | 0x80.. => self.name(),
+            b'0'..=b'9' => self.number(),
+            b'.' if self.peek(1).is_ascii_digit() => self.number(),
+            b'"' | b'\'' => self.quoted(first),
+            b'[' if self.long_bracket().is_some() => Token::Text(self.long_text()),
+            _ => self.symbol(),
+        };
+        Some((token, line))
+    }
+
+    fn skip_blanks_and_comments(&mut self) {
+        loop {
+            match self.peek(0) {
+                b'\n' => {
+                    self.line += 1;
+                    self.at += 1;
+                }
+                b' ' | b'\t' | b'\r' | 0x0B | 0x0C => self.at += 1,
+                b'-' if self.peek(1) == b'-' => {
+                    self.at += 2;
+                    if self.peek(0) == b'[' && self.long_bracket().is_some() {
+                        self.long_text();
+                    } else {
+                        self.skip_line();
+                    }
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn take_while(&mut self, belongs: impl Fn(u8) -> bool) -> String {
+        let from = self.at;
+        while self.at < self.bytes.len() && belongs(self.peek(0)) {
+            self.at += 1;
+        }
+        String::from_utf8_lossy(&self.bytes[from..self.at]).into_owned()
+    }
+
+    fn name(&mut self) -> Token {
+        Token::Name(self.take_while(|c| c == b'_' || c.is_ascii_alphanumeric() || c >= 0x80))
+    }
+
+    fn number(&mut self) -> Token {
+        self.take_while(|c| c == b'.' || c.is_ascii_alphanumeric());
+        Token::Number
+    }
+
+    fn quoted(&mut self, quote: u8) -> Token {
+        self.at += 1;
+        let mut text = Vec::new();
+        while self.at < self.bytes.len() {
+            let c = self.peek(0);
+            if c == quote {
+                self.at += 1;
+                break;
+            }
+            if c == b'\n' {
+                // Unfinished: the compiler says so.
+                break;
+            }
+            text.push(c);
+            self.at += 1;
+            if c == b'\\' && self.at < self.bytes.len() {
+                if self.peek(0) == b'\n' {
+                    self.line += 1;
+                }
+                text.push(self.peek(0));
+                self.at += 1;
+            }
+        }
+        Token::Text(text)
+    }
+
+    /// How many equal signs are in the long bracket that opens here.
+    fn long_bracket(&self) -> Option<usize> {
+        let mut level = 0;
+        while self.peek(1 + level) == b'=' {
+            level += 1;
+        }
+        (self.peek(1 + level) == b'[').then_some(level)
+    }
+
+    fn long_text(&mut self) -> Vec<u8> {
+        let level = self.long_bracket().unwrap_or(0);
+        self.at += level + 2;
+        let from = self.at;
+        while self.at < self.bytes.len() {
+            let closes = self.peek(0) == b']'
+                && (1..=level).all(|ahead| self.peek(ahead) == b'=')
+                && self.peek(level + 1) == b']';
+            if closes {
+                let text = self.bytes[from..self.at].to_vec();
+                self.at += level + 2;
+                return text;
+            }
+            if self.peek(0) == b'\n' {
+                self.line += 1;
+            }
+            self.at += 1;
+        }
+        self.bytes[from.min(self.bytes.len())..].to_vec()
+    }
+
+    fn symbol(&mut self) -> Token {
+        let rest = &self.bytes[self.at..];
+        match SYMBOLS.iter().find(|symbol| rest.starts_with(symbol.as_bytes())) {
+            Some(symbol) => {
+                self.at += symbol.len();
+                Token::Symbol(symbol)
+            }
+            None => {
+                self.at += 1;
+                Token::Symbol(OTHER)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Token, Tokens};
+    use proptest::prelude::{any, proptest};
+
+    fn list(text: &str) -> Vec<(Token, u32)> {
+        Tokens::of(text.as_bytes()).list
+    }
+
+    #[test]
+    fn comments_are_left_out_and_lines_counted_through_them() {
+        let name = |text: &str| Token::Name(text.to_owned());
+        assert_eq!(
+            list("#!x\na--b\n--[[ c\n d ]] e --[==[ ]] \n]==] f"),
+            [(name("a"), 2), (name("e"), 4), (name("f"), 5)]
+        );
+    }
+
+    #[test]
+    fn strings_of_all_kinds_are_texts() {
+        let text = |text: &str| Token::Text(text.as_bytes().to_vec());
+        assert_eq!(
+            list("'a\\'b' \"c\" [[d\n]] [=[]]]=]").into_iter().map(|(t, _)| t).collect::<Vec<_>>(),
+            [text("a\\'b"), text("c"), text("d\n"), text("]]")]
+        );
+    }
+
+    #[test]
+    fn fields_are_found_along_their_path() {
+        let tokens = Tokens::of(
+            b"local guid = 1\nTrisulPlugin = {\n  id = { name = 'x' },\n  countergroup = {\n    control = {\n      guid = 2,\n",
+        );
+        assert_eq!(tokens.line_of_field(&["countergroup", "control", "guid"]), 6);
+        assert_eq!(tokens.line_of_field(&["countergroup", "control", "name"]), 5);
+        assert_eq!(tokens.line_of_field(&["alertgroup"]), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_end_in_tokens_with_growing_lines(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let tokens = Tokens::of(&bytes);
+            assert!(tokens.list.is_sorted_by_key(|(_, line)| *line));
+        }
+    }
+}

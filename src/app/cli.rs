@@ -1,0 +1,342 @@
+//! Arguments exactly as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Run Lua plugins on network packets, live or from capture files, with slow work in the background.
+#[derive(Debug, Parser)]
+#[command(name = "millstream", version, about, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "First steps:\n  millstream demo                          plugins on a sample capture\n  \
+millstream run -r capture.pcap -p my.lua  a plugin on a capture\n  \
+millstream new simplecounter my.lua      a plugin to start from\n  \
+millstream doctor                        what this machine can do")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Least important log lines to show.
+    #[arg(long, global = true, value_enum, default_value_t = LogChoice::Notice, env = "MILLSTREAM_LOG")]
+    pub log: LogChoice,
+
+    /// Colours in text output; `NO_COLOR` is respected.
+    #[arg(long, global = true, value_enum, default_value_t = ColourChoice::Auto)]
+    pub color: ColourChoice,
+}
+
+/// Log levels that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogChoice {
+    /// Errors only.
+    Error,
+    /// Warnings and errors.
+    Warn,
+    /// Also what is worth knowing.
+    Notice,
+    /// Also what happens.
+    Info,
+    /// Everything.
+    Debug,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColourChoice {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run plugins on a capture or an interface and report what they found
+    Run(Box<RunArgs>),
+    /// Show plugins at work on a sample capture
+    Demo(DemoArgs),
+    /// List plugins: what is found where, what it does, why it is not loaded
+    List(PluginArgs),
+    /// Load plugins without traffic and point out mistakes
+    Check(CheckArgs),
+    /// Write a plugin to start from
+    New(NewArgs),
+    /// Print new GUIDs
+    Guid(GuidArgs),
+    /// Say what this machine can do: LuaJIT, libpcap, rights, interfaces
+    Doctor(DoctorArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// Where packets come from.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Input")]
+pub struct InputArgs {
+    /// Capture file or directory (pcap, pcapng, .gz, .zst; - is standard input); repeatable
+    #[arg(short = 'r', long = "read", value_name = "FILE", num_args = 1.., conflicts_with = "interface")]
+    pub read: Vec<PathBuf>,
+
+    /// Interface to capture from; repeatable
+    #[arg(short = 'i', long = "interface", value_name = "IFACE")]
+    pub interface: Vec<String>,
+
+    /// Only packets that match a capture filter, as tcpdump takes it
+    #[arg(short = 'f', long, value_name = "BPF")]
+    pub filter: Option<String>,
+
+    /// Bytes kept of each packet
+    #[arg(short = 's', long, value_name = "BYTES")]
+    pub snaplen: Option<u32>,
+
+    /// Stop after this many packets
+    #[arg(short = 'c', long, value_name = "N", value_parser = whole)]
+    pub count: Option<u64>,
+
+    /// Replay files at this multiple of their recorded speed; without it as fast as possible
+    #[arg(long, value_name = "X", value_parser = positive)]
+    pub speed: Option<f64>,
+
+    /// Replay files this many times
+    #[arg(long = "loop", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeat: u32,
+
+    /// Stop after this long, in packet time for files (90, 90s, 5m, 2h)
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<std::time::Duration>,
+
+    /// Do not put interfaces into promiscuous mode
+    #[arg(long)]
+    pub no_promisc: bool,
+
+    /// Kernel buffer per interface, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 16)]
+    pub buffer: u32,
+
+    /// Hand packets over one by one as they arrive, at the cost of throughput
+    #[arg(long)]
+    pub immediate: bool,
+}
+
+/// Where plugins come from and what they are told.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Plugins")]
+pub struct PluginArgs {
+    /// Plugin file or directory; repeatable
+    #[arg(short = 'p', long = "plugin", value_name = "PATH", num_args = 1..)]
+    pub plugin: Vec<PathBuf>,
+
+    /// Text that plugins see as T.args
+    #[arg(long, value_name = "TEXT", default_value = "", allow_hyphen_values = true)]
+    pub args: String,
+
+    /// Answer of T.env.get_config, as 'App>DBRoot=/some/dir'; repeatable
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub set: Vec<String>,
+
+    /// Home network (replaces the default list); repeatable
+    #[arg(long, value_name = "CIDR")]
+    pub homenet: Vec<String>,
+
+    /// Print a JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `millstream run`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 all well; 1 finished, but some input was damaged or a plugin failed; \
+2 could not run; 70 our own fault.")]
+pub struct RunArgs {
+    /// Where packets come from.
+    #[command(flatten)]
+    pub input: InputArgs,
+
+    /// Where plugins come from.
+    #[command(flatten)]
+    pub plugins: PluginArgs,
+
+    /// How the work is done.
+    #[command(flatten)]
+    pub work: WorkArgs,
+
+    /// What is written.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// How the work is done.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Work")]
+pub struct WorkArgs {
+    /// Packet threads; flows are shared out among them
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub engines: u16,
+
+    /// Results of jobs re-enter at fixed points, so that two runs are identical (default for files)
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Deterministic::Files)]
+    pub deterministic: Deterministic,
+
+    /// Wait at most this long for jobs at the end; without it until all are done
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub async_drain: Option<std::time::Duration>,
+
+    /// Time for one frontend callback in milliseconds; 0 is no limit
+    #[arg(long, value_name = "MS", default_value_t = 1_000)]
+    pub callback_budget: u64,
+
+    /// Time for one job in seconds; 0 is no limit
+    #[arg(long, value_name = "SECS", default_value_t = 60)]
+    pub job_budget: u64,
+
+    /// Memory for one plugin VM, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub plugin_memory: u32,
+}
+
+/// When results of jobs re-enter at fixed points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Deterministic {
+    /// With files as input.
+    Files,
+    /// Never: as they finish.
+    Never,
+}
+
+/// What is written.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Write the event stream, one JSON object a line (- is standard output)
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+
+    /// Also report while running, this often
+    #[arg(long, value_name = "TIME", value_parser = interval)]
+    pub report_every: Option<std::time::Duration>,
+
+    /// Keys shown per meter
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+
+    /// No report at the end
+    #[arg(short = 'q', long)]
+    pub quiet: bool,
+}
+
+/// `millstream demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Print a JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `millstream check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Plugin files or directories
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+
+    /// Print a JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `millstream new`.
+#[derive(Debug, Args)]
+pub struct NewArgs {
+    /// Script type, such as simplecounter; without one, the types there are
+    #[arg(value_name = "TYPE")]
+    pub kind: Option<String>,
+
+    /// Name of the plugin, or the file to write
+    pub name: Option<String>,
+}
+
+/// `millstream guid`.
+#[derive(Debug, Args)]
+pub struct GuidArgs {
+    /// How many
+    #[arg(value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: u32,
+}
+
+/// `millstream doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print a JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
+        _ => Err("a number above zero is needed, such as 1 or 2.5".to_owned()),
+    }
+}
+
+/// A whole number above zero.
+fn whole(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("a whole number above zero is needed, such as 1000".to_owned()),
+    }
+}
+
+/// A time above zero.
+fn interval(text: &str) -> Result<std::time::Duration, String> {
+    match duration(text) {
+        Ok(time) if time.is_zero() => Err("a time above zero is needed, such as 10s".to_owned()),
+        other => other,
+    }
+}
+
+/// A time such as `90`, `90s`, `500ms`, `5m`, `2h`.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let scale = match unit {
+        "" | "s" => 1.0,
+        "ms" => 1e-3,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err("a time such as 90, 90s, 500ms, 5m or 2h is needed".to_owned()),
+    };
+    match number.trim().parse::<f64>() {
+        Ok(number) if number >= 0.0 && number * scale < 1e12 => Ok(std::time::Duration::from_secs_f64(number * scale)),
+        _ => Err("a time such as 90, 90s, 500ms, 5m or 2h is needed".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, duration};
+    use clap::CommandFactory;
+    use std::time::Duration;
+
+    #[test]
+    fn the_argument_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        assert!(duration("-1").is_err());
+        assert!(duration("5 parsecs").is_err());
+    }
+}

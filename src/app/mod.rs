@@ -1,0 +1,89 @@
+//! The command line: what is typed, what it means, and wiring the parts together.
+//!
+//! [`cli`] holds arguments as typed, `settings.rs` what they mean, `run.rs` a run from start to report; each other command has
+//! a file of its own. Exit status: 0 all well, 1 finished with damaged input or failed plugins, 2 could not run, 70 our
+//! own fault.
+
+mod check;
+pub mod cli;
+mod completions;
+mod demo;
+mod doctor;
+mod guid;
+mod interim;
+mod list;
+mod logging;
+mod man;
+mod new;
+mod report;
+mod run;
+mod screen;
+mod settings;
+mod terminal;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All well.
+    Good,
+    /// Finished, but some input was damaged or a plugin failed.
+    Flawed,
+}
+
+/// A thread of ours panicked; it has said where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a thread of millstream panicked; this is our own fault, please report the lines above")]
+pub struct OwnFault;
+
+/// Exit status when something of ours broke.
+pub const OWN_FAULT: u8 = 70;
+/// Exit status when the command could not run.
+const COULD_NOT_RUN: u8 = 2;
+
+/// Runs the command that was typed.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    logging::start(cli.log);
+    match dispatch(&cli) {
+        Ok(Outcome::Good) => ExitCode::SUCCESS,
+        Ok(Outcome::Flawed) => ExitCode::from(1),
+        Err(e) if screen::is_closed_pipe(&e) => ExitCode::SUCCESS,
+        Err(e) => {
+            use std::io::Write;
+            // A closed standard error leaves nobody to tell.
+            let _ = writeln!(std::io::stderr(), "millstream: {e:#}");
+            ExitCode::from(if e.is::<OwnFault>() { OWN_FAULT } else { COULD_NOT_RUN })
+        }
+    }
+}
+
+fn dispatch(cli: &cli::Cli) -> anyhow::Result<Outcome> {
+    use std::io::Write;
+
+    use cli::Command;
+    // These two write from several threads and take standard output only when they need it.
+    match &cli.command {
+        Command::Run(args) => return run::run(args, cli),
+        Command::Demo(args) => return demo::demo(args, cli),
+        _ => {}
+    }
+    let mut screen = screen::Screen::stdout(cli.color);
+    let outcome = match &cli.command {
+        Command::List(args) => list::list(args, &mut screen),
+        Command::New(args) => new::write(args, &mut screen),
+        Command::Guid(args) => guid::print(args, &mut screen),
+        Command::Doctor(args) => doctor::examine(args, &mut screen),
+        Command::Completions { shell } => completions::print(*shell, &mut screen),
+        Command::Man => man::print(&mut screen),
+        Command::Check(args) => check::check(args, &mut screen),
+        Command::Run(_) | Command::Demo(_) => unreachable!("taken care of above"),
+    }?;
+    screen.flush()?;
+    Ok(outcome)
+}

@@ -1,0 +1,247 @@
+//! `millstream new`: a plugin to start from, made from the commented samples of the project.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use super::Outcome;
+use super::cli::NewArgs;
+use super::demo;
+use super::guid::FreshGuids;
+use super::screen::{Screen, columns, program};
+use crate::decode;
+use crate::guid::Guid;
+use crate::metrics;
+use crate::plugin::PluginKind;
+
+/// Length of a GUID's text.
+const GUID_LENGTH: usize = 38;
+
+/// A sample that plugins are made from.
+struct Skeleton {
+    /// The TYPE to type.
+    kind: &'static str,
+    /// Its file below `samples/`, without `.lua`.
+    sample: &'static str,
+    text: &'static str,
+}
+
+macro_rules! skeleton {
+    ($kind:literal, $sample:literal) => {
+        Skeleton { kind: $kind, sample: $sample, text: include_str!(concat!("../../samples/", $sample, ".lua")) }
+    };
+}
+
+const SKELETONS: [Skeleton; 10] = [
+    skeleton!("simplecounter", "simplecounter"),
+    skeleton!("countergroup", "countergroup"),
+    skeleton!("alertgroup", "alertgroup"),
+    skeleton!("resourcegroup", "resourcegroup"),
+    skeleton!("protocol_handler", "protocol_handler"),
+    skeleton!("inputfilter", "inputfilter-step"),
+    skeleton!("inputfilter-step_alert", "inputfilter-step_alert"),
+    skeleton!("async", "async"),
+    skeleton!("onload-onunload", "onload-onunload"),
+    skeleton!("onmessage", "onmessage"),
+];
+
+impl Skeleton {
+    fn named(kind: &str) -> Option<&'static Self> {
+        let wanted: &str = match PluginKind::from_name(kind) {
+            Some(block) => block.name(),
+            None => kind,
+        };
+        SKELETONS.iter().find(|skeleton| skeleton.kind == wanted || skeleton.sample == wanted)
+    }
+
+    /// What it is about: the first line of the file, behind the name.
+    fn purpose(&self) -> &'static str {
+        let first = self.text.lines().next().unwrap_or_default();
+        first.split_once(": ").map_or(first, |(_, purpose)| purpose)
+    }
+}
+
+/// Writes the file and says what to type next.
+///
+/// # Errors
+/// For a type there is no sample of, a name that cannot be a file's, or a file that exists.
+pub fn write(args: &NewArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcome> {
+    let Some(kind) = &args.kind else {
+        writeln!(screen, "Types of scripts, to be used as in: millstream new simplecounter my-counter\n\n{}", types())?;
+        return Ok(Outcome::Good);
+    };
+    let Some(skeleton) = Skeleton::named(kind) else { bail!(unknown(kind)) };
+    let Some(name) = &args.name else { bail!("the new plugin needs a name, as in: millstream new {kind} my-plugin") };
+    let path = path_for(name);
+    let name = plugin_name(&path)?;
+    let mut fresh = FreshGuids::open()?;
+    let capture = demo::capture().map_or_else(|| "capture.pcap".to_owned(), |path| path.display().to_string());
+    let text = fill(skeleton, &name, &path, &mut || fresh.next())?;
+    create(&path, &text.replace(demo::CAPTURE, &capture))?;
+    let (file, program) = (path.display(), program());
+    let run = skeleton.run_line().replace(&skeleton.sample_path(), &file.to_string());
+    let run = run.replace(demo::CAPTURE, &capture);
+    let run = run.strip_prefix("millstream ").unwrap_or(&run);
+    writeln!(screen, "{file}\n\nTry it:\n  {program} check {file}")?;
+    if !run.starts_with("check") {
+        writeln!(screen, "  {program} {run}")?;
+    }
+    Ok(Outcome::Good)
+}
+
+/// The types that can be asked for, a line each.
+fn types() -> String {
+    let rows: Vec<Vec<String>> =
+        SKELETONS.iter().map(|s| vec![format!("  {}", s.kind), s.purpose().to_owned()]).collect();
+    columns(&rows).join("\n")
+}
+
+fn unknown(kind: &str) -> String {
+    let block = match PluginKind::from_name(kind) {
+        Some(_) => format!("there is no sample of {kind} yet"),
+        None => format!("'{kind}' is no type of script"),
+    };
+    format!("{block}; these are there:\n{}", types())
+}
+
+/// The file for what was typed as NAME: a path that ends in `.lua`, or a name that gets the ending.
+fn path_for(name: &str) -> PathBuf {
+    if name.ends_with(".lua") { PathBuf::from(name) } else { PathBuf::from(format!("{name}.lua")) }
+}
+
+fn plugin_name(path: &Path) -> anyhow::Result<String> {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let fits = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ' | '+');
+    // The whole path ends up in a comment, which a line break would end.
+    let breaks = path.to_string_lossy().contains(char::is_control);
+    if breaks || stem.is_empty() || stem.starts_with('.') || !stem.chars().all(fits) {
+        bail!(
+            "'{}' cannot be the name of a plugin; use letters, digits, - and _, as in: millstream new simplecounter \
+             my-counter",
+            path.display()
+        );
+    }
+    Ok(stem)
+}
+
+fn create(path: &Path, text: &str) -> anyhow::Result<()> {
+    let file = path.display();
+    let opened = OpenOptions::new().write(true).create_new(true).open(path);
+    match opened {
+        Ok(mut opened) => opened.write_all(text.as_bytes()).with_context(|| format!("{file}: cannot be written")),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            bail!("{file} exists already and is left as it is; choose another name, or remove it first: rm {file}")
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let folder = path.parent().unwrap_or(Path::new(".")).display().to_string();
+            bail!("{file}: there is no directory {folder}; make it first: mkdir -p {folder}")
+        }
+        Err(e) => Err(e).with_context(|| format!("{file}: cannot be created")),
+    }
+}
+
+impl Skeleton {
+    fn sample_path(&self) -> String {
+        format!("samples/{}.lua", self.sample)
+    }
+
+    /// The command in its heading that tries it.
+    fn run_line(&self) -> &'static str {
+        let line = self.text.lines().find(|line| line.starts_with("-- Run it:")).unwrap_or_default();
+        line.trim_start_matches("-- Run it:").trim()
+    }
+}
+
+/// The sample's text with a name, a path and identifiers of its own.
+fn fill(
+    skeleton: &Skeleton,
+    name: &str,
+    path: &Path,
+    fresh: &mut dyn FnMut() -> anyhow::Result<Guid>,
+) -> anyhow::Result<String> {
+    let mut text = skeleton
+        .text
+        .replace(&skeleton.sample_path(), &path.display().to_string())
+        .replace(&format!("\"sample-{}\"", skeleton.sample), &format!("\"{name}\""))
+        .replace("\"Sample: ", &format!("\"{name}: "));
+    let (groups, protocols) = (metrics::Registry::new(), decode::Registry::new());
+    let is_known = |guid: Guid| {
+        protocols.id(guid).is_some() || metrics::GroupKind::ALL.iter().any(|kind| groups.find(*kind, guid).is_some())
+    };
+    for guid in guids(skeleton.text).into_iter().filter(|guid| !is_known(*guid)) {
+        text = text.replace(&guid.to_string(), &fresh()?.to_string());
+    }
+    Ok(text)
+}
+
+/// The different identifiers in a text.
+fn guids(text: &str) -> Vec<Guid> {
+    let mut found: Vec<Guid> = text
+        .match_indices('{')
+        .filter_map(|(at, _)| text.as_bytes().get(at..at + GUID_LENGTH))
+        .filter_map(|bytes| Guid::parse(bytes).ok())
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{GUID_LENGTH, SKELETONS, Skeleton, fill, guids, path_for, plugin_name, unknown};
+    use crate::guid::Guid;
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    #[test]
+    fn there_is_a_skeleton_of_every_sample() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
+        let files: BTreeSet<String> =
+            std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let known: BTreeSet<String> = SKELETONS.iter().map(|s| format!("{}.lua", s.sample)).collect();
+        assert_eq!(files, known);
+    }
+
+    #[test]
+    fn nothing_of_the_sample_is_left_but_what_is_always_there() {
+        for skeleton in &SKELETONS {
+            let mut number = 0;
+            let mut fresh = || {
+                number += 1;
+                Ok(Guid::from_random(number))
+            };
+            let text = fill(skeleton, "my-plugin", Path::new("dir/my-plugin.lua"), &mut fresh).unwrap();
+            assert!(text.contains("name = \"my-plugin\""), "{}: {text}", skeleton.kind);
+            assert!(text.contains("dir/my-plugin.lua"), "{}", skeleton.kind);
+            assert!(!text.contains("sample-") && !text.contains("\"Sample"), "{}: {text}", skeleton.kind);
+            assert_eq!(guids(&text).len(), guids(skeleton.text).len());
+            // In a comment before the definition, each definition has an identifier that is not the sample's.
+            let kept: Vec<Guid> = guids(&text).into_iter().filter(|g| guids(skeleton.text).contains(g)).collect();
+            assert_eq!(kept.len() + number as usize, guids(&text).len(), "{}", skeleton.kind);
+            assert!(skeleton.run_line().starts_with("millstream "));
+        }
+        assert_eq!(Guid::from_random(1).to_string().len(), GUID_LENGTH);
+    }
+
+    #[test]
+    fn types_are_known_by_block_by_sample_and_by_their_other_spelling() {
+        for kind in ["inputfilter", "input_filter", "inputfilter-step"] {
+            assert_eq!(Skeleton::named(kind).map(|s| s.kind), Some("inputfilter"));
+        }
+        assert!(Skeleton::named("simple").is_none());
+        assert!(unknown("cg_monitor").starts_with("there is no sample of cg_monitor yet"));
+        assert!(unknown("x").contains("  simplecounter           look at every packet"), "{}", unknown("x"));
+    }
+
+    #[test]
+    fn names_get_the_ending_and_must_fit_into_lua_text() {
+        assert_eq!(path_for("a"), Path::new("a.lua"));
+        assert_eq!(path_for("d/a.lua"), Path::new("d/a.lua"));
+        assert_eq!(plugin_name(Path::new("d/my-a.lua")).unwrap(), "my-a");
+        for name in ["a\"b.lua", ".lua", "a\nb.lua", ""] {
+            assert!(plugin_name(Path::new(name)).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! From what a run left behind to what people read: the report, its JSON, and the closing events.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::Outcome;
+use super::cli::{Cli, RunArgs};
+use super::terminal;
+use crate::api::{Record, ScriptId, Side, Stamp};
+use crate::job::Summary;
+use crate::metrics::{GroupIndex, GroupKind, Records, RunTotals};
+use crate::pipeline::{EngineOutcome, NATIVE, Outlet};
+use crate::plugin::Catalog;
+use crate::sink::{
+    Damage, DamagedInput, Field, Head, JobLatency, Jobs, NamedCount, PluginReport, Report, Run, StreamEnd, Verdict,
+    collect_groups, collect_records, json_text,
+};
+use crate::time::Timestamp;
+
+/// Everything a run left behind.
+pub struct RunResult {
+    /// What each engine did.
+    pub outcomes: Vec<EngineOutcome>,
+    /// Counters of all engines.
+    pub totals: Option<RunTotals>,
+    /// Records of all engines.
+    pub records: Records,
+    /// Inputs read.
+    pub inputs: Vec<String>,
+    /// Worker threads of all scripts with jobs.
+    pub workers: u32,
+    /// The plugins.
+    pub catalog: Arc<Catalog>,
+    /// Number of packet threads.
+    pub engines: usize,
+    /// Time from start to end.
+    pub wall: Duration,
+    /// Lines the terminal did not take.
+    pub console_dropped: u64,
+    /// How the event stream ended.
+    pub events: StreamEnd,
+    /// What became of each script's jobs.
+    pub jobs: Vec<Summary>,
+}
+
+/// Counters by name, without those that are zero.
+#[derive(Default)]
+struct Counters(BTreeMap<String, u64>);
+
+impl Counters {
+    fn add(&mut self, name: &str, count: u64) {
+        if count > 0 {
+            *self.0.entry(name.to_owned()).or_default() += count;
+        }
+    }
+
+    fn add_all(&mut self, counters: impl IntoIterator<Item = (&'static str, u64)>) {
+        for (name, count) in counters {
+            self.add(name, count);
+        }
+    }
+}
+
+impl RunResult {
+    /// Packets handled.
+    #[must_use]
+    pub fn packets(&self) -> u64 {
+        self.outcomes.iter().map(|outcome| outcome.packets).sum()
+    }
+
+    /// Bytes on the wire.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.outcomes.iter().map(|outcome| outcome.bytes).sum()
+    }
+
+    /// First and last packet time.
+    #[must_use]
+    pub fn span(&self) -> Option<(Timestamp, Timestamp)> {
+        let spans = self.outcomes.iter().filter_map(|outcome| outcome.span);
+        spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+
+    /// Every drop counter that is not zero, by name: what was not processed, and why.
+    #[must_use]
+    pub fn drops(&self) -> BTreeMap<String, u64> {
+        let mut drops = Counters::default();
+        for outcome in &self.outcomes {
+            drops.add_all(outcome.source.drops());
+            drops.add_all(outcome.oddities.iter().copied());
+            drops.add("callbacks_skipped", outcome.instances.iter().map(|instance| instance.skipped).sum());
+        }
+        if let Some(totals) = &self.totals {
+            // Stream time going back is counted per packet, and drops nothing.
+            drops.add_all(totals.counts().named().into_iter().filter(|(name, _)| *name != "time_back"));
+        }
+        for jobs in &self.jobs {
+            drops.add("jobs_dropped", jobs.dropped);
+            drops.add("jobs_cancelled", jobs.cancelled);
+        }
+        drops.add("edges_over_limit", self.records.edges.counts().limited);
+        drops.add("labels_over_limit", self.records.notes.limited());
+        drops.add("console_lines", self.console_dropped);
+        drops.add("events", self.events.dropped);
+        drops.0
+    }
+
+    /// What was noticed about packets and calls that were processed all the same, by name.
+    #[must_use]
+    pub fn notes(&self) -> BTreeMap<String, u64> {
+        let mut notes = Counters::default();
+        for outcome in &self.outcomes {
+            notes.add_all(outcome.decode.iter().copied());
+            notes.add("time_back", outcome.time_back);
+        }
+        notes.0
+    }
+
+    /// True if input was damaged, a plugin failed or events could not be written.
+    #[must_use]
+    pub fn is_flawed(&self) -> bool {
+        let engine = |outcome: &EngineOutcome| {
+            !outcome.source.damage.is_empty()
+                || outcome.source_error.is_some()
+                || !outcome.problems.is_empty()
+                || outcome.instances.iter().any(|instance| instance.faults > 0)
+        };
+        let has_failed = self.outcomes.iter().any(engine) || self.events.failure.is_some();
+        has_failed || self.catalog.entries.iter().any(|entry| entry.error.is_some())
+    }
+}
+
+/// Says before the first packet what was loaded and defined.
+pub fn announce(catalog: &Catalog, head: &mut Outlet) {
+    let stamp = |script| Stamp { packet: u32::MAX, order: 0, time: Timestamp::EPOCH, script, side: Side::Frontend };
+    for entry in &catalog.entries {
+        load_event(entry, head);
+    }
+    let mut records: Vec<_> = catalog
+        .notes
+        .iter()
+        .map(|note| (stamp(note.script), Record::Log { level: note.level, text: note.text.clone().into_bytes() }))
+        .collect();
+    head.take(&mut records);
+    group_events(catalog, head);
+    let mut labels = Vec::new();
+    for group in catalog.groups.counter_groups() {
+        for (key, label) in &group.keyinfo {
+            let (key, label) = (key.clone(), label.clone());
+            labels
+                .push((stamp(ScriptId(u16::MAX)), Record::KeyInfo { guid: group.guid, key, label, description: None }));
+        }
+    }
+    head.take(&mut labels);
+    head.flush();
+}
+
+fn load_event(entry: &crate::plugin::CatalogEntry, head: &mut Outlet) {
+    let Some(events) = &mut head.events else { return };
+    let types: Vec<String> =
+        entry.manifest.iter().flat_map(|m| &m.blocks).map(|block| json_text(block.kind.name().as_bytes())).collect();
+    let types = format!("[{}]", types.join(","));
+    let file = entry.script.path.display().to_string();
+    let error = entry.error.as_ref().map(|e| json_text(e.message.as_bytes()));
+    let line = Head { ev: "load", time: Timestamp::EPOCH, script: &entry.name, side: "frontend" };
+    events.event(
+        &line,
+        &[
+            ("file", Field::Text(&file)),
+            ("types", Field::Raw(&types)),
+            ("ok", Field::Flag(entry.manifest.is_some())),
+            ("error", Field::Raw(error.as_deref().unwrap_or("null"))),
+        ],
+    );
+}
+
+/// One event per group that a script defined.
+fn group_events(catalog: &Catalog, head: &mut Outlet) {
+    let Some(events) = &mut head.events else { return };
+    let line = Head { ev: "group", time: Timestamp::EPOCH, script: NATIVE, side: "frontend" };
+    for kind in GroupKind::ALL {
+        for group in catalog.groups.groups(kind).filter(|group| group.level == crate::metrics::Level::Script) {
+            let meters: Vec<String> = group
+                .meters
+                .iter()
+                .map(|meter| {
+                    format!(
+                        "{{\"id\":{},\"vartype\":{},\"toppers\":{},\"name\":{},\"description\":{},\"units\":{}}}",
+                        meter.id,
+                        meter.vartype as u8,
+                        meter.top,
+                        json_text(&meter.name),
+                        json_text(&meter.description),
+                        json_text(&meter.units)
+                    )
+                })
+                .collect();
+            let keyinfo: Vec<String> =
+                group.keyinfo.iter().map(|(key, label)| format!("[{},{}]", json_text(key), json_text(label))).collect();
+            events.event(
+                &line,
+                &[
+                    ("kind", Field::Text(kind.name())),
+                    ("guid", Field::Text(&group.guid.to_string())),
+                    ("name", Field::Bytes(&group.name)),
+                    ("bucketsize", Field::Count(u64::from(group.bucketsize))),
+                    ("meters", Field::Raw(&format!("[{}]", meters.join(",")))),
+                    ("keyinfo", Field::Raw(&format!("[{}]", keyinfo.join(",")))),
+                ],
+            );
+        }
+    }
+}
+
+/// The events that end the stream: totals as scripts made them, drops, the end.
+pub fn close_events(result: &RunResult, head: &mut Outlet) {
+    let (first, last) = result.span().unwrap_or_default();
+    let drops = result.drops();
+    let Some(events) = &mut head.events else { return };
+    let line = |ev| Head { ev, time: last, script: NATIVE, side: "frontend" };
+    if let Some(totals) = &result.totals {
+        for (index, group) in result.catalog.groups.counter_groups().enumerate() {
+            let Some(group_totals) = totals.group(GroupIndex(index as u16)) else { continue };
+            let guid = group.guid.to_string();
+            group_totals.for_each_tally(|key, meter, tally| {
+                events.event(
+                    &line("counter_total"),
+                    &[
+                        ("guid", Field::Text(&guid)),
+                        ("key", Field::Bytes(key)),
+                        ("meter", Field::Count(u64::from(meter))),
+                        ("updates", Field::Count(tally.updates)),
+                        ("sum", Field::Number(tally.sum)),
+                        ("min", Field::Number(tally.min)),
+                        ("max", Field::Number(tally.max)),
+                        ("last", Field::Number(tally.last)),
+                    ],
+                );
+            });
+        }
+    }
+    for (reason, count) in &drops {
+        events.event(&line("drop"), &[("reason", Field::Text(reason)), ("count", Field::Count(*count))]);
+    }
+    events.event(
+        &line("end"),
+        &[
+            ("packets", Field::Count(result.packets())),
+            ("bytes", Field::Count(result.bytes())),
+            ("first", Field::Number(first.as_secs_f64())),
+            ("last", Field::Number(last.as_secs_f64())),
+            ("engines", Field::Count(result.engines as u64)),
+        ],
+    );
+}
+
+/// Writes the report and says how the run ended.
+///
+/// # Errors
+/// When the output cannot be written.
+pub fn present(result: &RunResult, args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
+    let outcome = if result.is_flawed() { Outcome::Flawed } else { Outcome::Good };
+    if !args.output.quiet {
+        let report = build(result, args.output.top, outcome);
+        let written = if args.plugins.json { write_json(&report) } else { write_text(&report, cli) };
+        match written {
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {}
+            other => other.context("writing the report")?,
+        }
+    }
+    Ok(outcome)
+}
+
+fn write_json(report: &Report) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    report.write_json(&mut out)?;
+    out.flush()
+}
+
+fn write_text(report: &Report, cli: &Cli) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    report.write_text(&mut out, terminal::style(cli.color))?;
+    out.flush()
+}
+
+/// The report of a run.
+#[must_use]
+pub fn build(result: &RunResult, top: usize, outcome: Outcome) -> Report {
+    let span = result.span();
+    let secs = |pick: fn((Timestamp, Timestamp)) -> Timestamp| span.map(pick).map(Timestamp::as_secs_f64);
+    let groups = &result.catalog.groups;
+    let named = |counters: BTreeMap<String, u64>| {
+        counters.into_iter().map(|(name, count)| NamedCount { name, count }).collect::<Vec<_>>()
+    };
+    let damage = result.outcomes.iter().flat_map(|outcome| &outcome.source.damage);
+    let early = result.outcomes.iter().filter_map(|outcome| outcome.source_error.as_ref());
+    let damaged = damage
+        .map(|damage| DamagedInput {
+            input: damage.file.display().to_string(),
+            reason: format!("damaged at byte {}: {}", damage.offset, damage.reason),
+        })
+        .chain(early.map(|e| DamagedInput { input: "input".to_owned(), reason: e.to_string() }));
+    Report {
+        run: Run {
+            packets: result.packets(),
+            bytes: result.bytes(),
+            first: secs(|span| span.0),
+            last: secs(|span| span.1),
+            duration_secs: span.map_or(0.0, |(first, last)| last.since(first).as_secs_f64()),
+            wall_secs: result.wall.as_secs_f64(),
+            engines: result.engines as u32,
+            inputs: result.inputs.clone(),
+        },
+        drops: named(result.drops()),
+        notes: named(result.notes()),
+        damage: Damage { inputs: damaged.collect() },
+        groups: result
+            .totals
+            .as_ref()
+            .map(|totals| collect_groups(groups, totals, &result.records.notes, top))
+            .unwrap_or_default(),
+        records: collect_records(groups, &result.records, top),
+        jobs: jobs(result),
+        plugins: plugins(result),
+        verdict: verdict(result, outcome),
+        ..Report::default()
+    }
+}
+
+/// The jobs of all scripts together; `None` without any.
+fn jobs(result: &RunResult) -> Option<Jobs> {
+    let sum = |pick: fn(&Summary) -> u64| result.jobs.iter().map(pick).sum::<u64>();
+    let submitted = sum(|s| s.scheduled);
+    if submitted == 0 {
+        return None;
+    }
+    type Pick = fn(&Summary) -> u64;
+    let states: [(&str, Pick); 5] = [
+        ("done", |s| s.done),
+        ("failed", |s| s.failed),
+        ("timed_out", |s| s.timed_out),
+        ("cancelled", |s| s.cancelled),
+        ("dropped", |s| s.dropped),
+    ];
+    let ended = states
+        .into_iter()
+        .map(|(name, pick)| NamedCount { name: name.to_owned(), count: sum(pick) })
+        .filter(|state| state.count > 0);
+    let most =
+        |pick: fn(&Summary) -> Duration| result.jobs.iter().map(pick).max().unwrap_or_default().as_secs_f64() * 1e6;
+    Some(Jobs {
+        submitted,
+        ended: ended.collect(),
+        workers: result.workers,
+        latency: Some(JobLatency {
+            p50_us: most(|s| s.wait_p50 + s.run_p50),
+            p99_us: most(|s| s.wait_p99 + s.run_p99),
+            max_us: most(|s| s.wait_p99 + s.run_p99),
+        }),
+    })
+}
+
+/// One row per plugin file, its blocks and engines added up.
+fn plugins(result: &RunResult) -> Vec<PluginReport> {
+    let busy: f64 = result.outcomes.iter().map(|outcome| outcome.wall.as_nanos() as f64).sum();
+    let mut rows: BTreeMap<ScriptId, (PluginReport, u64)> = BTreeMap::new();
+    for instance in result.outcomes.iter().flat_map(|outcome| &outcome.instances) {
+        let (row, nanos) = rows.entry(instance.script).or_default();
+        row.name = result.catalog.name(instance.script).to_owned();
+        row.calls += instance.stats.calls;
+        row.errors += instance.faults;
+        row.interrupted += instance.interrupted;
+        row.memory_bytes += instance.memory as u64;
+        row.stopped = row.stopped.take().or(instance.disabled.map(str::to_owned));
+        *nanos += instance.stats.nanos;
+    }
+    for entry in result.catalog.entries.iter().filter(|entry| entry.error.is_some()) {
+        let (row, _) = rows.entry(entry.id).or_default();
+        row.name.clone_from(&entry.name);
+        row.errors += 1;
+        row.stopped = entry.error.as_ref().map(|e| e.message.clone());
+    }
+    rows.into_values()
+        .map(|(mut row, nanos)| {
+            row.ns_per_call = if row.calls > 0 { nanos as f64 / row.calls as f64 } else { 0.0 };
+            row.share = if busy > 0.0 { nanos as f64 / busy } else { 0.0 };
+            row
+        })
+        .collect()
+}
+
+fn verdict(result: &RunResult, outcome: Outcome) -> Verdict {
+    let mut reasons = Vec::new();
+    let damaged: usize = result.outcomes.iter().map(|outcome| outcome.source.damage.len()).sum();
+    if damaged > 0 {
+        reasons.push(format!("{damaged} damaged input{}", if damaged == 1 { "" } else { "s" }));
+    }
+    if result.outcomes.iter().any(|outcome| outcome.source_error.is_some()) {
+        reasons.push("the input ended early".to_owned());
+    }
+    if let Some(e) = &result.events.failure {
+        reasons.push(format!("the event stream could not be written: {e}"));
+    }
+    let failed = plugins(result).iter().filter(|plugin| plugin.errors > 0).count()
+        + result.outcomes.iter().map(|outcome| outcome.problems.len()).sum::<usize>();
+    if failed > 0 {
+        reasons.push(format!("{failed} plugin{} failed", if failed == 1 { "" } else { "s" }));
+    }
+    Verdict { exit_code: if outcome == Outcome::Flawed { 1 } else { 0 }, reasons }
+}

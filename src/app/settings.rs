@@ -1,0 +1,92 @@
+//! From what was typed to what the modules are told; all validation is here.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use super::cli::{InputArgs, PluginArgs, WorkArgs};
+use crate::api::RunIdentity;
+use crate::api::t_env::{ConfigPaths, Environment};
+use crate::api::t_host::HomeNets;
+use crate::lua::Budget;
+use crate::plugin::{HostSettings, NetflowTap, standard_directories};
+
+/// Time for running a file and for `onload`.
+const LOAD_LIMIT: Duration = Duration::from_secs(30);
+/// Callbacks above this are told of.
+const SLOW: Duration = Duration::from_millis(50);
+/// Bytes a worker's VM may hold.
+const WORKER_MEMORY: usize = 64 << 20;
+const MIB: usize = 1 << 20;
+
+/// Settings of the plugin host from arguments and environment.
+///
+/// # Errors
+/// When a value cannot be understood; the message says which and what to type.
+pub fn host_settings(plugins: &PluginArgs, work: Option<&WorkArgs>) -> anyhow::Result<HostSettings> {
+    let data = data_directory();
+    let mut config = ConfigPaths::with_defaults(&data);
+    for text in &plugins.set {
+        config.apply(text).with_context(|| format!("--set '{text}'"))?;
+    }
+    let home_nets = if plugins.homenet.is_empty() {
+        HomeNets::default()
+    } else {
+        plugins.homenet.join(",").parse().context("--homenet")?
+    };
+    let netflow = config.get("App>TrisulMode").eq_ignore_ascii_case("NETFLOW_TAP");
+    let environment: Vec<String> =
+        ["TRISUL_LUA_PATHS", "MILLSTREAM_LUA_PATHS"].iter().filter_map(|name| std::env::var(name).ok()).collect();
+    let standard =
+        standard_directories(&config.get("App>DBRoot"), &config.get("App>PluginsLibDirectory"), &environment);
+    let mut search: Vec<PathBuf> = plugins.plugin.iter().filter(|path| path.is_dir()).cloned().collect();
+    search.extend(standard);
+    let limit = |millis: u64| (millis > 0).then(|| Duration::from_millis(millis));
+    let callback = work.map_or(1_000, |work| work.callback_budget);
+    let job = work.map_or(60, |work| work.job_budget);
+    Ok(HostSettings {
+        memory_limit: work.map_or(256, |work| work.plugin_memory as usize) * MIB,
+        worker_memory_limit: WORKER_MEMORY,
+        frontend_budget: Budget { limit: limit(callback), slow: Some(SLOW) },
+        load_budget: Budget { limit: Some(LOAD_LIMIT), slow: None },
+        job_budget: limit(job.saturating_mul(1_000)),
+        run: RunIdentity {
+            args: plugins.args.clone(),
+            context_name: String::new(),
+            home_nets,
+            environment: Environment { config, ..Environment::default() },
+        },
+        search,
+        netflow_tap: if netflow { NetflowTap::On } else { NetflowTap::Off },
+        context_ids: Arc::default(),
+        seed: 0x6D69_6C6C_7374_7265,
+        on_stuck: Arc::new(|_| {}),
+    })
+}
+
+/// Where scripts' data directories lie by default: below the user's data directory, or `/var/lib` for root.
+fn data_directory() -> PathBuf {
+    if let Some(path) = std::env::var_os("MILLSTREAM_DATA") {
+        return PathBuf::from(path);
+    }
+    let home = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/share")));
+    home.map_or_else(|| PathBuf::from("/var/lib/millstream"), |home| home.join("millstream"))
+}
+
+/// Checks what the argument parser cannot.
+///
+/// # Errors
+/// When arguments contradict each other.
+pub fn check_input(input: &InputArgs) -> anyhow::Result<()> {
+    if !input.interface.is_empty() && input.speed.is_some() {
+        bail!("--speed is for files; interfaces have their own speed");
+    }
+    if !input.interface.is_empty() && input.repeat > 1 {
+        bail!("--loop is for files; an interface cannot be read again");
+    }
+    Ok(())
+}

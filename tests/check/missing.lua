@@ -1,0 +1,3 @@
+-- Requires a module that is nowhere.
+local nowhere = require "no-such-module"
+TrisulPlugin = { id = { name = "missing" }, nowhere = nowhere }

@@ -1,0 +1,3 @@
+-- Mentions TrisulPlugin, but leaves none.
+local TrisulPlugin = { id = { name = "nothing" } }
+return TrisulPlugin

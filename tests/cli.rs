@@ -1,0 +1,407 @@
+//! The commands as somebody types them: what they print, how they end, what they say when they cannot.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use clap::Parser;
+use serde_json::Value;
+
+const MILLSTREAM: &str = env!("CARGO_BIN_EXE_millstream");
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// How a command ended and what it said.
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    fn of(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("commands write UTF-8");
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// The output of a command that went well.
+    #[track_caller]
+    fn good(self) -> String {
+        assert_eq!(self.code, Some(0), "{}\n{}", self.out, self.err);
+        self.out
+    }
+
+    /// The output of a command that ended with a code.
+    #[track_caller]
+    fn ended(self, code: i32) -> (String, String) {
+        assert_eq!(self.code, Some(code), "{}\n{}", self.out, self.err);
+        (self.out, self.err)
+    }
+
+    #[track_caller]
+    fn json(self, code: i32) -> Value {
+        let (out, _) = self.ended(code);
+        serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}"))
+    }
+}
+
+/// A command in a directory, with an environment of its own.
+fn command(directory: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(MILLSTREAM);
+    command.args(args).current_dir(directory).stdin(Stdio::null());
+    for name in ["TRISUL_LUA_PATHS", "MILLSTREAM_LUA_PATHS", "MILLSTREAM_LOG", "NO_COLOR"] {
+        command.env_remove(name);
+    }
+    command.env("MILLSTREAM_DATA", directory.join("data"));
+    command
+}
+
+fn typed_in(directory: &Path, args: &[&str]) -> Said {
+    Said::of(command(directory, args).output().expect("the binary of this build starts"))
+}
+
+/// A command typed in the project's folder.
+fn typed(args: &[&str]) -> Said {
+    typed_in(project(), args)
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+const COUNTER: &str = "TrisulPlugin = { id = { name = 'counter' }, simplecounter = {
+  protocol_guid = '{77E462AB-2E42-42EC-9A58-C1A6821D6B31}', onpacket = function() end } }";
+
+#[test]
+fn without_a_command_the_help_says_what_to_type_first() {
+    let (out, err) = typed(&[]).ended(2);
+    assert!(out.is_empty() && err.contains("millstream demo"), "{err}");
+    assert!(typed(&["--help"]).good().contains("First steps:"));
+    assert!(typed(&["--version"]).good().starts_with("millstream "));
+    let (_, err) = typed(&["chekc", "x.lua"]).ended(2);
+    assert!(err.contains("'check'"), "{err}");
+}
+
+#[test]
+fn the_demo_runs_anywhere_and_reports_the_groups_of_its_plugins() {
+    let elsewhere = folder();
+    for directory in [project(), elsewhere.path()] {
+        let out = typed_in(directory, &["demo"]).good();
+        assert!(out.starts_with("The plugins of this project"), "{out}");
+        for group in ["DNS domains", "Packet lengths", "Payload fingerprints", "TCP resets", "Top talkers"] {
+            assert!(out.contains(group), "{group} is missing: {out}");
+        }
+        assert!(out.contains("new simplecounter my-counter"), "{out}");
+    }
+    let report = typed(&["demo", "--json"]).json(0);
+    assert!(report["groups"].as_array().is_some_and(|groups| groups.len() >= 6), "{report}");
+}
+
+#[test]
+fn list_tells_what_is_there_and_what_is_passed_over() {
+    let out = typed(&["list", "-p", "plugins"]).good();
+    let line = out.lines().find(|line| line.contains("dns-names.lua")).expect("a line for each plugin");
+    assert!(line.contains("protocol_handler (frontend), simplecounter (frontend)"), "{line}");
+    assert!(out.contains("counter group   {DE5D5455-889A-4AE1-A48D-C191679F9621}  Top talkers (4 meters)"), "{out}");
+
+    let folder = folder();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("a.lua", COUNTER);
+    write("b.lua", "TrisulPlugin = { id = { name = 'b' }, cg_monitor = { onflush = function() end } }");
+    write("lib.lua", "return {}");
+    let out = typed_in(folder.path(), &["list", "-p", "."]).good();
+    assert!(out.contains("cg_monitor (backend)*") && out.contains("* recognised, but not active yet"), "{out}");
+    assert!(out.contains("./lib.lua: does not mention TrisulPlugin"), "{out}");
+    write("c.lua", "TrisulPlugin = {\n  id = {{ }\n");
+    let (out, _) = typed_in(folder.path(), &["list", "-p", "."]).ended(1);
+    assert!(out.contains("c.lua:3: "), "{out}");
+    assert!(out.contains("1 file with errors; for details: millstream check ./c.lua"), "{out}");
+}
+
+#[test]
+fn list_as_json_holds_the_same() {
+    let document = typed(&["list", "-p", "plugins", "samples", "--json"]).json(0);
+    let plugins = document["plugins"].as_array().unwrap();
+    let numbers: Vec<u64> = plugins.iter().map(|plugin| plugin["order"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=16).collect::<Vec<u64>>());
+    let handler = plugins.iter().find(|plugin| plugin["name"] == "sample-protocol_handler").unwrap();
+    assert_eq!(handler["blocks"][1]["type"], "protocol_handler");
+    assert_eq!(handler["blocks"][1]["side"], "frontend");
+    assert_eq!(handler["definitions"][1]["numbers"], serde_json::json!([123]));
+    assert_eq!(document["searched"][0]["path"], "plugins");
+}
+
+#[test]
+fn list_without_plugins_says_where_it_looked() {
+    let folder = folder();
+    let out = typed_in(folder.path(), &["list"]).good();
+    assert!(out.starts_with("no plugins found; looked in:") && out.contains("millstream list -p plugins"), "{out}");
+}
+
+#[test]
+fn what_does_not_exist_is_named_with_the_way_out() {
+    for args in [vec!["list", "-p", "plugins/top-talkers"], vec!["check", "plugins/top-talkers"]] {
+        let (_, err) = typed(&args).ended(2);
+        assert!(err.contains("did you mean plugins/top-talkers.lua?"), "{err}");
+    }
+    let (_, err) = typed(&["run", "-r", "no-such.pcap", "-p", "plugins"]).ended(2);
+    assert!(err.contains("no-such.pcap"), "{err}");
+    let (_, err) = typed(&["run", "-p", "plugins"]).ended(2);
+    assert!(err.contains("-r FILE") && err.contains("millstream demo"), "{err}");
+    let (_, err) = typed(&["run", "-i", "no-such-interface", "-p", "plugins"]).ended(2);
+    assert!(err.contains("no-such-interface"), "{err}");
+    let (_, err) = typed(&["run", "-r", "README.md", "-p", "plugins"]).ended(2);
+    assert!(err.contains("README.md"), "{err}");
+}
+
+/// The findings of `check` without the lines of advice.
+fn findings(out: &str) -> String {
+    let lines: Vec<&str> = out.lines().filter(|line| !line.starts_with("    ")).collect();
+    lines.join("\n") + "\n"
+}
+
+#[test]
+fn check_points_at_each_mistake() {
+    let directory = project().join("tests/check");
+    let (out, _) = typed_in(&directory, &["check", "."]).ended(1);
+    let expected = directory.join("expected.txt");
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&expected, findings(&out)).unwrap();
+    }
+    assert_eq!(findings(&out), fs::read_to_string(&expected).unwrap(), "for the new findings: BLESS=1");
+}
+
+#[test]
+fn check_ends_well_unless_there_are_errors() {
+    let directory = project().join("tests/check");
+    let out = typed_in(&directory, &["check", "clean.lua"]).good();
+    assert_eq!(out, "1 file checked: nothing to complain about\n");
+    let out = typed_in(&directory, &["check", "globals.lua"]).good();
+    assert!(out.ends_with("1 file checked: 0 errors, 3 warnings, 0 notes\n"), "{out}");
+    let out = typed_in(&directory, &["check", "library.lua"]).good();
+    assert!(out.contains("library.lua:1: note: does not mention TrisulPlugin"), "{out}");
+    let document = typed_in(&directory, &["check", "syntax.lua", "clean.lua", "--json"]).json(1);
+    assert_eq!((document["files"].as_u64(), document["errors"].as_u64()), (Some(2), Some(1)));
+    assert_eq!(document["findings"][0]["line"], 7);
+}
+
+#[test]
+fn check_has_nothing_to_say_about_the_plugins_of_the_project() {
+    for folder in ["plugins", "samples", "tests/bench/lua"] {
+        let out = typed(&["check", folder]).good();
+        assert!(out.ends_with("checked: nothing to complain about\n"), "{out}");
+    }
+}
+
+#[test]
+fn endless_recursion_is_an_error_with_its_line() {
+    let folder = folder();
+    fs::write(folder.path().join("loop.lua"), "TrisulPlugin = { id = { name = 'x' } }\nlocal function f() f() end f()")
+        .unwrap();
+    let (out, _) = typed_in(folder.path(), &["check", "loop.lua"]).ended(1);
+    assert!(out.starts_with("loop.lua:2: error: stack overflow"), "{out}");
+}
+
+/// The types that `new` knows, as it lists them.
+fn types() -> Vec<String> {
+    let out = typed(&["new"]).good();
+    let lines = out.lines().filter_map(|line| line.strip_prefix("  "));
+    lines.filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect()
+}
+
+#[test]
+fn new_plugins_of_every_type_are_clean_and_run() {
+    let folder = folder();
+    let types = types();
+    assert_eq!(types.len(), 10);
+    let mut guids = Vec::new();
+    for kind in &types {
+        let name = format!("my-{kind}");
+        let out = typed_in(folder.path(), &["new", kind, &name]).good();
+        let file = format!("{name}.lua");
+        assert!(out.starts_with(&format!("{file}\n")) && out.contains(&format!("check {file}")), "{out}");
+        let checked = typed_in(folder.path(), &["check", &file]).good();
+        assert_eq!(checked, "1 file checked: nothing to complain about\n");
+        let listed = typed_in(folder.path(), &["list", "-p", &file, "--json"]).json(0);
+        assert_eq!(listed["plugins"][0]["name"], name.as_str());
+        for definition in listed["plugins"][0]["definitions"].as_array().unwrap() {
+            guids.push(definition["guid"].as_str().unwrap().to_owned());
+        }
+        let run = out.lines().find(|line| line.contains(" run ")).map(str::to_owned);
+        // The one that reads alerts goes on for ever, as it should.
+        if let Some(run) = run.filter(|_| kind != "inputfilter-step_alert") {
+            let args: Vec<&str> = run.split_whitespace().skip(1).chain(["--quiet"]).collect();
+            typed_in(folder.path(), &args).good();
+        }
+    }
+    let number = guids.len();
+    guids.sort();
+    guids.dedup();
+    assert_eq!(guids.len(), number, "each definition has an identifier of its own");
+    assert_eq!(number, 7, "{guids:?}");
+}
+
+#[test]
+fn new_overwrites_nothing_and_says_what_it_knows() {
+    let folder = folder();
+    typed_in(folder.path(), &["new", "simple_counter", "a.lua"]).good();
+    let before = fs::read(folder.path().join("a.lua")).unwrap();
+    let (_, err) = typed_in(folder.path(), &["new", "alertgroup", "a"]).ended(2);
+    assert!(err.contains("a.lua exists already"), "{err}");
+    assert_eq!(fs::read(folder.path().join("a.lua")).unwrap(), before);
+    let (_, err) = typed_in(folder.path(), &["new", "nothing", "b"]).ended(2);
+    assert!(err.contains("'nothing' is no type of script") && err.contains("  protocol_handler "), "{err}");
+    let (_, err) = typed_in(folder.path(), &["new", "simplecounter", "no/such/b"]).ended(2);
+    assert!(err.contains("mkdir -p no/such"), "{err}");
+    let (_, err) = typed_in(folder.path(), &["new", "simplecounter"]).ended(2);
+    assert!(err.contains("needs a name"), "{err}");
+}
+
+#[test]
+fn guids_are_new_each_time() {
+    let out = typed(&["guid", "3"]).good();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.len(), 3);
+    for line in &lines {
+        let guid: millstream::guid::Guid = line.parse().unwrap();
+        assert_eq!(guid.to_string(), *line, "normal form");
+    }
+    assert_ne!(out, typed(&["guid", "3"]).good());
+    typed(&["guid", "0"]).ended(2);
+}
+
+#[test]
+fn the_doctor_looks_at_everything_and_says_what_to_do() {
+    let out = typed(&["doctor"]);
+    assert!(out.code == Some(0) || out.out.contains("FAIL"), "{}", out.out);
+    for name in
+        ["LuaJIT", "processors", "thread stack", "libpcap", "capture right", "interface", "clock", "data directory"]
+    {
+        assert!(out.out.contains(name), "{name} is missing: {}", out.out);
+    }
+    let document = typed(&["doctor", "--json"]).json(out.code.unwrap());
+    for finding in document["findings"].as_array().unwrap() {
+        let state = finding["state"].as_str().unwrap();
+        assert!(["OK", "WARN", "FAIL"].contains(&state));
+        assert!(state == "OK" || !finding["advice"].as_str().unwrap().is_empty(), "{finding}");
+    }
+    let folder = folder();
+    let mut command = command(folder.path(), &["doctor"]);
+    let output = command.env("MILLSTREAM_LUA_PATHS", "/no/such/place").output().unwrap();
+    assert!(Said::of(output).out.contains("/no/such/place does not exist"));
+}
+
+#[test]
+fn completions_and_manual_name_every_command() {
+    let manual = typed(&["man"]).good();
+    let bash = typed(&["completions", "bash"]).good();
+    for name in ["run", "demo", "list", "check", "new", "guid", "doctor", "completions", "man"] {
+        assert!(manual.contains(&format!(".SS \"millstream {name}\"")), "{name}");
+        assert!(bash.contains(name), "{name}");
+    }
+    assert!(manual.contains(".SH \"EXIT STATUS\""));
+    typed(&["completions", "zsh"]).good();
+    typed(&["completions", "no-such-shell"]).ended(2);
+    // Where there is a formatter, it has nothing to complain about either.
+    let mut formatter = Command::new("groff");
+    formatter.args(["-man", "-ww", "-z", "-K", "utf8"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let formatter = formatter.spawn();
+    let Ok(mut formatter) = formatter else { return eprintln!("skipped: no groff here") };
+    formatter.stdin.take().unwrap().write_all(manual.as_bytes()).unwrap();
+    let said = formatter.wait_with_output().unwrap();
+    assert!(said.status.success() && said.stderr.is_empty(), "{}", String::from_utf8_lossy(&said.stderr));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    for args in
+        [vec!["man"], vec!["completions", "zsh"], vec!["list", "-p", "plugins", "--json"], vec!["guid", "100000"]]
+    {
+        let mut child =
+            command(project(), &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        drop(child.stdout.take());
+        let said = Said::of(child.wait_with_output().unwrap());
+        assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{args:?}");
+    }
+}
+
+#[test]
+fn colours_are_for_terminals_or_for_those_who_ask() {
+    let directory = project().join("tests/check");
+    let plain = typed_in(&directory, &["check", "globals.lua"]).good();
+    assert!(!plain.contains('\x1b'));
+    let coloured = typed_in(&directory, &["check", "globals.lua", "--color", "always"]).good();
+    assert!(coloured.contains("\x1b[33mwarning\x1b[0m"), "{coloured}");
+    assert!(!typed(&["doctor", "--color", "never"]).out.contains('\x1b'));
+}
+
+/// The commands of the README with their explanations cut off.
+fn readme_commands() -> Vec<String> {
+    let readme = fs::read_to_string(project().join("README.md")).expect("the README");
+    let start = readme.find("## Use").expect("the README has a part on use");
+    let block = readme[start..].split("```").nth(1).expect("commands in a block");
+    block
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| line.split("  ").next().unwrap_or(line).to_owned())
+        .collect()
+}
+
+#[test]
+fn captures_come_from_standard_input_compressed_or_not() {
+    let plain = fs::read(project().join("pcaps/demo.pcap")).unwrap();
+    let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    zipped.write_all(&plain).unwrap();
+    for bytes in [plain, zipped.finish().unwrap()] {
+        let mut run = command(project(), &["run", "-r", "-", "-p", "plugins/top-talkers.lua", "--json"]);
+        let mut run = run.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        run.stdin.take().unwrap().write_all(&bytes).unwrap();
+        let report = Said::of(run.wait_with_output().unwrap()).json(0);
+        assert_eq!(report["run"]["packets"], 3399, "{}", report["run"]);
+    }
+}
+
+#[test]
+fn every_command_of_the_readme_does_what_it_says() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    let demo = project().join("pcaps/demo.pcap");
+    fs::copy(&demo, at("capture.pcap")).unwrap();
+    fs::copy(project().join("plugins/top-talkers.lua"), at("top-talkers.lua")).unwrap();
+    fs::copy(project().join("samples/inputfilter-step.lua"), at("importer.lua")).unwrap();
+    std::os::unix::fs::symlink(project().join("plugins"), at("plugins")).unwrap();
+
+    let commands = readme_commands();
+    assert!(commands.len() > 10, "{commands:?}");
+    for line in commands {
+        // These need another machine, or an interface and somebody to stop them: that they are understood must do here.
+        let elsewhere = ["sudo ", "ssh host tcpdump -w - | "];
+        if let Some(live) = elsewhere.iter().find_map(|prefix| line.strip_prefix(prefix)) {
+            millstream::app::cli::Cli::try_parse_from(live.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
+            continue;
+        }
+        let bin: PathBuf = Path::new(MILLSTREAM).parent().unwrap().into();
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &line]).current_dir(folder.path()).env("PATH", path).stdin(Stdio::null());
+        let said = Said::of(shell.output().unwrap());
+        let fine = said.code == Some(0) || (line == "millstream doctor" && said.code == Some(1));
+        assert!(fine && !said.out.is_empty(), "{line}: {:?}\n{}\n{}", said.code, said.out, said.err);
+    }
+}
+
+#[test]
+fn the_lines_in_the_headings_of_samples_are_true() {
+    for entry in fs::read_dir(project().join("samples")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("-- Run it:")).expect("each sample says how to run it");
+        let line = line.trim();
+        assert!(line.contains(&format!("samples/{}", path.file_name().unwrap().to_str().unwrap())), "{line}");
+        millstream::app::cli::Cli::try_parse_from(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
+    }
+}
