@@ -1,0 +1,229 @@
+//! `T.async`: file operations, scheduled functions, what travels with them, and how they end.
+
+use std::fs;
+
+use crate::support::{Bench, Capture, GROUP, IPV4, Outcome};
+
+/// Runs a body once, at the first packet.
+fn once(bench: Bench, head: &str, body: &str) -> (Bench, Outcome) {
+    let bench = bench.counter("j.lua", IPV4, head, &format!("if n == 1 then {body} end"));
+    let outcome = bench.run(&Capture::udp(2, 100));
+    (bench, outcome)
+}
+
+#[test]
+fn cat_copy_cp_rm_and_copybuffer() {
+    let bench = Bench::new().file("one", "1").file("two", "22").file("old", "old contents").file("gone", "x");
+    let (bench, outcome) = once(
+        bench,
+        "",
+        "T.async:cat('one', 'all') T.async.cat('two', 'all') T.async:cat('one', 'all')
+         T.async:copy('two', 'old') T.async:cp('one', 'copied') T.async:rm('gone') T.async:rm('never was')
+         local b = layer:rawbytes()
+         T.async:copybuffer(b, 'buffer') T.async.copybuffer('text', 'buffer') T.async:copybuffer('XY', 'buffer', 1)
+         T.async:copy('no such file', 'nowhere') T.async:cat(nil, 'x')
+         print(select('#', T.async:copy('one', 'again')))",
+    );
+    assert!(matches!(outcome.code, Some(0 | 1)), "{}", outcome.stderr);
+    assert_eq!(outcome.lines(), ["0"]);
+    let read = |name: &str| fs::read(bench.path(name)).unwrap_or_else(|e| panic!("{name}: {e}\n{}", outcome.stderr));
+    assert_eq!(read("all"), b"1221");
+    assert_eq!(read("old"), b"22");
+    assert_eq!(read("copied"), b"1");
+    assert_eq!(read("again"), b"1");
+    assert!(!bench.path("gone").exists() && !bench.path("nowhere").exists());
+    let buffer = read("buffer");
+    assert_eq!((buffer.len(), &buffer[..4], &buffer[20..]), (24, &[0x45, b'X', b'Y', 32][..], &b"text"[..]));
+    let told: usize = ["ERROR", "WARN"].iter().map(|level| outcome.logged(level, "no such file").len()).sum();
+    assert!(told >= 1, "a failure is told in the log: {}", outcome.stderr);
+}
+
+#[test]
+fn operations_on_one_file_keep_their_order_with_several_workers() {
+    let text = format!(
+        "local n = 0
+         TrisulPlugin = {{ id = {{}}, request_async_workers = 8, simplecounter = {{ protocol_guid = '{IPV4}', onpacket = function()
+           n = n + 1 T.async:copybuffer(n .. ',', 'chunks') end }} }}"
+    );
+    let bench = Bench::new().plugin("c.lua", &text);
+    bench.run(&Capture::udp(500, 100)).prints(&[]);
+    let expected: String = (1..=500).map(|n| format!("{n},")).collect();
+    assert_eq!(fs::read_to_string(bench.path("chunks")).ok(), Some(expected));
+}
+
+#[test]
+fn data_is_converted_and_copied_at_the_call() {
+    let (_, outcome) = once(
+        Bench::new(),
+        "",
+        "local job = { onexecute = function(d) return type(d) .. ':' .. d end, onresult = function(e, d, r) print(d, r) end }
+         job.data = 'a\\0b' T.async:schedule(job) job.data = 42 T.async:schedule(job) job.data = nil T.async.schedule(job)",
+    );
+    outcome.prints(&["a\0b\tstring:a\0b", "42\tstring:42", "\tstring:"]);
+}
+
+#[test]
+fn results_that_are_no_text_are_not_delivered() {
+    let (_, outcome) = once(
+        Bench::new(),
+        "",
+        "for _, f in ipairs { function() return nil end, function() end, function() return {} end, function() return true end,
+           function() return 7 end, function() return '' end, function() error('in the worker') end } do
+           T.async:schedule { data = 'd', onexecute = f, onresult = function(e, d, r) print(r) end }
+         end
+         T.async:schedule { onexecute = function() return 'no onresult' end }",
+    );
+    outcome.exits(1);
+    assert_eq!(outcome.lines(), ["7", ""]);
+    assert_eq!(outcome.logged("ERROR", "in the worker").len(), 1, "{}", outcome.stderr);
+    assert_eq!(outcome.faults("j.lua"), 1);
+    let states: Vec<_> =
+        outcome.of("job").iter().filter_map(|event| event["state"].as_str()).map(str::to_owned).collect();
+    assert_eq!(states.len(), 8, "every job ends once: {states:?}");
+}
+
+#[test]
+fn schedule_wants_a_table_with_onexecute() {
+    let (_, outcome) = once(
+        Bench::new(),
+        "",
+        "for _, v in ipairs { false, {}, { onexecute = 5 }, { onexecute = print, data = {} } } do
+           local ok, e = pcall(T.async.schedule, v) print(ok, e:match(\"bad argument #1 to 'schedule'\") ~= nil)
+         end
+         print((pcall(T.async.schedule)))",
+    );
+    outcome.exits(0);
+    assert_eq!(outcome.lines(), ["false\ttrue", "false\ttrue", "false\ttrue", "false\ttrue", "false"]);
+}
+
+#[test]
+fn upvalues_travel_by_value() {
+    let (_, outcome) = once(
+        Bench::new(),
+        "local text, number, flag, list, missing = 'captured', 5, true, { 1, { deep = 'x' } }, nil
+         list.self = list
+         local function twice(x) return x * 2 end
+         local function fact(k) return k <= 1 and 1 or k * fact(k - 1) end",
+        "local flow = layer:packet():flowid()
+         T.async:schedule { onexecute = function()
+             list[1] = list[1] + 100
+             return table.concat({ text, number, tostring(flag), list[1], list[2].deep, tostring(list.self == list), tostring(missing),
+               twice(21), tostring(flow), type(T.util.ntop), type(_G), type(string.format) }, ' ')
+           end, onresult = function(e, d, r) print(r, list[1]) end }",
+    );
+    assert!(matches!(outcome.code, Some(0)), "{}", outcome.stderr);
+    assert_eq!(outcome.lines(), ["captured 5 true 101 x true nil 42 nil function table function\t1"]);
+    assert_eq!(outcome.logged("WARN", "flow").len(), 1, "{}", outcome.stderr);
+}
+
+#[test]
+fn the_async_vm_has_t_without_an_engine_and_keeps_its_globals() {
+    let bench = Bench::new()
+        .plugin("jobhelper.lua", "calls = 0 return { tell = function() calls = calls + 1 return calls end }");
+    let (_, outcome) = once(
+        bench,
+        "in_plugin = true",
+        "local job = { onexecute = function(d)
+           local helper = require 'jobhelper'
+           T.logerror('from the worker')
+           return table.concat({ helper.tell(), tostring(in_plugin), tostring(TrisulPlugin), tostring(_G.engine), T.K.loglevel.WARN,
+             T.util.ntop(1), tostring(T.re2('a'):partial_match('a')), T.ac({ 'a' }):match_all('a').a, T.env.get_config('No>Path'),
+             tostring(T.host:is_homenet('10.0.0.1')), T.probeid, T.enginetype, type(T.contextid),
+             tostring(select(2, pcall(T.async.schedule, {})):match('ERR_NOTAVAIL.*')) }, ' ')
+           end, onresult = function(e, d, r) print(r) end }
+         T.async:schedule(job) T.async:schedule(job)",
+    );
+    outcome.exits(0);
+    let rest = "nil nil nil 5 0.0.0.1 true 1  true probe0 frontend number ERR_NOTAVAIL: schedule() is not available for async scripts";
+    assert_eq!(outcome.lines(), [format!("1 {rest}"), format!("2 {rest}")]);
+    assert_eq!(outcome.logged("ERROR", "from the worker").len(), 2);
+}
+
+#[test]
+fn file_functions_run_at_once_inside_a_worker() {
+    let (bench, outcome) = once(
+        Bench::new().file("from", "x"),
+        "",
+        "T.async:schedule { onexecute = function() T.async:copy('from', 'to') return io.open('to'):read('*a') end,
+           onresult = function(e, d, r) print(r, T.async:pending_items()) end }",
+    );
+    outcome.exits(0);
+    assert!(outcome.lines()[0].starts_with("x\t"), "{}", outcome.stdout);
+    assert!(bench.path("to").exists());
+}
+
+#[test]
+fn onresult_works_with_the_engine_and_has_no_packet() {
+    let (_, outcome) = once(
+        Bench::new().group(),
+        "local first",
+        &format!(
+            "first = engine
+             T.async:schedule {{ data = 'd', onexecute = function() return 'r' end, onresult = function(e, d, r)
+               print(rawequal(e, first), e:timestamp())
+               e:update_counter('{GROUP}', r, 0, 3) e:update_counter_bytes('{GROUP}', r, 1)
+               e:add_alert('{{B5F1DECB-51D5-4395-B71B-6FA730B772D9}}', nil, 'sig', 1, d)
+               e:post_message_frontend('from onresult')
+             end }}"
+        ),
+    );
+    outcome.prints(&["true\t100"]);
+    assert_eq!(outcome.total(GROUP, "r", 0).map(|total| total.sum), Some(3.0));
+    assert_eq!(outcome.total(GROUP, "r", 1), None);
+    assert_eq!(outcome.fields("alert", &["message"]), ["d"]);
+    assert_eq!(outcome.of("message").len(), 1);
+}
+
+#[test]
+fn all_results_arrive_before_unloading() {
+    let text = format!(
+        "local got, n = 0, 0
+         TrisulPlugin = {{ id = {{}}, request_async_workers = '3', onunload = function() print('unload', got) end,
+           simplecounter = {{ protocol_guid = '{IPV4}', onpacket = function()
+             n = n + 1
+             T.async:schedule {{ data = n, onexecute = function(d) return d end, onresult = function(e, d, r) assert(d == r) got = got + 1 end }}
+           end }} }}"
+    );
+    Bench::new().plugin("a.lua", &text).run(&Capture::udp(3000, 100)).prints(&["unload\t3000"]);
+}
+
+#[test]
+fn an_error_in_onresult_does_not_stop_the_others() {
+    let (_, outcome) = once(
+        Bench::new(),
+        "",
+        "for i = 1, 4 do T.async:schedule { data = i, onexecute = function(d) return d end,
+           onresult = function(e, d, r) if r == '2' then error('odd one') end print(r) end } end",
+    );
+    outcome.exits(1);
+    assert_eq!(outcome.lines(), ["1", "3", "4"]);
+    assert_eq!(outcome.logged("ERROR", "odd one").len(), 1, "{}", outcome.stderr);
+    assert_eq!(outcome.faults("j.lua"), 1);
+}
+
+#[test]
+fn a_job_that_never_ends_is_stopped_and_the_packets_go_on() {
+    let bench = Bench::new().args(&["--job-budget", "1"]);
+    let (_, outcome) = once(
+        bench,
+        "",
+        "T.async:schedule { onexecute = function() while true do end end, onresult = print }
+         T.async:schedule { onexecute = function() return 'next job' end, onresult = function(e, d, r) print(r) end }",
+    );
+    outcome.exits(1);
+    assert_eq!(outcome.lines(), ["next job"]);
+    assert_eq!(outcome.packets(), Some(2));
+    assert!(outcome.of("job").iter().any(|event| event["state"] != "done"), "{:?}", outcome.of("job"));
+}
+
+#[test]
+fn pending_items_counts_what_is_not_delivered() {
+    let (_, outcome) = once(
+        Bench::new(),
+        "",
+        "print(T.async:pending_items())
+         for i = 1, 3 do T.async:schedule { onexecute = function() return 'x' end, onresult = function() end } end
+         local p = T.async.pending_items() print(p >= 0 and p <= 3, type(p))",
+    );
+    outcome.prints(&["0", "true\tnumber"]);
+}

@@ -1,0 +1,216 @@
+//! `inputfilter`: packets and flows from a script, alerts from another system.
+
+use crate::support::{Bench, GROUP, IPV4, Outcome};
+
+const ALERTS: &str = "{9AFD8C08-07EB-47E0-BF05-28B4A7AE8DC9}";
+
+/// Runs an input filter with this head and block; a counter prints what packets arrive.
+fn input(bench: Bench, head: &str, block: &str) -> Outcome {
+    bench
+        .plugin("input.lua", &format!("{head}\nTrisulPlugin = {{ id = {{ name = 'input' }}, inputfilter = {{ {block} }} }}"))
+        .counter("show.lua", IPV4, "", "local p = layer:packet() print('packet', (p:timestamp()), select(2, p:timestamp()), p:flowid():id(), p:wire_length(), p:num_layers())")
+        .args(&["--args", "the argument"])
+        .run_with(&[])
+}
+
+/// An IPv4 packet of UDP as a Lua string.
+const UDP_PACKET: &str = r"'\69\0\0\30\0\1\0\0\64\17\0\0\10\0\0\5\10\0\0\9\18\52\0\53\0\10\0\0ab'";
+
+#[test]
+fn step_builds_packets_until_it_says_false() {
+    let outcome = input(
+        Bench::new(),
+        "local n = 0",
+        &format!(
+            "step = function(packet, engine)
+               n = n + 1
+               if n == 1 then packet:set_packet(100, 250, 101, {UDP_PACKET}) return true end
+               if n == 2 then return true end
+               if n == 3 then packet:set_packet('101', '7', 228, {UDP_PACKET}) return true end
+               if n == 4 then packet:set_packet(50, 0, 1, string.rep('\\0', 12) .. '\\8\\0' .. {UDP_PACKET}) return true end
+               print('end', T.args, n, packet:num_layers(), packet:rawbytes():size())
+               return false
+             end"
+        ),
+    );
+    outcome.exits(0);
+    let id = "11A:0A.00.00.05:p-1234_0A.00.00.09:p-0035";
+    let mut lines = outcome.lines();
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        [
+            "end\tthe argument\t5\t0\t0".to_owned(),
+            format!("packet\t100\t250\t{id}\t30\t2"),
+            format!("packet\t101\t7\t{id}\t30\t2"),
+            format!("packet\t101\t7\t{id}\t44\t3"),
+        ],
+        "time never runs backwards"
+    );
+    assert_eq!(outcome.packets(), Some(3));
+}
+
+#[test]
+fn step_ends_with_nil_and_nothing_too() {
+    for answer in ["return nil", "", "return false"] {
+        let outcome = input(Bench::new(), "", &format!("step = function() print('once') {answer} end"));
+        outcome.prints(&["once"]);
+    }
+}
+
+#[test]
+fn step_feeds_metrics_and_flows_at_the_time_it_sets() {
+    let flow = "06C:0A.00.00.05:p-9C40_0A.00.00.09:p-0019_C0.A8.00.01_00000011_00000008";
+    let outcome = input(
+        Bench::new().group(),
+        "local times, n = { 100, '130.5', 90, 200 }, 0",
+        &format!(
+            "step = function(packet, engine)
+               n = n + 1
+               packet:set_timestamp(times[n])
+               engine:update_counter('{GROUP}', 'k', 0, '1')
+               engine:update_counter_bytes('{GROUP}', 'none', 0)
+               engine:update_flow('{flow}', 0, 500) engine:update_flow_raw('{flow}', 2, 5)
+               engine:new_flow_record('{flow}', 1, 2, 3, 4) engine:set_flow_duration('{flow}', 9.5) engine:tag_flow('{flow}', 'tag')
+               print(engine:timestamp(), (packet:timestamp()))
+               return n < 4
+             end"
+        ),
+    );
+    outcome.exits(0);
+    let times: Vec<_> = outcome.lines().iter().filter_map(|line| line.split('\t').next()).map(str::to_owned).collect();
+    assert_eq!(times, ["100", "130", "130", "200"]);
+    assert_eq!(outcome.total(GROUP, "k", 0).map(|total| total.updates), Some(4));
+    assert_eq!(outcome.total(GROUP, "none", 0), None, "there is no packet to count");
+    let rows: Vec<_> = outcome
+        .fields("counter", &["key", "bucket", "values"])
+        .into_iter()
+        .filter(|row| row.starts_with("k\t"))
+        .collect();
+    assert_eq!(rows, ["k\t60\t[1,0]", "k\t120\t[2,0]", "k\t180\t[1,0]"]);
+    assert_eq!(outcome.of("tag").len(), 4);
+    assert_eq!(outcome.of("tag")[1]["t"].as_f64(), Some(130.5));
+    assert!(outcome.of("flow_update").len() >= 4 * 3);
+}
+
+#[test]
+fn an_error_counts_as_true_and_a_hundred_in_a_row_end_the_input() {
+    let outcome = input(
+        Bench::new(),
+        "local n = 0",
+        "step = function() n = n + 1 if n == 3 then return true end error('step ' .. n) end",
+    );
+    outcome.exits(1);
+    assert_eq!(outcome.faults("input.lua"), 102, "2 before the good one, then 100: {}", outcome.stderr);
+    assert!(!outcome.logged("ERROR", "inputfilter.step: ").is_empty(), "{}", outcome.stderr);
+}
+
+#[test]
+fn step_alert_returns_tables() {
+    let outcome = input(
+        Bench::new(),
+        "local n, alerts = 0, {
+           { AlertGroupGUID = '{9afd8c08-07eb-47e0-bf05-28b4a7ae8dc9}', TimestampSecs = 100, TimestampUsecs = '5', SigIDKey = 1234,
+             SigIDLabel = 'a label', SensorID = 1, ProtocolFamily = 0, SourceIP = '10.0.0.9', DestIP = '10.0.0.5', SourcePort = 25,
+             DestPort = '40000', Protocol = 6, SigGenerator = 3, SigRev = 2, ClassificationKey = 7, Priority = 3, EventID = 9,
+             AcknowledgeFlag = 1, AlertDetails = 'details', AlertStatus = 'FIRED', helper = {} },
+           { AlertGroupGUID = '{9AFD8C08-07EB-47E0-BF05-28B4A7AE8DC9}', TimestampSecs = 101, SigIDKey = 'sig', SigIDKeyLabel = 'key label',
+             SigIDLabel = 'not this', SourcePort = 'icmp01' },
+           { TimestampSecs = 1, SigIDKey = 'no group' }, { AlertGroupGUID = '{9AFD8C08-07EB-47E0-BF05-28B4A7AE8DC9}', SigIDKey = 'no time' },
+           { AlertGroupGUID = '{9AFD8C08-07EB-47E0-BF05-28B4A7AE8DC9}', TimestampSecs = 1 },
+         }",
+        "step = function() n = n + 1 return n < 3 end, step_alert = function() return table.remove(alerts, 1) end",
+    );
+    outcome.exits(0);
+    let events = outcome.of("alert");
+    assert_eq!(events.len(), 2, "{}", outcome.stderr);
+    let field = |index: usize, name: &str| {
+        events[index][name].as_str().map_or_else(|| events[index][name].to_string(), str::to_owned)
+    };
+    for (name, value) in [
+        ("guid", ALERTS),
+        ("kind", "ids"),
+        ("sigid", "1234"),
+        ("message", "a label"),
+        ("source_ip", "10.0.0.9"),
+        ("destination_ip", "10.0.0.5"),
+        ("source_port", "25"),
+        ("destination_port", "40000"),
+        ("protocol", "6"),
+        ("sig_rev", "2"),
+        ("classification", "7"),
+        ("priority", "3"),
+        ("status", "FIRED"),
+        ("extra_message", "details"),
+        ("flow", "06A:0A.00.00.05:p-9C40_0A.00.00.09:p-0019"),
+        ("time", "100.000005"),
+    ] {
+        assert_eq!(field(0, name), value, "{name}");
+    }
+    for (name, value) in [
+        ("sigid", "sig"),
+        ("message", "key label"),
+        ("source_ip", "0.0.0.0"),
+        ("destination_ip", "0.0.0.0"),
+        ("source_port", "icmp01"),
+        ("destination_port", "0"),
+        ("classification", "c-xx"),
+        ("priority", "1"),
+        ("status", "ALARM"),
+    ] {
+        assert_eq!(field(1, name), value, "{name}");
+    }
+    let signatures = "{A0FA9464-B496-4A20-A9AB-4D2D09AFF902}";
+    let labels: Vec<_> = outcome
+        .fields("keyinfo", &["guid", "key", "label"])
+        .into_iter()
+        .filter(|row| row.starts_with(signatures))
+        .collect();
+    assert_eq!(labels, [format!("{signatures}\t1234\ta label"), format!("{signatures}\tsig\tkey label")]);
+    for missing in ["AlertGroupGUID", "TimestampSecs", "SigIDKey"] {
+        assert_eq!(outcome.logged("WARN", missing).len(), 1, "{missing}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn an_input_filter_is_not_used_for_ordinary_runs() {
+    let outcome = Bench::new()
+        .plugin(
+            "input.lua",
+            "TrisulPlugin = { id = {}, inputfilter = { step = function() print('never') return false end } }",
+        )
+        .counter("show.lua", IPV4, "", "print('from the file')")
+        .run(&crate::support::Capture::udp(1, 100));
+    outcome.prints(&["from the file"]);
+}
+
+#[test]
+fn messages_and_jobs_work_in_an_input_filter() {
+    let outcome = Bench::new()
+        .plugin(
+            "input.lua",
+            &format!(
+                "local n, heard = 0, 0
+                 TrisulPlugin = {{ id = {{}}, onmessage = function(id, m) heard = heard + 1 end,
+                   onunload = function() print('input heard', heard > 0) end,
+                   inputfilter = {{ step = function(packet, engine)
+                     n = n + 1
+                     packet:set_packet(100 + n, 0, 101, {UDP_PACKET})
+                     if n == 1 then engine:post_message_frontend('from the input')
+                       T.async:schedule {{ data = 'd', onexecute = function(d) return d .. 'r' end, onresult = function(e, d, r) print('result', r) end }} end
+                     return n < 50 end }} }}"
+            ),
+        )
+        .plugin(
+            "hear.lua",
+            &format!(
+                "TrisulPlugin = {{ id = {{}}, onmessage = function(id, m) print('heard', m) end,
+                   simplecounter = {{ protocol_guid = '{IPV4}', onpacket = function() end }} }}"
+            ),
+        )
+        .run_with(&[]);
+    outcome.exits(0);
+    let mut lines = outcome.lines();
+    lines.sort_unstable();
+    assert_eq!(lines, ["heard\tfrom the input", "input heard\ttrue", "result\tdr"]);
+}

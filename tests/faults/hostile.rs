@@ -1,0 +1,100 @@
+//! Scripts that use the API in every wrong way.
+
+use crate::support::{Bench, Capture, IPV4};
+use crate::{undisturbed, witness};
+
+#[test]
+fn a_hundred_thousand_random_calls_never_end_the_process() {
+    let capture = Capture::udp(220, 100);
+    for seed in ["1", "20261122"] {
+        let bench = witness(Bench::new()).lua("faults/fuzz.lua").args(&["--args", seed, "--async-drain", "5s"]);
+        let outcome = bench.run(&capture);
+        assert!(matches!(outcome.code, Some(0 | 1)), "seed {seed}: {:?}\n{}", outcome.code, tail(&outcome.stderr));
+        assert!(
+            outcome.lines().contains(&"calls\t100000"),
+            "seed {seed}: {}\n{}",
+            tail(&outcome.stdout),
+            tail(&outcome.stderr)
+        );
+        assert!(outcome.faults("fuzz.lua") <= 1_000, "pcall caught what was raised");
+        assert_eq!(outcome.packets(), Some(220));
+        assert!(outcome.total(crate::support::GROUP, "seen", 0).is_some_and(|total| total.updates == 220));
+    }
+}
+
+fn tail(text: &str) -> &str {
+    let from = text.len().saturating_sub(3000);
+    &text[(from..text.len()).find(|i| text.is_char_boundary(*i)).unwrap_or(text.len())..]
+}
+
+#[test]
+fn objects_kept_in_tables_never_show_an_earlier_packet() {
+    // Every buffer of 3,000 packets is kept; at every hundredth packet all of them are tried. The structs behind the
+    // objects are used in turn, so a kept one may stand for the very packet being handled: it shows that packet then, and
+    // never another one's bytes or memory that is gone.
+    let capture = Capture::udp(3000, 100);
+    let outcome = witness(Bench::new().counter(
+        "keeper.lua",
+        IPV4,
+        "local kept, read = {}, 0",
+        "local p = layer:packet()
+         if n % 100 == 0 then
+           for i = 1, #kept do
+             local ok, e = pcall(kept[i].tostring, kept[i])
+             if ok then
+               read = read + 1
+               if e ~= layer:rawbytes():tostring() and e ~= p:rawbytes():tostring() then print('read', n, i) end
+             elseif not e:find('ERR_STALE: Buffer used outside its callback', 1, true) then
+               print(e)
+             end
+           end
+         end
+         kept[#kept + 1] = layer:rawbytes()
+         kept[#kept + 1] = p:rawbytes()
+         if n == 3000 then print(#kept, read < 200) end",
+    ))
+    .run(&capture);
+    outcome.prints(&["6000\ttrue"]);
+    undisturbed(&outcome, &capture);
+}
+
+#[test]
+fn an_uncaught_stale_use_is_a_fault_with_its_line() {
+    let capture = Capture::udp(2, 100);
+    let outcome = witness(Bench::new().counter(
+        "stale.lua",
+        IPV4,
+        "local kept",
+        "if kept then kept:layer_bytes() end kept = layer",
+    ))
+    .run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+    crate::named(
+        &outcome,
+        "stale.lua",
+        "simplecounter.onpacket",
+        "stale.lua:6: ERR_STALE: Layer used outside its callback",
+    );
+    assert_eq!(outcome.faults("stale.lua"), 1);
+}
+
+#[test]
+fn objects_cannot_be_opened_through_their_metatables() {
+    let capture = Capture::udp(1, 100);
+    let outcome = witness(Bench::new().counter(
+        "meta.lua",
+        IPV4,
+        "",
+        "local p = layer:packet()
+         local function try(f) print((pcall(f))) end
+         try(function() getmetatable(engine).__index = nil end)
+         try(function() setmetatable(engine, {}) end)
+         try(function() getmetatable(p:flowid()).__index = nil end)
+         try(function() layer.buf = nil end)
+         engine:update_counter('{0B1C2D3E-0000-4000-8000-00000000ABCD}', 'k', 0, 1)",
+    ))
+    .run(&capture);
+    outcome.prints(&["false", "false", "false", "false"]);
+    undisturbed(&outcome, &capture);
+}

@@ -1,0 +1,261 @@
+//! Callbacks that err on every packet, never end, or eat memory.
+
+use crate::support::frames::udp_packet;
+use crate::support::{Bench, Capture, GROUP, IPV4, Outcome};
+use crate::{named, undisturbed, witness};
+
+#[test]
+fn an_error_on_every_packet_is_counted_exactly_and_suspends() {
+    // 100 packets a second for 100 s. Errors 1 to 1,000 are packets of seconds 0 to 9; then suspended for 30 s from the
+    // thousandth on (second 9.99), again 1,000 errors, then suspended for 60 s.
+    let capture = (0..10_000u32).fold(Capture::new(), |capture, i| {
+        capture.at_micros(1000 + i / 100, i % 100 * 10_000, udp_packet((1, 2), b"x"))
+    });
+    let outcome = witness(Bench::new().counter("bad.lua", IPV4, "", "error('each time')")).run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+    named(&outcome, "bad.lua", "simplecounter.onpacket", "bad.lua:6: each time");
+    let suspended = outcome.logged("ERROR", "suspended for");
+    assert_eq!(suspended.len(), 2, "{suspended:?}");
+    assert!(suspended[0].contains("suspended for 30 s after 1000 errors in a row"), "{suspended:?}");
+    assert!(suspended[1].contains("suspended for 60 s"), "{suspended:?}");
+    assert_eq!(outcome.faults("bad.lua"), 2000, "every error is counted");
+    assert_eq!(outcome.dropped("callbacks_skipped"), 8000);
+    let full = outcome.logged("ERROR", "each time").len();
+    assert!((10..=20).contains(&full), "ten a minute are told in full, not {full}");
+    let at: Vec<_> = outcome
+        .by("log", "bad.lua")
+        .iter()
+        .filter(|e| e["text"].as_str().is_some_and(|t| t.contains("suspended")))
+        .map(|e| e["t"].as_f64())
+        .collect();
+    assert_eq!(at, [Some(1009.99), Some(1049.98)], "suspended from the packet of the thousandth error on");
+}
+
+#[test]
+fn a_callback_that_recovers_starts_counting_anew() {
+    let capture = Capture::udp(2500, 100);
+    let outcome =
+        witness(Bench::new().counter("bad.lua", IPV4, "", "if n % 900 ~= 0 then error('often') end")).run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+    assert!(outcome.logged("ERROR", "suspended").is_empty());
+    assert_eq!(outcome.faults("bad.lua"), 2500 - 2);
+}
+
+#[test]
+fn error_values_of_any_kind_and_size() {
+    let capture = Capture::udp(12, 100);
+    let outcome = witness(Bench::new().counter(
+        "bad.lua",
+        IPV4,
+        "local values = { [2] = {}, [3] = 42, [4] = true, [5] = print, [6] = coroutine.create(print),
+           [7] = string.rep('m', 1048576), [8] = setmetatable({}, { __tostring = function() return 'I am odd' end }),
+           [9] = setmetatable({}, { __tostring = function() error('odder') end }),
+           [10] = setmetatable({}, { __tostring = function() return {} end }), [11] = 'a\\0b\\255', [12] = '' }",
+        "error(values[n], 0)",
+    ))
+    .run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+    assert_eq!(outcome.faults("bad.lua"), 12, "{:?}", outcome.by("fault", "bad.lua"));
+    assert!(!outcome.logged("ERROR", "I am odd").is_empty(), "{}", outcome.stderr);
+    let longest = outcome.by("fault", "bad.lua").iter().filter_map(|e| e["message"].as_str()).map(str::len).max();
+    assert!(longest.is_some_and(|length| (4000..=4096).contains(&length)), "cut at 4 KiB: {longest:?}");
+}
+
+/// Runs a body that never ends on packets 2, 4 and 6, with a budget of 100 ms.
+fn endless(name: &str, head: &str, body: &str) -> Outcome {
+    let capture = Capture::udp(9, 100);
+    let body = format!("if n % 2 == 0 then\n{body}\nend print('after', n)");
+    let bench = witness(Bench::new().counter(name, IPV4, head, &body)).args(&["--callback-budget", "100"]);
+    let outcome = bench.run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+    named(&outcome, name, "simplecounter.onpacket", "exceeded its time budget of 100 ms");
+    assert!(
+        outcome.logged("ERROR", "exceeded its time budget").iter().any(|text| text.contains(&format!("{name}:"))),
+        "file and line: {}",
+        outcome.stderr
+    );
+    assert_eq!(outcome.lines(), ["after\t1", "after\t3", "after\t5"], "the third time disables: {}", outcome.stderr);
+    assert_eq!(outcome.faults(name), 3);
+    assert_eq!(outcome.logged("ERROR", "disabled: interrupted three times").len(), 1, "{}", outcome.stderr);
+    outcome
+}
+
+#[test]
+fn an_endless_loop_that_is_compiled() {
+    endless("loop.lua", "", "local x = 0 while true do x = x + 1 end");
+}
+
+#[test]
+fn an_endless_loop_that_is_interpreted() {
+    endless("loop.lua", "jit.off()", "while true do end");
+}
+
+#[test]
+fn an_endless_loop_inside_pcall_cannot_swallow_the_interruption() {
+    endless("loop.lua", "", "while true do pcall(function() while true do end end) end");
+}
+
+#[test]
+fn an_endless_loop_inside_the_handler_of_xpcall() {
+    endless("loop.lua", "", "xpcall(function() error('x') end, function() while true do end end)");
+}
+
+#[test]
+fn an_endless_loop_in_a_coroutine() {
+    endless("loop.lua", "", "local f = coroutine.wrap(function() while true do end end) while true do pcall(f) end");
+}
+
+#[test]
+fn an_endless_loop_that_resumes_coroutines_for_ever() {
+    endless("loop.lua", "", "while true do coroutine.resume(coroutine.create(function() while true do end end)) end");
+}
+
+#[test]
+fn an_endless_loop_in_onmessage_and_in_onload() {
+    let capture = Capture::udp(4, 100);
+    let outcome = witness(Bench::new().plugin(
+        "loop.lua",
+        &format!(
+            "TrisulPlugin = {{ id = {{}}, onmessage = function()\n while true do end end,\n\
+             simplecounter = {{ protocol_guid = '{IPV4}', onpacket = function(engine) engine:post_message_frontend('x') end }} }}"
+        ),
+    ))
+    .args(&["--callback-budget", "100"])
+    .run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+    named(&outcome, "loop.lua", "onmessage", "exceeded its time budget of 100 ms");
+    assert_eq!(outcome.faults("loop.lua"), 3);
+}
+
+/// Runs a body that wants too much memory, with 32 MiB for the VM.
+fn greedy(head: &str, body: &str) -> Outcome {
+    let capture = Capture::udp(20, 100);
+    let bench = witness(Bench::new().counter("greedy.lua", IPV4, head, body)).args(&["--plugin-memory", "32"]);
+    let outcome = bench.run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+    named(&outcome, "greedy.lua", "simplecounter.onpacket", "not enough memory");
+    outcome
+}
+
+#[test]
+fn a_table_that_grows_without_end() {
+    greedy("local kept = {}", "while true do kept[#kept + 1] = { n } end");
+}
+
+#[test]
+fn one_huge_string() {
+    let outcome = greedy("", "if n == 3 then string.rep('x', 1e9) end print(n)");
+    let lines = outcome.lines();
+    assert_eq!(lines.len(), 19, "the script goes on after the packet that failed: {lines:?}");
+    assert_eq!(outcome.faults("greedy.lua"), 1);
+}
+
+#[test]
+fn a_string_that_doubles() {
+    greedy("", "local s = 'x' while true do s = s .. s end");
+}
+
+#[test]
+fn garbage_alone_is_no_fault() {
+    let capture = Capture::udp(2000, 100);
+    let outcome = witness(Bench::new().counter(
+        "garbage.lua",
+        IPV4,
+        "",
+        "local t = {} for i = 1, 100 do t[i] = { tostring(i * n) } end",
+    ))
+    .args(&["--plugin-memory", "32"])
+    .run(&capture);
+    outcome.prints(&[]);
+    undisturbed(&outcome, &capture);
+}
+
+#[test]
+fn deep_recursion_is_an_error_of_the_callback() {
+    let shapes = [
+        "local function f() return 1 + f() end f()",
+        "local function f(s) return (s:gsub('.', f)) end f('x')",
+        "local function f() string.gsub('x', 'x', f) end f()",
+        "local t = setmetatable({}, {}) getmetatable(t).__index = function(t, k) return t[k .. 'x'] end local _ = t.a",
+        "local function f() return pcall(f) and error('x') end f() error('unwound')",
+        "local t = {} for i = 1, 200000 do t = { t } end local function f(t) return f(t[1]) + 1 end f(t)",
+        "local function f() coroutine.wrap(f)() end f()",
+        "local function f() table.sort({ 3, 2, 1 }, f) end f()",
+        "loadstring(string.rep('(', 100000))() error('unparsable')",
+    ];
+    let capture = Capture::udp(3, 100);
+    for (index, shape) in shapes.iter().enumerate() {
+        let outcome =
+            witness(Bench::new().counter("deep.lua", IPV4, "", &format!("if n == 2 then {shape} end print(n)")))
+                // Unwinding a deep C stack takes its time on a busy machine, and is not the matter here.
+                .args(&["--plugin-memory", "64", "--callback-budget", "30000"])
+                .run(&capture);
+        assert_eq!(outcome.code, Some(1), "shape {index}: {shape}\n{}", outcome.stderr);
+        undisturbed(&outcome, &capture);
+        assert_eq!(outcome.faults("deep.lua"), 1, "shape {index}: {shape}\n{}", outcome.stderr);
+        assert_eq!(outcome.lines().first(), Some(&"1"));
+    }
+}
+
+#[test]
+fn os_exit_ends_the_callback_only() {
+    let capture = Capture::udp(3, 100);
+    let outcome = witness(Bench::new().counter("exit.lua", IPV4, "", "os.exit(0)")).run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+    named(&outcome, "exit.lua", "simplecounter.onpacket", "exit.lua:6: os.exit(0) refused");
+    assert_eq!(outcome.faults("exit.lua"), 3);
+}
+
+#[test]
+fn a_failing_protocol_handler_leaves_the_packets_as_they_are() {
+    let capture =
+        (0..300u32).fold(Capture::new(), |capture, i| capture.at(100, udp_packet((4711, 1), &i.to_be_bytes())));
+    let outcome = witness(Bench::new().plugin(
+        "proto.lua",
+        "local n = 0
+         TrisulPlugin = { id = {}, protocol_handler = {
+           control = { guid = '{AAAAAAAA-0000-0000-0000-000000000001}', name = 'P',
+             host_protocol_guid = '{14D7AB53-CC51-47E9-8814-9C06AAE60189}', host_protocol_ports = { 4711 } },
+           parselayer = function(layer) n = n + 1
+             if n % 3 == 0 then error('cannot parse') end
+             if n == 7 then while true do end end
+             return layer:layer_bytes() end } }",
+    ))
+    .counter(
+        "p.lua",
+        "{AAAAAAAA-0000-0000-0000-000000000001}",
+        "",
+        &format!("engine:update_counter('{GROUP}', 'p', 0, 1)"),
+    )
+    .args(&["--callback-budget", "100"])
+    .run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+    named(&outcome, "proto.lua", "protocol_handler.parselayer", "proto.lua:6: cannot parse");
+    named(&outcome, "proto.lua", "protocol_handler.parselayer", "exceeded its time budget");
+    assert_eq!(outcome.faults("proto.lua"), 101);
+    assert_eq!(outcome.total(GROUP, "p", 0).map(|t| t.updates), Some(300 - 101));
+}
+
+#[test]
+fn errors_of_several_plugins_are_told_apart() {
+    let capture = Capture::udp(50, 100);
+    let outcome = witness(Bench::new())
+        .counter("a.lua", IPV4, "", "error('from a')")
+        .counter("b.lua", IPV4, "", "if n == 3 then local x = nil; x.y = 1 end")
+        .counter("c.lua", IPV4, "", &format!("engine:update_counter('{GROUP}', 'c', 0, 1)"))
+        .run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+    named(&outcome, "a.lua", "simplecounter.onpacket", "a.lua:6: from a");
+    named(&outcome, "b.lua", "simplecounter.onpacket", "b.lua:6: attempt to index local 'x' (a nil value)");
+    assert_eq!((outcome.faults("a.lua"), outcome.faults("b.lua"), outcome.faults("c.lua")), (50, 1, 0));
+    assert_eq!(outcome.total(GROUP, "c", 0).map(|t| t.updates), Some(50));
+}
