@@ -1,0 +1,255 @@
+//! Live capture with the built program, in a network namespace of the test's own. Needs root and iproute2, and says so where
+//! they are absent.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(unsafe_code, reason = "namespaces of a thread have no safe wrapper")]
+
+mod e2e;
+
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use e2e::{Ended, Place, Running, dropped, events, say, totals};
+use millstream::time::Stopwatch;
+use serde_json::Value;
+
+const ETHERNET: &str = "{974FB098-DE46-45DB-94DA-8D64A3BBCDE5}";
+const UDP: &str = "{14D7AB53-CC51-47E9-8814-9C06AAE60189}";
+const GROUP: &str = "{0B1C2D3E-0000-4000-8000-0000000000CB}";
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn ip(arguments: &str) -> bool {
+    Command::new("ip").args(arguments.split(' ')).status().is_ok_and(|status| status.success())
+}
+
+/// Runs a test on a thread of its own in a new network namespace with the pair of interfaces `here` and `there`, which
+/// goes away with the thread. What the thread starts is in the same namespace.
+fn in_namespace(test: impl FnOnce() + Send + 'static) {
+    let runner = thread::spawn(move || {
+        // SAFETY: the call changes nothing but the namespace of this thread.
+        let entered = unsafe { libc::unshare(libc::CLONE_NEWNET) } == 0;
+        if !entered || !ip("link add here type veth peer name there") {
+            say("skipped: needs root and iproute2 to make a network namespace");
+            return;
+        }
+        for name in ["here", "there"] {
+            assert!(ip(&format!("link set {name} addrgenmode none")));
+            assert!(ip(&format!("link set {name} up")));
+        }
+        test();
+    });
+    if let Err(panic) = runner.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// A UDP packet of one of 64 flows, numbered in its last four bytes.
+fn datagram(number: u32) -> Vec<u8> {
+    let flow = (number % 64) as u8;
+    let mut frame = vec![0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2, 8, 0];
+    frame.extend([0x45, 0, 0, 46, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 1, flow]);
+    frame.extend([4, 0, 0x10, flow, 0, 26, 0, 0]);
+    frame.extend([0; 14]);
+    frame.extend(number.to_be_bytes());
+    frame
+}
+
+/// Sends packets from the other end; pauses after every hundred.
+fn send(count: u32, pause: Duration) {
+    let mut sender = pcap::Capture::from_device("there").unwrap().open().unwrap();
+    for number in 0..count {
+        sender.sendpacket(datagram(number)).unwrap();
+        if number % 100 == 99 && !pause.is_zero() {
+            thread::sleep(pause);
+        }
+    }
+}
+
+/// Plugins that count packets and say when the first one has come.
+fn counting(body: &str) -> Place {
+    let group = format!(
+        "TrisulPlugin = {{ id = {{ name = 'group', description = '' }}, countergroup = {{ control = {{ guid = '{GROUP}', \
+         name = 'Seen', bucketsize = 60 }}, meters = {{ {{ 0, T.K.vartype.COUNTER, 10, 0, 'n', '', '' }} }} }} }}"
+    );
+    let body = format!("engine:update_counter('{GROUP}', layer:packet():flowid():id(), 0, 1) {body}");
+    Place::new().plugin("a-group.lua", &group).counter("count.lua", UDP, "", &body)
+}
+
+/// Starts a capture and waits until the interface is being read: probe packets of another type arrive then.
+fn capturing(place: Place, arguments: &[&str]) -> (Place, Running) {
+    let place = place.counter("ready.lua", ETHERNET, "", "if layer:getbyte(12) == 0x88 then print('ready') end");
+    let mut running = place.start(arguments);
+    let mut sender = pcap::Capture::from_device("there").unwrap().open().unwrap();
+    let mut probe = vec![0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2, 0x88, 0xB5];
+    probe.resize(60, 0);
+    running.until("the interface is read", |running| {
+        sender.sendpacket(&probe[..]).unwrap();
+        thread::sleep(Duration::from_millis(20));
+        running.stdout().contains("ready")
+    });
+    (place, running)
+}
+
+/// Probes that were sent before the packets: everything that is neither UDP nor dropped.
+fn processed(ended: &Ended, place: &Place) -> u64 {
+    let written = events(&place.path("events"));
+    let counted: u64 = written
+        .iter()
+        .filter(|e| e["ev"] == "counter_total" && e["guid"] == GROUP)
+        .filter_map(|e| e["updates"].as_u64())
+        .sum();
+    let report = ended.report();
+    // What the plugin saw is what the report says.
+    assert!(report["run"]["packets"].as_u64().unwrap() > counted, "{report}");
+    counted
+}
+
+fn with_events(place: &Place, arguments: &[&str]) -> Vec<String> {
+    let written = place.path("events").display().to_string();
+    [arguments, &["--json", "--events", &written]].concat().iter().map(ToString::to_string).collect()
+}
+
+fn as_strs(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn processed_and_dropped_are_what_was_sent() {
+    in_namespace(|| {
+        // Slow, fast, and faster than the plugin with a small buffer.
+        let busy = "local t = os.clock() while os.clock() - t < 0.0002 do end";
+        for (count, pause, body, buffer) in [
+            (500, Duration::from_millis(100), "", "16"),
+            (30_000, Duration::from_millis(1), "", "16"),
+            (20_000, Duration::ZERO, busy, "1"),
+        ] {
+            let place = counting(body);
+            let arguments = with_events(&place, &["-i", "here", "--buffer", buffer]);
+            let (place, running) = capturing(place, &as_strs(&arguments));
+            // Probes are counted apart: a filter would hide what the kernel dropped of them.
+            thread::sleep(Duration::from_millis(50));
+            let before = statistics();
+            send(count, pause);
+            assert_eq!(statistics() - before, u64::from(count), "packets reached the other end of the pair");
+            thread::sleep(Duration::from_millis(if body.is_empty() { 150 } else { 3_500 }));
+            running.signal("INT");
+            let ended = running.wait(LIMIT);
+            ended.exits(0);
+            let report = ended.report();
+            let lost = dropped(&report, "kernel_dropped") + dropped(&report, "interface_dropped");
+            let seen = processed(&ended, &place);
+            assert_eq!(seen + lost, u64::from(count), "{report}");
+            assert!(body.is_empty() == (lost == 0), "{count} packets, {lost} lost");
+        }
+    });
+}
+
+/// Packets that the interface `here` has received.
+fn statistics() -> u64 {
+    let output = Command::new("ip").args(["-s", "-j", "link", "show", "here"]).output().unwrap();
+    let links: Value = serde_json::from_slice(&output.stdout).unwrap();
+    links[0]["stats64"]["rx"]["packets"].as_u64().unwrap()
+}
+
+#[test]
+fn a_quiet_link_delivers_a_single_packet_at_once() {
+    in_namespace(|| {
+        let place = counting("print('packet ' .. n)");
+        let (_place, mut running) = capturing(place, &["-i", "here"]);
+        let mut sender = pcap::Capture::from_device("there").unwrap().open().unwrap();
+        let mut times = Vec::new();
+        for number in 1..=15_u32 {
+            thread::sleep(Duration::from_millis(60));
+            let watch = Stopwatch::start();
+            sender.sendpacket(datagram(number)).unwrap();
+            running.until("the packet is printed", |running| running.stdout().contains(&format!("packet {number}\n")));
+            times.push(watch.elapsed());
+        }
+        times.sort();
+        // The median, as the machine may be busy with other things.
+        assert!(times[7] < Duration::from_millis(50), "{times:?}");
+        say(&format!("from sending to print: {:?}, median {:?}", times[0], times[7]));
+        running.signal("TERM");
+        running.wait(LIMIT).exits(0);
+    });
+}
+
+#[test]
+fn two_engines_share_the_traffic_and_add_up() {
+    in_namespace(|| {
+        let place = counting("");
+        let arguments = with_events(&place, &["-i", "here", "--engines", "2"]);
+        let (place, running) = capturing(place, &as_strs(&arguments));
+        send(20_000, Duration::from_millis(1));
+        thread::sleep(Duration::from_millis(200));
+        running.signal("INT");
+        let ended = running.wait(LIMIT);
+        ended.exits(0);
+        let report = ended.report();
+        assert_eq!(report["run"]["engines"], 2);
+        assert_eq!(processed(&ended, &place) + dropped(&report, "kernel_dropped"), 20_000, "{report}");
+        let flows = totals(&events(&place.path("events")));
+        assert_eq!(flows.keys().filter(|key| key.contains(GROUP)).count(), 64);
+    });
+}
+
+#[test]
+fn count_and_duration_end_a_live_run() {
+    in_namespace(|| {
+        let place = counting("");
+        let (_place, running) =
+            capturing(place, &["-i", "here", "--count", "300", "-f", "udp or ether proto 0x88b5", "--json"]);
+        send(1_000, Duration::from_millis(1));
+        let ended = running.wait(LIMIT);
+        ended.exits(0);
+        assert_eq!(ended.report()["run"]["packets"], 300);
+
+        let place = counting("");
+        let watch = Stopwatch::start();
+        let ended = place.run(&["-i", "here", "--duration", "1s", "--json"], LIMIT);
+        ended.exits(0);
+        assert_eq!(ended.report()["run"]["packets"], 0);
+        assert!(
+            watch.elapsed() >= Duration::from_secs(1) && watch.elapsed() < Duration::from_secs(4),
+            "{:?}",
+            watch.elapsed()
+        );
+    });
+}
+
+#[test]
+fn what_cannot_be_captured_is_explained() {
+    in_namespace(|| {
+        let place = counting("");
+        let refused = |arguments: &[&str], parts: &[&str]| {
+            let ended = place.run(arguments, LIMIT);
+            ended.exits(2);
+            assert_eq!((ended.stderr.lines().count(), ended.stdout.as_str()), (1, ""), "{}", ended.stderr);
+            assert!(parts.iter().all(|part| ended.stderr.contains(part)), "{parts:?}: {}", ended.stderr);
+        };
+        refused(&["-i", "nowhere0"], &["millstream: nowhere0: no such interface; choose one of: ", "here", "there"]);
+        refused(&["-i", "here", "-f", "tcp prt 80"], &["millstream: filter 'tcp prt 80'"]);
+        assert!(ip("link set here down"));
+        refused(&["-i", "here"], &["here: the interface is down: sudo ip link set here up"]);
+        assert!(ip("link set here up"));
+
+        // Nobody has no right; the program must be where nobody can read it.
+        let program = place.path("millstream");
+        std::fs::copy(env!("CARGO_BIN_EXE_millstream"), &program).unwrap();
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set", "-all"])
+            .arg(&program);
+        command.args(["run", "-i", "here", "-p"]).arg(place.path("plugins"));
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("MILLSTREAM_DATA", "/nonexistent").current_dir("/");
+        let ended = place.start_command(&mut command).wait(LIMIT);
+        ended.exits(2);
+        let line = format!("sudo setcap cap_net_raw,cap_net_admin=eip {}", program.display());
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("no right to capture") && ended.stderr.trim_end().ends_with(&line),
+            "{}",
+            ended.stderr
+        );
+    });
+}

@@ -1,0 +1,127 @@
+//! What people read when something is wrong: one line that names the thing and the way out, the same in every run.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod e2e;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use e2e::{Ended, Place};
+
+const LIMIT: Duration = Duration::from_secs(10);
+const ETHERNET: &str = "{974FB098-DE46-45DB-94DA-8D64A3BBCDE5}";
+
+fn demo() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps/demo.pcap").display().to_string()
+}
+
+/// Runs with the plugins of a place over the demonstration capture.
+fn over_demo(place: &Place, arguments: &[&str]) -> Ended {
+    place.run(&[&["-r", &demo()], arguments].concat(), LIMIT)
+}
+
+#[test]
+fn what_cannot_run_is_explained_in_one_line() {
+    let place = Place::new();
+    fs::write(place.path("text"), "no capture").unwrap();
+    fs::create_dir(place.path("empty")).unwrap();
+    for (arguments, expected) in [
+        (
+            &[][..],
+            "no input: use -r FILE for a capture file, -i INTERFACE for live packets, or millstream demo to see it work",
+        ),
+        (&["-r", "nosuch.pcap"], "nosuch.pcap: no such file; check the path, or use - for standard input"),
+        (&["-r", "empty"], "empty: no capture file in this directory"),
+        (
+            &["-r", "text"],
+            "text: not a capture file: it looks like a text file; expected pcap or pcapng, plain or compressed with gzip or zstd",
+        ),
+        (&["-r", "text", "-p", "nosuch.lua"], "plugin path nosuch.lua does not exist; try: millstream list"),
+        (
+            &["-r", "text", "--set", "x"],
+            "--set 'x': configuration override 'x' lacks '='; write it as App>DBRoot=/some/dir",
+        ),
+        (
+            &["-r", &demo(), "--engines", "2", "--count", "5"],
+            "--count, --duration and --speed need one packet thread; leave out --engines 2",
+        ),
+        (&["-r", &demo(), "--events", "empty"], "--events empty: cannot be written: Is a directory (os error 21)"),
+    ] {
+        let ended = place.run(arguments, LIMIT);
+        ended.exits(2);
+        assert_eq!((ended.stderr, ended.stdout), (format!("millstream: {expected}\n"), String::new()));
+    }
+}
+
+#[test]
+fn arguments_that_make_no_sense_are_refused_with_an_example() {
+    let place = Place::new();
+    for (arguments, expected) in [
+        (["--count", "many"], "a whole number above zero is needed, such as 1000"),
+        (["--speed", "0"], "a number above zero is needed, such as 1 or 2.5"),
+        (["--duration", "soon"], "a time such as 90, 90s, 500ms, 5m or 2h is needed"),
+        (["--report-every", "0s"], "a time above zero is needed, such as 10s"),
+    ] {
+        let ended = over_demo(&place, &arguments);
+        ended.exits(2);
+        assert!(ended.stderr.contains(expected), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn files_that_are_not_loaded_are_told_of() {
+    let place = Place::new().counter("open.lua", ETHERNET, "", "print('seen')").plugin("library.lua", "return {}");
+    let open = place.path("plugins/open.lua");
+    let library = place.path("plugins/library.lua").display().to_string();
+    let ended = over_demo(&place, &["--count", "1", "-q"]);
+    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("seen\n", ""), "a library beside plugins is no news");
+    let ended = over_demo(&Place::new(), &["--count", "1", "-q", "-p", &library]);
+    let expected = "library.lua: not loaded: does not mention TrisulPlugin: a library, not a plugin\n";
+    assert!(ended.stderr.ends_with(expected), "{}", ended.stderr);
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o666)).unwrap();
+        let ended = over_demo(&place, &["--count", "1", "-q"]);
+        let expected = format!("refused when running as root; try: chmod o-w {}\n", open.display());
+        assert!(ended.stderr.ends_with(&expected) && ended.stdout.is_empty(), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn faults_read_the_same_in_every_run() {
+    let body = "if n % 3 == 0 then error({}) elseif n % 3 == 1 then error(function() end) end pcall(error, 'x')
+        return setmetatable({}, { __tostring = 5 }) < 1";
+    let place = Place::new().counter("faulty.lua", ETHERNET, "", body);
+    let run = |name: &str| {
+        let written = place.path(name);
+        let ended = over_demo(&place, &["-q", "--events", &written.display().to_string()]);
+        ended.exits(1);
+        (ended.stderr, fs::read_to_string(written).unwrap())
+    };
+    let (first, second) = (run("1"), run("2"));
+    assert_eq!(first, second);
+    for text in [&first.0, &first.1] {
+        assert!(text.contains("(error object is a table value)") && text.contains("faulty.lua:"), "{text}");
+        assert!(!text.contains("0x") && !text.contains("millstream.driver"), "{text}");
+    }
+}
+
+#[test]
+fn the_reason_of_damage_is_told_in_full() {
+    let place = Place::new();
+    let mut capture = fs::read(demo()).unwrap();
+    capture.truncate(capture.len() - 1);
+    let name = "a-capture-with-a-name-so-long-that-both-do-not-fit-on-one-line-of-the-report.pcap";
+    fs::write(place.path(name), &capture).unwrap();
+    let ended = place.run(&["-r", name], LIMIT);
+    ended.exits(1);
+    let report = place.run(&["-r", name, "--json"], LIMIT).report();
+    let reason = report["damage"]["inputs"][0]["reason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("damaged at byte ") && ended.stdout.contains(&reason), "{reason}\n{}", ended.stdout);
+    assert!(
+        ended.stdout.contains(name) && ended.stdout.ends_with("exit code 1\n  1 damaged input\n"),
+        "{}",
+        ended.stdout
+    );
+}

@@ -1,0 +1,309 @@
+//! Ends of a run that nobody planned: signals, closed pipes, full disks, and jobs that misbehave.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod e2e;
+mod support;
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use e2e::{Ended, Place, Running, descendants, dropped, events, is_alive};
+use millstream::time::Stopwatch;
+use serde_json::Value;
+use support::{Capture, IPV4};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Writes a capture beside the plugins and gives its path.
+fn capture(place: &Place, packets: u32) -> String {
+    let path = place.path("input.pcap");
+    fs::write(&path, Capture::udp(packets, 1_000).to_pcap()).unwrap();
+    path.display().to_string()
+}
+
+/// Jobs of a report by state; `submitted` is all of them.
+fn jobs(report: &Value) -> (u64, Vec<(String, u64)>) {
+    let jobs = &report["jobs"];
+    let ended = jobs["ended"].as_array().unwrap_or_else(|| panic!("no jobs: {report}"));
+    let states =
+        ended.iter().map(|state| (state["name"].as_str().unwrap().to_owned(), state["count"].as_u64().unwrap()));
+    (jobs["submitted"].as_u64().unwrap(), states.collect())
+}
+
+/// Fails unless every job ended in one state; gives the count of one state.
+#[track_caller]
+fn ended_once(report: &Value, state: &str) -> u64 {
+    let (submitted, states) = jobs(report);
+    assert_eq!(states.iter().map(|(_, count)| count).sum::<u64>(), submitted, "{states:?}");
+    states.iter().find(|(name, _)| name == state).map_or(0, |(_, count)| *count)
+}
+
+fn children_end(children: &[u32]) {
+    let watch = Stopwatch::start();
+    while children.iter().any(|id| is_alive(*id)) {
+        assert!(watch.elapsed() < Duration::from_secs(2), "child processes are left behind: {children:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A run over an endless input with 100,000 jobs waiting, each of which starts a child that sleeps.
+fn pending(arguments: &[&str]) -> (Place, Running, Vec<u32>) {
+    let body = "if n == 1 then for i = 1, 100000 do T.async:schedule { data = i, \
+        onexecute = function(d) os.execute('sleep 30') return d end, onresult = function() end } end print('scheduled') end";
+    let place = Place::new().counter("slow.lua", IPV4, "", body);
+    let file = capture(&place, 1_000);
+    let written = place.path("events").display().to_string();
+    let fixed = ["-r", &file, "--callback-budget", "60000", "--loop", "1000000", "--json", "--events", &written];
+    let mut running = place.start(&[&fixed[..], arguments].concat());
+    running.until("jobs are scheduled", |running| running.stdout().contains("scheduled"));
+    let mut children = Vec::new();
+    running.until("a job has started a child", |running| {
+        children = descendants(running.id());
+        !children.is_empty()
+    });
+    (place, running, children)
+}
+
+#[test]
+fn the_first_signal_ends_input_and_accounts_for_every_job() {
+    // With delivery at fixed points, so many jobs hold the packets up; the signal ends that wait as well.
+    for (signal, delivery) in [("INT", "never"), ("TERM", "files")] {
+        let (place, running, children) = pending(&["--async-drain", "1s", "--deterministic", delivery]);
+        running.signal(signal);
+        let ended = running.wait(LIMIT);
+        ended.exits(0);
+        assert!(ended.took >= Duration::from_millis(900) && ended.took < Duration::from_secs(20), "{:?}", ended.took);
+        let report = ended.report();
+        assert!(ended_once(&report, "cancelled") > 99_000, "{report}");
+        assert_eq!(jobs(&report).0, 100_000);
+        assert_eq!(dropped(&report, "jobs_cancelled"), ended_once(&report, "cancelled"));
+        children_end(&children);
+        let told = events(&place.path("events")).iter().filter(|event| event["ev"] == "job").count();
+        assert_eq!(told, 100_000, "each job is told of once");
+    }
+}
+
+#[test]
+fn the_second_signal_ends_the_run_at_once() {
+    let (_place, running, children) = pending(&[]);
+    running.signal("INT");
+    std::thread::sleep(Duration::from_millis(300));
+    running.signal("INT");
+    let ended = running.wait(LIMIT);
+    assert!(ended.took < Duration::from_millis(500), "{:?}", ended.took);
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    children_end(&children);
+}
+
+#[test]
+fn a_signal_while_jobs_are_waited_for_ends_the_wait() {
+    let body = "if n == 1 then for i = 1, 1000 do T.async:schedule { data = i, \
+        onexecute = function(d) os.execute('sleep 30') return d end, onresult = function() end } end end \
+        if n == 10 then print('input ends') end";
+    let place = Place::new().counter("slow.lua", IPV4, "", body);
+    let file = capture(&place, 10);
+    let mut running = place.start(&["-r", &file, "--deterministic", "never", "--json"]);
+    let mut children = Vec::new();
+    running.until("jobs are waited for", |running| {
+        children = descendants(running.id());
+        running.stdout().contains("input ends") && !children.is_empty()
+    });
+    std::thread::sleep(Duration::from_millis(100));
+    running.signal("INT");
+    let ended = running.wait(LIMIT);
+    ended.exits(0);
+    assert!(ended.took < Duration::from_secs(2), "{:?}", ended.took);
+    assert!(ended_once(&ended.report(), "cancelled") >= 999);
+    children_end(&children);
+}
+
+/// Runs with one output going into a pipe whose reader leaves after one line.
+fn with_reader_that_leaves(place: &Place, arguments: &[&str]) -> Ended {
+    let (err, mut command) = (place.path("stderr"), place.command(arguments));
+    command.stdout(Stdio::piped()).stderr(File::create(&err).unwrap());
+    let mut child = command.spawn().unwrap();
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    let mut stdout = String::new();
+    reader.read_line(&mut stdout).unwrap();
+    drop::<BufReader<ChildStdout>>(reader);
+    let watch = Stopwatch::start();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if watch.elapsed() > LIMIT {
+            child.kill().unwrap();
+            panic!("it does not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let stderr = fs::read_to_string(err).unwrap();
+    Ended { status, code: status.code(), took: watch.elapsed(), stdout, stderr }
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let place = Place::new().counter("talk.lua", IPV4, "", "print(n, string.rep('x', 200))");
+    let file = capture(&place, 20_000);
+    let ended = with_reader_that_leaves(&place, &["-r", &file]);
+    assert!(ended.stdout.starts_with("1\txxx"), "{}", ended.stdout);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    let ended = with_reader_that_leaves(&place, &["-r", &file, "--events", "-", "-q"]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+
+    // A pipe under a name of its own, closed by its reader, while standard output goes on.
+    let pipe = place.path("pipe").display().to_string();
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let running = place.start(&["-r", &file, "--events", &pipe]);
+    let mut first = String::new();
+    BufReader::new(File::open(&pipe).unwrap()).read_line(&mut first).unwrap();
+    assert_eq!(first, "{\"ev\":\"version\",\"events\":1}\n");
+    let ended = running.wait(LIMIT);
+    ended.exits(0);
+    assert_eq!(ended.stderr, "");
+    assert_eq!(ended.stdout.lines().filter(|line| line.contains("\txxx")).count(), 20_000);
+}
+
+#[test]
+fn a_full_disk_is_told_of() {
+    let place = Place::new().counter("talk.lua", IPV4, "", "print(n)");
+    let file = capture(&place, 5_000);
+    let ended = place.run(&["-r", &file, "--events", "/dev/full", "--json"], LIMIT);
+    let expected = "/dev/full";
+    assert!(ended.stderr.contains(expected) && ended.stderr.contains("No space left on device"), "{}", ended.stderr);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    // The run itself went on: what scripts printed and the report are complete.
+    ended.exits(1);
+    assert_eq!(ended.report()["run"]["packets"], 5_000);
+    assert!(dropped(&ended.report(), "events") > 5_000, "{}", ended.report()["drops"]);
+    let ended = place.run(&["-r", &file, "--events", "/nonexistent/events", "-q"], LIMIT);
+    ended.exits(2);
+    assert_eq!(
+        ended.stderr,
+        "millstream: --events /nonexistent/events: cannot be written: No such file or directory (os error 2)\n"
+    );
+}
+
+#[test]
+fn jobs_that_misbehave_end_in_their_states() {
+    let head = "local D = function(name, f) T.async:schedule { data = name, onexecute = f, onresult = function(e, d, r) print(d, r) end } end";
+    let body = "if n == 1 then
+        local handle, userdata = io.tmpfile(), layer:packet():flowid()
+        D('errs', function() error('on purpose') end)
+        D('errs with a table', function() error({}) end)
+        D('loops', function() while true do end end)
+        D('sleeps', function() os.execute('sleep 30') return 'awake' end)
+        D('forks', function() os.execute('sleep 31 & echo started') return 'forked' end)
+        D('reads', function() local p = io.popen('sleep 32') return p:read('*a') end)
+        D('gives a table', function() return {} end)
+        D('gives nothing', function() end)
+        D('gives a number', function() return 42 end)
+        D('captures', function() return tostring(userdata) .. ' ' .. type(handle) end)
+        D('bomb', function() local t = {} while true do t[#t + 1] = string.rep('x', 1e6 + #t) end end)
+        D('fine', function(d) return d:upper() end)
+      end";
+    let place = Place::new().counter("jobs.lua", IPV4, head, body);
+    let file = capture(&place, 5);
+    let written = place.path("events").display().to_string();
+    let mut running = place.start(&["-r", &file, "--job-budget", "1", "--json", "--events", &written]);
+    let mut children = Vec::new();
+    running.until("a child runs", |running| {
+        children = descendants(running.id());
+        !children.is_empty()
+    });
+    let own = running.id();
+    let ended = running.wait(LIMIT);
+    ended.exits(1);
+    let report = ended.report();
+    assert_eq!(ended_once(&report, "timed_out"), 3, "{}", report["jobs"]);
+    assert_eq!(ended_once(&report, "failed"), 3, "{}", report["jobs"]);
+    assert_eq!(ended_once(&report, "done"), 6, "{}", report["jobs"]);
+    let printed: Vec<&str> =
+        ended.stdout.lines().take_while(|line| !line.starts_with('{')).filter(|line| line.contains('\t')).collect();
+    assert_eq!(printed, ["forks\tforked", "gives a number\t42", "captures\tnil nil", "fine\tFINE"]);
+    children_end(&children);
+    assert_eq!(descendants(own), Vec::<u32>::new());
+    assert!(!sleepers().iter().any(|seconds| ["31", "32"].contains(&seconds.as_str())), "a child of a job outlives it");
+    let warned: Vec<_> = events(&place.path("events"))
+        .into_iter()
+        .filter(|event| event["ev"] == "log" && event["level"] == "WARN")
+        .map(|event| event["text"].to_string())
+        .collect();
+    assert!(["handle", "userdata"].iter().all(|name| warned.iter().any(|text| text.contains(name))), "{warned:?}");
+}
+
+/// Arguments of all `sleep` processes that run.
+fn sleepers() -> Vec<String> {
+    let read = |entry: std::io::Result<fs::DirEntry>| {
+        let mut text = String::new();
+        File::open(entry.ok()?.path().join("cmdline")).ok()?.read_to_string(&mut text).ok()?;
+        Some(text.strip_prefix("sleep\0")?.trim_end_matches('\0').to_owned())
+    };
+    fs::read_dir("/proc").unwrap().filter_map(read).collect()
+}
+
+#[test]
+fn a_hundred_thousand_jobs_at_once_are_all_done() {
+    let body = "if n == 1 then for i = 1, 100000 do T.async:schedule { data = i, \
+        onexecute = function(d) return d + 1 end, onresult = function(e, d, r) sum = (sum or 0) + r - d end } end end
+        if n == 2 then local more = T.async:schedule { onexecute = function() return 1 end } end";
+    let text = format!(
+        "local n = 0 TrisulPlugin = {{ id = {{ name = 'many', description = '' }}, request_async_workers = 2,
+         onunload = function() print('sum', sum) end,
+         simplecounter = {{ protocol_guid = '{IPV4}', onpacket = function(engine, layer) n = n + 1 {body} end }} }}"
+    );
+    let place = Place::new().plugin("many.lua", &text);
+    let file = capture(&place, 2);
+    let watch = Stopwatch::start();
+    let ended = place.run(&["-r", &file, "--callback-budget", "60000", "--json"], LIMIT);
+    ended.exits(0);
+    let report = ended.report();
+    let (submitted, _) = jobs(&report);
+    assert_eq!(ended_once(&report, "done") + ended_once(&report, "dropped"), submitted, "{}", report["jobs"]);
+    assert!(ended_once(&report, "done") >= 100_000 && submitted == 100_001);
+    assert!(ended.stdout.starts_with("sum\t100000\n"), "{}", ended.stdout);
+    e2e::say(&format!("100,000 jobs: {:?}", watch.elapsed()));
+}
+
+#[test]
+fn file_operations_leave_the_right_files() {
+    let body = "if n == 1 then
+        T.async:copy('a', 'copied') T.async.cp('a', 'replaced') T.async:cat('a', 'joined') T.async:cat('b', 'joined')
+        T.async:rm('gone') T.async:rm('never there')
+        T.async:copybuffer('0123456789', 'buffer') T.async:copybuffer('AB', 'buffer', 4) T.async:copybuffer('Z', 'buffer', 12)
+        T.async:copybuffer('end', 'buffer') T.async:copybuffer(layer:packet():rawbytes(), 'packet')
+        T.async:cat('joined', 'again') T.async:rm('joined')
+        T.async:cat('no such file', 'not made')
+      end";
+    let place = Place::new().counter("files.lua", IPV4, "", body);
+    for (name, text) in [("a", "first\n"), ("b", "second\n"), ("replaced", "what was there before"), ("gone", "x")] {
+        fs::write(place.path(name), text).unwrap();
+    }
+    let file = capture(&place, 3);
+    let ended = place.run(&["-r", &file, "--json"], LIMIT);
+    let report = ended.report();
+    assert_eq!(jobs(&report).0, 14);
+    ended_once(&report, "done");
+    let read = |name: &str| fs::read(place.path(name)).ok();
+    assert_eq!(read("copied").as_deref(), Some(&b"first\n"[..]));
+    assert_eq!(read("replaced").as_deref(), Some(&b"first\n"[..]));
+    assert_eq!(read("again").as_deref(), Some(&b"first\nsecond\n"[..]));
+    assert_eq!(read("buffer").as_deref(), Some(&b"0123AB6789\0\0Zend"[..]));
+    assert_eq!(read("packet"), Some(support::frames::udp_packet((5000, 6000), &[0; 4])));
+    assert!(["gone", "joined", "not made"].iter().all(|name| read(name).is_none()));
+    assert!(ended.stderr.contains("no such file"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_limit_of_waiting_cuts_jobs_at_the_end_of_input() {
+    let body = "if n == 1 then for i = 1, 50 do T.async:schedule { onexecute = function() os.execute('sleep 33') end } end end";
+    let place = Place::new().counter("slow.lua", IPV4, "", body);
+    let file = capture(&place, 5);
+    let ended = place.run(&["-r", &file, "--async-drain", "1s", "--json"], LIMIT);
+    ended.exits(0);
+    assert!(ended.took >= Duration::from_millis(900) && ended.took < Duration::from_secs(20), "{:?}", ended.took);
+    assert_eq!(ended_once(&ended.report(), "cancelled"), 50);
+    assert!(!sleepers().contains(&"33".to_owned()));
+}
