@@ -15,6 +15,7 @@ pub mod api;
 pub mod app;
 pub mod capture;
 pub mod decode;
+pub mod dissect;
 pub mod flow;
 pub mod guid;
 pub mod job;

@@ -1,8 +1,16 @@
-//! State of traffic over packets: fragments that become datagrams.
+//! State of traffic over packets: fragments that become datagrams, flows, and the streams in them.
 //!
-//! Knows packets and keys, nothing of plugins or outputs. Runs on the engine thread, on packet time. Invariant: whatever
-//! traffic can fill has a limit, and everything dropped at a limit is counted under its name.
+//! Knows packets and keys, nothing of plugins or outputs: it emits [`FlowEvent`]s and obeys what is set from outside. Runs
+//! on the engine thread, on packet time. Invariant: whatever traffic can fill has a limit, and everything dropped at a
+//! limit is counted under its name.
 
 mod defrag;
+mod event;
+mod record;
 
 pub use defrag::{Added, Datagram, Defrag, DefragCounters, DefragLimits};
+pub use event::{
+    Bytes, Direction, EndReason, FlowEvent, FlowEvents, FlowHandle, FlowLookup, FlowWants, Happening, PacketFlow, Want,
+    state,
+};
+pub use record::Flow;

@@ -1,0 +1,103 @@
+//! The seam between the flow events and the protocols.
+
+use super::finding::{DissectWants, FindingKind, Findings, Transaction};
+use crate::flow::{Direction, Flow, FlowHandle};
+use crate::time::Timestamp;
+
+/// Whether the first bytes of a stream are those of a protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recognition {
+    /// They are.
+    Yes,
+    /// They are not, whatever follows.
+    No,
+    /// Too few bytes to tell.
+    Undecided,
+}
+
+/// Whether a dissector needs the rest of the flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appetite {
+    /// It does.
+    More,
+    /// It has all it wants, or the flow turned out not to speak its protocol; it is dropped.
+    Done,
+}
+
+/// What a dissector works with while it handles one event.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// Index of the event.
+    pub after: u32,
+    /// Handle of the flow.
+    pub handle: FlowHandle,
+    /// The flow.
+    pub flow: &'a Flow,
+    /// Packet time.
+    pub time: Timestamp,
+    /// What is asked for.
+    pub wants: &'a DissectWants,
+    /// Takes what is found.
+    pub findings: &'a mut Findings,
+    /// Takes what went wrong.
+    pub counts: &'a mut Counts,
+    /// Number of the last HTTP transaction.
+    pub transactions: &'a mut u64,
+}
+
+impl Context<'_> {
+    /// Adds a finding about the flow.
+    pub fn push(&mut self, kind: FindingKind) {
+        self.findings.push(self.after, self.handle, kind);
+    }
+
+    /// Adds an attribute of the flow, if attributes are asked for.
+    pub fn attribute(&mut self, name: &str, value: &[u8]) {
+        if self.wants.attributes.is_yes() {
+            self.findings.attribute(self.after, self.handle, name, value);
+        }
+    }
+
+    /// Number of a new HTTP transaction.
+    pub fn new_transaction(&mut self) -> Transaction {
+        *self.transactions += 1;
+        Transaction(*self.transactions)
+    }
+}
+
+/// Takes one protocol apart in one flow, both directions. State it keeps is bounded.
+pub trait StreamDissector: std::fmt::Debug {
+    /// The next bytes of a stream, never empty.
+    fn data(&mut self, cx: &mut Context<'_>, direction: Direction, position: u64, bytes: &[u8]) -> Appetite;
+
+    /// Bytes of a stream that will never come.
+    fn gap(&mut self, cx: &mut Context<'_>, direction: Direction, position: u64, missing: u64) -> Appetite;
+
+    /// The flow ends.
+    fn end(&mut self, cx: &mut Context<'_>);
+
+    /// Bytes it holds beyond its own size, for the limit over all flows.
+    fn held(&self) -> usize;
+}
+
+/// Oddities met by the dissectors, by name. Names are fixed text, so the table stays small.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    list: Vec<(&'static str, u64)>,
+}
+
+impl Counts {
+    /// Adds one to a counter.
+    pub fn add(&mut self, name: &'static str) {
+        match self.list.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += 1,
+            None => self.list.push((name, 1)),
+        }
+    }
+
+    /// Each counter that is not zero, in order of first use.
+    #[must_use]
+    pub fn named(&self) -> &[(&'static str, u64)] {
+        &self.list
+    }
+}

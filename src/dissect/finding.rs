@@ -1,0 +1,268 @@
+//! What dissectors find in flows, in the order in which it was found.
+
+use crate::flow::{Direction, FlowHandle, Want};
+
+/// A range of the bytes that [`Findings`] holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Text {
+    at: u32,
+    len: u32,
+}
+
+impl Text {
+    /// Number of bytes.
+    #[must_use]
+    pub const fn len(self) -> usize {
+        self.len as usize
+    }
+
+    /// True without bytes.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.len == 0
+    }
+}
+
+/// Groups of resources that dissectors feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResourceKind {
+    /// DNS Resources.
+    Dns,
+    /// HTTP URIs.
+    HttpUri,
+    /// SSL Certs.
+    Certificate,
+    /// File Hashes.
+    FileHash,
+}
+
+impl ResourceKind {
+    /// GUID of the resource group.
+    #[must_use]
+    pub const fn guid(self) -> &'static str {
+        match self {
+            Self::Dns => "{D1E27FF0-6D66-4E57-BB91-99F76BB2143E}",
+            Self::HttpUri => "{4EF9DEB9-4332-4867-A667-6A30C5900E9E}",
+            Self::Certificate => "{5AEE3F0B-9304-44BE-BBD0-0467052CF468}",
+            Self::FileHash => "{9781DB2C-F78A-4F7F-A7E8-2B1A9A7BE71A}",
+        }
+    }
+}
+
+/// Groups of full-text documents that dissectors feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DocumentKind {
+    /// SSL Certs.
+    Certificate,
+    /// HTTP Headers.
+    HttpHeader,
+    /// DNS Records.
+    Dns,
+}
+
+impl DocumentKind {
+    /// GUID of the full-text group.
+    #[must_use]
+    pub const fn guid(self) -> &'static str {
+        match self {
+            Self::Certificate => "{9FEB8ADE-ADBB-49AD-BC68-C6A02F389C71}",
+            Self::HttpHeader => "{28217924-E7A5-4523-993C-44B52758D5A8}",
+            Self::Dns => "{09B305DF-078C-4B9E-8E2F-EA64B7326880}",
+        }
+    }
+}
+
+/// Protocols that are told apart by content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.
+    Http,
+    /// TLS over TCP.
+    Tls,
+    /// QUIC.
+    Quic,
+    /// DNS over UDP or TCP.
+    Dns,
+    /// SSH.
+    Ssh,
+    /// SMTP.
+    Smtp,
+    /// The control connection of FTP.
+    Ftp,
+    /// The data connection of FTP.
+    FtpData,
+    /// DHCP for IPv4.
+    Dhcp,
+}
+
+/// Number of an HTTP request and its response; unique within an engine's run, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Transaction(pub u64);
+
+/// One thing found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FindingKind {
+    /// The flow speaks a protocol; before everything else that is found in it.
+    Recognised {
+        /// Which one.
+        protocol: Protocol,
+    },
+    /// A flow attribute.
+    Attribute {
+        /// Name.
+        name: Text,
+        /// Value, any bytes.
+        value: Text,
+    },
+    /// A resource.
+    Resource {
+        /// Group.
+        kind: ResourceKind,
+        /// Summary.
+        uri: Text,
+        /// Contents; may be empty.
+        label: Text,
+    },
+    /// A full-text document.
+    Document {
+        /// Group.
+        kind: DocumentKind,
+        /// Text.
+        text: Text,
+    },
+    /// A complete HTTP header; 1xx responses are not reported.
+    HttpHeader {
+        /// The transaction.
+        transaction: Transaction,
+        /// To the server: request.
+        direction: Direction,
+        /// The block from the first line up to and including the empty line, as on the wire.
+        block: Text,
+    },
+    /// Bytes of an HTTP body, transfer and content encoding removed. Contiguous; an empty one ends it, exactly once, and
+    /// bodies without a byte are ended only if the message could have had one.
+    HttpBody {
+        /// The transaction.
+        transaction: Transaction,
+        /// To the server: of the request.
+        direction: Direction,
+        /// Offset in the decoded body.
+        position: u64,
+        /// The bytes.
+        bytes: Text,
+    },
+    /// A name that a host gave itself (DHCP).
+    HostName {
+        /// Hardware address.
+        mac: [u8; 6],
+        /// The address it asked for or has, if known.
+        ip: Option<[u8; 4]>,
+        /// The name.
+        name: Text,
+    },
+}
+
+/// A finding and where it belongs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Finding {
+    /// Index of the flow event (see [`crate::flow::FlowEvents::list`]) that led to it: it happened right after that one.
+    pub after: u32,
+    /// The flow.
+    pub flow: FlowHandle,
+    /// What.
+    pub kind: FindingKind,
+}
+
+/// The findings of one batch and their bytes. Room is used again from batch to batch.
+#[derive(Debug, Default)]
+pub struct Findings {
+    list: Vec<Finding>,
+    bytes: Vec<u8>,
+}
+
+impl Findings {
+    /// All findings, in order of `after`.
+    #[must_use]
+    pub fn list(&self) -> &[Finding] {
+        &self.list
+    }
+
+    /// The bytes of a text.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self, text: Text) -> &[u8] {
+        &self.bytes[text.at as usize..][..text.len()]
+    }
+
+    /// Takes bytes in.
+    pub fn text(&mut self, bytes: &[u8]) -> Text {
+        let at = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(bytes);
+        Text { at, len: bytes.len() as u32 }
+    }
+
+    /// Bytes held so far: the start of a text that is written piece by piece with [`Findings::writer`].
+    #[must_use]
+    pub fn mark(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Where a text is written to in place.
+    pub fn writer(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// The text written since a mark.
+    #[must_use]
+    pub fn since(&self, mark: usize) -> Text {
+        Text { at: mark as u32, len: (self.bytes.len() - mark) as u32 }
+    }
+
+    /// Adds a finding.
+    pub fn push(&mut self, after: u32, flow: FlowHandle, kind: FindingKind) {
+        self.list.push(Finding { after, flow, kind });
+    }
+
+    /// Adds an attribute.
+    pub fn attribute(&mut self, after: u32, flow: FlowHandle, name: &str, value: &[u8]) {
+        let (name, value) = (self.text(name.as_bytes()), self.text(value));
+        self.push(after, flow, FindingKind::Attribute { name, value });
+    }
+
+    /// Forgets everything but the room.
+    pub fn clear(&mut self) {
+        self.list.clear();
+        self.bytes.clear();
+    }
+}
+
+/// What is asked of the dissectors. What nobody asks for is not run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DissectWants {
+    /// Flow attributes of any protocol.
+    pub attributes: Want,
+    /// `TLS:RECORD` attributes.
+    pub tls_records: Want,
+    /// Resources: DNS.
+    pub dns_resources: Want,
+    /// Resources: HTTP URIs.
+    pub http_resources: Want,
+    /// Resources: certificates.
+    pub certificate_resources: Want,
+    /// Resources: hashes of files that millstream takes out of streams itself.
+    pub file_hashes: Want,
+    /// Documents: DNS.
+    pub dns_documents: Want,
+    /// Documents: HTTP headers.
+    pub http_documents: Want,
+    /// Documents: certificates.
+    pub certificate_documents: Want,
+    /// [`FindingKind::HttpHeader`].
+    pub http_headers: Want,
+    /// [`FindingKind::HttpBody`].
+    pub http_bodies: Want,
+    /// [`FindingKind::HostName`].
+    pub host_names: Want,
+    /// [`FindingKind::Recognised`].
+    pub protocols: Want,
+}

@@ -1,0 +1,13 @@
+//! Takes application protocols apart: stream bytes and datagrams in, attributes, resources, documents and contents out.
+//!
+//! Knows flows, nothing of scripts or outputs. Runs on the engine thread over the flow events of a batch. Invariants: no
+//! input panics; memory per flow and per event is bounded, and what a bound cuts off is counted; what nobody asks for is
+//! not run.
+
+mod dissector;
+mod finding;
+
+pub use dissector::{Appetite, Context, Counts, Recognition, StreamDissector};
+pub use finding::{
+    DissectWants, DocumentKind, Finding, FindingKind, Findings, Protocol, ResourceKind, Text, Transaction,
+};
