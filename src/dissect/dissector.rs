@@ -80,6 +80,18 @@ pub trait StreamDissector: std::fmt::Debug {
     fn held(&self) -> usize;
 }
 
+/// Takes one protocol over datagrams apart in one flow. State it keeps is bounded.
+pub trait DatagramDissector: std::fmt::Debug {
+    /// The payload of the next datagram, never empty; cut off where the capture is.
+    fn datagram(&mut self, cx: &mut Context<'_>, direction: Direction, bytes: &[u8]) -> Appetite;
+
+    /// The flow ends.
+    fn end(&mut self, cx: &mut Context<'_>);
+
+    /// Bytes it holds beyond its own size, for the limit over all flows.
+    fn held(&self) -> usize;
+}
+
 /// Oddities met by the dissectors, by name. Names are fixed text, so the table stays small.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {

@@ -7,7 +7,7 @@
 mod dissector;
 mod finding;
 
-pub use dissector::{Appetite, Context, Counts, Recognition, StreamDissector};
+pub use dissector::{Appetite, Context, Counts, DatagramDissector, Recognition, StreamDissector};
 pub use finding::{
     DissectWants, DocumentKind, Finding, FindingKind, Findings, Protocol, ResourceKind, Text, Transaction,
 };
