@@ -6,14 +6,17 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
 use super::loan::Loans;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::constants::LogLevel;
-use super::record::{Record, ScriptId, Side, Stamp};
+use super::events::{EventRing, Occasion, voice};
+use super::flow_command::{FlowCommand, FlowWish, MAX_NOTE_DEPTH, MAX_NOTES, Note, NoteText};
+use super::record::{Rank, Record, ScriptId, Side, Stamp};
 use crate::decode;
+use crate::flow::{FlowHandle, Flows};
 use crate::key::FlowTuple;
 use crate::lua::Guard;
 use crate::metrics::{self, Shard};
@@ -40,13 +43,22 @@ pub struct Mail {
     pub text: Arc<[u8]>,
 }
 
+/// What engines tell each other.
+#[derive(Clone, Debug)]
+pub enum Letter {
+    /// A message.
+    Message(Mail),
+    /// A note about a flow of another engine's packets.
+    Note(Note),
+}
+
 /// The way to the VMs of other engines.
 #[derive(Debug, Default)]
 pub struct Peers {
-    others: RefCell<Vec<Sender<Mail>>>,
+    others: RefCell<Vec<Sender<Letter>>>,
     /// Engines that are not sent to any more.
     left: Cell<u64>,
-    inbox: Option<Receiver<Mail>>,
+    inbox: Option<Receiver<Letter>>,
 }
 
 /// Messages from other engines that may wait.
@@ -72,7 +84,13 @@ impl Peers {
     /// Passes a message on; returns how many engines could not take it.
     #[must_use]
     pub fn send(&self, mail: &Mail) -> u64 {
-        let full = self.others.borrow().iter().filter(|other| other.try_send(mail.clone()).is_err()).count() as u64;
+        self.post(&Letter::Message(mail.clone()))
+    }
+
+    /// Passes a letter on; returns how many engines could not take it.
+    #[must_use]
+    pub fn post(&self, letter: &Letter) -> u64 {
+        let full = self.others.borrow().iter().filter(|other| other.try_send(letter.clone()).is_err()).count() as u64;
         full + self.left.get()
     }
 
@@ -82,12 +100,12 @@ impl Peers {
     }
 
     /// What other engines send until each of them has left; waits for them.
-    pub fn rest(&self) -> impl Iterator<Item = Mail> + '_ {
+    pub fn rest(&self) -> impl Iterator<Item = Letter> + '_ {
         self.inbox.iter().flat_map(Receiver::iter)
     }
 
     /// What other engines sent.
-    pub fn inbox(&self) -> impl Iterator<Item = Mail> + '_ {
+    pub fn inbox(&self) -> impl Iterator<Item = Letter> + '_ {
         self.inbox.iter().flat_map(Receiver::try_iter)
     }
 }
@@ -107,6 +125,8 @@ pub struct Oddities {
     pub messages_dropped: Cell<u64>,
     /// Messages to a side that has no scripts.
     pub messages_unread: Cell<u64>,
+    /// Attributes and records of scripts dropped because too many waited or led to one another.
+    pub notes_dropped: Cell<u64>,
 }
 
 impl Oddities {
@@ -120,6 +140,7 @@ impl Oddities {
             ("no_current_packet", self.no_packet.get()),
             ("messages_dropped", self.messages_dropped.get()),
             ("messages_unread", self.messages_unread.get()),
+            ("flow_notes_dropped", self.notes_dropped.get()),
         ]
     }
 }
@@ -146,6 +167,18 @@ pub struct EngineContext {
     pub loans: RefCell<Loans>,
     /// Flows of fragments in the batch whose own headers do not tell: by index of the packet.
     pub fragments: RefCell<HashMap<usize, FlowTuple>>,
+    /// The flows, if anybody wants them.
+    pub flows: RefCell<Option<Flows>>,
+    /// Slots through which scripts see what happens to them.
+    pub events: RefCell<EventRing>,
+    /// What scripts asked of flows since the last time it was carried out.
+    pub commands: RefCell<Vec<FlowCommand>>,
+    /// What scripts said about flows and others have not heard yet.
+    pub notes: RefCell<Vec<Note>>,
+    /// Depth of the announcement being made; 0 for none.
+    pub note_depth: Cell<usize>,
+    /// Announcements made for the current event so far.
+    pub echo: Cell<u32>,
     /// Stream time: the latest packet time, never going back.
     pub now: Cell<Timestamp>,
     /// What scripts produced since the last hand-over.
@@ -182,6 +215,12 @@ impl EngineContext {
             batch: RefCell::new(Batch::new()),
             loans: RefCell::new(Loans::new()),
             fragments: RefCell::default(),
+            flows: RefCell::default(),
+            events: RefCell::default(),
+            commands: RefCell::default(),
+            notes: RefCell::default(),
+            note_depth: Cell::new(0),
+            echo: Cell::new(0),
             now: Cell::new(Timestamp::EPOCH),
             records: RefCell::default(),
             mail: RefCell::default(),
@@ -205,6 +244,13 @@ impl EngineContext {
         }
         let batch = self.batch.try_borrow().ok()?;
         Some(decode::flow_tuple(&batch, batch.packets().get(index)?).0)
+    }
+
+    /// Begins lending the packets of the batch, and what happens to their flows.
+    pub fn begin_loans(&self) {
+        let (mut loans, mut events) = (self.loans.borrow_mut(), self.events.borrow_mut());
+        loans.begin(self.batch.borrow().len(), events.next_seq());
+        events.begin(loans.next_seq());
     }
 
     /// Adds a message for the frontend VMs; counts it when it cannot be.
@@ -240,6 +286,8 @@ pub struct VmContext {
     pub guard: Arc<Guard>,
     /// Stream time of this VM when it has one of its own (input filters).
     pub own_time: Cell<Option<Timestamp>>,
+    /// Votes and wishes about flows, by slot: bits of [`voice`]. The driver writes to them as well.
+    pub voices: RefCell<Vec<AtomicU8>>,
     /// Reasons already warned of.
     warned: RefCell<HashSet<String>>,
     /// Nil arguments by method, for the DEBUG line once a minute.
@@ -268,6 +316,7 @@ impl VmContext {
             side: Side::Frontend,
             guard,
             own_time: Cell::new(None),
+            voices: RefCell::default(),
             warned: RefCell::default(),
             nil_seen: RefCell::default(),
         }
@@ -278,7 +327,21 @@ impl VmContext {
     #[must_use]
     pub fn current_packet(&self) -> Option<usize> {
         let seq = self.guard.progress.load(Ordering::Relaxed);
-        self.engine.loans.try_borrow().ok()?.index_of(seq)
+        let packet = self.engine.loans.try_borrow().ok()?.index_of(seq);
+        packet.or_else(|| self.packet_of_event(seq))
+    }
+
+    #[cold]
+    fn packet_of_event(&self, seq: i32) -> Option<usize> {
+        let events = self.engine.events.try_borrow().ok()?;
+        events.occasion(seq).filter(|at| at.packet != u32::MAX).map(|at| at.packet as usize)
+    }
+
+    /// What the running callback was called for, if it is about a flow.
+    #[must_use]
+    pub fn occasion(&self) -> Option<Occasion> {
+        let seq = self.guard.progress.load(Ordering::Relaxed);
+        self.engine.events.try_borrow().ok()?.occasion(seq).copied()
     }
 
     /// Stream time: that of the current packet, else the engine's.
@@ -286,6 +349,9 @@ impl VmContext {
     pub fn time(&self) -> Timestamp {
         if let Some(own) = self.own_time.get() {
             return own;
+        }
+        if let Some(at) = self.occasion() {
+            return at.time;
         }
         // While a message is delivered, the latest packet is the one before the next.
         let before = self.engine.before.get();
@@ -296,6 +362,21 @@ impl VmContext {
             .unwrap_or_else(|| self.engine.now.get())
     }
 
+    /// Where in the run the VM is.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        let (script, side) = (self.script, self.side);
+        if let Some(at) = self.occasion() {
+            let rank = if at.rank.echo == 0 { Rank { vm: self.order, ..at.rank } } else { at.rank };
+            return Stamp { packet: at.packet, rank, time: self.time(), script, side };
+        }
+        // Without a packet of its own it stands in front of the next packet's, in the order in which it happened.
+        let (packet, rank) = self
+            .current_packet()
+            .map_or((self.engine.before.get(), Rank::default()), |index| (index as u32, Rank::of_vm(self.order)));
+        Stamp { packet, rank, time: self.time(), script, side }
+    }
+
     /// Records something this VM produced.
     pub fn record(&self, record: Record) {
         self.record_as(self.side, record);
@@ -303,11 +384,47 @@ impl VmContext {
 
     /// Records something that was produced for this VM elsewhere.
     pub fn record_as(&self, side: Side, record: Record) {
-        // Without a packet of its own it stands in front of the next packet's, in the order in which it happened.
-        let (packet, order) =
-            self.current_packet().map_or((self.engine.before.get(), 0), |index| (index as u32, self.order));
-        let stamp = Stamp { packet, order, time: self.time(), script: self.script, side };
+        let stamp = Stamp { side, ..self.stamp() };
         self.engine.records.borrow_mut().push((stamp, record));
+    }
+
+    /// Asks something of a flow.
+    pub fn command(&self, flow: Vec<u8>, wish: FlowWish) {
+        let Stamp { packet, rank, time, .. } = self.stamp();
+        self.engine.commands.borrow_mut().push(FlowCommand { packet, rank, time, flow, wish });
+    }
+
+    /// Says something about a flow that other scripts hear after the running callback.
+    pub fn note(&self, flow: Vec<u8>, text: NoteText) {
+        let Stamp { packet, rank, time, .. } = self.stamp();
+        let depth = self.engine.note_depth.get() + 1;
+        if depth > MAX_NOTE_DEPTH {
+            bump(&self.engine.oddities.notes_dropped);
+            return self
+                .warn_once("add_flow_attribute(): announcements lead to each other 8 deep; the rest is dropped");
+        }
+        let mut notes = self.engine.notes.borrow_mut();
+        if notes.len() >= MAX_NOTES {
+            return bump(&self.engine.oddities.notes_dropped);
+        }
+        notes.push(Note { packet, rank, time, depth, flow, text });
+    }
+
+    /// The flow that an id names: that of the running callback, if it has this id, else one of the table.
+    #[must_use]
+    pub fn flow_named(&self, id: &[u8]) -> Option<FlowHandle> {
+        let tuple = FlowTuple::from_id(id)?;
+        let flows = self.engine.flows.try_borrow().ok()?;
+        let flows = flows.as_ref()?;
+        let own = self.occasion().and_then(|at| at.flow);
+        own.filter(|handle| flows.flow(*handle).is_some_and(|flow| flow.tuple == tuple)).or_else(|| flows.find(&tuple))
+    }
+
+    /// The VM gets no more payload of a flow.
+    pub fn quiet(&self, flow: FlowHandle) {
+        if let Some(bits) = self.voices.borrow().get(flow.slot as usize) {
+            bits.fetch_or(voice::QUIET, Ordering::Relaxed);
+        }
     }
 
     /// Records a log line.

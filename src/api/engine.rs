@@ -7,12 +7,14 @@ use std::sync::Arc;
 use mlua::{AnyUserData, LightUserData, Lua, Table, Value};
 
 use super::context::{Mail, VmContext, bump};
+use super::flow_command::{FlowWish, NoteText};
 use super::hostcall;
 use super::record::{AlertKind, AlertRecord, Record};
 use super::strings::{self, FileFailures};
+use crate::flow::FlowCounter;
 use crate::guid::Guid;
 use crate::key::FlowText;
-use crate::metrics::{GroupIndex, GroupKind};
+use crate::metrics::{CountedDirection, GroupIndex, GroupKind};
 use crate::time::Timestamp;
 
 const OBJECTS: &str = include_str!("lua/objects.lua");
@@ -315,7 +317,9 @@ fn install_items(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
 
 fn install_flows(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()> {
     host_function(lua, host, "tag_flow", vm, |vm, (flow, tag): (Text, Text)| {
-        let tag = nul_ended(&tag).iter().map(|&byte| if b"|\r\n".contains(&byte) { b'_' } else { byte }).collect();
+        let replace = |&byte: &u8| if b"|\r\n".contains(&byte) { b'_' } else { byte };
+        let tag: Vec<u8> = nul_ended(&tag).iter().map(replace).collect();
+        vm.command(owned(&flow), FlowWish::Tag(tag.clone()));
         vm.record(Record::Tag { flow: owned(&flow), tag });
         Ok(())
     })?;
@@ -323,14 +327,32 @@ fn install_flows(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
     host_function(lua, host, "flow_counter", vm, |vm, (flow, guid, key, meter, direction, reset): CounterArgs| {
         let method = if reset { "reset_flow_counter" } else { "add_flow_counter" };
         let Some(guid) = counter_guid(vm, &guid.as_bytes(), method) else { return Ok(()) };
-        let key = key.as_ref().map(nul_ended);
-        vm.record(Record::FlowCounter { flow: owned(&flow), guid, key, meter, direction, reset });
+        let (flow, key) = (owned(&flow), key.as_ref().map(nul_ended));
+        wish_for_counter(
+            vm,
+            &flow,
+            guid,
+            (key.as_deref(), meter, direction),
+            if reset { Before::Reset } else { Before::Keep },
+        );
+        vm.record(Record::FlowCounter { flow, guid, key, meter, direction, reset });
         Ok(())
     })?;
     host_function(lua, host, "update_flow", vm, |vm, (flow, field, value): (Text, String, f64)| {
-        if value.is_finite() {
-            vm.record(Record::FlowUpdate { flow: owned(&flow), field, value });
+        if !value.is_finite() {
+            return Ok(());
         }
+        let meter = field.strip_prefix("meter ").and_then(|number| number.parse::<f64>().ok());
+        match meter {
+            Some(meter) if (0.0..32.0).contains(&meter) && meter.fract() == 0.0 => {
+                vm.command(owned(&flow), FlowWish::Update { meter: meter as u32, value });
+            }
+            Some(meter) => {
+                vm.warn_once(&format!("update_flow(): there is no flow meter {meter}; the update is dropped"))
+            }
+            None => vm.command(owned(&flow), FlowWish::Duration(value)),
+        }
+        vm.record(Record::FlowUpdate { flow: owned(&flow), field, value });
         Ok(())
     })?;
     host_function(lua, host, "new_flow_record", vm, |vm, (flow, az, za, paz, pza): (Text, f64, f64, f64, f64)| {
@@ -338,18 +360,26 @@ fn install_flows(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
         for (field, value) in fields.into_iter().filter(|(_, value)| value.is_finite()) {
             vm.record(Record::FlowUpdate { flow: owned(&flow), field: format!("record {field}"), value });
         }
+        vm.command(owned(&flow), FlowWish::Open);
+        vm.note(owned(&flow), NoteText::Record([az, za, paz, pza]));
         Ok(())
     })?;
     host_function(lua, host, "terminate_flow", vm, |vm, flow: Text| {
+        vm.command(owned(&flow), FlowWish::Terminate);
         vm.record(Record::TerminateFlow { flow: owned(&flow) });
         Ok(())
     })?;
     host_function(lua, host, "disable_reassembly", vm, |vm, flow: Text| {
+        if let Some(handle) = vm.flow_named(&flow.as_bytes()) {
+            vm.quiet(handle);
+            vm.command(owned(&flow), FlowWish::Quiet);
+        }
         vm.record(Record::DisableReassembly { flow: owned(&flow) });
         Ok(())
     })?;
     host_function(lua, host, "add_flow_attribute", vm, |vm, (flow, name, value): (Text, Text, Text)| {
         vm.record(Record::FlowAttribute { flow: owned(&flow), name: owned(&name), value: owned(&value) });
+        vm.note(owned(&flow), NoteText::Attribute(owned(&name), owned(&value)));
         Ok(())
     })?;
     host_function(lua, host, "add_flow_edges", vm, |vm, (flow, guid, key): (Text, Text, Text)| {
@@ -357,6 +387,39 @@ fn install_flows(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
         vm.record(Record::FlowEdges { flow: owned(&flow), guid, key: nul_ended(&key) });
         Ok(())
     })
+}
+
+/// What becomes of counters that were attached before.
+enum Before {
+    Keep,
+    Reset,
+}
+
+/// Asks that packets of a flow are counted; groups and meters that do not exist are warned of as at updates.
+fn wish_for_counter(
+    vm: &VmContext,
+    flow: &[u8],
+    guid: Guid,
+    (key, meter, direction): (Option<&[u8]>, f64, f64),
+    before: Before,
+) {
+    let Some(group) = vm.engine.groups.counter_index(guid) else {
+        return vm.warn_once(&format!("no counter group {guid} is defined; flow counters of it are dropped"));
+    };
+    if matches!(before, Before::Reset) {
+        vm.command(flow.to_vec(), FlowWish::Uncount(group));
+    }
+    let Some(key) = key else { return };
+    let defined = vm.engine.groups.counter_group(group);
+    if !defined.is_some_and(|defined| defined.meters.iter().any(|known| f64::from(known.id) == meter)) {
+        return hostcall::unknown_meter(vm, group, meter);
+    }
+    let direction = match direction {
+        1.0 => CountedDirection::Out,
+        2.0 => CountedDirection::In,
+        _ => CountedDirection::Both,
+    };
+    vm.command(flow.to_vec(), FlowWish::Count(FlowCounter { group, key: key.into(), meter: meter as u32, direction }));
 }
 
 fn install_messages(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()> {

@@ -10,7 +10,8 @@ use std::slice;
 
 use super::context::{VmContext, bump};
 use super::loan::LayerSlot;
-use crate::key::{End, Host, KeyKind};
+use crate::flow::FlowHandle;
+use crate::key::{End, FlowTuple, Host, KeyKind};
 use crate::metrics::{GroupIndex, Outcome};
 use crate::packet::ProtocolId;
 
@@ -25,6 +26,7 @@ pub struct HostTable {
     flow_id: extern "C" fn(*const VmContext, *mut c_char) -> i32,
     layer_at: extern "C" fn(*const VmContext, i32) -> *const LayerSlot,
     find_layer: extern "C" fn(*const VmContext, i32) -> *const LayerSlot,
+    flow_name: extern "C" fn(*const VmContext, i32, u32, *mut c_char) -> i32,
 }
 
 static TABLE: HostTable = HostTable {
@@ -35,6 +37,7 @@ static TABLE: HostTable = HostTable {
     flow_id,
     layer_at,
     find_layer,
+    flow_name,
 };
 
 /// Address of the table, for `ffi.cast`.
@@ -177,6 +180,19 @@ extern "C" fn flow_id(vm: *const VmContext, out: *mut c_char) -> i32 {
     let Some(vm) = (unsafe { context(vm) }) else { return 0 };
     let Some(index) = vm.current_packet() else { return 0 };
     let Some(tuple) = vm.engine.flow_tuple(index) else { return 0 };
+    write_id(&tuple, out)
+}
+
+/// Writes the id of a flow of the table; the buffer holds at least 256 bytes. Returns its length, 0 if it is gone.
+extern "C" fn flow_name(vm: *const VmContext, slot: i32, generation: u32, out: *mut c_char) -> i32 {
+    // SAFETY: objects.lua passes the address it was given for this VM.
+    let Some(vm) = (unsafe { context(vm) }) else { return 0 };
+    let Ok(flows) = vm.engine.flows.try_borrow() else { return 0 };
+    let handle = FlowHandle { slot: slot as u32, generation };
+    flows.as_ref().and_then(|flows| flows.flow(handle)).map_or(0, |flow| write_id(&flow.tuple, out))
+}
+
+fn write_id(tuple: &FlowTuple, out: *mut c_char) -> i32 {
     let id = tuple.id();
     let text = id.as_bytes();
     if out.is_null() || text.len() > 256 {

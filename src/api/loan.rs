@@ -41,7 +41,17 @@ pub struct LayerSlot {
     reserved: i32,
 }
 
-const EMPTY_BUFFER: BufferSlot = BufferSlot { data: ptr::null(), len: 0, seq: 0 };
+impl BufferSlot {
+    /// Shows nothing, to nobody.
+    pub(super) const EMPTY: Self = Self { data: ptr::null(), len: 0, seq: 0 };
+
+    /// Shows bytes to the callback with a sequence number.
+    pub(super) fn new(bytes: &[u8], seq: i32) -> Self {
+        Self { data: bytes.as_ptr(), len: bytes.len() as i32, seq }
+    }
+}
+
+const EMPTY_BUFFER: BufferSlot = BufferSlot::EMPTY;
 const EMPTY_PACKET: PacketSlot =
     PacketSlot { raw: EMPTY_BUFFER, wirelen: 0, layer_count: 0, origin: 0, reserved: 0, nanos: 0 };
 const EMPTY_LAYER: LayerSlot = LayerSlot { buf: EMPTY_BUFFER, packet: ptr::null(), protocol: 0, reserved: 0 };
@@ -83,6 +93,8 @@ pub struct Loans {
     pool: Box<[LayerSlot]>,
     pool_next: usize,
     base_seq: i32,
+    /// Packets of the batch.
+    count: usize,
     next_seq: i32,
 }
 
@@ -103,6 +115,7 @@ impl Loans {
             pool: vec![EMPTY_LAYER; POOL].into_boxed_slice(),
             pool_next: 0,
             base_seq: 1,
+            count: 0,
             next_seq: 1,
         }
     }
@@ -113,15 +126,23 @@ impl Loans {
         RING
     }
 
-    /// Starts lending the packets of a new batch.
-    pub fn begin(&mut self, count: usize) {
-        // Numbers stay positive; a script that keeps an object for two thousand million packets meets its own luck.
-        if self.next_seq > i32::MAX - 2 * MAX_BATCH as i32 {
+    /// Starts lending the packets of a new batch; numbers from `free` on were not given out by others.
+    pub fn begin(&mut self, count: usize, free: i32) {
+        self.next_seq = self.next_seq.max(free);
+        // Numbers stay positive; a script that keeps an object for a thousand million packets meets its own luck.
+        if self.next_seq > i32::MAX / 2 {
             self.next_seq = 1;
         }
         self.packet_base = (self.packet_base + MAX_BATCH) % (RING - MAX_BATCH);
         self.base_seq = self.next_seq;
+        self.count = count;
         self.next_seq += count.max(1) as i32;
+    }
+
+    /// The first number behind those of the batch.
+    #[must_use]
+    pub fn next_seq(&self) -> i32 {
+        self.next_seq
     }
 
     /// Sequence number of a packet of the current batch.
@@ -136,7 +157,7 @@ impl Loans {
     #[must_use]
     pub fn index_of(&self, seq: i32) -> Option<usize> {
         let index = seq.wrapping_sub(self.base_seq);
-        (seq > 0 && index >= 0 && seq < self.next_seq).then_some(index as usize)
+        (seq > 0 && index >= 0 && (index as usize) < self.count).then_some(index as usize)
     }
 
     /// The slot of a packet, filled if it is not yet.
@@ -311,7 +332,7 @@ mod tests {
         let batch = batch_of(10);
         let mut loans = Loans::new();
         let ring = loans.ring(builtin::ETHERNET);
-        loans.begin(batch.len());
+        loans.begin(batch.len(), 0);
         let all = loans.lend(ring, &batch, 0, 10);
         assert_eq!(all.count, 5);
         assert_eq!(loans.lend(ring, &batch, 0, 10), all);
@@ -326,7 +347,7 @@ mod tests {
         let ring = loans.ring(builtin::ETHERNET);
         let mut seen = std::collections::HashMap::new();
         for _ in 0..50 {
-            loans.begin(batch.len());
+            loans.begin(batch.len(), 0);
             let lent = loans.lend(ring, &batch, 0, MAX_BATCH);
             assert!(lent.first + lent.count <= RING);
             for i in lent.first..lent.first + lent.count {

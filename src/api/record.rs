@@ -8,6 +8,41 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ScriptId(pub u16);
 
+/// Native modules appear among the scripts under ids from the top of the range.
+impl ScriptId {
+    /// The host itself.
+    pub const NATIVE: Self = Self(u16::MAX);
+    /// Flows and what is known of every one.
+    pub const NATIVE_FLOW: Self = Self(u16::MAX - 1);
+    /// HTTP.
+    pub const NATIVE_HTTP: Self = Self(u16::MAX - 2);
+    /// TLS and certificates.
+    pub const NATIVE_TLS: Self = Self(u16::MAX - 3);
+    /// DNS.
+    pub const NATIVE_DNS: Self = Self(u16::MAX - 4);
+    /// SSH.
+    pub const NATIVE_SSH: Self = Self(u16::MAX - 5);
+    /// Files in streams.
+    pub const NATIVE_FILE: Self = Self(u16::MAX - 6);
+    /// Storing of packets.
+    pub const NATIVE_STORE: Self = Self(u16::MAX - 7);
+
+    /// Name of a native module in outputs.
+    #[must_use]
+    pub const fn native_name(self) -> &'static str {
+        match self {
+            Self::NATIVE_FLOW => "native:flow",
+            Self::NATIVE_HTTP => "native:http",
+            Self::NATIVE_TLS => "native:tls",
+            Self::NATIVE_DNS => "native:dns",
+            Self::NATIVE_SSH => "native:ssh",
+            Self::NATIVE_FILE => "native:file",
+            Self::NATIVE_STORE => "native:store",
+            _ => "native:millstream",
+        }
+    }
+}
+
 /// Which call made an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlertKind {
@@ -76,6 +111,33 @@ pub struct AlertRecord {
     pub kind: AlertKind,
     /// For [`AlertKind::Ids`] only.
     pub ends: Option<AlertEnds>,
+}
+
+/// A flow at its end.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EndedFlow {
+    /// Flow id.
+    pub id: Vec<u8>,
+    /// Time of its first packet.
+    pub start: Timestamp,
+    /// Time of its last packet.
+    pub end: Timestamp,
+    /// Wire bytes sent by A and by Z.
+    pub bytes: [u64; 2],
+    /// Packets sent by A and by Z.
+    pub packets: [u64; 2],
+    /// Payload bytes sent by A and by Z.
+    pub payload: [u64; 2],
+    /// State bits.
+    pub state: u16,
+    /// Tags, joined.
+    pub tags: Vec<u8>,
+    /// Handshake round trip in microseconds.
+    pub setup_rtt: u32,
+    /// Retransmitted segments.
+    pub retransmissions: u32,
+    /// Why it ended.
+    pub reason: &'static str,
 }
 
 /// One thing a script produced.
@@ -168,6 +230,24 @@ pub enum Record {
         /// By how much, or to what.
         value: f64,
     },
+    /// A full-text document.
+    Document {
+        /// Full-text group.
+        guid: Guid,
+        /// Flow id; empty if none.
+        flow: Vec<u8>,
+        /// Text.
+        text: Vec<u8>,
+    },
+    /// A flow ended, or was reported.
+    Flow(Box<EndedFlow>),
+    /// What is stored of a flow has been decided anew.
+    StorePolicy {
+        /// Flow id.
+        flow: Vec<u8>,
+        /// As `packet_storage` numbers it.
+        policy: u8,
+    },
     /// A flow is to end.
     TerminateFlow {
         /// Flow id.
@@ -231,13 +311,41 @@ pub enum Record {
     },
 }
 
+/// When something happened among everything that one packet leads to: fields compare from the first to the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    /// The flow event, counted from 1; 0 for what sees the packet itself, which comes before its flow events.
+    pub event: u32,
+    /// What is announced of the event: see the constants.
+    pub stage: u32,
+    /// Rank of the VM among those that hear of it.
+    pub vm: u32,
+    /// Announcements that callbacks led to, counted from 1; 0 for the callback itself.
+    pub echo: u32,
+}
+
+impl Rank {
+    /// Stage of the first finding of an event; the others follow.
+    pub const FINDINGS: u32 = 16;
+    /// Stage of the end of a flow, behind its last findings.
+    pub const END: u32 = u32::MAX - 1;
+    /// Stage of the record of a flow that ended, behind everything else.
+    pub const RECORD: u32 = u32::MAX;
+
+    /// The rank of a VM's packet callback.
+    #[must_use]
+    pub const fn of_vm(vm: u32) -> Self {
+        Self { event: 0, stage: 0, vm, echo: 0 }
+    }
+}
+
 /// Where in the run a script produced something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// Packet of the batch that led to it.
     pub packet: u32,
-    /// Rank of the VM among those handling the same packet.
-    pub order: u32,
+    /// When among everything that the packet leads to.
+    pub rank: Rank,
     /// Stream time.
     pub time: Timestamp,
     /// Which script.

@@ -228,6 +228,11 @@ pub struct OutputArgs {
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub top: usize,
 
+    /// Track flows and take their contents apart without any plugin that wants them: flow records, attributes, resources
+    /// and documents, in the report and in the event stream
+    #[arg(long)]
+    pub flows: bool,
+
     /// No report at the end
     #[arg(short = 'q', long)]
     pub quiet: bool,

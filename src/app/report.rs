@@ -10,14 +10,15 @@ use anyhow::Context;
 use super::Outcome;
 use super::cli::{Cli, RunArgs};
 use super::terminal;
-use crate::api::{Record, ScriptId, Side, Stamp};
+use crate::api::{Rank, Record, ScriptId, Side, Stamp};
 use crate::job::Summary;
+use crate::key::FlowText;
 use crate::metrics::{GroupIndex, GroupKind, Records, RunTotals};
-use crate::pipeline::{EngineOutcome, NATIVE, Outlet};
+use crate::pipeline::{EngineOutcome, FlowOutcome, NATIVE, Outlet, TopFlow};
 use crate::plugin::Catalog;
 use crate::sink::{
-    Damage, DamagedInput, Field, Head, JobLatency, Jobs, NamedCount, PluginReport, Report, Run, StreamEnd, Verdict,
-    collect_groups, collect_records, json_text,
+    Damage, DamagedInput, Field, FlowLine, FlowsReport, Head, JobLatency, Jobs, NamedCount, PluginReport, Report, Run,
+    StreamEnd, Verdict, collect_groups, collect_records, json_text,
 };
 use crate::time::Timestamp;
 
@@ -92,6 +93,7 @@ impl RunResult {
         for outcome in &self.outcomes {
             drops.add_all(outcome.source.drops());
             drops.add_all(outcome.oddities.iter().copied());
+            drops.add_all(outcome.flows.iter().flat_map(FlowOutcome::drops));
             drops.add("callbacks_skipped", outcome.instances.iter().map(|instance| instance.skipped).sum());
         }
         if let Some(totals) = &self.totals {
@@ -115,6 +117,7 @@ impl RunResult {
         let mut notes = Counters::default();
         for outcome in &self.outcomes {
             notes.add_all(outcome.decode.iter().copied());
+            notes.add_all(outcome.flows.iter().flat_map(FlowOutcome::notes));
             notes.add("time_back", outcome.time_back);
         }
         notes.0
@@ -136,7 +139,13 @@ impl RunResult {
 
 /// Says before the first packet what was loaded and defined.
 pub fn announce(catalog: &Catalog, head: &mut Outlet) {
-    let stamp = |script| Stamp { packet: u32::MAX, order: 0, time: Timestamp::EPOCH, script, side: Side::Frontend };
+    let stamp = |script| Stamp {
+        packet: u32::MAX,
+        rank: Rank::default(),
+        time: Timestamp::EPOCH,
+        script,
+        side: Side::Frontend,
+    };
     for entry in &catalog.entries {
         load_event(entry, head);
     }
@@ -323,12 +332,45 @@ pub fn build(result: &RunResult, top: usize, outcome: Outcome) -> Report {
             .as_ref()
             .map(|totals| collect_groups(groups, totals, &result.records.notes, top))
             .unwrap_or_default(),
+        flows: flows(result),
         records: collect_records(groups, &result.records, top),
         jobs: jobs(result),
         plugins: plugins(result),
         verdict: verdict(result, outcome),
         ..Report::default()
     }
+}
+
+/// The flows of all engines together; `None` if nobody wanted any.
+fn flows(result: &RunResult) -> Option<FlowsReport> {
+    let mut all = result.outcomes.iter().filter_map(|outcome| outcome.flows.as_ref()).cloned();
+    let mut sum = all.next()?;
+    let mut ended = Counters::default();
+    let add = |counters: &mut Counters, flows: &FlowOutcome| counters.add_all(flows.ends());
+    add(&mut ended, &sum);
+    for flows in all {
+        add(&mut ended, &flows);
+        sum.peak += flows.peak;
+        sum.counts.created += flows.counts.created;
+        sum.top.merge(flows.top);
+    }
+    let line = |flow: TopFlow| {
+        let id = flow.id.0;
+        FlowLine {
+            readable: String::from_utf8_lossy(FlowText::new(&id).to_s().as_bytes()).trim_end().to_owned(),
+            flow: String::from_utf8_lossy(&id).into_owned(),
+            bytes: flow.bytes,
+            packets: flow.packets,
+            millis: flow.millis,
+            reason: flow.reason.to_owned(),
+        }
+    };
+    Some(FlowsReport {
+        created: sum.counts.created,
+        live_peak: sum.peak,
+        ended: ended.0.into_iter().map(|(name, count)| NamedCount { name, count }).collect(),
+        top: sum.top.ranked().into_iter().map(line).collect(),
+    })
 }
 
 /// The jobs of all scripts together; `None` without any.

@@ -23,11 +23,13 @@ use crate::capture::{
     Source, TimeBase,
 };
 use crate::decode;
+use crate::flow::{FlowsConfig, StreamLimits};
 use crate::job::{self, JobIds};
 use crate::lua::{self, spawn_lua_thread};
 use crate::metrics::{Buckets, Records, RunTotals, ShardConfig, Tallies};
 use crate::pipeline::{
-    Control, Engine, EngineOutcome, EnginePlan, InputPlan, InterimPlan, Outlet, Pace, Stop, input_queue, run_input,
+    Control, Engine, EngineOutcome, EnginePlan, FlowOutput, InputPlan, InterimPlan, Outlet, Pace, Stop, input_queue,
+    run_input,
 };
 use crate::plugin::{BuiltPacket, Catalog, HostSettings, JobPlan, SkipReason, discover};
 use crate::sink::{Console, EventStream, StreamEnd, WhenFull};
@@ -208,6 +210,12 @@ fn execute(
         }
         None => None,
     };
+    let threads = count + usize::from(inputs.queue.is_some());
+    let whole = FlowsConfig::default();
+    // The limits are those of the run, whatever the number of threads.
+    let streams = StreamLimits { total: whole.streams.total / threads, ..whole.streams };
+    let flows = FlowsConfig { memory: whole.memory / threads, streams, ..whole };
+    let flow_output = if args.output.flows { FlowOutput::All } else { FlowOutput::Plugins };
     let mut engines = Vec::new();
     let mut all_peers = Peers::connect(count + usize::from(inputs.queue.is_some())).into_iter();
     for (id, source) in inputs.sources.into_iter().enumerate() {
@@ -218,6 +226,9 @@ fn execute(
             catalog: Arc::clone(catalog),
             settings: host.clone(),
             shard: shard.clone(),
+            flows,
+            flow_output,
+            top: args.output.top,
             outlet: outlet(),
             pace,
             opaque_links: inputs.queue.is_some(),
@@ -239,6 +250,8 @@ fn execute(
             catalog: Arc::clone(catalog),
             settings: host.clone(),
             shard: shard.clone(),
+            flows,
+            top: args.output.top,
             outlet: outlet(),
             peers: all_peers.next().unwrap_or_default(),
             control: Arc::clone(&control),

@@ -6,10 +6,12 @@ use super::alert::Alert;
 use super::document::Document;
 use super::edge::EdgeLedger;
 use super::flow_record::FlowRecord;
+use super::group::GroupKind;
 use super::label::KeyNotes;
 use super::ledger::Ledger;
 use super::message::Message;
 use super::resource::Resource;
+use crate::guid::Guid;
 
 /// Records kept of each kind unless told otherwise.
 pub const DEFAULT_KEPT: usize = 1_000;
@@ -32,6 +34,7 @@ pub struct Records {
     /// What was said about flows.
     pub flows: Ledger<FlowRecord>,
     statements: BTreeMap<&'static str, u64>,
+    groups: BTreeMap<(&'static str, Guid), u64>,
 }
 
 impl Default for Records {
@@ -53,7 +56,18 @@ impl Records {
             messages: Ledger::new(keep),
             flows: Ledger::new(keep),
             statements: BTreeMap::new(),
+            groups: BTreeMap::new(),
         }
+    }
+
+    /// Counts a record under its group.
+    pub fn count_group(&mut self, kind: GroupKind, guid: Guid) {
+        *self.groups.entry((kind.name(), guid)).or_default() += 1;
+    }
+
+    /// How many records of a kind there were in each group.
+    pub fn by_group(&self, kind: GroupKind) -> impl Iterator<Item = (Guid, u64)> {
+        self.groups.iter().filter(move |((name, _), _)| *name == kind.name()).map(|((_, guid), &count)| (*guid, count))
     }
 
     /// Takes a statement about a flow in, and counts it under its kind.
@@ -78,6 +92,9 @@ impl Records {
         self.flows.merge(other.flows);
         for (name, count) in other.statements {
             *self.statements.entry(name).or_default() += count;
+        }
+        for (group, count) in other.groups {
+            *self.groups.entry(group).or_default() += count;
         }
     }
 }

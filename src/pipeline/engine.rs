@@ -8,12 +8,13 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use super::control::{Control, Stop};
+use super::flow_stage::{FlowOutcome, FlowStage};
 use super::outlet::Outlet;
+use super::wants::{FlowOutput, Wants};
 use crate::api::{EngineContext, Peers};
 use crate::capture::{Fill, Source, SourceError, SourceStats};
 use crate::decode::{self, Decoder};
-use crate::flow::{Defrag, DefragLimits};
-use crate::job::Wait;
+use crate::flow::{Defrag, DefragLimits, FlowsConfig, Want};
 use crate::metrics::{Shard, ShardConfig};
 use crate::plugin::{Catalog, Frontend, HostSettings, InstanceReport, JobPlan, LoadProblem};
 use crate::time::{self, Stopwatch, Timestamp};
@@ -30,9 +31,6 @@ pub enum Pace {
 /// Batches between two looks at what is not worth doing each time (progress, garbage, minute counts).
 const UPKEEP_BATCHES: u32 = 64;
 
-/// How long jobs may take when a signal ended the run.
-const STOPPED_DRAIN: Duration = Duration::from_secs(5);
-
 /// What an engine is built from; crosses to its thread.
 pub struct EnginePlan {
     /// Number of the engine.
@@ -45,6 +43,12 @@ pub struct EnginePlan {
     pub settings: HostSettings,
     /// Limits of the counters.
     pub shard: ShardConfig,
+    /// Limits of the flows.
+    pub flows: FlowsConfig,
+    /// Whether flows are shown without a plugin that wants them.
+    pub flow_output: FlowOutput,
+    /// How many of the largest flows the report shows.
+    pub top: usize,
     /// Where results go.
     pub outlet: Outlet,
     /// What drives time.
@@ -112,6 +116,8 @@ pub struct EngineOutcome {
     pub decode: Vec<(&'static str, u64)>,
     /// Oddities of scripts by name.
     pub oddities: Vec<(&'static str, u64)>,
+    /// What became of flows; `None` if nobody wanted any.
+    pub flows: Option<FlowOutcome>,
     /// How each plugin did.
     pub instances: Vec<InstanceReport>,
     /// What could not be loaded.
@@ -123,16 +129,17 @@ pub struct EngineOutcome {
 /// A packet thread at work.
 pub struct Engine {
     source: Box<dyn Source + Send>,
-    context: Rc<EngineContext>,
-    frontend: Frontend,
+    pub(super) context: Rc<EngineContext>,
+    pub(super) frontend: Frontend,
+    pub(super) flows: Option<FlowStage>,
     decoder: Decoder,
     defrag: Defrag,
     fragments_seen: u64,
     opaque_links: bool,
-    outlet: Outlet,
+    pub(super) outlet: Outlet,
     pace: Pace,
-    control: Arc<Control>,
-    drain: Option<Duration>,
+    pub(super) control: Arc<Control>,
+    pub(super) drain: Option<Duration>,
     interim: Option<InterimPlan>,
     next_interim: Option<Timestamp>,
     packets: u64,
@@ -141,6 +148,8 @@ pub struct Engine {
     time_back: u64,
     batches: u32,
     next_minute: i64,
+    // What flows are tracked with once a script asks for them that nobody expected to.
+    late_flows: (FlowsConfig, usize),
 }
 
 impl Engine {
@@ -160,10 +169,15 @@ impl Engine {
             context.now.set(time::wall());
         }
         let frontend = Frontend::load(&plan.catalog, &context, &plan.settings, plan.jobs);
+        let events = Want::from(plan.outlet.events.is_some());
+        let config = &plan.settings.run.environment.config;
+        let wants = Wants::of(frontend.topics(), &plan.catalog, plan.flow_output, events, config);
+        let flows = FlowStage::start(&context, wants, plan.flows, plan.top);
         let mut engine = Self {
             source: plan.source,
             context,
             frontend,
+            flows,
             decoder: Decoder::new(),
             defrag: Defrag::new(DefragLimits::default()),
             fragments_seen: 0,
@@ -180,6 +194,7 @@ impl Engine {
             time_back: 0,
             batches: 0,
             next_minute: 0,
+            late_flows: (plan.flows, plan.top),
         };
         engine.hand_on();
         engine
@@ -217,23 +232,53 @@ impl Engine {
         }
         let count = context.batch.borrow().len();
         self.join_fragments();
+        if let Some(flows) = &mut self.flows {
+            flows.take_batch(&context);
+        }
         let mut from = 0;
         self.frontend.begin(&mut self.decoder);
         while from < count {
             let to = self.advance(from, count);
-            self.frontend.run(from, to);
+            self.handle(from, to);
             from = to;
             if from < count {
                 // Before buckets that end here are closed.
                 self.hand_on_until(from as u32);
             }
         }
+        self.settle();
         self.hand_on();
         self.report_interim();
         self.batches += 1;
         if self.batches.is_multiple_of(UPKEEP_BATCHES) {
             self.upkeep();
         }
+    }
+
+    /// Runs the plugins over packets of the batch and over what happened to their flows.
+    pub(super) fn handle(&mut self, from: usize, to: usize) {
+        match &mut self.flows {
+            Some(flows) => flows.run(&self.context, &mut self.frontend, from, to),
+            None => self.frontend.run(from, to, None),
+        }
+    }
+
+    /// Frees the flows that ended in the batch.
+    pub(super) fn settle(&mut self) {
+        if let Some(flows) = &mut self.flows {
+            flows.settle(&self.context);
+        } else if !self.context.commands.borrow().is_empty() {
+            // A method whose name is nowhere in the scripts' texts was called all the same.
+            let (config, top) = self.late_flows;
+            self.flows = FlowStage::start(&self.context, Wants::late(), config, top);
+            self.handle(0, 0);
+        }
+    }
+
+    /// Empties the batch for what happens without packets.
+    pub(super) fn begin_without_packets(&mut self) {
+        self.context.batch.borrow_mut().clear();
+        self.context.fragments.borrow_mut().clear();
     }
 
     /// Puts fragments into the flow of their first one. Costs two loads for batches without fragments.
@@ -313,14 +358,23 @@ impl Engine {
             self.context.now.set(now);
             self.context.shard.borrow_mut().advance(now, |snapshot| self.outlet.bucket(&snapshot));
         }
+        if self.flows.is_some() {
+            self.begin_without_packets();
+        }
+        if let Some(flows) = &mut self.flows {
+            flows.take_time(&self.context);
+            self.frontend.begin_without_packets();
+            self.handle(0, 0);
+        }
         self.frontend.deliver_waiting();
+        self.settle();
         self.hand_on();
         self.report_interim();
         self.upkeep();
     }
 
     /// Hands on what scripts produced, in the order of their packets.
-    fn hand_on(&mut self) {
+    pub(super) fn hand_on(&mut self) {
         let mut records = self.context.records.borrow_mut();
         if !records.is_empty() {
             self.outlet.take(&mut records);
@@ -366,7 +420,7 @@ impl Engine {
     }
 
     /// Shows the watchers how far we are.
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         let control = &self.control;
         control.packets.fetch_add(self.packets - self.outlet.published.0, Ordering::Relaxed);
         control.bytes.fetch_add(self.bytes - self.outlet.published.1, Ordering::Relaxed);
@@ -383,34 +437,13 @@ impl Engine {
         }
     }
 
-    /// The contract's order at the end of input: outstanding messages, results of jobs, the last buckets, unloading.
-    fn finish(mut self, watch: Stopwatch, source_error: Option<SourceError>) -> EngineOutcome {
-        if self.control.stop() != Stop::AtOnce {
-            self.frontend.deliver_last();
-            self.hand_on();
-            let stopped = self.control.stop() != Stop::No;
-            let limit = if stopped { Some(self.drain.unwrap_or(STOPPED_DRAIN)) } else { self.drain };
-            self.control.begin_drain();
-            let wait = Wait { limit, cancel: Some(self.control.cut()) };
-            self.frontend.drain_jobs(&wait);
-            self.frontend.deliver_last();
-            if !stopped && source_error.is_none() {
-                // All engines share the input, so none of those waited for depends on this one any more.
-                self.frontend.hear_the_rest();
-                self.frontend.drain_jobs(&wait);
-            }
-        }
-        self.hand_on();
-        self.context.shard.borrow_mut().finish(|snapshot| self.outlet.bucket(&snapshot));
-        self.frontend.unload();
-        self.frontend.tell_silent(None);
-        self.hand_on();
-        self.outlet.flush();
-        self.publish();
+    /// What the engine leaves behind, all work done.
+    pub(super) fn outcome(mut self, watch: Stopwatch, source_error: Option<SourceError>) -> EngineOutcome {
         let instances = self.frontend.reports();
         let problems = std::mem::take(&mut self.frontend.problems);
         let oddities = self.context.oddities.named();
         let id = self.context.id;
+        let flows = self.flows.as_mut().map(|flows| flows.outcome(&self.context));
         drop(self.frontend);
         let shard = self.context.shard.replace(Shard::new(&self.context.groups, ShardConfig::default()));
         EngineOutcome {
@@ -425,6 +458,7 @@ impl Engine {
             source_error,
             decode: self.decoder.counters().iter().chain(self.defrag.counters().named()).collect(),
             oddities,
+            flows,
             instances,
             problems,
             wall: watch.elapsed(),

@@ -12,9 +12,12 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::control::{Control, Stop};
 use super::engine::EngineOutcome;
+use super::flow_stage::FlowStage;
 use super::outlet::Outlet;
-use crate::api::{EngineContext, Peers};
+use super::wants::Wants;
+use crate::api::{EngineContext, Letter, Mail, Peers};
 use crate::capture::{Fill, Origin, Progress, Source, SourceError, SourceStats};
+use crate::flow::FlowsConfig;
 use crate::job::Wait;
 use crate::metrics::{Shard, ShardConfig};
 use crate::packet::{Batch, Packet};
@@ -88,6 +91,10 @@ pub struct InputPlan {
     pub settings: HostSettings,
     /// Limits of the counters.
     pub shard: ShardConfig,
+    /// Limits of the flows.
+    pub flows: FlowsConfig,
+    /// How many of the largest flows the report shows.
+    pub top: usize,
     /// Where records go.
     pub outlet: Outlet,
     /// The way to the other engines.
@@ -111,7 +118,13 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
     let mut outlet = plan.outlet;
     context.job_events.set(outlet.events.is_some());
     let mut problems = Vec::new();
-    let mut input = Input { context: Rc::clone(&context), outlet: &mut outlet, control: &plan.control };
+    let mut input = Input {
+        context: Rc::clone(&context),
+        outlet: &mut outlet,
+        control: &plan.control,
+        flows: None,
+        limits: (plan.flows, plan.top),
+    };
     let instances = match InputFilter::load(&plan.catalog, &context, &plan.settings, &plan.jobs) {
         Ok(mut filter) => {
             input.hand_on();
@@ -126,6 +139,7 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
             Vec::new()
         }
     };
+    let flows = input.flows.as_mut().map(|flows| flows.outcome(&context));
     let shard = context.shard.replace(Shard::new(&context.groups, ShardConfig::default()));
     EngineOutcome {
         id: plan.id,
@@ -139,6 +153,7 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
         source_error: None,
         decode: Vec::new(),
         oddities: context.oddities.named(),
+        flows,
         instances,
         problems,
         wall: watch.elapsed(),
@@ -149,6 +164,9 @@ struct Input<'a> {
     context: Rc<EngineContext>,
     outlet: &'a mut Outlet,
     control: &'a Control,
+    /// The flows the script speaks of, from the first word on.
+    flows: Option<FlowStage>,
+    limits: (FlowsConfig, usize),
 }
 
 impl Input<'_> {
@@ -174,7 +192,39 @@ impl Input<'_> {
             }
             filter.instance.take_completions(self.control.stopping());
             self.messages(filter);
+            self.carry_out();
             self.hand_on();
+        }
+    }
+
+    /// Carries out what the script asked of flows, and tells the packet threads what it said about them.
+    fn carry_out(&mut self) {
+        for note in self.context.notes.borrow_mut().drain(..) {
+            let lost = self.context.peers.post(&Letter::Note(note));
+            let dropped = &self.context.oddities.notes_dropped;
+            dropped.set(dropped.get() + lost);
+        }
+        if self.flows.is_none() && !self.context.commands.borrow().is_empty() {
+            let (config, top) = self.limits;
+            self.flows = FlowStage::start(&self.context, Wants::late(), config, top);
+        }
+        if let Some(flows) = &mut self.flows {
+            flows.take_time(&self.context);
+            flows.run_alone(&self.context);
+        }
+    }
+
+    /// Ends the flows the script spoke of.
+    fn end_flows(&mut self) {
+        self.carry_out();
+        let context = Rc::clone(&self.context);
+        while let Some(flows) = &mut self.flows {
+            let more = flows.take_end(&context);
+            flows.run_alone(&context);
+            self.hand_on();
+            if !more.is_yes() {
+                return;
+            }
         }
     }
 
@@ -193,8 +243,13 @@ impl Input<'_> {
             let dropped = &self.context.oddities.messages_dropped;
             dropped.set(dropped.get() + lost);
         }
-        for mail in self.context.peers.inbox().chain(own) {
-            filter.instance.deliver(&mail.id, mail.class, &mail.text);
+        // What packet threads say about their flows concerns nobody here.
+        let heard = self.context.peers.inbox().filter_map(|letter| match letter {
+            Letter::Message(mail) => Some(mail),
+            Letter::Note(_) => None,
+        });
+        for Mail { id, class, text, .. } in heard.chain(own) {
+            filter.instance.deliver(&id, class, &text);
         }
     }
 
@@ -202,6 +257,7 @@ impl Input<'_> {
         filter.alerts(&self.context);
         self.messages(filter);
         filter.instance.settle(&Wait { limit: None, cancel: Some(self.control.cut()) });
+        self.end_flows();
         let outlet = &mut *self.outlet;
         self.context.shard.borrow_mut().finish(|snapshot| outlet.bucket(&snapshot));
         filter.instance.unload();

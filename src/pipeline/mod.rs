@@ -6,10 +6,17 @@
 
 mod control;
 mod engine;
+mod finish;
+mod flow_stage;
 mod input;
 mod outlet;
+mod top_flows;
+mod wants;
 
 pub use control::{Control, Stop};
 pub use engine::{Engine, EngineOutcome, EnginePlan, Interim, InterimPlan, Pace};
+pub use flow_stage::FlowOutcome;
 pub use input::{InputPlan, InputSource, input_queue, run_input};
 pub use outlet::{NATIVE, Outlet, date_time, log_line};
+pub use top_flows::{TopFlow, TopFlows};
+pub use wants::{FlowOutput, Wants};

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::api::{AlertKind, AlertRecord, LogLevel, Record, ScriptId, Stamp};
+use crate::api::{AlertKind, AlertRecord, EndedFlow, LogLevel, Record, ScriptId, Stamp};
 use crate::guid::Guid;
 use crate::metrics::{
-    Alert, AlertKind as MetricAlertKind, CountedDirection, Edge, FlowRecord, FlowStatement, Message, MessageTarget,
-    Records, Registry, Resource, Snapshot,
+    Alert, AlertKind as MetricAlertKind, CountedDirection, Document, Edge, FlowRecord, FlowStatement, GroupKind,
+    Message, MessageTarget, Records, Registry, Resource, Snapshot,
 };
 use crate::sink::{ConsoleSender, EventSender, Field, Head, Parcel, json_text};
 use crate::time::Timestamp;
@@ -52,10 +52,9 @@ impl Outlet {
 
     /// Takes the records of a batch, in the order of their packets and, for one packet, of the scripts.
     pub fn take(&mut self, records: &mut Vec<(Stamp, Record)>) {
-        // Records without a packet come from between two batches and keep their place.
-        if records.iter().any(|(stamp, _)| stamp.packet != u32::MAX) {
-            records.sort_by_key(|(stamp, _)| (stamp.packet, stamp.order));
-        }
+        // Records without a packet come from between two batches; those that belong together there have the same rank and
+        // keep their place.
+        records.sort_by_key(|(stamp, _)| (stamp.packet, stamp.rank));
         for (stamp, record) in records.drain(..) {
             self.one(&stamp, &record);
         }
@@ -119,7 +118,7 @@ impl Outlet {
 }
 
 fn name(names: &[String], script: ScriptId) -> &str {
-    names.get(usize::from(script.0)).map_or(NATIVE, String::as_str)
+    names.get(usize::from(script.0)).map_or(script.native_name(), String::as_str)
 }
 
 /// Name of a record's kind in the event stream.
@@ -132,6 +131,9 @@ fn kind_of(record: &Record) -> &'static str {
         Record::Alert(_) => "alert",
         Record::Resource { .. } => "resource",
         Record::Tag { .. } => "tag",
+        Record::Document { .. } => "fts",
+        Record::Flow(_) => "flow",
+        Record::StorePolicy { .. } => "store_policy",
         Record::FlowAttribute { .. } => "flow_attribute",
         Record::FlowCounter { .. } => "flow_counter",
         Record::FlowUpdate { .. } => "flow_update",
@@ -168,13 +170,16 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
         Record::TerminateFlow { flow } => say(flow, FlowStatement::Terminate),
         Record::DisableReassembly { flow } => say(flow, FlowStatement::DisableReassembly),
         Record::Alert(alert) => records.alerts.add(|| kept_alert(time, alert, flow(&alert.flow))),
-        Record::Resource { guid, flow: id, uri, label } => records.resources.add(|| Resource {
-            time,
-            group: *guid,
-            flow: flow(id),
-            uri: uri.clone(),
-            label: label.clone(),
-        }),
+        Record::Resource { guid, flow: id, uri, label } => {
+            records.count_group(GroupKind::Resource, *guid);
+            records.resources.add(|| Resource {
+                time,
+                group: *guid,
+                flow: flow(id),
+                uri: uri.clone(),
+                label: label.clone(),
+            });
+        }
         Record::KeyInfo { guid, key, label, description } => {
             records.notes.set_label(*guid, key, label, description.as_deref());
         }
@@ -190,7 +195,16 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
             id: id.clone(),
             text: text.clone(),
         }),
-        Record::Print { .. } | Record::Log { .. } | Record::Fault { .. } | Record::Job { .. } => {}
+        Record::Document { guid, flow: id, text } => {
+            records.count_group(GroupKind::Fts, *guid);
+            records.documents.add(|| Document { time, group: *guid, flow: flow(id), text: text.clone() });
+        }
+        Record::Print { .. }
+        | Record::Log { .. }
+        | Record::Fault { .. }
+        | Record::Job { .. }
+        | Record::Flow(_)
+        | Record::StorePolicy { .. } => {}
     }
 }
 
@@ -286,6 +300,13 @@ fn write_record(events: &mut EventSender, head: &Head<'_>, record: &Record) {
         Record::FlowUpdate { flow, field, value } => {
             events.event(head, &[("flow", Bytes(flow)), ("field", Text(field)), ("value", Number(*value))]);
         }
+        Record::Document { guid, flow, text } => {
+            events.event(head, &[("guid", Text(&guid_text(*guid))), ("flow", Bytes(flow)), ("text", Bytes(text))])
+        }
+        Record::Flow(flow) => write_flow(events, head, flow),
+        Record::StorePolicy { flow, policy } => {
+            events.event(head, &[("flow", Bytes(flow)), ("policy", Count(u64::from(*policy)))]);
+        }
         Record::TerminateFlow { flow } | Record::DisableReassembly { flow } => {
             events.event(head, &[("flow", Bytes(flow))])
         }
@@ -318,6 +339,31 @@ fn write_record(events: &mut EventSender, head: &Head<'_>, record: &Record) {
             ],
         ),
     }
+}
+
+fn write_flow(events: &mut EventSender, head: &Head<'_>, flow: &EndedFlow) {
+    use Field::{Bytes, Count, Number, Text};
+    let ([az_bytes, za_bytes], [az_packets, za_packets], [az_payload, za_payload]) =
+        (flow.bytes, flow.packets, flow.payload);
+    events.event(
+        head,
+        &[
+            ("flow", Bytes(&flow.id)),
+            ("start", Number(flow.start.as_secs_f64())),
+            ("end", Number(flow.end.as_secs_f64())),
+            ("az_bytes", Count(az_bytes)),
+            ("za_bytes", Count(za_bytes)),
+            ("az_packets", Count(az_packets)),
+            ("za_packets", Count(za_packets)),
+            ("az_payload", Count(az_payload)),
+            ("za_payload", Count(za_payload)),
+            ("state", Count(u64::from(flow.state))),
+            ("tags", Bytes(&flow.tags)),
+            ("setup_rtt", Count(u64::from(flow.setup_rtt))),
+            ("retrans", Count(u64::from(flow.retransmissions))),
+            ("reason", Text(flow.reason)),
+        ],
+    );
 }
 
 fn write_alert(events: &mut EventSender, head: &Head<'_>, alert: &AlertRecord) {

@@ -55,6 +55,13 @@ impl CatalogEntry {
 }
 
 impl CatalogEntry {
+    /// Whether the source text has a word in it, such as the name of a method. A script that puts the name together, or
+    /// leaves the call to a library, is found out when it makes the call.
+    #[must_use]
+    pub fn mentions(&self, word: &str) -> bool {
+        self.manifest.is_some() && self.script.source.windows(word.len()).any(|text| text == word.as_bytes())
+    }
+
     fn pool(&self, settings: &HostSettings) -> Pool {
         let file = self.plugin_file(settings);
         let mut options = PoolOptions::new(&self.name, file.workers as i64);
@@ -142,7 +149,7 @@ impl Catalog {
     /// Name of a script; scripts that are none are native modules.
     #[must_use]
     pub fn name(&self, script: ScriptId) -> &str {
-        self.entries.get(usize::from(script.0)).map_or("native:millstream", |entry| &entry.name)
+        self.entries.get(usize::from(script.0)).map_or(script.native_name(), |entry| &entry.name)
     }
 
     /// The entry with an input filter, if any.

@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::catalog::{Catalog, CatalogEntry};
 use super::completions::JobPlan;
-use super::frontend::{Answer, Next, ProtocolHandler, SimpleCounter, StopOnMessage};
-use super::instance::{Instance, InstanceReport, LoadFailure, PluginFile};
-use super::kind::PluginKind;
+use super::frontend::{Answer, Course, FlowTap, Next, ProtocolHandler, SimpleCounter, StopOnMessage, hears_flows};
+use super::instance::{BlockTable, Instance, InstanceReport, LoadFailure, PluginFile};
+use super::kind::{Activity, PluginKind};
+use super::policy::PolicyTable;
 use super::settings::{HostSettings, NetflowTap};
-use crate::api::{EngineContext, LogLevel, Mail, Record, ScriptId, Side, Stamp};
+use crate::api::{EngineContext, Letter, LogLevel, Mail, Note, Rank, Record, ScriptId, Side, Stamp, Topic};
 use crate::decode::{Decoder, MAX_LAYERS, Pending};
 use crate::job::Wait;
 use crate::lua::PluginError;
@@ -28,6 +29,8 @@ const MAX_DEPTH: usize = 32;
 const TOO_DEEP: &str = "a packet has more than 32 layers; the rest is not looked at";
 /// Added to the rank of blocks that see a packet after its layers have been built.
 const AFTER_LAYERS: u32 = 1 << 16;
+/// Topics that scripts make themselves.
+pub(super) const SPOKEN: u32 = Topic::Attribute.bit() | Topic::Record.bit();
 
 /// A problem with loading one instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,13 +46,18 @@ pub struct LoadProblem {
 /// The instances of one engine.
 #[derive(Debug)]
 pub struct Frontend {
-    engine: Rc<EngineContext>,
+    pub(super) engine: Rc<EngineContext>,
     jobs: JobPlan,
     handlers: Vec<ProtocolHandler>,
-    /// Instances that receive no messages, in script order.
-    deaf: Vec<SimpleCounter>,
-    /// Instances that receive messages, in script order.
-    hearing: Vec<SimpleCounter>,
+    /// Counters that receive no messages, in script order.
+    pub(super) deaf: Vec<SimpleCounter>,
+    /// Counters that receive messages, in script order.
+    pub(super) hearing: Vec<SimpleCounter>,
+    /// Instances that hear of flows, in script order.
+    pub(super) taps: Vec<FlowTap>,
+    /// Topics that any of them hears, as bits.
+    pub(super) topics: u32,
+    pub(super) policies: PolicyTable,
     /// What could not be loaded.
     pub problems: Vec<LoadProblem>,
 }
@@ -64,6 +72,9 @@ impl Frontend {
             handlers: Vec::new(),
             deaf: Vec::new(),
             hearing: Vec::new(),
+            taps: Vec::new(),
+            topics: 0,
+            policies: PolicyTable::default(),
             problems: Vec::new(),
         };
         let mut order = 0;
@@ -74,7 +85,7 @@ impl Frontend {
                 let wanted = match block.kind {
                     PluginKind::ProtocolHandler => true,
                     PluginKind::SimpleCounter => settings.netflow_tap == NetflowTap::Off || block.flow_counter,
-                    _ => false,
+                    kind => hears_flows(kind) && kind.activity() == Activity::Active,
                 };
                 if wanted {
                     order += 1;
@@ -82,7 +93,19 @@ impl Frontend {
                 }
             }
         }
+        let speaks_of_flows =
+            catalog.entries.iter().any(|e| e.mentions("add_flow_attribute") || e.mentions("new_flow_record"));
+        frontend.set_courses(if speaks_of_flows { SPOKEN } else { 0 });
         frontend
+    }
+
+    /// Settles who runs event by event: who hears messages, and who hears of `spoken` topics that scripts make.
+    pub(super) fn set_courses(&mut self, spoken: u32) {
+        self.topics = self.taps.iter().fold(0, |topics, tap| topics | tap.topics);
+        for tap in &mut self.taps {
+            let serial = tap.instance.listens() || tap.hears(spoken) || tap.course == Course::Serial;
+            tap.course = if serial { Course::Serial } else { Course::Straight };
+        }
     }
 
     fn add(
@@ -97,6 +120,9 @@ impl Frontend {
         // Every handler is asked before any counter is called.
         let order = if kind == PluginKind::ProtocolHandler { order } else { order + AFTER_LAYERS };
         let script = entry.id;
+        if hears_flows(kind) {
+            return self.add_tap(entry, file, kind, order, settings);
+        }
         let Some(protocol) = protocol.and_then(|guid| self.engine.protocols.id(guid)) else {
             let text = format!("{}: no protocol has the GUID it names; the block is never called", kind.name());
             self.log_for(script, LogLevel::Warn, text);
@@ -106,14 +132,7 @@ impl Frontend {
             // The catalogue has said that the first definition wins.
             return;
         }
-        let (instance, block) = match Instance::load(file, kind, order, &self.engine, settings, &self.jobs) {
-            Ok(loaded) => loaded,
-            Err(LoadFailure::Declined) => {
-                self.log_for(script, LogLevel::Info, format!("{}: onload returned false, not used", kind.name()));
-                return;
-            }
-            Err(LoadFailure::Fault(stage, error)) => return self.problem(script, stage, error),
-        };
+        let Some((instance, block)) = self.load_instance(entry, file, kind, order, settings) else { return };
         let attached = match kind {
             PluginKind::ProtocolHandler => ProtocolHandler::attach(instance, &block, protocol)
                 .map(|attached| attached.map(|handler| self.handlers.push(handler)).is_ok()),
@@ -125,6 +144,43 @@ impl Frontend {
                 })
             }
         };
+        self.attached(script, kind, attached);
+    }
+
+    /// Adds an instance that hears of flows.
+    fn add_tap(
+        &mut self,
+        entry: &CatalogEntry,
+        file: &Rc<PluginFile>,
+        kind: PluginKind,
+        order: u32,
+        settings: &HostSettings,
+    ) {
+        let Some((instance, block)) = self.load_instance(entry, file, kind, order, settings) else { return };
+        let attached = FlowTap::attach(instance, &block, &self.engine)
+            .map(|attached| attached.map(|tap| self.taps.push(tap)).is_ok());
+        self.attached(entry.id, kind, attached);
+    }
+
+    fn load_instance(
+        &mut self,
+        entry: &CatalogEntry,
+        file: &Rc<PluginFile>,
+        kind: PluginKind,
+        order: u32,
+        settings: &HostSettings,
+    ) -> Option<(Instance, BlockTable)> {
+        match Instance::load(file, kind, order, &self.engine, settings, &self.jobs) {
+            Ok(loaded) => return Some(loaded),
+            Err(LoadFailure::Declined) => {
+                self.log_for(entry.id, LogLevel::Info, format!("{}: onload returned false, not used", kind.name()));
+            }
+            Err(LoadFailure::Fault(stage, error)) => self.problem(entry.id, stage, error),
+        }
+        None
+    }
+
+    fn attached(&mut self, script: ScriptId, kind: PluginKind, attached: Result<bool, PluginError>) {
         match attached {
             Ok(true) => {}
             Ok(false) => {
@@ -146,73 +202,27 @@ impl Frontend {
     /// True if no instance needs packets.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.deaf.is_empty() && self.hearing.is_empty() && self.handlers.is_empty()
+        self.deaf.is_empty() && self.hearing.is_empty() && self.handlers.is_empty() && self.taps.is_empty()
     }
 
     /// Begins a batch that was just decoded: lends its packets and asks the protocol handlers.
     pub fn begin(&mut self, decoder: &mut Decoder) {
         let engine = Rc::clone(&self.engine);
-        engine.loans.borrow_mut().begin(engine.batch.borrow().len());
+        self.begin_without_packets();
         engine.before.set(0);
         self.hear_peers();
         engine.before.set(u32::MAX);
         self.parse(decoder);
     }
 
-    /// Handles the packets `from..to` of the engine's batch.
-    pub fn run(&mut self, from: usize, to: usize) {
-        let engine = Rc::clone(&self.engine);
-        for counter in &mut self.deaf {
-            counter.run(&engine, from, to);
-        }
-        if !self.hearing.is_empty() {
-            self.run_hearing(from, to);
-        } else if !engine.mail.borrow().is_empty() {
-            let due = std::mem::take(&mut *engine.mail.borrow_mut());
-            self.deliver_before(to, &due);
-            engine.stop.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// Runs the instances that receive messages, so that each message reaches all of them before their next packet.
-    ///
-    /// Messages of the other instances are known by now, with the packet that led to them. A single receiver runs in
-    /// stretches up to the next message; several run packet by packet, because each may post what the others must hear.
-    fn run_hearing(&mut self, from: usize, to: usize) {
-        let engine = Rc::clone(&self.engine);
-        let mut waiting = std::mem::take(&mut *engine.mail.borrow_mut());
-        waiting.sort_by_key(|mail| mail.packet);
-        let mut waiting = waiting.into_iter().peekable();
-        let mut at = from;
-        while at < to {
-            let mut due = Vec::new();
-            while let Some(mail) = waiting.next_if(|mail| (mail.packet as usize) < at) {
-                due.push(mail);
-            }
-            due.append(&mut engine.mail.borrow_mut());
-            self.deliver_before(at, &due);
-            let stretch = match waiting.peek() {
-                Some(mail) => (mail.packet as usize).saturating_add(1).min(to),
-                None => to,
-            };
-            engine.stop.store(0, Ordering::Relaxed);
-            if let [only] = self.hearing.as_mut_slice() {
-                at = only.run(&engine, at, stretch);
-            } else {
-                for counter in &mut self.hearing {
-                    counter.run(&engine, at, at + 1);
-                }
-                at += 1;
-            }
-        }
-        let mut due: Vec<Mail> = waiting.collect();
-        due.append(&mut engine.mail.borrow_mut());
-        self.deliver_before(to, &due);
-        engine.stop.store(0, Ordering::Relaxed);
+    /// The same without packets: what was lent before is stale from now on.
+    pub fn begin_without_packets(&mut self) {
+        self.engine.begin_loans();
+        self.policies.begin();
     }
 
     /// Delivers messages in front of a packet of the batch: what they lead to is recorded there.
-    fn deliver_before(&mut self, packet: usize, due: &[Mail]) {
+    pub(super) fn deliver_before(&mut self, packet: usize, due: &[Mail]) {
         self.engine.before.set(packet as u32);
         self.deliver(due);
         self.engine.before.set(u32::MAX);
@@ -223,12 +233,27 @@ impl Frontend {
         self.hear_peers();
         let due = std::mem::take(&mut *self.engine.mail.borrow_mut());
         self.deliver(&due);
+        self.announce_waiting();
         self.engine.stop.store(0, Ordering::Relaxed);
     }
 
     fn hear_peers(&mut self) {
-        let heard: Vec<Mail> = self.engine.peers.inbox().collect();
-        self.hand_out(&heard);
+        let heard: Vec<Letter> = self.engine.peers.inbox().collect();
+        for letter in heard {
+            self.open(letter);
+        }
+    }
+
+    /// Hands out what another engine sent.
+    fn open(&mut self, letter: Letter) {
+        match letter {
+            Letter::Message(mail) => self.hand_out(std::slice::from_ref(&mail)),
+            // Packets and ranks of another engine mean nothing here.
+            Letter::Note(note) => {
+                let packet = self.engine.before.get();
+                self.engine.notes.borrow_mut().push(Note { packet, rank: Rank::default(), depth: 1, ..note });
+            }
+        }
     }
 
     /// Delivers messages to the VMs of this engine and passes them on to the others.
@@ -245,6 +270,9 @@ impl Frontend {
         for mail in due {
             for counter in &mut self.hearing {
                 counter.instance.deliver(&mail.id, mail.class, &mail.text);
+            }
+            for tap in self.taps.iter_mut().filter(|tap| tap.instance.listens()) {
+                tap.instance.deliver(&mail.id, mail.class, &mail.text);
             }
             for handler in self.handlers.iter_mut().filter(|handler| handler.instance.listens()) {
                 handler.instance.deliver(&mail.id, mail.class, &mail.text);
@@ -298,8 +326,8 @@ impl Frontend {
     pub fn hear_the_rest(&mut self) {
         let engine = Rc::clone(&self.engine);
         engine.peers.leave();
-        for mail in engine.peers.rest() {
-            self.hand_out(std::slice::from_ref(&mail));
+        for letter in engine.peers.rest() {
+            self.open(letter);
             self.deliver_last();
         }
     }
@@ -308,6 +336,7 @@ impl Frontend {
     pub fn deliver_last(&mut self) {
         for _ in 0..LAST_ROUNDS {
             self.hear_peers();
+            self.announce_waiting();
             let due = std::mem::take(&mut *self.engine.mail.borrow_mut());
             if due.is_empty() {
                 return;
@@ -365,7 +394,8 @@ impl Frontend {
     pub fn instances_mut(&mut self) -> impl Iterator<Item = &mut Instance> {
         let handlers = self.handlers.iter_mut().map(|handler| &mut handler.instance);
         let counters = self.deaf.iter_mut().chain(&mut self.hearing).map(|counter| &mut counter.instance);
-        handlers.chain(counters)
+        let taps = self.taps.iter_mut().map(|tap| &mut tap.instance);
+        handlers.chain(counters).chain(taps)
     }
 
     /// How each instance did.
@@ -396,7 +426,7 @@ pub fn report_problem(
 
 fn record_for(engine: &EngineContext, script: ScriptId, record: Record) {
     let time = engine.now.get();
-    let stamp = Stamp { packet: u32::MAX, order: 0, time, script, side: Side::Frontend };
+    let stamp = Stamp { packet: u32::MAX, rank: Rank::default(), time, script, side: Side::Frontend };
     engine.records.borrow_mut().push((stamp, record));
 }
 

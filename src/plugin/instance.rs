@@ -326,21 +326,31 @@ impl Instance {
     }
 
     /// Takes the faults that the message handler caught during the last call.
-    pub fn take_caught(&mut self, callback: &str) {
+    pub fn take_caught(&mut self, callback: &'static str) {
+        self.take_caught_by(|_| callback);
+    }
+
+    /// The same where the progress word tells which callback it was.
+    pub fn take_caught_by(&mut self, name: impl Fn(i32) -> &'static str) {
         let caught = std::mem::take(&mut *self.caught.borrow_mut());
-        let mut full = false;
+        let mut full = None;
         for (message, traceback, progress) in caught {
             // The fault belongs to the packet at which it happened.
             self.context.guard.progress.store(progress, Ordering::Relaxed);
+            let callback = name(progress);
             let now = self.context.time();
             let error = PluginError::caught(&message, &traceback);
-            full |= error.kind == FaultKind::Memory;
+            if error.kind == FaultKind::Memory {
+                full = Some(callback);
+            }
             if self.health.fault(callback, error.kind, now) == Verdict::Report {
                 self.report(callback, &error.message, &error.traceback);
             }
         }
         self.context.guard.progress.store(0, Ordering::Relaxed);
-        if full && self.vm.tidy() == Health::Replace {
+        if let Some(callback) = full
+            && self.vm.tidy() == Health::Replace
+        {
             self.health.disable("out of memory");
             self.context.log(
                 LogLevel::Error,

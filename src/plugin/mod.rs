@@ -7,20 +7,25 @@
 mod catalog;
 mod completions;
 mod discover;
+mod dispatch;
+mod feed;
 mod frontend;
 mod health;
 mod host;
 mod instance;
 mod kind;
 mod manifest;
+mod policy;
 mod settings;
 
 pub use catalog::{Catalog, CatalogEntry, CatalogNote, standard_directories};
 pub use completions::JobPlan;
 pub use discover::{Found, NoSuchPath, Script, SkipReason, Skipped, discover};
+pub use feed::{Feed, Traffic};
 pub use frontend::{BuiltPacket, InputFilter, Step};
 pub use host::{Frontend, LoadProblem};
 pub use instance::{CallStats, Instance, InstanceReport, LoadFailure, PluginFile};
 pub use kind::{Activity, PluginKind, Side};
 pub use manifest::{Block, Definition, Identity, Manifest, Remark, Subscriptions};
+pub use policy::{Opinion, PolicyChange, PolicyTable};
 pub use settings::{HostSettings, NetflowTap};

@@ -10,7 +10,7 @@ mod report;
 pub use console::{Console, ConsoleSender, Parcel, WhenFull};
 pub use events::{EventSender, EventStream, Field, Head, StreamEnd, json_text, write_event};
 pub use report::{
-    AlertLine, Charset, ColourMode, Damage, DamagedInput, EdgeLine, Edges, GroupReport, JobLatency, Jobs, KeyReport,
-    Lines, MeterReport, NamedCount, PluginReport, Records as RecordsReport, Report, ResourceLine, Run, TextStyle,
-    TopKey, Verdict, collect_groups, collect_records,
+    AlertLine, Charset, ColourMode, Damage, DamagedInput, EdgeLine, Edges, FlowLine, FlowsReport, GroupReport,
+    JobLatency, Jobs, KeyReport, Lines, MeterReport, NamedCount, PluginReport, Records as RecordsReport, Report,
+    ResourceLine, Run, TextStyle, TopKey, Verdict, collect_groups, collect_records,
 };

@@ -172,7 +172,7 @@ impl InputFilter {
             batch.clear();
             batch.push(Packet::new(self.time(), 0, 0, 0, LinkType::default(), 0));
             let mut loans = engine.loans.borrow_mut();
-            loans.begin(1);
+            loans.begin(1, 0);
             LightUserData(loans.packet(&batch, 0).cast())
         };
         self.instance.stats.calls += 1;

@@ -122,10 +122,16 @@ pub fn collect_records(registry: &Registry, records: &crate::metrics::Records, f
         to_key: text(&edge.to_key),
     });
     let counts = records.edges.counts();
+    let by_group = |kind: GroupKind| {
+        let counted = records.by_group(kind).map(|(guid, count)| NamedCount { name: name(kind, guid), count });
+        counted.collect::<Vec<_>>()
+    };
     Records {
         alerts: Lines { count: records.alerts.count(), first: alerts.collect() },
         resources: Lines { count: records.resources.count(), first: resources.collect() },
+        resource_groups: by_group(GroupKind::Resource),
         documents: records.documents.count(),
+        document_groups: by_group(GroupKind::Fts),
         edges: Edges {
             added: counts.added,
             distinct: counts.distinct,

@@ -5,12 +5,14 @@
 //! of its number); the text form replaces control characters, so that nothing in a capture can steer a terminal.
 
 mod collect;
+mod flows;
 mod human;
 mod model;
 mod text;
 mod text_table;
 
 pub use collect::{collect_groups, collect_records};
+pub use flows::{FlowLine, FlowsReport};
 pub use model::{
     AlertLine, Damage, DamagedInput, EdgeLine, Edges, GroupReport, JobLatency, Jobs, KeyReport, Lines, MeterReport,
     NamedCount, PluginReport, Records, Report, ResourceLine, Run, TopKey, Verdict,

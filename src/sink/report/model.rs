@@ -19,6 +19,9 @@ pub struct Report {
     pub damage: Damage,
     /// Counter groups with at least one key, in order of registration.
     pub groups: Vec<GroupReport>,
+    /// Flows; absent if nobody wanted any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flows: Option<super::flows::FlowsReport>,
     /// Alerts, resources and the rest.
     pub records: Records,
     /// Asynchronous work; absent if there was none.
@@ -221,8 +224,12 @@ pub struct Records {
     pub alerts: Lines<AlertLine>,
     /// Resources.
     pub resources: Lines<ResourceLine>,
+    /// Resources by name of their group.
+    pub resource_groups: Vec<NamedCount>,
     /// Full-text documents.
     pub documents: u64,
+    /// Documents by name of their group.
+    pub document_groups: Vec<NamedCount>,
     /// Edges.
     pub edges: Edges,
     /// Keys with a label.

@@ -53,7 +53,7 @@ const BAR: usize = 12;
 const MIN_WIDTH: usize = 40;
 
 #[derive(Clone, Copy)]
-enum Paint {
+pub(super) enum Paint {
     Title,
     Group,
     Faint,
@@ -76,6 +76,9 @@ impl Report {
         for group in &self.groups {
             page.group(group);
         }
+        if let Some(flows) = &self.flows {
+            page.flows(flows);
+        }
         page.records(&self.records);
         if let Some(jobs) = &self.jobs {
             page.jobs(jobs);
@@ -86,13 +89,13 @@ impl Report {
     }
 }
 
-struct Page {
+pub(super) struct Page {
     style: TextStyle,
     text: String,
 }
 
 impl Page {
-    fn line(&mut self, line: &str) {
+    pub(super) fn line(&mut self, line: &str) {
         let ascii = self.style.charset == Charset::Ascii;
         let keep = |c: char| {
             if is_steering(c) {
@@ -126,7 +129,7 @@ impl Page {
         self.text.insert_str(self.text.len() - 1, "\x1b[0m");
     }
 
-    fn section(&mut self, paint: Paint, title: &str) {
+    pub(super) fn section(&mut self, paint: Paint, title: &str) {
         self.text.push('\n');
         let title = cut(title, self.style.width, self.ellipsis());
         self.painted(paint, &title);
@@ -139,7 +142,7 @@ impl Page {
         }
     }
 
-    fn table(&mut self, table: Table, indent: usize) {
+    pub(super) fn table(&mut self, table: Table, indent: usize) {
         for line in table.lines(indent, self.style.width, self.ellipsis()) {
             self.line(&line);
         }
@@ -299,6 +302,8 @@ impl Page {
             self.table(table, 2);
             self.more(records.resources.count, records.resources.first.len());
         }
+        self.counts("Resources by group", &records.resource_groups);
+        self.counts("Documents by group", &records.document_groups);
         self.edges(records);
         let mut others: Vec<NamedCount> = [
             ("documents", records.documents),

@@ -1,0 +1,313 @@
+//! What scripts see of the things that happen to flows: slots that are lent for one callback each.
+//!
+//! The structs have the layout declared in `lua/objects.lua`. Every slot carries a sequence number of its own, so that a
+//! buffer is usable in the callback it was made for and in no other. Slots are used again; numbers are not.
+
+use std::ptr;
+
+use super::loan::BufferSlot;
+use super::record::Rank;
+use crate::flow::FlowHandle;
+use crate::time::Timestamp;
+
+/// What a callback is told; the numbers are those of `lua/event_driver.lua`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Topic {
+    /// Whether a TCP flow is of interest.
+    Filter = 1,
+    /// A TCP flow began.
+    New = 2,
+    /// The next bytes of a stream.
+    Payload = 3,
+    /// A flow attribute.
+    Attribute = 4,
+    /// A TCP flow ended.
+    End = 5,
+    /// A measurement of a flow.
+    Metric = 6,
+    /// A flow record that a script announced.
+    Record = 7,
+    /// How packets of a new flow are stored.
+    Store = 8,
+    /// The same, with the first payload in a direction.
+    StorePayload = 9,
+}
+
+impl Topic {
+    /// How many there are, counted from 1.
+    pub const COUNT: usize = 9;
+
+    /// Its bit in a set of topics.
+    #[must_use]
+    pub const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+/// Votes and wishes of one VM about one flow, as bits. The driver sets and reads them as well.
+pub mod voice {
+    /// Voted against the flow: hears nothing more of it.
+    pub const NO: u8 = 1;
+    /// Wants no more payload.
+    pub const QUIET: u8 = 2;
+    /// Asked about storing at the first payload to the server; the next bit is for the other direction.
+    pub const ASKED: u8 = 4;
+}
+
+/// One event as scripts see it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct EventSlot {
+    buf: BufferSlot,
+    text: *const u8,
+    text_len: i32,
+    topic: i32,
+    slot: i32,
+    generation: u32,
+    direction: i32,
+    reserved: i32,
+    time: f64,
+    numbers: [f64; 4],
+}
+
+const EMPTY: EventSlot = EventSlot {
+    buf: BufferSlot::EMPTY,
+    text: ptr::null(),
+    text_len: 0,
+    topic: 0,
+    slot: -1,
+    generation: 0,
+    direction: 0,
+    reserved: 0,
+    time: 0.0,
+    numbers: [0.0; 4],
+};
+
+/// Where an event stands and whom it concerns: what host functions ask about the running callback.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Occasion {
+    /// Packet of the batch; `u32::MAX` if none led to it.
+    pub packet: u32,
+    /// Place among everything the packet leads to; the VM's rank is filled in by the VM, unless another VM's callback led
+    /// to this one.
+    pub rank: Rank,
+    /// Packet time.
+    pub time: Timestamp,
+    /// The flow, if it is one of the table.
+    pub flow: Option<FlowHandle>,
+}
+
+/// An event to be lent.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// What it is.
+    pub topic: Topic,
+    /// Where it stands.
+    pub at: Occasion,
+    /// Payload, or the value of an attribute.
+    pub bytes: &'a [u8],
+    /// Name of an attribute; id of a flow that is not in the table.
+    pub text: &'a [u8],
+    /// 0 to the server, 1 to the client.
+    pub direction: i32,
+    /// Time that scripts are told, in whole seconds.
+    pub secs: i64,
+    /// Position of payload; meter and value; or the four numbers of a record.
+    pub numbers: [f64; 4],
+}
+
+/// Events lent in a row to one instance after the other.
+pub const LENT_AT_ONCE: usize = 256;
+/// Slots for them: several times as many, and a prime, so that a place in the row does not meet the same slot.
+const RING: usize = 1_021;
+/// Slots behind the ring for events that stand alone: one for each depth of announcements that lead to others.
+pub const ALONE: usize = 10;
+
+/// All slots of one engine.
+#[derive(Debug)]
+pub struct EventRing {
+    slots: Box<[EventSlot]>,
+    occasions: Box<[(i32, Occasion)]>,
+    next: usize,
+    first: usize,
+    /// Place of every number given out in this batch.
+    places: Vec<u32>,
+    base_seq: i32,
+}
+
+impl Default for EventRing {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const NOWHERE: Occasion = Occasion {
+    packet: u32::MAX,
+    rank: Rank { event: 0, stage: 0, vm: 0, echo: 0 },
+    time: Timestamp::EPOCH,
+    flow: None,
+};
+
+impl EventRing {
+    /// An empty ring.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            slots: vec![EMPTY; RING + ALONE].into_boxed_slice(),
+            occasions: vec![(0, NOWHERE); RING + ALONE].into_boxed_slice(),
+            next: 0,
+            first: 0,
+            places: Vec::new(),
+            base_seq: 1,
+        }
+    }
+
+    /// Number of slots; a VM makes pointers for each.
+    #[must_use]
+    pub const fn len() -> usize {
+        RING + ALONE
+    }
+
+    /// Address of the first slot.
+    #[must_use]
+    pub fn address(&self) -> *const EventSlot {
+        self.slots.as_ptr()
+    }
+
+    /// Begins a batch whose event numbers start at `seq`.
+    pub fn begin(&mut self, seq: i32) {
+        self.places.clear();
+        self.base_seq = seq;
+    }
+
+    /// Number of the next event.
+    #[must_use]
+    pub fn next_seq(&self) -> i32 {
+        self.base_seq.wrapping_add(self.places.len() as i32)
+    }
+
+    /// Begins a row of at most [`LENT_AT_ONCE`] events.
+    pub fn begin_row(&mut self) {
+        if self.next + LENT_AT_ONCE > RING {
+            self.next = 0;
+        }
+        self.first = self.next;
+    }
+
+    /// Adds an event to the row.
+    pub fn push(&mut self, event: &Event<'_>) {
+        self.fill(self.next, event);
+        self.next += 1;
+    }
+
+    /// The row: first slot and number of slots.
+    #[must_use]
+    pub const fn row(&self) -> (usize, usize) {
+        (self.first, self.next - self.first)
+    }
+
+    /// Lends one event that stands alone; returns its slot.
+    pub fn alone(&mut self, depth: usize, event: &Event<'_>) -> usize {
+        let slot = RING + depth.min(ALONE - 1);
+        self.fill(slot, event);
+        slot
+    }
+
+    fn fill(&mut self, place: usize, event: &Event<'_>) {
+        let seq = self.next_seq();
+        self.places.push(place as u32);
+        let flow = event.at.flow;
+        self.slots[place] = EventSlot {
+            buf: BufferSlot::new(event.bytes, seq),
+            text: event.text.as_ptr(),
+            text_len: event.text.len() as i32,
+            topic: event.topic as i32,
+            slot: flow.map_or(-1, |flow| flow.slot as i32),
+            generation: flow.map_or(0, |flow| flow.generation),
+            direction: event.direction,
+            reserved: 0,
+            time: event.secs as f64,
+            numbers: event.numbers,
+        };
+        self.occasions[place] = (seq, event.at);
+    }
+
+    /// The slot that was lent with a sequence number, unless it was used again.
+    #[inline]
+    #[must_use]
+    pub fn slot_of(&self, seq: i32) -> Option<usize> {
+        let index = usize::try_from(seq.wrapping_sub(self.base_seq)).ok()?;
+        let place = *self.places.get(index)? as usize;
+        (self.occasions[place].0 == seq).then_some(place)
+    }
+
+    /// The occasion of a sequence number.
+    #[inline]
+    #[must_use]
+    pub fn occasion(&self, seq: i32) -> Option<&Occasion> {
+        self.slot_of(seq).map(|place| &self.occasions[place].1)
+    }
+
+    /// The occasion of a slot.
+    #[must_use]
+    pub fn occasion_of_slot(&self, slot: usize) -> &Occasion {
+        &self.occasions[slot].1
+    }
+
+    /// The sequence number of a slot.
+    #[must_use]
+    pub fn slot_seq(&self, slot: usize) -> i32 {
+        self.occasions[slot].0
+    }
+
+    /// What a slot is about, as its number.
+    #[must_use]
+    pub fn topic_of_slot(&self, slot: usize) -> i32 {
+        self.slots[slot].topic
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Event, EventRing, LENT_AT_ONCE, NOWHERE, Topic};
+
+    fn event(secs: i64) -> Event<'static> {
+        let at = NOWHERE;
+        Event { topic: Topic::New, at, bytes: b"x", text: b"", direction: 0, secs, numbers: [0.0; 4] }
+    }
+
+    #[test]
+    fn numbers_lead_to_the_slot_until_it_is_used_again() {
+        let mut ring = EventRing::new();
+        ring.begin(100);
+        let mut seen = Vec::new();
+        for _ in 0..6 {
+            ring.begin_row();
+            for i in 0..LENT_AT_ONCE {
+                seen.push(ring.next_seq());
+                ring.push(&event(i as i64));
+            }
+            let (first, count) = ring.row();
+            assert_eq!(count, LENT_AT_ONCE);
+            let last = *seen.last().unwrap();
+            assert_eq!(ring.slot_of(last), Some(first + count - 1));
+        }
+        assert_eq!(ring.slot_of(seen[0]), None, "its slot shows another event");
+        let alone = ring.alone(3, &event(1));
+        assert_eq!(ring.slot_of(ring.next_seq() - 1), Some(alone));
+        assert_eq!(ring.slot_of(99), None);
+        assert_eq!(ring.slot_of(i32::MAX), None);
+    }
+
+    #[test]
+    fn a_new_batch_forgets_the_numbers_of_the_one_before() {
+        let mut ring = EventRing::new();
+        ring.begin(1);
+        ring.begin_row();
+        ring.push(&event(0));
+        ring.begin(50);
+        assert_eq!(ring.occasion(1), None);
+        assert_eq!(ring.next_seq(), 50);
+    }
+}

@@ -1,0 +1,70 @@
+//! The end of a packet thread's run.
+
+use std::time::Duration;
+
+use super::control::Stop;
+use super::engine::{Engine, EngineOutcome};
+use crate::capture::SourceError;
+use crate::flow::Want;
+use crate::job::Wait;
+use crate::time::Stopwatch;
+
+/// How long jobs may take when a signal ended the run.
+const STOPPED_DRAIN: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// The contract's order at the end of input: open flows end, outstanding messages, results of jobs, the last buckets,
+    /// unloading.
+    pub(super) fn finish(mut self, watch: Stopwatch, source_error: Option<SourceError>) -> EngineOutcome {
+        if self.control.stop() != Stop::AtOnce {
+            self.end_flows();
+            self.frontend.deliver_last();
+            self.hand_on();
+            let stopped = self.control.stop() != Stop::No;
+            let limit = if stopped { Some(self.drain.unwrap_or(STOPPED_DRAIN)) } else { self.drain };
+            self.control.begin_drain();
+            let wait = Wait { limit, cancel: Some(self.control.cut()) };
+            self.frontend.drain_jobs(&wait);
+            self.frontend.deliver_last();
+            if !stopped && source_error.is_none() {
+                // All engines share the input, so none of those waited for depends on this one any more.
+                self.frontend.hear_the_rest();
+                self.frontend.drain_jobs(&wait);
+            }
+            // What results of jobs said about flows.
+            self.end_flows();
+        }
+        self.hand_on();
+        self.context.shard.borrow_mut().finish(|snapshot| self.outlet.bucket(&snapshot));
+        self.frontend.unload();
+        self.frontend.tell_silent(None);
+        self.hand_on();
+        self.outlet.flush();
+        self.publish();
+        self.outcome(watch, source_error)
+    }
+
+    /// Ends the open flows, some at a time, each time like a batch without packets.
+    fn end_flows(&mut self) {
+        self.settle();
+        if self.flows.is_none() {
+            return;
+        }
+        self.begin_without_packets();
+        // What was said since the last batch comes first.
+        self.frontend.begin_without_packets();
+        loop {
+            let more = match &mut self.flows {
+                Some(flows) => flows.take_end(&self.context),
+                None => Want::No,
+            };
+            self.frontend.begin_without_packets();
+            self.handle(0, 0);
+            self.settle();
+            self.hand_on();
+            if !more.is_yes() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! The flow side of a packet thread: flows, dissectors, what scripts asked of flows, and what is recorded of them.
+
+use std::ops::Range;
+
+use super::top_flows::{TopFlow, TopFlows};
+use super::wants::Wants;
+use crate::api::{EndedFlow, EngineContext, FlowCommand, FlowWish, Rank, Record, ScriptId, Side, Stamp};
+use crate::dissect::{Dissectors, DocumentKind, Finding, FindingKind, Findings, ResourceKind};
+use crate::flow::{EndReason, FlowCounts, FlowEvent, FlowHandle, Flows, FlowsConfig, Happening, Want};
+use crate::guid::Guid;
+use crate::plugin::{Frontend, Traffic};
+
+/// What the flow side leaves behind.
+#[derive(Clone, Debug, Default)]
+pub struct FlowOutcome {
+    /// What became of flows.
+    pub counts: FlowCounts,
+    /// Most flows at a time.
+    pub peak: u64,
+    /// The largest.
+    pub top: TopFlows,
+    /// Oddities of the dissectors.
+    pub dissect: Vec<(&'static str, u64)>,
+}
+
+/// Counters of the flow stage that say that something was not done because of a limit.
+const DROPS: [&str; 8] = [
+    "flow_evicted_half_open",
+    "flow_evicted_tcp",
+    "flow_evicted_udp",
+    "flow_evicted_other",
+    "flow_stream_limit",
+    "flow_stream_total_limit",
+    "flow_statements_refused",
+    "flow_statements_expired",
+];
+
+impl FlowOutcome {
+    /// How flows ended, by reason.
+    #[must_use]
+    pub fn ends(&self) -> [(&'static str, u64); 7] {
+        let counts = &self.counts;
+        [
+            (EndReason::Fin.name(), counts.ended_fin),
+            (EndReason::Rst.name(), counts.ended_rst),
+            (EndReason::Idle.name(), counts.ended_idle),
+            (EndReason::Age.name(), counts.ended_age),
+            (EndReason::End.name(), counts.ended_input),
+            (EndReason::Script.name(), counts.ended_script),
+            (EndReason::Evicted.name(), counts.evicted()),
+        ]
+    }
+
+    /// What was cut off at limits, by name.
+    pub fn drops(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.counts.named().into_iter().filter(|(name, _)| DROPS.contains(name))
+    }
+
+    /// What was noticed, by name.
+    pub fn notes(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let is_note = |name: &str| {
+            !DROPS.contains(&name)
+                && !name.starts_with("flow_ended")
+                && !["flow_created", "flow_script_records"].contains(&name)
+        };
+        let flows = self.counts.named().into_iter().filter(move |(name, _)| is_note(name));
+        flows.chain(self.dissect.iter().copied())
+    }
+}
+
+/// Flows and what is found in them, batch by batch.
+#[derive(Debug)]
+pub struct FlowStage {
+    wants: Wants,
+    dissectors: Dissectors,
+    /// First event of the batch that no stretch has had yet.
+    next: usize,
+    peak: usize,
+    top: TopFlows,
+}
+
+impl FlowStage {
+    /// Begins to track flows in a context. `None` if nobody wants any.
+    #[must_use]
+    pub fn start(context: &EngineContext, wants: Wants, config: FlowsConfig, top: usize) -> Option<Self> {
+        if !wants.flows.records.is_yes() {
+            return None;
+        }
+        *context.flows.borrow_mut() = Some(Flows::new(config, wants.flows));
+        let dissectors = Dissectors::new(wants.dissect);
+        Some(Self { wants, dissectors, next: 0, peak: 0, top: TopFlows::new(top) })
+    }
+
+    /// Takes in the packets of the context's batch.
+    pub fn take_batch(&mut self, context: &EngineContext) {
+        if let Some(flows) = &mut *context.flows.borrow_mut() {
+            flows.process(&context.batch.borrow(), &context.fragments.borrow());
+            self.begin(context, flows);
+        }
+    }
+
+    /// Lets time pass without packets. The context's batch is empty.
+    pub fn take_time(&mut self, context: &EngineContext) {
+        if let Some(flows) = &mut *context.flows.borrow_mut() {
+            flows.expire(context.now.get());
+            self.begin(context, flows);
+        }
+    }
+
+    /// Ends some of the flows because the input has ended. The context's batch is empty.
+    pub fn take_end(&mut self, context: &EngineContext) -> Want {
+        let Some(flows) = &mut *context.flows.borrow_mut() else { return Want::No };
+        let more = flows.finish();
+        self.begin(context, flows);
+        more
+    }
+
+    fn begin(&mut self, context: &EngineContext, flows: &Flows) {
+        self.next = 0;
+        self.peak = self.peak.max(flows.live());
+        self.dissectors.process(&context.batch.borrow(), flows.events(), flows);
+    }
+
+    /// The events that belong to packets before `to`; each once.
+    fn until(&mut self, flows: &Flows, to: u32) -> Range<usize> {
+        let list = flows.events().list();
+        let from = self.next;
+        self.next = from + list[from..].partition_point(|event| event.packet < to);
+        from..self.next
+    }
+
+    /// Runs the instances over the packets `from..to` and what happened to their flows; carries out what they ask.
+    pub fn run(&mut self, context: &EngineContext, frontend: &mut Frontend, from: usize, to: usize) {
+        let last = to == context.batch.borrow().len();
+        let range = {
+            let (batch, flows) = (context.batch.borrow(), context.flows.borrow());
+            let Some(flows) = flows.as_ref() else { return };
+            let range = self.until(flows, if last { u32::MAX } else { to as u32 });
+            let range = if from == to { range.start..flows.events().list().len() } else { range };
+            let traffic = Traffic { batch: &batch, flows, findings: self.dissectors.findings(), range: range.clone() };
+            if self.wants.records.is_yes() {
+                self.record_findings(context, &traffic);
+            }
+            frontend.run(from, to, Some(&traffic));
+            range
+        };
+        self.carry_out(context, Some(frontend), range);
+    }
+
+    /// Carries out what was asked of flows where no instance hears of them: on the thread of an input filter.
+    pub fn run_alone(&mut self, context: &EngineContext) {
+        let range = match &*context.flows.borrow() {
+            Some(flows) => self.until(flows, u32::MAX).start..flows.events().list().len(),
+            None => return,
+        };
+        self.carry_out(context, None, range);
+        self.settle(context);
+    }
+
+    /// The batch is done with: flows that ended are freed.
+    pub fn settle(&mut self, context: &EngineContext) {
+        let mut flows = context.flows.borrow_mut();
+        let Some(flows) = flows.as_mut() else { return };
+        flows.settle();
+        let records: Vec<_> = flows.script_records().collect();
+        for record in records {
+            let ended = EndedFlow {
+                id: record.id.to_vec(),
+                tags: record.tags.clone(),
+                reason: EndReason::Script.name(),
+                ..ended_flow(&record.flow)
+            };
+            self.top.offer(ended.bytes.iter().sum(), || TopFlow::of(&ended));
+            if self.wants.records.is_yes() {
+                let time = context.now.get();
+                let stamp = Stamp {
+                    packet: u32::MAX,
+                    rank: Rank::default(),
+                    time,
+                    script: ScriptId::NATIVE_FLOW,
+                    side: Side::Frontend,
+                };
+                context.records.borrow_mut().push((stamp, Record::Flow(Box::new(ended))));
+            }
+        }
+    }
+
+    /// Carries out what scripts asked of flows, and records the flows that ended, in the order in which it all happened.
+    fn carry_out(&mut self, context: &EngineContext, frontend: Option<&Frontend>, range: Range<usize>) {
+        let mut commands = std::mem::take(&mut *context.commands.borrow_mut());
+        commands.sort_by_key(|command| (command.packet, command.rank));
+        let mut commands = commands.into_iter().peekable();
+        let mut flows = context.flows.borrow_mut();
+        let Some(flows) = flows.as_mut() else { return };
+        let mut stopped = Vec::new();
+        for index in range.clone() {
+            let event = flows.events().list()[index];
+            match event.what {
+                Happening::New if self.wants.flows.streams.is_yes() => stopped.push(event.flow),
+                Happening::End { reason } => {
+                    let rank = Rank { event: index as u32 + 1, stage: Rank::RECORD, vm: 0, echo: 0 };
+                    while let Some(command) = commands.next_if(|c| (c.packet, c.rank) < (event.packet, rank)) {
+                        stopped.extend(carry(flows, command));
+                    }
+                    self.record_end(context, flows, &event, rank, reason);
+                }
+                _ => {}
+            }
+        }
+        for command in commands {
+            stopped.extend(carry(flows, command));
+        }
+        for flow in stopped {
+            if !frontend.is_some_and(|frontend| frontend.wants_payload(flow)) && !self.dissectors.follows(flow).is_yes()
+            {
+                flows.stop_stream(flow);
+            }
+        }
+    }
+
+    fn record_end(&mut self, context: &EngineContext, flows: &Flows, event: &FlowEvent, rank: Rank, reason: EndReason) {
+        let Some(flow) = flows.flow(event.flow) else { return };
+        let make = || EndedFlow { tags: flows.tags(event.flow).to_vec(), reason: reason.name(), ..ended_flow(flow) };
+        self.top.offer(flow.bytes.iter().sum(), || TopFlow::of(&make()));
+        if self.wants.records.is_yes() {
+            let (script, side) = (ScriptId::NATIVE_FLOW, Side::Frontend);
+            let stamp = Stamp { packet: event.packet, rank, time: event.time, script, side };
+            context.records.borrow_mut().push((stamp, Record::Flow(Box::new(make()))));
+        }
+    }
+
+    /// Makes records of what was found in a stretch.
+    fn record_findings(&self, context: &EngineContext, traffic: &Traffic<'_>) {
+        let findings = traffic.findings;
+        let list = findings.list();
+        let mut records = context.records.borrow_mut();
+        for (index, finding) in list.iter().enumerate().skip(traffic.first_finding()) {
+            let Some(event) = traffic.events().list().get(finding.after as usize) else { break };
+            if finding.after as usize >= traffic.range.end {
+                break;
+            }
+            let flow = || {
+                let tuple = traffic.flows.flow(finding.flow).map(|flow| flow.tuple);
+                tuple.map(|tuple| tuple.id().as_bytes().to_vec()).unwrap_or_default()
+            };
+            let Some((script, record)) = record_of(findings, finding, flow) else { continue };
+            let stage = Rank::FINDINGS.saturating_add(index as u32);
+            let rank = Rank { event: finding.after + 1, stage, vm: 0, echo: 0 };
+            let stamp = Stamp { packet: event.packet, rank, time: event.time, script, side: Side::Frontend };
+            records.push((stamp, record));
+        }
+    }
+
+    /// What is left at the end.
+    #[must_use]
+    pub fn outcome(&mut self, context: &EngineContext) -> FlowOutcome {
+        let counts = context.flows.borrow().as_ref().map(Flows::counts).unwrap_or_default();
+        FlowOutcome {
+            counts,
+            peak: self.peak as u64,
+            top: std::mem::take(&mut self.top),
+            dissect: self.dissectors.counts().named().to_vec(),
+        }
+    }
+}
+
+/// Carries out one command; the flow if its payload may not be wanted any more.
+fn carry(flows: &mut Flows, command: FlowCommand) -> Option<FlowHandle> {
+    let FlowCommand { flow, wish, time, .. } = command;
+    match wish {
+        FlowWish::Update { meter, value } => flows.update(&flow, meter, value, time),
+        FlowWish::Duration(seconds) => flows.set_duration(&flow, seconds, time),
+        FlowWish::Open => flows.open_record(&flow, time),
+        FlowWish::Terminate => flows.terminate(&flow, time),
+        FlowWish::Tag(tag) => flows.tag(&flow, &tag, time),
+        FlowWish::Count(counter) => {
+            flows.add_counter(&flow, counter, time);
+        }
+        FlowWish::Uncount(group) => flows.reset_counters(&flow, group),
+        FlowWish::Quiet => return crate::key::FlowTuple::from_id(&flow).and_then(|tuple| flows.find(&tuple)),
+    }
+    None
+}
+
+fn ended_flow(flow: &crate::flow::Flow) -> EndedFlow {
+    EndedFlow {
+        id: flow.tuple.id().as_bytes().to_vec(),
+        start: flow.first,
+        end: flow.last,
+        bytes: flow.bytes,
+        packets: flow.packets,
+        payload: flow.payload,
+        state: flow.shown_state(),
+        tags: Vec::new(),
+        setup_rtt: flow.setup_rtt,
+        retransmissions: flow.retransmissions,
+        reason: "",
+    }
+}
+
+/// What becomes of a finding in outputs, and which module found it.
+fn record_of(findings: &Findings, finding: &Finding, flow: impl Fn() -> Vec<u8>) -> Option<(ScriptId, Record)> {
+    let guid = |text: &'static str| Guid::literal(text);
+    Some(match finding.kind {
+        FindingKind::Attribute { name, value } => {
+            let (name, value) = (findings.bytes(name).to_vec(), findings.bytes(value).to_vec());
+            (module_of(&name), Record::FlowAttribute { flow: flow(), name, value })
+        }
+        FindingKind::Resource { kind, uri, label } => {
+            let script = match kind {
+                ResourceKind::Dns => ScriptId::NATIVE_DNS,
+                ResourceKind::HttpUri => ScriptId::NATIVE_HTTP,
+                ResourceKind::Certificate => ScriptId::NATIVE_TLS,
+                ResourceKind::FileHash => ScriptId::NATIVE_FILE,
+            };
+            let (uri, label) = (findings.bytes(uri).to_vec(), findings.bytes(label).to_vec());
+            (script, Record::Resource { guid: guid(kind.guid()), flow: flow(), uri, label })
+        }
+        FindingKind::Document { kind, text } => {
+            let script = match kind {
+                DocumentKind::Certificate => ScriptId::NATIVE_TLS,
+                DocumentKind::HttpHeader => ScriptId::NATIVE_HTTP,
+                DocumentKind::Dns => ScriptId::NATIVE_DNS,
+            };
+            let text = findings.bytes(text).to_vec();
+            (script, Record::Document { guid: guid(kind.guid()), flow: flow(), text })
+        }
+        _ => return None,
+    })
+}
+
+/// The module that announces an attribute.
+fn module_of(name: &[u8]) -> ScriptId {
+    match name {
+        b"HTTP-Header" | b"Host" | b"User-Agent" | b"URI" | b"Content-Type" => ScriptId::NATIVE_HTTP,
+        _ if name.starts_with(b"TLS:") => ScriptId::NATIVE_TLS,
+        _ if name.starts_with(b"SSH:") => ScriptId::NATIVE_SSH,
+        _ => ScriptId::NATIVE_FLOW,
+    }
+}

@@ -1,0 +1,147 @@
+//! What the flow stage and the dissectors are asked for: the sum of what scripts, outputs and settings want.
+
+use crate::api::Topic;
+use crate::api::t_env::ConfigPaths;
+use crate::dissect::DissectWants;
+use crate::flow::{FlowWants, Want};
+use crate::plugin::Catalog;
+
+/// Methods of the engine object that need flows.
+const FLOW_METHODS: [&str; 8] = [
+    "add_flow_counter",
+    "reset_flow_counter",
+    "tag_flow",
+    "update_flow",
+    "set_flow_duration",
+    "new_flow_record",
+    "terminate_flow",
+    "add_flow_attribute",
+];
+
+/// Whether flows and what is found in them are shown without any plugin that wants them (`--flows`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FlowOutput {
+    /// Only what plugins need.
+    #[default]
+    Plugins,
+    /// Everything.
+    All,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// Of the flow stage.
+    pub flows: FlowWants,
+    /// Of the dissectors.
+    pub dissect: DissectWants,
+    /// Whether findings become records.
+    pub records: Want,
+}
+
+impl Wants {
+    /// For a script that turns out to speak of flows in the midst of a run.
+    #[must_use]
+    pub fn late() -> Self {
+        let flows = FlowWants { records: Want::Yes, ..FlowWants::default() };
+        Self { flows, dissect: DissectWants::default(), records: Want::Yes }
+    }
+
+    /// What `topics` (bits of the instances' callbacks), the scripts' texts, the outputs and the settings want.
+    #[must_use]
+    pub fn of(topics: u32, catalog: &Catalog, output: FlowOutput, events: Want, config: &ConfigPaths) -> Self {
+        let on = |path: &str| Want::from(!config.get(path).eq_ignore_ascii_case("false"));
+        let application = |name: &str| on(&format!("Reassembly>TCPReassembly>Applications>{name}"));
+        if !on("Reassembly>TCPFlowTrack>Enabled").is_yes() {
+            return Self::default();
+        }
+        let all = Want::from(output == FlowOutput::All);
+        let speaks = || catalog.entries.iter().any(|entry| FLOW_METHODS.iter().any(|name| entry.mentions(name)));
+        if topics == 0 && !all.is_yes() && !speaks() {
+            return Self::default();
+        }
+        let hears = |topic: Topic| Want::from(topics & topic.bit() != 0);
+        let reassembly = on("Reassembly>TCPReassembly>Enabled");
+        let both = |a: Want, b: Want| a.min(b);
+        let records = all | events;
+        let shown = both(records, reassembly);
+        let attributes = both(hears(Topic::Attribute) | records, reassembly);
+        let dissect = DissectWants {
+            attributes,
+            tls_records: both(attributes, application("EnableSSLRecordExtraction")),
+            dns_resources: shown,
+            http_resources: both(shown, application("EnableURILog")),
+            certificate_resources: both(shown, application("EnableSSLCertLog")),
+            file_hashes: shown,
+            dns_documents: both(shown, Want::from(config.get(DNS_DOCUMENTS).eq_ignore_ascii_case("true"))),
+            http_documents: both(shown, application("EnableHTTPFTS")),
+            certificate_documents: both(shown, application("EnableSSLFTS")),
+            ..DissectWants::default()
+        };
+        let dissected = Want::from(dissect != DissectWants::default());
+        let streams = hears(Topic::Payload) | hears(Topic::StorePayload) | dissected;
+        let flows = FlowWants {
+            records: Want::Yes,
+            streams: both(streams, reassembly),
+            datagrams: hears(Topic::StorePayload) | dissected,
+        };
+        Self { flows, dissect, records }
+    }
+}
+
+/// Off unless set: documents of DNS cost memory.
+const DNS_DOCUMENTS: &str = "Reassembly>TCPReassembly>Applications>EnableDNSFTS";
+
+#[cfg(test)]
+mod tests {
+    use super::{FlowOutput, Wants};
+    use crate::api::Topic;
+    use crate::api::t_env::ConfigPaths;
+    use crate::flow::Want;
+    use crate::plugin::Catalog;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    fn wants(topics: u32, output: FlowOutput, set: &[&str]) -> Wants {
+        let catalog = Catalog {
+            entries: Vec::new(),
+            groups: Arc::new(crate::metrics::Registry::new()),
+            protocols: Arc::new(crate::decode::Registry::new()),
+            notes: Vec::new(),
+        };
+        let mut config = ConfigPaths::with_defaults(Path::new("/tmp"));
+        set.iter().for_each(|text| config.apply(text).unwrap());
+        Wants::of(topics, &catalog, output, Want::No, &config)
+    }
+
+    #[test]
+    fn nobody_wants_anything_by_default() {
+        assert_eq!(wants(0, FlowOutput::Plugins, &[]), Wants::default());
+    }
+
+    #[test]
+    fn callbacks_bring_what_they_need_and_no_more() {
+        let metric = wants(Topic::Metric.bit(), FlowOutput::Plugins, &[]);
+        assert_eq!((metric.flows.records, metric.flows.streams), (Want::Yes, Want::No));
+        let payload = wants(Topic::Payload.bit(), FlowOutput::Plugins, &[]);
+        assert_eq!((payload.flows.streams, payload.flows.datagrams), (Want::Yes, Want::No));
+        assert_eq!(payload.dissect.attributes, Want::No);
+        let attribute = wants(Topic::Attribute.bit(), FlowOutput::Plugins, &[]);
+        assert_eq!((attribute.dissect.attributes, attribute.dissect.tls_records), (Want::Yes, Want::No));
+        assert_eq!(attribute.dissect.http_resources, Want::No);
+    }
+
+    #[test]
+    fn settings_switch_off_what_is_wanted() {
+        let everything = wants(0, FlowOutput::All, &[]);
+        assert_eq!(everything.dissect.http_documents, Want::Yes);
+        assert_eq!(everything.dissect.dns_documents, Want::No);
+        let path = "Reassembly>TCPReassembly>Applications>EnableURILog=FALSE";
+        assert_eq!(wants(0, FlowOutput::All, &[path]).dissect.http_resources, Want::No);
+        let record = "Reassembly>TCPReassembly>Applications>EnableSSLRecordExtraction=true";
+        assert_eq!(wants(0, FlowOutput::All, &[record]).dissect.tls_records, Want::Yes);
+        let none = wants(u32::MAX, FlowOutput::All, &["Reassembly>TCPReassembly>Enabled=False"]);
+        assert_eq!((none.flows.records, none.flows.streams, none.dissect.attributes), (Want::Yes, Want::No, Want::No));
+        assert_eq!(wants(u32::MAX, FlowOutput::All, &["Reassembly>TCPFlowTrack>Enabled=False"]), Wants::default());
+    }
+}

@@ -1,0 +1,330 @@
+//! In which order the instances of an engine see the packets of a batch and what happened to their flows.
+//!
+//! What nobody can tell apart from one packet after the other runs over the whole stretch at once. Instances that others
+//! reach, by messages or by attributes of flows, run packet by packet and event by event.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use super::feed::{Feed, Traffic};
+use super::frontend::{Course, FlowTap};
+use super::host::{Frontend, SPOKEN};
+use super::policy::{Opinion, PolicyTable};
+use crate::api::{
+    EngineContext, Event, LENT_AT_ONCE, Mail, Note, NoteText, Occasion, Rank, Record, ScriptId, Side, Stamp, Topic,
+    voice,
+};
+use crate::flow::{FlowHandle, Happening};
+use crate::key::FlowTuple;
+
+const STORE: u32 = Topic::Store.bit() | Topic::StorePayload.bit();
+
+impl Frontend {
+    /// Handles the packets `from..to` of the engine's batch, and what happened to their flows.
+    pub fn run(&mut self, from: usize, to: usize, traffic: Option<&Traffic<'_>>) {
+        let engine = Rc::clone(&self.engine);
+        for counter in &mut self.deaf {
+            counter.run(&engine, from, to);
+        }
+        let traffic = traffic.filter(|_| !self.taps.is_empty());
+        if let Some(traffic) = traffic {
+            self.begin_flows(traffic);
+            self.run_straight(traffic);
+            if self.taps.iter().any(|tap| tap.course == Course::Serial) {
+                self.run_serial(from, to, traffic);
+                return;
+            }
+        }
+        if !self.hearing.is_empty() {
+            self.run_hearing(from, to);
+        } else if !engine.mail.borrow().is_empty() {
+            let due = std::mem::take(&mut *engine.mail.borrow_mut());
+            self.deliver_before(to, &due);
+            engine.stop.store(0, Ordering::Relaxed);
+        }
+        self.announce_waiting();
+    }
+
+    /// The combined decisions about storing packets.
+    #[must_use]
+    pub fn policies(&self) -> &PolicyTable {
+        &self.policies
+    }
+
+    /// Topics that any instance hears, as bits.
+    #[must_use]
+    pub fn topics(&self) -> u32 {
+        self.topics
+    }
+
+    /// Whether a script still wants the payload of a flow.
+    #[must_use]
+    pub fn wants_payload(&self, flow: FlowHandle) -> bool {
+        let payload = Topic::Payload.bit() | Topic::StorePayload.bit();
+        self.taps
+            .iter()
+            .any(|tap| tap.hears(payload) && tap.voice(flow.slot as usize) & (voice::NO | voice::QUIET) == 0)
+    }
+
+    /// Nothing has been said about the flows that begin in the stretch.
+    fn begin_flows(&mut self, traffic: &Traffic<'_>) {
+        for event in traffic.list().iter().filter(|event| event.what == Happening::New) {
+            let slot = event.flow.slot as usize;
+            // Room grows by doubling, for all instances alike.
+            let slots = (slot + 1).next_power_of_two();
+            for tap in &mut self.taps {
+                tap.begin_flow(slot, slots);
+            }
+        }
+    }
+
+    /// Runs the instances that nobody reaches over all events of the stretch.
+    fn run_straight(&mut self, traffic: &Traffic<'_>) {
+        let engine = Rc::clone(&self.engine);
+        let straight = |tap: &&mut FlowTap| tap.course == Course::Straight;
+        let topics = self.taps.iter_mut().filter(straight).fold(0, |topics, tap| topics | tap.topics);
+        if topics == 0 {
+            return;
+        }
+        let mut feed = Feed::new(traffic, topics);
+        loop {
+            let (first, count) = {
+                let mut ring = engine.events.borrow_mut();
+                ring.begin_row();
+                feed.by_ref().take(LENT_AT_ONCE).for_each(|event| ring.push(&event));
+                ring.row()
+            };
+            if count == 0 {
+                return;
+            }
+            for tap in self.taps.iter_mut().filter(straight) {
+                tap.run(&engine, first, count);
+                note_opinions(tap, &engine, first, count);
+            }
+            if topics & STORE != 0 {
+                self.decide(first, count);
+            }
+        }
+    }
+
+    /// Combines what scripts say about storing, for the events in a row of slots.
+    fn decide(&mut self, first: usize, count: usize) {
+        for slot in first..first + count {
+            let (topic, at) = {
+                let events = self.engine.events.borrow();
+                (events.topic_of_slot(slot), *events.occasion_of_slot(slot))
+            };
+            let Some(flow) = at.flow.filter(|_| 1_u32 << topic & STORE != 0) else { continue };
+            let opinions = self.taps.iter().filter_map(|tap| tap.opinions.get(flow.slot as usize));
+            let policy = opinions.copied().max().unwrap_or(Opinion::None);
+            if !self.policies.decide(at.packet, flow, policy) {
+                continue;
+            }
+            let flows = self.engine.flows.borrow();
+            let Some(id) = flows.as_ref().and_then(|flows| flows.flow(flow)).map(|flow| flow.tuple.id()) else {
+                continue;
+            };
+            let record = Record::StorePolicy { flow: id.as_bytes().to_vec(), policy: policy.number().max(0) as u8 };
+            let rank = Rank { vm: u32::MAX, ..at.rank };
+            let stamp =
+                Stamp { packet: at.packet, rank, time: at.time, script: ScriptId::NATIVE_STORE, side: Side::Frontend };
+            self.engine.records.borrow_mut().push((stamp, record));
+        }
+    }
+
+    /// Runs the counters that receive messages, so that each message reaches all of them before their next packet.
+    ///
+    /// Messages of the other instances are known by now, with the packet that led to them. A single receiver runs in
+    /// stretches up to the next message; several run packet by packet, because each may post what the others must hear.
+    fn run_hearing(&mut self, from: usize, to: usize) {
+        let engine = Rc::clone(&self.engine);
+        let mut waiting = self.waiting_mail();
+        let mut at = from;
+        while at < to {
+            self.deliver_due(&mut waiting, at);
+            let stretch = match waiting.front() {
+                Some(mail) => (mail.packet as usize).saturating_add(1).min(to),
+                None => to,
+            };
+            engine.stop.store(0, Ordering::Relaxed);
+            if let [only] = self.hearing.as_mut_slice() {
+                at = only.run(&engine, at, stretch);
+            } else {
+                for counter in &mut self.hearing {
+                    counter.run(&engine, at, at + 1);
+                }
+                at += 1;
+            }
+        }
+        self.deliver_rest(waiting, to);
+    }
+
+    /// The messages that wait, by the packet that led to them.
+    fn waiting_mail(&self) -> VecDeque<Mail> {
+        let mut waiting = std::mem::take(&mut *self.engine.mail.borrow_mut());
+        waiting.sort_by_key(|mail| mail.packet);
+        waiting.into()
+    }
+
+    /// Delivers what was posted before a packet.
+    fn deliver_due(&mut self, waiting: &mut VecDeque<Mail>, at: usize) {
+        let mut due = Vec::new();
+        while waiting.front().is_some_and(|mail| (mail.packet as usize) < at) {
+            due.extend(waiting.pop_front());
+        }
+        due.append(&mut self.engine.mail.borrow_mut());
+        self.deliver_before(at, &due);
+    }
+
+    fn deliver_rest(&mut self, waiting: VecDeque<Mail>, to: usize) {
+        let mut due: Vec<Mail> = waiting.into();
+        due.append(&mut self.engine.mail.borrow_mut());
+        self.deliver_before(to, &due);
+        self.engine.stop.store(0, Ordering::Relaxed);
+    }
+
+    /// Runs packet by packet and event by event whatever can be reached by another instance.
+    fn run_serial(&mut self, from: usize, to: usize, traffic: &Traffic<'_>) {
+        let engine = Rc::clone(&self.engine);
+        let mut mail = self.waiting_mail();
+        let mut notes = self.waiting_notes();
+        let mut feed = Feed::new(traffic, self.topics).peekable();
+        for at in from..to {
+            let packet = at as u32;
+            self.deliver_due(&mut mail, at);
+            self.hear_notes();
+            engine.stop.store(0, Ordering::Relaxed);
+            for counter in &mut self.hearing {
+                counter.run(&engine, at, at + 1);
+            }
+            notes.extend(engine.notes.borrow_mut().drain(..));
+            notes.make_contiguous().sort_by_key(|note| (note.packet, note.rank));
+            self.announce_before(&mut notes, packet, Rank { event: 1, ..Rank::default() });
+            while let Some(event) = feed.next_if(|event| event.at.packet <= packet) {
+                self.run_event(&event, &mut notes);
+            }
+        }
+        for event in feed {
+            self.run_event(&event, &mut notes);
+        }
+        while let Some(note) = notes.pop_front() {
+            self.announce(note);
+        }
+        self.deliver_rest(mail, to);
+        self.hear_notes();
+    }
+
+    /// One event for all instances that can be reached.
+    fn run_event(&mut self, event: &Event<'_>, notes: &mut VecDeque<Note>) {
+        let engine = Rc::clone(&self.engine);
+        engine.echo.set(0);
+        let slot = engine.events.borrow_mut().alone(0, event);
+        for index in 0..self.taps.len() {
+            let tap = &self.taps[index];
+            if tap.course != Course::Serial || !tap.hears(event.topic.bit()) && event.topic != Topic::End {
+                continue;
+            }
+            let vm = tap.instance.context().order;
+            self.announce_before(notes, event.at.packet, Rank { vm, ..event.at.rank });
+            let tap = &mut self.taps[index];
+            tap.run(&engine, slot, 1);
+            note_opinions(tap, &engine, slot, 1);
+            self.hear_notes();
+        }
+        if event.topic.bit() & STORE != 0 {
+            self.decide(slot, 1);
+        }
+        self.announce_before(notes, event.at.packet, Rank { vm: u32::MAX, ..event.at.rank });
+    }
+
+    fn waiting_notes(&self) -> VecDeque<Note> {
+        let mut notes = std::mem::take(&mut *self.engine.notes.borrow_mut());
+        notes.sort_by_key(|note| (note.packet, note.rank));
+        notes.into()
+    }
+
+    /// Announces what was said before a place in the batch.
+    fn announce_before(&mut self, notes: &mut VecDeque<Note>, packet: u32, rank: Rank) {
+        while notes.front().is_some_and(|note| (note.packet, note.rank) < (packet, rank)) {
+            if let Some(note) = notes.pop_front() {
+                self.announce(note);
+            }
+        }
+    }
+
+    /// Announces what the callback that just returned has said.
+    fn hear_notes(&mut self) {
+        loop {
+            let said = std::mem::take(&mut *self.engine.notes.borrow_mut());
+            if said.is_empty() {
+                return;
+            }
+            for note in said {
+                self.announce(note);
+            }
+        }
+    }
+
+    /// Announces everything that waits. Instances that had not been known to be reached are, from now on.
+    pub(super) fn announce_waiting(&mut self) {
+        if self.engine.notes.borrow().is_empty() {
+            return;
+        }
+        self.set_courses(SPOKEN);
+        let notes = self.waiting_notes();
+        for note in notes {
+            self.announce(note);
+        }
+    }
+
+    /// Tells every instance that hears of it what a script said about a flow.
+    fn announce(&mut self, note: Note) {
+        let engine = Rc::clone(&self.engine);
+        let (topic, id_len, numbers) = match &note.text {
+            NoteText::Attribute(..) => (Topic::Attribute, note.flow.len(), [note.flow.len() as f64, 0.0, 0.0, 0.0]),
+            NoteText::Record(numbers) => (Topic::Record, note.flow.len(), *numbers),
+        };
+        let flow = FlowTuple::from_id(&note.flow).and_then(|tuple| engine.flows.borrow().as_ref()?.find(&tuple));
+        let mut text = note.flow;
+        let mut bytes: &[u8] = &[];
+        if let NoteText::Attribute(name, value) = &note.text {
+            text.extend_from_slice(name);
+            bytes = value;
+        }
+        // A flow of the table is named by its slot; any other by the id in front of the text.
+        let text = if flow.is_some() { &text[id_len..] } else { &text[..] };
+        engine.echo.set(engine.echo.get() + 1);
+        let rank = Rank { echo: engine.echo.get(), ..note.rank };
+        let at = Occasion { packet: note.packet, rank, time: note.time, flow };
+        let event = Event { topic, at, bytes, text, direction: 0, secs: note.time.secs(), numbers };
+        let slot = engine.events.borrow_mut().alone(note.depth, &event);
+        let outer = engine.note_depth.replace(note.depth);
+        for index in 0..self.taps.len() {
+            if self.taps[index].hears(topic.bit()) {
+                self.taps[index].run(&engine, slot, 1);
+                self.hear_notes();
+            }
+        }
+        engine.note_depth.set(outer);
+    }
+}
+
+/// Takes up what an instance answered about storing.
+fn note_opinions(tap: &mut FlowTap, engine: &EngineContext, first: usize, count: usize) {
+    if !tap.hears(STORE) {
+        return;
+    }
+    let events = engine.events.borrow();
+    for place in 0..count {
+        let Some(answer) = tap.answer(place) else { continue };
+        let opinion = Opinion::of_number(answer);
+        let Some(flow) = events.occasion_of_slot(first + place).flow else { continue };
+        let first_word = events.topic_of_slot(first + place) == Topic::Store as i32;
+        if let Some(held) = tap.opinions.get_mut(flow.slot as usize)
+            && (first_word || opinion != Opinion::None)
+        {
+            *held = opinion;
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What happened to flows in a stretch of packets, in the order in which scripts are told.
+
+use std::ops::Range;
+
+use crate::api::{Event, Occasion, Rank, Topic};
+use crate::dissect::{FindingKind, Findings};
+use crate::flow::{FlowEvent, FlowEvents, Flows, Happening};
+use crate::packet::Batch;
+
+const TCP: u8 = 6;
+/// Flow meters as scripts number them.
+const METER_ROUND_TRIP: f64 = 6.0;
+const METER_RETRANSMISSIONS: f64 = 7.0;
+
+/// Flows, and what happened to them in a stretch of the batch.
+#[derive(Clone, Debug)]
+pub struct Traffic<'a> {
+    /// The packets.
+    pub batch: &'a Batch,
+    /// The flows.
+    pub flows: &'a Flows,
+    /// What was found in them.
+    pub findings: &'a Findings,
+    /// The events of the stretch, as a range of the list of events.
+    pub range: Range<usize>,
+}
+
+impl<'a> Traffic<'a> {
+    /// The events of the batch.
+    #[must_use]
+    pub fn events(&self) -> &'a FlowEvents {
+        self.flows.events()
+    }
+
+    /// The events of the stretch.
+    #[must_use]
+    pub fn list(&self) -> &'a [FlowEvent] {
+        &self.flows.events().list()[self.range.clone()]
+    }
+
+    /// The first finding that belongs to the stretch.
+    #[must_use]
+    pub fn first_finding(&self) -> usize {
+        self.findings.list().partition_point(|finding| (finding.after as usize) < self.range.start)
+    }
+
+    fn is_tcp(&self, event: &FlowEvent) -> bool {
+        self.flows.flow(event.flow).is_some_and(|flow| flow.tuple.proto == TCP)
+    }
+}
+
+/// Goes through a stretch and makes the events of the topics that are wanted.
+#[derive(Debug)]
+pub struct Feed<'a> {
+    traffic: &'a Traffic<'a>,
+    topics: u32,
+    index: usize,
+    finding: usize,
+    step: u8,
+}
+
+/// Steps of one flow event: what comes before its findings, the findings, what comes behind them.
+const HEADS: u8 = 3;
+
+impl<'a> Feed<'a> {
+    /// A feed of the topics, given as bits.
+    #[must_use]
+    pub fn new(traffic: &'a Traffic<'a>, topics: u32) -> Self {
+        Self { traffic, topics, index: traffic.range.start, finding: traffic.first_finding(), step: 0 }
+    }
+
+    fn wants(&self, topic: Topic) -> bool {
+        self.topics & topic.bit() != 0
+    }
+
+    fn event(&self, event: &FlowEvent, topic: Topic, stage: u32) -> Event<'a> {
+        let rank = Rank { event: self.index as u32 + 1, stage, vm: 0, echo: 0 };
+        Event {
+            topic,
+            at: Occasion { packet: event.packet, rank, time: event.time, flow: Some(event.flow) },
+            bytes: &[],
+            text: &[],
+            direction: 0,
+            secs: event.time.secs(),
+            numbers: [0.0; 4],
+        }
+    }
+
+    fn head(&self, event: &FlowEvent, step: u8) -> Option<Event<'a>> {
+        let stage = u32::from(step);
+        let of = |topic| self.wants(topic).then(|| self.event(event, topic, stage));
+        let metric = |meter, value| Some(Event { numbers: [meter, value, 0.0, 0.0], ..of(Topic::Metric)? });
+        let payload = |topic, direction: crate::flow::Direction, position: u64, bytes| {
+            let bytes = self.traffic.events().bytes(self.traffic.batch, bytes);
+            let numbers = [position as f64, 0.0, 0.0, 0.0];
+            Some(Event { bytes, direction: direction.index() as i32, numbers, ..of(topic)? })
+        };
+        match (step, event.what) {
+            (0, Happening::New) => of(Topic::Store),
+            (1, Happening::New) if self.traffic.is_tcp(event) => of(Topic::Filter),
+            (2, Happening::New) if self.traffic.is_tcp(event) => of(Topic::New),
+            (0, Happening::Datagram { direction, bytes }) => payload(Topic::StorePayload, direction, 0, bytes),
+            (0, Happening::Payload { direction, position: 0, bytes }) => {
+                payload(Topic::StorePayload, direction, 0, bytes)
+            }
+            (1, Happening::Payload { direction, position, bytes }) => {
+                payload(Topic::Payload, direction, position, bytes)
+            }
+            (0, Happening::RoundTrip { micros }) => metric(METER_ROUND_TRIP, micros as f64),
+            (0, Happening::Retransmission { .. }) => metric(METER_RETRANSMISSIONS, 1.0),
+            _ => None,
+        }
+    }
+
+    /// The next finding of the event that scripts are told.
+    fn found(&mut self, event: &FlowEvent) -> Option<Event<'a>> {
+        let findings = self.traffic.findings;
+        while let Some(finding) = findings.list().get(self.finding) {
+            if finding.after as usize > self.index {
+                return None;
+            }
+            let stage = Rank::FINDINGS.saturating_add(self.finding as u32);
+            self.finding += 1;
+            if let FindingKind::Attribute { name, value } = finding.kind
+                && self.wants(Topic::Attribute)
+            {
+                let mut told = self.event(event, Topic::Attribute, stage);
+                told.at.flow = Some(finding.flow);
+                return Some(Event { bytes: findings.bytes(value), text: findings.bytes(name), ..told });
+            }
+        }
+        None
+    }
+}
+
+impl<'a> Iterator for Feed<'a> {
+    type Item = Event<'a>;
+
+    fn next(&mut self) -> Option<Event<'a>> {
+        while self.index < self.traffic.range.end {
+            let event = &self.traffic.events().list()[self.index];
+            if self.step < HEADS {
+                let step = self.step;
+                self.step += 1;
+                if let Some(told) = self.head(event, step) {
+                    return Some(told);
+                }
+                continue;
+            }
+            if let Some(told) = self.found(event) {
+                return Some(told);
+            }
+            // Every end is told: scripts' objects of the flow are let go then. The callback is for TCP.
+            let ended = matches!(event.what, Happening::End { .. });
+            let numbers = [f64::from(u8::from(ended && self.traffic.is_tcp(event))), 0.0, 0.0, 0.0];
+            let told = ended.then(|| Event { numbers, ..self.event(event, Topic::End, Rank::END) });
+            (self.index, self.step) = (self.index + 1, 0);
+            if told.is_some() {
+                return told;
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,252 @@
+//! Blocks that hear what happens to flows: `reassembly_handler`, `flowmonitor`, `messagemonitor`, `packet_storage`.
+//!
+//! They differ in the callbacks they may have, and in nothing else: one driver calls whatever a block has for the events
+//! it is given.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use mlua::{Function, LightUserData, Table};
+
+use crate::api::{EngineContext, EventRing, LENT_AT_ONCE, Topic};
+use crate::lua::PluginError;
+use crate::plugin::health::ROW_LIMIT;
+use crate::plugin::instance::Instance;
+use crate::plugin::kind::PluginKind;
+use crate::plugin::policy::Opinion;
+
+const DRIVER: &str = include_str!("../../api/lua/event_driver.lua");
+
+/// Puts the older order of parameters right: where the block has it always, or where the names of the parameters say so.
+const IN_ORDER: &str = "
+local objects, callback, always = ...
+local getlocal, find = objects.getlocal, objects.find
+local function named(n, ...)
+  local name = getlocal(callback, n)
+  for i = 1, objects.select('#', ...) do
+    if objects.type(name) == 'string' and find(name, '^' .. objects.select(i, ...)) then return true end
+  end
+end
+if always or (named(2, 'flow') and named(3, 'time', 'ts')) then
+  return function(engine, timestamp, flow, name, value) return callback(engine, flow, timestamp, name, value) end
+end
+return callback";
+
+/// A callback of a block: the topic it is called for, its name, its whole name in messages.
+type Row = (Topic, &'static str, &'static str);
+
+/// The callbacks that a block may have. Of several for one topic the first one that is there is called.
+fn rows(kind: PluginKind) -> &'static [Row] {
+    match kind {
+        PluginKind::ReassemblyHandler => &[
+            (Topic::Filter, "filter", "reassembly_handler.filter"),
+            (Topic::New, "onnewflow", "reassembly_handler.onnewflow"),
+            (Topic::Payload, "onpayload", "reassembly_handler.onpayload"),
+            (Topic::Attribute, "onattribute", "reassembly_handler.onattribute"),
+            (Topic::End, "onterminateflow", "reassembly_handler.onterminateflow"),
+            (Topic::End, "onterminate", "reassembly_handler.onterminate"),
+        ],
+        PluginKind::FlowMonitor => &[(Topic::Attribute, "onflowattribute", "flowmonitor.onflowattribute")],
+        PluginKind::MessageMonitor => &[
+            (Topic::Record, "onnewflowrecord", "messagemonitor.onnewflowrecord"),
+            (Topic::Metric, "onflowmetric", "messagemonitor.onflowmetric"),
+        ],
+        PluginKind::PacketStorage => &[
+            (Topic::Store, "filter", "packet_storage.filter"),
+            (Topic::StorePayload, "filter_payload", "packet_storage.filter_payload"),
+        ],
+        _ => &[],
+    }
+}
+
+/// True if instances of a kind hear of flows.
+#[must_use]
+pub fn hears_flows(kind: PluginKind) -> bool {
+    !rows(kind).is_empty()
+}
+
+/// Whether an instance may run ahead of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// Nothing that another instance does reaches it: it runs over all events in a row.
+    Straight,
+    /// It hears messages, or attributes of scripts: it runs event by event.
+    Serial,
+}
+
+/// A running block that hears of flows.
+#[derive(Debug)]
+pub struct FlowTap {
+    /// Its VM.
+    pub instance: Instance,
+    /// How it runs.
+    pub course: Course,
+    /// Topics it has callbacks for, as bits.
+    pub topics: u32,
+    /// What it says about storing, by flow slot.
+    pub opinions: Vec<Opinion>,
+    names: [&'static str; Topic::COUNT + 1],
+    driver: Function,
+    answers: Box<[i32]>,
+    rows: [i32; Topic::COUNT + 1],
+}
+
+/// Stands for an event that no answer was given to.
+const UNASKED: i32 = i32::MIN;
+
+impl FlowTap {
+    /// Attaches a loaded instance. `Err` gives it back if the block has no callback.
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn attach(
+        instance: Instance,
+        block: &Table,
+        engine: &EngineContext,
+    ) -> Result<Result<Self, Instance>, PluginError> {
+        let callbacks = instance.vm().lua().create_table()?;
+        let (mut topics, mut names) = (0, ["flow"; Topic::COUNT + 1]);
+        for &(topic, name, whole) in rows(instance.kind) {
+            let callback: Option<Function> = block.get::<Option<Function>>(name).ok().flatten();
+            let (Some(callback), true) = (callback, topics & topic.bit() == 0) else { continue };
+            topics |= topic.bit();
+            names[topic as usize] = whole;
+            let callback = if topic == Topic::Attribute {
+                let always = instance.kind == PluginKind::FlowMonitor;
+                instance.driver(IN_ORDER, "=millstream.in_order", (&instance.parts().objects, callback, always))?
+            } else {
+                callback
+            };
+            callbacks.raw_set(topic as i32, callback)?;
+        }
+        if topics == 0 {
+            return Ok(Err(instance));
+        }
+        let parts = instance.parts().clone();
+        let base = LightUserData(engine.events.borrow().address().cast_mut().cast());
+        let driver = instance.driver(
+            DRIVER,
+            "=millstream.events",
+            (&parts.objects, &parts.engine, callbacks, instance.on_error(), base, EventRing::len()),
+        )?;
+        Ok(Ok(Self {
+            instance,
+            course: Course::Straight,
+            topics,
+            opinions: Vec::new(),
+            names,
+            driver,
+            answers: vec![UNASKED; LENT_AT_ONCE].into_boxed_slice(),
+            rows: [0; Topic::COUNT + 1],
+        }))
+    }
+
+    /// True if it has a callback for one of the topics.
+    #[must_use]
+    pub fn hears(&self, topics: u32) -> bool {
+        self.topics & topics != 0
+    }
+
+    /// A new flow lives in a slot: nothing has been said about it. There is room for every slot below `slots`.
+    pub fn begin_flow(&mut self, slot: usize, slots: usize) {
+        let mut voices = self.instance.context().voices.borrow_mut();
+        if voices.len() < slots {
+            voices.resize_with(slots, AtomicU8::default);
+        }
+        voices[slot].store(0, Ordering::Relaxed);
+        if self.hears(Topic::Store.bit() | Topic::StorePayload.bit()) {
+            if self.opinions.len() < slots {
+                self.opinions.resize(slots, Opinion::default());
+            }
+            self.opinions[slot] = Opinion::default();
+        }
+    }
+
+    /// What it has said about a flow: bits of [`crate::api::voice`].
+    #[must_use]
+    pub fn voice(&self, slot: usize) -> u8 {
+        self.instance.context().voices.borrow().get(slot).map_or(0, |bits| bits.load(Ordering::Relaxed))
+    }
+
+    /// Handles the events in `count` slots from `first` on.
+    pub fn run(&mut self, engine: &EngineContext, first: usize, count: usize) {
+        let end = first + count;
+        self.answers[..count].fill(UNASKED);
+        let mut next = self.skip_suspended(engine, first, end);
+        while next < end {
+            // No callback adds flows, so the voices stay where they are while it runs.
+            let voices = LightUserData(self.instance.context().voices.borrow().as_ptr().cast_mut().cast());
+            let answers = LightUserData(self.answers[next - first..].as_mut_ptr().cast());
+            let rows = LightUserData(self.rows.as_mut_ptr().cast());
+            let (result, seq) = self
+                .instance
+                .enter::<(usize, u64, usize)>(&self.driver, (next, end - 1, voices, answers, rows, ROW_LIMIT));
+            let mut full = 0;
+            match result {
+                Ok((reached, calls, topic)) => {
+                    next = reached;
+                    self.instance.stats.calls += calls;
+                    full = topic;
+                }
+                Err(e) => {
+                    // The loop was unwound: go on behind the event it was at.
+                    let guilty = engine.events.borrow().slot_of(seq).filter(|slot| (next..end).contains(slot));
+                    let name = guilty.map_or("flow", |slot| self.name_of(engine, slot));
+                    self.instance.stats.calls += guilty.map_or(1, |slot| (slot + 1 - next) as u64);
+                    next = guilty.map_or(end, |slot| slot + 1);
+                    self.instance.forget_caught(seq);
+                    self.at(seq, |instance| instance.fault(name, &e));
+                }
+            }
+            let names = self.names;
+            let name = |progress| {
+                let events = engine.events.borrow();
+                events.slot_of(progress).map_or("flow", |slot| names[events.topic_of_slot(slot) as usize])
+            };
+            self.instance.take_caught_by(name);
+            if full > 0 {
+                self.rows[full] = 0;
+                let (name, seq) = (self.names[full], engine.events.borrow().slot_seq(next - 1));
+                self.at(seq, |instance| instance.suspend(name));
+            }
+            next = self.skip_suspended(engine, next, end);
+        }
+    }
+
+    /// What it answered about the event in a place of the row that was run last; `None` if it was not asked.
+    #[must_use]
+    pub fn answer(&self, place: usize) -> Option<i32> {
+        self.answers.get(place).copied().filter(|&answer| answer != UNASKED)
+    }
+
+    fn name_of(&self, engine: &EngineContext, slot: usize) -> &'static str {
+        self.names[engine.events.borrow().topic_of_slot(slot) as usize]
+    }
+
+    /// Does something on the occasion of an event.
+    fn at(&mut self, seq: i32, act: impl FnOnce(&mut Instance)) {
+        self.instance.context().guard.progress.store(seq, Ordering::Relaxed);
+        act(&mut self.instance);
+        self.instance.context().guard.progress.store(0, Ordering::Relaxed);
+    }
+
+    /// The first of the slots `next..end` that may be handled: suspensions end at an event's time, not a batch's.
+    fn skip_suspended(&mut self, engine: &EngineContext, next: usize, end: usize) -> usize {
+        let health = &mut self.instance.health;
+        let mut at = next;
+        if health.disabled().is_some() {
+            at = at.max(end);
+        } else if health.suspended_until().is_some() {
+            let events = engine.events.borrow();
+            while at < end && !health.may_run(events.occasion_of_slot(at).time) {
+                at += 1;
+            }
+        }
+        if at > next {
+            let events = engine.events.borrow();
+            let topics = self.topics;
+            let heard = |slot: &usize| topics >> events.topic_of_slot(*slot) & 1 != 0;
+            health.skipped += (next..at.min(end)).filter(heard).count() as u64;
+        }
+        at
+    }
+}
