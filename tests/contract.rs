@@ -8,6 +8,10 @@ mod definitions;
 mod engine;
 #[path = "contract/examples.rs"]
 mod examples;
+#[path = "contract/flow_effects.rs"]
+mod flow_effects;
+#[path = "contract/flows.rs"]
+mod flows;
 #[path = "contract/globals.rs"]
 mod globals;
 #[path = "contract/inputfilter.rs"]

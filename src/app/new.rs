@@ -34,12 +34,16 @@ macro_rules! skeleton {
     };
 }
 
-const SKELETONS: [Skeleton; 10] = [
+const SKELETONS: [Skeleton; 14] = [
     skeleton!("simplecounter", "simplecounter"),
     skeleton!("countergroup", "countergroup"),
     skeleton!("alertgroup", "alertgroup"),
     skeleton!("resourcegroup", "resourcegroup"),
     skeleton!("protocol_handler", "protocol_handler"),
+    skeleton!("reassembly_handler", "reassembly_handler"),
+    skeleton!("flowmonitor", "flowmonitor"),
+    skeleton!("messagemonitor", "messagemonitor"),
+    skeleton!("packet_storage", "packet_storage"),
     skeleton!("inputfilter", "inputfilter-step"),
     skeleton!("inputfilter-step_alert", "inputfilter-step_alert"),
     skeleton!("async", "async"),

@@ -1,6 +1,7 @@
 //! Runs the built program over captures made in memory and gives back everything it said.
 #![allow(dead_code, reason = "every test binary uses its own part of it")]
 
+pub mod conversation;
 pub mod frames;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,184 @@
+//! What the engine's methods do to flows, and what is recorded of flows.
+
+use crate::support::conversation::{Conversation, Side};
+use crate::support::frames::{ether, ipv4, tcp, udp, udp_packet};
+use crate::support::{Bench, Capture, IPV4, Outcome};
+
+const FLOW: &str = "06A:0A.00.00.05:p-9C40_0A.00.00.09:p-0019";
+const FIELDS: [&str; 10] =
+    ["flow", "az_bytes", "za_bytes", "az_packets", "za_packets", "az_payload", "za_payload", "state", "tags", "reason"];
+
+/// Runs a body for every packet, with its number as `n` and the flow as `flow`.
+fn counting(body: &str, capture: &Capture) -> Outcome {
+    let body = format!("local flow = layer:packet():flowid()\n{body}");
+    Bench::new().counter("c.lua", IPV4, "", &body).run(capture)
+}
+
+fn smtp() -> Conversation {
+    Conversation::open(40000, 25)
+}
+
+#[test]
+fn a_flow_that_ended_is_recorded_with_all_its_fields() {
+    let outcome = counting(
+        "if n == 1 then engine:tag_flow(flow, 'one') engine:tag_flow(flow, 'two') engine:tag_flow(flow, 'one') end",
+        &smtp().client(b"hello").server(b"you").close().capture(),
+    );
+    outcome.exits(0);
+    // Seven packets from the client, of which one has 5 bytes; three from the server, of which one has 3.
+    let state = 0x0001 | 0x0002 | 0x0004 | 0x0008 | 0x0020 | 0x0040 | 0x0800;
+    let row = format!("{FLOW}\t{}\t{}\t5\t3\t5\t3\t{state}\tone|two\tfin", 5 * 54 + 5, 3 * 54 + 3);
+    assert_eq!(outcome.fields("flow", &FIELDS), [row]);
+    let event = &outcome.of("flow")[0];
+    assert_eq!((&event["start"], &event["setup_rtt"], &event["retrans"]), (&100.01.into(), &20000.into(), &0.into()));
+    assert_eq!((&event["script"], &event["side"]), (&"native:flow".into(), &"frontend".into()));
+}
+
+#[test]
+fn nothing_is_recorded_unless_a_plugin_or_the_option_asks_for_flows() {
+    let capture = smtp().close().capture();
+    let outcome = counting("", &capture);
+    assert!(outcome.of("flow").is_empty() && outcome.of("flow_attribute").is_empty());
+    let outcome = Bench::new().counter("c.lua", IPV4, "", "").args(&["--flows"]).run(&capture);
+    assert_eq!(outcome.of("flow").len(), 1);
+    let names = outcome.fields("flow_attribute", &["script", "name"]);
+    assert_eq!(names, ["native:flow\t", "native:flow\t^D"]);
+}
+
+#[test]
+fn update_flow_adds_to_the_record_and_creates_unknown_flows() {
+    let other = "06C:4A.CF.EA.5A:p-0050_C0.A8.01.21:p-8FA6_C0.A8.00.01_00000011_00000008";
+    let body = format!(
+        "if n == 1 then engine:update_flow(flow, 0, 1000) engine:update_flow_raw('{other}', 1, 5)
+         engine:update_flow('{other}', 1, '7') engine:update_flow('{other}', 2, 3) engine:update_flow(flow, 99, 1) end"
+    );
+    let outcome = counting(&body, &Capture::new().at(1, udp_packet((5000, 6000), b"x")));
+    outcome.exits(0);
+    let rows = outcome.fields("flow", &["flow", "az_bytes", "za_bytes", "az_packets"]);
+    let mut rows: Vec<_> = rows.iter().map(String::as_str).collect();
+    rows.sort_unstable();
+    assert_eq!(rows, [format!("{other}\t0\t12\t3"), format!("11A:0A.00.00.09:p-1770_0A.00.00.05:p-1388\t1000\t43\t0")]);
+    assert_eq!(outcome.logged("WARN", "no flow meter 99").len(), 1);
+}
+
+#[test]
+fn set_flow_duration_sets_the_time_window() {
+    let outcome = counting(
+        "if n == 2 then engine:set_flow_duration(flow, '1.5') end",
+        &Capture::new().at(10, udp_packet((5000, 6000), b"x")).at(20, udp_packet((5000, 6000), b"x")),
+    );
+    let event = &outcome.of("flow")[0];
+    assert_eq!((&event["start"], &event["end"]), (&18.5.into(), &20.into()));
+}
+
+#[test]
+fn terminate_flow_ends_the_flow_now() {
+    let handler = "TrisulPlugin = { id = {}, reassembly_handler = {
+        onpayload = function(engine, ts, flow, dir, pos) print(pos) if pos == 0 then engine:terminate_flow(flow) end end,
+        onterminateflow = function(engine, ts, flow) print('end', flow:id()) end } }";
+    let capture = smtp().client(b"a").wait(1).capture();
+    let outcome = Bench::new().plugin("t.lua", handler).run(&capture);
+    outcome.exits(0);
+    assert_eq!(outcome.lines(), ["0", &format!("end\t{FLOW}")]);
+    assert_eq!(outcome.fields("flow", &["reason"]), ["script"]);
+}
+
+#[test]
+fn a_tag_waits_for_its_flow() {
+    let head = "local flow = '11A:0A.00.00.09:p-1770_0A.00.00.05:p-1388'";
+    let outcome = Bench::new()
+        .counter("c.lua", IPV4, head, "if n == 1 then engine:tag_flow(flow, 'early') end")
+        .run(&Capture::new().at(1, udp_packet((1, 2), b"x")).at(30, udp_packet((5000, 6000), b"x")));
+    let rows = outcome.fields("flow", &["flow", "tags"]);
+    assert!(rows.contains(&"11A:0A.00.00.09:p-1770_0A.00.00.05:p-1388\tearly".to_owned()), "{rows:?}");
+}
+
+#[test]
+fn an_input_filter_makes_flows_and_records() {
+    let filter = "local n = 0
+      TrisulPlugin = { id = {}, inputfilter = { step = function(packet, engine)
+        n = n + 1
+        if n > 2 then return false end
+        packet:set_timestamp(100 * n)
+        engine:update_flow('06A:0A.00.00.01:p-1000_0A.00.00.02:p-0050', 0, 500)
+        engine:set_flow_duration('06A:0A.00.00.01:p-1000_0A.00.00.02:p-0050', 10)
+        engine:tag_flow('06A:0A.00.00.01:p-1000_0A.00.00.02:p-0050', 't' .. n)
+        engine:new_flow_record('06A:0A.00.00.01:p-1000_0A.00.00.02:p-0050', n, 0, 1, 0)
+        engine:add_flow_attribute('06A:0A.00.00.01:p-1000_0A.00.00.02:p-0050', 'who', 'me')
+        return true end } }";
+    let monitor = "TrisulPlugin = { id = {}, messagemonitor = { onnewflowrecord = function(engine, flow, az) print(flow:portz_readable(), az) end },
+        flowmonitor = { onflowattribute = function(engine, flow, ts, name, value) print(flow:porta(), name, value) end } }";
+    let outcome = Bench::new().plugin("f.lua", filter).plugin("m.lua", monitor).run_with(&[]);
+    outcome.exits(0);
+    let mut lines = outcome.lines();
+    lines.sort_unstable();
+    assert_eq!(lines, ["80\t1", "80\t2", "p-1000\twho\tme", "p-1000\twho\tme"]);
+    let rows = outcome.fields("flow", &["flow", "start", "end", "az_bytes", "tags"]);
+    assert_eq!(rows, ["06A:0A.00.00.01:p-1000_0A.00.00.02:p-0050\t190\t200\t1000\tt1|t2"]);
+}
+
+#[test]
+fn flows_are_pinned_to_an_engine_and_totals_stay_the_same() {
+    let talker = "local n = 0
+      TrisulPlugin = { id = {}, reassembly_handler = {
+        onnewflow = function(engine, ts, flow) engine:tag_flow(flow, 'seen') end,
+        onpayload = function(engine, ts, flow, dir, pos, buf) print(flow:id(), dir, pos, buf:tostring()) end } }";
+    let segment = |i: u32, from: bool, seq: u32, data: &[u8]| {
+        let (a, b) = (format!("10.0.0.{}", i % 200 + 1), format!("10.0.1.{}", i % 7 + 1));
+        let ports = if from { (40000 + i as u16, 80) } else { (80, 40000 + i as u16) };
+        let mut bytes = tcp(ports, 0x18, &[], data);
+        bytes[4..8].copy_from_slice(&seq.to_be_bytes());
+        let (source, destination) = if from { (&a, &b) } else { (&b, &a) };
+        ether(&ipv4(source, destination, 6, &bytes))
+    };
+    let mut capture = Capture::new();
+    for round in 0..4 {
+        for i in 0..100 {
+            let data = format!("r{round}");
+            capture = capture.at(100 + round, segment(i, round % 2 == 0, 1 + round / 2 * 2, data.as_bytes()));
+        }
+    }
+    let bench = |engines: &str| Bench::new().plugin("t.lua", talker).args(&["--engines", engines]).run(&capture);
+    let (one, two) = (bench("1"), bench("2"));
+    let sorted = |mut lines: Vec<String>| {
+        lines.sort_unstable();
+        lines
+    };
+    let lines = |outcome: &Outcome| sorted(outcome.lines().iter().map(|line| (*line).to_owned()).collect());
+    assert_eq!(lines(&one).len(), 400);
+    assert_eq!(lines(&one), lines(&two));
+    assert_eq!(sorted(one.fields("flow", &FIELDS)), sorted(two.fields("flow", &FIELDS)));
+}
+
+#[test]
+fn settings_switch_flows_and_reassembly_off() {
+    let talker = "TrisulPlugin = { id = {}, reassembly_handler = { onnewflow = function() print('new') end,
+        onpayload = function() print('payload') end, onattribute = function(e, ts, f, name) print('attribute', name) end,
+        onterminateflow = function() print('end') end } }";
+    let capture = smtp().client(b"x").close().capture();
+    let run = |set: &str| Bench::new().plugin("t.lua", talker).args(&["--set", set]).run(&capture);
+    run("Reassembly>TCPReassembly>Enabled=False").prints(&["new", "end"]);
+    let off = run("Reassembly>TCPFlowTrack>Enabled=False");
+    off.prints(&[]);
+    assert!(off.of("flow").is_empty());
+}
+
+#[test]
+fn two_runs_give_the_same_events() {
+    let talker = "TrisulPlugin = { id = {}, reassembly_handler = { onpayload = function(e, ts, f, dir, pos, b) print(f:id(), dir, pos) end,
+        onattribute = function(e, ts, f, name) e:tag_flow(f, name) end } }";
+    let mut conversation = smtp();
+    for i in 0..50 {
+        conversation =
+            conversation.client(b"x").frame(ether(&ipv4("10.0.0.1", "10.0.0.2", 17, &udp((i, 53), b"q")))).server(b"y");
+        if i % 10 == 9 {
+            conversation = conversation.close().then(41000 + i, 25);
+        }
+    }
+    let capture = conversation.says(Side::Client, b"end").capture();
+    let run = || Bench::new().plugin("t.lua", talker).run(&capture).event_lines.replace(char::is_whitespace, "");
+    let (first, second) = (run(), run());
+    let without_path =
+        |text: &str| text.split("{\"ev\"").filter(|line| !line.contains("\"load\"")).collect::<Vec<_>>().join("\n");
+    assert_eq!(without_path(&first), without_path(&second));
+}
