@@ -5,9 +5,17 @@
 //! not run.
 
 mod dissector;
+mod driver;
+mod expected;
+mod file_hash;
 mod finding;
+mod ftp_data;
+pub mod http;
+mod protocols;
+mod recogniser;
 
-pub use dissector::{Appetite, Context, Counts, DatagramDissector, Recognition, StreamDissector};
+pub use dissector::{Appetite, Context, Counts, DatagramDissector, Expectation, Recognition, StreamDissector};
+pub use driver::Dissectors;
 pub use finding::{
     DissectWants, DocumentKind, Finding, FindingKind, Findings, Protocol, ResourceKind, Text, Transaction,
 };

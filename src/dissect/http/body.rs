@@ -94,9 +94,9 @@ impl Body {
                 *left -= missing;
                 if *left == 0 { Progress::Complete } else { Progress::More }
             }
-            Measure::Chunked(chunked) if chunked.skip(missing).is_some() => Progress::More,
+            Measure::Length(_) => Progress::Lost,
+            Measure::Chunked(chunked) => chunked.skip(missing).map_or(Progress::Lost, |()| Progress::More),
             Measure::UntilClose => Progress::More,
-            Measure::Length(_) | Measure::Chunked(_) => Progress::Lost,
         }
     }
 

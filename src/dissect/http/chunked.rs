@@ -194,8 +194,12 @@ mod tests {
     #[test]
     fn endless_extensions_and_trailers_are_damage() {
         let long = "x".repeat(MAX_EXTRA as usize + 1);
-        for coded in [format!("1;{long}"), format!("0\r\n{long}"), format!("1{}", " ".repeat(long.len() + 1)), "0".repeat(long.len())]
-        {
+        for coded in [
+            format!("1;{long}"),
+            format!("0\r\n{long}"),
+            format!("1{}", " ".repeat(long.len() + 1)),
+            "0".repeat(long.len()),
+        ] {
             assert_eq!(read(coded.as_bytes(), 1_000).1, Piece::Damaged);
         }
     }

@@ -12,7 +12,6 @@ use super::side::{Collected, Patience, Side, State, TooMany};
 use crate::dissect::{Appetite, Context, FindingKind, StreamDissector, Transaction};
 use crate::flow::{Direction, Want};
 use crate::time::Timestamp;
-use std::time::Duration;
 
 /// How long bytes wait for the other direction.
 const MAX_WAIT: Duration = Duration::from_secs(1);

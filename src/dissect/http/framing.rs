@@ -225,9 +225,10 @@ mod tests {
 
     #[test]
     fn a_transfer_coding_wins_over_a_length() {
-        for fields in
-            ["Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: gzip, chunked\r\nContent-Length: x\r\n"]
-        {
+        for fields in [
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: gzip, chunked\r\nContent-Length: x\r\n",
+        ] {
             assert_eq!(request(fields), (Framing::Chunked, Some(Oddity::TwoFramings)), "{fields}");
         }
     }
@@ -270,10 +271,10 @@ mod tests {
     fn a_part_is_decoded_only_from_its_first_byte() {
         let of = |range: &str| {
             let block = format!("HTTP/1.1 206 Partial Content\r\nContent-Encoding: gzip\r\n{range}\r\n");
-            codings(&HeaderBlock::new(block.as_bytes()))
+            codings(&HeaderBlock::new(block.as_bytes())).removable().count()
         };
-        assert!(of("Content-Range: bytes 100-199/300\r\n").is_empty());
-        assert!(of("").is_empty());
-        assert!(!of("Content-Range: bytes 0-99/300\r\n").is_empty());
+        assert_eq!(of("Content-Range: bytes 100-199/300\r\n"), 0);
+        assert_eq!(of(""), 0);
+        assert_eq!(of("Content-Range: bytes 0-99/300\r\n"), 1);
     }
 }

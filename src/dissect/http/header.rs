@@ -220,9 +220,13 @@ mod tests {
             (block.method(), block.target(), block.version(), block.status()),
             (&b""[..], &b""[..], &b"HTTP/1.0"[..], 404)
         );
-        for (line, status) in
-            [("HTTP/1.1 200", 200), ("http/1.1  302 x", 302), ("HTTP/1.1 2XX OK", 0), ("HTTP/1.1", 0), ("HTTP/1.1 20", 0)]
-        {
+        for (line, status) in [
+            ("HTTP/1.1 200", 200),
+            ("http/1.1  302 x", 302),
+            ("HTTP/1.1 2XX OK", 0),
+            ("HTTP/1.1", 0),
+            ("HTTP/1.1 20", 0),
+        ] {
             assert_eq!(HeaderBlock::new(line.as_bytes()).status(), status, "{line}");
         }
     }

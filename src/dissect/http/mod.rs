@@ -16,6 +16,8 @@ mod recognise;
 mod report;
 mod scan;
 mod side;
+#[cfg(test)]
+mod tests;
 
 pub use dissector::Http;
 pub use header::{Field, Fields, HeaderBlock};

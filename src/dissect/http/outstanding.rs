@@ -142,7 +142,6 @@ impl Outstanding {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

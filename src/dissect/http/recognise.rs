@@ -212,10 +212,14 @@ mod tests {
 
     #[test]
     fn more_bytes_never_change_a_verdict() {
-        for text in ["GET http://www.example.com/ HTTP/1.1\r\n", "OPTIONS sip:bob@example.com SIP/2.0\r\n", "ACL x HTTP/1.1\r\n"]
-        {
+        for text in [
+            "GET http://www.example.com/ HTTP/1.1\r\n",
+            "OPTIONS sip:bob@example.com SIP/2.0\r\n",
+            "ACL x HTTP/1.1\r\n",
+        ] {
             let verdicts: Vec<_> = (0..=text.len()).map(|len| request_of(&text[..len])).collect();
-            let decided = verdicts.iter().position(|verdict| *verdict != Recognition::Undecided).expect("it is decided");
+            let decided =
+                verdicts.iter().position(|verdict| *verdict != Recognition::Undecided).expect("it is decided");
             assert!(verdicts[decided..].iter().all(|verdict| *verdict == verdicts[decided]), "{text:?}");
         }
     }

@@ -53,25 +53,27 @@ pub(super) enum Refusal {
     NoRoom,
 }
 
-/// The decoder of one coding.
-pub(super) enum Decoder {
-    /// gzip members.
-    Gzip(Box<Gzip>, Share),
-    /// zlib or raw deflate.
-    Inflate(Box<Decompress>, Share),
-    /// Brotli.
-    Brotli(Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>, Share),
-    /// Zstandard frames.
-    Zstd(DCtx<'static>, Share),
+/// The decoder of one coding and its share of the budget.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    engine: Engine,
+    share: Share,
 }
 
-impl fmt::Debug for Decoder {
+enum Engine {
+    Gzip(Box<Gzip>),
+    Inflate(Box<Decompress>),
+    Brotli(Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>),
+    Zstd(DCtx<'static>),
+}
+
+impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Gzip(..) => "Gzip",
-            Self::Inflate(..) => "Inflate",
-            Self::Brotli(..) => "Brotli",
-            Self::Zstd(..) => "Zstd",
+            Self::Gzip(_) => "Gzip",
+            Self::Inflate(_) => "Inflate",
+            Self::Brotli(_) => "Brotli",
+            Self::Zstd(_) => "Zstd",
         })
     }
 }
@@ -92,36 +94,45 @@ pub(super) const MAX_SNIFFED: usize = 4;
 
 /// Makes the decoder for a body that begins with `head`.
 pub(super) fn sniff(coding: Coding, head: &[u8]) -> Result<Sniffed, Refusal> {
-    let made = match (coding, head) {
+    let decoder = match (coding, head) {
         (Coding::Gzip, [0x1F, 0x8B, 8, ..]) => {
-            Decoder::Gzip(Box::new(Gzip::new()), Share::take(INFLATE_COST).ok_or(Refusal::NoRoom)?)
+            Decoder::new(INFLATE_COST, || Some(Engine::Gzip(Box::new(Gzip::new()))))?
         }
         (Coding::Gzip, [] | [0x1F] | [0x1F, 0x8B]) => return Ok(Sniffed::Undecided),
         // Half of the world sends deflate without the zlib frame, and everybody reads it.
         (Coding::Deflate, [first, second, ..]) => {
             let check = u16::from(*first) << 8 | u16::from(*second);
             let zlib = first & 0x0F == 8 && first >> 4 <= 7 && check.is_multiple_of(31);
-            Decoder::Inflate(Box::new(Decompress::new(zlib)), Share::take(INFLATE_COST).ok_or(Refusal::NoRoom)?)
+            Decoder::new(INFLATE_COST, || Some(Engine::Inflate(Box::new(Decompress::new(zlib)))))?
         }
         (Coding::Deflate, _) => return Ok(Sniffed::Undecided),
-        (Coding::Brotli, [first, ..]) => brotli(*first)?,
+        (Coding::Brotli, [first, ..]) => {
+            let window = brotli_window(*first).ok_or(Refusal::Damaged)?;
+            Decoder::new(BROTLI_COST + window, || Some(Engine::Brotli(Box::new(brotli()))))?
+        }
         (Coding::Brotli, []) => return Ok(Sniffed::Undecided),
         // A frame, or one of those that are skipped.
-        (Coding::Zstd, [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..]) => zstd()?,
+        (Coding::Zstd, [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..]) => {
+            Decoder::new(ZSTD_COST + (1 << ZSTD_WINDOW_LOG), || zstd().map(Engine::Zstd))?
+        }
         (Coding::Zstd, [] | [0x28 | 0x50..=0x5F] | [0x28, 0xB5] | [0x28, 0xB5, 0x2F]) => {
             return Ok(Sniffed::Undecided);
         }
         (Coding::Zstd, [0x50..=0x5F, 0x2A] | [0x50..=0x5F, 0x2A, 0x4D]) => return Ok(Sniffed::Undecided),
         (Coding::Gzip | Coding::Zstd | Coding::Unknown, _) => return Ok(Sniffed::Other),
     };
-    Ok(Sniffed::Decoder(made))
+    Ok(Sniffed::Decoder(decoder))
 }
 
-fn brotli(first: u8) -> Result<Decoder, Refusal> {
-    let window = brotli_window(first).ok_or(Refusal::Damaged)?;
-    let share = Share::take(BROTLI_COST + window).ok_or(Refusal::NoRoom)?;
+fn brotli() -> BrotliState<StandardAlloc, StandardAlloc, StandardAlloc> {
     let alloc = StandardAlloc::default;
-    Ok(Decoder::Brotli(Box::new(BrotliState::new_strict(alloc(), alloc(), alloc())), share))
+    BrotliState::new_strict(alloc(), alloc(), alloc())
+}
+
+fn zstd() -> Option<DCtx<'static>> {
+    let mut context = DCtx::try_create()?;
+    context.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG)).ok()?;
+    Some(context)
 }
 
 /// Size of the window of a Brotli stream (RFC 7932, 9.1).
@@ -137,27 +148,26 @@ fn brotli_window(first: u8) -> Option<usize> {
     Some(1 << bits)
 }
 
-fn zstd() -> Result<Decoder, Refusal> {
-    let share = Share::take(ZSTD_COST + (1 << ZSTD_WINDOW_LOG)).ok_or(Refusal::NoRoom)?;
-    let mut context = DCtx::try_create().ok_or(Refusal::NoRoom)?;
-    context.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG)).map_err(|_| Refusal::NoRoom)?;
-    Ok(Decoder::Zstd(context, share))
-}
-
 impl Decoder {
+    /// Makes a decoder only if there is room for it.
+    fn new(cost: usize, make: impl FnOnce() -> Option<Engine>) -> Result<Self, Refusal> {
+        let share = Share::take(cost).ok_or(Refusal::NoRoom)?;
+        Ok(Self { engine: make().ok_or(Refusal::NoRoom)?, share })
+    }
+
     /// Decodes some of the input, until that or the room for output is used up.
     pub fn step(&mut self, input: &[u8], output: &mut [u8]) -> Step {
-        match self {
-            Self::Gzip(gzip, _) => gzip.step(input, output),
-            Self::Inflate(inflater, _) => inflate(inflater, input, output),
-            Self::Brotli(state, _) => brotli_step(state, input, output),
-            Self::Zstd(context, share) => {
+        match &mut self.engine {
+            Engine::Gzip(gzip) => gzip.step(input, output),
+            Engine::Inflate(inflater) => inflate(inflater, input, output),
+            Engine::Brotli(state) => brotli_step(state, input, output),
+            Engine::Zstd(context) => {
                 let (mut from, mut to) = (InBuffer::around(input), OutBuffer::around(output));
                 let result = context.decompress_stream(&mut to, &mut from);
                 let then = if result.is_ok() { Then::More } else { Then::Damaged };
                 let step = Step { used: from.pos(), made: to.pos(), then };
                 // The window is allocated once the frame has said how large it is.
-                share.set(context.sizeof());
+                self.share.set(context.sizeof());
                 step
             }
         }
@@ -207,7 +217,9 @@ mod tests {
 
     #[test]
     fn window_sizes_of_brotli_are_those_of_the_standard() {
-        for (first, bits) in [(0b0, 16), (0b0000_0001, 17), (0b0011, 18), (0b1111, 24), (0b010_0001, 10), (0b111_0001, 15)] {
+        for (first, bits) in
+            [(0b0, 16), (0b0000_0001, 17), (0b0011, 18), (0b1111, 24), (0b010_0001, 10), (0b111_0001, 15)]
+        {
             assert_eq!(brotli_window(first), Some(1 << bits), "{first:#b}");
         }
         assert_eq!(brotli_window(0b001_0001), None);
@@ -215,12 +227,17 @@ mod tests {
 
     #[test]
     fn a_body_that_is_not_what_its_header_says_is_noticed_at_once() {
-        for (coding, head) in
-            [(Coding::Gzip, &b"<ht"[..]), (Coding::Gzip, b"\x1F\x8C"), (Coding::Zstd, b"\x28\xB5\x2F\x00"), (Coding::Zstd, b"{")]
-        {
+        for (coding, head) in [
+            (Coding::Gzip, &b"<ht"[..]),
+            (Coding::Gzip, b"\x1F\x8C"),
+            (Coding::Zstd, b"\x28\xB5\x2F\x00"),
+            (Coding::Zstd, b"{"),
+        ] {
             assert!(matches!(sniff(coding, head), Ok(Sniffed::Other)), "{coding:?} {head:?}");
         }
-        for (coding, head) in [(Coding::Gzip, &b"\x1F\x8B"[..]), (Coding::Deflate, b"x"), (Coding::Zstd, b"\x28\xB5\x2F")] {
+        for (coding, head) in
+            [(Coding::Gzip, &b"\x1F\x8B"[..]), (Coding::Deflate, b"x"), (Coding::Zstd, b"\x28\xB5\x2F")]
+        {
             assert!(matches!(sniff(coding, head), Ok(Sniffed::Undecided)), "{coding:?} {head:?}");
         }
     }

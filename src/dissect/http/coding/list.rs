@@ -49,11 +49,6 @@ impl Codings {
         self.count = self.count.saturating_add(1);
     }
 
-    /// True without codings.
-    pub const fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     /// True if there are more than are taken off: then none is.
     pub const fn is_too_many(&self) -> bool {
         self.count > MAX_CODINGS
