@@ -120,16 +120,14 @@ impl Http {
                 self.side(direction).reuse(block);
                 used
             }
-            Collected::TooLong => {
-                self.stop(cx, direction, "http header too long");
-                // What the other direction says cannot be told apart either.
-                self.give_up(cx);
-                bytes.len()
-            }
-            Collected::Part => {
-                let line = side.first_line().map(HeaderBlock::new);
-                if line.is_some_and(|line| !can_begin(direction, &line)) {
+            collected @ (Collected::Part | Collected::TooLong) => {
+                // No need to wait for the end of what is no header.
+                if side.first_line().is_some_and(|line| !can_begin(direction, &HeaderBlock::new(line))) {
                     self.stop(cx, direction, "http message unreadable");
+                } else if matches!(collected, Collected::TooLong) {
+                    cx.counts.add("http header too long");
+                    // Without this message the other direction cannot be matched.
+                    self.give_up(cx);
                 }
                 bytes.len()
             }
