@@ -510,3 +510,134 @@ impl Dissectors {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::rehearsal::{ALL, Rehearsal, overheard};
+    use super::*;
+    use crate::flow::Direction::{ToClient, ToServer};
+
+    const QUERY: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\x07example\0\0\x01\0\x01";
+
+    #[test]
+    fn tcp_flows_begin_and_end_with_their_attributes() {
+        let mut rehearsal = Rehearsal::new(ALL);
+        let flow = rehearsal.connect(80);
+        rehearsal.end(flow);
+        let datagrams = rehearsal.exchange(9);
+        rehearsal.end(datagrams);
+        rehearsal.run();
+        assert_eq!(rehearsal.found, ["=", "^D="]);
+    }
+
+    #[test]
+    fn nothing_is_found_where_nothing_is_asked_for() {
+        let mut rehearsal = Rehearsal::new(DissectWants::default());
+        let flow = rehearsal.connect(22);
+        rehearsal.say(flow, ToClient, b"SSH-2.0-x\r\n");
+        let datagrams = rehearsal.exchange(53);
+        rehearsal.say(datagrams, ToServer, QUERY);
+        rehearsal.end(flow);
+        rehearsal.run();
+        assert_eq!((rehearsal.found.len(), rehearsal.dissectors.held()), (0, 0));
+        assert_eq!(rehearsal.dissectors.follows(flow), Want::No);
+    }
+
+    #[test]
+    fn a_flow_of_no_known_protocol_is_ignored_after_its_first_bytes() {
+        let mut rehearsal = Rehearsal::new(ALL);
+        let flow = rehearsal.connect(7);
+        rehearsal.say(flow, ToServer, b"\x01\x02\x03\x04\x05\x06\x07\x08\x09");
+        rehearsal.run();
+        assert_eq!((rehearsal.dissectors.follows(flow), rehearsal.dissectors.held()), (Want::No, 0));
+    }
+
+    #[test]
+    fn a_gap_before_the_protocol_is_known_ends_the_search() {
+        let mut rehearsal = Rehearsal::new(ALL);
+        let flow = rehearsal.connect(22);
+        rehearsal.gap(flow, ToClient, 3);
+        rehearsal.say(flow, ToClient, b"SSH-2.0-x\r\n");
+        rehearsal.run();
+        assert_eq!(rehearsal.found, ["="]);
+    }
+
+    #[test]
+    fn of_flows_whose_beginning_was_missed_only_some_are_recognised() {
+        let mut rehearsal = Rehearsal::new(ALL);
+        let (ssh, smtp) = (rehearsal.open(6, 22, 0), rehearsal.open(6, 25, 0));
+        rehearsal.say(ssh, ToClient, b"SSH-2.0-x\r\n");
+        rehearsal.say(smtp, ToClient, b"220 x ESMTP\r\n");
+        rehearsal.run();
+        assert_eq!(rehearsal.found, ["=", "=", "Ssh", "SSH:BANNER:SERVER=SSH-2.0-x"]);
+    }
+
+    #[test]
+    fn another_flow_in_the_same_slot_starts_afresh() {
+        let mut rehearsal = Rehearsal::new(ALL);
+        for port in [7, 22] {
+            let flow = rehearsal.open_between(3, (6, [10, 0, 0, 9], 40_000, port), state::SEEN_SYN);
+            rehearsal.say(flow, ToClient, if port == 7 { b"hello, hello" } else { b"SSH-2.0-x\r\n" });
+        }
+        rehearsal.run();
+        assert_eq!(rehearsal.found, ["=", "=", "Ssh", "SSH:BANNER:SERVER=SSH-2.0-x"]);
+    }
+
+    #[test]
+    fn unanswered_queries_are_reported_when_packets_or_time_pass() {
+        let mut rehearsal = Rehearsal::new(DissectWants { dns_resources: Want::Yes, ..DissectWants::default() });
+        let flow = rehearsal.exchange(53);
+        rehearsal.say(flow, ToServer, QUERY);
+        rehearsal.run();
+        rehearsal.now = Timestamp::new(1_009, 999_999_999);
+        rehearsal.idle();
+        assert_eq!(rehearsal.found, Vec::<String>::new());
+        rehearsal.now = Timestamp::new(1_010, 0);
+        rehearsal.idle();
+        rehearsal.say(flow, ToServer, QUERY);
+        rehearsal.run();
+        rehearsal.now = Timestamp::new(1_030, 0);
+        rehearsal.connect(80);
+        rehearsal.run();
+        assert_eq!(rehearsal.found, ["a.example -> ", "a.example -> "]);
+    }
+
+    #[test]
+    fn above_the_limit_the_oldest_states_are_given_up() {
+        let mut rehearsal = Rehearsal::new(ALL);
+        rehearsal.dissectors.limit = 4 * (STATE_COST + 300);
+        let flows: Vec<FlowHandle> = (0..8).map(|_| rehearsal.connect(22)).collect();
+        for flow in &flows {
+            rehearsal.say(*flow, ToServer, &[&b"SSH-2.0-"[..], &[b'x'; 200]].concat());
+        }
+        rehearsal.run();
+        let followed: Vec<bool> = flows.iter().map(|flow| rehearsal.dissectors.follows(*flow).is_yes()).collect();
+        let first = followed.iter().position(|followed| *followed).expect("the last ones fit");
+        assert!((3..=5).contains(&first) && followed[first..].iter().all(|followed| *followed), "{followed:?}");
+        assert_eq!(rehearsal.count("flows given up at the limit"), first as u64);
+        assert!(rehearsal.dissectors.held() <= rehearsal.dissectors.limit);
+    }
+
+    #[test]
+    fn what_is_forgotten_is_neither_held_nor_dissected() {
+        let mut rehearsal = Rehearsal::new(ALL);
+        let flow = rehearsal.connect(22);
+        rehearsal.say(flow, ToServer, b"SSH-2.0-");
+        rehearsal.run();
+        assert!(rehearsal.dissectors.held() > 0);
+        rehearsal.dissectors.forget(flow);
+        rehearsal.say(flow, ToServer, b"x\r\n");
+        rehearsal.run();
+        assert_eq!(rehearsal.found, ["=", "Ssh"]);
+        assert_eq!(rehearsal.dissectors.held(), 0);
+    }
+
+    #[test]
+    fn a_flow_changes_its_protocol_only_so_often() {
+        let start_tls = [(ToClient, b"220 x ESMTP\r\n".to_vec()), (ToServer, b"STARTTLS\r\n".to_vec())];
+        let mut said: Vec<_> = std::iter::repeat_n(start_tls, 9).flatten().collect();
+        said.push((ToClient, b"220 x ESMTP\r\n".to_vec()));
+        let found = overheard(&said);
+        assert_eq!(found.iter().filter(|line| *line == "Smtp").count(), 2, "{found:?}");
+    }
+}

@@ -4,15 +4,24 @@
 //! input panics; memory per flow and per event is bounded, and what a bound cuts off is counted; what nobody asks for is
 //! not run.
 
+mod dhcp;
 mod dissector;
+mod dns;
 mod driver;
 mod expected;
 mod file_hash;
 mod finding;
+mod ftp;
 mod ftp_data;
 pub mod http;
+mod lines;
+mod mime;
 mod protocols;
 mod recogniser;
+#[cfg(test)]
+mod rehearsal;
+mod smtp;
+mod ssh;
 
 pub use dissector::{Appetite, Context, Counts, DatagramDissector, Expectation, Recognition, StreamDissector};
 pub use driver::Dissectors;

@@ -1,8 +1,13 @@
 //! The protocols that can be recognised, in the order in which they are asked. A new one is a line here.
 
+use super::dhcp::{self, Dhcp};
 use super::dissector::{DatagramDissector, Recognition, StreamDissector};
+use super::dns::{self, DnsDatagrams, DnsStream};
 use super::finding::{DissectWants, Protocol};
+use super::ftp::{self, Ftp};
 use super::http::{self, Http};
+use super::smtp::{self, Smtp};
+use super::ssh::{self, Ssh};
 use crate::flow::{Direction, Want};
 
 /// What is done with flows whose beginning was not seen.
@@ -38,15 +43,64 @@ pub(super) struct DatagramProtocol {
 }
 
 /// Protocols over streams; at most 32.
-pub(super) const STREAMS: &[StreamProtocol] = &[StreamProtocol {
-    protocol: Protocol::Http,
-    wanted: |wants| {
-        wants.attributes | wants.http_resources | wants.http_documents | wants.http_headers | wants.http_bodies
+pub(super) const STREAMS: &[StreamProtocol] = &[
+    StreamProtocol {
+        protocol: Protocol::Ssh,
+        wanted: |wants| wants.attributes,
+        recognise: ssh::recognise,
+        start: |_| Box::<Ssh>::default(),
+        midstream: Midstream::Accepted,
     },
-    recognise: |direction, head, _| http::recognise(direction, head),
-    start: |_| Box::new(Http::new()),
-    midstream: Midstream::Refused,
-}];
+    StreamProtocol {
+        protocol: Protocol::Http,
+        wanted: |wants| {
+            let of_its_own = wants.http_resources | wants.http_documents | wants.http_headers | wants.http_bodies;
+            wants.attributes | of_its_own | behind_tls(wants)
+        },
+        recognise: |direction, head, _| http::recognise(direction, head),
+        start: |_| Box::<Http>::default(),
+        midstream: Midstream::Refused,
+    },
+    StreamProtocol {
+        protocol: Protocol::Smtp,
+        wanted: |wants| wants.file_hashes | behind_tls(wants),
+        recognise: smtp::recognise,
+        start: |_| Box::<Smtp>::default(),
+        midstream: Midstream::Refused,
+    },
+    StreamProtocol {
+        protocol: Protocol::Ftp,
+        wanted: |wants| wants.file_hashes | wants.protocols | behind_tls(wants),
+        recognise: ftp::recognise,
+        start: |_| Box::<Ftp>::default(),
+        midstream: Midstream::Refused,
+    },
+    StreamProtocol {
+        protocol: Protocol::Dns,
+        wanted: |wants| wants.dns_resources | wants.dns_documents,
+        recognise: dns::recognise_stream,
+        start: |_| Box::<DnsStream>::default(),
+        midstream: Midstream::Refused,
+    },
+];
 
-/// Protocols over datagrams.
-pub(super) const DATAGRAMS: &[DatagramProtocol] = &[];
+/// Protocols over datagrams; at most 32.
+pub(super) const DATAGRAMS: &[DatagramProtocol] = &[
+    DatagramProtocol {
+        protocol: Protocol::Dns,
+        wanted: |wants| wants.dns_resources | wants.dns_documents,
+        recognise: dns::recognise_datagram,
+        start: |_| Box::<DnsDatagrams>::default(),
+    },
+    DatagramProtocol {
+        protocol: Protocol::Dhcp,
+        wanted: |wants| wants.host_names,
+        recognise: dhcp::recognise,
+        start: |_| Box::new(Dhcp),
+    },
+];
+
+/// Whether somebody wants what may follow when a flow changes to TLS.
+fn behind_tls(wants: &DissectWants) -> Want {
+    wants.attributes | wants.tls_records | wants.certificate_resources | wants.certificate_documents | wants.protocols
+}

@@ -7,7 +7,7 @@ use crate::flow::{Direction, Want};
 /// Most bytes of a direction that are kept until the protocol is known: a reply line of SMTP or FTP.
 pub(super) const HEAD: usize = 512;
 
-/// Most segments that are kept until then.
+/// How often the direction may change until then.
 const MAX_PIECES: usize = 16;
 
 /// What the bytes so far tell.
@@ -21,7 +21,7 @@ pub(super) enum Verdict {
     Speaks(usize),
 }
 
-/// A segment that is kept.
+/// Segments of one direction that are kept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Piece {
     /// Which way it went.
@@ -76,7 +76,10 @@ impl Recogniser {
         if known == 0 {
             head.extend_from_slice(bytes);
         }
-        self.pieces.push(Piece { direction, position, at: known, len: bytes.len() });
+        match self.pieces.last_mut() {
+            Some(last) if last.direction == direction => last.len += bytes.len(),
+            _ => self.pieces.push(Piece { direction, position, at: known, len: bytes.len() }),
+        }
         Verdict::Wait
     }
 

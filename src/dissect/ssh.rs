@@ -1,0 +1,239 @@
+//! SSH: the banners and the fingerprints of the key exchange.
+
+use md5::{Digest, Md5};
+
+use super::dissector::{Appetite, Context, Recognition, StreamDissector};
+use super::file_hash::push_hex;
+use crate::flow::Direction;
+
+/// Longest banner, line end included (RFC 4253, 4.2).
+const MAX_BANNER: usize = 255;
+
+/// Longest packet that every implementation takes (RFC 4253, 6.1).
+const MAX_PACKET: usize = 35_000;
+
+/// Packets in which the key exchange has to begin.
+const MAX_PACKETS: u8 = 4;
+
+/// Length of a packet, length of its padding, and the kind of message.
+const HEADER: usize = 6;
+
+/// `SSH_MSG_KEXINIT`.
+const KEX_INIT: u8 = 20;
+
+/// Kind and cookie in front of the lists.
+const COOKIE: usize = 17;
+
+/// Whether a stream begins with a banner.
+pub(super) fn recognise(_direction: Direction, head: &[u8], _position: u64) -> Recognition {
+    match (head, b"SSH-".starts_with(head)) {
+        ([b'S', b'S', b'H', b'-', b'1' | b'2', b'.', ..], _) => Recognition::Yes,
+        (_, true) | ([b'S', b'S', b'H', b'-'] | [b'S', b'S', b'H', b'-', b'1' | b'2'], _) => Recognition::Undecided,
+        _ => Recognition::No,
+    }
+}
+
+/// How far a direction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Banner,
+    /// As many packets have been seen.
+    Packets(u8),
+    /// Nothing more is to be found.
+    Over,
+}
+
+#[derive(Debug)]
+struct Side {
+    phase: Phase,
+    /// A banner or packet that is not complete.
+    partial: Vec<u8>,
+}
+
+/// Both sides of a connection.
+#[derive(Debug)]
+pub(super) struct Ssh {
+    sides: [Side; 2],
+}
+
+impl Default for Ssh {
+    fn default() -> Self {
+        Self { sides: [(); 2].map(|()| Side { phase: Phase::Banner, partial: Vec::new() }) }
+    }
+}
+
+impl Side {
+    fn data(&mut self, cx: &mut Context<'_>, direction: Direction, bytes: &[u8]) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        let mut joined = std::mem::take(&mut self.partial);
+        let mut bytes = if joined.is_empty() {
+            bytes
+        } else {
+            joined.extend_from_slice(bytes);
+            &joined
+        };
+        while let Some(used) = self.step(cx, direction, bytes) {
+            bytes = &bytes[used..];
+        }
+        if self.phase != Phase::Over {
+            self.partial = bytes.to_vec();
+        }
+    }
+
+    /// Takes a banner or a packet from the front; gives its length if it is complete.
+    fn step(&mut self, cx: &mut Context<'_>, direction: Direction, bytes: &[u8]) -> Option<usize> {
+        match self.phase {
+            Phase::Over => None,
+            Phase::Banner => {
+                let window = &bytes[..bytes.len().min(MAX_BANNER)];
+                let Some(end) = window.iter().position(|byte| *byte == b'\n') else {
+                    if window.len() == MAX_BANNER {
+                        cx.counts.add("ssh banners too long");
+                        self.phase = Phase::Over;
+                    }
+                    return None;
+                };
+                let line = window[..end].strip_suffix(b"\r").unwrap_or(&window[..end]);
+                // A server may say something else first, which is rare and of no interest.
+                if line.starts_with(b"SSH-") {
+                    let name = match direction {
+                        Direction::ToServer => "SSH:BANNER:CLIENT",
+                        Direction::ToClient => "SSH:BANNER:SERVER",
+                    };
+                    cx.attribute(name, line);
+                    let is_second = line.starts_with(b"SSH-2.") || line.starts_with(b"SSH-1.99");
+                    self.phase = if is_second { Phase::Packets(0) } else { Phase::Over };
+                }
+                Some(end + 1)
+            }
+            Phase::Packets(seen) => {
+                let header: &[u8; HEADER] = bytes.get(..HEADER)?.try_into().ok()?;
+                let [l0, l1, l2, l3, padding, kind] = *header;
+                let len = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
+                if !(2..=MAX_PACKET).contains(&len) || usize::from(padding) + 1 >= len {
+                    cx.counts.add("ssh packets refused");
+                    self.phase = Phase::Over;
+                    return None;
+                }
+                let packet = bytes.get(..4 + len)?;
+                self.phase = if kind == KEX_INIT {
+                    key_exchange(cx, direction, &packet[5..packet.len() - usize::from(padding)]);
+                    Phase::Over
+                } else if seen + 1 < MAX_PACKETS {
+                    Phase::Packets(seen + 1)
+                } else {
+                    Phase::Over
+                };
+                Some(packet.len())
+            }
+        }
+    }
+}
+
+/// HASSH: the hash over the lists of a side for key exchange, encryption, authentication and compression.
+fn key_exchange(cx: &mut Context<'_>, direction: Direction, message: &[u8]) {
+    // The lists stand in pairs: to the server, to the client. A fingerprint takes the direction its side sends.
+    let (name, wanted) = match direction {
+        Direction::ToServer => ("SSH:HASSH", [0, 2, 4, 6]),
+        Direction::ToClient => ("SSH:HASSH:SERVER", [0, 3, 5, 7]),
+    };
+    let mut hash = Md5::new();
+    let mut rest = message.get(COOKIE..).unwrap_or_default();
+    for index in 0..8 {
+        let Some((len, behind)) = rest.split_first_chunk::<4>() else { return cx.counts.add("ssh packets refused") };
+        let Some((list, behind)) = behind.split_at_checked(u32::from_be_bytes(*len) as usize) else {
+            return cx.counts.add("ssh packets refused");
+        };
+        rest = behind;
+        if wanted.contains(&index) {
+            if index > 0 {
+                hash.update(b";");
+            }
+            hash.update(list);
+        }
+    }
+    let mut text = Vec::with_capacity(32);
+    push_hex(&mut text, &hash.finalize());
+    cx.attribute(name, &text);
+}
+
+impl StreamDissector for Ssh {
+    fn data(&mut self, cx: &mut Context<'_>, direction: Direction, _position: u64, bytes: &[u8]) -> Appetite {
+        self.sides[direction.index()].data(cx, direction, bytes);
+        if self.sides.iter().all(|side| side.phase == Phase::Over) { Appetite::Done } else { Appetite::More }
+    }
+
+    fn gap(&mut self, _cx: &mut Context<'_>, _direction: Direction, _position: u64, _missing: u64) -> Appetite {
+        Appetite::Done
+    }
+
+    fn end(&mut self, _cx: &mut Context<'_>) {}
+
+    fn held(&self) -> usize {
+        self.sides.iter().map(|side| side.partial.capacity()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::rehearsal::{Said, check_pieces, overheard};
+    use crate::flow::Direction::{ToClient, ToServer};
+
+    fn key_exchange(lists: [&str; 10]) -> Vec<u8> {
+        let mut message = [&[20][..], &[7; 16]].concat();
+        for list in lists {
+            message.extend((list.len() as u32).to_be_bytes());
+            message.extend(list.as_bytes());
+        }
+        message.extend([0; 5]);
+        [&(message.len() as u32 + 5).to_be_bytes()[..], &[4], &message, &[0; 4]].concat()
+    }
+
+    fn session() -> Vec<Said> {
+        let lists = ["kex", "host", "enc-there", "enc-back", "mac-there", "mac-back", "none", "zlib", "", ""];
+        let client = [b"SSH-2.0-client\r\n", &key_exchange(lists)[..]].concat();
+        let server = [b"SSH-2.0-server a comment\n", &key_exchange(lists)[..]].concat();
+        vec![(ToServer, client), (ToClient, server), (ToServer, vec![0xFF; 100])]
+    }
+
+    #[test]
+    fn banners_and_fingerprints_are_attributes() {
+        // md5sum of "kex;enc-there;mac-there;none" and of "kex;enc-back;mac-back;zlib".
+        assert_eq!(
+            overheard(&session()),
+            [
+                "=",
+                "Ssh",
+                "SSH:BANNER:CLIENT=SSH-2.0-client",
+                "SSH:HASSH=7b51f6c45645719e762ee97763219368",
+                "SSH:BANNER:SERVER=SSH-2.0-server a comment",
+                "SSH:HASSH:SERVER=9ccfd41a22b842e79716e14488ff4462",
+                "^D=",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_banner_without_end_and_a_packet_of_absurd_length_end_it() {
+        let endless = [&b"SSH-2.0-"[..], &[b'x'; 1_000]].concat();
+        assert_eq!(overheard(&[(ToServer, endless)]), ["=", "Ssh", "^D="]);
+        let absurd = b"SSH-2.0-a\r\n\xFF\xFF\xFF\xFF\x04\x14".to_vec();
+        assert_eq!(overheard(&[(ToServer, absurd)]), ["=", "Ssh", "SSH:BANNER:CLIENT=SSH-2.0-a", "^D="]);
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_do_not_matter(
+            cuts in proptest::collection::vec(any::<usize>(), 0..8), at in 0usize..200, byte: u8,
+        ) {
+            check_pieces(&session(), &cuts)?;
+            let mut damaged = session();
+            damaged[1].1[at % 100] = byte;
+            check_pieces(&damaged, &cuts)?;
+        }
+    }
+}
