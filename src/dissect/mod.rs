@@ -13,6 +13,7 @@ mod file_hash;
 mod finding;
 mod ftp;
 mod ftp_data;
+pub mod http;
 mod lines;
 mod mime;
 mod protocols;

@@ -5,6 +5,7 @@ use super::dissector::{DatagramDissector, Recognition, StreamDissector};
 use super::dns::{self, DnsDatagrams, DnsStream};
 use super::finding::{DissectWants, Protocol};
 use super::ftp::{self, Ftp};
+use super::http::{self, Http};
 use super::smtp::{self, Smtp};
 use super::ssh::{self, Ssh};
 use crate::flow::{Direction, Want};
@@ -49,6 +50,16 @@ pub(super) const STREAMS: &[StreamProtocol] = &[
         recognise: ssh::recognise,
         start: |_| Box::<Ssh>::default(),
         midstream: Midstream::Accepted,
+    },
+    StreamProtocol {
+        protocol: Protocol::Http,
+        wanted: |wants| {
+            let of_its_own = wants.http_resources | wants.http_documents | wants.http_headers | wants.http_bodies;
+            wants.attributes | of_its_own | behind_tls(wants)
+        },
+        recognise: |direction, head, _| http::recognise(direction, head),
+        start: |_| Box::<Http>::default(),
+        midstream: Midstream::Refused,
     },
     StreamProtocol {
         protocol: Protocol::Smtp,
