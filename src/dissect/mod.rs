@@ -6,6 +6,9 @@
 
 mod dissector;
 mod finding;
+pub mod quic;
+pub mod tls;
+pub mod x509;
 
 pub use dissector::{Appetite, Context, Counts, DatagramDissector, Recognition, StreamDissector};
 pub use finding::{
