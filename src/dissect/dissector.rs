@@ -2,6 +2,7 @@
 
 use super::finding::{DissectWants, FindingKind, Findings, Transaction};
 use crate::flow::{Direction, Flow, FlowHandle};
+use crate::key::Host;
 use crate::time::Timestamp;
 
 /// Whether the first bytes of a stream are those of a protocol.
@@ -20,8 +21,27 @@ pub enum Recognition {
 pub enum Appetite {
     /// It does.
     More,
-    /// It has all it wants, or the flow turned out not to speak its protocol; it is dropped.
+    /// It has all it wants, or the flow turned out not to speak its protocol; it is dropped, without [`StreamDissector::end`].
     Done,
+    /// The flow changes its protocol (STARTTLS, CONNECT, Upgrade): what follows is recognised afresh, and the dissector is
+    /// dropped as with `Done`. As an answer to anything but stream bytes it means `Done`.
+    Restart {
+        /// How many of the bytes just handed over belong to the old protocol.
+        used: usize,
+    },
+}
+
+/// A flow that another one announced: data connections of FTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// Address that listens.
+    pub host: Host,
+    /// Port that listens.
+    pub port: u16,
+    /// Address of the other end.
+    pub peer: Host,
+    /// Name of the file that will travel, unless it is no file.
+    pub name: Option<Box<[u8]>>,
 }
 
 /// What a dissector works with while it handles one event.
@@ -78,6 +98,22 @@ pub trait StreamDissector: std::fmt::Debug {
 
     /// Bytes it holds beyond its own size, for the limit over all flows.
     fn held(&self) -> usize;
+
+    /// Nobody wants an HTTP body any more, or one that is to come.
+    fn decline_body(&mut self, _transaction: Transaction, _direction: Direction) {}
+
+    /// When [`StreamDissector::wake`] is wanted; asked after every call.
+    fn due(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// The time has come; it may have gone on for longer than was asked for.
+    fn wake(&mut self, _cx: &mut Context<'_>) {}
+
+    /// The next flow that was announced since it was last asked.
+    fn announced(&mut self) -> Option<Expectation> {
+        None
+    }
 }
 
 /// Takes one protocol over datagrams apart in one flow. State it keeps is bounded.
@@ -90,6 +126,14 @@ pub trait DatagramDissector: std::fmt::Debug {
 
     /// Bytes it holds beyond its own size, for the limit over all flows.
     fn held(&self) -> usize;
+
+    /// When [`DatagramDissector::wake`] is wanted; asked after every call.
+    fn due(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// The time has come; it may have gone on for longer than was asked for.
+    fn wake(&mut self, _cx: &mut Context<'_>) {}
 }
 
 /// Oddities met by the dissectors, by name. Names are fixed text, so the table stays small.

@@ -5,12 +5,19 @@
 //! not run.
 
 mod dissector;
+mod driver;
+mod expected;
+mod file_hash;
 mod finding;
+mod ftp_data;
+mod protocols;
 pub mod quic;
+mod recogniser;
 pub mod tls;
 pub mod x509;
 
-pub use dissector::{Appetite, Context, Counts, DatagramDissector, Recognition, StreamDissector};
+pub use dissector::{Appetite, Context, Counts, DatagramDissector, Expectation, Recognition, StreamDissector};
+pub use driver::Dissectors;
 pub use finding::{
     DissectWants, DocumentKind, Finding, FindingKind, Findings, Protocol, ResourceKind, Text, Transaction,
 };

@@ -1,0 +1,512 @@
+//! Brings flow events to the dissectors and collects what they find.
+//!
+//! State of a flow begins with its first payload and lies in a slot beside that of the flow table. Each state counts as
+//! [`STATE_COST`] and what it holds; above the limit over all flows the oldest states are given up.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use super::dissector::{Appetite, Context, Counts, DatagramDissector, Expectation, Recognition, StreamDissector};
+use super::expected::{Announced, Expected};
+use super::finding::{DissectWants, FindingKind, Findings, Protocol, Transaction};
+use super::ftp_data::FtpData;
+use super::protocols::{DATAGRAMS, STREAMS};
+use super::recogniser::{Recogniser, Verdict};
+use crate::flow::{Direction, Flow, FlowEvents, FlowHandle, FlowLookup, Happening, Want, state};
+use crate::packet::Batch;
+use crate::time::Timestamp;
+
+/// What the states of all flows may hold together, bytes.
+const HELD_LIMIT: usize = 64 << 20;
+
+/// What a state counts for besides what it holds.
+const STATE_COST: usize = 512;
+
+/// How often a flow may change its protocol.
+const MAX_RESTARTS: u8 = 4;
+
+/// How many datagrams of a flow are looked at before it is given up.
+const MAX_TRIES: u8 = 4;
+
+/// Most flows with a timer.
+const MAX_TIMERS: usize = 65_536;
+
+/// Most announced flows that are taken from one event.
+const MAX_ANNOUNCED: usize = 8;
+
+const TCP: u8 = 6;
+
+/// What is known of the protocol of a flow.
+#[derive(Debug, Default)]
+enum State {
+    /// Nothing yet.
+    #[default]
+    Fresh,
+    /// First bytes, which did not tell.
+    Undecided(Box<Recogniser>),
+    /// As many datagrams that did not tell.
+    Tried(u8),
+    /// A protocol over a stream.
+    Stream(Box<dyn StreamDissector>),
+    /// A protocol over datagrams.
+    Datagrams(Box<dyn DatagramDissector>),
+    /// The flow is of no interest.
+    Ignored,
+}
+
+impl State {
+    fn held(&self) -> usize {
+        match self {
+            Self::Undecided(recogniser) => recogniser.held(),
+            Self::Stream(dissector) => dissector.held(),
+            Self::Datagrams(dissector) => dissector.held(),
+            Self::Fresh | Self::Tried(_) | Self::Ignored => 0,
+        }
+    }
+
+    fn due(&self) -> Option<Timestamp> {
+        match self {
+            Self::Stream(dissector) => dissector.due(),
+            Self::Datagrams(dissector) => dissector.due(),
+            _ => None,
+        }
+    }
+
+    const fn is_kept(&self) -> bool {
+        matches!(self, Self::Undecided(_) | Self::Stream(_) | Self::Datagrams(_))
+    }
+}
+
+/// Place of a flow. It belongs to the generation that used it last.
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    /// What the state counts for.
+    cost: usize,
+    restarts: u8,
+    /// Whether a timer is set.
+    timer: bool,
+    state: State,
+}
+
+/// Where and when something happens.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    after: u32,
+    handle: FlowHandle,
+    flow: &'a Flow,
+    time: Timestamp,
+}
+
+/// What all dissectors share.
+#[derive(Debug)]
+struct Desk {
+    wants: DissectWants,
+    findings: Findings,
+    counts: Counts,
+    transactions: u64,
+}
+
+impl Desk {
+    fn context<'a>(&'a mut self, at: At<'a>) -> Context<'a> {
+        Context {
+            after: at.after,
+            handle: at.handle,
+            flow: at.flow,
+            time: at.time,
+            wants: &self.wants,
+            findings: &mut self.findings,
+            counts: &mut self.counts,
+            transactions: &mut self.transactions,
+        }
+    }
+
+    fn recognised(&mut self, at: At<'_>, protocol: Protocol) {
+        if self.wants.protocols.is_yes() {
+            self.findings.push(at.after, at.handle, FindingKind::Recognised { protocol });
+        }
+    }
+}
+
+/// The dissectors of all flows of an engine.
+#[derive(Debug)]
+pub struct Dissectors {
+    desk: Desk,
+    /// Rows of [`STREAMS`] that are of use, as bits; the same for [`DATAGRAMS`].
+    streams: u32,
+    datagrams: u32,
+    slots: Vec<Slot>,
+    expected: Expected,
+    /// Flows in the order in which their states began, some of them gone.
+    order: VecDeque<FlowHandle>,
+    kept: usize,
+    held: usize,
+    timers: BinaryHeap<Reverse<(Timestamp, u64, FlowHandle)>>,
+    timers_set: u64,
+    limit: usize,
+}
+
+impl Dissectors {
+    /// [`super::Finding::after`] of what was found without an event, in [`Dissectors::idle`].
+    pub const NO_EVENT: u32 = u32::MAX;
+
+    /// Dissectors for what is asked for.
+    #[must_use]
+    pub fn new(wants: DissectWants) -> Self {
+        let bits = |wanted: &mut dyn Iterator<Item = Want>| {
+            wanted
+                .enumerate()
+                .filter(|(_, want)| (*want | wants.protocols).is_yes())
+                .fold(0, |bits, (i, _)| bits | 1 << i)
+        };
+        Self {
+            desk: Desk { wants, findings: Findings::default(), counts: Counts::default(), transactions: 0 },
+            streams: bits(&mut STREAMS.iter().map(|row| (row.wanted)(&wants))),
+            datagrams: bits(&mut DATAGRAMS.iter().map(|row| (row.wanted)(&wants))),
+            slots: Vec::new(),
+            expected: Expected::default(),
+            order: VecDeque::new(),
+            kept: 0,
+            held: 0,
+            timers: BinaryHeap::new(),
+            timers_set: 0,
+            limit: HELD_LIMIT,
+        }
+    }
+
+    /// Takes the events of a batch; replaces the findings.
+    pub fn process(&mut self, batch: &Batch, events: &FlowEvents, flows: &impl FlowLookup) {
+        self.desk.findings.clear();
+        for (index, event) in events.list().iter().enumerate() {
+            let after = index as u32;
+            self.wake(after, event.time, flows);
+            let Some(flow) = flows.flow(event.flow) else { continue };
+            let at = At { after, handle: event.flow, flow, time: event.time };
+            match event.what {
+                Happening::New => self.begin(at),
+                Happening::Payload { direction, position, bytes } if self.streams != 0 => {
+                    self.stream(at, direction, position, events.bytes(batch, bytes));
+                }
+                Happening::Datagram { direction, bytes } if self.datagrams != 0 => {
+                    self.datagram(at, direction, events.bytes(batch, bytes));
+                }
+                Happening::Gap { direction, position, missing } => self.gap(at, direction, position, missing),
+                Happening::End { .. } => self.end(at),
+                Happening::Payload { .. }
+                | Happening::Datagram { .. }
+                | Happening::RoundTrip { .. }
+                | Happening::Retransmission { .. } => {}
+            }
+            self.shed(after, event.time, flows);
+        }
+        // Packets without events let time pass too.
+        if let (Some(last), Some(packet)) = (events.list().len().checked_sub(1), batch.packets().last()) {
+            self.wake(last as u32, packet.ts, flows);
+        }
+    }
+
+    /// Lets time pass without packets; replaces the findings, all of which are after [`Dissectors::NO_EVENT`].
+    pub fn idle(&mut self, now: Timestamp, flows: &impl FlowLookup) {
+        self.desk.findings.clear();
+        self.wake(Self::NO_EVENT, now, flows);
+    }
+
+    /// What was found last.
+    #[must_use]
+    pub fn findings(&self) -> &Findings {
+        &self.desk.findings
+    }
+
+    /// Oddities so far, and what was cut off at limits.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.desk.counts
+    }
+
+    /// Bytes that the states of all flows count for.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Whether the rest of a flow is of interest; streams of flows that are not can be stopped.
+    #[must_use]
+    pub fn follows(&self, handle: FlowHandle) -> Want {
+        match self.slots.get(handle.slot as usize) {
+            Some(slot) if slot.generation == handle.generation => Want::from(!matches!(slot.state, State::Ignored)),
+            _ => Want::from(self.streams | self.datagrams != 0),
+        }
+    }
+
+    /// The rest of a flow is not to be dissected. What its dissector has not told yet is lost.
+    pub fn forget(&mut self, handle: FlowHandle) {
+        let index = self.claim(handle);
+        self.slots[index].state = State::Ignored;
+        self.settle(index, handle);
+    }
+
+    /// Nobody wants the body of an HTTP message any more, or one that is to come.
+    pub fn decline_body(&mut self, handle: FlowHandle, transaction: Transaction, direction: Direction) {
+        let index = self.claim(handle);
+        if let State::Stream(dissector) = &mut self.slots[index].state {
+            dissector.decline_body(transaction, direction);
+            self.settle(index, handle);
+        }
+    }
+
+    fn begin(&mut self, at: At<'_>) {
+        if at.flow.tuple.proto == TCP {
+            self.desk.context(at).attribute("", b"");
+        }
+    }
+
+    fn end(&mut self, at: At<'_>) {
+        // Flows without payload have no slot, and get none now.
+        if (at.handle.slot as usize) < self.slots.len() {
+            let index = self.claim(at.handle);
+            let mut cx = self.desk.context(at);
+            match &mut self.slots[index].state {
+                State::Stream(dissector) => dissector.end(&mut cx),
+                State::Datagrams(dissector) => dissector.end(&mut cx),
+                _ => {}
+            }
+            self.slots[index].state = State::Ignored;
+            self.settle(index, at.handle);
+        }
+        if at.flow.tuple.proto == TCP {
+            self.desk.context(at).attribute("^D", b"");
+        }
+    }
+
+    fn gap(&mut self, at: At<'_>, direction: Direction, position: u64, missing: u64) {
+        let index = self.claim(at.handle);
+        let slot = &mut self.slots[index];
+        let appetite = match &mut slot.state {
+            State::Stream(dissector) => dissector.gap(&mut self.desk.context(at), direction, position, missing),
+            State::Ignored => return,
+            _ => Appetite::Done,
+        };
+        if appetite != Appetite::More {
+            slot.state = State::Ignored;
+        }
+        self.called(index, at);
+    }
+
+    fn stream(&mut self, at: At<'_>, direction: Direction, position: u64, bytes: &[u8]) {
+        let index = self.claim(at.handle);
+        if !matches!(self.slots[index].state, State::Ignored) {
+            self.feed(index, at, direction, position, bytes);
+            self.called(index, at);
+        }
+    }
+
+    /// Bytes for whoever takes them. Each protocol a flow changes to takes what the one before left of them; recursion
+    /// ends because it consumes kept segments, and restarts of a flow are limited.
+    fn feed(&mut self, index: usize, at: At<'_>, direction: Direction, mut position: u64, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            match &mut self.slots[index].state {
+                State::Stream(dissector) => {
+                    match dissector.data(&mut self.desk.context(at), direction, position, bytes) {
+                        Appetite::More => return,
+                        Appetite::Done => break,
+                        Appetite::Restart { used } => {
+                            let slot = &mut self.slots[index];
+                            slot.restarts += 1;
+                            if slot.restarts > MAX_RESTARTS {
+                                self.desk.counts.add("protocol changes");
+                                break;
+                            }
+                            slot.state = State::Undecided(Box::new(Recogniser::new(STREAMS, self.streams, Want::Yes)));
+                            bytes = bytes.get(used..).unwrap_or_default();
+                            position = position.saturating_add(used as u64);
+                            if bytes.is_empty() {
+                                return;
+                            }
+                        }
+                    }
+                }
+                State::Undecided(recogniser) => match recogniser.offer(STREAMS, direction, position, bytes) {
+                    Verdict::Wait => return,
+                    Verdict::Nobody => break,
+                    Verdict::Speaks(row) => self.speak(index, at, row),
+                },
+                State::Fresh => self.first(index, at),
+                State::Tried(_) | State::Datagrams(_) | State::Ignored => break,
+            }
+        }
+        self.slots[index].state = State::Ignored;
+    }
+
+    /// The first payload of a stream: it was announced, or has to be recognised.
+    fn first(&mut self, index: usize, at: At<'_>) {
+        if !self.expected.is_empty()
+            && let Some(expectation) = self.expected.take(at.time, &at.flow.tuple)
+        {
+            self.desk.recognised(at, Protocol::FtpData);
+            let wanted = self.desk.wants.file_hashes.is_yes();
+            self.slots[index].state = match expectation.name {
+                Some(name) if wanted => State::Stream(Box::new(FtpData::new(name))),
+                _ => State::Ignored,
+            };
+            return;
+        }
+        let syn = at.flow.state & (state::SEEN_SYN | state::SEEN_SYN_ACK) != 0;
+        let recogniser = Recogniser::new(STREAMS, self.streams, Want::from(syn));
+        self.slots[index].state = State::Undecided(Box::new(recogniser));
+    }
+
+    /// The protocol is known: its dissector takes over, and gets what was kept.
+    fn speak(&mut self, index: usize, at: At<'_>, row: usize) {
+        let row = &STREAMS[row];
+        self.desk.recognised(at, row.protocol);
+        let next = if (row.wanted)(&self.desk.wants).is_yes() {
+            State::Stream((row.start)(&self.desk.wants))
+        } else {
+            State::Ignored
+        };
+        if let State::Undecided(recogniser) = std::mem::replace(&mut self.slots[index].state, next) {
+            for (piece, bytes) in recogniser.pieces() {
+                self.feed(index, at, piece.direction, piece.position, bytes);
+            }
+        }
+    }
+
+    fn datagram(&mut self, at: At<'_>, direction: Direction, bytes: &[u8]) {
+        let index = self.claim(at.handle);
+        let slot = &mut self.slots[index];
+        let tries = match slot.state {
+            State::Fresh => 0,
+            State::Tried(tries) => tries,
+            State::Datagrams(_) => MAX_TRIES,
+            _ => return,
+        };
+        if tries < MAX_TRIES {
+            let mut verdicts = DATAGRAMS.iter().enumerate().filter(|(i, _)| self.datagrams & 1 << i != 0);
+            match verdicts.find(|(_, row)| (row.recognise)(direction, bytes) == Recognition::Yes) {
+                Some((_, row)) => {
+                    self.desk.recognised(at, row.protocol);
+                    let wanted = (row.wanted)(&self.desk.wants).is_yes();
+                    slot.state = if wanted { State::Datagrams((row.start)(&self.desk.wants)) } else { State::Ignored };
+                }
+                None if tries + 1 == MAX_TRIES => slot.state = State::Ignored,
+                None => slot.state = State::Tried(tries + 1),
+            }
+        }
+        if let State::Datagrams(dissector) = &mut slot.state {
+            if dissector.datagram(&mut self.desk.context(at), direction, bytes) != Appetite::More {
+                slot.state = State::Ignored;
+            }
+            self.called(index, at);
+        }
+    }
+
+    /// Reports whose time has come.
+    fn wake(&mut self, after: u32, now: Timestamp, flows: &impl FlowLookup) {
+        while let Some(Reverse((due, _, handle))) = self.timers.peek().copied() {
+            if due > now {
+                break;
+            }
+            self.timers.pop();
+            let slot = self.slots.get_mut(handle.slot as usize).filter(|slot| slot.generation == handle.generation);
+            let (Some(slot), Some(flow)) = (slot, flows.flow(handle)) else { continue };
+            slot.timer = false;
+            let at = At { after, handle, flow, time: now };
+            if slot.state.due().is_some_and(|due| due <= now) {
+                match &mut slot.state {
+                    State::Stream(dissector) => dissector.wake(&mut self.desk.context(at)),
+                    State::Datagrams(dissector) => dissector.wake(&mut self.desk.context(at)),
+                    _ => {}
+                }
+            }
+            self.called(handle.slot as usize, at);
+        }
+    }
+
+    /// Takes from a dissector that was called what it has for others, and keeps the books.
+    fn called(&mut self, index: usize, at: At<'_>) {
+        for _ in 0..MAX_ANNOUNCED {
+            let State::Stream(dissector) = &mut self.slots[index].state else { break };
+            let Some(expectation) = dissector.announced() else { break };
+            self.expect(at.time, expectation);
+        }
+        let slot = &mut self.slots[index];
+        if !slot.timer
+            && let Some(due) = slot.state.due()
+        {
+            if self.timers.len() < MAX_TIMERS {
+                slot.timer = true;
+                self.timers_set += 1;
+                self.timers.push(Reverse((due, self.timers_set, at.handle)));
+            } else {
+                self.desk.counts.add("timers not set");
+            }
+        }
+        self.settle(index, at.handle);
+    }
+
+    fn expect(&mut self, now: Timestamp, expectation: Expectation) {
+        if self.expected.add(now, expectation) == Announced::Displaced {
+            self.desk.counts.add("announced flows displaced");
+        }
+    }
+
+    /// The slot of a flow, emptied if another one had it.
+    fn claim(&mut self, handle: FlowHandle) -> usize {
+        let index = handle.slot as usize;
+        if index >= self.slots.len() {
+            self.slots.resize_with(index + 1, Slot::default);
+        }
+        if self.slots[index].generation != handle.generation {
+            self.slots[index].state = State::Fresh;
+            self.settle(index, handle);
+            self.slots[index] = Slot { generation: handle.generation, ..Slot::default() };
+        }
+        index
+    }
+
+    /// Counts what the state of a slot holds now.
+    fn settle(&mut self, index: usize, handle: FlowHandle) {
+        let slot = &mut self.slots[index];
+        let cost = if slot.state.is_kept() { STATE_COST + slot.state.held() } else { 0 };
+        self.held = self.held - slot.cost + cost;
+        match (slot.cost > 0, cost > 0) {
+            (false, true) => {
+                self.kept += 1;
+                self.order.push_back(handle);
+            }
+            (true, false) => self.kept -= 1,
+            _ => {}
+        }
+        slot.cost = cost;
+        if self.order.len() > 2 * self.kept + 1_024 {
+            let slots = &self.slots;
+            self.order.retain(|handle| {
+                let slot = &slots[handle.slot as usize];
+                slot.generation == handle.generation && slot.cost > 0
+            });
+        }
+    }
+
+    /// Gives up the oldest states until the rest is within the limit.
+    fn shed(&mut self, after: u32, time: Timestamp, flows: &impl FlowLookup) {
+        while self.held > self.limit {
+            let Some(handle) = self.order.pop_front() else { break };
+            let index = handle.slot as usize;
+            let slot = &mut self.slots[index];
+            if slot.generation != handle.generation || slot.cost == 0 {
+                continue;
+            }
+            if let Some(flow) = flows.flow(handle) {
+                let mut cx = self.desk.context(At { after, handle, flow, time });
+                match &mut slot.state {
+                    State::Stream(dissector) => dissector.end(&mut cx),
+                    State::Datagrams(dissector) => dissector.end(&mut cx),
+                    _ => {}
+                }
+            }
+            slot.state = State::Ignored;
+            self.desk.counts.add("flows given up at the limit");
+            self.settle(index, handle);
+        }
+    }
+}

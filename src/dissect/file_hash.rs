@@ -1,0 +1,41 @@
+//! Files that are hashed as they pass by.
+
+use md5::{Digest, Md5};
+
+use super::dissector::Context;
+use super::finding::{FindingKind, ResourceKind};
+
+/// The hash of a file so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FileHash {
+    md5: Md5,
+    len: u64,
+}
+
+impl FileHash {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.md5.update(bytes);
+        self.len += bytes.len() as u64;
+    }
+
+    /// The file is complete: reports it, unless it is empty.
+    pub fn report(self, cx: &mut Context<'_>, name: &[u8]) {
+        if self.len == 0 || !cx.wants.file_hashes.is_yes() {
+            return;
+        }
+        let mark = cx.findings.mark();
+        let uri = cx.findings.writer();
+        uri.extend_from_slice(b"MD5:");
+        push_hex(uri, &self.md5.finalize());
+        let uri = cx.findings.since(mark);
+        let label = cx.findings.text(name);
+        cx.push(FindingKind::Resource { kind: ResourceKind::FileHash, uri, label });
+    }
+}
+
+/// Appends bytes as lower-case hexadecimal digits.
+pub(super) fn push_hex(text: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    text.extend(bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| DIGITS[digit as usize]));
+}

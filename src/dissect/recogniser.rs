@@ -1,0 +1,95 @@
+//! Which protocol a stream speaks, told from the first bytes of its two directions.
+
+use super::dissector::Recognition;
+use super::protocols::{Midstream, StreamProtocol};
+use crate::flow::{Direction, Want};
+
+/// Most bytes of a direction that are kept until the protocol is known: a reply line of SMTP or FTP.
+pub(super) const HEAD: usize = 512;
+
+/// Most segments that are kept until then.
+const MAX_PIECES: usize = 16;
+
+/// What the bytes so far tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// More bytes are needed; these are kept.
+    Wait,
+    /// No protocol known here.
+    Nobody,
+    /// The protocol of this index in the table. The bytes just offered are not kept.
+    Speaks(usize),
+}
+
+/// A segment that is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    /// Which way it went.
+    pub direction: Direction,
+    /// Position in its stream.
+    pub position: u64,
+    at: usize,
+    len: usize,
+}
+
+/// The first bytes of a flow until its protocol is known.
+#[derive(Debug, Default)]
+pub(super) struct Recogniser {
+    /// Bits of the table rows that have not said No.
+    candidates: u32,
+    heads: [Vec<u8>; 2],
+    pieces: Vec<Piece>,
+}
+
+impl Recogniser {
+    /// For a flow seen from its beginning or from the middle, with the rows that are of use (bits).
+    pub fn new(table: &[StreamProtocol], useful: u32, seen_from_start: Want) -> Self {
+        let fits = |row: &StreamProtocol| seen_from_start.is_yes() || row.midstream == Midstream::Accepted;
+        let fitting = table.iter().enumerate().filter(|(_, row)| fits(row)).fold(0, |bits, (i, _)| bits | 1 << i);
+        Self { candidates: useful & fitting, ..Self::default() }
+    }
+
+    /// Offers the next bytes of a direction.
+    pub fn offer(&mut self, table: &[StreamProtocol], direction: Direction, position: u64, bytes: &[u8]) -> Verdict {
+        let head = &mut self.heads[direction.index()];
+        // Nothing is copied where the first segment tells.
+        let known = head.len();
+        if known > 0 {
+            let room = HEAD - known.min(HEAD);
+            head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+        let seen = if known > 0 { &head[..] } else { &bytes[..bytes.len().min(HEAD)] };
+        let first = position.saturating_sub(known as u64);
+        for (index, row) in table.iter().enumerate() {
+            if self.candidates & 1 << index == 0 {
+                continue;
+            }
+            match (row.recognise)(direction, seen, first) {
+                Recognition::Yes => return Verdict::Speaks(index),
+                Recognition::No => self.candidates &= !(1 << index),
+                Recognition::Undecided => {}
+            }
+        }
+        if self.candidates == 0 || known + bytes.len() > HEAD || self.pieces.len() >= MAX_PIECES {
+            return Verdict::Nobody;
+        }
+        if known == 0 {
+            head.extend_from_slice(bytes);
+        }
+        self.pieces.push(Piece { direction, position, at: known, len: bytes.len() });
+        Verdict::Wait
+    }
+
+    /// The segments kept, in the order in which they came.
+    pub fn pieces(&self) -> impl Iterator<Item = (Piece, &[u8])> {
+        self.pieces.iter().map(|piece| {
+            let head = &self.heads[piece.direction.index()];
+            (*piece, &head[piece.at..piece.at + piece.len])
+        })
+    }
+
+    /// Bytes it holds.
+    pub fn held(&self) -> usize {
+        self.heads.iter().map(Vec::capacity).sum::<usize>() + self.pieces.capacity() * size_of::<Piece>()
+    }
+}
