@@ -17,11 +17,14 @@ pub mod http;
 mod lines;
 mod mime;
 mod protocols;
+pub mod quic;
 mod recogniser;
 #[cfg(test)]
 mod rehearsal;
 mod smtp;
 mod ssh;
+pub mod tls;
+pub mod x509;
 
 pub use dissector::{Appetite, Context, Counts, DatagramDissector, Expectation, Recognition, StreamDissector};
 pub use driver::Dissectors;

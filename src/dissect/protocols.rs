@@ -8,6 +8,8 @@ use super::ftp::{self, Ftp};
 use super::http::{self, Http};
 use super::smtp::{self, Smtp};
 use super::ssh::{self, Ssh};
+use super::quic::{self, Quic};
+use super::tls::{self, Tls};
 use crate::flow::{Direction, Want};
 
 /// What is done with flows whose beginning was not seen.
@@ -44,6 +46,13 @@ pub(super) struct DatagramProtocol {
 
 /// Protocols over streams; at most 32.
 pub(super) const STREAMS: &[StreamProtocol] = &[
+    StreamProtocol {
+        protocol: Protocol::Tls,
+        wanted: behind_tls,
+        recognise: |direction, head, _| tls::recognise(direction, head),
+        start: |_| Box::new(Tls::new()),
+        midstream: Midstream::Accepted,
+    },
     StreamProtocol {
         protocol: Protocol::Ssh,
         wanted: |wants| wants.attributes,
@@ -86,6 +95,12 @@ pub(super) const STREAMS: &[StreamProtocol] = &[
 
 /// Protocols over datagrams; at most 32.
 pub(super) const DATAGRAMS: &[DatagramProtocol] = &[
+    DatagramProtocol {
+        protocol: Protocol::Quic,
+        wanted: |wants| wants.attributes | wants.protocols,
+        recognise: |_, datagram| quic::recognise(datagram),
+        start: |_| Box::new(Quic::new()),
+    },
     DatagramProtocol {
         protocol: Protocol::Dns,
         wanted: |wants| wants.dns_resources | wants.dns_documents,
