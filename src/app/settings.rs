@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use super::cli::{InputArgs, PluginArgs, WorkArgs};
 use crate::api::RunIdentity;
 use crate::api::t_env::{ConfigPaths, Environment};
-use crate::api::t_host::HomeNets;
+use crate::key::HomeNets;
 use crate::lua::Budget;
 use crate::plugin::{HostSettings, NetflowTap, standard_directories};
 
