@@ -5,11 +5,12 @@ use crate::packet::Batch;
 use crate::time::Timestamp;
 
 /// A flow of the table. Slots are used again, generations are not: a handle of a flow that is gone finds nothing.
+/// Generations count the flows of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowHandle {
     /// Place in the table; dense, so that other stages can keep state in a vector beside it.
     pub slot: u32,
-    /// How often the slot has been used before.
+    /// Tells the flows apart that used the slot.
     pub generation: u32,
 }
 
@@ -200,10 +201,12 @@ impl FlowEvents {
         Bytes::Held { at, len: bytes.len() as u32 }
     }
 
-    /// Forgets everything but the room.
+    /// Forgets everything but the room, of which a burst may have taken more than is good to keep.
     pub fn clear(&mut self) {
         self.list.clear();
+        self.list.shrink_to(1 << 16);
         self.held.clear();
+        self.held.shrink_to(4 << 20);
     }
 }
 

@@ -4,13 +4,24 @@
 //! on the engine thread, on packet time. Invariant: whatever traffic can fill has a limit, and everything dropped at a
 //! limit is counted under its name.
 
+mod counts;
 mod defrag;
 mod event;
+mod flows;
+mod limits;
 mod record;
+mod script;
+mod table;
+mod timer;
+mod track;
 
+pub use counts::{FlowCounts, FlowKind};
 pub use defrag::{Added, Datagram, Defrag, DefragCounters, DefragLimits};
 pub use event::{
     Bytes, Direction, EndReason, FlowEvent, FlowEvents, FlowHandle, FlowLookup, FlowWants, Happening, PacketFlow, Want,
     state,
 };
+pub use flows::Flows;
+pub use limits::{FlowsConfig, StreamLimits, Timeouts};
 pub use record::Flow;
+pub use script::{Attached, FlowCounter, ScriptRecord};

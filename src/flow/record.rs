@@ -23,16 +23,61 @@ pub struct Flow {
     pub setup_rtt: u32,
     /// Retransmitted segments.
     pub retransmissions: u32,
-    /// Bits of [`state`].
+    /// Bits of [`state`] and, above them, some of the table's own; [`Flow::shown_state`] is what others are told.
     pub state: u16,
 }
 
+/// Bits of [`Flow::state`] that nobody else is told of.
+pub(super) mod own {
+    /// The client is the end that the bits of the contract call the server: nobody saw a SYN, and the server is a guess.
+    pub const CLIENT_SWAPPED: u16 = 0x8000;
+    /// TCP that is more than an attempt to connect.
+    pub const ESTABLISHED: u16 = 0x4000;
+    /// Its last event is out.
+    pub const ENDED: u16 = 0x2000;
+    /// There is a connection for it; without one, TCP is a SYN that nobody answered.
+    pub const CONNECTION: u16 = 0x1000;
+    /// All of them.
+    pub const ALL: u16 = 0xF000;
+}
+
 impl Flow {
-    /// The end that is the client.
+    /// A flow before its first packet is counted. The Z end is taken for the server.
+    #[must_use]
+    pub const fn new(tuple: FlowTuple, first: Timestamp) -> Self {
+        Self {
+            tuple,
+            first,
+            last: first,
+            bytes: [0; 2],
+            packets: [0; 2],
+            payload: [0; 2],
+            setup_rtt: 0,
+            retransmissions: 0,
+            state: state::INIT | state::Z_END_SERVER,
+        }
+    }
+
+    /// The state as the contract numbers it.
+    #[inline]
+    #[must_use]
+    pub const fn shown_state(&self) -> u16 {
+        self.state & !own::ALL
+    }
+
+    /// The end that is the server by the state bits: the receiver of the SYN, or else the Z end.
+    #[inline]
+    #[must_use]
+    pub const fn server(&self) -> End {
+        if self.state & state::A_END_SERVER != 0 { End::A } else { End::Z }
+    }
+
+    /// The end that is the client: the sender of the first SYN, or else of the first packet. Without a SYN it may be the
+    /// very end that [`Flow::server`] guesses to be the server.
     #[inline]
     #[must_use]
     pub const fn client(&self) -> End {
-        if self.state & state::A_END_SERVER != 0 { End::Z } else { End::A }
+        if self.state & own::CLIENT_SWAPPED != 0 { self.server() } else { self.server().other() }
     }
 
     /// Which way packets of an end go.
@@ -40,5 +85,33 @@ impl Flow {
     #[must_use]
     pub fn direction_of(&self, sender: End) -> Direction {
         if sender == self.client() { Direction::ToServer } else { Direction::ToClient }
+    }
+
+    /// Somebody is known to have been sent the SYN.
+    pub(super) const fn set_server(&mut self, server: End) {
+        self.state &= !(own::CLIENT_SWAPPED | state::A_END_SERVER | state::Z_END_SERVER);
+        self.state |= match server {
+            End::A => state::A_END_SERVER,
+            End::Z => state::Z_END_SERVER,
+        };
+    }
+
+    /// Names the client without touching the guess who is the server.
+    pub(super) fn set_client(&mut self, client: End) {
+        self.state &= !own::CLIENT_SWAPPED;
+        if client == self.server() {
+            self.state |= own::CLIENT_SWAPPED;
+        }
+    }
+
+    #[inline]
+    pub(super) const fn has(&self, bits: u16) -> bool {
+        self.state & bits != 0
+    }
+
+    /// Packets of both directions.
+    #[inline]
+    pub(super) const fn all_packets(&self) -> u64 {
+        self.packets[0].saturating_add(self.packets[1])
     }
 }

@@ -1,0 +1,444 @@
+//! The flow stage: every packet to its flow, and what follows from it as events.
+
+use std::collections::HashMap;
+
+use super::counts::{FlowCounts, FlowKind};
+use super::event::{
+    EndReason, FlowEvent, FlowEvents, FlowHandle, FlowLookup, FlowWants, Happening, PacketFlow, Want, state,
+};
+use super::limits::FlowsConfig;
+use super::record::{Flow, own};
+use super::script::{self, Attached, FlowCounter, ScriptRecord, Statements};
+use super::table::{SLOT_BYTES, Table};
+use super::timer::Wheel;
+use super::track::Sighting;
+use crate::key::{End, FlowTuple};
+use crate::metrics::GroupIndex;
+use crate::packet::Batch;
+use crate::time::Timestamp;
+
+/// Flows that one call of [`Flows::finish`] ends.
+const FINISHED_AT_ONCE: usize = 1_024;
+/// Flows that end by time in one batch; after a jump in time the others follow with the next batches.
+const EXPIRED_AT_ONCE: usize = 16_384;
+/// Flows looked at to find one to evict.
+const EVICTION_SAMPLE: usize = 16;
+
+/// All flows of one engine, and the events of one batch.
+#[derive(Debug)]
+pub struct Flows {
+    pub(super) config: FlowsConfig,
+    pub(super) wants: FlowWants,
+    pub(super) table: Table,
+    pub(super) wheel: Wheel,
+    pub(super) events: FlowEvents,
+    pub(super) counts: FlowCounts,
+    statements: Statements,
+    pub(super) packets: Vec<Option<PacketFlow>>,
+    // Slots that leave the table when the stages are done with the batch.
+    leaving: Vec<u32>,
+    // Flows that scripts ended.
+    terminated: Vec<FlowHandle>,
+    // What is left for `finish`, the first to end last.
+    finishing: Option<Vec<u32>>,
+    // Latest time seen.
+    pub(super) now: Timestamp,
+    // Where the search for something to evict goes on.
+    hand: usize,
+    expired: usize,
+    pub(super) sightings: Vec<Option<Sighting>>,
+}
+
+/// The packet that leads to events.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cause {
+    pub(super) packet: u32,
+    pub(super) time: Timestamp,
+}
+
+impl Flows {
+    /// No flows yet.
+    #[must_use]
+    pub fn new(config: FlowsConfig, wants: FlowWants) -> Self {
+        Self {
+            config,
+            wants,
+            table: Table::new(),
+            wheel: Wheel::new(),
+            events: FlowEvents::default(),
+            counts: FlowCounts::default(),
+            statements: Statements::default(),
+            packets: Vec::new(),
+            leaving: Vec::new(),
+            terminated: Vec::new(),
+            finishing: None,
+            now: Timestamp::from_nanos(i64::MIN),
+            hand: 0,
+            expired: 0,
+            sightings: Vec::new(),
+        }
+    }
+
+    /// Finds the flow of every packet and what happened. Replaces the events and packet flows of the batch before.
+    /// `fragments` has the flows of fragments, by index, whose first one was seen.
+    pub fn process(&mut self, batch: &Batch, fragments: &HashMap<usize, FlowTuple>) {
+        self.begin();
+        self.packets.clear();
+        if self.wants == FlowWants::default() {
+            return;
+        }
+        if let Some(packet) = batch.packets().first() {
+            self.now = self.now.max(packet.ts);
+            self.end_terminated(Cause { packet: 0, time: self.now });
+        }
+        self.track(batch, fragments);
+    }
+
+    /// Ends what is due without packets, as live sources need it when nothing arrives. Replaces the events.
+    pub fn expire(&mut self, now: Timestamp) {
+        self.begin();
+        self.now = self.now.max(now);
+        let cause = Cause { packet: FlowEvents::NO_PACKET, time: self.now };
+        self.end_terminated(cause);
+        self.end_due(cause);
+    }
+
+    /// Ends up to 1,024 flows because the input ended, in the order of their creation; [`Want::Yes`] while there are more.
+    /// Replaces the events.
+    pub fn finish(&mut self) -> Want {
+        self.begin();
+        let cause = Cause { packet: FlowEvents::NO_PACKET, time: self.now };
+        self.end_terminated(cause);
+        let mut rest = self.finishing.take().unwrap_or_else(|| self.by_age());
+        for slot in rest.drain(rest.len().saturating_sub(FINISHED_AT_ONCE)..).rev() {
+            if self.table.is_used(slot) && !self.table.get(slot).flow.has(own::ENDED) {
+                self.end(slot, EndReason::End, cause);
+            }
+        }
+        let more = Want::from(!rest.is_empty());
+        self.finishing = Some(rest);
+        more
+    }
+
+    /// Frees the flows that ended; their handles find nothing any more. A closed TCP flow stays known for a while, so
+    /// that its late packets are still its packets.
+    pub fn settle(&mut self) {
+        let mut leaving = std::mem::take(&mut self.leaving);
+        for slot in leaving.drain(..) {
+            self.table.forget(slot);
+            self.statements.drop_slot(slot);
+            self.table.free(slot);
+        }
+        self.leaving = leaving;
+    }
+
+    /// The events of the batch.
+    #[must_use]
+    pub const fn events(&self) -> &FlowEvents {
+        &self.events
+    }
+
+    /// The flow of a packet of the batch; `None` for what is not IP.
+    #[inline]
+    #[must_use]
+    pub fn of_packet(&self, index: usize) -> Option<PacketFlow> {
+        self.packets.get(index).copied().flatten()
+    }
+
+    /// The flow, unless it is gone.
+    #[inline]
+    #[must_use]
+    pub fn flow(&self, handle: FlowHandle) -> Option<&Flow> {
+        self.table.of_handle(handle).map(|slot| &slot.flow)
+    }
+
+    /// The flow in packets that has this tuple.
+    #[must_use]
+    pub fn find(&self, tuple: &FlowTuple) -> Option<FlowHandle> {
+        let slot = self.table.find(self.table.hash(tuple), tuple)?;
+        Some(self.table.handle(slot))
+    }
+
+    /// Flows that have not ended.
+    #[must_use]
+    pub const fn live(&self) -> usize {
+        (self.counts.created - self.counts.ended() - self.counts.evicted()) as usize
+    }
+
+    /// Bytes of the table in use, what the limit is about.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.table.bytes()
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub const fn counts(&self) -> FlowCounts {
+        let mut counts = self.counts;
+        counts.statements_refused = self.statements.refused;
+        counts.statements_expired = self.statements.expired;
+        counts.script_records = self.statements.opened;
+        counts
+    }
+
+    fn begin(&mut self) {
+        self.events.clear();
+        self.expired = 0;
+    }
+
+    /// Adds an event.
+    #[inline]
+    pub(super) fn happen(&mut self, slot: u32, cause: Cause, what: Happening) {
+        let flow = self.table.handle(slot);
+        self.events.push(FlowEvent { packet: cause.packet, flow, time: cause.time, what });
+    }
+
+    /// A new flow.
+    pub(super) fn create(&mut self, hash: u64, tuple: FlowTuple, sender: End, cause: Cause) -> u32 {
+        if self.table.bytes() + SLOT_BYTES > self.config.memory {
+            self.evict(cause);
+        }
+        let mut flow = Flow::new(tuple, self.now);
+        flow.set_client(sender);
+        let slot = self.table.insert(hash, flow, 0);
+        self.counts.created += 1;
+        if self.statements.is_waiting() {
+            self.statements.expire(self.now);
+            self.statements.appear(slot, tuple.id().as_bytes());
+        }
+        slot
+    }
+
+    /// Gives a flow its last event. Its slot is freed when the batch is done, or, for TCP that closed, a while later.
+    pub(super) fn end(&mut self, slot: u32, reason: EndReason, cause: Cause) {
+        let kind = kind(&self.table.get(slot).flow);
+        let flow = &mut self.table.get_mut(slot).flow;
+        flow.state |= own::ENDED
+            | match reason {
+                EndReason::Fin | EndReason::Script => state::TERMINATED,
+                EndReason::Rst => state::SEEN_RST,
+                EndReason::Idle => state::TIMEDOUT,
+                EndReason::Evicted => state::ERROR,
+                EndReason::Age | EndReason::End => 0,
+            };
+        let lingers = flow.tuple.proto == TCP && matches!(reason, EndReason::Fin | EndReason::Rst | EndReason::Script);
+        self.counts.end(reason, kind);
+        self.happen(slot, cause, Happening::End { reason });
+        if lingers {
+            self.wheel.enter(slot, self.now.plus(self.config.timeouts.closed));
+        } else {
+            self.leave(slot);
+        }
+    }
+
+    /// An ended flow leaves the table when the batch is done.
+    pub(super) fn leave(&mut self, slot: u32) {
+        self.wheel.leave(slot);
+        self.leaving.push(slot);
+    }
+
+    /// Ends the flows whose time has come.
+    pub(super) fn end_due(&mut self, cause: Cause) {
+        while self.expired < EXPIRED_AT_ONCE
+            && let Some(slot) = self.wheel.next_due(self.now)
+        {
+            let (due, reason) = self.due(slot);
+            if due > self.now {
+                self.wheel.enter(slot, due);
+            } else if self.table.get(slot).flow.has(own::ENDED) {
+                self.leave(slot);
+            } else {
+                self.end(slot, reason, cause);
+                self.expired += 1;
+            }
+        }
+    }
+
+    /// When a flow ends if nothing more is seen of it, and why.
+    pub(super) fn due(&self, slot: u32) -> (Timestamp, EndReason) {
+        let flow = &self.table.get(slot).flow;
+        let timeouts = &self.config.timeouts;
+        let kind = kind(flow);
+        let silence = match kind {
+            FlowKind::HalfOpen => timeouts.half_open,
+            FlowKind::Established => timeouts.established,
+            FlowKind::Closing => timeouts.closing,
+            FlowKind::Closed => timeouts.closed,
+            FlowKind::Udp => timeouts.udp,
+            FlowKind::Other => timeouts.other,
+        };
+        let idle = flow.last.plus(silence);
+        match timeouts.age.map(|age| flow.first.plus(age)) {
+            Some(aged) if aged < idle && kind != FlowKind::Closed => (aged, EndReason::Age),
+            _ => (idle, EndReason::Idle),
+        }
+    }
+
+    fn end_terminated(&mut self, cause: Cause) {
+        let mut terminated = std::mem::take(&mut self.terminated);
+        for handle in terminated.drain(..) {
+            if self.flow(handle).is_some_and(|flow| !flow.has(own::ENDED)) {
+                self.end(handle.slot, EndReason::Script, cause);
+            }
+        }
+        self.terminated = terminated;
+    }
+
+    /// Makes room: what ended, else a half-open flow or one of a single packet, else the one silent for longest, of those
+    /// that come next.
+    fn evict(&mut self, cause: Cause) {
+        let slots = self.table.slots();
+        let (mut best, mut looked) = (None, 0);
+        for _ in 0..slots {
+            self.hand = if self.hand + 1 < slots { self.hand + 1 } else { 0 };
+            let slot = self.hand as u32;
+            if !self.wheel.contains(slot) {
+                continue;
+            }
+            let flow = &self.table.get(slot).flow;
+            let class = match kind(flow) {
+                FlowKind::Closed => 0,
+                FlowKind::HalfOpen => 1,
+                _ if flow.all_packets() <= 1 => 1,
+                _ => 2,
+            };
+            best = best.min(Some((class, flow.last, slot))).or(Some((class, flow.last, slot)));
+            looked += 1;
+            if looked == EVICTION_SAMPLE {
+                break;
+            }
+        }
+        match best {
+            Some((0, _, slot)) => self.leave(slot),
+            Some((_, _, slot)) => self.end(slot, EndReason::Evicted, cause),
+            None => {}
+        }
+    }
+
+    /// Slots of the flows that have not ended, the oldest last.
+    fn by_age(&self) -> Vec<u32> {
+        let mut slots: Vec<u32> = (0..self.table.slots() as u32).filter(|&slot| self.wheel.contains(slot)).collect();
+        slots.sort_unstable_by_key(|&slot| self.table.age(slot));
+        slots
+    }
+}
+
+/// IP protocol number of TCP.
+pub(super) const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// What a flow is.
+pub(super) fn kind(flow: &Flow) -> FlowKind {
+    match flow.tuple.proto {
+        TCP if flow.has(own::ENDED) => FlowKind::Closed,
+        TCP if !flow.has(own::ESTABLISHED) => FlowKind::HalfOpen,
+        TCP => FlowKind::Established,
+        UDP => FlowKind::Udp,
+        _ => FlowKind::Other,
+    }
+}
+
+/// What scripts say. `id` is the flow id as the script wrote it.
+impl Flows {
+    /// Nobody wants the streams of a flow any more: what is held of them is dropped.
+    pub fn stop_stream(&mut self, _handle: FlowHandle) {}
+
+    /// Adds to a meter of a flow; a flow that is in no packets gets a record of its own.
+    pub fn update(&mut self, id: &[u8], meter: u32, value: f64, now: Timestamp) {
+        match self.named(id) {
+            Some(handle) => {
+                let flow = &mut self.table.get_mut(handle.slot).flow;
+                flow.last = flow.last.max(now);
+                self.statements.update_flow(handle.slot, flow, meter, value);
+            }
+            None => self.statements.update_record(id, meter, value, now),
+        }
+    }
+
+    /// Sets the length of a flow, counted back from its last activity.
+    pub fn set_duration(&mut self, id: &[u8], seconds: f64, now: Timestamp) {
+        match self.named(id) {
+            Some(handle) => {
+                let flow = &mut self.table.get_mut(handle.slot).flow;
+                flow.first = script::before(flow.last, script::duration(seconds));
+            }
+            None => self.statements.set_record_duration(id, seconds, now),
+        }
+    }
+
+    /// Opens a record; changes nothing if there is a flow or a record already.
+    pub fn open_record(&mut self, id: &[u8], now: Timestamp) {
+        if self.named(id).is_none() {
+            self.statements.record(id, now);
+        }
+    }
+
+    /// Ends a flow: one in packets with an event in the next [`Flows::process`] or [`Flows::expire`]; an unknown one is
+    /// ignored.
+    pub fn terminate(&mut self, id: &[u8], _now: Timestamp) {
+        match self.named(id) {
+            Some(handle) if !self.terminated.contains(&handle) => self.terminated.push(handle),
+            Some(_) => {}
+            None => self.statements.terminate_record(id),
+        }
+    }
+
+    /// Attaches a tag; one for an unknown flow is kept for 60 seconds.
+    pub fn tag(&mut self, id: &[u8], tag: &[u8], now: Timestamp) {
+        match self.named(id) {
+            Some(handle) => self.statements.tag_flow(handle.slot, tag),
+            None => self.statements.tag_id(id, tag, now),
+        }
+    }
+
+    /// The tags of a flow, joined with `|`.
+    #[must_use]
+    pub fn tags(&self, handle: FlowHandle) -> &[u8] {
+        if self.table.of_handle(handle).is_some() { self.statements.tags(handle.slot) } else { &[] }
+    }
+
+    /// Adds a counter to a flow; one for an unknown flow is kept for 60 seconds.
+    pub fn add_counter(&mut self, id: &[u8], counter: FlowCounter, now: Timestamp) -> Attached {
+        match self.named(id) {
+            Some(handle) => self.statements.add_counter(handle, counter),
+            None => self.statements.add_waiting_counter(id, counter, now),
+        }
+    }
+
+    /// Removes the counters of a group from a flow.
+    pub fn reset_counters(&mut self, id: &[u8], group: GroupIndex) {
+        match self.named(id) {
+            Some(handle) => self.statements.reset_counters(handle.slot, group),
+            None => self.statements.reset_waiting_counters(id, group),
+        }
+    }
+
+    /// The counters of a flow.
+    #[inline]
+    #[must_use]
+    pub fn counters(&self, handle: FlowHandle) -> &[FlowCounter] {
+        if self.table.of_handle(handle).is_some() { self.statements.counters(handle.slot) } else { &[] }
+    }
+
+    /// Meters 8 to 31 of a flow, in the order of their first update.
+    #[must_use]
+    pub fn meters(&self, handle: FlowHandle) -> &[(u32, f64)] {
+        if self.table.of_handle(handle).is_some() { self.statements.meters(handle.slot) } else { &[] }
+    }
+
+    /// Hands over the records of flows that are in no packets, in the order of their creation.
+    pub fn script_records(&mut self) -> impl Iterator<Item = ScriptRecord> {
+        self.statements.drain()
+    }
+
+    /// The flow in packets that an id is of.
+    fn named(&self, id: &[u8]) -> Option<FlowHandle> {
+        self.find(&FlowTuple::from_id(id)?)
+    }
+}
+
+impl FlowLookup for Flows {
+    fn flow(&self, handle: FlowHandle) -> Option<&Flow> {
+        Self::flow(self, handle)
+    }
+}
