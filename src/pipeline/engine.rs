@@ -10,6 +10,7 @@ use crossbeam_channel::Sender;
 use super::control::{Control, Stop};
 use super::outlet::Outlet;
 use crate::api::{EngineContext, Peers};
+use crate::builtin::Selection;
 use crate::capture::{Fill, Source, SourceError, SourceStats};
 use crate::decode::{self, Decoder};
 use crate::flow::{Defrag, DefragLimits};
@@ -43,6 +44,8 @@ pub struct EnginePlan {
     pub catalog: Arc<Catalog>,
     /// What the host was told.
     pub settings: HostSettings,
+    /// Built-in groups to count.
+    pub builtin: Selection,
     /// Limits of the counters.
     pub shard: ShardConfig,
     /// Where results go.
