@@ -8,8 +8,9 @@ use millstream::api::constants::{self, LogFn, LogLevel};
 use millstream::api::modules::install_searcher;
 use millstream::api::strings::{self, FileFailures};
 use millstream::api::t_env::{self, ConfigPaths, Environment};
-use millstream::api::t_host::{self, HomeNets, HostFunctions, HostPaths};
+use millstream::api::t_host::{self, HostFunctions, HostPaths};
 use millstream::api::{ac, re2, t_util};
+use millstream::key::HomeNets;
 use mlua::{Function, Lua, Table, Value, Variadic};
 
 /// A VM with `T` as far as it needs no engine, and the helpers the test files use.

@@ -11,9 +11,10 @@ use super::engine::{EngineParts, PROBE_ID};
 use super::record::Record;
 use super::strings::FileFailures;
 use super::t_env::Environment;
-use super::t_host::{HomeNets, HostFunctions, HostPaths};
+use super::t_host::{HostFunctions, HostPaths};
 use super::{ac, constants, modules, re2, strings, t_env, t_host, t_util};
 use crate::guid::Guid;
+use crate::key::HomeNets;
 use crate::metrics::{GroupKind, Registry};
 
 const GLOBAL_T: &str = include_str!("lua/global_t.lua");

@@ -165,6 +165,10 @@ pub struct RunArgs {
     #[command(flatten)]
     pub plugins: PluginArgs,
 
+    /// What is counted without plugins.
+    #[command(flatten)]
+    pub metering: MeteringArgs,
+
     /// How the work is done.
     #[command(flatten)]
     pub work: WorkArgs,
@@ -172,6 +176,22 @@ pub struct RunArgs {
     /// What is written.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// What is counted without plugins.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Metering")]
+pub struct MeteringArgs {
+    /// Count a built-in group natively: its name or GUID, all, or default (all but HTTP and TLS); repeatable
+    ///
+    /// Without this option nothing is counted but what plugins count. Optional groups, such as Web Hosts, Subnets or
+    /// Interfaces, are counted only when named.
+    #[arg(long, value_name = "GROUP")]
+    pub builtin: Vec<String>,
+
+    /// Leave out a built-in group that --builtin would count: its name or GUID, or all; repeatable
+    #[arg(long, value_name = "GROUP")]
+    pub no_builtin: Vec<String>,
 }
 
 /// How the work is done.

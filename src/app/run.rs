@@ -18,6 +18,7 @@ use super::settings;
 use super::terminal;
 use super::watch::Watcher;
 use crate::api::Peers;
+use crate::builtin::Selection;
 use crate::capture::{
     Delivery, FileOptions, FileSource, Limit, Limits, LiveOptions, LiveSource, Paced, Promiscuity, SharedReader,
     Source, TimeBase,
@@ -64,9 +65,10 @@ pub fn run(args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
         }
     }
     let catalog = probe(found.scripts, &host)?;
+    let builtin = settings::builtin_groups(&args.metering, &catalog.groups)?;
     let inputs = open_inputs(args, &catalog)?;
     let watch = Stopwatch::start();
-    let mut result = execute(args, cli, host, &catalog, inputs)?;
+    let mut result = execute(args, cli, host, &catalog, builtin, inputs)?;
     result.wall = watch.elapsed();
     report::present(&result, args, cli)
 }
@@ -170,6 +172,7 @@ fn execute(
     cli: &Cli,
     host: HostSettings,
     catalog: &Arc<Catalog>,
+    builtin: Selection,
     inputs: Inputs,
 ) -> anyhow::Result<RunResult> {
     let pace = inputs.pace;
@@ -225,6 +228,7 @@ fn execute(
             source,
             catalog: Arc::clone(catalog),
             settings: host.clone(),
+            builtin: builtin.clone(),
             shard: shard.clone(),
             flows,
             flow_output,

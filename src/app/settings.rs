@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::cli::{InputArgs, PluginArgs, WorkArgs};
+use super::cli::{InputArgs, MeteringArgs, PluginArgs, WorkArgs};
 use crate::api::RunIdentity;
 use crate::api::t_env::{ConfigPaths, Environment};
-use crate::api::t_host::HomeNets;
+use crate::builtin::{BuiltinSettings, Selection};
+use crate::key::HomeNets;
 use crate::lua::Budget;
+use crate::metrics::Registry;
 use crate::plugin::{HostSettings, NetflowTap, standard_directories};
 
 /// Time for running a file and for `onload`.
@@ -64,6 +66,16 @@ pub fn host_settings(plugins: &PluginArgs, work: Option<&WorkArgs>) -> anyhow::R
         seed: 0x6D69_6C6C_7374_7265,
         on_stuck: Arc::new(|_| {}),
     })
+}
+
+/// The built-in groups to count.
+///
+/// # Errors
+/// When a name is none of a group that is counted natively; the message lists those there are.
+pub fn builtin_groups(args: &MeteringArgs, registry: &Registry) -> anyhow::Result<Selection> {
+    let settings = |on: &[String], off: &[String]| BuiltinSettings { on: on.to_vec(), off: off.to_vec() };
+    settings(&args.builtin, &[]).resolve(registry).context("--builtin")?;
+    settings(&args.builtin, &args.no_builtin).resolve(registry).context("--no-builtin")
 }
 
 /// Where scripts' data directories lie by default: below the user's data directory, or `/var/lib` for root.

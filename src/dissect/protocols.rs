@@ -6,9 +6,9 @@ use super::dns::{self, DnsDatagrams, DnsStream};
 use super::finding::{DissectWants, Protocol};
 use super::ftp::{self, Ftp};
 use super::http::{self, Http};
+use super::quic::{self, Quic};
 use super::smtp::{self, Smtp};
 use super::ssh::{self, Ssh};
-use super::quic::{self, Quic};
 use super::tls::{self, Tls};
 use crate::flow::{Direction, Want};
 

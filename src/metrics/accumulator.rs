@@ -122,6 +122,11 @@ impl Accumulator {
         self.table.bytes() + self.touched.capacity() * size_of::<Record>() + tallies
     }
 
+    /// Number of keys in the open bucket.
+    pub fn open_keys(&self) -> usize {
+        self.touched.len()
+    }
+
     /// End of the open bucket.
     pub fn end(&self) -> Option<i64> {
         self.start.map(|start| start.saturating_add(self.size))
@@ -149,6 +154,29 @@ impl Accumulator {
         let place = Place { record, slot };
         self.apply(place, value);
         Ok(place)
+    }
+
+    /// Counts updates of several meters of one key in the open bucket, up to the first meter the group does not have.
+    #[inline]
+    pub fn update_meters(
+        &mut self,
+        key: &Probe<'_>,
+        updates: &[(u32, f64)],
+        config: &ShardConfig,
+    ) -> Result<(), Outcome> {
+        let Some(&(first, _)) = updates.first() else { return Ok(()) };
+        if self.layout.find(first).is_none() {
+            return Err(Outcome::UnknownMeter);
+        }
+        let record = match self.table.find(key) {
+            Found::Record(record) => record,
+            Found::Absent(hash) => self.admit(key, hash, config)?,
+        };
+        for &(meter, value) in updates {
+            let Some((_, slot)) = self.layout.find(meter) else { return Err(Outcome::UnknownMeter) };
+            self.apply(Place { record, slot }, value);
+        }
+        Ok(())
     }
 
     /// Counts one update at a place that [`Accumulator::update`] named since the last bucket closed.

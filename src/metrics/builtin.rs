@@ -1,5 +1,6 @@
 //! The groups that exist before any script is loaded, in order of registration.
 
+use super::builtin_labels as labels;
 use super::builtin_meters::{self as meters, Def};
 use super::group::{DEFAULT_BUCKETSIZE, DEFAULT_TOPPER_BUCKETSIZE, Group, GroupKind, Level, Meter};
 use crate::guid::Guid;
@@ -135,6 +136,7 @@ fn plain(kind: GroupKind, guid: &str, name: &str, description: &str) -> Group {
         resolver: None,
         meters: Vec::new(),
         keyinfo: Vec::new(),
+        known_keys: &[],
     }
 }
 
@@ -149,5 +151,6 @@ fn counter_group(&(level, guid, name, bucketsize, keys, meters): &Counters) -> G
         units: units.into(),
     };
     let meters = (0..).zip(meters).map(meter).collect();
-    Group { level, bucketsize, meters, ..plain(GroupKind::Counter, guid, name, &format!("by {keys}")) }
+    let known_keys = labels::of(name);
+    Group { level, bucketsize, meters, known_keys, ..plain(GroupKind::Counter, guid, name, &format!("by {keys}")) }
 }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::guid::Guid;
+use crate::key::{FlowText, parse_port, port_key};
 use crate::time::Timestamp;
 
 /// A directed link from one (group, key) to another.
@@ -39,6 +40,42 @@ pub struct EdgeLedger {
     kept: Vec<Edge>,
     keep: usize,
     counts: EdgeCounts,
+}
+
+const HOSTS: Guid = Guid::literal("{4CD742B1-C1CA-4708-BE78-0FCA2EB01A86}");
+const HOSTS_IPV6: Guid = Guid::literal("{9807E97A-6CD2-442F-BB18-8C104C8EB204}");
+const APPS: Guid = Guid::literal("{C51B48D4-7876-479E-B0D9-BD9EFF03CE2E}");
+const NETWORK_LAYER: Guid = Guid::literal("{E89BCD56-30AD-40F5-B1C8-8B7683F440BD}");
+
+/// The eight edges between a vertex and a flow: to and from both hosts, the application and the protocol. None for a
+/// text that is no flow id. `server` is the port of the server, where the flow is known; else the lower port counts.
+#[must_use]
+pub fn flow_edges(flow: &[u8], group: Guid, key: &[u8], server: Option<u16>) -> Vec<Edge> {
+    let flow = FlowText::new(flow);
+    if flow.is_malformed() {
+        return Vec::new();
+    }
+    let hosts = if matches!(flow.flow_type(), "B" | "D") { HOSTS_IPV6 } else { HOSTS };
+    let (port_a, port_z) = (flow.porta(), flow.portz());
+    let application = match (server, parse_port(port_a.as_bytes()), parse_port(port_z.as_bytes())) {
+        (Some(port), _, _) => port_key(port).as_bytes().to_vec(),
+        (None, Some(a), Some(z)) => port_key(a.min(z)).as_bytes().to_vec(),
+        // A token that a script put in place of a port.
+        _ => port_z.as_bytes().to_vec(),
+    };
+    let ends = [
+        (hosts, flow.ipa().as_bytes().to_vec()),
+        (hosts, flow.ipz().as_bytes().to_vec()),
+        (APPS, application),
+        (NETWORK_LAYER, flow.protocol().as_bytes().to_vec()),
+    ];
+    let edge = |from: (Guid, &[u8]), to: (Guid, &[u8])| Edge {
+        from_guid: from.0,
+        from_key: from.1.to_vec(),
+        to_guid: to.0,
+        to_key: to.1.to_vec(),
+    };
+    ends.iter().flat_map(|(guid, end)| [edge((group, key), (*guid, end)), edge((*guid, end), (group, key))]).collect()
 }
 
 /// How many edges there were.
@@ -130,7 +167,7 @@ impl EdgeLedger {
 
 #[cfg(test)]
 mod tests {
-    use super::{Edge, EdgeLedger, EdgeOutcome};
+    use super::{Edge, EdgeLedger, EdgeOutcome, flow_edges};
     use crate::guid::Guid;
     use crate::time::Timestamp;
 
@@ -152,6 +189,26 @@ mod tests {
         assert_eq!(ledger.add(at(3_599), edge(120)), EdgeOutcome::Duplicate);
         let counts = ledger.counts();
         assert_eq!((counts.added, counts.distinct, counts.limited, ledger.kept().len()), (153, 101, 50, 3));
+    }
+
+    #[test]
+    fn a_flow_has_eight_edges_with_its_hosts_application_and_protocol() {
+        let group = Guid::from_u128(7);
+        let shown = |flow: &str, server| -> Vec<String> {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let edges = flow_edges(flow.as_bytes(), group, b"k", server);
+            edges.iter().map(|e| format!("{}>{}", text(&e.from_key), text(&e.to_key))).collect()
+        };
+        let flow = "06A:C0.A8.01.02:p-0B94_D1.D8.F9.3A:p-0016";
+        let expected = ["k>C0.A8.01.02", "C0.A8.01.02>k", "k>D1.D8.F9.3A", "D1.D8.F9.3A>k", "k>p-0016", "p-0016>k"];
+        assert_eq!(shown(flow, None), [&expected[..], &["k>06", "06>k"]].concat());
+        assert_eq!(shown(flow, Some(0x0B94))[4], "k>p-0B94");
+        // The application is the lower port, wherever a script put it.
+        assert_eq!(shown("06A:C0.A8.01.02:p-0016_D1.D8.F9.3A:p-0B94", None)[4], "k>p-0016");
+        assert!(shown("no flow", None).is_empty());
+        let wide = "11B:FE80000000000000BA2A72FFFECC5E33:p-14E9_FF0200000000000000000000000000FB:p-14E9";
+        let edges = flow_edges(wide.as_bytes(), group, b"k", None);
+        assert_eq!((edges.len(), edges[0].to_guid, edges[1].from_guid), (8, super::HOSTS_IPV6, super::HOSTS_IPV6));
     }
 
     #[test]

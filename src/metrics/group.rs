@@ -105,9 +105,19 @@ pub struct Group {
     pub meters: Vec<Meter>,
     /// Fixed labels: key and label.
     pub keyinfo: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Labels of keys that every installation has, such as ports; those above and those set later go first.
+    pub known_keys: &'static [(&'static str, &'static str)],
 }
 
 impl Group {
+    /// The label a key has without anyone setting one.
+    #[must_use]
+    pub fn fixed_label(&self, key: &[u8]) -> Option<&[u8]> {
+        let given = self.keyinfo.iter().find(|(known, _)| known == key).map(|(_, label)| &label[..]);
+        let known = || self.known_keys.iter().find(|(known, _)| known.as_bytes() == key);
+        given.or_else(|| known().map(|(_, label)| label.as_bytes()))
+    }
+
     /// The meter with an id.
     #[must_use]
     pub fn meter(&self, id: u32) -> Option<&Meter> {

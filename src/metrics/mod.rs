@@ -10,6 +10,7 @@
 mod accumulator;
 mod alert;
 mod builtin;
+mod builtin_labels;
 mod builtin_meters;
 mod document;
 mod edge;
@@ -34,7 +35,7 @@ mod vartype;
 pub use accumulator::KeyCounts;
 pub use alert::{Alert, AlertKind, IdsFields};
 pub use document::Document;
-pub use edge::{Edge, EdgeCounts, EdgeLedger, EdgeOutcome};
+pub use edge::{Edge, EdgeCounts, EdgeLedger, EdgeOutcome, flow_edges};
 pub use flow_record::{CountedDirection, FlowRecord, FlowStatement};
 pub use group::{
     Column, CounterGroupDefinition, DEFAULT_BUCKETSIZE, DEFAULT_TOPPER_BUCKETSIZE, Group, GroupIndex, GroupKind, Level,
@@ -48,7 +49,7 @@ pub use packed::{GROUP_TOTALS, MAX_KEY_LEN, OVERFLOW_KEY};
 pub use records::{DEFAULT_KEPT, Records};
 pub use registry::Registry;
 pub use resource::{MAX_RESOURCE_LABEL, Resource};
-pub use shard::{Buckets, Growth, Outcome, Shard, ShardConfig, ShardCounts, Tallies};
+pub use shard::{Buckets, Growth, KeyRef, Outcome, Shard, ShardConfig, ShardCounts, Tallies};
 pub use snapshot::Snapshot;
 pub use tally::Tally;
 pub use topper::{Rank, Topper};

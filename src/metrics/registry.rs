@@ -78,6 +78,7 @@ impl Registry {
             resolver: definition.resolver,
             meters,
             keyinfo: definition.keyinfo,
+            known_keys: &[],
         };
         match known {
             None => self.add(group),
@@ -111,6 +112,7 @@ impl Registry {
             resolver: None,
             meters: Vec::new(),
             keyinfo: Vec::new(),
+            known_keys: &[],
         });
         Vec::new()
     }

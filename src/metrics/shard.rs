@@ -139,6 +139,15 @@ impl ShardCounts {
     }
 }
 
+/// A key as native modules name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyRef<'a> {
+    /// A host, port or MAC address.
+    Binary(&'a BinaryKey),
+    /// Text.
+    Text(&'a [u8]),
+}
+
 /// Where the text that was last counted from some address lives.
 #[derive(Clone, Copy, Debug)]
 struct Hint {
@@ -272,6 +281,27 @@ impl Shard {
         self.count(group, &Probe::Inline(Packed::binary(key)), meter, value)
     }
 
+    /// Counts several meters of one key with one look-up; values are finite. The outcome is that of the first one that
+    /// was not counted.
+    #[inline]
+    pub fn update_meters(&mut self, group: GroupIndex, key: KeyRef<'_>, updates: &[(u32, f64)]) -> Outcome {
+        let key = match key {
+            KeyRef::Binary(key) => Probe::Inline(Packed::binary(key)),
+            KeyRef::Text(text) => probe(text),
+        };
+        let Some(accumulator) = self.groups.get_mut(usize::from(group.0)) else {
+            self.note(Outcome::UnknownGroup);
+            return Outcome::UnknownGroup;
+        };
+        match accumulator.update_meters(&key, updates, &self.config) {
+            Ok(()) => Outcome::Counted,
+            Err(outcome) => {
+                self.note(outcome);
+                outcome
+            }
+        }
+    }
+
     #[inline(always)]
     fn count(&mut self, group: GroupIndex, key: &Probe<'_>, meter: u32, value: f64) -> Outcome {
         let outcome = match self.groups.get_mut(usize::from(group.0)) {
@@ -384,6 +414,12 @@ impl Shard {
     #[must_use]
     pub fn key_counts(&self, group: GroupIndex) -> KeyCounts {
         self.groups.get(usize::from(group.0)).map(Accumulator::counts).unwrap_or_default()
+    }
+
+    /// How many keys of a group are in its open bucket.
+    #[must_use]
+    pub fn open_keys(&self, group: GroupIndex) -> usize {
+        self.groups.get(usize::from(group.0)).map_or(0, Accumulator::open_keys)
     }
 
     /// Bytes the shard holds.

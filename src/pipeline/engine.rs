@@ -9,9 +9,13 @@ use crossbeam_channel::Sender;
 
 use super::control::{Control, Stop};
 use super::flow_stage::{FlowOutcome, FlowStage};
+use super::metering::{ContentMeters, Meter, Metering};
 use super::outlet::Outlet;
 use super::wants::{FlowOutput, Wants};
+use crate::api::engine::PROBE_ID;
+use crate::api::t_env::ConfigPaths;
 use crate::api::{EngineContext, Peers};
+use crate::builtin::{BuiltinPlan, Selection};
 use crate::capture::{Fill, Source, SourceError, SourceStats};
 use crate::decode::{self, Decoder};
 use crate::flow::{Defrag, DefragLimits, FlowsConfig, Want};
@@ -41,6 +45,8 @@ pub struct EnginePlan {
     pub catalog: Arc<Catalog>,
     /// What the host was told.
     pub settings: HostSettings,
+    /// Built-in groups to count.
+    pub builtin: Selection,
     /// Limits of the counters.
     pub shard: ShardConfig,
     /// Limits of the flows.
@@ -171,8 +177,9 @@ impl Engine {
         let frontend = Frontend::load(&plan.catalog, &context, &plan.settings, plan.jobs);
         let events = Want::from(plan.outlet.events.is_some());
         let config = &plan.settings.run.environment.config;
-        let wants = Wants::of(frontend.topics(), &plan.catalog, plan.flow_output, events, config);
-        let flows = FlowStage::start(&context, wants, plan.flows, plan.top);
+        let metering = metering(&plan.catalog, &plan.builtin, &plan.settings, plan.source.as_ref());
+        let wants = Wants::of(frontend.topics(), &plan.catalog, metering.builtin(), plan.flow_output, events, config);
+        let flows = FlowStage::start(&context, wants, metering, plan.flows, plan.top);
         let mut engine = Self {
             source: plan.source,
             context,
@@ -270,7 +277,8 @@ impl Engine {
         } else if !self.context.commands.borrow().is_empty() {
             // A method whose name is nowhere in the scripts' texts was called all the same.
             let (config, top) = self.late_flows;
-            self.flows = FlowStage::start(&self.context, Wants::late(), config, top);
+            let metering = Metering::none(&self.context.groups);
+            self.flows = FlowStage::start(&self.context, Wants::late(), metering, config, top);
             self.handle(0, 0);
         }
     }
@@ -325,6 +333,9 @@ impl Engine {
         let packets = &batch.packets()[from..count];
         let first = packets[0].ts;
         if first >= shard.next_boundary() || shard.now().is_none() {
+            if let Some(flows) = &mut self.flows {
+                flows.metering().close(first.max(now), &mut shard);
+            }
             shard.advance(first.max(now), |snapshot| self.outlet.bucket(&snapshot));
         }
         let boundary = shard.next_boundary();
@@ -356,7 +367,11 @@ impl Engine {
         if self.pace == Pace::Wall {
             let now = time::wall().max(self.context.now.get());
             self.context.now.set(now);
-            self.context.shard.borrow_mut().advance(now, |snapshot| self.outlet.bucket(&snapshot));
+            let mut shard = self.context.shard.borrow_mut();
+            if let Some(flows) = &mut self.flows {
+                flows.metering().close(now, &mut shard);
+            }
+            shard.advance(now, |snapshot| self.outlet.bucket(&snapshot));
         }
         if self.flows.is_some() {
             self.begin_without_packets();
@@ -377,6 +392,9 @@ impl Engine {
     pub(super) fn hand_on(&mut self) {
         let mut records = self.context.records.borrow_mut();
         if !records.is_empty() {
+            if let Some(flows) = &mut self.flows {
+                flows.metering().alerts(&records, &mut self.context.shard.borrow_mut());
+            }
             self.outlet.take(&mut records);
         }
     }
@@ -386,6 +404,9 @@ impl Engine {
         let mut records = self.context.records.borrow_mut();
         let mut earlier: Vec<_> = records.extract_if(.., |(stamp, _)| stamp.packet < packet).collect();
         if !earlier.is_empty() {
+            if let Some(flows) = &mut self.flows {
+                flows.metering().alerts(&earlier, &mut self.context.shard.borrow_mut());
+            }
             self.outlet.take(&mut earlier);
         }
     }
@@ -464,4 +485,22 @@ impl Engine {
             wall: watch.elapsed(),
         }
     }
+}
+
+/// Native metering as it was asked for.
+fn metering(catalog: &Catalog, selection: &Selection, settings: &HostSettings, source: &dyn Source) -> Metering {
+    let plan = BuiltinPlan {
+        home: settings.run.home_nets.clone(),
+        origins: source.origins().iter().map(ToString::to_string).collect(),
+        probe: PROBE_ID.to_owned(),
+    };
+    Metering::new(&catalog.groups, selection, plan, content_meters(&settings.run.environment.config))
+}
+
+fn content_meters(config: &ConfigPaths) -> ContentMeters {
+    let meter = |name: &str| {
+        let off = config.get(&format!("Reassembly>TCPReassembly>Applications>{name}")).eq_ignore_ascii_case("false");
+        if off { Meter::Off } else { Meter::On }
+    };
+    ContentMeters { hosts: meter("EnableHostMeter"), types: meter("EnableContentTypeMeter") }
 }

@@ -35,7 +35,13 @@ impl Engine {
             self.end_flows();
         }
         self.hand_on();
-        self.context.shard.borrow_mut().finish(|snapshot| self.outlet.bucket(&snapshot));
+        {
+            let mut shard = self.context.shard.borrow_mut();
+            if let Some(flows) = &mut self.flows {
+                flows.metering().finish(&mut shard);
+            }
+            shard.finish(|snapshot| self.outlet.bucket(&snapshot));
+        }
         self.frontend.unload();
         self.frontend.tell_silent(None);
         self.hand_on();

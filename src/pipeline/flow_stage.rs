@@ -2,12 +2,15 @@
 
 use std::ops::Range;
 
+use super::metering::Metering;
 use super::top_flows::{TopFlow, TopFlows};
 use super::wants::Wants;
 use crate::api::{EndedFlow, EngineContext, FlowCommand, FlowWish, Rank, Record, ScriptId, Side, Stamp};
+use crate::builtin::CounterWhat;
 use crate::dissect::{Dissectors, DocumentKind, Finding, FindingKind, Findings, ResourceKind};
 use crate::flow::{EndReason, FlowCounts, FlowEvent, FlowHandle, Flows, FlowsConfig, Happening, Want};
 use crate::guid::Guid;
+use crate::key::FlowTuple;
 use crate::plugin::{Frontend, Traffic};
 
 /// What the flow side leaves behind.
@@ -73,6 +76,7 @@ impl FlowOutcome {
 pub struct FlowStage {
     wants: Wants,
     dissectors: Dissectors,
+    metering: Metering,
     /// First event of the batch that no stretch has had yet.
     next: usize,
     peak: usize,
@@ -82,13 +86,19 @@ pub struct FlowStage {
 impl FlowStage {
     /// Begins to track flows in a context. `None` if nobody wants any.
     #[must_use]
-    pub fn start(context: &EngineContext, wants: Wants, config: FlowsConfig, top: usize) -> Option<Self> {
-        if !wants.flows.records.is_yes() {
+    pub fn start(
+        context: &EngineContext,
+        wants: Wants,
+        metering: Metering,
+        config: FlowsConfig,
+        top: usize,
+    ) -> Option<Self> {
+        if !wants.flows.records.is_yes() && metering.builtin().is_idle() {
             return None;
         }
         *context.flows.borrow_mut() = Some(Flows::new(config, wants.flows));
         let dissectors = Dissectors::new(wants.dissect);
-        Some(Self { wants, dissectors, next: 0, peak: 0, top: TopFlows::new(top) })
+        Some(Self { wants, dissectors, metering, next: 0, peak: 0, top: TopFlows::new(top) })
     }
 
     /// Takes in the packets of the context's batch.
@@ -141,10 +151,19 @@ impl FlowStage {
             if self.wants.records.is_yes() {
                 self.record_findings(context, &traffic);
             }
+            self.metering.packets(context, &traffic, from, to);
             frontend.run(from, to, Some(&traffic));
             range
         };
         self.carry_out(context, Some(frontend), range);
+        if let Some(flows) = context.flows.borrow_mut().as_mut() {
+            self.metering.flow_counters(context, flows, from..to);
+        }
+    }
+
+    /// Native metering.
+    pub fn metering(&mut self) -> &mut Metering {
+        &mut self.metering
     }
 
     /// Carries out what was asked of flows where no instance hears of them: on the thread of an input filter.
@@ -154,6 +173,9 @@ impl FlowStage {
             None => return,
         };
         self.carry_out(context, None, range);
+        if let Some(flows) = context.flows.borrow_mut().as_mut() {
+            self.metering.flow_counters(context, flows, 0..0);
+        }
         self.settle(context);
     }
 
@@ -200,7 +222,7 @@ impl FlowStage {
                 Happening::End { reason } => {
                     let rank = Rank { event: index as u32 + 1, stage: Rank::RECORD, vm: 0, echo: 0 };
                     while let Some(command) = commands.next_if(|c| (c.packet, c.rank) < (event.packet, rank)) {
-                        stopped.extend(carry(flows, command));
+                        stopped.extend(self.carry(flows, command));
                     }
                     self.record_end(context, flows, &event, rank, reason);
                 }
@@ -208,7 +230,7 @@ impl FlowStage {
             }
         }
         for command in commands {
-            stopped.extend(carry(flows, command));
+            stopped.extend(self.carry(flows, command));
         }
         for flow in stopped {
             if !frontend.is_some_and(|frontend| frontend.wants_payload(flow)) && !self.dissectors.follows(flow).is_yes()
@@ -216,6 +238,22 @@ impl FlowStage {
                 flows.stop_stream(flow);
             }
         }
+    }
+
+    /// Carries out one command; the flow if its payload may not be wanted any more.
+    fn carry(&mut self, flows: &mut Flows, command: FlowCommand) -> Option<FlowHandle> {
+        let FlowCommand { flow, wish, time, packet, .. } = command;
+        match wish {
+            FlowWish::Update { meter, value } => flows.update(&flow, meter, value, time),
+            FlowWish::Duration(seconds) => flows.set_duration(&flow, seconds, time),
+            FlowWish::Open => flows.open_record(&flow, time),
+            FlowWish::Terminate => flows.terminate(&flow, time),
+            FlowWish::Tag(tag) => flows.tag(&flow, &tag, time),
+            FlowWish::Count(counter) => self.metering.ask(packet, &flow, CounterWhat::Attach(counter)),
+            FlowWish::Uncount(group) => self.metering.ask(packet, &flow, CounterWhat::Detach(group)),
+            FlowWish::Quiet => return FlowTuple::from_id(&flow).and_then(|tuple| flows.find(&tuple)),
+        }
+        None
     }
 
     fn record_end(&mut self, context: &EngineContext, flows: &Flows, event: &FlowEvent, rank: Rank, reason: EndReason) {
@@ -262,24 +300,6 @@ impl FlowStage {
             dissect: self.dissectors.counts().named().to_vec(),
         }
     }
-}
-
-/// Carries out one command; the flow if its payload may not be wanted any more.
-fn carry(flows: &mut Flows, command: FlowCommand) -> Option<FlowHandle> {
-    let FlowCommand { flow, wish, time, .. } = command;
-    match wish {
-        FlowWish::Update { meter, value } => flows.update(&flow, meter, value, time),
-        FlowWish::Duration(seconds) => flows.set_duration(&flow, seconds, time),
-        FlowWish::Open => flows.open_record(&flow, time),
-        FlowWish::Terminate => flows.terminate(&flow, time),
-        FlowWish::Tag(tag) => flows.tag(&flow, &tag, time),
-        FlowWish::Count(counter) => {
-            flows.add_counter(&flow, counter, time);
-        }
-        FlowWish::Uncount(group) => flows.reset_counters(&flow, group),
-        FlowWish::Quiet => return crate::key::FlowTuple::from_id(&flow).and_then(|tuple| flows.find(&tuple)),
-    }
-    None
 }
 
 fn ended_flow(flow: &crate::flow::Flow) -> EndedFlow {

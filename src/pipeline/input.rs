@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::control::{Control, Stop};
 use super::engine::EngineOutcome;
 use super::flow_stage::FlowStage;
+use super::metering::Metering;
 use super::outlet::Outlet;
 use super::wants::Wants;
 use crate::api::{EngineContext, Letter, Mail, Peers};
@@ -206,7 +207,8 @@ impl Input<'_> {
         }
         if self.flows.is_none() && !self.context.commands.borrow().is_empty() {
             let (config, top) = self.limits;
-            self.flows = FlowStage::start(&self.context, Wants::late(), config, top);
+            let metering = Metering::none(&self.context.groups);
+            self.flows = FlowStage::start(&self.context, Wants::late(), metering, config, top);
         }
         if let Some(flows) = &mut self.flows {
             flows.take_time(&self.context);

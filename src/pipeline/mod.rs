@@ -9,6 +9,7 @@ mod engine;
 mod finish;
 mod flow_stage;
 mod input;
+mod metering;
 mod outlet;
 mod top_flows;
 mod wants;

@@ -6,7 +6,7 @@ use crate::api::{AlertKind, AlertRecord, EndedFlow, LogLevel, Record, ScriptId, 
 use crate::guid::Guid;
 use crate::metrics::{
     Alert, AlertKind as MetricAlertKind, CountedDirection, Document, Edge, FlowRecord, FlowStatement, GroupKind,
-    Message, MessageTarget, Records, Registry, Resource, Snapshot,
+    Message, MessageTarget, Records, Registry, Resource, Snapshot, flow_edges,
 };
 use crate::sink::{ConsoleSender, EventSender, Field, Head, Parcel, json_text};
 use crate::time::Timestamp;
@@ -166,7 +166,12 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
             say(flow, FlowStatement::Counter { group, key, meter, direction, reset: *reset });
         }
         Record::FlowUpdate { flow, field, value } => say(flow, FlowStatement::Update(field.clone(), *value)),
-        Record::FlowEdges { flow, guid, key } => say(flow, FlowStatement::Edges(*guid, key.clone())),
+        Record::FlowEdges { flow, guid, key } => {
+            say(flow, FlowStatement::Edges(*guid, key.clone()));
+            for edge in flow_edges(flow, *guid, key, None) {
+                records.edges.add(time, edge);
+            }
+        }
         Record::TerminateFlow { flow } => say(flow, FlowStatement::Terminate),
         Record::DisableReassembly { flow } => say(flow, FlowStatement::DisableReassembly),
         Record::Alert(alert) => records.alerts.add(|| kept_alert(time, alert, flow(&alert.flow))),

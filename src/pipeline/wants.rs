@@ -2,6 +2,7 @@
 
 use crate::api::Topic;
 use crate::api::t_env::ConfigPaths;
+use crate::builtin::Builtin;
 use crate::dissect::DissectWants;
 use crate::flow::{FlowWants, Want};
 use crate::plugin::Catalog;
@@ -47,25 +48,35 @@ impl Wants {
         Self { flows, dissect: DissectWants::default(), records: Want::Yes }
     }
 
-    /// What `topics` (bits of the instances' callbacks), the scripts' texts, the outputs and the settings want.
+    /// What `topics` (bits of the instances' callbacks), the scripts' texts, the built-in groups, the outputs and the
+    /// settings want.
     #[must_use]
-    pub fn of(topics: u32, catalog: &Catalog, output: FlowOutput, events: Want, config: &ConfigPaths) -> Self {
+    pub fn of(
+        topics: u32,
+        catalog: &Catalog,
+        builtin: &Builtin,
+        output: FlowOutput,
+        events: Want,
+        config: &ConfigPaths,
+    ) -> Self {
         let on = |path: &str| Want::from(!config.get(path).eq_ignore_ascii_case("false"));
+        let both = |a: Want, b: Want| a.min(b);
         let application = |name: &str| on(&format!("Reassembly>TCPReassembly>Applications>{name}"));
         if !on("Reassembly>TCPFlowTrack>Enabled").is_yes() {
             return Self::default();
         }
         let all = Want::from(output == FlowOutput::All);
         let speaks = || catalog.entries.iter().any(|entry| FLOW_METHODS.iter().any(|name| entry.mentions(name)));
-        if topics == 0 && !all.is_yes() && !speaks() {
+        let asked = Want::from(topics != 0 || all.is_yes() || speaks());
+        let (metered, facts) = (builtin.flow_wants(), builtin.fact_wants());
+        if !(asked | metered.records).is_yes() {
             return Self::default();
         }
         let hears = |topic: Topic| Want::from(topics & topic.bit() != 0);
         let reassembly = on("Reassembly>TCPReassembly>Enabled");
-        let both = |a: Want, b: Want| a.min(b);
-        let records = all | events;
+        let records = both(all | events, asked);
         let shown = both(records, reassembly);
-        let attributes = both(hears(Topic::Attribute) | records, reassembly);
+        let attributes = both(hears(Topic::Attribute) | records | facts.attributes, reassembly);
         let dissect = DissectWants {
             attributes,
             tls_records: both(attributes, application("EnableSSLRecordExtraction")),
@@ -76,6 +87,8 @@ impl Wants {
             dns_documents: both(shown, Want::from(config.get(DNS_DOCUMENTS).eq_ignore_ascii_case("true"))),
             http_documents: both(shown, application("EnableHTTPFTS")),
             certificate_documents: both(shown, application("EnableSSLFTS")),
+            http_headers: both(facts.http_headers, reassembly),
+            host_names: facts.host_names,
             ..DissectWants::default()
         };
         let dissected = Want::from(dissect != DissectWants::default());
@@ -97,6 +110,7 @@ mod tests {
     use super::{FlowOutput, Wants};
     use crate::api::Topic;
     use crate::api::t_env::ConfigPaths;
+    use crate::builtin::{Builtin, BuiltinPlan, Selection};
     use crate::flow::Want;
     use crate::plugin::Catalog;
     use std::path::Path;
@@ -111,7 +125,8 @@ mod tests {
         };
         let mut config = ConfigPaths::with_defaults(Path::new("/tmp"));
         set.iter().for_each(|text| config.apply(text).unwrap());
-        Wants::of(topics, &catalog, output, Want::No, &config)
+        let builtin = Builtin::new(&catalog.groups, &Selection::default(), BuiltinPlan::default());
+        Wants::of(topics, &catalog, &builtin, output, Want::No, &config)
     }
 
     #[test]

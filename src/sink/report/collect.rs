@@ -76,8 +76,7 @@ fn label(group: &Group, notes: &KeyNotes, key: &[u8]) -> Option<String> {
         return Some("keys beyond the limit".to_owned());
     }
     let set = |guid: Guid| notes.label(guid, key).map(|l| &l.label[..]).filter(|l| !l.is_empty());
-    let fixed = || group.keyinfo.iter().find(|(k, _)| k == key).map(|(_, label)| &label[..]);
-    set(group.guid).or_else(fixed).or_else(|| group.resolver.and_then(set)).map(text)
+    set(group.guid).or_else(|| group.fixed_label(key)).or_else(|| group.resolver.and_then(set)).map(text)
 }
 
 /// The address or number a key stands for; `None` if the key is as readable as it gets.

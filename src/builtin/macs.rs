@@ -1,0 +1,95 @@
+//! *Mac* and *Dir Mac*: traffic by hardware address and by pair of them.
+
+use super::combiner::Combiner;
+use super::module::{Module, Updates};
+use super::sight::Sight;
+use crate::key::{BinaryKey, KeyText, mac_key};
+use crate::metrics::{GroupIndex, KeyRef, Shard};
+
+const TRANSMIT: u32 = 0;
+const RECEIVE: u32 = 1;
+
+#[inline]
+fn number(mac: [u8; 6]) -> u128 {
+    let [a, b, c, d, e, f] = mac;
+    u128::from(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+}
+
+#[inline]
+fn mac(number: u64) -> [u8; 6] {
+    let [_, _, mac @ ..] = number.to_be_bytes();
+    mac
+}
+
+/// Counts what each address sends and receives.
+#[derive(Debug)]
+pub(super) struct Mac {
+    group: GroupIndex,
+    sums: Combiner<2>,
+}
+
+impl Mac {
+    pub fn new(group: GroupIndex) -> Self {
+        Self { group, sums: Combiner::new() }
+    }
+}
+
+fn flush_mac(group: GroupIndex, key: u128, sums: &[u64; 2], shard: &mut Shard) {
+    let mut updates = Updates::<2>::new();
+    updates.nonzero(TRANSMIT, sums[0]);
+    updates.nonzero(RECEIVE, sums[1]);
+    updates.send(shard, group, KeyRef::Binary(&BinaryKey::mac(mac(key as u64))));
+}
+
+impl Module for Mac {
+    fn packets(&mut self, sights: &[Sight], shard: &mut Shard) {
+        let group = self.group;
+        for sight in sights {
+            let Some(macs) = &sight.macs else { continue };
+            let wire = u64::from(sight.wire);
+            self.sums.sums(number(macs.source), |key, sums| flush_mac(group, key, sums, shard))[0] += wire;
+            self.sums.sums(number(macs.destination), |key, sums| flush_mac(group, key, sums, shard))[1] += wire;
+        }
+        self.sums.drain(|key, sums| flush_mac(group, key, sums, shard));
+    }
+}
+
+/// Counts pairs of addresses, the lower one first.
+#[derive(Debug)]
+pub(super) struct DirMac {
+    group: GroupIndex,
+    sums: Combiner<2>,
+}
+
+impl DirMac {
+    pub fn new(group: GroupIndex) -> Self {
+        Self { group, sums: Combiner::new() }
+    }
+}
+
+fn flush_pair(group: GroupIndex, key: u128, sums: &[u64; 2], shard: &mut Shard) {
+    let mut text = KeyText::new();
+    text.push_str(mac_key(mac((key >> 64) as u64)).as_str());
+    text.push_str("_");
+    text.push_str(mac_key(mac(key as u64)).as_str());
+    let mut updates = Updates::<3>::new();
+    updates.always(0, sums[0] + sums[1]);
+    updates.nonzero(1, sums[0]);
+    updates.nonzero(2, sums[1]);
+    updates.send(shard, group, KeyRef::Text(text.as_bytes()));
+}
+
+impl Module for DirMac {
+    fn packets(&mut self, sights: &[Sight], shard: &mut Shard) {
+        let group = self.group;
+        for sight in sights {
+            let Some(macs) = &sight.macs else { continue };
+            let (source, destination) = (number(macs.source), number(macs.destination));
+            let (a, z, direction) =
+                if source <= destination { (source, destination, 0) } else { (destination, source, 1) };
+            let sums = self.sums.sums(a << 64 | z, |key, sums| flush_pair(group, key, sums, shard));
+            sums[direction] += u64::from(sight.wire);
+        }
+        self.sums.drain(|key, sums| flush_pair(group, key, sums, shard));
+    }
+}
