@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Objects and blocks that come with stream reassembly, flow records and the flush side: recognised, not active yet.
-const LATER: [&str; 18] = [
+const LATER: [&str; 14] = [
     "Alert",
     "FTS",
     "Flow",
@@ -17,13 +17,9 @@ const LATER: [&str; 18] = [
     "cg_monitor",
     "engine_monitor",
     "filex_monitor",
-    "flowmonitor",
     "flowtracker",
     "flowtracker.control",
     "fts_monitor",
-    "messagemonitor",
-    "packet_storage",
-    "reassembly_handler",
     "resource_monitor",
     "sg_monitor",
 ];
@@ -42,10 +38,25 @@ const COVERED: &[Row] = &[
     ("method", "engine", "add_alert_full add_alert_ids", "add_alert_full_and_its_alias"),
     ("method", "engine", "add_alert_tca", "add_alert_tca_has_no_flow"),
     ("method", "engine", "add_resource", "add_resource_with_contents_cut_to_32767_bytes"),
-    ("method", "engine", "add_flow_counter reset_flow_counter", "add_flow_counter_and_reset_flow_counter"),
-    ("method", "engine", "tag_flow", "tag_flow_replaces_separators_and_ends_at_nul"),
-    ("method", "engine", "update_flow update_flow_raw new_flow_record set_flow_duration", "flow_updates_and_durations"),
-    ("method", "engine", "terminate_flow disable_reassembly", "terminate_flow_and_disable_reassembly"),
+    (
+        "method",
+        "engine",
+        "add_flow_counter reset_flow_counter",
+        "add_flow_counter_and_reset_flow_counter flow_counters_count_from_their_packet_on_by_direction",
+    ),
+    ("method", "engine", "tag_flow", "tag_flow_replaces_separators_and_ends_at_nul a_tag_waits_for_its_flow"),
+    (
+        "method",
+        "engine",
+        "update_flow update_flow_raw new_flow_record set_flow_duration",
+        "flow_updates_and_durations update_flow_adds_to_the_record_and_creates_unknown_flows",
+    ),
+    (
+        "method",
+        "engine",
+        "terminate_flow disable_reassembly",
+        "terminate_flow_and_disable_reassembly terminate_flow_ends_the_flow_now disable_reassembly_is_for_the_calling_script_alone",
+    ),
     ("method", "engine", "add_flow_attribute", "add_flow_attribute_keeps_any_byte"),
     ("method", "engine", "add_edge add_flow_edges", "edges_accept_any_guid_and_no_nil_key"),
     (
@@ -222,7 +233,7 @@ const COVERED: &[Row] = &[
     (
         "field",
         "TrisulPlugin",
-        "reassembly_handler filex_monitor packet_storage messagemonitor flowmonitor engine_monitor cg_monitor",
+        "filex_monitor engine_monitor cg_monitor",
         "blocks_that_are_not_active_yet_are_said_once",
     ),
     (
@@ -230,6 +241,46 @@ const COVERED: &[Row] = &[
         "TrisulPlugin",
         "sg_monitor alert_monitor resource_monitor fts_monitor flowtracker",
         "blocks_that_are_not_active_yet_are_said_once",
+    ),
+    ("field", "TrisulPlugin", "reassembly_handler", "example_3_reassembly a_block_without_callbacks_is_said_once"),
+    ("field", "TrisulPlugin", "flowmonitor", "flowmonitor_gets_flow_before_timestamp_and_every_flow"),
+    ("field", "TrisulPlugin", "messagemonitor", "onflowmetric_reports_round_trip_and_retransmissions_only"),
+    ("field", "TrisulPlugin", "packet_storage", "the_most_liberal_opinion_wins"),
+    // Blocks that hear of flows
+    (
+        "callback",
+        "reassembly_handler",
+        "filter",
+        "a_no_is_individual_and_everything_else_is_a_yes nothing_but_tcp_is_filtered",
+    ),
+    (
+        "callback",
+        "reassembly_handler",
+        "onnewflow onattribute",
+        "callbacks_of_a_flow_come_in_order_with_the_time_of_their_packet \
+         onattribute_knows_the_older_order_of_parameters_by_their_names attributes_of_scripts_are_announced_to_all_after_the_callback",
+    ),
+    (
+        "callback",
+        "reassembly_handler",
+        "onpayload",
+        "example_3_reassembly segments_are_not_merged retransmitted_bytes_are_delivered_once a_hole_is_skipped_at_the_end_of_the_flow",
+    ),
+    (
+        "callback",
+        "reassembly_handler",
+        "onterminateflow onterminate",
+        "onterminate_is_used_only_without_onterminateflow flows_end_by_reset_timeout_and_the_end_of_input",
+    ),
+    ("callback", "flowmonitor", "onflowattribute", "flowmonitor_gets_flow_before_timestamp_and_every_flow"),
+    ("callback", "messagemonitor", "onnewflowrecord", "onnewflowrecord_hears_every_new_flow_record"),
+    ("callback", "messagemonitor", "onflowmetric", "onflowmetric_reports_round_trip_and_retransmissions_only"),
+    ("callback", "packet_storage", "filter", "packet_storage_filter_is_asked_once_per_flow_of_any_protocol"),
+    (
+        "callback",
+        "packet_storage",
+        "filter_payload",
+        "filter_payload_sees_the_first_payload_of_each_direction_and_overrides filter_payload_sees_the_first_datagrams",
     ),
     // Blocks
     (

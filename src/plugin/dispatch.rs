@@ -67,9 +67,13 @@ impl Frontend {
             .any(|tap| tap.hears(payload) && tap.voice(flow.slot as usize) & (voice::NO | voice::QUIET) == 0)
     }
 
-    /// Nothing has been said about the flows that begin in the stretch.
+    /// Nothing has been said about the flows that begin. With the first stretch all of the batch are met: callbacks may
+    /// speak of flows that begin later in it.
     fn begin_flows(&mut self, traffic: &Traffic<'_>) {
-        for event in traffic.list().iter().filter(|event| event.what == Happening::New) {
+        if traffic.range.start > 0 {
+            return;
+        }
+        for event in traffic.events().list().iter().filter(|event| event.what == Happening::New) {
             let slot = event.flow.slot as usize;
             // Room grows by doubling, for all instances alike.
             let slots = (slot + 1).next_power_of_two();
@@ -271,6 +275,9 @@ impl Frontend {
         if self.engine.notes.borrow().is_empty() {
             return;
         }
+        if self.topics & SPOKEN == 0 {
+            return self.engine.notes.borrow_mut().clear();
+        }
         self.set_courses(SPOKEN);
         let notes = self.waiting_notes();
         for note in notes {
@@ -286,6 +293,7 @@ impl Frontend {
             NoteText::Record(numbers) => (Topic::Record, note.flow.len(), *numbers),
         };
         let flow = FlowTuple::from_id(&note.flow).and_then(|tuple| engine.flows.borrow().as_ref()?.find(&tuple));
+        let flow = flow.filter(|flow| self.taps.iter().all(|tap| tap.has_met(flow.slot as usize)));
         let mut text = note.flow;
         let mut bytes: &[u8] = &[];
         if let NoteText::Attribute(name, value) = &note.text {

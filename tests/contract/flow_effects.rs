@@ -2,7 +2,7 @@
 
 use crate::support::conversation::{Conversation, Side};
 use crate::support::frames::{ether, ipv4, tcp, udp, udp_packet};
-use crate::support::{Bench, Capture, IPV4, Outcome};
+use crate::support::{Bench, Capture, GROUP, IPV4, Outcome};
 
 const FLOW: &str = "06A:0A.00.00.05:p-9C40_0A.00.00.09:p-0019";
 const FIELDS: [&str; 10] =
@@ -81,6 +81,27 @@ fn terminate_flow_ends_the_flow_now() {
     outcome.exits(0);
     assert_eq!(outcome.lines(), ["0", &format!("end\t{FLOW}")]);
     assert_eq!(outcome.fields("flow", &["reason"]), ["script"]);
+}
+
+#[test]
+fn flow_counters_count_from_their_packet_on_by_direction() {
+    let body = format!(
+        "if n == 4 then engine:add_flow_counter(flow, '{GROUP}', 'both', 0, 0) engine:add_flow_counter(flow, '{GROUP}', 'out', 0, 1)
+           engine:add_flow_counter(flow, '{GROUP}', 'in', 0, 2) engine:add_flow_counter(flow, '{GROUP}', 'both', 0, 0)
+           engine:add_flow_counter(flow, '{GROUP}', 'bad', 9, 0) end
+         if n == 6 then engine:reset_flow_counter(flow, '{GROUP}', 'new', 1) end"
+    );
+    // Packets 4 and 5: 55 bytes from the client, 56 from the server; 6: 57 from the client.
+    let capture = smtp().client(b"1").server(b"22").client(b"333").capture();
+    let outcome = Bench::new()
+        .group()
+        .counter("c.lua", IPV4, "", &format!("local flow = layer:packet():flowid()\n{body}"))
+        .run(&capture);
+    outcome.exits(0);
+    let total = |key: &str, meter| outcome.total(GROUP, key, meter).map(|total| total.sum);
+    assert_eq!([total("both", 0), total("out", 0), total("in", 0)], [Some(111.0), Some(55.0), Some(56.0)]);
+    assert_eq!(total("new", 1), Some(57.0));
+    assert_eq!(outcome.logged("WARN", "has no meter 9").len(), 1);
 }
 
 #[test]
@@ -181,4 +202,33 @@ fn two_runs_give_the_same_events() {
     let without_path =
         |text: &str| text.split("{\"ev\"").filter(|line| !line.contains("\"load\"")).collect::<Vec<_>>().join("\n");
     assert_eq!(without_path(&first), without_path(&second));
+}
+
+/// Runs a plugin of the project over one of its captures.
+fn own(folder: &str, name: &str, capture: &str) -> Outcome {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join(folder).join(name)).expect("a file of the project");
+    let capture = root.join("pcaps").join(capture).display().to_string();
+    let outcome = Bench::new().plugin(name, &text).run_with(&["-r", &capture]);
+    outcome.exits(0);
+    outcome
+}
+
+#[test]
+fn samples_and_plugins_of_flows_find_something() {
+    let first_words = own("samples", "reassembly_handler.lua", "demo.pcap");
+    assert!(!first_words.of("counter_total").is_empty(), "{:?}", first_words.stderr);
+    let names = own("samples", "flowmonitor.lua", "demo.pcap");
+    let group = "{32B5AFA9-57D7-4AA7-9D43-D17B1E6E5A09}";
+    let count = |key: &str| names.total(group, key, 0).map(|total| total.sum);
+    assert!(count("(begin)").is_some_and(|begun| begun > 10.0));
+    assert_eq!(count("(begin)"), count("(end)"));
+    let latency = own("samples", "messagemonitor.lua", "demo.pcap");
+    assert!(!latency.of("counter_total").is_empty());
+    let stored = own("samples", "packet_storage.lua", "demo.pcap");
+    assert!(!stored.of("store_policy").is_empty());
+    let clients = own("plugins", "tls-clients.lua", "tls-hello.pcap");
+    assert!(!clients.by("resource", "tls-clients.lua").is_empty(), "{:?}", clients.of("flow_attribute"));
+    let slow = own("plugins", "slow-servers.lua", "tcp-retransmission.pcap");
+    assert!(slow.of("counter_total").iter().any(|total| total["meter"] == 2), "{:?}", slow.of("counter_total"));
 }

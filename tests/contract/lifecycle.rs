@@ -270,11 +270,7 @@ fn a_missing_id_is_a_warning() {
 #[test]
 fn blocks_that_are_not_active_yet_are_said_once() {
     let blocks = [
-        "reassembly_handler",
         "filex_monitor",
-        "packet_storage",
-        "messagemonitor",
-        "flowmonitor",
         "engine_monitor",
         "cg_monitor",
         "sg_monitor",

@@ -73,7 +73,7 @@ impl Conversation {
 
     /// Data at `offset` bytes beyond what was sent, which goes on from there.
     pub fn ahead(self, from: Side, offset: u32, data: &[u8]) -> Self {
-        let at = self.next[from as usize] + offset;
+        let at = self.next[from as usize].wrapping_add(offset);
         self.segment(from, at, PSH | ACK, data)
     }
 

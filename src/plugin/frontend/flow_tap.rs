@@ -161,6 +161,12 @@ impl FlowTap {
         }
     }
 
+    /// True if there is room for what it says about the flow in a slot.
+    #[must_use]
+    pub fn has_met(&self, slot: usize) -> bool {
+        slot < self.instance.context().voices.borrow().len()
+    }
+
     /// What it has said about a flow: bits of [`crate::api::voice`].
     #[must_use]
     pub fn voice(&self, slot: usize) -> u8 {
