@@ -405,3 +405,22 @@ fn the_lines_in_the_headings_of_samples_are_true() {
         millstream::app::cli::Cli::try_parse_from(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
     }
 }
+
+#[test]
+fn flows_are_reported_without_a_plugin_when_asked_for() {
+    let args = ["run", "-r", "pcaps/demo.pcap", "--flows", "--json"];
+    let document = typed(&args).json(0);
+    let flows = &document["flows"];
+    let ended: u64 = flows["ended"].as_array().unwrap().iter().filter_map(|end| end["count"].as_u64()).sum();
+    assert!(ended > 10, "{flows}");
+    assert_eq!(flows["created"], ended);
+    assert!(flows["live_peak"].as_u64().is_some_and(|peak| peak > 0 && peak <= ended));
+    let top = flows["top"].as_array().unwrap();
+    assert_eq!(top.len(), 10);
+    assert!(top.windows(2).all(|pair| pair[0]["bytes"].as_u64() >= pair[1]["bytes"].as_u64()));
+    let groups = document["records"]["resource_groups"].as_array().unwrap();
+    assert!(groups.iter().any(|group| group["name"] == "DNS Resources"), "{groups:?}");
+    let text = typed(&args[..4]).good();
+    assert!(text.contains("Flows: ") && text.contains("ended by "), "{text}");
+    assert!(typed(&["run", "-r", "pcaps/demo.pcap", "--json"]).json(0)["flows"].is_null());
+}

@@ -8,7 +8,7 @@ use super::wants::Wants;
 use crate::api::{EndedFlow, EngineContext, FlowCommand, FlowWish, Rank, Record, ScriptId, Side, Stamp};
 use crate::builtin::CounterWhat;
 use crate::dissect::{Dissectors, DocumentKind, Finding, FindingKind, Findings, ResourceKind};
-use crate::flow::{EndReason, FlowCounts, FlowEvent, FlowHandle, Flows, FlowsConfig, Happening, Want};
+use crate::flow::{EndReason, FlowCounts, FlowEvent, FlowEvents, FlowHandle, Flows, FlowsConfig, Happening, Want};
 use crate::guid::Guid;
 use crate::key::FlowTuple;
 use crate::plugin::{Frontend, Traffic};
@@ -114,6 +114,9 @@ impl FlowStage {
         if let Some(flows) = &mut *context.flows.borrow_mut() {
             flows.expire(context.now.get());
             self.begin(context, flows);
+            if flows.events().list().is_empty() {
+                self.dissectors.idle(context.now.get(), flows);
+            }
         }
     }
 
@@ -273,18 +276,20 @@ impl FlowStage {
         let list = findings.list();
         let mut records = context.records.borrow_mut();
         for (index, finding) in list.iter().enumerate().skip(traffic.first_finding()) {
-            let Some(event) = traffic.events().list().get(finding.after as usize) else { break };
-            if finding.after as usize >= traffic.range.end {
-                break;
-            }
+            let event = traffic.events().list().get(finding.after as usize);
+            let (packet, time) = match event {
+                Some(event) if (finding.after as usize) < traffic.range.end => (event.packet, event.time),
+                None if finding.after == Dissectors::NO_EVENT => (FlowEvents::NO_PACKET, context.now.get()),
+                _ => break,
+            };
             let flow = || {
                 let tuple = traffic.flows.flow(finding.flow).map(|flow| flow.tuple);
                 tuple.map(|tuple| tuple.id().as_bytes().to_vec()).unwrap_or_default()
             };
             let Some((script, record)) = record_of(findings, finding, flow) else { continue };
             let stage = Rank::FINDINGS.saturating_add(index as u32);
-            let rank = Rank { event: finding.after + 1, stage, vm: 0, echo: 0 };
-            let stamp = Stamp { packet: event.packet, rank, time: event.time, script, side: Side::Frontend };
+            let rank = Rank { event: finding.after.saturating_add(1), stage, vm: 0, echo: 0 };
+            let stamp = Stamp { packet, rank, time, script, side: Side::Frontend };
             records.push((stamp, record));
         }
     }
