@@ -120,7 +120,7 @@ fn an_input_filter_makes_flows_and_records() {
       TrisulPlugin = { id = {}, inputfilter = { step = function(packet, engine)
         n = n + 1
         if n > 2 then return false end
-        packet:set_timestamp(100 * n)
+        packet:set_timestamp(90 + 10 * n)
         engine:update_flow('06A:0A.00.00.01:p-1000_0A.00.00.02:p-0050', 0, 500)
         engine:set_flow_duration('06A:0A.00.00.01:p-1000_0A.00.00.02:p-0050', 10)
         engine:tag_flow('06A:0A.00.00.01:p-1000_0A.00.00.02:p-0050', 't' .. n)
@@ -135,7 +135,7 @@ fn an_input_filter_makes_flows_and_records() {
     lines.sort_unstable();
     assert_eq!(lines, ["80\t1", "80\t2", "p-1000\twho\tme", "p-1000\twho\tme"]);
     let rows = outcome.fields("flow", &["flow", "start", "end", "az_bytes", "tags"]);
-    assert_eq!(rows, ["06A:0A.00.00.01:p-1000_0A.00.00.02:p-0050\t190\t200\t1000\tt1|t2"]);
+    assert_eq!(rows, ["06A:0A.00.00.01:p-1000_0A.00.00.02:p-0050\t100\t110\t1000\tt1|t2"]);
 }
 
 #[test]
