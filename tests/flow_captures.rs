@@ -32,7 +32,10 @@ struct Seen {
 
 /// Puts a capture through the flow stage.
 fn run(path: &Path) -> (Vec<Seen>, FlowCounts) {
-    let mut source = FileSource::open(&[path.to_path_buf()], &FileOptions::default()).unwrap();
+    // What is no capture has no flows.
+    let Ok(mut source) = FileSource::open(&[path.to_path_buf()], &FileOptions::default()) else {
+        return Default::default();
+    };
     let wants = FlowWants { records: Want::Yes, streams: Want::Yes, datagrams: Want::Yes };
     let mut flows = Flows::new(FlowsConfig::default(), wants);
     let (mut decoder, registry, mut batch) = (Decoder::new(), Registry::new(), Batch::new());
@@ -141,8 +144,7 @@ fn a_scan_is_one_flow_for_each_port() {
 
 #[test]
 fn every_capture_keeps_the_balance() {
-    let mut paths: Vec<PathBuf> =
-        std::fs::read_dir(own("")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(own("")).unwrap().map(|entry| entry.unwrap().path()).collect();
     if let Some(directory) = real_captures() {
         for folder in ["good", "bad"] {
             paths.extend(std::fs::read_dir(directory.join(folder)).unwrap().map(|entry| entry.unwrap().path()));
@@ -150,9 +152,7 @@ fn every_capture_keeps_the_balance() {
     }
     paths.sort();
     let mut flows = 0;
-    for path in paths.iter().filter(|path| {
-        FileSource::open(&[path.to_path_buf()], &FileOptions::default()).is_ok()
-    }) {
+    for path in &paths {
         flows += run(path).0.len();
     }
     assert!(flows > 400, "{flows}");
@@ -160,12 +160,33 @@ fn every_capture_keeps_the_balance() {
 
 /// Captures whose streams tshark and we see alike, by the beginnings of their names.
 const KINDS: [&str; 24] = [
-    "s-http", "s-smtp", "s-ldap", "s-mqtt31", "s-pgsql", "s-smb2", "s-tls", "s-tcp", "s-websocket", "s-dnp3", "s-ftp",
-    "s-rfb", "s-pop3", "s-irc", "s-telnet", "s-ssh", "s-modbus", "s-dcerpc", "t-bgp", "t-whois", "t-resp", "s-rdp",
-    "s-krb5", "s-alert",
+    "s-http",
+    "s-smtp",
+    "s-ldap",
+    "s-mqtt31",
+    "s-pgsql",
+    "s-smb2",
+    "s-tls",
+    "s-tcp",
+    "s-websocket",
+    "s-dnp3",
+    "s-ftp",
+    "s-rfb",
+    "s-pop3",
+    "s-irc",
+    "s-telnet",
+    "s-ssh",
+    "s-modbus",
+    "s-dcerpc",
+    "t-bgp",
+    "t-whois",
+    "t-resp",
+    "s-rdp",
+    "s-krb5",
+    "s-alert",
 ];
 /// Captures compared, and streams of each.
-const COMPARED: usize = 40;
+const COMPARED: usize = 30;
 const STREAMS: usize = 12;
 
 /// Bytes by sender, of both ends in order.
@@ -220,9 +241,8 @@ fn unhex(text: &str) -> Vec<u8> {
 
 #[test]
 fn streams_are_those_of_tshark() {
-    let mut paths: Vec<PathBuf> = ["tcp-out-of-order.pcap", "tcp-retransmission.pcap", "ssh-session.pcap", "http-files.pcap"]
-        .map(own)
-        .into();
+    let mut paths: Vec<PathBuf> =
+        ["tcp-out-of-order.pcap", "tcp-retransmission.pcap", "ssh-session.pcap", "http-files.pcap"].map(own).into();
     match real_captures() {
         Some(directory) => {
             let mut real: Vec<PathBuf> = std::fs::read_dir(directory.join("good"))
@@ -252,8 +272,7 @@ fn streams_are_those_of_tshark() {
         // Where bytes are missing, each program says so in its own way; what it took for a second connection as well.
         for flow in flows.iter().filter(|flow| flow.gaps == 0) {
             let ours = conversation(flow);
-            let same_ends: Vec<&Conversation> =
-                theirs.iter().filter(|their| their.keys().eq(ours.keys())).collect();
+            let same_ends: Vec<&Conversation> = theirs.iter().filter(|their| their.keys().eq(ours.keys())).collect();
             if same_ends.is_empty() {
                 continue;
             }

@@ -2,9 +2,7 @@
 
 use super::assembler::{Assembler, Piece};
 use super::counts::FlowCounts;
-use super::event::{
-    Bytes, Direction, EndReason, FlowEvent, FlowEvents, FlowHandle, Happening, state,
-};
+use super::event::{Bytes, Direction, EndReason, FlowEvent, FlowEvents, FlowHandle, Happening, state};
 use super::flows::{Cause, Flows};
 use super::limits::StreamLimits;
 use super::record::own;
@@ -70,9 +68,8 @@ impl Flows {
             Some(index) => !self.connections.get(index).side(sender).is_syn_again(header),
             None => {
                 let place = self.table.get(slot);
-                let is_again = place.flow.has(state::SEEN_SYN)
-                    && place.flow.client() == sender
-                    && place.tcp == header.seq;
+                let is_again =
+                    place.flow.has(state::SEEN_SYN) && place.flow.client() == sender && place.tcp == header.seq;
                 !is_again
             }
         }

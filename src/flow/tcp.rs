@@ -37,13 +37,7 @@ impl Header {
         let flags = fixed[13];
         let len = usize::from(fixed[12] >> 4) * 4;
         let scale = if flags & SYN != 0 { bytes.get(20..len).and_then(scale) } else { None };
-        Some(Self {
-            seq: word(4),
-            ack: word(8),
-            flags,
-            window: u16::from_be_bytes([fixed[14], fixed[15]]),
-            scale,
-        })
+        Some(Self { seq: word(4), ack: word(8), flags, window: u16::from_be_bytes([fixed[14], fixed[15]]), scale })
     }
 
     pub(super) const fn has_syn(&self) -> bool {

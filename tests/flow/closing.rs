@@ -55,7 +55,10 @@ fn closed() -> (Run, crate::flow_support::End, crate::flow_support::End) {
 #[test]
 fn late_packets_open_no_flow_and_are_those_of_the_old_one() {
     let (mut run, mut client, mut server) = closed();
-    let late = [server.segment(&client, server.seq - 1, client.seq, FIN | ACK, b"").at(500), client.send(&mut server, ACK, b"").at(1_900)];
+    let late = [
+        server.segment(&client, server.seq - 1, client.seq, FIN | ACK, b"").at(500),
+        client.send(&mut server, ACK, b"").at(1_900),
+    ];
     assert_eq!(run.feed(&late), [""; 0]);
     assert_eq!(run.flows.counts().late_packets, 2);
     assert_eq!(run.flows.live(), 0);

@@ -132,9 +132,6 @@ fn a_syn_in_an_established_connection_is_ignored_until_it_is_answered() {
     let mut run = Run::new();
     assert_eq!(run.feed(&packets), ["0 new", "0 rtt 0", "0 >0:a"]);
     assert_eq!(run.flows.counts().syns_ignored, 1);
-    let answer = [
-        server.segment(&client, 5, 77_001, SYN | ACK, b""),
-        client.segment(&server, 77_001, 6, ACK, b"new"),
-    ];
+    let answer = [server.segment(&client, 5, 77_001, SYN | ACK, b""), client.segment(&server, 77_001, 6, ACK, b"new")];
     assert_eq!(run.feed(&answer), ["0 end idle", "1 new", "1 >0:new"]);
 }

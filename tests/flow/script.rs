@@ -27,7 +27,9 @@ fn at(seconds: i64) -> Timestamp {
 #[test]
 fn meters_of_a_flow_in_packets_are_added_to() {
     let (mut run, flow) = with_flow();
-    for (meter, value) in [(0, 10.0), (1, 5.0), (3, 2.0), (5, 7.5), (6, 40.0), (6, 30.0), (7, 1.0), (9, 0.5), (9, 0.5), (40, 1.0)] {
+    for (meter, value) in
+        [(0, 10.0), (1, 5.0), (3, 2.0), (5, 7.5), (6, 40.0), (6, 30.0), (7, 1.0), (9, 0.5), (9, 0.5), (40, 1.0)]
+    {
         run.flows.update(ID, meter, value, at(5));
     }
     run.flows.update(ID, 1, f64::NAN, at(5));

@@ -21,8 +21,7 @@ fn both_directions_and_a_ping_are_one_flow_each() {
     ];
     let mut run = Run::new();
     run.batch(&packets);
-    let expected =
-        ["0 new", "0 >ask", "0 <answer", "1 new", "1 >\u{8}\0\0\0", "1 <\0\0\0\0"];
+    let expected = ["0 new", "0 >ask", "0 <answer", "1 new", "1 >\u{8}\0\0\0", "1 <\0\0\0\0"];
     assert_eq!(run.log, expected);
     let flow = *run.flows.flow(run.flows.of_packet(1).unwrap().flow).unwrap();
     assert_eq!((flow.packets, flow.bytes, flow.payload), ([1, 1], [31, 34], [3, 6]));

@@ -352,7 +352,9 @@ pub fn assembler(bytes: &[u8]) {
         }
         let mut check = |piece: Piece<'_>| {
             let (position, cells) = match piece {
-                Piece::Fresh { position, at, len } => (position, content[at..at + len].iter().copied().map(Some).collect()),
+                Piece::Fresh { position, at, len } => {
+                    (position, content[at..at + len].iter().copied().map(Some).collect())
+                }
                 Piece::Held { position, bytes } => (position, bytes.iter().copied().map(Some).collect::<Vec<_>>()),
                 Piece::Gap { position, missing } => (position, vec![None; missing as usize]),
             };
