@@ -6,7 +6,7 @@
 //! is more than the table takes; `flood` is a thousand active connections in the middle of ten million SYNs.
 
 use std::collections::HashMap;
-use std::io::{self, Write as _};
+use std::io;
 use std::time::Duration;
 
 use millstream::decode::{Decoder, Registry};
