@@ -92,7 +92,16 @@ impl Flows {
                 return;
             }
         }
-        let index = if is_lone { self.connect(slot, before, cause) } else { self.table.get(slot).tcp };
+        let index = if is_lone {
+            self.make_room(cause);
+            if self.table.get(slot).flow.has(own::ENDED) {
+                // It was itself what had to go.
+                return;
+            }
+            self.connect(slot, before)
+        } else {
+            self.table.get(slot).tcp
+        };
         if header.has_rst() {
             let [me, peer] = self.connections.get(index).both(*sender);
             if me.may_reset(header, peer) {
@@ -127,8 +136,7 @@ impl Flows {
     }
 
     /// Makes a connection for a flow, which may have begun with a SYN.
-    fn connect(&mut self, slot: u32, before: Timestamp, cause: Cause) -> u32 {
-        self.make_room(cause);
+    fn connect(&mut self, slot: u32, before: Timestamp) -> u32 {
         let mut connection = Connection::default();
         let place = self.table.get(slot);
         let flow = &place.flow;
@@ -154,7 +162,9 @@ impl Flows {
             // Tried again with another number.
             *me = Side::default();
         }
-        if me.knows_next() && !me.is_syn_again(header) && !(header.answers() && !me.sent_syn()) {
+        // An answer to a SYN tells where a stream begins whose bytes were seen before it.
+        let is_late_answer = header.answers() && !me.sent_syn();
+        if me.knows_next() && !me.is_syn_again(header) && !is_late_answer {
             return false;
         }
         if !me.sent_syn() {
@@ -241,7 +251,10 @@ impl Flows {
                 let fit = out.assemble(me, seq, data, segment.len, &self.config.streams, &mut self.held);
                 is_repeat = fit && !me.is_keep_alive(seq, segment.len) && !repeats_probe;
             }
-            me.reach(end, is_probe);
+            me.reach(end);
+            if is_probe {
+                me.note_probe();
+            }
         }
         if segment.header.has_fin() && !me.knows_fin() && distance(end, me.next) >= 0 {
             me.close(end.wrapping_add(1));
@@ -287,10 +300,10 @@ impl Flows {
     }
 
     /// Drops what is held of the streams of a flow, and what comes yet.
-    pub(super) fn stop(&mut self, slot: u32, cause: Cause) {
+    pub(super) fn stop(&mut self, slot: u32) {
         let index = match self.table.connection(slot) {
             Some(index) => index,
-            None => self.connect(slot, self.table.get(slot).flow.last, cause),
+            None => self.connect(slot, self.table.get(slot).flow.last),
         };
         let connection = self.connections.get_mut(index);
         connection.is_stopped = true;

@@ -26,6 +26,8 @@ const ACK: u8 = 0x10;
 const MAX_SCALE: u8 = 14;
 /// What a segment may lie beyond the window that was seen, because an acknowledgement was missed.
 const SLACK: u32 = 1 << 16;
+/// What counts of a window for resets: a guessed one would let any reset in.
+const LARGEST_RESET_WINDOW: i32 = 1 << 20;
 /// Farthest ahead a segment may be when no window is known.
 const FARTHEST: u32 = 1 << 30;
 
@@ -195,12 +197,10 @@ impl Side {
             return;
         }
         // The window of a SYN is never scaled, and scales count only if both ends gave one.
-        let scale = if header.has_syn() {
+        let scale = if header.has_syn() || other.sent_syn() && other.flags & known::SCALE == 0 {
             0
         } else if !self.sent_syn() {
             MAX_SCALE
-        } else if other.sent_syn() && other.flags & known::SCALE == 0 {
-            0
         } else {
             self.scale
         };
@@ -238,7 +238,9 @@ impl Side {
             // A keep-alive stands just before the first byte.
             self.position as i64 + i64::from(ahead) + i64::from(len) >= 0
         };
-        let behind_fin = self.knows_fin() && distance(seq.wrapping_add(len), self.fin.wrapping_sub(1)) > 0;
+        // The FIN stands behind the last byte and before the acknowledgements that follow it.
+        let last = self.fin.wrapping_sub(u32::from(len > 0));
+        let behind_fin = self.knows_fin() && distance(seq.wrapping_add(len), last) > 0;
         if fits && !behind_fin { Place::Fits } else { Place::Outside }
     }
 
@@ -246,8 +248,8 @@ impl Side {
     /// window. A side never heard of may refuse what `other` sent, or is believed.
     pub(super) fn may_reset(&self, header: &Header, other: &Self) -> bool {
         let in_window = || {
-            let window = distance(other.edge, other.ack).max(0);
-            (0..=window.max(1)).contains(&distance(header.seq, other.ack))
+            let window = distance(other.edge, other.ack).clamp(1, LARGEST_RESET_WINDOW);
+            (0..=window).contains(&distance(header.seq, other.ack))
         };
         if !self.knows_next() {
             return match (header.has_ack(), other.knows_next()) {
@@ -275,14 +277,19 @@ impl Side {
         (self.position as i64).saturating_add(i64::from(distance(seq, self.next)))
     }
 
-    /// Bytes up to `seq` were seen, and perhaps only one that was a probe.
-    pub(super) fn reach(&mut self, seq: u32, is_probe: bool) {
+    /// Bytes up to `seq` were seen.
+    pub(super) const fn reach(&mut self, seq: u32) {
         let ahead = distance(seq, self.next);
         if ahead > 0 {
             self.next = seq;
             self.position += ahead as u64;
-            self.flags = self.flags & !known::PROBE | if is_probe { known::PROBE } else { 0 };
+            self.flags &= !known::PROBE;
         }
+    }
+
+    /// The last byte seen was a probe.
+    pub(super) const fn note_probe(&mut self) {
+        self.flags |= known::PROBE;
     }
 }
 
