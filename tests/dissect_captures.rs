@@ -124,8 +124,7 @@ fn messages(found: &Found) -> BTreeMap<(bool, u16, String), usize> {
 }
 
 fn messages_of_tshark(path: &Path) -> Option<BTreeMap<(bool, u16, String), usize>> {
-    // A stream that breaks off within a message still shows the message.
-    let filter = "dns && (udp || tcp) && !icmp && !icmpv6 && !tcp.analysis.retransmission && !_ws.malformed";
+    let filter = "(dns || mdns || llmnr) && !icmp && !icmpv6 && !tcp.analysis.retransmission && !_ws.malformed";
     let rows = tshark(path, filter, &["dns.flags.response", "dns.id", "dns.qry.name"])?;
     let mut all = Vec::new();
     for row in rows {
