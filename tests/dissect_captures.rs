@@ -252,9 +252,9 @@ fn hosts_are_named_as_they_ask_to_be() {
         dissect(&own("dhcp.pcap")).hosts,
         [
             format!("{reception} None reception"),
-            format!("{reception} Some([0a, 14, 00, 1f]) reception"),
+            format!("{reception} Some([10, 20, 0, 31]) reception"),
             format!("{press} None press.example.com"),
-            format!("{press} Some([0a, 14, 00, 20]) press.example.com"),
+            format!("{press} Some([10, 20, 0, 32]) press.example.com"),
         ]
     );
 }
