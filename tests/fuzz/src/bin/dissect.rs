@@ -1,6 +1,6 @@
-//! See `targets::dissect::conversation`.
+//! See `targets::dissect`.
 #![no_main]
 
 use millstream_fuzz::targets;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::dissect::conversation(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::dissect(bytes));
