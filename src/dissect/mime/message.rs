@@ -93,7 +93,9 @@ impl Mime {
 
     /// The message is complete.
     pub fn finish(&mut self, cx: &mut Context<'_>) {
-        self.part_ends(cx);
+        if let Place::File(name, decoder) = std::mem::replace(&mut self.place, Place::Other) {
+            decoder.finish_message().report(cx, &name);
+        }
     }
 
     /// Bytes it holds beyond its own size.
