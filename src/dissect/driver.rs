@@ -516,8 +516,8 @@ impl Dissectors {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rehearsal::{ALL, Rehearsal, overheard};
     use super::*;
+    use crate::dissect::rehearsal::{ALL, Rehearsal, overheard};
     use crate::flow::Direction::{ToClient, ToServer};
 
     const QUERY: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\x07example\0\0\x01\0\x01";

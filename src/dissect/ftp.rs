@@ -168,8 +168,8 @@ impl StreamDissector for Ftp {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::rehearsal::{ALL, Rehearsal, check_pieces};
     use super::*;
+    use crate::dissect::rehearsal::{ALL, Rehearsal, check_pieces};
     use crate::flow::Direction::{ToClient, ToServer};
     use crate::flow::state;
 

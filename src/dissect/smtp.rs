@@ -238,8 +238,8 @@ impl StreamDissector for Smtp {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::rehearsal::{Said, check_pieces, overheard};
     use super::*;
+    use crate::dissect::rehearsal::{Said, check_pieces, overheard};
     use crate::flow::Direction::{ToClient, ToServer};
 
     const MESSAGE: &str = "Subject: x\r\nContent-Type: multipart/mixed;\r\n\tboundary=b\r\n\r\nparts\r\n--b\r\n\

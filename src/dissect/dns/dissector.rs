@@ -262,7 +262,8 @@ mod tests {
 
     #[test]
     fn other_datagrams_are_not_dns() {
-        let others: [&[u8]; 5] = [
+        let others: [&[u8]; 6] = [
+            b"\x80\x01\x01\x10\0\x01\0\0\0\0\0\0\x20EJFDEBFEEBFACACACACACACACACACAAA\0\0\x20\0\x01",
             b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n",
             &[0; 64],
             &[0xFF; 64],

@@ -46,8 +46,8 @@ impl Mime {
                     let fields = std::mem::take(&mut **fields);
                     self.body(cx, fields);
                 } else {
-                    let continues = line.start == Start::Middle || matches!(text, [b' ' | b'\t', ..]);
-                    fields.line(text, continues);
+                    let is_folded = matches!(text, [b' ' | b'\t', ..]);
+                    fields.line(text, if is_folded { Start::Middle } else { line.start });
                 }
             }
             Place::File(_, decoder) => decoder.line(line.bytes),
