@@ -41,7 +41,14 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new() -> Self {
-        Self { slots: Vec::new(), index: HashTable::new(), hasher: RandomState::default(), free: NONE, used: 0, serial: 0 }
+        Self {
+            slots: Vec::new(),
+            index: HashTable::new(),
+            hasher: RandomState::default(),
+            free: NONE,
+            used: 0,
+            serial: 0,
+        }
     }
 
     #[inline]
