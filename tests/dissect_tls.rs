@@ -89,7 +89,7 @@ fn of_tshark(path: &Path) -> Option<(Hellos, Hellos)> {
     Some((sorted(clients), sorted(servers)))
 }
 
-/// Segments of its server come twice and out of order, and tshark gives up on them.
+/// Segments of its server come out of order, and tshark does not wait for the missing one.
 const TSHARK_GIVES_UP: &str = "s-tls__tls-fingerprint-alert.pcap";
 
 /// Captures with TLS or QUIC from the first byte of a flow on.
