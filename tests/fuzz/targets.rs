@@ -453,6 +453,7 @@ pub fn x509_text(bytes: &[u8]) {
     write_text(&mut text, &certificate);
     assert!(text.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\n')), "{}", String::from_utf8_lossy(&text));
     assert!(text.len() <= 16 * bytes.len() + (64 << 10), "{} of {}", text.len(), bytes.len());
-    certificate.subject().one_line();
-    certificate.issuer().organisation();
+    assert!(certificate.subject().one_line().is_ascii());
+    let organisation = certificate.issuer().organisation();
+    assert!(organisation.is_none_or(|name| name.len() <= 3 * bytes.len()));
 }
