@@ -62,8 +62,7 @@ fn hit(shard: &mut Shard, group: GroupIndex, key: &[u8], meter: u32) {
 }
 
 fn attach(out: &mut FactOutput, fact: &Fact<'_>, group: GroupIndex, key: &[u8]) {
-    let counter =
-        FlowCounter { group, key: key.into(), meter: TRAFFIC, direction: CountedDirection::Both };
+    let counter = FlowCounter { group, key: key.into(), meter: TRAFFIC, direction: CountedDirection::Both };
     command(out, fact, CounterWhat::Attach(counter));
 }
 

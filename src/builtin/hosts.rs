@@ -4,7 +4,7 @@ use super::combiner::Combiner;
 use super::fact::RaisedAlert;
 use super::module::{MaybeGroup, Module, Updates};
 use super::sight::{Change, IpSight, Sight, Syn, Turn};
-use crate::key::{BinaryKey, Host, HomeNets};
+use crate::key::{BinaryKey, HomeNets, Host};
 use crate::metrics::{KeyRef, Shard};
 
 const TOTAL: u32 = 0;
@@ -109,7 +109,9 @@ impl Hosts {
         match host {
             Host::V4(bytes) => {
                 let (groups, home) = (self.groups, &self.home);
-                add(self.v4.sums(u128::from(u32::from_be_bytes(bytes)), |key, sums| flush_v4(&groups, home, key, sums, shard)));
+                add(self.v4.sums(u128::from(u32::from_be_bytes(bytes)), |key, sums| {
+                    flush_v4(&groups, home, key, sums, shard)
+                }));
             }
             Host::V6(bytes) => {
                 let groups = self.groups;

@@ -178,8 +178,13 @@ mod tests {
     fn an_unknown_name_is_refused_with_the_names_there_are() {
         let error = names(&["Hots"], &[]).unwrap_err();
         assert!(error.starts_with("no counter group 'Hots' is metered natively; there are: all, default, Aggregates"));
-        assert!(error.ends_with("when named: Web Hosts, Email Hosts, SSH Hosts, Unusual Traffic Hosts, Subnets, \
-                                 Interfaces, System Performance"), "{error}");
+        assert!(
+            error.ends_with(
+                "when named: Web Hosts, Email Hosts, SSH Hosts, Unusual Traffic Hosts, Subnets, \
+                                 Interfaces, System Performance"
+            ),
+            "{error}"
+        );
         // Registered by name only: scripts feed it.
         assert!(names(&["Country"], &[]).is_err());
         assert!(names(&[], &["nothing"]).is_err());

@@ -190,13 +190,8 @@ impl Choice<'_> {
         let of_links = OF_LINKS.iter().filter(|name| self.find(name).is_some()).count();
         let records = Want::from(self.selection.groups().len() > of_links);
         let contents = self.contents();
-        let attributes = [
-            contents.http_hosts,
-            contents.content_types,
-            contents.tls_orgs,
-            contents.tls_ciphers,
-            contents.tls_cas,
-        ];
+        let attributes =
+            [contents.http_hosts, contents.content_types, contents.tls_orgs, contents.tls_ciphers, contents.tls_cas];
         let facts = FactWants {
             attributes: attributes.iter().any(Option::is_some).into(),
             http_headers: (contents.methods.is_some() || contents.status_codes.is_some()).into(),

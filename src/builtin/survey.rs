@@ -161,9 +161,7 @@ impl Survey {
         let content = (layer.offset + layer.len) as usize;
         let starts_here = |protocol| batch.find_layer(packet, protocol).filter(|l| l.offset as usize == content);
         let syn = match ends.proto {
-            6 if starts_here(builtin::TCP).is_some() => {
-                Syn::of_flags(data.get(content + 13).copied().unwrap_or(0))
-            }
+            6 if starts_here(builtin::TCP).is_some() => Syn::of_flags(data.get(content + 13).copied().unwrap_or(0)),
             _ => Syn::None,
         };
         let icmp = match ends.proto {

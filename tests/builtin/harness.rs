@@ -9,7 +9,7 @@ use millstream::builtin::{
 use millstream::capture::{FileOptions, FileSource};
 use millstream::decode::{self, Decoder};
 use millstream::flow::{Flows, FlowsConfig};
-use millstream::metrics::{RunTotals, Registry, Shard, ShardConfig, Snapshot};
+use millstream::metrics::{Registry, RunTotals, Shard, ShardConfig, Snapshot};
 use millstream::packet::{Batch, LinkType, MAX_BATCH, Packet};
 use millstream::time::Timestamp;
 
@@ -83,7 +83,7 @@ pub fn run(packets: &[Seen], setup: &Setup) -> Run {
         let mut from = 0;
         while from < batch.len() {
             let first = batch.packets()[from].ts.max(now);
-            if from == 0 && first >= shard.next_boundary() || shard.now().is_none() || first >= shard.next_boundary() {
+            if first >= shard.next_boundary() {
                 builtin.close(first, &mut shard);
                 shard.advance(first, |snapshot| snapshots.push(snapshot));
             }

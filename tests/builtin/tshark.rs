@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::captures::paths;
 use crate::harness::{Setup, file, run};
 
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 18] = [
     "frame.len",
     "frame.protocols",
     "eth.src",
@@ -25,6 +25,8 @@ const FIELDS: [&str; 16] = [
     "ipv6.nxt",
     "icmp.type",
     "icmp.code",
+    "icmpv6.type",
+    "icmpv6.code",
 ];
 
 /// The fields of each packet, the first occurrence of each.
@@ -93,7 +95,12 @@ fn expected(rows: &[BTreeMap<&'static str, String>]) -> Sums {
         if let Some(proto) = proto {
             add(&mut sums, "NetworkLayerStats", format!("{proto:02X}"), &[(0, len), (1, 1.0)]);
         }
-        if let (Some(1), Some(kind), Some(code)) = (proto, number(get("icmp.type")), number(get("icmp.code"))) {
+        let message = match proto {
+            Some(1) => (number(get("icmp.type")), number(get("icmp.code"))),
+            Some(58) => (number(get("icmpv6.type")), number(get("icmpv6.code"))),
+            _ => (None, None),
+        };
+        if let (Some(kind), Some(code)) = message {
             add(&mut sums, "ICMP Types", format!("{kind:02X}/{code:02X}"), &[(0, len), (1, 1.0)]);
         }
     }
@@ -107,7 +114,7 @@ fn is_comparable(rows: &[BTreeMap<&'static str, String>], packets: usize) -> boo
         let extension = row.get("ipv6.nxt").is_some_and(|next| matches!(&next[..], "0" | "43" | "44" | "60" | "51"));
         let protocols = row.get("frame.protocols").map_or("", String::as_str);
         // Not whole, or read by rules that decoding does not know.
-        let odd = ["malformed", "wlan", "erspan", "nsh", "pw", "teredo", "unreassembled"];
+        let odd = ["malformed", "wlan", "erspan", "nsh", "pw", "teredo", "unreassembled", "pktap"];
         !extension && !odd.iter().any(|odd| protocols.contains(odd))
     };
     rows.len() == packets && rows.iter().all(plain)
@@ -119,19 +126,14 @@ fn counts_of_captures_are_those_of_tshark() {
         std::io::stderr().write_all(b"skipped: tshark is not installed\n").unwrap();
         return;
     }
-    let on = [
-        "Hosts",
-        "HostsIPv6",
-        "Mac",
-        "Dir Mac",
-        "LinkLayerStats",
-        "NetworkLayerStats",
-        "VLANStats",
-        "ICMP Types",
-    ];
+    let on = ["Hosts", "HostsIPv6", "Mac", "Dir Mac", "LinkLayerStats", "NetworkLayerStats", "VLANStats", "ICMP Types"];
     let (mut compared, mut failures) = (0, Vec::new());
-    for path in paths().into_iter().step_by(2) {
+    for path in paths().into_iter().step_by(3) {
         let Some(packets) = file(&path) else { continue };
+        // Made to break readers, which then differ in where they stop.
+        if path.to_string_lossy().contains("asan") {
+            continue;
+        }
         let Some(rows) = rows(&path) else { continue };
         if packets.is_empty() || !is_comparable(&rows, packets.len()) {
             continue;
@@ -144,11 +146,17 @@ fn counts_of_captures_are_those_of_tshark() {
             if *group == "NetworkLayerStats" {
                 row[2..].fill(0.0);
             }
-            if !(*group == "LinkLayerStats" && packets[0].linktype != 1) && row.iter().any(|&v| v != 0.0) {
+            if !(*group == "LinkLayerStats" && packets.iter().any(|packet| packet.linktype != 1))
+                && row.iter().any(|&v| v != 0.0)
+            {
                 found.insert((group, key), row);
             }
         }
-        let expected = expected(&rows);
+        let mut expected = expected(&rows);
+        if packets.iter().any(|packet| packet.linktype != 1) {
+            // Links without EtherTypes are counted by IP version, which tshark has no field for.
+            expected.retain(|(group, _), _| *group != "LinkLayerStats");
+        }
         for key in found.keys().chain(expected.keys()) {
             if found.get(key) != expected.get(key) {
                 let name = path.file_name().unwrap().to_string_lossy().into_owned();
