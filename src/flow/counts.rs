@@ -9,7 +9,7 @@ pub enum FlowKind {
     HalfOpen,
     /// TCP under way.
     Established,
-    /// TCP with both FINs sent.
+    /// TCP with a FIN of at least one end.
     Closing,
     /// TCP that ended.
     Closed,

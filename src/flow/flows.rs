@@ -10,6 +10,7 @@ use super::limits::FlowsConfig;
 use super::record::{Flow, own};
 use super::script::{self, Attached, FlowCounter, ScriptRecord, Statements};
 use super::table::{SLOT_BYTES, Table};
+use super::tcp::Connections;
 use super::timer::Wheel;
 use super::track::Sighting;
 use crate::key::{End, FlowTuple};
@@ -21,8 +22,11 @@ use crate::time::Timestamp;
 const FINISHED_AT_ONCE: usize = 1_024;
 /// Flows that end by time in one batch; after a jump in time the others follow with the next batches.
 const EXPIRED_AT_ONCE: usize = 16_384;
-/// Flows looked at to find one to evict.
+/// Flows evicted for one new one, at most: connections weigh more than flows that have none.
+const EVICTED_AT_ONCE: usize = 4;
+/// Flows looked at to find one to evict, and how often if all of them are worth keeping.
 const EVICTION_SAMPLE: usize = 16;
+const EVICTION_SAMPLES: usize = 4;
 
 /// All flows of one engine, and the events of one batch.
 #[derive(Debug)]
@@ -31,6 +35,9 @@ pub struct Flows {
     pub(super) wants: FlowWants,
     pub(super) table: Table,
     pub(super) wheel: Wheel,
+    pub(super) connections: Connections,
+    // Bytes that streams hold.
+    pub(super) held: usize,
     pub(super) events: FlowEvents,
     pub(super) counts: FlowCounts,
     statements: Statements,
@@ -65,6 +72,8 @@ impl Flows {
             wants,
             table: Table::new(),
             wheel: Wheel::new(),
+            connections: Connections::default(),
+            held: 0,
             events: FlowEvents::default(),
             counts: FlowCounts::default(),
             statements: Statements::default(),
@@ -127,6 +136,9 @@ impl Flows {
         for slot in leaving.drain(..) {
             self.table.forget(slot);
             self.statements.drop_slot(slot);
+            if let Some(index) = self.table.connection(slot) {
+                self.connections.remove(index);
+            }
             self.table.free(slot);
         }
         self.leaving = leaving;
@@ -168,7 +180,13 @@ impl Flows {
     /// Bytes of the table in use, what the limit is about.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.table.bytes()
+        self.table.bytes() + self.connections.bytes()
+    }
+
+    /// Bytes that streams hold until missing ones arrive, overhead included.
+    #[must_use]
+    pub const fn held(&self) -> usize {
+        self.held
     }
 
     /// What happened so far.
@@ -195,9 +213,7 @@ impl Flows {
 
     /// A new flow.
     pub(super) fn create(&mut self, hash: u64, tuple: FlowTuple, sender: End, cause: Cause) -> u32 {
-        if self.table.bytes() + SLOT_BYTES > self.config.memory {
-            self.evict(cause);
-        }
+        self.make_room(cause);
         let mut flow = Flow::new(tuple, self.now);
         flow.set_client(sender);
         let slot = self.table.insert(hash, flow, 0);
@@ -209,9 +225,21 @@ impl Flows {
         slot
     }
 
+    /// Evicts until another flow or connection fits. What was evicted counts as room, though it is free only when the
+    /// batch is done.
+    pub(super) fn make_room(&mut self, cause: Cause) {
+        for _ in 0..EVICTED_AT_ONCE {
+            if self.memory() <= self.config.memory.saturating_add(self.leaving.len() * SLOT_BYTES) {
+                return;
+            }
+            self.evict(cause);
+        }
+    }
+
     /// Gives a flow its last event. Its slot is freed when the batch is done, or, for TCP that closed, a while later.
     pub(super) fn end(&mut self, slot: u32, reason: EndReason, cause: Cause) {
         let kind = kind(&self.table.get(slot).flow);
+        self.flush(slot, cause);
         let flow = &mut self.table.get_mut(slot).flow;
         flow.state |= own::ENDED
             | match reason {
@@ -285,28 +313,28 @@ impl Flows {
     }
 
     /// Makes room: what ended, else a half-open flow or one of a single packet, else the one silent for longest, of those
-    /// that come next.
+    /// that come next. Flows created together lie together, so a row of worthy ones makes it look elsewhere.
     fn evict(&mut self, cause: Cause) {
         let slots = self.table.slots();
-        let (mut best, mut looked) = (None, 0);
-        for _ in 0..slots {
-            self.hand = if self.hand + 1 < slots { self.hand + 1 } else { 0 };
-            let slot = self.hand as u32;
-            if !self.wheel.contains(slot) {
-                continue;
+        let mut best = None;
+        for _ in 0..EVICTION_SAMPLES {
+            let (mut looked, mut steps) = (0, 0);
+            while looked < EVICTION_SAMPLE && steps < slots {
+                steps += 1;
+                self.hand = if self.hand + 1 < slots { self.hand + 1 } else { 0 };
+                let slot = self.hand as u32;
+                if self.wheel.contains(slot) {
+                    looked += 1;
+                    let flow = &self.table.get(slot).flow;
+                    let found = (eviction_class(flow), flow.last, slot);
+                    best = Some(best.map_or(found, |best| found.min(best)));
+                }
             }
-            let flow = &self.table.get(slot).flow;
-            let class = match kind(flow) {
-                FlowKind::Closed => 0,
-                FlowKind::HalfOpen => 1,
-                _ if flow.all_packets() <= 1 => 1,
-                _ => 2,
-            };
-            best = best.min(Some((class, flow.last, slot))).or(Some((class, flow.last, slot)));
-            looked += 1;
-            if looked == EVICTION_SAMPLE {
+            if best.is_some_and(|(class, ..)| class < LAST_CLASS) {
                 break;
             }
+            // By the golden ratio, which spreads the places evenly.
+            self.hand = (self.hand + slots / 8 * 5 + 1) % slots.max(1);
         }
         match best {
             Some((0, _, slot)) => self.leave(slot),
@@ -325,23 +353,42 @@ impl Flows {
 
 /// IP protocol number of TCP.
 pub(super) const TCP: u8 = 6;
-const UDP: u8 = 17;
+/// IP protocol number of UDP.
+pub(super) const UDP: u8 = 17;
 
 /// What a flow is.
 pub(super) fn kind(flow: &Flow) -> FlowKind {
     match flow.tuple.proto {
         TCP if flow.has(own::ENDED) => FlowKind::Closed,
         TCP if !flow.has(own::ESTABLISHED) => FlowKind::HalfOpen,
+        TCP if flow.has(state::SEEN_FIN) => FlowKind::Closing,
         TCP => FlowKind::Established,
         UDP => FlowKind::Udp,
         _ => FlowKind::Other,
     }
 }
 
+/// The class of flows that are worth keeping.
+const LAST_CLASS: u8 = 2;
+
+/// What to evict first: what ended, then what may never become a conversation.
+fn eviction_class(flow: &Flow) -> u8 {
+    match kind(flow) {
+        FlowKind::Closed => 0,
+        FlowKind::HalfOpen => 1,
+        _ if flow.all_packets() <= 1 => 1,
+        _ => LAST_CLASS,
+    }
+}
+
 /// What scripts say. `id` is the flow id as the script wrote it.
 impl Flows {
     /// Nobody wants the streams of a flow any more: what is held of them is dropped.
-    pub fn stop_stream(&mut self, _handle: FlowHandle) {}
+    pub fn stop_stream(&mut self, handle: FlowHandle) {
+        if self.flow(handle).is_some_and(|flow| flow.tuple.proto == TCP && !flow.has(own::ENDED)) {
+            self.stop(handle.slot, Cause { packet: FlowEvents::NO_PACKET, time: self.now });
+        }
+    }
 
     /// Adds to a meter of a flow; a flow that is in no packets gets a record of its own.
     pub fn update(&mut self, id: &[u8], meter: u32, value: f64, now: Timestamp) {

@@ -28,7 +28,7 @@ pub struct Timeouts {
     /// TCP that was established. Keep-alives, if any, are most often sent every 45 to 75 s; firewalls forget after
     /// minutes.
     pub established: Duration,
-    /// TCP of which both ends have sent a FIN that the other did not acknowledge.
+    /// TCP of which at least one end has sent its FIN.
     pub closing: Duration,
     /// How long a closed TCP flow stays known after its end, so that late packets do not open a new one.
     pub closed: Duration,
@@ -45,7 +45,7 @@ impl Default for Timeouts {
         Self {
             half_open: Duration::from_secs(30),
             established: Duration::from_secs(300),
-            closing: Duration::from_secs(60),
+            closing: Duration::from_secs(120),
             closed: Duration::from_secs(2),
             udp: Duration::from_secs(60),
             other: Duration::from_secs(30),

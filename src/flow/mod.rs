@@ -4,6 +4,7 @@
 //! on the engine thread, on packet time. Invariant: whatever traffic can fill has a limit, and everything dropped at a
 //! limit is counted under its name.
 
+mod assembler;
 mod counts;
 mod defrag;
 mod event;
@@ -11,10 +12,13 @@ mod flows;
 mod limits;
 mod record;
 mod script;
+mod segment;
 mod table;
+mod tcp;
 mod timer;
 mod track;
 
+pub use assembler::{Assembler, Fit, Piece};
 pub use counts::{FlowCounts, FlowKind};
 pub use defrag::{Added, Datagram, Defrag, DefragCounters, DefragLimits};
 pub use event::{

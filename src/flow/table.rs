@@ -13,12 +13,16 @@ use super::timer::LINK_BYTES;
 use crate::key::{FlowTuple, IpVersion};
 
 const NONE: u32 = u32::MAX;
+/// Bits of a flow's number; it wraps after 268 million flows.
+const GENERATION_BITS: u32 = 28;
+const GENERATION: u32 = (1 << GENERATION_BITS) - 1;
 
 /// A place for a flow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
     pub(super) flow: Flow,
-    generation: u32,
+    // Number of the flow, and above it what the lone SYN said of the window scale: 0 for nothing.
+    mark: u32,
     /// Index of the connection with [`own::CONNECTION`], else the sequence number of the lone SYN; of a free slot, the
     /// next free one.
     pub(super) tcp: u32,
@@ -56,14 +60,14 @@ impl Table {
 
     /// Takes a flow in whose tuple is not in the index.
     pub(super) fn insert(&mut self, hash: u64, flow: Flow, tcp: u32) -> u32 {
-        let (slot, generation) = (self.free, self.serial);
+        let (slot, mark) = (self.free, self.serial & GENERATION);
         self.serial = self.serial.wrapping_add(1);
         let slot = if let Some(place) = self.slots.get_mut(slot as usize) {
             self.free = place.tcp;
-            *place = Slot { flow, generation, tcp };
+            *place = Slot { flow, mark, tcp };
             slot
         } else {
-            self.slots.push(Slot { flow, generation, tcp });
+            self.slots.push(Slot { flow, mark, tcp });
             self.slots.len() as u32 - 1
         };
         self.used += 1;
@@ -101,18 +105,29 @@ impl Table {
 
     #[inline]
     pub(super) fn handle(&self, slot: u32) -> FlowHandle {
-        FlowHandle { slot, generation: self.slots[slot as usize].generation }
+        FlowHandle { slot, generation: self.slots[slot as usize].mark & GENERATION }
     }
 
     #[inline]
     pub(super) fn of_handle(&self, handle: FlowHandle) -> Option<&Slot> {
         let slot = self.slots.get(handle.slot as usize)?;
-        (slot.generation == handle.generation && slot.flow.state != 0).then_some(slot)
+        (slot.mark & GENERATION == handle.generation && slot.flow.state != 0).then_some(slot)
+    }
+
+    /// Notes the window scale of the lone SYN.
+    pub(super) fn set_syn_scale(&mut self, slot: u32, scale: Option<u8>) {
+        let mark = &mut self.slots[slot as usize].mark;
+        *mark = *mark & GENERATION | scale.map_or(0, |scale| u32::from(scale.min(14)) + 1) << GENERATION_BITS;
+    }
+
+    /// The window scale of the lone SYN.
+    pub(super) fn syn_scale(&self, slot: u32) -> Option<u8> {
+        ((self.slots[slot as usize].mark >> GENERATION_BITS) as u8).checked_sub(1)
     }
 
     /// How many flows were created since this one.
     pub(super) fn age(&self, slot: u32) -> u32 {
-        self.serial.wrapping_sub(self.slots[slot as usize].generation)
+        self.serial.wrapping_sub(self.slots[slot as usize].mark) & GENERATION
     }
 
     /// Number of slots there have ever been.

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::event::{Bytes, FlowEvents, Happening, PacketFlow};
-use super::flows::{Cause, Flows, TCP};
+use super::event::{Bytes, EndReason, Happening, PacketFlow, state};
+use super::flows::{Cause, Flows, TCP, UDP};
 use super::record::own;
+use super::segment::{Opening, Segment};
+use super::tcp::Header;
 use crate::decode::{self, Payload};
-use crate::key::{End, FlowTuple, IpVersion};
+use crate::key::{End, FlowTuple};
 use crate::packet::{Batch, Packet, builtin};
 
 /// What was found out about a packet before its turn.
@@ -66,56 +68,80 @@ impl Flows {
             self.end_due(cause);
         }
         let payload = decode::payload_range(batch, packet);
-        let slot = self.slot_of(sighting, batch, packet, payload.as_ref(), cause);
+        let is_tcp = sighting.tuple.proto == TCP;
+        let header = if is_tcp { payload.as_ref().and_then(|payload| header_of(batch, packet, payload)) } else { None };
         let sender = sighting.sender;
-        let flow = &mut self.table.get_mut(slot).flow;
-        let index = sender as usize;
-        flow.bytes[index] += u64::from(packet.wirelen);
-        flow.packets[index] += 1;
-        flow.last = self.now;
-        let direction = flow.direction_of(sender);
-        let is_late = flow.has(own::ENDED);
-        if let Some(payload) = payload {
-            flow.payload[index] += u64::from(payload.wire_len);
-            if is_late {
-                self.counts.late_packets += 1;
-            } else if sighting.tuple.proto != TCP && self.wants.datagrams.is_yes() && payload.len > 0 {
-                let bytes = bytes_of(packet, &payload);
-                self.happen(slot, cause, Happening::Datagram { direction, bytes });
+        let slot = self.slot_of(sighting, header.as_ref(), cause);
+        let flow = &self.table.get(slot).flow;
+        let before = flow.last;
+        if flow.has(own::ENDED) {
+            self.counts.late_packets += 1;
+        } else if let Some(payload) = payload {
+            if let Some(header) = header {
+                let at = packet.offset + payload.start;
+                let data = &batch.bytes()[at as usize..][..payload.len as usize];
+                let segment = Segment { header, sender, data, at, len: payload.wire_len };
+                self.segment(slot, &segment, before, cause);
+            } else if !is_tcp && payload.len > 0 && self.wants.datagrams.is_yes() {
+                self.datagram(slot, packet, &payload, sighting, cause);
             }
         }
+        let flow = &mut self.table.get_mut(slot).flow;
+        let end = sender as usize;
+        flow.bytes[end] += u64::from(packet.wirelen);
+        flow.packets[end] += 1;
+        flow.payload[end] += payload.map_or(0, |payload| u64::from(payload.wire_len));
+        flow.last = self.now;
+        let direction = flow.direction_of(sender);
         PacketFlow { flow: self.table.handle(slot), direction, sender }
     }
 
+    fn datagram(&mut self, slot: u32, packet: &Packet, payload: &Payload, sighting: &Sighting, cause: Cause) {
+        // A fragment without the UDP header is not the beginning of a datagram.
+        if sighting.tuple.proto == UDP && payload.transport.is_none() {
+            return;
+        }
+        let direction = self.table.get(slot).flow.direction_of(sighting.sender);
+        let bytes = Bytes::Packet { at: packet.offset + payload.start, len: payload.len };
+        self.happen(slot, cause, Happening::Datagram { direction, bytes });
+    }
+
     /// The slot of the packet's flow, which may begin here.
-    fn slot_of(
-        &mut self,
-        sighting: &Sighting,
-        _batch: &Batch,
-        _packet: &Packet,
-        _payload: Option<&Payload>,
-        cause: Cause,
-    ) -> u32 {
+    fn slot_of(&mut self, sighting: &Sighting, header: Option<&Header>, cause: Cause) -> u32 {
         if let Some(slot) = self.known(sighting) {
             let (due, reason) = self.due(slot);
-            let flow = &self.table.get(slot).flow;
-            if flow.has(own::ENDED) {
-                if self.wheel.contains(slot) && due > self.now {
-                    return slot;
-                }
-                self.replace(slot);
-            } else if due > self.now {
+            let has_ended = self.table.get(slot).flow.has(own::ENDED);
+            let goes_on = due > self.now && (!has_ended || self.wheel.contains(slot));
+            if goes_on && header.is_none_or(|header| !self.is_another(slot, sighting.sender, header)) {
                 return slot;
-            } else {
-                self.end(slot, reason, cause);
-                self.table.forget(slot);
             }
+            if !has_ended {
+                self.end(slot, if goes_on { self.unseen_end(slot) } else { reason }, cause);
+            }
+            self.replace(slot);
         }
         let slot = self.create(sighting.hash, sighting.tuple, sighting.sender, cause);
         self.happen(slot, cause, Happening::New);
         let due = self.due(slot).0;
         self.wheel.enter(slot, due);
         slot
+    }
+
+    /// Whether a segment belongs to another connection than the flow's.
+    #[inline]
+    fn is_another(&mut self, slot: u32, sender: End, header: &Header) -> bool {
+        if !header.has_syn() {
+            return false;
+        }
+        if self.table.get(slot).flow.has(own::ENDED) {
+            return self.begins_another(slot, sender, header);
+        }
+        self.opening(slot, sender, header) == Opening::Another
+    }
+
+    /// How a connection ended of which another one took the place.
+    fn unseen_end(&self, slot: u32) -> EndReason {
+        if self.table.get(slot).flow.has(state::SEEN_FIN) { EndReason::Fin } else { EndReason::Idle }
     }
 
     /// An ended flow makes way for another one with its tuple.
@@ -136,9 +162,11 @@ impl Flows {
     }
 }
 
-/// Range of the payload in the batch.
-pub(super) fn bytes_of(packet: &Packet, payload: &Payload) -> Bytes {
-    Bytes::Packet { at: packet.offset + payload.start, len: payload.len }
+/// The TCP header, if all of it is there.
+#[inline]
+fn header_of(batch: &Batch, packet: &Packet, payload: &Payload) -> Option<Header> {
+    let bytes = batch.packet_bytes(packet).get(payload.transport? as usize..payload.start as usize)?;
+    Header::parse(bytes)
 }
 
 /// Which end of a fragment's flow sent it, from what the fragment says by itself.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use millstream::api::modules::{ModuleSource, module};
 use millstream::capture::{FileOptions, FileSource, Fill, SharedReader, Source, SourceStats};
 use millstream::decode::{Decoder, MAX_LAYERS, Registry, flow_hash, flow_tuple, fragment_info, payload_range};
-use millstream::flow::{Defrag, DefragLimits};
+use millstream::flow::{Assembler, Defrag, DefragLimits, Piece};
 use millstream::guid::Guid;
 use millstream::key::{FlowText, FlowTuple, Host, canonical, mac_key, parse_mac, parse_port, port_key};
 use millstream::lua::Code;
@@ -21,12 +21,13 @@ use tempfile::NamedTempFile;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const ALL: [Target; 6] = [
+pub const ALL: [Target; 7] = [
     ("reader", reader),
     ("decode", decode),
     ("closure_bytes", closure_bytes),
     ("key", key),
     ("defrag", defrag),
+    ("assembler", assembler),
     ("json", json),
 ];
 
@@ -326,6 +327,55 @@ fn piece(kind: u8, position: u8, id: u8, content: &[u8]) -> Vec<u8> {
     }
     packet.extend(content);
     packet
+}
+
+/// Segments for one stream, each of three bytes (place, length, bytes that were not captured), with content that tells the
+/// places apart. Every byte comes out once and in order, and is the first that came for its place.
+pub fn assembler(bytes: &[u8]) {
+    // More than any input can reach.
+    const END: usize = 1 << 17;
+    let mut stream = Assembler::new(0);
+    // What came first for each place: nothing yet, a byte, or that it was not captured.
+    let mut first: Vec<Option<Option<u8>>> = vec![None; END];
+    let mut next = 0;
+    for (serial, segment) in bytes.chunks_exact(3).take(400).enumerate() {
+        let (place, len, cut) = (i64::from(segment[0]), usize::from(segment[1] % 64), u32::from(segment[2] % 8));
+        let position = stream.next() as i64 + place - 32;
+        let content = [serial as u8; 64];
+        let whole = len + cut as usize;
+        for at in 0..whole {
+            if let Ok(cell) = usize::try_from(position + at as i64)
+                && cell >= next
+            {
+                first[cell].get_or_insert((at < len).then_some(serial as u8));
+            }
+        }
+        let mut check = |piece: Piece<'_>| {
+            let (position, cells) = match piece {
+                Piece::Fresh { position, at, len } => (position, content[at..at + len].iter().copied().map(Some).collect()),
+                Piece::Held { position, bytes } => (position, bytes.iter().copied().map(Some).collect::<Vec<_>>()),
+                Piece::Gap { position, missing } => (position, vec![None; missing as usize]),
+            };
+            assert!(!cells.is_empty(), "nothing comes out for nothing");
+            assert_eq!(position, next as u64, "in order, without holes");
+            for cell in cells {
+                assert_eq!(first[next].unwrap_or(None), cell, "first data wins");
+                next += 1;
+            }
+        };
+        let fit = stream.offer(position, &content[..len], whole as u32, &mut check);
+        assert!(fit.repeated + fit.taken <= whole as u64);
+        if segment[2] >> 3 == 31 || stream.segments() > 40 {
+            stream.skip(&mut check);
+        }
+        assert_eq!(stream.next(), next as u64);
+    }
+    while stream.segments() > 0 {
+        let before = stream.segments();
+        stream.skip(&mut |_| {});
+        assert!(stream.segments() < before);
+    }
+    assert_eq!((stream.bytes(), stream.cost()), (0, 0));
 }
 
 /// Text for the module JSON: what is decoded can be encoded, and then decodes to the same text again. Bytes that are no UTF-8

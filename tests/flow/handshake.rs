@@ -1,0 +1,140 @@
+//! Opening: who is the client, round trips, the state word.
+
+use millstream::flow::{Direction, state};
+use millstream::key;
+
+use crate::flow_support::{ACK, RST, Run, SYN, ends, handshake, segment};
+
+/// The flow of the first packet.
+fn only_flow(run: &Run) -> millstream::flow::Flow {
+    *run.flows.flow(run.flows.of_packet(0).unwrap().flow).unwrap()
+}
+
+#[test]
+fn a_handshake_gives_states_and_round_trip() {
+    let (mut client, mut server) = ends();
+    let packets: Vec<_> =
+        handshake(&mut client, &mut server).into_iter().zip([0, 20, 25]).map(|(raw, ms)| raw.at(ms)).collect();
+    let mut run = Run::new();
+    run.batch(&packets);
+    assert_eq!(run.log, ["0 new", "0 rtt 25000"]);
+    let flow = only_flow(&run);
+    assert_eq!(flow.setup_rtt, 25_000);
+    let bits = state::INIT | state::SEEN_SYN | state::SEEN_SYN_ACK | state::SEEN_SYN_ACK_ACK | state::Z_END_SERVER;
+    assert_eq!(flow.shown_state(), bits);
+    assert_eq!((flow.packets, flow.payload), ([2, 1], [0, 0]));
+}
+
+#[test]
+fn the_last_syn_counts_for_the_round_trip_and_it_is_told_once() {
+    let (mut client, mut server) = ends();
+    let syn = client.send(&mut server, SYN, b"");
+    let packets = [
+        syn.clone(),
+        syn.at(1_000),
+        server.send(&mut client, SYN | ACK, b"").at(1_030),
+        client.send(&mut server, ACK, b"").at(1_040),
+        client.send(&mut server, ACK, b"a").at(1_050),
+    ];
+    let mut run = Run::new();
+    assert_eq!(run.feed(&packets), ["0 new", "0 rtt 40000", "0 >0:a"]);
+}
+
+#[test]
+fn the_sender_of_the_syn_is_the_client_whatever_the_ports() {
+    // From the lower port, so that the server is the A end.
+    let packets = [segment((1, 80), (2, 9_000), 5, 0, SYN, 1_000, &[], b"")];
+    let mut run = Run::new();
+    run.batch(&packets);
+    let flow = only_flow(&run);
+    assert_eq!(flow.shown_state(), state::INIT | state::SEEN_SYN | state::A_END_SERVER);
+    assert_eq!((flow.client(), flow.server()), (key::End::Z, key::End::A));
+    assert_eq!(run.flows.of_packet(0).unwrap().direction, Direction::ToServer);
+}
+
+#[test]
+fn the_sender_of_a_syn_ack_is_the_server() {
+    let packets = [
+        segment((1, 9_000), (2, 80), 700, 6, SYN | ACK, 1_000, &[], b""),
+        segment((2, 80), (1, 9_000), 6, 701, ACK, 1_000, &[], b"hello"),
+    ];
+    let mut run = Run::new();
+    run.batch(&packets);
+    assert_eq!(run.log, ["0 new", "0 >0:hello"]);
+    assert!(only_flow(&run).state & state::A_END_SERVER != 0);
+}
+
+#[test]
+fn without_a_syn_the_first_sender_is_the_client_but_the_server_bit_a_guess() {
+    let packets = [segment((2, 80), (1, 9_000), 50, 1, ACK, 1_000, &[], b"x")];
+    let mut run = Run::new();
+    run.batch(&packets);
+    let flow = only_flow(&run);
+    assert_eq!(flow.shown_state(), state::INIT | state::Z_END_SERVER);
+    assert_eq!(flow.client(), key::End::Z);
+    assert_eq!(run.log, ["0 new", "0 >0:x"]);
+}
+
+#[test]
+fn both_ends_may_open_at_once() {
+    let (mut one, mut other) = ends();
+    let packets = [
+        one.send(&mut other, SYN, b""),
+        other.send(&mut one, SYN, b""),
+        one.segment(&other, one.seq.wrapping_sub(1), other.seq, SYN | ACK, b""),
+        other.segment(&one, other.seq.wrapping_sub(1), one.seq, SYN | ACK, b""),
+        one.send(&mut other, ACK, b"a"),
+        other.send(&mut one, ACK, b"b"),
+    ];
+    let mut run = Run::new();
+    let events = run.feed(&packets);
+    let data: Vec<_> = events.iter().filter(|event| !event.contains("rtt")).collect();
+    assert_eq!(data, ["0 new", "0 >0:a", "0 <0:b"]);
+}
+
+#[test]
+fn a_refused_connection_ends_with_the_reset() {
+    let (mut client, mut server) = ends();
+    let packets = [client.send(&mut server, SYN, b""), server.segment(&client, 0, client.seq, RST | ACK, b"")];
+    let mut run = Run::new();
+    assert_eq!(run.feed(&packets), ["0 new", "0 end rst"]);
+}
+
+#[test]
+fn data_on_the_syn_is_the_beginning_of_the_stream() {
+    let (mut client, mut server) = ends();
+    let packets = [
+        client.send(&mut server, SYN, b"early"),
+        server.send(&mut client, SYN | ACK, b""),
+        client.send(&mut server, ACK, b" late"),
+    ];
+    let mut run = Run::new();
+    assert_eq!(run.feed(&packets), ["0 new", "0 >0:early", "0 rtt 0", "0 >5: late"]);
+}
+
+#[test]
+fn a_new_attempt_with_another_number_is_the_same_half_open_flow() {
+    let (mut client, mut server) = ends();
+    let first = client.segment(&server, 1, 0, SYN, b"");
+    let mut packets = vec![first];
+    packets.extend(handshake(&mut client, &mut server));
+    packets.push(client.send(&mut server, ACK, b"a"));
+    let mut run = Run::new();
+    assert_eq!(run.feed(&packets), ["0 new", "0 rtt 0", "0 >0:a"]);
+}
+
+#[test]
+fn a_syn_in_an_established_connection_is_ignored_until_it_is_answered() {
+    let (mut client, mut server) = ends();
+    let mut packets = handshake(&mut client, &mut server);
+    packets.push(client.segment(&server, 77_000, 0, SYN, b""));
+    packets.push(client.send(&mut server, ACK, b"a"));
+    let mut run = Run::new();
+    assert_eq!(run.feed(&packets), ["0 new", "0 rtt 0", "0 >0:a"]);
+    assert_eq!(run.flows.counts().syns_ignored, 1);
+    let answer = [
+        server.segment(&client, 5, 77_001, SYN | ACK, b""),
+        client.segment(&server, 77_001, 6, ACK, b"new"),
+    ];
+    assert_eq!(run.feed(&answer), ["0 end idle", "1 new", "1 >0:new"]);
+}

@@ -1,0 +1,141 @@
+//! What scripts say of flows.
+
+use millstream::flow::{Attached, FlowCounter, FlowHandle};
+use millstream::metrics::{CountedDirection, GroupIndex};
+use millstream::time::Timestamp;
+
+use crate::flow_support::{ACK, Run, ends, handshake, udp};
+
+const ID: &[u8] = b"11A:0A.00.00.01:p-1388_0A.00.00.02:p-0035";
+
+/// A run with the flow `ID` in its last batch.
+fn with_flow() -> (Run, FlowHandle) {
+    let mut run = Run::new();
+    run.batch(&[udp((1, 5_000), (2, 53), b"x")]);
+    let flow = run.flows.of_packet(0).unwrap().flow;
+    (run, flow)
+}
+
+fn counter(key: &[u8]) -> FlowCounter {
+    FlowCounter { group: GroupIndex(3), key: key.into(), meter: 0, direction: CountedDirection::Both }
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::new(seconds, 0)
+}
+
+#[test]
+fn meters_of_a_flow_in_packets_are_added_to() {
+    let (mut run, flow) = with_flow();
+    for (meter, value) in [(0, 10.0), (1, 5.0), (3, 2.0), (5, 7.5), (6, 40.0), (6, 30.0), (7, 1.0), (9, 0.5), (9, 0.5), (40, 1.0)] {
+        run.flows.update(ID, meter, value, at(5));
+    }
+    run.flows.update(ID, 1, f64::NAN, at(5));
+    run.flows.update(ID, 1, -3.0, at(5));
+    let record = run.flows.flow(flow).unwrap();
+    assert_eq!((record.bytes, record.packets, record.payload), ([39, 2], [1, 2], [1, 7]));
+    assert_eq!((record.setup_rtt, record.retransmissions, record.last), (30, 1, at(5)));
+    assert_eq!(run.flows.meters(flow), [(9, 1.0)]);
+    run.flows.set_duration(ID, 1.5, at(6));
+    assert_eq!(run.flows.flow(flow).unwrap().first, Timestamp::new(3, 500_000_000));
+    assert_eq!(run.flows.script_records().count(), 0);
+}
+
+#[test]
+fn ids_in_no_packets_get_records_in_the_order_of_their_creation() {
+    let (mut run, _) = with_flow();
+    run.flows.update(b"06C:any:text", 0, 100.0, at(10));
+    run.flows.open_record(ID, at(10));
+    run.flows.open_record(b"second", at(11));
+    run.flows.tag(b"06C:any:text", b"t", at(12));
+    run.flows.set_duration(b"06C:any:text", 4.0, at(12));
+    run.flows.update(b"06C:any:text", 12, 2.0, at(20));
+    run.flows.terminate(b"06C:any:text", at(20));
+    let records: Vec<_> = run.flows.script_records().collect();
+    assert_eq!(records.iter().map(|record| &*record.id).collect::<Vec<_>>(), [&b"06C:any:text"[..], b"second"]);
+    let first = &records[0];
+    assert_eq!((first.flow.bytes, first.tags.as_slice()), ([100, 0], &b"t"[..]));
+    assert_eq!((first.flow.first, first.flow.last), (at(16), at(20)));
+    assert_eq!(first.meters, [(12, 2.0)]);
+    assert!(first.flow.state & millstream::flow::state::TERMINATED != 0);
+    assert_eq!(run.flows.script_records().count(), 0);
+    run.flows.update(b"06C:any:text", 0, 1.0, at(21));
+    assert_eq!(run.flows.script_records().next().unwrap().flow.bytes, [1, 0]);
+}
+
+#[test]
+fn tags_are_a_set_within_255_bytes() {
+    let (mut run, flow) = with_flow();
+    for tag in [&b"one"[..], b"two", b"one", b"a|b\r\n", b"", &[b'x'; 250], b"three"] {
+        run.flows.tag(ID, tag, at(1));
+    }
+    assert_eq!(run.flows.tags(flow), b"one|two|a_b__|three");
+    run.flows.tag(ID, &[b'y'; 255 - 20], at(1));
+    assert_eq!(run.flows.tags(flow).len(), 255);
+}
+
+#[test]
+fn what_is_said_of_a_flow_before_it_appears_waits_a_minute() {
+    let mut run = Run::new();
+    run.flows.tag(ID, b"early", at(0));
+    assert_eq!(run.flows.add_counter(ID, counter(b"k"), at(0)), Attached::Waiting);
+    run.batch(&[udp((1, 5_000), (2, 53), b"x").at(59_000)]);
+    let flow = run.flows.of_packet(0).unwrap().flow;
+    assert_eq!(run.flows.tags(flow), b"early");
+    assert_eq!(run.flows.counters(flow), [counter(b"k")]);
+    let mut late = Run::new();
+    late.flows.tag(ID, b"early", at(0));
+    late.batch(&[udp((1, 5_000), (2, 53), b"x").at(60_000)]);
+    let flow = late.flows.of_packet(0).unwrap().flow;
+    assert_eq!(late.flows.tags(flow), b"");
+    assert_eq!(late.flows.counts().statements_expired, 1);
+}
+
+#[test]
+fn a_counter_is_attached_once_and_there_are_at_most_64() {
+    let (mut run, flow) = with_flow();
+    assert_eq!(run.flows.add_counter(ID, counter(b"k"), at(0)), Attached::Added(flow));
+    assert_eq!(run.flows.add_counter(ID, counter(b"k"), at(0)), Attached::Known);
+    for i in 0..63u8 {
+        assert_eq!(run.flows.add_counter(ID, counter(&[i]), at(0)), Attached::Added(flow));
+    }
+    assert_eq!(run.flows.add_counter(ID, counter(b"z"), at(0)), Attached::Full);
+    assert_eq!(run.flows.counts().statements_refused, 1);
+    run.flows.reset_counters(ID, GroupIndex(4));
+    assert_eq!(run.flows.counters(flow).len(), 64);
+    run.flows.reset_counters(ID, GroupIndex(3));
+    assert_eq!(run.flows.counters(flow), []);
+}
+
+#[test]
+fn a_flow_in_packets_ends_with_the_next_batch_when_a_script_says_so() {
+    let (mut run, flow) = with_flow();
+    run.flows.settle();
+    run.flows.terminate(ID, at(0));
+    run.flows.terminate(ID, at(0));
+    run.flows.terminate(b"unknown", at(0));
+    assert!(run.flows.flow(flow).is_some());
+    let events = run.feed(&[udp((7, 1), (8, 2), b"")]);
+    assert_eq!(events, ["0 end script", "1 new"]);
+    assert!(run.flows.flow(flow).is_none());
+}
+
+#[test]
+fn a_terminated_connection_does_not_come_back_with_its_next_packet() {
+    let (mut client, mut server) = ends();
+    let mut run = Run::new();
+    run.feed(&handshake(&mut client, &mut server));
+    run.flows.terminate(b"06A:0A.00.00.01:p-9C40_0A.00.00.02:p-0050", at(0));
+    assert_eq!(run.feed(&[client.send(&mut server, ACK, b"more")]), ["0 end script"]);
+}
+
+#[test]
+fn what_scripts_say_is_gone_with_the_flow() {
+    let (mut run, flow) = with_flow();
+    run.flows.tag(ID, b"t", at(0));
+    run.flows.settle();
+    run.feed(&[udp((1, 5_000), (2, 53), b"x").at(100_000)]);
+    assert_eq!(run.flows.tags(flow), b"");
+    let new = run.flows.of_packet(0).unwrap().flow;
+    assert_eq!(run.flows.tags(new), b"");
+}
