@@ -124,7 +124,7 @@ fn the_application_is_where_the_syn_went_else_the_lower_port() {
         seen(0, segment(INSIDE, OUTSIDE, (1001, 8080), ACK)),
         // Only the answer: the receiver of the SYN is not seen to have got it.
         seen(0, segment(OUTSIDE, INSIDE, (9090, 1002), SYN | ACK)),
-        // The SYN comes late: counted where it belongs from then on.
+        // The SYN comes late: it begins another flow, counted where it belongs.
         seen(0, segment(INSIDE, OUTSIDE, (1003, 7070), ACK)),
         seen(0, segment(INSIDE, OUTSIDE, (1003, 7070), SYN)),
         seen(0, segment(INSIDE, OUTSIDE, (1003, 7070), ACK)),
@@ -135,7 +135,7 @@ fn the_application_is_where_the_syn_went_else_the_lower_port() {
     let run = meter(&packets, &["Apps"]);
     assert_eq!(run.keys("Apps"), ["p-0035", "p-03E9", "p-03EA", "p-03EB", "p-1B9E", "p-1F90"]);
     assert_eq!(run.key("Apps", "p-1F90"), [(0, 108.0), (2, 54.0), (3, 54.0), (4, 1.0)]);
-    assert_eq!(run.key("Apps", "p-1B9E"), [(0, 108.0), (3, 108.0)]);
+    assert_eq!(run.key("Apps", "p-1B9E"), [(0, 108.0), (3, 108.0), (4, 1.0)]);
     assert_eq!(run.key("Apps", "p-03EB"), [(0, 54.0), (3, 54.0), (4, 1.0)]);
     assert_eq!(run.key("Apps", "p-0035"), [(0, 42.0), (4, 1.0), (5, 42.0)]);
 }
