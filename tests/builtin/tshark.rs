@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::captures::paths;
 use crate::harness::{Setup, file, run};
 
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 19] = [
     "frame.len",
     "frame.protocols",
     "eth.src",
@@ -16,6 +16,7 @@ const FIELDS: [&str; 18] = [
     "eth.type",
     "vlan.etype",
     "vlan.id",
+    "ieee8021ad.id",
     "ip.src",
     "ip.dst",
     "ip.proto",
@@ -78,7 +79,12 @@ fn expected(rows: &[BTreeMap<&'static str, String>]) -> Sums {
         }
         if starts_with_ethernet && let Some(ethertype) = number(get("eth.type")) {
             add(&mut sums, "LinkLayerStats", format!("{ethertype:04X}"), &[(0, len), (1, 1.0)]);
-            if let (0x8100 | 0x88A8, Some(id)) = (ethertype, number(get("vlan.id"))) {
+            let tag = match ethertype {
+                0x8100 => number(get("vlan.id")),
+                0x88A8 => number(get("ieee8021ad.id")),
+                _ => None,
+            };
+            if let Some(id) = tag {
                 add(&mut sums, "VLANStats", id.to_string(), &[(0, len)]);
             }
         }
