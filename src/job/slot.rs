@@ -112,8 +112,8 @@ impl Slot {
         let Queued { mut job, lanes } = queued;
         let work = job.work.take()?;
         let deadline = job.deadline;
-        job.completion.waited = between(job.created, now);
-        state.waits.record(job.completion.waited);
+        job.waited = between(job.created, now);
+        state.waits.record(job.waited);
         self.disowned.store(false, Ordering::Relaxed);
         state.running = Some(Running { job: Some(job), lanes, started: now, deadline });
         Some(Assignment { work, started: now, deadline })
@@ -127,7 +127,7 @@ impl Slot {
         let ran = between(started, now);
         state.runs.record(ran);
         if let Some(job) = &mut job {
-            job.completion.ran = ran;
+            job.ran = ran;
         }
         Finished { job, lanes }
     }
