@@ -10,6 +10,7 @@ mod context;
 pub mod engine;
 pub mod global_t;
 mod hostcall;
+mod jobcall;
 mod loan;
 pub mod modules;
 pub mod re2;

@@ -12,6 +12,7 @@ mod host;
 mod model;
 mod native;
 mod output;
+mod patience;
 mod pool;
 mod popen;
 mod process;

@@ -14,12 +14,11 @@ use super::counts::{Counters, Pending, Summary};
 use super::histogram::Histogram;
 use super::model::{BoxedJob, Job, JobState};
 use super::output::JobOutput;
+use super::patience::Patience;
 use super::queue::{Lanes, Queue};
-use super::slot::{Assignment, Life, Slot};
+use super::slot::{Assignment, Life, Slot, between};
 use super::{supervisor, worker};
 
-/// How long an idle worker looks for the next job before it sleeps.
-const SPIN: Duration = Duration::from_micros(20);
 /// Most jobs a sole worker takes at once.
 const TAKE: usize = 64;
 /// Most workers that may be stuck at a time; with more, their successors would not fare better.
@@ -139,6 +138,7 @@ pub(super) struct Shared {
     arrived: Condvar,
     /// One idle worker at a time looks for jobs; the others sleep.
     looking: AtomicBool,
+    patience: Patience,
     slots: Mutex<Vec<Arc<Slot>>>,
     pub pending: Pending,
     pub counters: Counters,
@@ -182,6 +182,7 @@ impl Shared {
             stopped: AtomicBool::new(false),
             arrived: Condvar::new(),
             looking: AtomicBool::new(false),
+            patience: Patience::default(),
             slots: Mutex::default(),
             counters: Counters::default(),
             pending: Pending::default(),
@@ -269,6 +270,7 @@ impl Shared {
 
     /// The next job for a worker, which waits for one; `None` when the pool has stopped.
     pub(super) fn fetch(&self, slot: &Slot) -> Option<Assignment> {
+        let mut idle = None;
         loop {
             let mut waiting = self.waiting();
             if let Some(first) = waiting.queue.pop() {
@@ -279,7 +281,12 @@ impl Shared {
                 }
                 self.ready.store(waiting.queue.ready(), Ordering::Release);
                 drop(waiting);
-                if let Some(assignment) = slot.start(&mut state, first, Stopwatch::start()) {
+                state.local.iter_mut().for_each(|queued| queued.job.touch());
+                let now = Stopwatch::start();
+                if let Some(since) = idle.take() {
+                    self.patience.note(between(since, now));
+                }
+                if let Some(assignment) = slot.start(&mut state, first, now) {
                     return Some(assignment);
                 }
                 continue;
@@ -287,12 +294,13 @@ impl Shared {
             if self.is_stopped() {
                 return None;
             }
+            let since = *idle.get_or_insert_with(Stopwatch::start);
             if self.looking.swap(true, Ordering::AcqRel) {
                 self.sleep(waiting);
                 continue;
             }
             drop(waiting);
-            self.look();
+            self.look(since);
             self.looking.store(false, Ordering::Release);
             let waiting = self.waiting();
             if waiting.queue.ready() == 0 && !self.is_stopped() {
@@ -308,14 +316,17 @@ impl Shared {
     }
 
     /// Looks for jobs for a short while without the lock.
-    fn look(&self) {
-        let since = Stopwatch::start();
-        while since.elapsed() < SPIN {
+    fn look(&self, since: Stopwatch) {
+        let limit = self.patience.limit();
+        loop {
             for _ in 0..32 {
                 if self.ready.load(Ordering::Acquire) > 0 || self.is_stopped() {
                     return;
                 }
                 hint::spin_loop();
+            }
+            if since.elapsed() >= limit {
+                return;
             }
         }
     }

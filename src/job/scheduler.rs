@@ -11,7 +11,7 @@ use crate::lua::Portable;
 use crate::time::Stopwatch;
 
 use super::completion::{CompletionQueue, Wait};
-use super::model::{BoxedJob, Completion, Ended, Job, JobId, JobIds, JobKind, JobState, Work};
+use super::model::{BoxedJob, Completion, Ended, Job, JobId, JobIds, JobKind, JobState, Nanos, Work};
 use super::native::FileOp;
 use super::pool::{Handle, Pool, Reach};
 
@@ -205,10 +205,10 @@ impl Scheduler {
             remains: None,
             home: Arc::clone(&self.home),
             created: Stopwatch::start(),
-            deadline: timeout.unwrap_or(self.pool.shared.options.deadline),
+            deadline: timeout.unwrap_or(self.pool.shared.options.deadline).into(),
             size: size + size_of::<Job>(),
-            waited: Duration::ZERO,
-            ran: Duration::ZERO,
+            waited: Nanos::default(),
+            ran: Nanos::default(),
         })
     }
 
@@ -238,7 +238,7 @@ impl Scheduler {
             }
         }
         job.created = Stopwatch::start();
-        job.deadline = self.pool.shared.options.deadline;
+        job.deadline = self.pool.shared.options.deadline.into();
         job.size = size + size_of::<Job>();
         job
     }
@@ -394,6 +394,7 @@ impl Scheduler {
         if count == 0 {
             return 0;
         }
+        arrived.range(..count.min(BATCH)).for_each(|job| job.glance());
         let (mut bytes, mut held) = (0, 0);
         for job in arrived.drain(..count) {
             bytes += job.size;
