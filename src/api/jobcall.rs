@@ -18,10 +18,10 @@ use crate::lua::Portable;
 
 /// Completions handed to Lua at once.
 pub(super) const BATCH: usize = 64;
-/// Most functions that are known by number; all are forgotten when there are more, and get new numbers.
+/// Most functions that are known; all are forgotten when there are more.
 const MAX_FUNCTIONS: usize = 1024;
 
-/// Answers of [`schedule`] that are no running number.
+/// Answers of [`JobCalls::schedule`] that are no running number.
 const REJECTED: f64 = 0.0;
 const UNKNOWN: f64 = -1.0;
 
@@ -29,7 +29,7 @@ const UNKNOWN: f64 = -1.0;
 #[repr(C)]
 #[derive(Debug)]
 struct Table {
-    schedule: extern "C" fn(*const JobCalls, i32, *const u8, i32, i32) -> f64,
+    schedule: extern "C" fn(*const JobCalls, f64, *const u8, i32, i32) -> f64,
 }
 
 static TABLE: Table = Table { schedule };
@@ -54,19 +54,10 @@ const NO_ITEM: Item =
 #[derive(Debug)]
 pub(super) struct JobCalls {
     scheduler: Rc<Scheduler>,
-    functions: RefCell<Functions>,
+    /// Functions that capture nothing, by the number of their code: later closures of it are not looked at.
+    functions: RefCell<HashMap<u64, Arc<Portable>, RandomState>>,
     rejected: RefCell<Option<(Rejected, Arc<str>)>>,
     items: RefCell<Box<[Item]>>,
-}
-
-/// Functions that Lua knows by number.
-#[derive(Debug, Default)]
-struct Functions {
-    list: Vec<Arc<Portable>>,
-    /// Position in the list by number of the code.
-    places: HashMap<u64, i32, RandomState>,
-    /// Number of the first in the list.
-    first: i32,
 }
 
 impl JobCalls {
@@ -85,22 +76,30 @@ impl JobCalls {
         self.items.borrow_mut().as_mut_ptr().cast()
     }
 
-    /// The number of a function; only for one that captures nothing, because later closures of it are not looked at.
-    pub(super) fn number(&self, function: &Arc<Portable>) -> i32 {
+    /// Remembers a function that captures nothing; gives the number that [`JobCalls::schedule`] knows it by.
+    pub(super) fn remember(&self, function: &Arc<Portable>) -> f64 {
         let mut functions = self.functions.borrow_mut();
+        if functions.len() >= MAX_FUNCTIONS {
+            functions.clear();
+        }
         let code = function.code().id();
-        if let Some(place) = functions.places.get(&code) {
-            return functions.first.wrapping_add(*place);
+        functions.insert(code, Arc::clone(function));
+        // A float holds every number that is reached in practice.
+        code as f64
+    }
+
+    /// Schedules the function whose code has a number; gives the running number of the job, or why there is none.
+    pub(super) fn schedule(&self, code: u64, data: &[u8], slot: u64) -> f64 {
+        let Ok(functions) = self.functions.try_borrow() else { return UNKNOWN };
+        let Some(function) = functions.get(&code) else { return UNKNOWN };
+        match self.scheduler.schedule_again(function, data, slot) {
+            // At a million jobs a second a float is exact for 285 years.
+            Ok(id) => id.seq() as f64,
+            Err(rejected) => {
+                self.refused(rejected, Arc::clone(function.code().location()));
+                REJECTED
+            }
         }
-        if functions.list.len() >= MAX_FUNCTIONS {
-            functions.first = functions.first.wrapping_add(MAX_FUNCTIONS as i32);
-            functions.list.clear();
-            functions.places.clear();
-        }
-        let place = functions.list.len() as i32;
-        functions.list.push(Arc::clone(function));
-        functions.places.insert(code, place);
-        functions.first.wrapping_add(place)
     }
 
     #[cold]
@@ -138,26 +137,16 @@ impl JobCalls {
     }
 }
 
-/// Schedules the function with a number; gives the running number of the job, or why there is none.
-extern "C" fn schedule(calls: *const JobCalls, function: i32, data: *const u8, len: i32, slot: i32) -> f64 {
+/// Schedules the function whose code has a number.
+extern "C" fn schedule(calls: *const JobCalls, code: f64, data: *const u8, len: i32, slot: i32) -> f64 {
     // SAFETY: async.lua passes the address it was given, that of an object its VM keeps alive.
     let Some(calls) = (unsafe { calls.as_ref() }) else { return UNKNOWN };
-    let Ok(functions) = calls.functions.try_borrow() else { return UNKNOWN };
-    let place = usize::try_from(function.wrapping_sub(functions.first)).ok();
-    let Some(function) = place.and_then(|place| functions.list.get(place)) else { return UNKNOWN };
-    let (Ok(len), Ok(token)) = (usize::try_from(len), u64::try_from(slot)) else { return UNKNOWN };
+    let (Ok(len), Ok(slot)) = (usize::try_from(len), u64::try_from(slot)) else { return UNKNOWN };
     let data = if data.is_null() || len == 0 {
         &[]
     } else {
         // SAFETY: LuaJIT passes a string's own bytes and its length, and keeps the string alive over the call.
         unsafe { slice::from_raw_parts(data, len) }
     };
-    match calls.scheduler.schedule_again(function, data, token) {
-        // A float holds every number that is reached in practice; at a million jobs a second, for 285 years.
-        Ok(id) => id.seq() as f64,
-        Err(rejected) => {
-            calls.refused(rejected, Arc::clone(function.code().location()));
-            REJECTED
-        }
-    }
+    calls.schedule(code as u64, data, slot)
 }

@@ -75,7 +75,15 @@ pub fn install(
     host.set("items", LightUserData(calls.items_address()))?;
     host.set("jobs", LightUserData(ptr::from_ref(&*calls).cast_mut().cast()))?;
     host.set("prefix", jobs.ids.prefix())?;
-    host.set("schedule", schedule_function(lua, &scheduler, &calls, context)?)?;
+    let packer = Rc::new(RefCell::new(Packer::new(lua)?));
+    host.set("schedule", schedule_function(lua, &packer, &scheduler, &calls, context)?)?;
+    let again = Rc::clone(&calls);
+    host.set(
+        "again",
+        Packer::again(lua, &packer, move |code, data, slot| {
+            Some(again.schedule(code, data, slot as u64)).filter(|answer| *answer >= 0.0)
+        })?,
+    )?;
     // Keeps the object alive as long as the functions that point to it.
     host.set("owner", lua.create_any_userdata(Rc::clone(&calls))?)?;
     let (refused, on_refused) = (Rc::clone(&calls), Rc::clone(context));
@@ -111,16 +119,17 @@ fn refuse(context: &VmContext, rejected: &Rejected, function: &str) -> String {
 
 /// Answer of `schedule`: the job's id, or nil and the reason, or nil, the reason and true for an error; and the number of
 /// the function, if the next job with this closure can do without this function.
-type Scheduled = (Option<String>, Option<String>, Option<bool>, Option<i32>);
+type Scheduled = (Option<String>, Option<String>, Option<bool>, Option<f64>);
 
 /// `schedule(function, data, slot)`: any function, whatever it captures.
 fn schedule_function(
     lua: &Lua,
+    packer: &Rc<RefCell<Packer>>,
     scheduler: &Rc<Scheduler>,
     calls: &Rc<JobCalls>,
     context: &Rc<VmContext>,
 ) -> mlua::Result<Function> {
-    let packer = RefCell::new(Packer::new(lua)?);
+    let packer = Rc::clone(packer);
     let (scheduler, calls, context) = (Rc::clone(scheduler), Rc::clone(calls), Rc::clone(context));
     lua.create_function(move |lua, (function, data, slot): (Function, LuaString, u64)| {
         let packed = match packer.borrow_mut().pack(lua, &function) {
@@ -134,7 +143,7 @@ fn schedule_function(
         let data = data.as_bytes();
         let (number, scheduled) = if packed.portable.is_plain() {
             let function = Arc::new(packed.portable);
-            let number = calls.number(&function);
+            let number = calls.remember(&function);
             (Some(number), scheduler.schedule_again(&function, &data, slot))
         } else {
             let request =

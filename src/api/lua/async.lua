@@ -49,7 +49,7 @@ end
 local ffi = require "ffi"
 ffi.cdef [[
 typedef struct { int32_t slot, deliver, data_len, result_len; const char *data, *result; } ms_job_item;
-typedef struct { double (*schedule)(void *jobs, int32_t function_number, const char *data, int32_t len, int32_t slot); } ms_job_calls;
+typedef struct { double (*schedule)(void *jobs, double code, const char *data, int32_t len, int32_t slot); } ms_job_calls;
 ]]
 local C = ffi.cast("const ms_job_calls *", host.calls)
 local jobs, items = ffi.cast("void *", host.jobs), ffi.cast("const ms_job_item *", host.items)
@@ -82,20 +82,25 @@ local function leave_slot(slot)
   end
 end
 
--- Numbers of functions that capture nothing and were scheduled before: the host need not look at them again.
+-- Numbers of the code of functions that capture nothing and were scheduled before, by closure: the host need not look at
+-- them again. A closure that is not among them may yet be one of many of the same code, which the host finds by itself.
 local MAX_NUMBERS = 1000
 local numbers, count_of_numbers = {}, 0
+local recent, last_recent, RECENT = {}, 0, 8
+local again = host.again
 
-local function schedule_any(execute, data, slot)
-  local id, reason, refused, number = host.schedule(execute, data, slot)
-  if number then
-    count_of_numbers = count_of_numbers + 1
-    if count_of_numbers > MAX_NUMBERS then numbers, count_of_numbers = {}, 1 end
-    numbers[execute] = number
+-- Only closures that are scheduled more than once: others would but fill the table.
+local function remember(execute, number)
+  for i = 1, RECENT do
+    if recent[i] == execute then
+      count_of_numbers = count_of_numbers + 1
+      if count_of_numbers > MAX_NUMBERS then numbers, count_of_numbers = {}, 1 end
+      numbers[execute] = number
+      return
+    end
   end
-  if not id then leave_slot(slot) end
-  if refused then error(reason, 2) end
-  return id, reason
+  last_recent = last_recent % RECENT + 1
+  recent[last_recent] = execute
 end
 
 -- Not by way of `either`: functions with a variable number of arguments do not begin a trace.
@@ -111,17 +116,27 @@ function async.schedule(block, second)
     error("bad argument #1 to 'schedule' (data: string expected, got " .. type(data) .. ")", 2)
   end
   local slot = take_slot(type(result) == "function" and result)
-  local number = numbers[execute]
+  local number, seq = numbers[execute], nil
   if number then
-    local seq = C.schedule(jobs, number, data, #data, slot)
-    -- Where nobody reads the text, the compiler leaves out making it.
-    if seq > 0 then return prefix .. seq, nil end
-    if seq == 0 then
-      leave_slot(slot)
-      return nil, host.rejected()
-    end
+    seq = C.schedule(jobs, number, data, #data, slot)
+    if seq < 0 then numbers[execute], seq = nil, nil end
   end
-  return schedule_any(execute, data, slot)
+  if not seq then
+    seq, number = again(execute, data, slot)
+    if seq then remember(execute, number) end
+  end
+  if not seq then
+    local id, reason, refused
+    id, reason, refused, number = host.schedule(execute, data, slot)
+    if number then remember(execute, number) end
+    if not id then leave_slot(slot) end
+    if refused then error(reason, 2) end
+    return id, reason
+  end
+  -- Where nobody reads the text, the compiler leaves out making it.
+  if seq > 0 then return prefix .. seq, nil end
+  leave_slot(slot)
+  return nil, host.rejected()
 end
 
 -- Hands out the completions from number `first` to before `count`. The progress word counts down from -1, which is no
