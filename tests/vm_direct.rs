@@ -12,7 +12,13 @@ fn function(vm: &Vm, text: &str) -> Function {
     run(vm, text, LONG).unwrap()
 }
 
-fn call(vm: &Vm, direct: &Direct, ready: Ready, data: &[u8], budget: Budget) -> Result<(Returned, Vec<u8>), PluginError> {
+fn call(
+    vm: &Vm,
+    direct: &Direct,
+    ready: Ready,
+    data: &[u8],
+    budget: Budget,
+) -> Result<(Returned, Vec<u8>), PluginError> {
     let mut result = Vec::new();
     let returned = vm.call_bytes(direct, ready, data, (&mut result, 1000), budget)?;
     Ok((returned, result))

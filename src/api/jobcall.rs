@@ -47,8 +47,7 @@ struct Item {
     result: *const u8,
 }
 
-const NO_ITEM: Item =
-    Item { slot: 0, deliver: 0, data_len: 0, result_len: 0, data: ptr::null(), result: ptr::null() };
+const NO_ITEM: Item = Item { slot: 0, deliver: 0, data_len: 0, result_len: 0, data: ptr::null(), result: ptr::null() };
 
 /// The end of a pool as compiled Lua reaches it. Lives as long as the VM.
 #[derive(Debug)]

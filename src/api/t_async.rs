@@ -10,8 +10,8 @@ use mlua::{Function, LightUserData, Lua, LuaString, MultiValue, Table, Value};
 use super::constants::{LogFn, LogLevel};
 use super::context::VmContext;
 use super::engine::EngineParts;
-use super::jobcall::{BATCH, JobCalls};
 use super::global_t::{self, Outlets, RunIdentity, VmIdentity};
+use super::jobcall::{BATCH, JobCalls};
 use super::modules;
 use super::record::{Record, Side};
 use super::t_host::HostFunctions;
@@ -146,8 +146,7 @@ fn schedule_function(
             let number = calls.remember(&function);
             (Some(number), scheduler.schedule_again(&function, &data, slot))
         } else {
-            let request =
-                JobRequest { function: packed.portable, data: data.to_vec(), token: slot, timeout: None };
+            let request = JobRequest { function: packed.portable, data: data.to_vec(), token: slot, timeout: None };
             (None, scheduler.schedule(request))
         };
         Ok(match scheduled {
