@@ -12,6 +12,7 @@ mod events;
 mod flow_command;
 pub mod global_t;
 mod hostcall;
+mod jobcall;
 mod loan;
 pub mod modules;
 pub mod re2;

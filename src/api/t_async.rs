@@ -1,34 +1,39 @@
 //! `T.async`: slow work leaves the packet thread here, and its results come back.
 
 use std::cell::RefCell;
+use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
+use mlua::{Function, LightUserData, Lua, LuaString, MultiValue, Table, Value};
 
 use super::constants::{LogFn, LogLevel};
 use super::context::VmContext;
 use super::engine::EngineParts;
 use super::global_t::{self, Outlets, RunIdentity, VmIdentity};
+use super::jobcall::{BATCH, JobCalls};
 use super::modules;
 use super::record::{Record, Side};
 use super::t_host::HostFunctions;
 use crate::job::{
-    Completion, Delivery, FileOp, JobIds, JobKind, JobRequest, JobState, OutputLine, Pool, Scheduler, VmFactory, Wait,
-    WorkerContext,
+    Delivery, Ended, FileOp, JobIds, JobKind, JobRequest, JobState, OutputLine, Pool, Rejected, Scheduler, VmFactory,
+    Wait, WorkerContext,
 };
 use crate::lua::{Packer, PluginError, Vm, VmOptions};
 
 const ASYNC: &str = include_str!("lua/async.lua");
-/// Completions handed to Lua at once.
-const BATCH: usize = 64;
+/// What a plugin is told once when its jobs are refused.
+const TOO_MANY: &str = "more than 100000 items are pending; new ones are dropped";
 
 /// The end of a pool that one VM of an engine holds.
 #[derive(Debug)]
 pub struct AsyncEnd {
     scheduler: Rc<Scheduler>,
+    calls: Rc<JobCalls>,
     deliver: Function,
     delivery: Delivery,
+    /// An empty list, kept for its memory.
+    list: RefCell<Vec<Ended>>,
 }
 
 /// What a VM's end is made from.
@@ -42,16 +47,8 @@ pub struct JobSide<'a> {
     pub delivery: Delivery,
 }
 
-/// Completions of one call of [`AsyncEnd::collect`], ready to be handed to the VM.
-#[derive(Debug, Default)]
-pub struct Arrived {
-    /// How many.
-    pub count: usize,
-    /// Flat list for the deliver function.
-    pub items: Option<Table>,
-    /// Jobs that failed, with the function and why.
-    pub failures: Vec<(Arc<str>, PluginError)>,
-}
+/// A job that failed: its function, and why.
+pub type JobFailure = (Arc<str>, PluginError);
 
 /// Installs `T.async` in a VM of an engine.
 ///
@@ -73,58 +70,90 @@ pub fn install(
     host.set("nil_argument", parts.host.get::<Function>("nil_argument")?)?;
     let pending = Rc::clone(&scheduler);
     host.set("pending", lua.create_function(move |_, ()| Ok(pending.pending()))?)?;
-    host.set("schedule", schedule_function(lua, &scheduler, context)?)?;
+    let calls = Rc::new(JobCalls::new(Rc::clone(&scheduler)));
+    host.set("calls", LightUserData(JobCalls::table_address()))?;
+    host.set("items", LightUserData(calls.items_address()))?;
+    host.set("jobs", LightUserData(ptr::from_ref(&*calls).cast_mut().cast()))?;
+    host.set("prefix", jobs.ids.prefix())?;
+    let packer = Rc::new(RefCell::new(Packer::new(lua)?));
+    host.set("schedule", schedule_function(lua, &packer, &scheduler, &calls, context)?)?;
+    let again = Rc::clone(&calls);
+    host.set(
+        "again",
+        Packer::again(lua, &packer, move |code, data, slot| {
+            Some(again.schedule(code, data, slot as u64)).filter(|answer| *answer >= 0.0)
+        })?,
+    )?;
+    // Keeps the object alive as long as the functions that point to it.
+    host.set("owner", lua.create_any_userdata(Rc::clone(&calls))?)?;
+    let (refused, on_refused) = (Rc::clone(&calls), Rc::clone(context));
+    host.set(
+        "rejected",
+        lua.create_function(move |_, ()| {
+            Ok(refused.take_rejected().map(|(rejected, code)| refuse(&on_refused, &rejected, &code)))
+        })?,
+    )?;
     let (files, on_files) = (Rc::clone(&scheduler), Rc::clone(context));
     install_files(lua, &host, move |operation| {
         if let Err(rejected) = files.schedule_file(operation, 0) {
-            on_files.warn_once("more than 100000 items are pending; new ones are dropped");
+            on_files.warn_once(TOO_MANY);
             on_files.record(dropped(rejected.id.to_string(), "file", String::new()));
         }
     })?;
     let (table, deliver): (Table, Function) =
         modules::run_host_chunk_multi(lua, "millstream.async", ASYNC, (&parts.objects, host, &parts.engine, on_error))?;
     t.set("async", table)?;
-    Ok(AsyncEnd { scheduler, deliver, delivery: jobs.delivery })
+    Ok(AsyncEnd { scheduler, calls, deliver, delivery: jobs.delivery, list: RefCell::default() })
 }
 
 fn dropped(id: String, kind: &'static str, function: String) -> Record {
     Record::Job { id, state: JobState::Dropped.name(), kind, function, attempt: 1 }
 }
 
-/// `schedule(function, data, number)`: the job's id, or nil and the reason, or nil, the reason and true for an error.
-fn schedule_function(lua: &Lua, scheduler: &Rc<Scheduler>, context: &Rc<VmContext>) -> mlua::Result<Function> {
-    let packer = RefCell::new(Packer::new(lua)?);
-    let (scheduler, context) = (Rc::clone(scheduler), Rc::clone(context));
-    lua.create_function(move |lua, (function, data, number): (Function, LuaString, u64)| {
+/// Tells of a job that was dropped; gives the reason in words.
+fn refuse(context: &VmContext, rejected: &Rejected, function: &str) -> String {
+    context.warn_once(TOO_MANY);
+    context.record(dropped(rejected.id.to_string(), "schedule", function.to_owned()));
+    rejected.to_string()
+}
+
+/// Answer of `schedule`: the job's id, or nil and the reason, or nil, the reason and true for an error; and the number of
+/// the function, if the next job with this closure can do without this function.
+type Scheduled = (Option<String>, Option<String>, Option<bool>, Option<f64>);
+
+/// `schedule(function, data, slot)`: any function, whatever it captures.
+fn schedule_function(
+    lua: &Lua,
+    packer: &Rc<RefCell<Packer>>,
+    scheduler: &Rc<Scheduler>,
+    calls: &Rc<JobCalls>,
+    context: &Rc<VmContext>,
+) -> mlua::Result<Function> {
+    let packer = Rc::clone(packer);
+    let (scheduler, calls, context) = (Rc::clone(scheduler), Rc::clone(calls), Rc::clone(context));
+    lua.create_function(move |lua, (function, data, slot): (Function, LuaString, u64)| {
         let packed = match packer.borrow_mut().pack(lua, &function) {
             Ok(packed) => packed,
-            Err(e) => return (Value::Nil, e.to_string(), true).into_lua_multi_on(lua),
+            Err(e) => return Ok::<Scheduled, _>((None, Some(e.to_string()), Some(true), None)),
         };
         for warning in &packed.warnings {
             context.warn_once(&format!("onexecute: {warning}; it is nil there"));
         }
         let code = Arc::clone(packed.portable.code().location());
-        let data = data.as_bytes().to_vec();
-        match scheduler.schedule(JobRequest { function: packed.portable, data, token: number, timeout: None }) {
-            Ok(id) => id.to_string().into_lua_multi_on(lua),
-            Err(rejected) => {
-                context.warn_once("more than 100000 items are pending; new ones are dropped");
-                context.record(dropped(rejected.id.to_string(), "schedule", code.to_string()));
-                (Value::Nil, rejected.to_string()).into_lua_multi_on(lua)
-            }
-        }
+        let data = data.as_bytes();
+        let (number, scheduled) = if packed.portable.is_plain() {
+            let function = Arc::new(packed.portable);
+            let number = calls.remember(&function);
+            (Some(number), scheduler.schedule_again(&function, &data, slot))
+        } else {
+            let request = JobRequest { function: packed.portable, data: data.to_vec(), token: slot, timeout: None };
+            (None, scheduler.schedule(request))
+        };
+        Ok(match scheduled {
+            Ok(id) => (Some(id.to_string()), None, None, number),
+            Err(rejected) => (None, Some(refuse(&context, &rejected, &code)), None, number),
+        })
     })
-}
-
-/// Short for the trait call below.
-trait OnLua {
-    fn into_lua_multi_on(self, lua: &Lua) -> mlua::Result<MultiValue>;
-}
-
-impl<T: mlua::IntoLuaMulti> OnLua for T {
-    fn into_lua_multi_on(self, lua: &Lua) -> mlua::Result<MultiValue> {
-        self.into_lua_multi(lua)
-    }
 }
 
 fn install_files(lua: &Lua, host: &Table, submit: impl Fn(FileOp) + 'static) -> mlua::Result<()> {
@@ -174,36 +203,39 @@ impl AsyncEnd {
         self.scheduler.flush();
     }
 
-    /// The function that hands completions to their `onresult`: `deliver(items, first, count) -> next`.
+    /// The function that hands completions to their `onresult`: `deliver(first, count) -> next`.
     #[must_use]
     pub fn deliver_function(&self) -> &Function {
         &self.deliver
     }
 
-    /// Takes up to 64 completions that have arrived; costs one load if there are none.
-    pub fn poll(&self) -> Vec<Completion> {
-        let mut completions = Vec::new();
+    /// An empty list for jobs that have ended.
+    #[must_use]
+    pub fn list(&self) -> Vec<Ended> {
+        self.list.take()
+    }
+
+    /// Takes up to 64 jobs that have ended; costs one load if there are none.
+    pub fn poll(&self, into: &mut Vec<Ended>) {
         if self.scheduler.outstanding() > 0 {
-            self.scheduler.poll(BATCH, &mut completions);
+            self.scheduler.poll_ended(BATCH, into);
         }
-        completions
     }
 
-    /// Waits until all jobs have ended and takes their completions in the order scheduled; those that have arrived when the
-    /// wait ends early.
-    pub fn await_all(&self, wait: &Wait<'_>) -> Vec<Completion> {
-        self.scheduler.settle(wait)
+    /// Waits until all jobs have ended and takes them in the order scheduled; those that have arrived when the wait ends
+    /// early.
+    pub fn await_all(&self, wait: &Wait<'_>, into: &mut Vec<Ended>) {
+        self.scheduler.settle_ended(wait, into);
     }
 
-    /// Waits until all jobs have ended and takes their completions in the order scheduled. What is missing when the wait
-    /// ends early is cancelled and comes as such.
-    pub fn settle(&self, wait: &Wait<'_>) -> Vec<Completion> {
-        let mut completions = self.scheduler.settle(wait);
+    /// Waits until all jobs have ended and takes them in the order scheduled. What is missing when the wait ends early is
+    /// cancelled and comes as such.
+    pub fn settle(&self, wait: &Wait<'_>, into: &mut Vec<Ended>) {
+        self.scheduler.settle_ended(wait, into);
         if self.scheduler.outstanding() > 0 {
             self.scheduler.cancel();
-            completions.append(&mut self.scheduler.settle(&Wait::default()));
+            self.scheduler.settle_ended(&Wait::default(), into);
         }
-        completions
     }
 
     /// Waits until something has arrived; false if nothing will, or not in time.
@@ -217,32 +249,23 @@ impl AsyncEnd {
         self.scheduler.cancel();
     }
 
-    /// Records how each job ended and what it printed, and lists what is to be delivered.
-    ///
-    /// # Errors
-    /// When the VM is out of memory.
-    pub fn collect(&self, lua: &Lua, context: &VmContext, completions: Vec<Completion>) -> mlua::Result<Arrived> {
-        let mut arrived = Arrived { count: completions.len(), ..Arrived::default() };
-        let items = lua.create_table_with_capacity(3 * completions.len(), 0)?;
-        for (index, completion) in completions.into_iter().enumerate() {
-            let at = 3 * index + 1;
-            items.raw_set(at, completion.token)?;
-            // The script waits only if there is something to deliver; otherwise its onresult is forgotten.
-            let delivered = completion.state == JobState::Done && completion.result.is_some();
-            items.raw_set(at + 1, lua.create_string(if delivered { &completion.data[..] } else { b"" })?)?;
-            match &completion.result {
-                Some(result) if delivered => items.raw_set(at + 2, lua.create_string(result)?)?,
-                _ => items.raw_set(at + 2, false)?,
-            }
-            record(context, completion, &mut arrived.failures);
-        }
-        arrived.items = Some(items);
-        Ok(arrived)
+    /// Records how each job ended and what it printed, lists those that failed, and shows them to the VM; gives how many
+    /// it shows, which is all if there are no more than 64. They must be kept until the VM has read them.
+    pub fn collect(&self, context: &VmContext, ended: &mut [Ended], failures: &mut Vec<JobFailure>) -> usize {
+        ended.iter_mut().for_each(|ended| record(context, ended, failures));
+        self.calls.show(ended)
+    }
+
+    /// Takes back a list of jobs when the VM has read it.
+    pub fn give_back(&self, mut ended: Vec<Ended>) {
+        self.scheduler.give_back(&mut ended);
+        self.list.replace(ended);
     }
 }
 
-fn record(context: &VmContext, completion: Completion, failures: &mut Vec<(Arc<str>, PluginError)>) {
-    for line in completion.output {
+fn record(context: &VmContext, ended: &mut Ended, failures: &mut Vec<JobFailure>) {
+    let (output, output_cut) = ended.take_output();
+    for line in output {
         context.record_as(
             Side::Async,
             match line {
@@ -251,19 +274,17 @@ fn record(context: &VmContext, completion: Completion, failures: &mut Vec<(Arc<s
             },
         );
     }
-    if completion.output_cut > 0 {
-        let text = format!("onexecute: {} lines of output left out: a job keeps at most 1 MiB", completion.output_cut);
+    if output_cut > 0 {
+        let text = format!("onexecute: {output_cut} lines of output left out: a job keeps at most 1 MiB");
         context.record_as(Side::Async, Record::Log { level: LogLevel::Warn, text: text.into_bytes() });
     }
     if context.engine.job_events.get() {
-        let function =
-            if completion.kind == JobKind::Schedule { completion.function.to_string() } else { String::new() };
-        let (kind, state) = (completion.kind.name(), completion.state.name());
-        context
-            .record_as(Side::Async, Record::Job { id: completion.id.to_string(), state, kind, function, attempt: 1 });
+        let function = if ended.kind() == JobKind::Schedule { ended.function().to_string() } else { String::new() };
+        let (kind, state) = (ended.kind().name(), ended.state().name());
+        context.record_as(Side::Async, Record::Job { id: ended.id().to_string(), state, kind, function, attempt: 1 });
     }
-    if let Some(error) = completion.error {
-        failures.push((completion.function, error));
+    if let Some(error) = ended.take_error() {
+        failures.push((Arc::clone(ended.function()), error));
     }
 }
 
@@ -330,7 +351,7 @@ fn install_worker(vm: &Vm, run: &RunIdentity, worker: &WorkerContext, contextid:
             log(LogLevel::Error, &e.to_string());
         }
     })?;
-    let (table, _): (Table, Function) =
+    let table: Table =
         modules::run_host_chunk_multi(lua, "millstream.async", ASYNC, (Value::Nil, host, Value::Nil, Value::Nil))?;
     t.set("async", table)
 }

@@ -1,5 +1,6 @@
 //! The way home: completions of one scheduling thread.
 
+use std::collections::VecDeque;
 use std::hint;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -36,7 +37,7 @@ impl Wait<'_> {
 pub(super) struct CompletionQueue {
     /// Length of the list, so that looking into an empty queue is one load.
     ready: AtomicUsize,
-    list: Mutex<Vec<BoxedJob>>,
+    list: Mutex<VecDeque<BoxedJob>>,
     /// Whether the owner sleeps; changed under the lock of the list.
     sleeping: AtomicBool,
     arrived: Condvar,
@@ -44,7 +45,7 @@ pub(super) struct CompletionQueue {
 }
 
 impl CompletionQueue {
-    fn lock(&self) -> MutexGuard<'_, Vec<BoxedJob>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<BoxedJob>> {
         // A panic while the lock is held leaves a list that is whole: pushing and swapping are its only uses.
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -55,7 +56,7 @@ impl CompletionQueue {
         if self.closed.load(Ordering::Relaxed) {
             return Err(job);
         }
-        list.push(job);
+        list.push_back(job);
         self.ready.store(list.len(), Ordering::Release);
         let sleeping = self.sleeping.load(Ordering::Relaxed);
         drop(list);
@@ -70,7 +71,7 @@ impl CompletionQueue {
     }
 
     /// Moves everything that has arrived to the end of `into`.
-    pub(super) fn take(&self, into: &mut Vec<BoxedJob>) {
+    pub(super) fn take(&self, into: &mut VecDeque<BoxedJob>) {
         if self.is_empty() {
             return;
         }
@@ -121,7 +122,7 @@ impl CompletionQueue {
     }
 
     /// Refuses everything from now on and gives what had arrived.
-    pub(super) fn close(&self) -> Vec<BoxedJob> {
+    pub(super) fn close(&self) -> VecDeque<BoxedJob> {
         let mut list = self.lock();
         self.closed.store(true, Ordering::Relaxed);
         self.ready.store(0, Ordering::Release);

@@ -6,11 +6,13 @@
 //! accepted ends in exactly one terminal [`JobState`] and is counted there once. The protocol is in `README.md`.
 
 mod completion;
+mod counts;
 mod histogram;
 mod host;
 mod model;
 mod native;
 mod output;
+mod patience;
 mod pool;
 mod popen;
 mod process;
@@ -21,8 +23,9 @@ mod supervisor;
 mod worker;
 
 pub use completion::Wait;
-pub use model::{Completion, JobId, JobIds, JobKind, JobState};
+pub use counts::Summary;
+pub use model::{Completion, Ended, JobId, JobIds, JobKind, JobState};
 pub use native::{FileError, FileOp};
 pub use output::{JobOutput, OutputLine};
-pub use pool::{Pool, PoolOptions, Summary, VmFactory, WorkerContext};
+pub use pool::{Pool, PoolOptions, VmFactory, WorkerContext};
 pub use scheduler::{Delivery, Drained, JobRequest, Overflow, Rejected, Scheduler};

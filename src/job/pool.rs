@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::hint;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use crate::lua::{PluginError, Vm, spawn_lua_thread};
 use crate::time::Stopwatch;
 
 use super::completion::CompletionQueue;
+use super::counts::{Counters, Pending, Summary};
 use super::histogram::Histogram;
 use super::model::{BoxedJob, Job, JobState};
 use super::output::JobOutput;
+use super::patience::Patience;
 use super::queue::{Lanes, Queue};
-use super::slot::{Assignment, Life, Slot};
+use super::slot::{Assignment, Life, Slot, between};
 use super::{supervisor, worker};
 
-/// How long an idle worker looks for the next job before it sleeps.
-const SPIN: Duration = Duration::from_micros(20);
 /// Most jobs a sole worker takes at once.
 const TAKE: usize = 64;
 /// Most workers that may be stuck at a time; with more, their successors would not fare better.
@@ -73,43 +73,6 @@ impl PoolOptions {
     }
 }
 
-/// What became of the jobs of a pool. `scheduled` is the sum of all states at every moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Jobs ever scheduled, those dropped included.
-    pub scheduled: u64,
-    /// Waiting for a worker.
-    pub queued: u64,
-    /// On a worker.
-    pub running: u64,
-    /// Ran to their end.
-    pub done: u64,
-    /// Raised an error or had their result refused.
-    pub failed: u64,
-    /// Exceeded their deadline.
-    pub timed_out: u64,
-    /// Taken back.
-    pub cancelled: u64,
-    /// Refused because too many were pending.
-    pub dropped: u64,
-    /// Ended after the VM that scheduled them was gone; counted in their state as well.
-    pub orphaned: u64,
-    /// Results refused because too much waited for delivery; counted under `failed` as well.
-    pub results_over_limit: u64,
-    /// Workers given up because they did not return from C.
-    pub workers_abandoned: u64,
-    /// VMs replaced because their memory was full.
-    pub vms_replaced: u64,
-    /// Half of the jobs waited no longer.
-    pub wait_p50: Duration,
-    /// 99 of 100 jobs waited no longer.
-    pub wait_p99: Duration,
-    /// Half of the jobs ran no longer.
-    pub run_p50: Duration,
-    /// 99 of 100 jobs ran no longer.
-    pub run_p99: Duration,
-}
-
 /// The workers of one plugin. Clones are handles to the same pool; with the last one, and the last scheduler, it stops.
 #[derive(Clone, Debug)]
 pub struct Pool(pub(super) Arc<Handle>);
@@ -124,7 +87,7 @@ impl Pool {
     /// Jobs of the plugin that are queued, running or not delivered yet.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.0.shared.pending.load(Ordering::Relaxed)
+        self.0.shared.pending.jobs.load(Ordering::Relaxed)
     }
 
     /// What became of the jobs so far.
@@ -175,10 +138,10 @@ pub(super) struct Shared {
     arrived: Condvar,
     /// One idle worker at a time looks for jobs; the others sleep.
     looking: AtomicBool,
+    patience: Patience,
     slots: Mutex<Vec<Arc<Slot>>>,
+    pub pending: Pending,
     pub counters: Counters,
-    pub pending: AtomicUsize,
-    pub pending_bytes: AtomicUsize,
     /// Bytes of results and output that wait for delivery.
     held: AtomicUsize,
     /// Wait and run times of workers that were given up.
@@ -209,37 +172,6 @@ enum Workers {
     Unavailable(String),
 }
 
-/// Counts of jobs that ended, and of what went wrong.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub scheduled: AtomicU64,
-    done: AtomicU64,
-    failed: AtomicU64,
-    timed_out: AtomicU64,
-    cancelled: AtomicU64,
-    dropped: AtomicU64,
-    orphaned: AtomicU64,
-    results_over_limit: AtomicU64,
-    workers_abandoned: AtomicU64,
-    /// Workers given up whose threads have not ended.
-    pub workers_stuck: AtomicU64,
-    pub vms_replaced: AtomicU64,
-}
-
-impl Counters {
-    pub(super) fn ended(&self, state: JobState) {
-        let counter = match state {
-            JobState::Done => &self.done,
-            JobState::Failed => &self.failed,
-            JobState::TimedOut => &self.timed_out,
-            JobState::Cancelled => &self.cancelled,
-            JobState::Dropped => &self.dropped,
-        };
-        // Release: whoever sees this count also sees that the job was scheduled.
-        counter.fetch_add(1, Ordering::Release);
-    }
-}
-
 impl Shared {
     fn new(options: PoolOptions, factory: VmFactory) -> Self {
         Self {
@@ -250,10 +182,10 @@ impl Shared {
             stopped: AtomicBool::new(false),
             arrived: Condvar::new(),
             looking: AtomicBool::new(false),
+            patience: Patience::default(),
             slots: Mutex::default(),
             counters: Counters::default(),
-            pending: AtomicUsize::new(0),
-            pending_bytes: AtomicUsize::new(0),
+            pending: Pending::default(),
             held: AtomicUsize::new(0),
             past: Mutex::default(),
             stop_signal: Condvar::new(),
@@ -338,6 +270,7 @@ impl Shared {
 
     /// The next job for a worker, which waits for one; `None` when the pool has stopped.
     pub(super) fn fetch(&self, slot: &Slot) -> Option<Assignment> {
+        let mut idle = None;
         loop {
             let mut waiting = self.waiting();
             if let Some(first) = waiting.queue.pop() {
@@ -348,7 +281,12 @@ impl Shared {
                 }
                 self.ready.store(waiting.queue.ready(), Ordering::Release);
                 drop(waiting);
-                if let Some(assignment) = slot.start(&mut state, first, Stopwatch::start()) {
+                state.local.iter_mut().for_each(|queued| queued.job.touch());
+                let now = Stopwatch::start();
+                if let Some(since) = idle.take() {
+                    self.patience.note(between(since, now));
+                }
+                if let Some(assignment) = slot.start(&mut state, first, now) {
                     return Some(assignment);
                 }
                 continue;
@@ -356,12 +294,13 @@ impl Shared {
             if self.is_stopped() {
                 return None;
             }
+            let since = *idle.get_or_insert_with(Stopwatch::start);
             if self.looking.swap(true, Ordering::AcqRel) {
                 self.sleep(waiting);
                 continue;
             }
             drop(waiting);
-            self.look();
+            self.look(since);
             self.looking.store(false, Ordering::Release);
             let waiting = self.waiting();
             if waiting.queue.ready() == 0 && !self.is_stopped() {
@@ -377,14 +316,17 @@ impl Shared {
     }
 
     /// Looks for jobs for a short while without the lock.
-    fn look(&self) {
-        let since = Stopwatch::start();
-        while since.elapsed() < SPIN {
+    fn look(&self, since: Stopwatch) {
+        let limit = self.patience.limit();
+        loop {
             for _ in 0..32 {
                 if self.ready.load(Ordering::Acquire) > 0 || self.is_stopped() {
                     return;
                 }
                 hint::spin_loop();
+            }
+            if since.elapsed() >= limit {
+                return;
             }
         }
     }
@@ -398,46 +340,53 @@ impl Shared {
 
     /// Ends a job: from here on it is counted and on its way home. Called once for each job, by whoever took it.
     pub(super) fn end(&self, mut job: Box<Job>, state: JobState, error: Option<PluginError>) {
-        job.completion.state = state;
+        job.state = state;
         if error.is_some() {
-            job.completion.error = error;
+            job.remains().error = error;
         }
-        self.deliver(job);
+        let home = Arc::clone(&job.home);
+        self.deliver(job, &home);
     }
 
-    /// Sends home a job whose completion is filled in.
-    pub(super) fn deliver(&self, mut job: Box<Job>) {
-        let size = job.completion.size();
+    /// Sends home a job whose completion is filled in. `home` is the job's own: the caller may have it at hand, and
+    /// counting references to it from two threads would cost more than the rest.
+    pub(super) fn deliver(&self, mut job: Box<Job>, home: &CompletionQueue) {
+        debug_assert!(std::ptr::eq(&raw const *job.home, home));
+        let size = job.brings();
         if size > 0 && self.held.fetch_add(size, Ordering::Relaxed) + size > self.options.max_result_bytes {
             self.held.fetch_sub(size, Ordering::Relaxed);
-            self.counters.results_over_limit.fetch_add(1, Ordering::Relaxed);
-            let limit = self.options.max_result_bytes;
-            let message = format!("result refused: more than {limit} bytes of results wait for delivery");
-            let completion = &mut job.completion;
-            completion.output_cut += completion.output.len() as u64;
-            (completion.result, completion.output) = (None, Vec::new());
-            if completion.state == JobState::Done {
-                completion.state = JobState::Failed;
-                completion.error = Some(PluginError::caught(message.as_bytes(), b""));
-            }
+            self.refuse_result(&mut job);
         }
-        self.counters.ended(job.completion.state);
-        let home = Arc::clone(&job.home);
+        self.counters.ended(job.state);
         if let Err(job) = home.push(job) {
             self.orphan(&job);
+        }
+    }
+
+    #[cold]
+    fn refuse_result(&self, job: &mut Job) {
+        self.counters.results_over_limit.fetch_add(1, Ordering::Relaxed);
+        let limit = self.options.max_result_bytes;
+        job.result = None;
+        let done = job.state == JobState::Done;
+        let remains = job.remains();
+        remains.output_cut += std::mem::take(&mut remains.output).len() as u64;
+        if done {
+            let message = format!("result refused: more than {limit} bytes of results wait for delivery");
+            remains.error = Some(PluginError::caught(message.as_bytes(), b""));
+            job.state = JobState::Failed;
         }
     }
 
     /// A completion that nobody will fetch.
     pub(super) fn orphan(&self, job: &Job) {
         self.counters.orphaned.fetch_add(1, Ordering::Relaxed);
-        self.delivered(1, job.size, job.completion.size());
+        self.delivered(1, job.size, job.brings());
     }
 
     /// Completions were fetched: they count as pending no longer.
     pub(super) fn delivered(&self, jobs: usize, bytes: usize, held: usize) {
-        self.pending.fetch_sub(jobs, Ordering::Relaxed);
-        self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.pending.release(jobs, bytes);
         if held > 0 {
             self.held.fetch_sub(held, Ordering::Relaxed);
         }
@@ -458,7 +407,7 @@ impl Shared {
             self.publish(&waiting);
             jobs
         };
-        jobs.sort_by_key(|job| job.completion.id);
+        jobs.sort_by_key(|job| job.id);
         let count = jobs.len();
         jobs.into_iter().for_each(|job| self.end(job, JobState::Cancelled, None));
         count
@@ -538,7 +487,6 @@ impl Shared {
     }
 
     fn summary(&self) -> Summary {
-        let counters = &self.counters;
         let (mut waits, mut runs) = self.past.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut running = 0;
         for slot in self.slots().iter() {
@@ -547,30 +495,12 @@ impl Shared {
             runs.merge(&state.runs);
             running += u64::from(state.running.as_ref().is_some_and(|running| running.job.is_some()));
         }
-        // The ended first: whatever has ended by then has been scheduled by the time `scheduled` is read.
-        let [done, failed, timed_out, cancelled, dropped] =
-            [&counters.done, &counters.failed, &counters.timed_out, &counters.cancelled, &counters.dropped]
-                .map(|counter| counter.load(Ordering::Acquire));
-        let scheduled = counters.scheduled.load(Ordering::Acquire);
-        let open = scheduled - (done + failed + timed_out + cancelled + dropped);
-        let running = running.min(open);
         Summary {
-            scheduled,
-            queued: open - running,
-            running,
-            done,
-            failed,
-            timed_out,
-            cancelled,
-            dropped,
-            orphaned: counters.orphaned.load(Ordering::Relaxed),
-            results_over_limit: counters.results_over_limit.load(Ordering::Relaxed),
-            workers_abandoned: counters.workers_abandoned.load(Ordering::Relaxed),
-            vms_replaced: counters.vms_replaced.load(Ordering::Relaxed),
             wait_p50: waits.quantile(0.5),
             wait_p99: waits.quantile(0.99),
             run_p50: runs.quantile(0.5),
             run_p99: runs.quantile(0.99),
+            ..self.counters.summary(&self.pending, running)
         }
     }
 }

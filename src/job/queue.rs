@@ -15,7 +15,8 @@ use super::model::{BoxedJob, Job, Work};
 #[derive(Debug)]
 pub(super) struct Queued {
     pub job: Box<Job>,
-    pub lanes: Option<Lanes>,
+    /// Boxed: few have any, and all are moved.
+    pub lanes: Option<Box<Lanes>>,
 }
 
 /// The lanes a file operation stands in; to be given back with [`Queue::release`] when it has ended.
@@ -53,7 +54,7 @@ impl Queue {
         for path in &paths {
             self.lanes.entry(path.clone()).or_default().push_back(ticket);
         }
-        let queued = Queued { job, lanes: Some(Lanes { ticket, paths }) };
+        let queued = Queued { job, lanes: Some(Box::new(Lanes { ticket, paths })) };
         if self.is_first(&queued) {
             self.ready.push_back(queued);
         } else {

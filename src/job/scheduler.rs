@@ -1,6 +1,7 @@
 //! The end of a pool that one scheduling VM holds.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,12 +11,16 @@ use crate::lua::Portable;
 use crate::time::Stopwatch;
 
 use super::completion::{CompletionQueue, Wait};
-use super::model::{BoxedJob, Completion, Job, JobId, JobIds, JobKind, JobState, Work};
+use super::model::{BoxedJob, Completion, Ended, Job, JobId, JobIds, JobKind, JobState, Nanos, Work};
 use super::native::FileOp;
 use super::pool::{Handle, Pool, Reach};
 
 /// Jobs collected before they are handed over without being asked to.
 const BATCH: usize = 64;
+/// Most ended jobs whose memory is kept for others.
+const SPARE: usize = 1024;
+/// Most bytes of data, and of a result, that are kept with them.
+const SPARE_BYTES: usize = 1024;
 
 /// When completions are handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +91,9 @@ pub struct Scheduler {
     /// Collected and not handed over.
     batch: RefCell<Vec<BoxedJob>>,
     /// Fetched from home and not handed out.
-    arrived: RefCell<Vec<BoxedJob>>,
+    arrived: RefCell<VecDeque<BoxedJob>>,
+    /// Handed out and given back: memory for the next ones.
+    spare: RefCell<Vec<BoxedJob>>,
     /// Accepted and not handed out.
     outstanding: Cell<usize>,
 }
@@ -102,6 +109,7 @@ impl Scheduler {
             delivery,
             batch: RefCell::new(Vec::with_capacity(BATCH)),
             arrived: RefCell::default(),
+            spare: RefCell::default(),
             outstanding: Cell::new(0),
         }
     }
@@ -112,9 +120,34 @@ impl Scheduler {
     /// When too many jobs of the plugin are pending. The job is counted as dropped then.
     pub fn schedule(&self, request: JobRequest) -> Result<JobId, Rejected> {
         let JobRequest { function, data, token, timeout } = request;
-        let location = Arc::clone(function.code().location());
         let size = function.size() + data.len();
-        self.accept(JobKind::Schedule, location, Work::Lua { function, data }, size, token, timeout)
+        let id = self.admit(size)?;
+        let location = Arc::clone(function.code().location());
+        let work = Work::Lua { function: Arc::new(function), data, room: Vec::new() };
+        let job = self.job(id, JobKind::Schedule, location, work, (token, timeout), size);
+        self.collect(job);
+        Ok(id)
+    }
+
+    /// Schedules a function that is scheduled often: as [`Scheduler::schedule`], with the data copied into the memory of a
+    /// job that was given back.
+    ///
+    /// # Errors
+    /// As for [`Scheduler::schedule`].
+    pub fn schedule_again(&self, function: &Arc<Portable>, data: &[u8], token: u64) -> Result<JobId, Rejected> {
+        let size = function.size() + data.len();
+        let id = self.admit(size)?;
+        let spare = self.spare.borrow_mut().pop();
+        let job = match spare {
+            Some(job) => self.reuse(job, id, function, data, token, size),
+            None => {
+                let location = Arc::clone(function.code().location());
+                let work = Work::Lua { function: Arc::clone(function), data: data.to_vec(), room: Vec::new() };
+                self.job(id, JobKind::Schedule, location, work, (token, None), size)
+            }
+        };
+        self.collect(job);
+        Ok(id)
     }
 
     /// Schedules a file operation. Operations on the same file run in the order scheduled.
@@ -123,68 +156,122 @@ impl Scheduler {
     /// As for [`Scheduler::schedule`].
     pub fn schedule_file(&self, operation: FileOp, token: u64) -> Result<JobId, Rejected> {
         let (kind, size) = (operation.kind(), operation.size());
-        self.accept(kind, Arc::from(kind.name()), Work::File(operation), size, token, None)
+        let id = self.admit(size)?;
+        let work = Work::File(Box::new(operation));
+        self.collect(self.job(id, kind, Arc::from(kind.name()), work, (token, None), size));
+        Ok(id)
     }
 
-    fn accept(
+    /// Gives a job its number and its place among the pending ones, or counts it as dropped.
+    fn admit(&self, size: usize) -> Result<JobId, Rejected> {
+        let shared = &self.pool.shared;
+        let (pending, limits) = (&shared.pending, &shared.options);
+        let id = self.ids.next();
+        pending.scheduled.fetch_add(1, Ordering::Release);
+        let size = size + size_of::<Job>();
+        // Add first, look then: two threads that find the last place free must not both take it.
+        let jobs = pending.jobs.fetch_add(1, Ordering::Relaxed);
+        let bytes = pending.bytes.fetch_add(size, Ordering::Relaxed);
+        let overflow = if jobs >= limits.max_jobs {
+            Overflow::Jobs(limits.max_jobs)
+        } else if bytes + size > limits.max_bytes {
+            Overflow::Bytes(limits.max_bytes)
+        } else {
+            return Ok(id);
+        };
+        pending.release(1, size);
+        pending.dropped();
+        Err(Rejected { id, overflow })
+    }
+
+    fn job(
         &self,
+        id: JobId,
         kind: JobKind,
         function: Arc<str>,
         work: Work,
+        (token, timeout): (u64, Option<Duration>),
         size: usize,
-        token: u64,
-        timeout: Option<Duration>,
-    ) -> Result<JobId, Rejected> {
-        let shared = &self.pool.shared;
-        let id = self.ids.next();
-        shared.counters.scheduled.fetch_add(1, Ordering::Release);
-        let size = size + size_of::<Job>();
-        let limits = &shared.options;
-        // Add first, look then: two threads that find the last place free must not both take it.
-        let jobs = shared.pending.fetch_add(1, Ordering::Relaxed);
-        let bytes = shared.pending_bytes.fetch_add(size, Ordering::Relaxed);
-        let overflow = if jobs >= limits.max_jobs {
-            Some(Overflow::Jobs(limits.max_jobs))
-        } else if bytes + size > limits.max_bytes {
-            Some(Overflow::Bytes(limits.max_bytes))
-        } else {
-            None
-        };
-        if let Some(overflow) = overflow {
-            shared.delivered(1, size, 0);
-            shared.counters.ended(JobState::Dropped);
-            return Err(Rejected { id, overflow });
-        }
-        self.outstanding.set(self.outstanding.get() + 1);
-        let completion = Completion {
+    ) -> BoxedJob {
+        Box::new(Job {
             id,
             kind,
             // Overwritten by whoever ends the job.
             state: JobState::Cancelled,
             token,
             function,
-            data: Vec::new(),
-            result: None,
-            error: None,
-            output: Vec::new(),
-            output_cut: 0,
-            waited: Duration::ZERO,
-            ran: Duration::ZERO,
-        };
-        let job = Box::new(Job {
-            completion,
             work: Some(work),
+            result: None,
+            remains: None,
             home: Arc::clone(&self.home),
             created: Stopwatch::start(),
-            deadline: timeout.unwrap_or(limits.deadline),
-            size,
-        });
+            deadline: timeout.unwrap_or(self.pool.shared.options.deadline).into(),
+            size: size + size_of::<Job>(),
+            waited: Nanos::default(),
+            ran: Nanos::default(),
+        })
+    }
+
+    /// The memory of an ended job as another job. Spare jobs are functions of this scheduler, without results.
+    fn reuse(
+        &self,
+        mut job: BoxedJob,
+        id: JobId,
+        function: &Arc<Portable>,
+        bytes: &[u8],
+        token: u64,
+        size: usize,
+    ) -> BoxedJob {
+        (job.id, job.token, job.state) = (id, token, JobState::Cancelled);
+        match &mut job.work {
+            Some(Work::Lua { function: last, data, .. }) => {
+                data.clear();
+                data.extend_from_slice(bytes);
+                if !Arc::ptr_eq(last, function) {
+                    job.function = Arc::clone(function.code().location());
+                    *last = Arc::clone(function);
+                }
+            }
+            work => {
+                job.function = Arc::clone(function.code().location());
+                *work = Some(Work::Lua { function: Arc::clone(function), data: bytes.to_vec(), room: Vec::new() });
+            }
+        }
+        job.created = Stopwatch::start();
+        job.deadline = self.pool.shared.options.deadline.into();
+        job.size = size + size_of::<Job>();
+        job
+    }
+
+    fn collect(&self, job: BoxedJob) {
+        self.outstanding.set(self.outstanding.get() + 1);
         let mut batch = self.batch.borrow_mut();
         batch.push(job);
         if batch.len() >= BATCH {
-            shared.submit(&mut batch);
+            self.pool.shared.submit(&mut batch);
         }
-        Ok(id)
+    }
+
+    /// Takes back jobs that were handed out: their memory serves the next ones.
+    pub fn give_back(&self, ended: &mut Vec<Ended>) {
+        let mut spare = self.spare.borrow_mut();
+        for Ended(mut job) in ended.drain(..) {
+            if spare.len() >= SPARE || job.kind != JobKind::Schedule {
+                continue;
+            }
+            job.remains = None;
+            let result = job.result.take();
+            if let Some(Work::Lua { data, room, .. }) = &mut job.work {
+                if let Some(result) = result {
+                    *room = result;
+                }
+                for kept in [data, room] {
+                    kept.clear();
+                    kept.shrink_to(SPARE_BYTES);
+                }
+            }
+            spare.push(job);
+        }
     }
 
     /// Hands over what was scheduled since the last time. To be called at the end of every batch of packets.
@@ -198,7 +285,7 @@ impl Scheduler {
     /// Jobs of the plugin that are queued, running or not delivered yet, those of its other VMs included.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.pool.shared.pending.load(Ordering::Relaxed)
+        self.pool.shared.pending.jobs.load(Ordering::Relaxed)
     }
 
     /// Jobs of this scheduler whose completions were not handed out yet.
@@ -213,12 +300,31 @@ impl Scheduler {
         if self.delivery == Delivery::InOrder {
             return 0;
         }
-        self.hand_out(max, into)
+        self.hand_out(max, |ended| into.push(ended.into_completion()))
+    }
+
+    /// As [`Scheduler::poll`], for an owner that gives the jobs back.
+    pub fn poll_ended(&self, max: usize, into: &mut Vec<Ended>) -> usize {
+        if self.delivery == Delivery::InOrder {
+            return 0;
+        }
+        self.hand_out(max, |ended| into.push(ended))
     }
 
     /// Waits until all jobs have ended and hands out their completions, in the order scheduled. Jobs that are missing when
     /// the wait ends early stay outstanding.
     pub fn settle(&self, wait: &Wait<'_>) -> Vec<Completion> {
+        let mut completions = Vec::new();
+        self.settle_into(wait, |ended| completions.push(ended.into_completion()));
+        completions
+    }
+
+    /// As [`Scheduler::settle`], for an owner that gives the jobs back.
+    pub fn settle_ended(&self, wait: &Wait<'_>, into: &mut Vec<Ended>) {
+        self.settle_into(wait, |ended| into.push(ended));
+    }
+
+    fn settle_into(&self, wait: &Wait<'_>, take: impl FnMut(Ended)) {
         self.flush();
         let since = Stopwatch::start();
         loop {
@@ -231,10 +337,8 @@ impl Scheduler {
                 break;
             }
         }
-        self.arrived.borrow_mut().sort_by_key(|job| job.completion.id);
-        let mut completions = Vec::new();
-        self.hand_out(usize::MAX, &mut completions);
-        completions
+        self.arrived.borrow_mut().make_contiguous().sort_by_key(|job| job.id);
+        self.hand_out(usize::MAX, take);
     }
 
     /// Waits until some completion has arrived; false if the wait ended first or nothing is outstanding.
@@ -256,7 +360,7 @@ impl Scheduler {
                 Delivery::AsFinished => {
                     let mut completions = Vec::new();
                     if self.wait(&left) {
-                        self.hand_out(BATCH, &mut completions);
+                        self.hand_out(BATCH, |ended| completions.push(ended.into_completion()));
                     }
                     completions
                 }
@@ -281,19 +385,21 @@ impl Scheduler {
         self.pool.shared.cancel(Some(&self.home), Reach::Running)
     }
 
-    fn hand_out(&self, max: usize, into: &mut Vec<Completion>) -> usize {
+    fn hand_out(&self, max: usize, mut take: impl FnMut(Ended)) -> usize {
         let mut arrived = self.arrived.borrow_mut();
-        self.home.take(&mut arrived);
+        if arrived.len() < max {
+            self.home.take(&mut arrived);
+        }
         let count = arrived.len().min(max);
         if count == 0 {
             return 0;
         }
+        arrived.range(..count.min(BATCH)).for_each(|job| job.glance());
         let (mut bytes, mut held) = (0, 0);
-        into.reserve(count);
         for job in arrived.drain(..count) {
             bytes += job.size;
-            held += job.completion.size();
-            into.push(job.completion);
+            held += job.brings();
+            take(Ended(job));
         }
         self.pool.shared.delivered(count, bytes, held);
         self.outstanding.set(self.outstanding.get() - count);

@@ -48,7 +48,7 @@ pub(super) enum Life {
 pub(super) struct Running {
     /// Taken by whoever ends the job first: the worker, the supervisor, or a cancellation.
     pub job: Option<Box<Job>>,
-    pub lanes: Option<Lanes>,
+    pub lanes: Option<Box<Lanes>>,
     pub started: Stopwatch,
     pub deadline: Duration,
 }
@@ -66,7 +66,7 @@ pub(super) struct Assignment {
 pub(super) struct Finished {
     /// Absent if somebody else ended it first.
     pub job: Option<Box<Job>>,
-    pub lanes: Option<Lanes>,
+    pub lanes: Option<Box<Lanes>>,
 }
 
 impl Slot {
@@ -111,9 +111,10 @@ impl Slot {
     pub(super) fn start(&self, state: &mut State, queued: Queued, now: Stopwatch) -> Option<Assignment> {
         let Queued { mut job, lanes } = queued;
         let work = job.work.take()?;
-        let deadline = job.deadline;
-        job.completion.waited = between(job.created, now);
-        state.waits.record(job.completion.waited);
+        let deadline = job.deadline.into();
+        let waited = between(job.created, now);
+        job.waited = waited.into();
+        state.waits.record(waited);
         self.disowned.store(false, Ordering::Relaxed);
         state.running = Some(Running { job: Some(job), lanes, started: now, deadline });
         Some(Assignment { work, started: now, deadline })
@@ -127,13 +128,14 @@ impl Slot {
         let ran = between(started, now);
         state.runs.record(ran);
         if let Some(job) = &mut job {
-            job.completion.ran = ran;
+            job.ran = ran.into();
         }
         Finished { job, lanes }
     }
 }
 
-fn between(earlier: Stopwatch, later: Stopwatch) -> Duration {
+/// Time from one moment to the other.
+pub(super) fn between(earlier: Stopwatch, later: Stopwatch) -> Duration {
     let instant = |stopwatch: Stopwatch| -> Instant { stopwatch.deadline(Duration::ZERO) };
     instant(later).saturating_duration_since(instant(earlier))
 }

@@ -1,36 +1,48 @@
 //! What a worker thread does: fetch a job, do it, send it home.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mlua::{FromLua, IntoLua, Lua, Value};
+use foldhash::fast::RandomState;
 
-use crate::lua::{Budget, FaultKind, Health, Loader, PluginError, Portable, Vm};
+use crate::lua::{Budget, Direct, FaultKind, Health, Loader, PluginError, Portable, Ready, Returned, Vm};
 use crate::time::Stopwatch;
 
+use super::completion::CompletionQueue;
 use super::host::{self, Control};
-use super::model::{Job, JobState, Work};
+use super::model::{Job, JobState, Remains, Work};
 use super::output::OutputLine;
 use super::pool::{MAX_RESULT, Shared, WorkerContext};
 use super::process;
 use super::slot::{Assignment, Life, Slot};
+
+/// Most functions that are kept ready; a plugin that compiles text for every job must not fill the VM.
+const MAX_READY: usize = 1024;
 
 /// The life of a worker thread.
 pub(super) fn run(shared: &Arc<Shared>, slot: &Arc<Slot>, number: usize) {
     process::yield_to_packets();
     let _ending = Ending { shared, slot };
     let mut worker = Worker { shared, control: Control::new(Arc::clone(slot)), number, machine: None };
+    let mut home = None;
     let mut next = shared.fetch(slot);
     while let Some(assignment) = next {
         let outcome = worker.perform(assignment);
-        next = advance(shared, slot, outcome);
+        next = advance(shared, slot, outcome, &mut home);
     }
 }
 
-/// Sends the finished job home and gives the next one; `None` if the thread has to end.
-fn advance(shared: &Shared, slot: &Slot, outcome: Outcome) -> Option<Assignment> {
+/// Sends the finished job home and gives the next one; `None` if the thread has to end. `home` is where the job before went:
+/// most go to the same.
+fn advance(
+    shared: &Shared,
+    slot: &Slot,
+    outcome: Outcome,
+    home: &mut Option<Arc<CompletionQueue>>,
+) -> Option<Assignment> {
     let now = Stopwatch::start();
     let (finished, next, life) = {
         let mut state = slot.lock();
@@ -39,8 +51,13 @@ fn advance(shared: &Shared, slot: &Slot, outcome: Outcome) -> Option<Assignment>
         let next = next.and_then(|queued| slot.start(&mut state, queued, now));
         (finished, next, state.life)
     };
-    if let Some(job) = finished.job {
-        shared.deliver(outcome.into_job(job));
+    if let Some(mut job) = finished.job {
+        outcome.fill(&mut job);
+        let home = match home {
+            Some(home) if Arc::ptr_eq(home, &job.home) => home,
+            other => other.insert(Arc::clone(&job.home)),
+        };
+        shared.deliver(job, home);
     }
     if let Some(lanes) = &finished.lanes {
         shared.release(lanes);
@@ -71,6 +88,9 @@ impl Drop for Ending<'_> {
 /// A VM and what is needed to run jobs in it.
 struct Machine {
     loader: Loader,
+    direct: Direct,
+    /// Functions that capture nothing, by the number of their code: one closure serves all of their jobs.
+    ready: HashMap<u64, Ready, RandomState>,
     vm: Vm,
 }
 
@@ -84,35 +104,34 @@ struct Worker<'a> {
 /// How a job went.
 struct Outcome {
     state: JobState,
-    data: Vec<u8>,
-    /// Kept so that what it holds is freed on the thread that allocated it.
-    work: Option<Work>,
+    /// Function and data go home: what they hold is freed on the thread that allocated it.
+    work: Work,
     result: Option<Vec<u8>>,
     error: Option<PluginError>,
     output: (Vec<OutputLine>, u64),
 }
 
 impl Outcome {
-    fn into_job(self, mut job: Box<Job>) -> Box<Job> {
-        let completion = &mut job.completion;
-        completion.state = self.state;
-        completion.data = self.data;
-        completion.result = self.result;
-        completion.error = self.error;
-        (completion.output, completion.output_cut) = self.output;
-        job.work = self.work;
-        job
+    fn fill(self, job: &mut Job) {
+        job.state = self.state;
+        job.work = Some(self.work);
+        job.result = self.result;
+        let (output, output_cut) = self.output;
+        if self.error.is_some() || !output.is_empty() || output_cut > 0 {
+            *job.remains() = Remains { error: self.error, output, output_cut };
+        }
     }
 }
 
 impl Worker<'_> {
     fn perform(&mut self, assignment: Assignment) -> Outcome {
-        let Assignment { work, started, deadline } = assignment;
+        let Assignment { mut work, started, deadline } = assignment;
         self.control.begin(started, deadline);
-        let (result, data, work) = match work {
-            Work::Lua { function, data } => {
-                let result = self.run_lua(&function, &data, started, deadline);
-                (result, data, Work::Lua { function, data: Vec::new() })
+        let result = match &mut work {
+            Work::Lua { function, data, room } => {
+                room.clear();
+                let returned = self.run_lua(function, data, room, started, deadline);
+                returned.map(|returned| (returned == Returned::Bytes).then(|| std::mem::take(room)))
             }
             Work::File(operation) => {
                 let slot = &self.control.slot;
@@ -122,7 +141,7 @@ impl Worker<'_> {
                     message: error.to_string(),
                     traceback: String::new(),
                 };
-                (result.map(|()| None).map_err(error), Vec::new(), Work::File(operation))
+                result.map(|()| None).map_err(error)
             }
         };
         let expired = self.control.end();
@@ -133,38 +152,32 @@ impl Worker<'_> {
             Err(error) if expired || error.kind == FaultKind::Interrupted => (JobState::TimedOut, None, Some(error)),
             Err(error) => (JobState::Failed, None, Some(error)),
         };
-        Outcome { state, data, work: Some(work), result, error, output }
+        Outcome { state, work, result, error, output }
     }
 
     fn run_lua(
         &mut self,
         function: &Portable,
         data: &[u8],
+        result: &mut Vec<u8>,
         started: Stopwatch,
         deadline: Duration,
-    ) -> Result<Option<Vec<u8>>, PluginError> {
+    ) -> Result<Returned, PluginError> {
         let machine = match &mut self.machine {
             Some(machine) => machine,
             none => none.insert(Machine::new(self.shared, &self.control, self.number)?),
         };
-        let Machine { vm, loader } = machine;
-        let mut budget = Budget { limit: Some(deadline), slow: None };
-        let loaded = loader.load(vm.lua(), function, |resolve, arguments| {
-            budget.limit = Some(deadline.saturating_sub(started.elapsed()));
-            vm.call(resolve, arguments, budget)
-        });
-        let returned = loaded.and_then(|function| vm.call::<Returned>(&function, Data(data), budget));
-        if vm.tidy() == Health::Replace {
+        let returned = machine.run(function, data, result, started, deadline);
+        if machine.vm.tidy() == Health::Replace {
             self.machine = None;
             self.shared.counters.vms_replaced.fetch_add(1, Ordering::Relaxed);
         }
         match returned? {
-            Returned::Bytes(result) => Ok(Some(result)),
-            Returned::Nothing => Ok(None),
             Returned::TooLarge(length) => {
                 let message = format!("result of {length} bytes exceeds the limit of {MAX_RESULT}");
                 Err(PluginError::caught(message.as_bytes(), b""))
             }
+            returned => Ok(returned),
         }
     }
 }
@@ -174,45 +187,59 @@ impl Machine {
         let vm = (shared.factory)(&WorkerContext { worker: number, output: control.output.clone() })?;
         let set_up = || {
             host::install(vm.lua(), control)?;
-            Loader::new(vm.lua())
+            Ok((Loader::new(vm.lua())?, Direct::new(vm.lua())?))
         };
-        let loader = set_up().map_err(|error| PluginError::caught(error.to_string().as_bytes(), b""))?;
-        Ok(Self { loader, vm })
+        let failed = |error: mlua::Error| PluginError::caught(error.to_string().as_bytes(), b"");
+        let (loader, direct) = set_up().map_err(failed)?;
+        Ok(Self { loader, direct, ready: HashMap::default(), vm })
+    }
+
+    fn run(
+        &mut self,
+        function: &Portable,
+        data: &[u8],
+        result: &mut Vec<u8>,
+        started: Stopwatch,
+        deadline: Duration,
+    ) -> Result<Returned, PluginError> {
+        let code = function.code().id();
+        if let Some(ready) = self.ready.get(&code).copied() {
+            let budget = Budget { limit: Some(deadline), slow: None };
+            let returned = self.vm.call_bytes(&self.direct, ready, data, (result, MAX_RESULT), budget);
+            if !self.vm.is_pristine(&self.direct, ready) {
+                self.ready.remove(&code);
+            }
+            return returned;
+        }
+        let Self { loader, vm, .. } = self;
+        let mut budget = Budget { limit: Some(deadline), slow: None };
+        let loaded = loader.load(vm.lua(), function, |resolve, arguments| {
+            budget.limit = Some(deadline.saturating_sub(started.elapsed()));
+            vm.call(resolve, arguments, budget)
+        })?;
+        let ready = self.direct.pass(&loaded)?;
+        let returned = self.vm.call_bytes(&self.direct, ready, data, (result, MAX_RESULT), budget);
+        if function.is_plain() && returned.is_ok() && self.vm.is_pristine(&self.direct, ready) {
+            self.keep(code, &loaded);
+        }
+        self.direct.passed();
+        returned
+    }
+
+    /// Keeps a function ready. When there is no room for it, it is loaded anew every time.
+    fn keep(&mut self, code: u64, function: &mlua::Function) {
+        if self.ready.len() >= MAX_READY {
+            let Ok(direct) = Direct::new(self.vm.lua()) else { return };
+            self.ready.clear();
+            self.direct = direct;
+        }
+        if let Ok(ready) = self.direct.keep(function) {
+            self.ready.insert(code, ready);
+        }
     }
 }
 
 fn overdue(deadline: Duration) -> PluginError {
     let message = format!("job exceeded its deadline of {deadline:?}");
     PluginError { kind: FaultKind::Interrupted, message, traceback: String::new() }
-}
-
-/// The argument of a job's function.
-struct Data<'a>(&'a [u8]);
-
-impl IntoLua for Data<'_> {
-    fn into_lua(self, lua: &Lua) -> mlua::Result<Value> {
-        lua.create_string(self.0).map(Value::String)
-    }
-}
-
-/// What a job's function returned.
-enum Returned {
-    Bytes(Vec<u8>),
-    Nothing,
-    TooLarge(usize),
-}
-
-impl FromLua for Returned {
-    fn from_lua(value: Value, lua: &Lua) -> mlua::Result<Self> {
-        let text = match value {
-            Value::String(text) => text,
-            number @ (Value::Integer(_) | Value::Number(_)) => match lua.coerce_string(number)? {
-                Some(text) => text,
-                None => return Ok(Self::Nothing),
-            },
-            _ => return Ok(Self::Nothing),
-        };
-        let bytes = text.as_bytes();
-        Ok(if bytes.len() > MAX_RESULT { Self::TooLarge(bytes.len()) } else { Self::Bytes(bytes.to_vec()) })
-    }
 }

@@ -7,6 +7,7 @@
 
 mod budget;
 mod call;
+mod direct;
 mod portable;
 mod raw;
 mod thread;
@@ -14,6 +15,7 @@ mod vm;
 
 pub use budget::{Guard, Slow};
 pub use call::{Budget, FaultKind, HOST_CHUNK, PluginError};
+pub use direct::{Direct, Ready, Returned};
 pub use portable::{Code, KnownName, Loader, PackError, Packed, Packer, Portable, Warning};
 pub use thread::{SelfTest, quick_self_test, self_test, spawn_lua_thread};
 pub use vm::{Health, Vm, VmOptions};

@@ -8,7 +8,7 @@ use super::health::Verdict;
 use super::instance::Instance;
 use crate::api::ScriptId;
 use crate::api::t_async::JobSide;
-use crate::job::{Completion, Delivery, JobIds, Pool, Wait};
+use crate::job::{Delivery, Ended, JobIds, Pool, Wait};
 use crate::lua::{FaultKind, PluginError};
 use crate::time::Stopwatch;
 
@@ -53,18 +53,18 @@ impl Instance {
         self.jobs.flush();
         if self.jobs.delivery() == Delivery::InOrder {
             if self.jobs.outstanding() >= SETTLE_ABOVE {
-                let completions = self.jobs.await_all(&Wait { limit: None, cancel: Some(stopping) });
-                self.deliver_in_parts(completions);
+                let mut ended = Vec::new();
+                self.jobs.await_all(&Wait { limit: None, cancel: Some(stopping) }, &mut ended);
+                self.deliver_in_parts(ended);
             }
             return;
         }
         let watch = Stopwatch::start();
         loop {
-            let completions = self.jobs.poll();
-            let count = completions.len();
-            if count > 0 {
-                self.deliver_completions(completions);
-            }
+            let mut ended = self.jobs.list();
+            self.jobs.poll(&mut ended);
+            let count = ended.len();
+            self.deliver_completions(ended);
             if count < DELIVERED_AT_ONCE || watch.elapsed() >= DELIVERY_TIME {
                 return;
             }
@@ -74,40 +74,42 @@ impl Instance {
     /// Waits for all jobs and delivers their results in the order scheduled; what is missing when the wait ends early is
     /// cancelled.
     pub fn settle(&mut self, wait: &Wait<'_>) {
-        let completions = self.jobs.settle(wait);
-        self.deliver_in_parts(completions);
+        let mut ended = Vec::new();
+        self.jobs.settle(wait, &mut ended);
+        self.deliver_in_parts(ended);
     }
 
-    fn deliver_in_parts(&mut self, completions: Vec<Completion>) {
-        let mut left = completions.into_iter();
+    fn deliver_in_parts(&mut self, ended: Vec<Ended>) {
+        let mut left = ended.into_iter();
         while left.len() > 0 {
-            self.deliver_completions(left.by_ref().take(DELIVERED_AT_ONCE).collect());
+            let mut part = self.jobs.list();
+            part.extend(left.by_ref().take(DELIVERED_AT_ONCE));
+            self.deliver_completions(part);
         }
     }
 
-    fn deliver_completions(&mut self, completions: Vec<Completion>) {
-        let arrived = match self.jobs.collect(self.vm.lua(), &self.context, completions) {
-            Ok(arrived) => arrived,
-            Err(e) => return self.fault("onresult", &e.into()),
-        };
-        for (function, error) in &arrived.failures {
+    fn deliver_completions(&mut self, mut ended: Vec<Ended>) {
+        let mut failures = Vec::new();
+        let count = self.jobs.collect(&self.context, &mut ended, &mut failures);
+        for (function, error) in failures {
             let message = format!("{} ({function})", error.message);
-            self.fault_of_job(&PluginError { message, ..error.clone() });
+            self.fault_of_job(&PluginError { message, ..error });
         }
         let deliver = self.jobs.deliver_function().clone();
         let mut first = 0;
-        while first < arrived.count {
-            let (result, last) = self.enter::<usize>(&deliver, (arrived.items.clone(), first, arrived.count));
+        while first < count {
+            let (result, last) = self.enter::<usize>(&deliver, (first, count));
             match result {
                 Ok(reached) => first = reached,
                 Err(e) => {
                     // The progress word counts down from -1; the guilty one is left behind.
-                    first = usize::try_from(-i64::from(last)).unwrap_or(arrived.count).max(first + 1);
+                    first = usize::try_from(-i64::from(last)).unwrap_or(count).max(first + 1);
                     self.fault("onresult", &e);
                 }
             }
             self.take_caught("onresult");
         }
+        self.jobs.give_back(ended);
     }
 
     /// A job failed: counted and reported as a fault of the plugin, but it suspends nothing here.

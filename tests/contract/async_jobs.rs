@@ -227,3 +227,92 @@ fn pending_items_counts_what_is_not_delivered() {
     );
     outcome.prints(&["0", "true\tnumber"]);
 }
+
+#[test]
+fn ids_are_running_numbers_however_often_a_function_is_scheduled() {
+    let (_, outcome) = once(
+        Bench::new(),
+        "local prefix = 'p'
+         local plain = { onexecute = function(d) return d end, onresult = function() end }
+         local captured = { onexecute = function(d) return prefix .. d end, onresult = function() end }",
+        "local fine = true
+         for i = 1, 300 do
+           local id, reason = T.async:schedule(i % 3 == 0 and captured or plain)
+           fine = fine and id == '0-' .. i and reason == nil
+         end
+         print(fine, select('#', T.async.schedule(plain)), type(plain.id))",
+    );
+    outcome.prints(&["true\t2\tnil"]);
+}
+
+#[test]
+fn every_result_goes_to_the_onresult_it_was_scheduled_with() {
+    let text = format!(
+        "local n, right, wrong = 0, 0, 0
+         local echo, prefix = function(d) return d end, 'p'
+         local function captured(d) return prefix .. d end
+         local function failing(d) error(d) end
+         local function silent(d) end
+         TrisulPlugin = {{ id = {{}}, onunload = function() print(right, wrong) end,
+           simplecounter = {{ protocol_guid = '{IPV4}', onpacket = function()
+             for i = 1, 20 do
+               n = n + 1
+               local own = tostring(n)
+               local function expect(text)
+                 return function(e, d, r) if d == own and r == text then right = right + 1 else wrong = wrong + 1 end end
+               end
+               if i == 3 then T.async:schedule {{ data = n, onexecute = silent, onresult = expect('never') }}
+               elseif i == 5 then T.async:schedule {{ data = n, onexecute = echo }}
+               elseif i == 7 then T.async:schedule {{ data = n, onexecute = captured, onresult = expect('p' .. own) }}
+               elseif i == 9 then T.async:schedule {{ data = n, onexecute = function(d) return '=' .. d end, onresult = expect('=' .. own) }}
+               else T.async:schedule {{ data = n, onexecute = echo, onresult = expect(own) }} end
+             end
+           end }} }}"
+    );
+    for deterministic in ["files", "never"] {
+        let bench = Bench::new().plugin("r.lua", &text).args(&["--deterministic", deterministic]);
+        bench.run(&Capture::udp(500, 100)).prints(&["9000\t0"]);
+    }
+}
+
+#[test]
+fn a_job_that_is_refused_gives_nil_and_a_reason_and_no_result() {
+    let (_, outcome) = once(
+        Bench::new().args(&["--callback-budget", "60000"]),
+        "local got = 0
+         local plain = { onexecute = function(d) return d end, onresult = function()
+           got = got + 1 if got == 100000 then print('all') end
+         end }",
+        "local accepted, last, why = 0, nil, nil
+         for i = 1, 100010 do
+           local id, reason = T.async:schedule(plain)
+           if id then accepted = accepted + 1 else last, why = i, reason end
+         end
+         print(accepted, last, why, T.async:pending_items())
+         T.async:schedule { onexecute = function() return 'later' end }
+         T.async:copy('a', 'b')",
+    );
+    assert_eq!(outcome.lines(), ["100000\t100010\tjob 0-100010 dropped: 100000 jobs are pending\t100000", "all"]);
+    assert_eq!(outcome.logged("WARN", "more than 100000 items are pending").len(), 1, "{}", outcome.stderr);
+    let dropped = outcome.of("job").iter().filter(|event| event["state"] == "dropped").count();
+    assert_eq!(dropped, 12);
+}
+
+#[test]
+fn errors_of_schedule_name_the_line_of_the_call() {
+    let (_, outcome) = once(
+        Bench::new(),
+        "",
+        "for _, v in ipairs { {}, { onexecute = print, data = {} } } do
+           print((select(2, pcall(function() T.async:schedule(v) end)):match('^.-j.lua:%d+: (.*)$')))
+         end",
+    );
+    outcome.exits(0);
+    assert_eq!(
+        outcome.lines(),
+        [
+            "bad argument #1 to 'schedule' (a function onexecute is missing)",
+            "bad argument #1 to 'schedule' (data: string expected, got table)"
+        ]
+    );
+}

@@ -7,8 +7,6 @@ local type, error, tostring, xpcall = type, error, tostring, xpcall
 local to_text, to_number, bad = host.to_text, host.to_number, host.bad
 
 local async = {}
--- Job number -> onresult, until the job has ended.
-local waiting, last = {}, 0
 
 -- Both T.async:f(x) and T.async.f(x) are in use.
 local function either(f)
@@ -39,40 +37,120 @@ end)
 
 async.pending_items = either(function() return host.pending() end)
 
-if engine then
-  async.schedule = either(function(block)
-    if type(block) ~= "table" then bad(1, "schedule", "table", type(block), 1) end
-    local execute, data, result = block.onexecute, block.data, block.onresult
-    if type(execute) ~= "function" then
-      error("bad argument #1 to 'schedule' (a function onexecute is missing)", 3)
-    end
-    if data == nil then data = "" elseif type(data) == "number" then data = tostring(data) end
-    if type(data) ~= "string" then
-      error("bad argument #1 to 'schedule' (data: string expected, got " .. type(data) .. ")", 3)
-    end
-    last = last + 1
-    local id, reason, refused = host.schedule(execute, data, last)
-    if refused then error(reason, 3) end
-    if id and type(result) == "function" then waiting[last] = result end
-    return id, reason
-  end)
-else
+if not engine then
   function async.schedule()
     error("ERR_NOTAVAIL: schedule() is not available for async scripts", 2)
   end
+  return async
 end
 
--- Hands out completions items[3 * first + 1 ..]: number, data, result (false if there is none to deliver). The progress
--- word counts down from -1, which is no packet, so that each onresult has a budget of its own. Returns where to go on.
-local cur = objects and objects.cur
-local function deliver(items, first, count)
+-- Scheduling and delivery are compiled: what they need of the host are one function and an array, both through ffi.
+-- api/jobcall.rs declares the same layout.
+local ffi = require "ffi"
+ffi.cdef [[
+typedef struct { int32_t slot, deliver, data_len, result_len; const char *data, *result; } ms_job_item;
+typedef struct { double (*schedule)(void *jobs, double code, const char *data, int32_t len, int32_t slot); } ms_job_calls;
+]]
+local C = ffi.cast("const ms_job_calls *", host.calls)
+local jobs, items = ffi.cast("void *", host.jobs), ffi.cast("const ms_job_item *", host.items)
+local ffi_string, prefix = ffi.string, host.prefix
+local cur = objects.cur
+
+-- Every job has a slot until it has ended: its onresult, or false. Free slots form a list; 0 ends it.
+local waiting, following, free, slots = {}, {}, 0, 0
+local IN_USE = -1
+
+local function take_slot(result)
+  local slot = free
+  if slot == 0 then
+    slot = slots + 1
+    slots = slot
+  else
+    free = following[slot]
+  end
+  following[slot] = IN_USE
+  waiting[slot] = result
+  return slot
+end
+
+local function leave_slot(slot)
+  waiting[slot] = false
+  -- Once only, even if what comes after was interrupted and is done again.
+  if following[slot] == IN_USE then
+    following[slot] = free
+    free = slot
+  end
+end
+
+-- Numbers of the code of functions that capture nothing and were scheduled before, by closure: the host need not look at
+-- them again. A closure that is not among them may yet be one of many of the same code, which the host finds by itself.
+local MAX_NUMBERS = 1000
+local numbers, count_of_numbers = {}, 0
+local recent, last_recent, RECENT = {}, 0, 8
+local again = host.again
+
+-- Only closures that are scheduled more than once: others would but fill the table.
+local function remember(execute, number)
+  for i = 1, RECENT do
+    if recent[i] == execute then
+      count_of_numbers = count_of_numbers + 1
+      if count_of_numbers > MAX_NUMBERS then numbers, count_of_numbers = {}, 1 end
+      numbers[execute] = number
+      return
+    end
+  end
+  last_recent = last_recent % RECENT + 1
+  recent[last_recent] = execute
+end
+
+-- Not by way of `either`: functions with a variable number of arguments do not begin a trace.
+function async.schedule(block, second)
+  if block == async then block = second end
+  if type(block) ~= "table" then bad(1, "schedule", "table", type(block), 1) end
+  local execute, data, result = block.onexecute, block.data, block.onresult
+  if type(execute) ~= "function" then
+    error("bad argument #1 to 'schedule' (a function onexecute is missing)", 2)
+  end
+  if data == nil then data = "" elseif type(data) == "number" then data = tostring(data) end
+  if type(data) ~= "string" then
+    error("bad argument #1 to 'schedule' (data: string expected, got " .. type(data) .. ")", 2)
+  end
+  local slot = take_slot(type(result) == "function" and result)
+  local number, seq = numbers[execute], nil
+  if number then
+    seq = C.schedule(jobs, number, data, #data, slot)
+    if seq < 0 then numbers[execute], seq = nil, nil end
+  end
+  if not seq then
+    seq, number = again(execute, data, slot)
+    if seq then remember(execute, number) end
+  end
+  if not seq then
+    local id, reason, refused
+    id, reason, refused, number = host.schedule(execute, data, slot)
+    if number then remember(execute, number) end
+    if not id then leave_slot(slot) end
+    if refused then error(reason, 2) end
+    return id, reason
+  end
+  -- Where nobody reads the text, the compiler leaves out making it.
+  if seq > 0 then return prefix .. seq, nil end
+  leave_slot(slot)
+  return nil, host.rejected()
+end
+
+-- Hands out the completions from number `first` to before `count`. The progress word counts down from -1, which is no
+-- packet, so that each onresult has a budget of its own. Returns where to go on.
+local function deliver(first, count)
   for i = first, count - 1 do
-    local number, data, result = items[3 * i + 1], items[3 * i + 2], items[3 * i + 3]
-    local onresult = waiting[number]
-    waiting[number] = nil
-    if onresult and result then
+    local item = items[i]
+    local slot = item.slot
+    local onresult = waiting[slot]
+    leave_slot(slot)
+    if onresult and item.deliver ~= 0 then
       cur[0] = -1 - i
-      local ok, unhandled = xpcall(onresult, on_error, engine, data, result)
+      local ok, unhandled = xpcall(onresult, on_error, engine,
+        ffi_string(item.data, item.data_len), ffi_string(item.result, item.result_len))
       -- The handler returns nothing; it is not called when memory runs out, and it may fail itself.
       if not ok and unhandled ~= nil then error(unhandled, 0) end
     end

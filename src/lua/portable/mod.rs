@@ -6,6 +6,7 @@
 //! Invariant: every load gives a new closure with new variables, while the prototype (and with it the machine code that
 //! was compiled for it) stays the same for as long as the loader lives.
 
+mod again;
 mod code;
 mod known;
 mod load;

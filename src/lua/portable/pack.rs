@@ -170,6 +170,11 @@ impl InsertPacked for Result<Packed, PackError> {
 }
 
 impl Packer {
+    /// The number of the code of a prototype, if functions of it were packed before and capture nothing.
+    pub(super) fn plain_code(&self, prototype: usize) -> Option<u64> {
+        self.codes.get(&prototype).filter(|code| code.upvalues() == 0).map(|code| code.id())
+    }
+
     /// The code of the Lua function at `index`, dumped if it is new.
     fn code(&mut self, stack: Stack, index: c_int) -> Result<Arc<Code>, PackError> {
         debug_assert!(!stack.is_c_function(index));

@@ -87,6 +87,12 @@ impl Portable {
             + size_of::<PortableClosure>() * self.closures.len()
     }
 
+    /// True if the function captures nothing: one closure of it is as good as another.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.variables.is_empty()
+    }
+
     pub(super) fn string(&self, start: u32, len: u32) -> &[u8] {
         &self.bytes[start as usize..start as usize + len as usize]
     }
