@@ -16,7 +16,7 @@ use super::record::{Record, ScriptId, Side, Stamp};
 use crate::decode;
 use crate::key::FlowTuple;
 use crate::lua::Guard;
-use crate::metrics::{self, Shard};
+use crate::metrics::{self, Generation, Shard};
 use crate::packet::Batch;
 use crate::time::Timestamp;
 
@@ -24,6 +24,10 @@ use crate::time::Timestamp;
 const MAX_WARNED: usize = 10_000;
 /// Messages waiting for delivery on one engine; more are dropped and counted.
 const MAX_MAIL: usize = 100_000;
+/// Counter updates of a VM that each get a cell, so that the first traces find what they will meet.
+const CELLS_AT_FIRST: u32 = 512;
+/// Of the later ones one in so many: a key that comes again soon has one, a key that comes once hardly ever.
+const CELL_EVERY: u32 = 8;
 /// Longest message that is delivered.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
@@ -240,6 +244,10 @@ pub struct VmContext {
     pub guard: Arc<Guard>,
     /// Stream time of this VM when it has one of its own (input filters).
     pub own_time: Cell<Option<Timestamp>>,
+    /// What tells compiled code whether the places it adds to are still the right ones.
+    pub generation: Generation,
+    /// Counter updates that came as calls.
+    counted: Cell<u32>,
     /// Reasons already warned of.
     warned: RefCell<HashSet<String>>,
     /// Nil arguments by method, for the DEBUG line once a minute.
@@ -258,8 +266,11 @@ impl VmContext {
         instance_id: String,
         guard: Arc<Guard>,
     ) -> Self {
+        let generation = engine.shard.borrow().generation().clone();
         Self {
             engine,
+            generation,
+            counted: Cell::new(0),
             script,
             script_name,
             order,
@@ -271,6 +282,15 @@ impl VmContext {
             warned: RefCell::default(),
             nil_seen: RefCell::default(),
         }
+    }
+
+    /// Whether the key that was counted just now should have a cell.
+    #[inline]
+    #[must_use]
+    pub fn suggest_cell(&self) -> bool {
+        let counted = self.counted.get();
+        self.counted.set(counted.wrapping_add(1));
+        counted < CELLS_AT_FIRST || counted.is_multiple_of(CELL_EVERY)
     }
 
     /// Index in the batch of the packet whose processing led to the running callback.

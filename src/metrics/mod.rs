@@ -11,6 +11,7 @@ mod accumulator;
 mod alert;
 mod builtin;
 mod builtin_meters;
+mod cell;
 mod document;
 mod edge;
 mod flow_record;
@@ -33,6 +34,7 @@ mod vartype;
 
 pub use accumulator::KeyCounts;
 pub use alert::{Alert, AlertKind, IdsFields};
+pub use cell::{Generation, SumCell};
 pub use document::Document;
 pub use edge::{Edge, EdgeCounts, EdgeLedger, EdgeOutcome};
 pub use flow_record::{CountedDirection, FlowRecord, FlowStatement};

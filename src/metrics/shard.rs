@@ -2,6 +2,7 @@
 
 use super::GroupIndex;
 use super::accumulator::{Accumulator, KeyCounts, Place};
+use super::cell::{Generation, SumCell};
 use super::layout::{Layout, Slot};
 use super::packed::{MAX_KEY_LEN, Packed, Probe, probe, short};
 use super::registry::Registry;
@@ -180,14 +181,17 @@ pub struct Shard {
     counts: ShardCounts,
     // INVARIANT: a hint names a record of its group; closing a bucket may renumber records and so forgets all hints.
     hints: Box<[Hint; HINTS]>,
+    generation: Generation,
 }
 
 impl Shard {
     /// A shard for the counter groups registered so far.
     #[must_use]
     pub fn new(registry: &Registry, config: ShardConfig) -> Self {
-        let accumulator =
-            |group: &super::Group| Accumulator::new(Layout::new(&group.meters), group.bucketsize, config.tallies);
+        let generation = Generation::new();
+        let accumulator = |group: &super::Group| {
+            Accumulator::new(Layout::new(&group.meters), group.bucketsize, config.tallies, &generation)
+        };
         Self {
             groups: registry.counter_groups().map(accumulator).collect(),
             config,
@@ -195,7 +199,23 @@ impl Shard {
             boundary: Timestamp::from_nanos(i64::MIN),
             counts: ShardCounts::default(),
             hints: Box::new([NO_HINT; HINTS]),
+            generation,
         }
+    }
+
+    /// What tells whether a [`SumCell`] still holds.
+    #[must_use]
+    pub fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    /// Where the sum of a key lies, given as text, that was updated in the open bucket. `None` where an update is more
+    /// than an addition: other kinds of meters, tallies, keys that are cut or not kept.
+    pub fn sum_cell(&mut self, group: GroupIndex, key: &[u8], meter: u32) -> Option<SumCell> {
+        if key.len() > MAX_KEY_LEN {
+            return None;
+        }
+        self.groups.get_mut(usize::from(group.0))?.sum_cell(&probe(key), meter)
     }
 
     /// Counts one update of a key given as text, as scripts name keys: it ends at the first NUL and at 255 bytes.
