@@ -102,7 +102,14 @@ fn group_name(vm: &VmContext, group: GroupIndex) -> String {
 }
 
 /// Returns whether the caller should ask for a cell for this key.
-extern "C" fn update_counter(vm: *const VmContext, group: i32, key: *const u8, len: u32, meter: i32, value: f64) -> i32 {
+extern "C" fn update_counter(
+    vm: *const VmContext,
+    group: i32,
+    key: *const u8,
+    len: u32,
+    meter: i32,
+    value: f64,
+) -> i32 {
     // SAFETY: objects.lua passes the address it was given for this VM.
     let Some(vm) = (unsafe { context(vm) }) else { return 0 };
     // SAFETY: LuaJIT passes a string's own bytes and its length, and keeps the string alive over the call.
