@@ -199,7 +199,7 @@ impl EngineContext {
 
     /// The flow of a packet of the batch.
     // Inline, so that a caller who wants one end of it does not wait for the copy of the whole.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn flow_tuple(&self, index: usize) -> Option<FlowTuple> {
         if let Ok(fragments) = self.fragments.try_borrow()

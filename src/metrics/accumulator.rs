@@ -202,6 +202,11 @@ impl Accumulator {
         words[at] = new.to_bits();
     }
 
+    /// Whether a record is the key's own, and not the one that takes the updates of keys without.
+    pub fn is_record_of(&self, record: Record, key: &Packed) -> bool {
+        self.table.key(record) == *key
+    }
+
     /// Where the sum of a key lies that was updated in the open bucket. `None` where an update is more than an addition.
     pub fn sum_cell(&mut self, key: &Probe<'_>, meter: u32) -> Option<SumCell> {
         let (_, slot) = self.layout.find(meter)?;
