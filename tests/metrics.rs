@@ -45,6 +45,19 @@ fn shard(bucketsize: f64, vartypes: &[Vartype], config: ShardConfig) -> (Shard, 
     (Shard::new(&registry, config), index)
 }
 
+#[test]
+fn every_update_of_a_key_beyond_the_cap_is_counted_as_such() {
+    let config = ShardConfig { hard_cap: 1, ..ShardConfig::default() };
+    let (mut shard, group) = shard(10.0, &[Vartype::Counter], config);
+    shard.update(group, b"first", 0, 1.0);
+    for round in 1..=3 {
+        let text = b"second".as_slice();
+        assert_eq!(shard.update(group, text, 0, 1.0), Outcome::Counted);
+        assert_eq!(shard.update_binary(group, KeyKind::Port, &[0, 80], 0, 1.0), Outcome::Counted);
+        assert_eq!(shard.key_counts(group).overflowed, 2 * round);
+    }
+}
+
 type Row = (i64, String, Vec<f64>);
 
 fn rows(snapshot: &Snapshot) -> Vec<Row> {

@@ -115,6 +115,37 @@ fn userdata_that_lives_until_its_vm_is_closed_is_dropped() {
 // --- errors -------------------------------------------------------------------------------------------------------
 
 #[test]
+fn hexadecimal_formats_give_what_other_formats_give() {
+    // With a conversion that has no quick form, the same comes from the library.
+    let same = "
+        for _, form in ipairs { '%02X', '%02x', '%04X', '%04x', '<%02X:%04x>', '%02X.%02X.%02X.%02X', '%02X%%' } do
+          for _, value in ipairs { 0, 7, 255, 256, 65535, 65536, -1, 1.5, -0.0, 2 ^ 32 + 5, 2 ^ 53, '17' } do
+            for round = 1, 3 do
+              local quick = string.format(form, value, value, value, 9)
+              local slow
+              if select(2, form:gsub('%%0', '')) == 1 then slow = string.format('%s' .. form, '', value) end
+              if select(2, form:gsub('%%0', '')) == 2 then slow = string.format('%s' .. form, '', value, value) end
+              if select(2, form:gsub('%%0', '')) == 4 then slow = string.format('%s' .. form, '', value, value, value, 9) end
+              if quick ~= slow then error(form .. ' ' .. value .. ' ' .. quick .. ' ' .. slow) end
+            end
+          end
+        end
+        for i = 0, 65535 do assert(('%04X'):format(i) == ('%s%04X'):format('', i)) end
+        for i = 0, 255 do assert(('%02x'):format(i) == ('%s%02x'):format('', i)) end
+        return true";
+    assert!(with_vm(|vm| run::<bool>(vm, same, LONG).unwrap()));
+    for (source, message) in [
+        ("\nlocal s = string.format('%02X', {}) return s", "bad argument #2 to 'format' (number expected, got table)"),
+        ("\nlocal s = string.format('%02X') return s", "bad argument #2 to 'format' (number expected, got no value)"),
+        ("\nlocal s = string.format() return s", "bad argument #1 to 'format' (string expected, got no value)"),
+    ] {
+        let e = with_vm(|vm| run::<()>(vm, source, LONG).unwrap_err());
+        assert_eq!(e.message, format!("p.lua:2: {message}"));
+        assert!(!e.traceback.contains("millstream"), "{}", e.traceback);
+    }
+}
+
+#[test]
 fn any_error_value_becomes_a_text() {
     with_vm(|vm| {
         let message = |source: &str| run::<()>(vm, source, LONG).unwrap_err().message;

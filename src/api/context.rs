@@ -19,7 +19,7 @@ use crate::decode;
 use crate::flow::{FlowHandle, Flows};
 use crate::key::FlowTuple;
 use crate::lua::Guard;
-use crate::metrics::{self, Shard};
+use crate::metrics::{self, Generation, Shard};
 use crate::packet::Batch;
 use crate::time::Timestamp;
 
@@ -27,6 +27,10 @@ use crate::time::Timestamp;
 const MAX_WARNED: usize = 10_000;
 /// Messages waiting for delivery on one engine; more are dropped and counted.
 const MAX_MAIL: usize = 100_000;
+/// Counter updates of a VM that each get a cell, so that the first traces find what they will meet.
+const CELLS_AT_FIRST: u32 = 512;
+/// Of the later ones one in so many: a key that comes again soon has one, a key that comes once hardly ever.
+const CELL_EVERY: u32 = 8;
 /// Longest message that is delivered.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
@@ -234,7 +238,7 @@ impl EngineContext {
 
     /// The flow of a packet of the batch.
     // Inline, so that a caller who wants one end of it does not wait for the copy of the whole.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn flow_tuple(&self, index: usize) -> Option<FlowTuple> {
         if let Ok(fragments) = self.fragments.try_borrow()
@@ -288,6 +292,10 @@ pub struct VmContext {
     pub own_time: Cell<Option<Timestamp>>,
     /// Votes and wishes about flows, by slot: bits of [`voice`]. The driver writes to them as well.
     pub voices: RefCell<Vec<AtomicU8>>,
+    /// What tells compiled code whether the places it adds to are still the right ones.
+    pub generation: Generation,
+    /// Counter updates that came as calls.
+    counted: Cell<u32>,
     /// Reasons already warned of.
     warned: RefCell<HashSet<String>>,
     /// Nil arguments by method, for the DEBUG line once a minute.
@@ -306,8 +314,11 @@ impl VmContext {
         instance_id: String,
         guard: Arc<Guard>,
     ) -> Self {
+        let generation = engine.shard.borrow().generation().clone();
         Self {
             engine,
+            generation,
+            counted: Cell::new(0),
             script,
             script_name,
             order,
@@ -320,6 +331,15 @@ impl VmContext {
             warned: RefCell::default(),
             nil_seen: RefCell::default(),
         }
+    }
+
+    /// Whether the key that was counted just now should have a cell.
+    #[inline]
+    #[must_use]
+    pub fn suggest_cell(&self) -> bool {
+        let counted = self.counted.get();
+        self.counted.set(counted.wrapping_add(1));
+        counted < CELLS_AT_FIRST || counted.is_multiple_of(CELL_EVERY)
     }
 
     /// Index in the batch of the packet whose processing led to the running callback.

@@ -73,6 +73,7 @@ pub fn install(lua: &Lua, vm: &Rc<VmContext>) -> mlua::Result<EngineParts> {
     host.set("table", LightUserData(hostcall::table_address().cast_mut()))?;
     host.set("vm", LightUserData(Rc::as_ptr(vm).cast::<c_void>().cast_mut()))?;
     host.set("progress", LightUserData(std::ptr::from_ref(&vm.guard.progress).cast::<c_void>().cast_mut()))?;
+    host.set("generation", LightUserData(vm.generation.address().cast::<c_void>().cast_mut()))?;
     // Keeps the context alive as long as the functions that point to it.
     host.set("owner", lua.create_any_userdata(Rc::clone(vm))?)?;
     host.set("instance_id", vm.instance_id.as_str())?;

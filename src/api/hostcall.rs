@@ -12,14 +12,15 @@ use super::context::{VmContext, bump};
 use super::loan::LayerSlot;
 use crate::flow::FlowHandle;
 use crate::key::{End, FlowTuple, Host, KeyKind};
-use crate::metrics::{GroupIndex, Outcome};
+use crate::metrics::{GroupIndex, Outcome, SumCell};
 use crate::packet::ProtocolId;
 
 /// The functions, in the order declared in `lua/objects.lua`.
 #[repr(C)]
 #[derive(Debug)]
 pub struct HostTable {
-    update_counter: extern "C" fn(*const VmContext, i32, *const u8, u32, i32, f64),
+    update_counter: extern "C" fn(*const VmContext, i32, *const u8, u32, i32, f64) -> i32,
+    sum_cell: extern "C" fn(*const VmContext, i32, *const u8, u32, i32, *mut SumCell) -> i32,
     update_counter_bytes: extern "C" fn(*const VmContext, i32, *const u8, u32, i32),
     update_counter_at: extern "C" fn(*const VmContext, i32, *const u8, u32, i32, i32, f64),
     update_counter_end: extern "C" fn(*const VmContext, i32, i32, i32, f64),
@@ -31,6 +32,7 @@ pub struct HostTable {
 
 static TABLE: HostTable = HostTable {
     update_counter,
+    sum_cell,
     update_counter_bytes,
     update_counter_at,
     update_counter_end,
@@ -102,12 +104,44 @@ fn group_name(vm: &VmContext, group: GroupIndex) -> String {
     vm.engine.groups.counter_group(group).map_or_else(String::new, |g| String::from_utf8_lossy(&g.name).into_owned())
 }
 
-extern "C" fn update_counter(vm: *const VmContext, group: i32, key: *const u8, len: u32, meter: i32, value: f64) {
+/// Returns whether the caller should ask for a cell for this key.
+extern "C" fn update_counter(
+    vm: *const VmContext,
+    group: i32,
+    key: *const u8,
+    len: u32,
+    meter: i32,
+    value: f64,
+) -> i32 {
     // SAFETY: objects.lua passes the address it was given for this VM.
-    let Some(vm) = (unsafe { context(vm) }) else { return };
+    let Some(vm) = (unsafe { context(vm) }) else { return 0 };
     // SAFETY: LuaJIT passes a string's own bytes and its length, and keeps the string alive over the call.
     let key = unsafe { bytes(key, len) };
     update(vm, group, key, meter, value);
+    i32::from(vm.suggest_cell())
+}
+
+/// Fills a cell for a key that was just counted; returns 0 if it cannot have one.
+extern "C" fn sum_cell(
+    vm: *const VmContext,
+    group: i32,
+    key: *const u8,
+    len: u32,
+    meter: i32,
+    cell: *mut SumCell,
+) -> i32 {
+    // SAFETY: objects.lua passes the address it was given for this VM.
+    let Some(vm) = (unsafe { context(vm) }) else { return 0 };
+    // SAFETY: LuaJIT passes a string's own bytes and its length, and keeps the string alive over the call.
+    let key = unsafe { bytes(key, len) };
+    let Ok(mut shard) = vm.engine.shard.try_borrow_mut() else { return 0 };
+    let Some(found) = shard.sum_cell(GroupIndex(group as u16), key, meter as u32) else { return 0 };
+    if cell.is_null() {
+        return 0;
+    }
+    // SAFETY: engine.lua passes a cell of its own, which has this layout.
+    unsafe { cell.write(found) };
+    1
 }
 
 extern "C" fn update_counter_bytes(vm: *const VmContext, group: i32, key: *const u8, len: u32, meter: i32) {

@@ -11,7 +11,7 @@ use super::gate::Gate;
 use super::opening::{Active, MAX_EMPTY_READS, Opening, Planned};
 use super::reader::{READ_LEN, Reader, Refill, Scan, Target};
 use super::source::{Fill, OpenError, Origin, Progress, Source, SourceError, SourceStats};
-use crate::packet::{Batch, Packet};
+use crate::packet::{Batch, MAX_BATCH, Packet};
 use crate::time::Timestamp;
 
 /// Bytes of one chunk that engines share.
@@ -57,14 +57,16 @@ impl Target for Chunk {
         &mut self.bytes
     }
 
-    #[inline]
     fn push(&mut self, packet: Packet) {
         self.packets.push(packet);
     }
 
-    #[inline]
     fn is_full(&self) -> bool {
         false
+    }
+
+    fn parts(&mut self) -> (&[u8], &mut Vec<Packet>, usize) {
+        (&self.bytes, &mut self.packets, usize::MAX)
     }
 }
 
@@ -255,6 +257,10 @@ impl FileSource {
             refill = file.reader.refill(target.bytes_mut())?;
             if refill == Refill::More {
                 scan = file.reader.scan(target, &mut self.gate, bound);
+                let delivered = (self.gate.tally.packets - before) as usize;
+                if scan == Scan::Starved && delivered > 0 && delivered < MAX_BATCH {
+                    file.reader.widen();
+                }
             }
         }
         self.lent = Some((rank, target.bytes().as_ptr() as usize));

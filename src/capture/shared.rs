@@ -1,12 +1,12 @@
 //! One file input for several engines, without a thread of its own.
 //!
-//! The engine that runs dry takes the reader's lock, reads the next chunk and deals its packets out by flow hash: one
-//! [`Portion`] per engine and chunk, so a queue's lock is taken once per chunk and not per packet. Engines that run dry
-//! meanwhile wait for their queue to change. An engine that gets ahead waits for the others: when a queue is full, the
+//! An engine that has little left to do takes the reader's lock, reads the next chunk and deals its packets out by flow
+//! hash: one [`Portion`] per engine and chunk, so a queue's lock is taken once per chunk and not per packet. Engines that
+//! run dry meanwhile wait for their queue to change. An engine that gets ahead waits for the others: when a queue is full, the
 //! portions dealt but not delivered stay with the reader, and no further chunk is read before they are gone.
 //!
 //! No deadlock: the lock is held only for reading and for bounded waits; whoever holds it needs nothing but room in a
-//! queue whose engine never takes the lock before that queue is empty. Every wait ends after [`MAX_WAIT`] with
+//! queue whose engine never waits for the lock, and asks for it before that queue is empty only if there is room in all. Every wait ends after [`MAX_WAIT`] with
 //! [`Fill::Idle`], so engines may even take turns on one thread.
 //! No lost wake-up: a waiting engine compares its queue's `version`, read before it tried the lock, and whoever releases
 //! the lock moves every version on under the queue's own lock.
@@ -25,6 +25,10 @@ pub type FlowHash = fn(LinkType, &[u8]) -> u32;
 
 /// Portions a queue holds: with 256 KiB a chunk this keeps an engine busy for milliseconds and memory to a few MiB.
 const QUEUE_LEN: usize = 8;
+
+/// Portions below which an engine reads on although it has work: if all waited until they run dry, they would do so at the
+/// same time, and one would read while the others wait for it.
+const READ_AHEAD: usize = 3;
 
 /// Packets of one chunk that belong to one engine.
 #[derive(Debug, Default)]
@@ -109,6 +113,7 @@ impl SharedReader {
                 shared: Arc::clone(&shared),
                 engine,
                 portion: Portion::default(),
+                failure: None,
                 next: 0,
                 packets: 0,
                 bytes: 0,
@@ -125,6 +130,8 @@ pub struct SharedSource {
     shared: Arc<Shared>,
     engine: usize,
     portion: Portion,
+    /// What went wrong while reading ahead; told when the packets before it are gone.
+    failure: Option<SourceError>,
     next: usize,
     packets: u64,
     bytes: u64,
@@ -275,6 +282,29 @@ impl SharedSource {
         Ok(Some(fill))
     }
 
+    /// Reads a chunk before this engine runs dry, unless another one reads or somebody has no room. Not from pipes, where
+    /// it could mean to wait.
+    fn read_ahead(&mut self) {
+        if self.shared.queues.len() < 2 || self.failure.is_some() || self.queue().lock().portions.len() >= READ_AHEAD {
+            return;
+        }
+        let Ok(mut reading) = self.shared.reading.try_lock() else { return };
+        let is_ready = reading.outcome == Ending::Reading
+            && reading.source.progress().is_some()
+            && reading.dealt.iter().all(|portion| portion.packets.is_empty())
+            && self.shared.queues.iter().all(|queue| queue.lock().portions.len() < QUEUE_LEN);
+        if !is_ready {
+            return;
+        }
+        match reading.read(self.shared.hash) {
+            // Nobody else adds to the queues, so the room seen above is still there.
+            Ok(_) => drop(reading.deliver(&self.shared.queues, Stopwatch::start())),
+            Err(error) => self.failure = Some(error),
+        }
+        drop(reading);
+        self.shared.queues.iter().for_each(Queue::move_on);
+    }
+
     fn serve(&mut self, batch: &mut Batch) -> Fill {
         batch.shared.clone_from(&self.portion.chunk);
         let end = self.portion.packets.len().min(self.next + MAX_BATCH);
@@ -295,9 +325,13 @@ impl Source for SharedSource {
         if self.next < self.portion.packets.len() {
             return Ok(self.serve(batch));
         }
+        self.read_ahead();
         let clock = Stopwatch::start();
         loop {
             let Err(version) = self.take_portion() else { return Ok(self.serve(batch)) };
+            if let Some(failure) = self.failure.take() {
+                return Err(failure);
+            }
             if clock.elapsed() >= MAX_WAIT {
                 return Ok(Fill::Idle);
             }

@@ -96,11 +96,11 @@ fn decode_or_decline(registry: &Registry, data: &[u8], packet: &mut Packet, laye
     };
     packet.first_layer = layers.len() as u32;
     packet.layer_count = 3;
-    layers.extend_from_slice(&[
-        Layer { protocol: builtin::ETHERNET, offset: 0, len: ip as u32 },
-        Layer { protocol: network, offset: ip as u32, len: (transport - ip) as u32 },
-        Layer { protocol, offset: transport as u32, len: len as u32 },
-    ]);
+    // Not as a slice of three: that may become a call to copy 36 bytes.
+    layers.reserve(3);
+    layers.push(Layer { protocol: builtin::ETHERNET, offset: 0, len: ip as u32 });
+    layers.push(Layer { protocol: network, offset: ip as u32, len: (transport - ip) as u32 });
+    layers.push(Layer { protocol, offset: transport as u32, len: len as u32 });
     Some(())
 }
 

@@ -16,6 +16,9 @@ use super::raw;
 /// Lua text run once in every new VM: search path, module searcher, refusals.
 const SETUP: &str = include_str!("setup.lua");
 
+/// Lua text run once in every new VM: a quicker `string.format`.
+const FORMAT: &str = include_str!("format.lua");
+
 /// First byte of LuaJIT bytecode, which is native code in all but name: never loaded from outside.
 const BYTECODE_MARK: u8 = 0x1B;
 
@@ -92,6 +95,7 @@ impl Vm {
     fn set_up(lua: &Lua, guard: &Arc<Guard>, options: &VmOptions) -> mlua::Result<(Table, Function, Function)> {
         // First of all userdata, hence the last that is finalized when the VM is closed.
         lua.set_named_registry_value("millstream.closing", lua.create_userdata(Closing(Arc::clone(guard)))?)?;
+        lua.load(FORMAT).set_name(format!("={HOST_CHUNK}.format")).set_mode(ChunkMode::Text).exec()?;
         let setup = lua.load(SETUP).set_name(format!("={HOST_CHUNK}")).set_mode(ChunkMode::Text);
         let (modules, xpcall) = setup.call(options.package_path.clone())?;
         let handler = raw::message_handler(lua)?;

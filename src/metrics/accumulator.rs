@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::GroupIndex;
+use super::cell::{Generation, SumCell};
 use super::layout::{Layout, Slot};
 use super::packed::{GROUP_TOTALS, OVERFLOW_KEY, Packed, Probe, probe};
 use super::shard::{Buckets, Growth, Outcome, ShardConfig, Tallies};
@@ -68,13 +69,16 @@ pub(super) struct Accumulator {
     /// Running totals of pruned keys, by bucket word.
     pruned_running: Vec<f64>,
     counts: KeyCounts,
+    /// Updates made through cells.
+    cell_updates: f64,
+    generation: Generation,
 }
 
 impl Accumulator {
-    pub fn new(layout: Layout, bucketsize: u32, tallies: Tallies) -> Self {
+    pub fn new(layout: Layout, bucketsize: u32, tallies: Tallies, generation: &Generation) -> Self {
         let run = layout.template[layout.bucket..].to_vec();
         Self {
-            table: KeyTable::new(layout.bucket + layout.run),
+            table: KeyTable::new(layout.bucket + layout.run, generation.clone()),
             tallies: match tallies {
                 Tallies::Off => None,
                 Tallies::On => Some(TallyColumn::new(layout.slots().len())),
@@ -87,6 +91,8 @@ impl Accumulator {
             pruned_running: vec![0.0; layout.bucket],
             layout: Arc::new(layout),
             counts: KeyCounts::default(),
+            cell_updates: 0.0,
+            generation: generation.clone(),
         }
     }
 
@@ -114,7 +120,8 @@ impl Accumulator {
     }
 
     pub fn counts(&self) -> KeyCounts {
-        KeyCounts { kept: self.table.len() as u64, ..self.counts }
+        let updates = self.counts.updates + self.cell_updates as u64;
+        KeyCounts { kept: self.table.len() as u64, updates, ..self.counts }
     }
 
     pub fn bytes(&self) -> usize {
@@ -223,6 +230,26 @@ impl Accumulator {
         words[at] = new.to_bits();
     }
 
+    /// Whether a record is the key's own, and not the one that takes the updates of keys without.
+    pub fn is_record_of(&self, record: Record, key: &Packed) -> bool {
+        self.table.key(record) == *key
+    }
+
+    /// Where the sum of a key lies that was updated in the open bucket. `None` where an update is more than an addition.
+    pub fn sum_cell(&mut self, key: &Probe<'_>, meter: u32) -> Option<SumCell> {
+        let (_, slot) = self.layout.find(meter)?;
+        if self.tallies.is_some() || !matches!(slot.vartype, Vartype::Counter | Vartype::RateCounter) {
+            return None;
+        }
+        let Found::Record(record) = self.table.find(key) else { return None };
+        if self.table.epoch(record) != self.epoch {
+            return None;
+        }
+        let value = self.table.word_address(record, HEADER + usize::from(slot.bucket)).cast();
+        let updates = &raw mut self.cell_updates;
+        Some(SumCell { value, updates, generation: self.generation.number(), reserved: 0 })
+    }
+
     #[cold]
     fn add_tally(&mut self, record: Record, slot: Slot, value: f64) {
         if let (Some(tallies), Some((index, _))) = (&mut self.tallies, self.layout.find(u32::from(slot.id))) {
@@ -320,6 +347,7 @@ impl Accumulator {
     fn carry_running(&mut self) {
         let touched = std::mem::take(&mut self.touched);
         self.epoch = self.epoch.wrapping_add(1);
+        self.generation.move_on();
         if self.layout.running().next().is_none() {
             // Keeps the memory of the list.
             self.touched = touched;

@@ -12,6 +12,7 @@ mod alert;
 mod builtin;
 mod builtin_labels;
 mod builtin_meters;
+mod cell;
 mod document;
 mod edge;
 mod flow_record;
@@ -34,6 +35,7 @@ mod vartype;
 
 pub use accumulator::KeyCounts;
 pub use alert::{Alert, AlertKind, IdsFields};
+pub use cell::{Generation, SumCell};
 pub use document::Document;
 pub use edge::{Edge, EdgeCounts, EdgeLedger, EdgeOutcome, flow_edges};
 pub use flow_record::{CountedDirection, FlowRecord, FlowStatement};

@@ -2,6 +2,7 @@
 
 use super::GroupIndex;
 use super::accumulator::{Accumulator, KeyCounts, Place};
+use super::cell::{Generation, SumCell};
 use super::layout::{Layout, Slot};
 use super::packed::{MAX_KEY_LEN, Packed, Probe, probe, short};
 use super::registry::Registry;
@@ -189,14 +190,19 @@ pub struct Shard {
     counts: ShardCounts,
     // INVARIANT: a hint names a record of its group; closing a bucket may renumber records and so forgets all hints.
     hints: Box<[Hint; HINTS]>,
+    /// The same for keys given as bytes, by what they are: packets of one host follow each other.
+    binary_hints: Box<[Hint; HINTS]>,
+    generation: Generation,
 }
 
 impl Shard {
     /// A shard for the counter groups registered so far.
     #[must_use]
     pub fn new(registry: &Registry, config: ShardConfig) -> Self {
-        let accumulator =
-            |group: &super::Group| Accumulator::new(Layout::new(&group.meters), group.bucketsize, config.tallies);
+        let generation = Generation::new();
+        let accumulator = |group: &super::Group| {
+            Accumulator::new(Layout::new(&group.meters), group.bucketsize, config.tallies, &generation)
+        };
         Self {
             groups: registry.counter_groups().map(accumulator).collect(),
             config,
@@ -204,7 +210,24 @@ impl Shard {
             boundary: Timestamp::from_nanos(i64::MIN),
             counts: ShardCounts::default(),
             hints: Box::new([NO_HINT; HINTS]),
+            binary_hints: Box::new([NO_HINT; HINTS]),
+            generation,
         }
+    }
+
+    /// What tells whether a [`SumCell`] still holds.
+    #[must_use]
+    pub fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    /// Where the sum of a key lies, given as text, that was updated in the open bucket. `None` where an update is more
+    /// than an addition: other kinds of meters, tallies, keys that are cut or not kept.
+    pub fn sum_cell(&mut self, group: GroupIndex, key: &[u8], meter: u32) -> Option<SumCell> {
+        if key.len() > MAX_KEY_LEN {
+            return None;
+        }
+        self.groups.get_mut(usize::from(group.0))?.sum_cell(&probe(key), meter)
     }
 
     /// Counts one update of a key given as text, as scripts name keys: it ends at the first NUL and at 255 bytes.
@@ -233,11 +256,15 @@ impl Shard {
             self.note(Outcome::UnknownGroup);
             return Outcome::UnknownGroup;
         };
-        match accumulator.update(&probe(key), meter, value, &self.config) {
+        let probe = probe(key);
+        match accumulator.update(&probe, meter, value, &self.config) {
             Ok(place) => {
-                let (hi, lo) = short(key);
-                let of = hint_of(key, group, meter);
-                self.hints[hint_place(key, group, meter)] = Hint { hi, lo, of, place };
+                // A key without a record is counted as such each time.
+                if matches!(probe, Probe::Inline(packed) if accumulator.is_record_of(place.record, &packed)) {
+                    let (hi, lo) = short(key);
+                    let of = hint_of(key, group, meter);
+                    self.hints[hint_place(key, group, meter)] = Hint { hi, lo, of, place };
+                }
                 Outcome::Counted
             }
             Err(outcome) => {
@@ -272,13 +299,46 @@ impl Shard {
             self.counts.malformed += 1;
             return Outcome::Malformed;
         }
-        self.count(group, &Probe::Inline(Packed::bytes(kind, bytes)), meter, value)
+        self.update_packed(group, Packed::bytes(kind, bytes), meter, value)
+    }
+
+    #[inline]
+    fn update_packed(&mut self, group: GroupIndex, key: Packed, meter: u32, value: f64) -> Outcome {
+        if !value.is_finite() {
+            self.note(Outcome::NotFinite);
+            return Outcome::NotFinite;
+        }
+        // The tag takes 16 bits.
+        let of = u64::from(meter) << 32 | u64::from(group.0) << 16 | u64::from(key.tag);
+        // The high bits of a product depend on all bits below them.
+        let at = ((key.hi ^ key.lo ^ of).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as usize % HINTS;
+        let hint = &self.binary_hints[at];
+        let Some(accumulator) = self.groups.get_mut(usize::from(group.0)) else {
+            self.note(Outcome::UnknownGroup);
+            return Outcome::UnknownGroup;
+        };
+        if (hint.hi, hint.lo, hint.of) == (key.hi, key.lo, of) {
+            accumulator.apply(hint.place, value);
+            return Outcome::Counted;
+        }
+        match accumulator.update(&Probe::Inline(key), meter, value, &self.config) {
+            Ok(place) => {
+                if accumulator.is_record_of(place.record, &key) {
+                    self.binary_hints[at] = Hint { hi: key.hi, lo: key.lo, of, place };
+                }
+                Outcome::Counted
+            }
+            Err(outcome) => {
+                self.note(outcome);
+                outcome
+            }
+        }
     }
 
     /// As [`Shard::update_binary`], for a key that is a value already.
     #[inline]
     pub fn update_key(&mut self, group: GroupIndex, key: &BinaryKey, meter: u32, value: f64) -> Outcome {
-        self.count(group, &Probe::Inline(Packed::binary(key)), meter, value)
+        self.update_packed(group, Packed::binary(key), meter, value)
     }
 
     /// Counts several meters of one key with one look-up; values are finite. The outcome is that of the first one that
@@ -353,7 +413,7 @@ impl Shard {
 
     /// Closes every bucket that is open, as if its end had come. Later updates fall into the buckets behind them.
     pub fn finish(&mut self, mut closed: impl FnMut(Snapshot)) {
-        self.hints.fill(NO_HINT);
+        self.forget_hints();
         let now = self.now.unwrap_or(Timestamp::EPOCH).secs();
         for group in &mut self.groups {
             group.open_at(now);
@@ -369,7 +429,7 @@ impl Shard {
     }
 
     fn close_until(&mut self, now: i64, closed: &mut impl FnMut(Snapshot)) {
-        self.hints.fill(NO_HINT);
+        self.forget_hints();
         loop {
             self.set_boundary();
             let end = self.boundary.secs();
@@ -384,6 +444,11 @@ impl Shard {
                 }
             }
         }
+    }
+
+    fn forget_hints(&mut self) {
+        self.hints.fill(NO_HINT);
+        self.binary_hints.fill(NO_HINT);
     }
 
     fn set_boundary(&mut self) {

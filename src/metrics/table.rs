@@ -5,6 +5,7 @@
 
 use std::hash::{BuildHasher, Hasher};
 
+use super::cell::Generation;
 use super::packed::{Packed, Probe};
 
 /// Words in front of a record's own: two of key, one of epoch and tag.
@@ -25,11 +26,18 @@ pub(super) struct KeyTable {
     // INVARIANT: slots.len() is a power of two above the number of records; 0 is a free slot, otherwise the upper half is
     // the hash and the lower half the record number plus one.
     slots: Vec<u64>,
-    // INVARIANT: words.len() is the number of records times stride.
+    // INVARIANT: words.len() is the number of records times stride; the generation moves on when they lie elsewhere.
     words: Vec<u64>,
     stride: usize,
     texts: Vec<u8>,
     hasher: foldhash::fast::RandomState,
+    generation: Generation,
+}
+
+impl Drop for KeyTable {
+    fn drop(&mut self) {
+        self.generation.move_on();
+    }
 }
 
 /// What a lookup found.
@@ -41,13 +49,14 @@ pub(super) enum Found {
 
 impl KeyTable {
     /// Records of `HEADER + words` words each.
-    pub fn new(words: usize) -> Self {
+    pub fn new(words: usize, generation: Generation) -> Self {
         Self {
             slots: vec![0; FIRST_SLOTS],
             words: Vec::new(),
             stride: HEADER + words,
             texts: Vec::new(),
             hasher: foldhash::fast::RandomState::default(),
+            generation,
         }
     }
 
@@ -75,6 +84,11 @@ impl KeyTable {
     pub fn record_mut(&mut self, record: Record) -> &mut [u64] {
         let at = record as usize * self.stride;
         &mut self.words[at..at + self.stride]
+    }
+
+    /// Address of a word of a record, until the generation moves on.
+    pub fn word_address(&mut self, record: Record, word: usize) -> *mut u64 {
+        &raw mut self.record_mut(record)[word]
     }
 
     pub fn key(&self, record: Record) -> Packed {
@@ -153,6 +167,10 @@ impl KeyTable {
         if (record as usize + 1) * sparseness(self.slots.len()) > self.slots.len() {
             self.grow(self.slots.len() * 2);
         }
+        if self.words.capacity() - self.words.len() < self.stride {
+            self.words.reserve(self.stride);
+            self.generation.move_on();
+        }
         self.words.extend([key.hi, key.lo, u64::from(key.tag)]);
         self.words.extend(template.iter().map(|value| value.to_bits()));
         place(&mut self.slots, hash, record);
@@ -190,6 +208,7 @@ impl KeyTable {
             }
         }
         (self.slots, self.words, self.texts) = (slots, words, texts);
+        self.generation.move_on();
         moved
     }
 }

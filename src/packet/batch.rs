@@ -33,6 +33,7 @@ pub struct Packet {
 
 impl Packet {
     /// A packet without layers yet.
+    #[inline]
     #[must_use]
     pub const fn new(ts: Timestamp, offset: u32, caplen: u32, wirelen: u32, linktype: LinkType, origin: u16) -> Self {
         Self { ts, offset, caplen, wirelen, linktype, origin, first_layer: 0, layer_count: 0, outermost: [0xFF; 8] }
@@ -76,6 +77,13 @@ impl Batch {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.packets.len() >= MAX_BATCH
+    }
+
+    /// Splits the batch into what a source needs that has read into its buffer: the bytes and the list that takes their
+    /// packets, [`MAX_BATCH`] of them at most.
+    #[inline]
+    pub fn fill_parts(&mut self) -> (&[u8], &mut Vec<Packet>) {
+        (&self.buffer, &mut self.packets)
     }
 
     /// Number of packets.

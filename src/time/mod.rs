@@ -14,12 +14,14 @@ impl Timestamp {
     pub const EPOCH: Self = Self(0);
 
     /// From nanoseconds since the epoch.
+    #[inline]
     #[must_use]
     pub const fn from_nanos(nanos: i64) -> Self {
         Self(nanos)
     }
 
     /// From seconds and nanoseconds; saturates at the ends of the range instead of wrapping.
+    #[inline]
     #[must_use]
     pub const fn new(secs: i64, nanos: i64) -> Self {
         Self(secs.saturating_mul(1_000_000_000).saturating_add(nanos))
@@ -34,12 +36,14 @@ impl Timestamp {
     }
 
     /// Nanoseconds since the epoch.
+    #[inline]
     #[must_use]
     pub const fn as_nanos(self) -> i64 {
         self.0
     }
 
     /// Whole seconds since the epoch, rounded down.
+    #[inline]
     #[must_use]
     pub const fn secs(self) -> i64 {
         self.0.div_euclid(1_000_000_000)

@@ -5,7 +5,7 @@
 local objects, host, side = ...
 local ffi = require "ffi"
 
-local type, error, tostring, setmetatable, select = type, error, tostring, setmetatable, select
+local type, error, tostring, setmetatable, select, pairs = type, error, tostring, setmetatable, select, pairs
 local C, vm = objects.C, objects.vm
 local to_number, to_text, to_flow, bad = objects.to_number, objects.to_text, objects.to_flow, objects.bad
 
@@ -32,29 +32,71 @@ end
 
 local Engine = {}
 
-function Engine.update_counter(_, guid, key, meter, value)
-  local group = groups[to_guid(guid, 1, "update_counter")]
-  if type(key) ~= "string" then
-    key = to_text(key, 2, "update_counter")
-    if not key then return host.nil_argument("update_counter") end
+-- Keys that come again: where their sums lie, by GUID, meter and key, so that counting them is an addition and no call.
+-- A cell holds while its generation is the current one; the host then says where the sum lies now.
+local cells, cell_count, MAX_CELLS = {}, 0, 4096
+local generation = ffi.cast("const int32_t *", host.generation)
+local new_cell, spare = ffi.typeof("ms_cell"), nil
+
+local function keep_cell(guid, group, meter, key)
+  spare = spare or new_cell()
+  if C.sum_cell(vm, group, key, #key, meter, spare) == 0 then return end
+  if cell_count >= MAX_CELLS then
+    for known in pairs(cells) do cells[known] = nil end
+    cell_count = 0
   end
-  if type(meter) ~= "number" then meter = to_number(meter, 3, "update_counter") end
-  if type(value) ~= "number" then value = to_number(value, 4, "update_counter") end
-  if not meter or not value then return host.nil_argument("update_counter") end
-  if group and is_meter(group, meter) then C.update_counter(vm, group, key, #key, meter, value) end
+  local by_meter = cells[guid]
+  if not by_meter then
+    by_meter = {}
+    cells[guid] = by_meter
+  end
+  local by_key = by_meter[meter]
+  if not by_key then
+    by_key = {}
+    by_meter[meter] = by_key
+  end
+  -- Scripts may name the same key in another way, as a number say.
+  if by_key[key] then return end
+  by_key[key], spare, cell_count = spare, nil, cell_count + 1
 end
 
-function Engine.update_counter_raw(_, guid, key, meter, value)
-  local group = groups[to_guid(guid, 1, "update_counter_raw")]
-  if type(key) ~= "string" then
-    key = to_text(key, 2, "update_counter_raw")
-    if not key then return host.nil_argument("update_counter_raw") end
+local function counting(method)
+  local function count(guid, key, meter, value, cell)
+    guid = to_guid(guid, 1, method)
+    local group = groups[guid]
+    if type(key) ~= "string" then
+      key = to_text(key, 2, method)
+      if not key then return host.nil_argument(method) end
+    end
+    if type(meter) ~= "number" then meter = to_number(meter, 3, method) end
+    if type(value) ~= "number" then value = to_number(value, 4, method) end
+    if not meter or not value then return host.nil_argument(method) end
+    if not (group and is_meter(group, meter)) then return end
+    if C.update_counter(vm, group, key, #key, meter, value) ~= 0 and not cell then
+      keep_cell(guid, group, meter, key)
+    elseif cell and C.sum_cell(vm, group, key, #key, meter, cell) == 0 then
+      cell.generation = 0
+    end
   end
-  if type(meter) ~= "number" then meter = to_number(meter, 3, "update_counter_raw") end
-  if type(value) ~= "number" then value = to_number(value, 4, "update_counter_raw") end
-  if not meter or not value then return host.nil_argument("update_counter_raw") end
-  if group and is_meter(group, meter) then C.update_counter(vm, group, key, #key, meter, value) end
+
+  return function(_, guid, key, meter, value)
+    local by_meter = cells[guid]
+    local by_key = by_meter and by_meter[meter]
+    local cell = by_key and by_key[key]
+    -- The difference of a number that is not finite is none.
+    if cell and cell.generation == generation[0] and type(value) == "number" and value - value == 0 then
+      local sum, updates = cell.value, cell.updates
+      sum[0] = sum[0] + value
+      updates[0] = updates[0] + 1
+      return
+    end
+    -- A tail call: errors name the line of the script.
+    return count(guid, key, meter, value, cell)
+  end
 end
+
+Engine.update_counter = counting("update_counter")
+Engine.update_counter_raw = counting("update_counter_raw")
 
 function Engine.update_counter_bytes(_, guid, key, meter)
   local group = groups[to_guid(guid, 1, "update_counter_bytes")]

@@ -19,12 +19,14 @@ ffi.cdef [[
 typedef struct { const uint8_t *data; int32_t len; int32_t seq; } ms_buffer;
 typedef struct { ms_buffer raw; int32_t wirelen; int32_t nlayers; int32_t origin; int32_t reserved; int64_t nanos; } ms_packet;
 typedef struct { ms_buffer buf; ms_packet *packet_slot; int32_t protocol; int32_t reserved; } ms_layer;
+typedef struct { double *value; double *updates; int32_t generation; int32_t reserved; } ms_cell;
 typedef struct {
   ms_buffer buf; const uint8_t *text; int32_t text_len; int32_t topic; int32_t slot; uint32_t generation;
   int32_t direction; int32_t reserved; double time; double numbers[4];
 } ms_event;
 typedef struct {
-  void (*update_counter)(void *vm, int32_t group, const char *key, uint32_t len, int32_t meter, double value);
+  int32_t (*update_counter)(void *vm, int32_t group, const char *key, uint32_t len, int32_t meter, double value);
+  int32_t (*sum_cell)(void *vm, int32_t group, const char *key, uint32_t len, int32_t meter, ms_cell *cell);
   void (*update_counter_bytes)(void *vm, int32_t group, const char *key, uint32_t len, int32_t meter);
   void (*update_counter_at)(void *vm, int32_t group, const uint8_t *key, uint32_t len, int32_t kind, int32_t meter, double value);
   void (*update_counter_end)(void *vm, int32_t group, int32_t which, int32_t meter, double value);

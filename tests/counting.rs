@@ -1,0 +1,78 @@
+//! Counting by address and counting by calls lead to the same report.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking")]
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+const CAPTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/pcaps/demo.pcap");
+
+/// Keys that come again and keys that come once, all kinds of meters, both ways to name an address, values that do not
+/// count, and tables that grow and close buckets in between.
+const PLUGIN: &str = r#"
+local GROUP = "{5F0E6C5D-3D0B-4C56-9B1B-30C7C0D2A6E1}"
+local lower = GROUP:lower()
+local K = T.K.vartype
+local long = ("x"):rep(300)
+local n = 0
+
+TrisulPlugin = {
+  id = { name = "counting", description = "counts in every way" },
+  countergroup = {
+    control = { guid = GROUP, name = "Counting", description = "all ways", bucketsize = 1 },
+    meters = {
+      { 0, K.COUNTER, 10, 0, "a", "a", "a" }, { 1, K.RATE_COUNTER, 10, 0, "b", "b", "b" },
+      { 2, K.GAUGE, 10, 0, "c", "c", "c" }, { 3, K.RUNNING_COUNTER, 10, 0, "d", "d", "d" },
+      { 4, K.AVERAGE, 10, 0, "e", "e", "e" }, { 5, K.MAXIMUM, 10, 0, "f", "f", "f" },
+    },
+  },
+  simplecounter = {
+    protocol_guid = "{0A2C724B-5B9F-4BA6-9C97-B05080558574}",
+    onpacket = function(engine, layer)
+      n = n + 1
+      local length = layer:total_bytes()
+      for meter = 0, 5 do engine:update_counter(GROUP, "all", meter, length) end
+      engine:update_counter_raw(lower, "all", 0, 0.1)
+      engine:update_counter(GROUP, "port " .. n % 17, 0, 1)
+      engine:update_counter(GROUP, "once " .. n, 1, n)
+      engine:update_counter(GROUP, n % 5, 0, "2")
+      engine:update_counter(GROUP, "cut\0" .. n % 3, 0, -1)
+      engine:update_counter(GROUP, long, 0, 1)
+      engine:update_counter(GROUP, "none", 0, n % 2 == 0 and 0/0 or 1/0)
+      engine:update_counter(GROUP, "at times", 0, n % 3 == 0 and 1/0 or 1)
+      local address = ("%02X.%02X.%02X.%02X"):format(layer:getbyte(16), layer:getbyte(17), layer:getbyte(18), layer:getbyte(19))
+      engine:update_counter(GROUP, address, 0, length)
+      engine:update_counter_at(GROUP, layer, 16, 4, 0, 1)
+      engine:update_counter_bytes(GROUP, address, 1)
+    end,
+  },
+}
+"#;
+
+fn groups(folder: &Path, extra: &[&str]) -> Value {
+    let plugin = folder.join("counting.lua");
+    std::fs::write(&plugin, PLUGIN).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_millstream"))
+        .args(["run", "-r", CAPTURE, "--loop", "3", "--json", "--top", "100000", "-p"])
+        .arg(&plugin)
+        .args(extra)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    report["groups"].take()
+}
+
+#[test]
+fn keys_are_counted_the_same_with_and_without_tallies() {
+    let folder = tempfile::tempdir().unwrap();
+    let quick = groups(folder.path(), &[]);
+    // Tallies want every update by itself.
+    let events = folder.path().join("events");
+    let called = groups(folder.path(), &["--events", events.to_str().unwrap()]);
+    assert_eq!(quick, called);
+    let updates = quick[0]["keys"]["updates"].as_u64().unwrap();
+    assert!(updates > 50_000, "{updates}");
+}
