@@ -136,7 +136,7 @@ fn hexadecimal_formats_give_what_other_formats_give() {
     assert!(with_vm(|vm| run::<bool>(vm, same, LONG).unwrap()));
     for (source, message) in [
         ("\nlocal s = string.format('%02X', {}) return s", "bad argument #2 to 'format' (number expected, got table)"),
-        ("\nlocal s = string.format('%02X') return s", "bad argument #2 to 'format' (number expected, got no value)"),
+        ("\nlocal s = string.format('%02X') return s", "bad argument #2 to 'format' (value expected)"),
         ("\nlocal s = string.format() return s", "bad argument #1 to 'format' (string expected, got no value)"),
     ] {
         let e = with_vm(|vm| run::<()>(vm, source, LONG).unwrap_err());
