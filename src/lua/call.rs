@@ -8,7 +8,7 @@ use super::raw::Trace;
 /// Most bytes of a message or traceback that are kept.
 const TEXT_LIMIT: usize = 4096;
 
-/// LuaJIT's message when an allocation fails.
+/// LuaJIT's message when an allocation fails; a coroutine puts places in front of it when it passes the error on.
 const OUT_OF_MEMORY: &str = "not enough memory";
 
 /// The host's own chunks are named `=millstream`, alone or with a word after a dot or slash, with or without brackets:
@@ -54,7 +54,7 @@ impl PluginError {
     #[must_use]
     pub fn caught(message: &[u8], traceback: &[u8]) -> Self {
         // The VM's own text is all that is left of the status once Lua has caught the error.
-        let kind = if message == OUT_OF_MEMORY.as_bytes() { FaultKind::Memory } else { FaultKind::Error };
+        let kind = if message.ends_with(OUT_OF_MEMORY.as_bytes()) { FaultKind::Memory } else { FaultKind::Error };
         Self { kind, message: text(message), traceback: plugin_frames(&text(traceback)) }
     }
 
@@ -67,13 +67,13 @@ impl PluginError {
                     described.message = noted.message;
                 }
                 described.traceback = plugin_frames(&noted.traceback);
-                if described.kind == FaultKind::Error && described.message == OUT_OF_MEMORY {
+                if described.kind == FaultKind::Error && described.message.ends_with(OUT_OF_MEMORY) {
                     // A driver loop passes on what its own handler did not see.
                     described.kind = FaultKind::Memory;
                 }
             }
             // The message handler is not called when memory runs out, and `xpcall` does not tell the status.
-            None if described.message == OUT_OF_MEMORY => described.kind = FaultKind::Memory,
+            None if described.message.ends_with(OUT_OF_MEMORY) => described.kind = FaultKind::Memory,
             None => {}
         }
         described

@@ -151,7 +151,7 @@ local function deliver(first, count)
       cur[0] = -1 - i
       local ok, unhandled = xpcall(onresult, on_error, engine,
         ffi_string(item.data, item.data_len), ffi_string(item.result, item.result_len))
-      -- The handler returns nothing; it is not called when memory runs out, and it may fail itself.
+      -- The handler returns nothing, except when memory ran out; then it may not be called at all, and it may fail itself.
       if not ok and unhandled ~= nil then error(unhandled, 0) end
     end
   end

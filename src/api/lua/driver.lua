@@ -19,7 +19,7 @@ return function(layers, first, last, row, row_limit)
     if ok then
       row = 0
     elseif unhandled ~= nil then
-      -- The handler returns nothing; it is not called when memory runs out, and it may fail itself.
+      -- The handler returns nothing, except when memory ran out; then it may not be called at all, and it may fail itself.
       error(unhandled, 0)
     else
       row = row + 1

@@ -121,7 +121,7 @@ return function(first, last, voices, answers, rows, row_limit)
         if ok then
           rows[topic] = 0
         elseif answer ~= nil then
-          -- The handler returns nothing; it is not called when memory runs out, and it may fail itself.
+          -- The handler returns nothing, except when memory ran out; then it may not be called at all, and it may fail itself.
           error(answer, 0)
         else
           rows[topic] = rows[topic] + 1

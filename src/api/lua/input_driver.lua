@@ -9,7 +9,7 @@ return function(packet)
   cur[0] = packet.raw.seq
   local ok, more = xpcall(step, on_error, packet, engine)
   cur[0] = 0
-  -- The handler returns nothing; it is not called when memory runs out, and it may fail itself.
+  -- The handler returns nothing, except when memory ran out; then it may not be called at all, and it may fail itself.
   if not ok and more ~= nil then error(more, 0) end
   return ok, ok and more and true or false
 end

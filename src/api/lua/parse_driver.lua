@@ -38,7 +38,7 @@ return function(layers, first, last, eaten, next, row, row_limit)
         if guid ~= nil then next[i] = next_protocol[tostring(guid)] end
       end
     elseif n ~= nil then
-      -- The handler returns nothing; it is not called when memory runs out, and it may fail itself.
+      -- The handler returns nothing, except when memory ran out; then it may not be called at all, and it may fail itself.
       error(n, 0)
     else
       row = row + 1
