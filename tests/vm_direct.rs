@@ -70,7 +70,11 @@ fn errors_are_those_of_any_other_call() {
             let ready = direct.pass(&function).unwrap();
             let direct = call(vm, &direct, ready, b"", LONG).unwrap_err();
             let other = vm.call::<()>(&function, "", LONG).unwrap_err();
-            assert_eq!((direct.kind, &direct.message), (other.kind, &other.message), "{text}");
+            // Where a stack overflows is known to interpreted code only, and either call may have been compiled.
+            let message = |message: &str| {
+                message.strip_prefix("p.lua:1: stack").map_or(message.to_owned(), |rest| format!("stack{rest}"))
+            };
+            assert_eq!((direct.kind, message(&direct.message)), (other.kind, message(&other.message)), "{text}");
             assert_eq!(direct.traceback.lines().next(), other.traceback.lines().next(), "{text}");
         }
     });

@@ -118,7 +118,6 @@ pub fn run(packets: &[Seen], setup: &Setup) -> Run {
     for alert in &setup.alerts {
         builtin.alert(alert, &mut shard);
     }
-    let live = flows.live();
     loop {
         let more = flows.finish();
         builtin.flow_events(flows.events().list(), &flows, &mut shard);
@@ -129,7 +128,7 @@ pub fn run(packets: &[Seen], setup: &Setup) -> Run {
     }
     builtin.finish(&mut shard);
     shard.finish(|snapshot| snapshots.push(snapshot));
-    Run { registry, shard, snapshots, labels: builtin.take_labels(), live }
+    Run { registry, shard, snapshots, labels: builtin.take_labels() }
 }
 
 fn batch_of(packets: &[Seen]) -> Batch {
