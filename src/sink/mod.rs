@@ -5,12 +5,17 @@
 
 mod console;
 mod events;
+mod pcap_store;
 mod report;
 
 pub use console::{Console, ConsoleSender, Parcel, WhenFull};
 pub use events::{EventSender, EventStream, Field, Head, StreamEnd, json_text, write_event};
+pub use pcap_store::{
+    CaptureWriter, Offer, PacketStore, RecordError, Selection, StoreConfig, StoreCounts, StoreError, StoreFeed,
+    StoredPacket, StoredPackets, flow_mark, host_mark, query as query_packets,
+};
 pub use report::{
     AlertLine, Charset, ColourMode, Damage, DamagedInput, EdgeLine, Edges, FlowLine, FlowsReport, GroupReport,
-    JobLatency, Jobs, KeyReport, Lines, MeterReport, NamedCount, PluginReport, Records as RecordsReport, Report,
-    ResourceLine, Run, TextStyle, TopKey, Verdict, collect_groups, collect_records,
+    JobLatency, Jobs, KeyReport, Lines, MeterReport, NamedCount, PacketStoreReport, PluginReport,
+    Records as RecordsReport, Report, ResourceLine, Run, TextStyle, TopKey, Verdict, collect_groups, collect_records,
 };

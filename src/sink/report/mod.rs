@@ -8,6 +8,7 @@ mod collect;
 mod flows;
 mod human;
 mod model;
+mod packet_store;
 mod text;
 mod text_table;
 
@@ -17,4 +18,5 @@ pub use model::{
     AlertLine, Damage, DamagedInput, EdgeLine, Edges, GroupReport, JobLatency, Jobs, KeyReport, Lines, MeterReport,
     NamedCount, PluginReport, Records, Report, ResourceLine, Run, TopKey, Verdict,
 };
+pub use packet_store::PacketStoreReport;
 pub use text::{Charset, ColourMode, TextStyle};

@@ -22,6 +22,9 @@ pub struct Report {
     /// Flows; absent if nobody wanted any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flows: Option<super::flows::FlowsReport>,
+    /// The packet store; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packet_store: Option<super::packet_store::PacketStoreReport>,
     /// Alerts, resources and the rest.
     pub records: Records,
     /// Asynchronous work; absent if there was none.

@@ -79,6 +79,9 @@ impl Report {
         if let Some(flows) = &self.flows {
             page.flows(flows);
         }
+        if let Some(store) = &self.packet_store {
+            page.packet_store(store);
+        }
         page.records(&self.records);
         if let Some(jobs) = &self.jobs {
             page.jobs(jobs);
