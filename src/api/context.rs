@@ -34,6 +34,30 @@ const CELL_EVERY: u32 = 8;
 /// Longest message that is delivered.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
+/// What a script says about storing one packet, from the strictest to the most liberal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StoreHint {
+    /// Not at all.
+    Nothing,
+    /// Up to and including the TCP or UDP header.
+    Headers,
+    /// Whole.
+    Whole,
+}
+
+impl StoreHint {
+    /// What a script's number says.
+    #[must_use]
+    pub fn of_number(number: f64) -> Option<Self> {
+        [(0.0, Self::Nothing), (1.0, Self::Whole), (2.0, Self::Headers)]
+            .into_iter()
+            .find_map(|(known, hint)| (known == number).then_some(hint))
+    }
+}
+
+/// Hints kept for one batch; scripts that give more hints are heard for the first ones.
+const MAX_HINTS: usize = 4_096;
+
 /// Things that went wrong without being an error, by name.
 #[derive(Debug, Default)]
 pub struct Oddities {
@@ -113,6 +137,8 @@ pub struct EngineContext {
     pub peers: Peers,
     /// Whether somebody reads how each job ended; nothing is recorded of jobs that went well otherwise.
     pub job_events: Cell<bool>,
+    /// What scripts said about storing single packets of the batch: index and hint.
+    pub store_hints: RefCell<Vec<(u32, StoreHint)>>,
     /// Counted oddities.
     pub oddities: Oddities,
     /// Packet of the batch in front of which messages are being delivered; `u32::MAX` between two batches.
@@ -150,6 +176,7 @@ impl EngineContext {
             mail: RefCell::default(),
             peers,
             job_events: Cell::new(true),
+            store_hints: RefCell::default(),
             oddities: Oddities::default(),
             before: Cell::new(u32::MAX),
             stop: Box::default(),
@@ -175,6 +202,14 @@ impl EngineContext {
         let (mut loans, mut events) = (self.loans.borrow_mut(), self.events.borrow_mut());
         loans.begin(self.batch.borrow().len(), events.next_seq());
         events.begin(loans.next_seq());
+    }
+
+    /// Notes what a script says about storing a packet; the most liberal hint counts in the end.
+    pub fn hint(&self, packet: usize, hint: StoreHint) {
+        let mut hints = self.store_hints.borrow_mut();
+        if hints.len() < MAX_HINTS {
+            hints.push((packet as u32, hint));
+        }
     }
 
     /// Adds a message for the frontend VMs; counts it when it cannot be.

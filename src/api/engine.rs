@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mlua::{AnyUserData, LightUserData, Lua, Table, Value};
 
-use super::context::{VmContext, bump};
+use super::context::{StoreHint, VmContext, bump};
 use super::flow_command::{FlowWish, NoteText};
 use super::hostcall;
 use super::peers::Mail;
@@ -200,8 +200,14 @@ fn install_buffers(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<
         Ok(())
     })?;
     host_function(lua, host, "set_packetstore_policy", vm, |vm, flags: Option<f64>| {
-        if flags.is_none() {
-            vm.nil_argument("set_packetstore_policy");
+        match (flags, vm.current_packet()) {
+            (None, _) => vm.nil_argument("set_packetstore_policy"),
+            (Some(_), None) => bump(&vm.engine.oddities.no_packet),
+            (Some(flags), Some(packet)) => {
+                if let Some(hint) = StoreHint::of_number(flags) {
+                    vm.engine.hint(packet, hint);
+                }
+            }
         }
         Ok(())
     })

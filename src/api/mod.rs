@@ -25,7 +25,7 @@ pub mod t_host;
 pub mod t_util;
 
 pub use constants::LogLevel;
-pub use context::{EngineContext, Oddities, VmContext, bump};
+pub use context::{EngineContext, Oddities, StoreHint, VmContext, bump};
 pub use engine::EngineParts;
 pub use events::{ALONE, Event, EventRing, LENT_AT_ONCE, Occasion, Topic, voice};
 pub use flow_command::{FlowCommand, FlowWish, MAX_NOTE_DEPTH, Note, NoteText};

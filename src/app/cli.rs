@@ -67,6 +67,8 @@ pub enum Command {
     New(NewArgs),
     /// Print new GUIDs
     Guid(GuidArgs),
+    /// Take packets out of a packet store: by flow, host, port, time
+    Packets(PacketsArgs),
     /// Say what this machine can do: LuaJIT, libpcap, rights, interfaces
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
@@ -256,6 +258,102 @@ pub struct OutputArgs {
     /// No report at the end
     #[arg(short = 'q', long)]
     pub quiet: bool,
+
+    /// Where packets are stored.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// Where packets are stored, and how many.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Packet store")]
+pub struct StoreArgs {
+    /// Store packets in this folder; millstream packets takes them out again
+    #[arg(long, value_name = "DIR")]
+    pub packets: Option<PathBuf>,
+
+    /// How much of a flow is stored where no script says otherwise (default: the setting Ring>DefaultMode, which is full)
+    #[arg(long, value_enum, value_name = "MODE", requires = "packets")]
+    pub packets_mode: Option<StoreMode>,
+
+    /// Delete the oldest files while all files together are larger (500m, 10g)
+    #[arg(long, value_name = "SIZE", value_parser = size, requires = "packets")]
+    pub packets_size: Option<u64>,
+
+    /// Delete files whose packets are older than this (12h, 7d)
+    #[arg(long, value_name = "TIME", value_parser = interval, requires = "packets")]
+    pub packets_age: Option<std::time::Duration>,
+
+    /// Begin a new file when one is this large
+    #[arg(long, value_name = "SIZE", value_parser = size, requires = "packets")]
+    pub packets_file_size: Option<u64>,
+}
+
+/// How much of a flow is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StoreMode {
+    /// Everything.
+    Full,
+    /// Up to and including the TCP or UDP header.
+    Headers,
+    /// Until the flow has carried 10,000 bytes.
+    #[value(name = "10k")]
+    Kilobytes10,
+    /// 100,000 bytes.
+    #[value(name = "100k")]
+    Kilobytes100,
+    /// 1,000,000 bytes.
+    #[value(name = "1m")]
+    Megabyte,
+    /// 10,000,000 bytes.
+    #[value(name = "10m")]
+    Megabytes10,
+    /// Nothing.
+    None,
+}
+
+/// `millstream packets`.
+#[derive(Debug, Args)]
+#[command(after_help = "All conditions must hold. Times are those of the packets: 2026-01-31T08:15:30Z, 2026-01-31, \
+seconds since 1970, or -10m before the last packet of the store.\n\n\
+  millstream packets store --host 10.0.0.7 --from -1h -w suspect.pcap")]
+pub struct PacketsArgs {
+    /// Folder of the store, as given to run --packets
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+
+    /// Packets of this flow, given by its id
+    #[arg(long, value_name = "ID")]
+    pub flow: Option<String>,
+
+    /// Packets from or to this address; repeatable
+    #[arg(long, value_name = "IP")]
+    pub host: Vec<String>,
+
+    /// Packets from or to this port; repeatable
+    #[arg(long, value_name = "N")]
+    pub port: Vec<u16>,
+
+    /// Not before this time
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub from: Option<String>,
+
+    /// Not after this time
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub to: Option<String>,
+
+    /// Packets that match a capture filter, as tcpdump takes it
+    #[arg(short = 'f', long, value_name = "BPF")]
+    pub filter: Option<String>,
+
+    /// Write the packets to a capture file (- is standard output; a name ending in .pcapng holds several link types);
+    /// without it they are listed by flow
+    #[arg(short = 'w', long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+
+    /// Print a JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `millstream demo`.
@@ -328,7 +426,23 @@ fn interval(text: &str) -> Result<std::time::Duration, String> {
     }
 }
 
-/// A time such as `90`, `90s`, `500ms`, `5m`, `2h`.
+/// A size such as `500k`, `64m`, `10g`; a number alone is bytes. At least 64 KiB, or a file would hold hardly a packet.
+fn size(text: &str) -> Result<u64, String> {
+    const NEEDED: &str = "a size of at least 64k such as 500m or 10g is needed";
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let shift = match text[split..].to_ascii_lowercase().as_str() {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return Err(NEEDED.to_owned()),
+    };
+    let bytes = text[..split].parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    bytes.filter(|bytes| *bytes >= 64 << 10).ok_or_else(|| NEEDED.to_owned())
+}
+
+/// A time such as `90`, `90s`, `500ms`, `5m`, `2h`, `7d`.
 fn duration(text: &str) -> Result<std::time::Duration, String> {
     let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
@@ -337,11 +451,12 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
         "ms" => 1e-3,
         "m" => 60.0,
         "h" => 3600.0,
-        _ => return Err("a time such as 90, 90s, 500ms, 5m or 2h is needed".to_owned()),
+        "d" => 86_400.0,
+        _ => return Err("a time such as 90, 90s, 500ms, 5m, 2h or 7d is needed".to_owned()),
     };
     match number.trim().parse::<f64>() {
         Ok(number) if number >= 0.0 && number * scale < 1e12 => Ok(std::time::Duration::from_secs_f64(number * scale)),
-        _ => Err("a time such as 90, 90s, 500ms, 5m or 2h is needed".to_owned()),
+        _ => Err("a time such as 90, 90s, 500ms, 5m, 2h or 7d is needed".to_owned()),
     }
 }
 

@@ -14,7 +14,9 @@ mod interim;
 mod list;
 mod logging;
 mod man;
+mod moment;
 mod new;
+mod packets;
 mod report;
 mod run;
 mod screen;
@@ -67,10 +69,11 @@ fn dispatch(cli: &cli::Cli) -> anyhow::Result<Outcome> {
     use std::io::Write;
 
     use cli::Command;
-    // These two write from several threads and take standard output only when they need it.
+    // These write from several threads or in bulk and take standard output only when they need it.
     match &cli.command {
         Command::Run(args) => return run::run(args, cli),
         Command::Demo(args) => return demo::demo(args, cli),
+        Command::Packets(args) => return packets::packets(args),
         _ => {}
     }
     let mut screen = screen::Screen::stdout(cli.color);
@@ -82,7 +85,7 @@ fn dispatch(cli: &cli::Cli) -> anyhow::Result<Outcome> {
         Command::Completions { shell } => completions::print(*shell, &mut screen),
         Command::Man => man::print(&mut screen),
         Command::Check(args) => check::check(args, &mut screen),
-        Command::Run(_) | Command::Demo(_) => unreachable!("taken care of above"),
+        Command::Run(_) | Command::Demo(_) | Command::Packets(_) => unreachable!("taken care of above"),
     }?;
     screen.flush()?;
     Ok(outcome)

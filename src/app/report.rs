@@ -14,11 +14,11 @@ use crate::api::{Rank, Record, ScriptId, Side, Stamp};
 use crate::job::Summary;
 use crate::key::FlowText;
 use crate::metrics::{GroupIndex, GroupKind, Records, RunTotals};
-use crate::pipeline::{EngineOutcome, FlowOutcome, NATIVE, Outlet, TopFlow};
+use crate::pipeline::{EngineOutcome, FlowOutcome, NATIVE, Outlet, PolicyCounts, TopFlow};
 use crate::plugin::Catalog;
 use crate::sink::{
-    Damage, DamagedInput, Field, FlowLine, FlowsReport, Head, JobLatency, Jobs, NamedCount, PluginReport, Report, Run,
-    StreamEnd, Verdict, collect_groups, collect_records, json_text,
+    Damage, DamagedInput, Field, FlowLine, FlowsReport, Head, JobLatency, Jobs, NamedCount, PacketStoreReport,
+    PluginReport, Report, Run, StoreCounts, StreamEnd, Verdict, collect_groups, collect_records, json_text,
 };
 use crate::time::Timestamp;
 
@@ -42,6 +42,8 @@ pub struct RunResult {
     pub wall: Duration,
     /// Lines the terminal did not take.
     pub console_dropped: u64,
+    /// What became of packets that were to be stored.
+    pub packet_store: Option<StoreCounts>,
     /// How the event stream ended.
     pub events: StreamEnd,
     /// What became of each script's jobs.
@@ -104,6 +106,7 @@ impl RunResult {
             drops.add("jobs_dropped", jobs.dropped);
             drops.add("jobs_cancelled", jobs.cancelled);
         }
+        drops.add_all(self.packet_store.iter().flat_map(StoreCounts::drops));
         drops.add("edges_over_limit", self.records.edges.counts().limited);
         drops.add("labels_over_limit", self.records.notes.limited());
         drops.add("console_lines", self.console_dropped);
@@ -333,12 +336,30 @@ pub fn build(result: &RunResult, top: usize, outcome: Outcome) -> Report {
             .map(|totals| collect_groups(groups, totals, &result.records.notes, top))
             .unwrap_or_default(),
         flows: flows(result),
+        packet_store: stored(result),
         records: collect_records(groups, &result.records, top),
         jobs: jobs(result),
         plugins: plugins(result),
         verdict: verdict(result, outcome),
         ..Report::default()
     }
+}
+
+/// What the packet store took and did not take; `None` without one.
+fn stored(result: &RunResult) -> Option<PacketStoreReport> {
+    let counts = result.packet_store?;
+    let sum = |of: fn(&PolicyCounts) -> u64| result.outcomes.iter().filter_map(|o| o.stored.as_ref()).map(of).sum();
+    let dropped = counts.drops().into_iter().filter(|(_, count)| *count > 0);
+    Some(PacketStoreReport {
+        packets: counts.written,
+        bytes: counts.written_bytes,
+        files: counts.files,
+        headers_only: sum(|counts| counts.headers),
+        skipped_by_policy: sum(|counts| counts.skipped),
+        dropped: dropped.map(|(name, count)| NamedCount { name: name.to_owned(), count }).collect(),
+        deleted_files: counts.deleted_files,
+        deleted_bytes: counts.deleted_bytes,
+    })
 }
 
 /// The flows of all engines together; `None` if nobody wanted any.

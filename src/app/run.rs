@@ -33,7 +33,7 @@ use crate::pipeline::{
     run_input,
 };
 use crate::plugin::{BuiltPacket, Catalog, HostSettings, JobPlan, SkipReason, discover};
-use crate::sink::{Console, EventStream, StreamEnd, WhenFull};
+use crate::sink::{Console, EventStream, PacketStore, StreamEnd, WhenFull};
 use crate::time::Stopwatch;
 
 /// How long an input filter may take to return after a request to stop.
@@ -185,6 +185,10 @@ fn execute(
         }
         None => None,
     };
+    let packet_store = match settings::store_config(&args.output.store, when_full) {
+        Some(config) => Some(PacketStore::open(&config)?),
+        None => None,
+    };
     let control = Arc::new(Control::default());
     let names: Arc<[String]> = catalog.entries.iter().map(|entry| entry.name.clone()).collect();
     let shard = ShardConfig {
@@ -218,7 +222,12 @@ fn execute(
     // The limits are those of the run, whatever the number of threads.
     let streams = StreamLimits { total: whole.streams.total / threads, ..whole.streams };
     let flows = FlowsConfig { memory: whole.memory / threads, streams, ..whole };
-    let flow_output = if args.output.flows { FlowOutput::All } else { FlowOutput::Plugins };
+    let flow_output = match &packet_store {
+        _ if args.output.flows => FlowOutput::All,
+        Some(_) => FlowOutput::Store,
+        None => FlowOutput::Plugins,
+    };
+    let store_mode = settings::store_mode(&args.output.store, &host.run.environment.config)?;
     let mut engines = Vec::new();
     let mut all_peers = Peers::connect(count + usize::from(inputs.queue.is_some())).into_iter();
     for (id, source) in inputs.sources.into_iter().enumerate() {
@@ -232,6 +241,7 @@ fn execute(
             shard: shard.clone(),
             flows,
             flow_output,
+            store: packet_store.as_ref().map(|store| (store.feed(), store_mode)),
             top: args.output.top,
             outlet: outlet(),
             pace,
@@ -282,6 +292,7 @@ fn execute(
     }
     result.records.merge(std::mem::take(&mut head.records));
     drop(head);
+    result.packet_store = packet_store.map(PacketStore::close);
     result.console_dropped = console.close();
     if let Some(events) = events {
         result.events = events.close();
@@ -324,6 +335,7 @@ fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usi
         catalog: Arc::clone(catalog),
         engines,
         wall: Duration::ZERO,
+        packet_store: None,
         console_dropped: 0,
         events: StreamEnd::default(),
         jobs: Vec::new(),

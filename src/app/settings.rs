@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use clap::ValueEnum;
 
-use super::cli::{InputArgs, MeteringArgs, PluginArgs, WorkArgs};
+use super::cli::{InputArgs, MeteringArgs, PluginArgs, StoreArgs, StoreMode, WorkArgs};
 use crate::api::RunIdentity;
 use crate::api::t_env::{ConfigPaths, Environment};
 use crate::builtin::{BuiltinSettings, Selection};
 use crate::key::HomeNets;
 use crate::lua::Budget;
 use crate::metrics::Registry;
-use crate::plugin::{HostSettings, NetflowTap, standard_directories};
+use crate::plugin::{HostSettings, NetflowTap, Opinion, standard_directories};
+use crate::sink::{StoreConfig, WhenFull};
 
 /// Time for running a file and for `onload`.
 const LOAD_LIMIT: Duration = Duration::from_secs(30);
@@ -22,6 +24,45 @@ const SLOW: Duration = Duration::from_millis(50);
 /// Bytes a worker's VM may hold.
 const WORKER_MEMORY: usize = 64 << 20;
 const MIB: usize = 1 << 20;
+
+/// Where packets are stored; `None` if they are not.
+#[must_use]
+pub fn store_config(store: &StoreArgs, when_full: WhenFull) -> Option<StoreConfig> {
+    let mut config = StoreConfig::new(store.packets.clone()?, when_full);
+    config.total_bytes = store.packets_size;
+    config.age = store.packets_age;
+    if let Some(bytes) = store.packets_file_size {
+        config.segment_bytes = bytes;
+    } else if let Some(total) = store.packets_size {
+        // A limit that one file fills deletes everything at once.
+        config.segment_bytes = config.segment_bytes.min(total / 4);
+    }
+    Some(config)
+}
+
+/// How much of a flow is stored where no script says otherwise: the argument, else the setting scripts see.
+///
+/// # Errors
+/// When the setting is no mode.
+pub fn store_mode(store: &StoreArgs, config: &ConfigPaths) -> anyhow::Result<Opinion> {
+    let of = |mode: StoreMode| match mode {
+        StoreMode::Full => Opinion::Full,
+        StoreMode::Headers => Opinion::Headers,
+        StoreMode::Kilobytes10 => Opinion::Kilobytes10,
+        StoreMode::Kilobytes100 => Opinion::Kilobytes100,
+        StoreMode::Megabyte => Opinion::Megabyte,
+        StoreMode::Megabytes10 => Opinion::Megabytes10,
+        StoreMode::None => Opinion::Ignore,
+    };
+    if let Some(mode) = store.packets_mode {
+        return Ok(of(mode));
+    }
+    let text = config.get("Ring>DefaultMode");
+    match StoreMode::from_str(&text, true) {
+        Ok(mode) => Ok(of(mode)),
+        Err(_) => bail!("Ring>DefaultMode={text}: not a mode; use full, headers, 10k, 100k, 1m, 10m or none"),
+    }
+}
 
 /// Settings of the plugin host from arguments and environment.
 ///

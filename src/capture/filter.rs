@@ -63,6 +63,18 @@ impl Filter {
         if self.programs.iter().any(|(_, program)| program.is_some()) { None } else { self.failure.clone() }
     }
 
+    /// True if a packet matches. A link type for which the expression has no meaning matches nothing.
+    ///
+    /// # Errors
+    /// While the expression has compiled for no link type at all.
+    pub fn passes(&mut self, linktype: LinkType, bytes: &[u8], wirelen: u32) -> Result<bool, FilterError> {
+        match self.matches(linktype, bytes, wirelen) {
+            Match::Pass => Ok(true),
+            Match::Reject => Ok(false),
+            Match::NoMeaning => self.failure().map_or(Ok(false), Err),
+        }
+    }
+
     /// Runs the filter on one packet.
     #[inline]
     pub(super) fn matches(&mut self, linktype: LinkType, bytes: &[u8], wirelen: u32) -> Match {

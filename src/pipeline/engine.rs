@@ -9,6 +9,7 @@ use super::control::{Control, Stop};
 use super::flow_stage::FlowStage;
 use super::metering::{ContentMeters, Meter, Metering};
 use super::outlet::Outlet;
+use super::packet_stage::PacketStage;
 use super::plan::{EngineOutcome, EnginePlan, Interim, InterimPlan, Pace};
 use super::wants::Wants;
 use crate::api::EngineContext;
@@ -31,6 +32,7 @@ pub struct Engine {
     pub(super) context: Rc<EngineContext>,
     pub(super) frontend: Frontend,
     pub(super) flows: Option<FlowStage>,
+    store: Option<PacketStage>,
     decoder: Decoder,
     defrag: Defrag,
     fragments_seen: u64,
@@ -78,6 +80,7 @@ impl Engine {
             context,
             frontend,
             flows,
+            store: plan.store.map(|(feed, default)| PacketStage::new(feed, default)),
             decoder: Decoder::new(),
             defrag: Defrag::new(DefragLimits::default()),
             fragments_seen: 0,
@@ -145,6 +148,10 @@ impl Engine {
                 // Before buckets that end here are closed.
                 self.hand_on_until(from as u32);
             }
+        }
+        match &mut self.store {
+            Some(store) => store.run(&context, self.frontend.policies()),
+            None => context.store_hints.borrow_mut().clear(),
         }
         self.settle();
         self.hand_on();
@@ -330,6 +337,9 @@ impl Engine {
         }
         self.hand_on();
         self.outlet.flush();
+        if let Some(store) = &mut self.store {
+            store.flush();
+        }
         self.publish();
     }
 
@@ -358,6 +368,7 @@ impl Engine {
         let oddities = self.context.oddities.named();
         let id = self.context.id;
         let flows = self.flows.as_mut().map(|flows| flows.outcome(&self.context));
+        let stored = self.store.map(PacketStage::finish);
         drop(self.frontend);
         let shard = self.context.shard.replace(Shard::new(&self.context.groups, ShardConfig::default()));
         EngineOutcome {
@@ -373,6 +384,7 @@ impl Engine {
             decode: self.decoder.counters().iter().chain(self.defrag.counters().named()).collect(),
             oddities,
             flows,
+            stored,
             instances,
             problems,
             wall: watch.elapsed(),

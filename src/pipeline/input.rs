@@ -155,6 +155,7 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
         decode: Vec::new(),
         oddities: context.oddities.named(),
         flows,
+        stored: None,
         instances,
         problems,
         wall: watch.elapsed(),

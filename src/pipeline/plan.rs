@@ -8,13 +8,15 @@ use crossbeam_channel::Sender;
 use super::control::Control;
 use super::flow_stage::FlowOutcome;
 use super::outlet::Outlet;
+use super::packet_stage::PolicyCounts;
 use super::wants::FlowOutput;
 use crate::api::Peers;
 use crate::builtin::Selection;
 use crate::capture::{Source, SourceError, SourceStats};
 use crate::flow::FlowsConfig;
 use crate::metrics::{Shard, ShardConfig};
-use crate::plugin::{Catalog, HostSettings, InstanceReport, JobPlan, LoadProblem};
+use crate::plugin::{Catalog, HostSettings, InstanceReport, JobPlan, LoadProblem, Opinion};
+use crate::sink::StoreFeed;
 use crate::time::Timestamp;
 
 /// What drives time.
@@ -44,6 +46,8 @@ pub struct EnginePlan {
     pub flows: FlowsConfig,
     /// Whether flows are shown without a plugin that wants them.
     pub flow_output: FlowOutput,
+    /// Where packets are stored, and how much of them where scripts have no opinion.
+    pub store: Option<(StoreFeed, Opinion)>,
     /// How many of the largest flows the report shows.
     pub top: usize,
     /// Where results go.
@@ -115,6 +119,8 @@ pub struct EngineOutcome {
     pub oddities: Vec<(&'static str, u64)>,
     /// What became of flows; `None` if nobody wanted any.
     pub flows: Option<FlowOutcome>,
+    /// What went to the packet store, by policy; `None` without one.
+    pub stored: Option<PolicyCounts>,
     /// How each plugin did.
     pub instances: Vec<InstanceReport>,
     /// What could not be loaded.

@@ -25,6 +25,8 @@ pub enum FlowOutput {
     /// Only what plugins need.
     #[default]
     Plugins,
+    /// Flows are tracked for the packet store and shown to nobody.
+    Store,
     /// Everything.
     All,
 }
@@ -67,7 +69,7 @@ impl Wants {
         }
         let all = Want::from(output == FlowOutput::All);
         let speaks = || catalog.entries.iter().any(|entry| FLOW_METHODS.iter().any(|name| entry.mentions(name)));
-        let asked = Want::from(topics != 0 || all.is_yes() || speaks());
+        let asked = Want::from(topics != 0 || output != FlowOutput::Plugins || speaks());
         let (metered, facts) = (builtin.flow_wants(), builtin.fact_wants());
         if !(asked | metered.records).is_yes() {
             return Self::default();
