@@ -44,7 +44,6 @@ pub struct Run {
     pub shard: Shard,
     pub snapshots: Vec<Snapshot>,
     pub labels: Vec<FoundLabel>,
-    pub live: usize,
 }
 
 /// Values by group, key and meter.
