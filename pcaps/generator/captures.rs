@@ -1,7 +1,9 @@
 //! The table of captures: every file, in the order of the list in the README of this folder.
 
 use super::container::{START, Trace};
-use super::{conversation, demo, disorder, dns, fragments, http, interfaces, scan, ssh, tls, tunnels};
+use super::{
+    conversation, demo, dhcp, disorder, dns, fragments, http, interfaces, mail, scan, ssh, tls, transfer, tunnels,
+};
 
 /// One finished file.
 pub struct Capture {
@@ -28,6 +30,9 @@ pub fn captures() -> Vec<Capture> {
         ("http-files.pcap", http::capture()),
         ("tls-hello.pcap", tls::capture()),
         ("ssh-session.pcap", ssh::capture()),
+        ("smtp.pcap", mail::capture()),
+        ("ftp.pcap", transfer::capture()),
+        ("dhcp.pcap", dhcp::capture()),
         ("port-scan.pcap", scan::capture()),
         ("ping.pcap", pings()),
         ("vlan.pcap", tunnels::vlan()),

@@ -8,15 +8,18 @@ mod compress;
 mod container;
 mod conversation;
 mod demo;
+mod dhcp;
 mod disorder;
 mod dns;
 mod fragments;
 mod http;
 mod interfaces;
+mod mail;
 mod random;
 mod scan;
 mod ssh;
 mod tls;
+mod transfer;
 mod tunnels;
 mod wire;
 

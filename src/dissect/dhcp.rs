@@ -109,8 +109,8 @@ impl DatagramDissector for Dhcp {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::rehearsal::{ALL, Rehearsal};
     use super::*;
+    use crate::dissect::rehearsal::{ALL, Rehearsal};
     use crate::flow::Direction::ToServer;
 
     fn message(options: &[u8]) -> Vec<u8> {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::dissector::{Appetite, Context, Expectation, Recognition, StreamDissector};
-use super::lines::{Lines, ReplyLine, Start, begins_with, contains, reply};
+use super::lines::{Greeting, Lines, ReplyLine, Start, begins_with, greeting, reply};
 use crate::flow::Direction;
 use crate::key::Host;
 
@@ -13,14 +13,11 @@ const MAX_NAME: usize = 512;
 /// Whether a stream is the control connection: by the greeting if it says so, else by the first command.
 pub(super) fn recognise(direction: Direction, head: &[u8], _position: u64) -> Recognition {
     match direction {
-        Direction::ToClient => {
-            let greeting = [b"220 ", b"220-"].into_iter().any(|start| start.starts_with(&head[..head.len().min(4)]));
-            match head.len() {
-                _ if !greeting => Recognition::No,
-                4.. if contains(head, b"FTP") && !contains(head, b"SMTP") => Recognition::Yes,
-                _ => Recognition::Undecided,
-            }
-        }
+        Direction::ToClient => match greeting(head) {
+            Greeting::Files => Recognition::Yes,
+            Greeting::Unclear => Recognition::Undecided,
+            Greeting::Mail | Greeting::Other => Recognition::No,
+        },
         Direction::ToServer => {
             let Some(end) = head.iter().position(|byte| *byte == b'\n') else {
                 let begins = |word: &[u8]| {
@@ -164,5 +161,97 @@ impl StreamDissector for Ftp {
 
     fn announced(&mut self) -> Option<Expectation> {
         self.announced.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::dissect::rehearsal::{ALL, Rehearsal, check_pieces};
+    use crate::flow::Direction::{ToClient, ToServer};
+    use crate::flow::state;
+
+    #[test]
+    fn ports_are_read_in_all_their_forms() {
+        assert_eq!(six_numbers(b"192,0,2,7,24,131"), Some(6_275));
+        assert_eq!(six_numbers(b"192,0,2,7,24,131)."), Some(6_275));
+        for wrong in [&b"192,0,2,7,24"[..], b"192,0,2,7,24,256", b"1,2,3,4,0,0", b"", b",,,,,"] {
+            assert_eq!(six_numbers(wrong), None);
+        }
+        assert_eq!(extended_port(b"|1|192.0.2.7|6275|"), Some(6_275));
+        assert_eq!(extended_port(b"|2|2001:db8::7|6275|"), Some(6_275));
+        assert_eq!(extended_port(b"|||6275|)"), Some(6_275));
+        for wrong in [&b""[..], b"|", b"|||", b"||x|6275|", b"|||70000|", b"|||0|"] {
+            assert_eq!(extended_port(wrong), None);
+        }
+    }
+
+    /// What is found when a control connection has said something and data comes to a port of the server.
+    fn fetched(commands: &[(Direction, &str)], port: u16) -> Vec<String> {
+        let mut rehearsal = Rehearsal::new(ALL);
+        let control = rehearsal.connect(21);
+        rehearsal.say(control, ToClient, b"220 an FTP server\r\n");
+        for (direction, text) in commands {
+            rehearsal.say(control, *direction, text.as_bytes());
+        }
+        let data = rehearsal.open_between(9, (6, [10, 0, 0, 1], 50_009, port), state::SEEN_SYN);
+        rehearsal.say(data, ToClient, b"hello");
+        rehearsal.end(data);
+        rehearsal.run();
+        rehearsal.found.into_iter().filter(|line| !line.ends_with('=')).collect()
+    }
+
+    #[test]
+    fn data_connections_are_known_by_their_announcement() {
+        let passive = (ToClient, "227 at (10,9,9,9,24,131)\r\n");
+        let hash = "MD5:5d41402abc4b2a76b9719d911017c592 -> a/b.txt";
+        assert_eq!(fetched(&[passive, (ToServer, "RETR a/b.txt\r\n")], 6_275), ["Ftp", "FtpData", hash]);
+        assert_eq!(fetched(&[passive, (ToServer, "LIST\r\n")], 6_275), ["Ftp", "FtpData"]);
+        assert_eq!(fetched(&[passive, (ToServer, "RETR a/b.txt\r\n")], 6_276), ["Ftp"]);
+        assert_eq!(fetched(&[passive], 6_275), ["Ftp"]);
+        let extended = (ToClient, "229 at (|||6275|)\r\n");
+        assert_eq!(fetched(&[extended, (ToServer, "stor a/b.txt\r\n")], 6_275), ["Ftp", "FtpData", hash]);
+    }
+
+    #[test]
+    fn an_announcement_is_for_the_two_hosts_that_talk_and_for_a_while() {
+        for (from, seconds) in [([10, 0, 0, 3], 0), ([10, 0, 0, 1], 61)] {
+            let mut rehearsal = Rehearsal::new(ALL);
+            let control = rehearsal.connect(21);
+            rehearsal.say(control, ToClient, b"220 an FTP server\r\n229 at (|||6275|)\r\n");
+            rehearsal.say(control, ToServer, b"RETR a\r\n");
+            rehearsal.now = crate::time::Timestamp::new(rehearsal.now.secs() + seconds, 0);
+            let data = rehearsal.open_between(9, (6, from, 50_009, 6_275), state::SEEN_SYN);
+            rehearsal.say(data, ToClient, b"hello");
+            rehearsal.run();
+            assert!(!rehearsal.found.iter().any(|line| line == "FtpData"), "{:?}", rehearsal.found);
+        }
+    }
+
+    #[test]
+    fn other_protocols_with_users_are_not_ftp() {
+        assert_eq!(recognise(ToServer, b"USER guest tolmoon tolsun :Ronnie\r\n", 0), Recognition::No);
+        assert_eq!(recognise(ToClient, b"+OK ready\r\n", 0), Recognition::No);
+        assert_eq!(recognise(ToServer, b"USER me\r\n", 0), Recognition::Yes);
+        assert_eq!(recognise(ToServer, b"US", 0), Recognition::Undecided);
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_do_not_matter(
+            commands in proptest::collection::vec("(PORT 1,2,3,4,5,6|EPRT \\|1\\|1.2.3.4\\|9\\||RETR [a-z]*|AUTH TLS|[A-Z ]{0,9})\r\n", 0..6),
+            replies in proptest::collection::vec("(227 \\(1,2,3,4,5,6\\)|229 \\(\\|\\|\\|7\\|\\)|234 go|[0-9 -]{0,9})\r\n", 0..6),
+            cuts in proptest::collection::vec(any::<usize>(), 0..8),
+        ) {
+            let said = [
+                (ToClient, b"220 an FTP server\r\n".to_vec()),
+                (ToServer, commands.concat().into_bytes()),
+                (ToClient, replies.concat().into_bytes()),
+                (ToServer, b"SSH-2.0-x\r\n".to_vec()),
+            ];
+            check_pieces(&said, &cuts)?;
+        }
     }
 }

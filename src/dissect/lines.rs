@@ -120,6 +120,37 @@ pub(super) enum ReplyLine {
     Last,
 }
 
+/// What a greeting that begins with `220` says of its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Greeting {
+    /// It takes mail.
+    Mail,
+    /// It has files.
+    Files,
+    /// Nothing, so far.
+    Unclear,
+    /// It is none.
+    Other,
+}
+
+/// Reads the complete lines of a greeting; the first one that says something counts.
+pub(super) fn greeting(head: &[u8]) -> Greeting {
+    let begin = &head[..head.len().min(4)];
+    if !b"220 ".starts_with(begin) && !b"220-".starts_with(begin) {
+        return Greeting::Other;
+    }
+    let complete = head.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+    for line in head[..complete].split(|byte| *byte == b'\n') {
+        if contains(line, b"SMTP") {
+            return Greeting::Mail;
+        }
+        if contains(line, b"FTP") {
+            return Greeting::Files;
+        }
+    }
+    Greeting::Unclear
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

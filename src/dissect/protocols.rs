@@ -68,7 +68,7 @@ pub(super) const STREAMS: &[StreamProtocol] = &[
         },
         recognise: |direction, head, _| http::recognise(direction, head),
         start: |_| Box::<Http>::default(),
-        midstream: Midstream::Refused,
+        midstream: Midstream::Accepted,
     },
     StreamProtocol {
         protocol: Protocol::Smtp,

@@ -1,21 +1,18 @@
 //! SMTP: the messages that travel, for the files attached to them, and STARTTLS.
 
 use super::dissector::{Appetite, Context, Recognition, StreamDissector};
-use super::lines::{Line, Lines, ReplyLine, Start, begins_with, contains, reply};
+use super::lines::{Greeting, Line, Lines, ReplyLine, Start, begins_with, greeting, reply};
 use super::mime::Mime;
 use crate::flow::Direction;
 
 /// Whether a stream is a conversation of mail servers: by the greeting if it says so, else by the first command.
 pub(super) fn recognise(direction: Direction, head: &[u8], _position: u64) -> Recognition {
     match direction {
-        Direction::ToClient => {
-            let greeting = [b"220 ", b"220-"].into_iter().any(|start| start.starts_with(&head[..head.len().min(4)]));
-            match head.len() {
-                _ if !greeting => Recognition::No,
-                4.. if contains(head, b"SMTP") => Recognition::Yes,
-                _ => Recognition::Undecided,
-            }
-        }
+        Direction::ToClient => match greeting(head) {
+            Greeting::Mail => Recognition::Yes,
+            Greeting::Unclear => Recognition::Undecided,
+            Greeting::Files | Greeting::Other => Recognition::No,
+        },
         Direction::ToServer => {
             let words = [&b"EHLO "[..], b"HELO ", b"LHLO "];
             let begins = &head[..head.len().min(5)];
@@ -234,5 +231,136 @@ impl StreamDissector for Smtp {
     fn held(&self) -> usize {
         let lines: usize = self.lines.iter().chain([&self.content]).map(Lines::held).sum();
         lines + self.message.as_ref().map_or(0, |message| size_of::<Mime>() + message.held())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::dissect::rehearsal::{Said, check_pieces, overheard};
+    use crate::flow::Direction::{ToClient, ToServer};
+
+    const MESSAGE: &str = "Subject: x\r\nContent-Type: multipart/mixed;\r\n\tboundary=b\r\n\r\nparts\r\n--b\r\n\
+        Content-Type: application/octet-stream; name=a.bin\r\nContent-Transfer-Encoding: BASE64\r\n\r\n\
+        aGVs\r\nbG8=\r\n--b\r\nContent-Disposition: attachment; filename=\"q.txt\"\r\n\
+        Content-Transfer-Encoding: quoted-printable\r\n\r\nhel=\r\n=6C=6f\r\n--b\r\n\
+        Content-Disposition: attachment; filename=dot.txt\r\n\r\n..hello\r\n\r\n--b--\r\nbehind\r\n";
+
+    /// md5sum of "hello".
+    const HELLO: &str = "MD5:5d41402abc4b2a76b9719d911017c592 -> ";
+    /// md5sum of ".hello\r\n".
+    const DOT_HELLO: &str = "MD5:23d5d8dffbc160e84a20527210d15260 -> dot.txt";
+
+    fn talk(lines: &[(Direction, &str)]) -> Vec<Said> {
+        lines.iter().map(|(direction, text)| (*direction, text.as_bytes().to_vec())).collect()
+    }
+
+    fn mail() -> Vec<Said> {
+        talk(&[
+            (ToClient, "220 x ESMTP\r\n"),
+            (ToServer, "EHLO me\r\n"),
+            (ToClient, "250-x\r\n250 CHUNKING\r\n"),
+            (ToServer, "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"),
+            (ToClient, "250 a\r\n250 b\r\n354 go on\r\n"),
+            (ToServer, &format!("{MESSAGE}.\r\nQUIT\r\n")),
+            (ToClient, "250 taken\r\n221 bye\r\n"),
+        ])
+    }
+
+    fn files(said: &[Said]) -> Vec<String> {
+        overheard(said).into_iter().filter(|line| line.starts_with("MD5:")).collect()
+    }
+
+    #[test]
+    fn attached_files_are_hashed_however_they_are_written() {
+        let (first, second) = (format!("{HELLO}a.bin"), format!("{HELLO}q.txt"));
+        assert_eq!(files(&mail()), [first, second, DOT_HELLO.to_owned()]);
+    }
+
+    #[test]
+    fn chunks_make_one_message_whatever_is_in_them() {
+        let message = "Content-Type: x/y; name=a\r\n\r\nhello";
+        let (first, last) = message.split_at(20);
+        let said = talk(&[
+            (ToClient, "220 x ESMTP\r\n"),
+            (
+                ToServer,
+                &format!("BDAT {}\r\n{first}BDAT {} last\r\n{last}MAIL FROM:<a@b>\r\n", first.len(), last.len()),
+            ),
+            (ToServer, &format!("BDAT 0\r\nBDAT {} LAST\r\n{message}", message.len())),
+        ]);
+        assert_eq!(files(&said), [format!("{HELLO}a"), format!("{HELLO}a")]);
+    }
+
+    #[test]
+    fn a_message_that_was_refused_or_reset_or_cut_is_no_message() {
+        let message = "Content-Type: x/y; name=a\r\n\r\nhello\r\n.\r\n";
+        let start = [(ToClient, "220 x ESMTP\r\n"), (ToServer, "DATA\r\n")];
+        let refused = [&start[..], &[(ToClient, "554 no\r\n"), (ToServer, message)]].concat();
+        assert_eq!(files(&talk(&refused)), Vec::<String>::new());
+        let cut = [&start[..], &[(ToClient, "354 go\r\n"), (ToServer, &message[..30])]].concat();
+        assert_eq!(files(&talk(&cut)), Vec::<String>::new());
+        let reset = [
+            (ToClient, "220 x ESMTP\r\n"),
+            (ToServer, "BDAT 31\r\nContent-Type: x/y; name=a\r\n\r\nheRSET\r\n"),
+            (ToServer, "BDAT 3 LAST\r\nllo"),
+        ];
+        assert_eq!(files(&talk(&reset)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_greeting_that_says_nothing_waits_for_the_first_command() {
+        let found = overheard(&talk(&[(ToClient, "220 welcome\r\n"), (ToServer, "EHLO me\r\n")]));
+        assert_eq!(found, ["=", "Smtp", "^D="]);
+        let found = overheard(&talk(&[(ToClient, "220 welcome\r\n"), (ToServer, "USER me\r\n")]));
+        assert_eq!(found, ["=", "Ftp", "^D="]);
+    }
+
+    #[test]
+    fn after_starttls_the_flow_speaks_something_else() {
+        let said = talk(&[
+            (ToClient, "220 x ESMTP\r\n"),
+            (ToServer, "EHLO me\r\nSTARTTLS\r\n"),
+            (ToClient, "250 fine\r\n220 go on\r\n"),
+            (ToServer, "SSH-2.0-as good as any\r\n"),
+        ]);
+        assert_eq!(overheard(&said), ["=", "Smtp", "Ssh", "SSH:BANNER:CLIENT=SSH-2.0-as good as any", "^D="]);
+    }
+
+    #[test]
+    fn parts_may_nest_and_lose_their_ends() {
+        let message = "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n\
+            Content-Type: multipart/mixed; boundary=i\r\n\r\n--i\r\nContent-Type: x/y; name=a\r\n\r\nhello\r\n--o\r\n\
+            Content-Type: message/rfc822\r\n\r\nContent-Type: x/y; name=b\r\n\r\nhello\r\n--o--\r\n.\r\n";
+        let said = talk(&[
+            (ToClient, "220 x ESMTP\r\n"),
+            (ToServer, "DATA\r\n"),
+            (ToClient, "354 go\r\n"),
+            (ToServer, message),
+        ]);
+        assert_eq!(files(&said), [format!("{HELLO}a"), format!("{HELLO}b")]);
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_do_not_matter(cuts in proptest::collection::vec(any::<usize>(), 0..8)) {
+            check_pieces(&mail(), &cuts)?;
+        }
+
+        #[test]
+        fn damaged_mail_is_read_the_same_in_pieces(
+            cuts in proptest::collection::vec(any::<usize>(), 0..4),
+            damage in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..4),
+        ) {
+            let mut said = mail();
+            for (at, byte) in damage {
+                let text = &mut said[5].1;
+                let len = text.len();
+                text[at % len] = byte;
+            }
+            check_pieces(&said, &cuts)?;
+        }
     }
 }

@@ -180,7 +180,7 @@ impl StreamDissector for Ssh {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::rehearsal::{Said, check_pieces, overheard};
+    use crate::dissect::rehearsal::{Said, check_pieces, overheard};
     use crate::flow::Direction::{ToClient, ToServer};
 
     fn key_exchange(lists: [&str; 10]) -> Vec<u8> {

@@ -3,6 +3,8 @@
 //! Bytes that arrived first stay. Bytes that were on the wire and not captured take their place as a gap, so what is on
 //! both sides of them is never joined. Only out-of-order bytes are copied.
 
+use std::collections::VecDeque;
+
 /// What comes out, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
@@ -48,7 +50,7 @@ pub struct Assembler {
     // Everything before is delivered or given up.
     next: u64,
     // Sorted, without overlaps, none at `next` or before.
-    waiting: Vec<Segment>,
+    waiting: VecDeque<Segment>,
     // Bytes in them.
     bytes: usize,
 }
@@ -76,6 +78,8 @@ struct Offer<'a> {
     start: u64,
     // Captured bytes, from `start` on.
     data: &'a [u8],
+    // Bytes of the segment before `start`.
+    skipped: usize,
 }
 
 impl<'a> Offer<'a> {
@@ -93,7 +97,7 @@ impl Assembler {
     /// A stream of which everything before `next` is delivered.
     #[must_use]
     pub const fn new(next: u64) -> Self {
-        Self { next, waiting: Vec::new(), bytes: 0 }
+        Self { next, waiting: VecDeque::new(), bytes: 0 }
     }
 
     /// Position of the next byte to deliver.
@@ -128,7 +132,7 @@ impl Assembler {
         let end = start + (u64::from(len) - before);
         let skipped = (before as usize).min(data.len());
         let data = &data[skipped..data.len().min(len as usize).max(skipped)];
-        let offer = Offer { start, data };
+        let offer = Offer { start, data, skipped };
         let mut fit = Fit { repeated: self.next.min(end).saturating_sub(start), ..Fit::default() };
         let mut at = start.max(self.next);
         // The first waiting segment that ends behind `at`.
@@ -153,7 +157,7 @@ impl Assembler {
                 fit.conflict |= differs(segment, &offer, at, until);
                 at = until;
                 if segment.start == self.next {
-                    self.release(out);
+                    self.release_first(out);
                 } else {
                     index += 1;
                 }
@@ -165,7 +169,7 @@ impl Assembler {
 
     /// Gives the first hole up, and delivers what waits behind it up to the next one.
     pub fn skip(&mut self, out: &mut impl FnMut(Piece<'_>)) {
-        if let Some(first) = self.waiting.first() {
+        if let Some(first) = self.waiting.front() {
             let (position, missing) = (self.next, first.start - self.next);
             if missing > 0 {
                 self.next = first.start;
@@ -186,7 +190,7 @@ impl Assembler {
     fn deliver(&mut self, offer: &Offer<'_>, from: u64, to: u64, out: &mut impl FnMut(Piece<'_>)) {
         let (at, bytes) = offer.part(from, to);
         if !bytes.is_empty() {
-            out(Piece::Fresh { position: from, at, len: bytes.len() });
+            out(Piece::Fresh { position: from, at: offer.skipped + at, len: bytes.len() });
         }
         let captured = from + bytes.len() as u64;
         if captured < to {
@@ -215,21 +219,20 @@ impl Assembler {
 
     /// Delivers what waits without a hole before it.
     fn release(&mut self, out: &mut impl FnMut(Piece<'_>)) {
-        let mut count = 0;
-        for segment in &self.waiting {
-            if segment.start != self.next {
-                break;
-            }
-            if segment.bytes.is_empty() {
-                out(Piece::Gap { position: segment.start, missing: segment.len });
-            } else {
-                out(Piece::Held { position: segment.start, bytes: &segment.bytes });
-            }
-            self.bytes -= segment.bytes.len();
-            self.next = segment.end();
-            count += 1;
+        while self.waiting.front().is_some_and(|segment| segment.start == self.next) {
+            self.release_first(out);
         }
-        self.waiting.drain(..count);
+    }
+
+    fn release_first(&mut self, out: &mut impl FnMut(Piece<'_>)) {
+        let Some(segment) = self.waiting.pop_front() else { return };
+        if segment.bytes.is_empty() {
+            out(Piece::Gap { position: segment.start, missing: segment.len });
+        } else {
+            out(Piece::Held { position: segment.start, bytes: &segment.bytes });
+        }
+        self.bytes -= segment.bytes.len();
+        self.next = segment.end();
     }
 }
 

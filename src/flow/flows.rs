@@ -24,8 +24,9 @@ const FINISHED_AT_ONCE: usize = 1_024;
 const EXPIRED_AT_ONCE: usize = 16_384;
 /// Flows evicted for one new one, at most: connections weigh more than flows that have none.
 const EVICTED_AT_ONCE: usize = 4;
-/// Flows looked at to find one to evict.
+/// Flows looked at to find one to evict, and how often if all of them are worth keeping.
 const EVICTION_SAMPLE: usize = 16;
+const EVICTION_SAMPLES: usize = 4;
 
 /// All flows of one engine, and the events of one batch.
 #[derive(Debug)]
@@ -312,28 +313,28 @@ impl Flows {
     }
 
     /// Makes room: what ended, else a half-open flow or one of a single packet, else the one silent for longest, of those
-    /// that come next.
+    /// that come next. Flows created together lie together, so a row of worthy ones makes it look elsewhere.
     fn evict(&mut self, cause: Cause) {
         let slots = self.table.slots();
-        let (mut best, mut looked) = (None, 0);
-        for _ in 0..slots {
-            self.hand = if self.hand + 1 < slots { self.hand + 1 } else { 0 };
-            let slot = self.hand as u32;
-            if !self.wheel.contains(slot) {
-                continue;
+        let mut best = None;
+        for _ in 0..EVICTION_SAMPLES {
+            let (mut looked, mut steps) = (0, 0);
+            while looked < EVICTION_SAMPLE && steps < slots {
+                steps += 1;
+                self.hand = if self.hand + 1 < slots { self.hand + 1 } else { 0 };
+                let slot = self.hand as u32;
+                if self.wheel.contains(slot) {
+                    looked += 1;
+                    let flow = &self.table.get(slot).flow;
+                    let found = (eviction_class(flow), flow.last, slot);
+                    best = Some(best.map_or(found, |best| found.min(best)));
+                }
             }
-            let flow = &self.table.get(slot).flow;
-            let class = match kind(flow) {
-                FlowKind::Closed => 0,
-                FlowKind::HalfOpen => 1,
-                _ if flow.all_packets() <= 1 => 1,
-                _ => 2,
-            };
-            best = best.min(Some((class, flow.last, slot))).or(Some((class, flow.last, slot)));
-            looked += 1;
-            if looked == EVICTION_SAMPLE {
+            if best.is_some_and(|(class, ..)| class < LAST_CLASS) {
                 break;
             }
+            // By the golden ratio, which spreads the places evenly.
+            self.hand = (self.hand + slots / 8 * 5 + 1) % slots.max(1);
         }
         match best {
             Some((0, _, slot)) => self.leave(slot),
@@ -364,6 +365,19 @@ pub(super) fn kind(flow: &Flow) -> FlowKind {
         TCP => FlowKind::Established,
         UDP => FlowKind::Udp,
         _ => FlowKind::Other,
+    }
+}
+
+/// The class of flows that are worth keeping.
+const LAST_CLASS: u8 = 2;
+
+/// What to evict first: what ended, then what may never become a conversation.
+fn eviction_class(flow: &Flow) -> u8 {
+    match kind(flow) {
+        FlowKind::Closed => 0,
+        FlowKind::HalfOpen => 1,
+        _ if flow.all_packets() <= 1 => 1,
+        _ => LAST_CLASS,
     }
 }
 

@@ -238,7 +238,9 @@ impl Side {
             // A keep-alive stands just before the first byte.
             self.position as i64 + i64::from(ahead) + i64::from(len) >= 0
         };
-        let behind_fin = self.knows_fin() && distance(seq.wrapping_add(len), self.fin.wrapping_sub(1)) > 0;
+        // The FIN stands behind the last byte and before the acknowledgements that follow it.
+        let last = self.fin.wrapping_sub(u32::from(len > 0));
+        let behind_fin = self.knows_fin() && distance(seq.wrapping_add(len), last) > 0;
         if fits && !behind_fin { Place::Fits } else { Place::Outside }
     }
 

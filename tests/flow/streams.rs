@@ -44,18 +44,11 @@ fn repeats_are_told_and_cut_off_and_keep_alives_are_neither() {
 
 #[test]
 fn zero_window_probes_are_no_repeats() {
-    let (mut run, mut client, mut server) = open(FlowsConfig::default());
     let from = ((1, 40_000), (2, 80));
-    let full = client.send(&mut server, ACK, b"abc");
-    let closed = segment(from.1, from.0, server.seq, client.seq, ACK, 0, &[], b"");
-    let probe = client.segment(&server, client.seq, server.seq, ACK, b"d");
-    let rest = client.segment(&server, client.seq, server.seq, ACK, b"def");
-    // The window that the handshake showed is closed only when as much was sent.
     let mut small = Run::new();
     let syn = segment(from.0, from.1, 999, 0, SYN, 8, &[], b"");
     let answer = segment(from.1, from.0, 8_999, 1_000, SYN | ACK, 4, &[], b"");
-    let (mut client, mut server) = ends();
-    (client.seq, server.seq) = (1_000, 9_000);
+    let (client, server) = ends();
     small.feed(&[syn, answer, client.segment(&server, 1_000, 9_000, ACK, b"")]);
     let filled = client.segment(&server, 1_000, 9_000, ACK, b"wxyz");
     let shut = segment(from.1, from.0, 9_000, 1_004, ACK, 0, &[], b"");
@@ -63,7 +56,6 @@ fn zero_window_probes_are_no_repeats() {
     let more = client.segment(&server, 1_004, 9_000, ACK, b"123");
     let events = small.feed(&[filled, shut, ask.clone(), ask, more]);
     assert_eq!(events, ["0 >0:wxyz", "0 >4:1", "0 >5:23"]);
-    drop((run.feed(&[full, closed]), probe, rest));
 }
 
 #[test]

@@ -1,19 +1,21 @@
 //! What is fed to the fuzzer, one function per target: each takes any bytes and panics if something does not hold.
 //! `tests/e2e_corpus.rs` calls the same functions with the inputs of `tests/corpus/`.
 
+#[path = "http.rs"]
+pub mod http;
+
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::io::{Seek, SeekFrom, Write};
 use std::time::Duration;
 
 use millstream::api::modules::{ModuleSource, module};
 use millstream::capture::{FileOptions, FileSource, Fill, SharedReader, Source, SourceStats};
 use millstream::decode::{Decoder, MAX_LAYERS, Registry, flow_hash, flow_tuple, fragment_info, payload_range};
-use millstream::dissect::http::{HeaderBlock, Http, recognise};
-use millstream::dissect::{
-    Appetite, Context, Counts, DissectWants, FindingKind, Findings, StreamDissector, Transaction,
+use millstream::dissect::{DissectWants, Dissectors, FindingKind, Findings};
+use millstream::flow::{
+    Assembler, Defrag, DefragLimits, Direction, EndReason, Flow, FlowEvent, FlowEvents, FlowHandle, FlowLookup,
+    Happening, Piece, Want, state,
 };
-use millstream::flow::{Defrag, DefragLimits, Direction, Flow, FlowHandle, Want};
 use millstream::guid::Guid;
 use millstream::key::{FlowText, FlowTuple, Host, canonical, mac_key, parse_mac, parse_port, port_key};
 use millstream::lua::Code;
@@ -26,14 +28,16 @@ use tempfile::NamedTempFile;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const ALL: [Target; 7] = [
+pub const ALL: [Target; 9] = [
     ("reader", reader),
     ("decode", decode),
     ("closure_bytes", closure_bytes),
     ("key", key),
     ("defrag", defrag),
+    ("assembler", assembler),
     ("json", json),
-    ("http", http),
+    ("dissect", dissect),
+    ("http", http::segments),
 ];
 
 /// Bytes as a capture file: read to its end by one engine and by two, with the same packets.
@@ -334,6 +338,57 @@ fn piece(kind: u8, position: u8, id: u8, content: &[u8]) -> Vec<u8> {
     packet
 }
 
+/// Segments for one stream, each of three bytes (place, length, bytes that were not captured), with content that tells the
+/// places apart. Every byte comes out once and in order, and is the first that came for its place.
+pub fn assembler(bytes: &[u8]) {
+    // More than any input can reach.
+    const END: usize = 1 << 17;
+    let mut stream = Assembler::new(0);
+    // What came first for each place: nothing yet, a byte, or that it was not captured.
+    let mut first: Vec<Option<Option<u8>>> = vec![None; END];
+    let mut next = 0;
+    for (serial, segment) in bytes.chunks_exact(3).take(400).enumerate() {
+        let (place, len, cut) = (i64::from(segment[0]), usize::from(segment[1] % 64), u32::from(segment[2] % 8));
+        let position = stream.next() as i64 + place - 32;
+        let content = [serial as u8; 64];
+        let whole = len + cut as usize;
+        for at in 0..whole {
+            if let Ok(cell) = usize::try_from(position + at as i64)
+                && cell >= next
+            {
+                first[cell].get_or_insert((at < len).then_some(serial as u8));
+            }
+        }
+        let mut check = |piece: Piece<'_>| {
+            let (position, cells) = match piece {
+                Piece::Fresh { position, at, len } => {
+                    (position, content[at..at + len].iter().copied().map(Some).collect())
+                }
+                Piece::Held { position, bytes } => (position, bytes.iter().copied().map(Some).collect::<Vec<_>>()),
+                Piece::Gap { position, missing } => (position, vec![None; missing as usize]),
+            };
+            assert!(!cells.is_empty(), "nothing comes out for nothing");
+            assert_eq!(position, next as u64, "in order, without holes");
+            for cell in cells {
+                assert_eq!(first[next].unwrap_or(None), cell, "first data wins");
+                next += 1;
+            }
+        };
+        let fit = stream.offer(position, &content[..len], whole as u32, &mut check);
+        assert!(fit.repeated + fit.taken <= whole as u64);
+        if segment[2] >> 3 == 31 || stream.segments() > 40 {
+            stream.skip(&mut check);
+        }
+        assert_eq!(stream.next(), next as u64);
+    }
+    while stream.segments() > 0 {
+        let before = stream.segments();
+        stream.skip(&mut |_| {});
+        assert!(stream.segments() < before);
+    }
+    assert_eq!((stream.bytes(), stream.cost()), (0, 0));
+}
+
 /// Text for the module JSON: what is decoded can be encoded, and then decodes to the same text again. Bytes that are no UTF-8
 /// are written as the characters of their numbers and do not come back as bytes.
 pub fn json(text: &[u8]) {
@@ -373,115 +428,104 @@ fn json_module() -> mlua::Result<(Lua, Function, Function)> {
     Ok((lua, decode, encode))
 }
 
-/// Segments and holes of both directions of an HTTP flow: a byte of kind, two of length, the content. Fed as they are and
-/// in small pieces, which must make no difference.
-pub fn http(bytes: &[u8]) {
-    let whole = http_headers(bytes, usize::MAX);
-    assert_eq!(whole, http_headers(bytes, 5), "pieces make a difference");
-    let block = HeaderBlock::new(bytes);
-    for field in block.fields() {
-        assert!(block.value(field.name).is_some());
+/// A conversation of one flow: a first byte says whether it is TCP; then each thing said has a byte of direction and of what
+/// goes missing in front of it, and two of length. Found in order, forgotten at the end, and the same in single bytes.
+pub fn dissect(bytes: &[u8]) {
+    let [first, rest @ ..] = bytes else { return };
+    let proto = if first & 1 == 0 { 6 } else { 17 };
+    let whole = dissect_pieces(proto, rest, usize::MAX);
+    if proto == 6 {
+        assert_eq!(whole, dissect_pieces(proto, rest, 1), "the pieces of a stream do not matter");
     }
-    let _ = (block.method(), block.target(), block.version(), block.status());
-    let _ = (recognise(Direction::ToServer, bytes), recognise(Direction::ToClient, bytes));
 }
 
-/// The headers found, those of each direction in order.
-fn http_headers(mut bytes: &[u8], piece: usize) -> [Vec<Vec<u8>>; 2] {
-    let mut flow = HttpFlow::default();
-    while let [kind, low, high, rest @ ..] = bytes {
-        let length = usize::from(u16::from_le_bytes([*low, *high]));
+struct OneFlow(FlowHandle, Flow);
+
+impl FlowLookup for OneFlow {
+    fn flow(&self, handle: FlowHandle) -> Option<&Flow> {
+        (handle == self.0).then_some(&self.1)
+    }
+}
+
+fn dissect_pieces(proto: u8, mut bytes: &[u8], largest: usize) -> Vec<String> {
+    let handle = FlowHandle { slot: 0, generation: 0 };
+    let (tuple, _) = FlowTuple::v4(proto, [10, 0, 0, 1], [10, 0, 0, 2], 50_000, 7);
+    let time = Timestamp::new(1_000, 0);
+    let flow = Flow {
+        tuple,
+        first: time,
+        last: time,
+        bytes: [0; 2],
+        packets: [0; 2],
+        payload: [0; 2],
+        setup_rtt: 0,
+        retransmissions: 0,
+        state: state::INIT | state::SEEN_SYN | state::SEEN_FIN | state::Z_END_SERVER,
+    };
+    let lookup = OneFlow(handle, flow);
+    let mut events = FlowEvents::default();
+    let event = |what| FlowEvent { packet: 0, flow: handle, time, what };
+    events.push(event(Happening::New));
+    let mut positions = [0; 2];
+    while let [kind, high, low, rest @ ..] = bytes {
         let direction = if kind & 1 == 0 { Direction::ToServer } else { Direction::ToClient };
-        let mut appetite = Appetite::More;
-        if kind & 6 == 6 {
-            bytes = rest;
-            flow.now = flow.now.plus(Duration::from_millis(u64::from(kind >> 3) * 50));
-            appetite = flow.call(|http, cx| http.gap(cx, direction, 0, length as u64 + 1));
-        } else {
-            let content;
-            (content, bytes) = rest.split_at(length.min(rest.len()));
-            for part in content.chunks(piece) {
-                appetite = flow.call(|http, cx| http.data(cx, direction, 0, part));
-                if appetite != Appetite::More {
-                    break;
-                }
-            }
+        let (said, later) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])).min(rest.len()));
+        bytes = later;
+        let position = &mut positions[direction.index()];
+        let missing = u64::from(kind >> 5);
+        if proto == 6 && missing > 0 {
+            events.push(event(Happening::Gap { direction, position: *position, missing }));
+            *position += missing;
         }
-        if appetite != Appetite::More {
-            return flow.headers;
+        for piece in said.chunks(if proto == 6 { largest } else { usize::MAX }) {
+            let bytes = events.hold(piece);
+            events.push(event(match proto {
+                6 => Happening::Payload { direction, position: *position, bytes },
+                _ => Happening::Datagram { direction, bytes },
+            }));
+            *position += piece.len() as u64;
         }
     }
-    flow.call(|http, cx| http.end(cx));
-    assert!(flow.bodies.values().all(Option::is_none), "every body has an end");
-    flow.headers
+    events.push(event(Happening::End { reason: EndReason::Fin }));
+    let mut dissectors = Dissectors::new(everything());
+    dissectors.process(&Batch::new(), &events, &lookup);
+    assert_eq!(dissectors.held(), 0, "flows that have ended hold nothing");
+    let findings = dissectors.findings();
+    assert!(findings.list().is_sorted_by_key(|finding| finding.after));
+    findings.list().iter().map(|finding| dissected(findings, finding.kind)).collect()
 }
 
-#[derive(Debug, Default)]
-struct HttpFlow {
-    http: Http,
-    findings: Findings,
-    counts: Counts,
-    transactions: u64,
-    now: Timestamp,
-    /// How much of a body was told, until it ends.
-    bodies: HashMap<(Transaction, Direction), Option<u64>>,
-    headers: [Vec<Vec<u8>>; 2],
-}
-
-impl HttpFlow {
-    fn call<R>(&mut self, run: impl FnOnce(&mut Http, &mut Context<'_>) -> R) -> R {
-        let yes = Want::Yes;
-        let wants = DissectWants {
-            attributes: yes,
-            http_resources: yes,
-            http_documents: yes,
-            http_headers: yes,
-            http_bodies: yes,
-            ..DissectWants::default()
-        };
-        let flow = Flow {
-            tuple: FlowTuple::NO_IP,
-            first: self.now,
-            last: self.now,
-            bytes: [0; 2],
-            packets: [0; 2],
-            payload: [0; 2],
-            setup_rtt: 0,
-            retransmissions: 0,
-            state: 0,
-        };
-        let mut context = Context {
-            after: 0,
-            handle: FlowHandle { slot: 0, generation: 0 },
-            flow: &flow,
-            time: self.now,
-            wants: &wants,
-            findings: &mut self.findings,
-            counts: &mut self.counts,
-            transactions: &mut self.transactions,
-        };
-        let result = run(&mut self.http, &mut context);
-        assert!(self.http.held() < 4 << 20, "{}", self.http.held());
-        self.check();
-        result
-    }
-
-    fn check(&mut self) {
-        for finding in self.findings.list() {
-            match finding.kind {
-                FindingKind::HttpBody { transaction, direction, position, bytes } => {
-                    let told = self.bodies.entry((transaction, direction)).or_insert(Some(0));
-                    assert_eq!(*told, Some(position), "contiguous, and nothing behind the end");
-                    *told = (!bytes.is_empty()).then_some(position + bytes.len() as u64);
-                }
-                FindingKind::HttpHeader { direction, block, .. } => {
-                    let block = self.findings.bytes(block);
-                    assert!(block.ends_with(b"\n"));
-                    self.headers[direction.index()].push(block.to_vec());
-                }
-                _ => {}
-            }
+/// A finding with the bytes of its texts in place of where they lie.
+fn dissected(findings: &Findings, kind: FindingKind) -> String {
+    let text = |text| findings.bytes(text).escape_ascii().to_string();
+    match kind {
+        FindingKind::Recognised { protocol } => format!("{protocol:?}"),
+        FindingKind::Attribute { name, value } => format!("{} {}", text(name), text(value)),
+        FindingKind::Resource { kind, uri, label } => format!("{kind:?} {} {}", text(uri), text(label)),
+        FindingKind::Document { kind, text: all } => format!("{kind:?} {}", text(all)),
+        FindingKind::HostName { mac, ip, name } => format!("{mac:?} {ip:?} {}", text(name)),
+        FindingKind::HttpHeader { transaction, direction, block } => {
+            format!("{transaction:?} {direction:?} {}", text(block))
         }
-        self.findings.clear();
+        // How a body is cut may depend on the pieces.
+        FindingKind::HttpBody { .. } => String::new(),
+    }
+}
+
+fn everything() -> DissectWants {
+    DissectWants {
+        attributes: Want::Yes,
+        tls_records: Want::Yes,
+        dns_resources: Want::Yes,
+        http_resources: Want::Yes,
+        certificate_resources: Want::Yes,
+        file_hashes: Want::Yes,
+        dns_documents: Want::Yes,
+        http_documents: Want::Yes,
+        certificate_documents: Want::Yes,
+        http_headers: Want::Yes,
+        http_bodies: Want::No,
+        host_names: Want::Yes,
+        protocols: Want::Yes,
     }
 }

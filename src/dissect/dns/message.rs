@@ -86,7 +86,8 @@ impl<'a> Message<'a> {
         let mut at = HEADER;
         for _ in 0..questions {
             at = match message.question(at) {
-                Ok((_, behind)) => behind,
+                Ok((question, behind)) if !message.is_netbios(question) => behind,
+                Ok(_) => return Err(Recognition::No),
                 Err(NameFault::Short) => return Err(Recognition::Undecided),
                 Err(NameFault::Wrong) => return Err(Recognition::No),
             };
@@ -116,6 +117,13 @@ impl<'a> Message<'a> {
             return Err(NameFault::Wrong);
         }
         Ok((Question { name: at, kind, class }, behind + 4))
+    }
+
+    /// The name service of NetBIOS has messages of the same form; its names are one label of sixteen bytes, each written
+    /// as two letters from A to P.
+    fn is_netbios(&self, question: Question) -> bool {
+        let label = self.bytes.get(question.name..question.name + 33);
+        label.is_some_and(|label| label[0] == 32 && label[1..].iter().all(|byte| matches!(byte, b'A'..=b'P')))
     }
 
     /// Hands each question over; gives where the records begin.

@@ -102,8 +102,14 @@ impl Decoder {
         self.hash.update(rest);
     }
 
-    /// The part is complete.
+    /// A boundary follows, which the last line end belongs to.
     pub fn finish(self) -> FileHash {
+        self.hash
+    }
+
+    /// Nothing follows: the last line end is one of the part.
+    pub fn finish_message(mut self) -> FileHash {
+        self.hash.update(self.line_end);
         self.hash
     }
 

@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64;
 
-use crate::dissect::lines::{begins_with, contains};
+use crate::dissect::lines::{Start, begins_with, contains};
 
 /// Longest field, continuation lines included.
 const MAX_FIELD: usize = 4_096;
@@ -41,9 +41,9 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// The next line of the fields, or a piece of it.
-    pub fn line(&mut self, text: &[u8], continues: bool) {
-        if !continues {
+    /// The next line of the fields; one that goes on with a field is in the middle of it.
+    pub fn line(&mut self, text: &[u8], start: Start) {
+        if start == Start::Line {
             self.close();
         }
         let room = MAX_FIELD - self.open.len().min(MAX_FIELD);
@@ -221,7 +221,7 @@ mod tests {
 
     fn name_of(field: &str) -> Option<String> {
         let mut fields = Fields::default();
-        fields.line(field.as_bytes(), false);
+        fields.line(field.as_bytes(), Start::Line);
         fields.close();
         fields.name.map(|name| String::from_utf8_lossy(&name).into_owned())
     }
@@ -240,8 +240,8 @@ mod tests {
     #[test]
     fn boundaries_get_their_dashes() {
         let mut fields = Fields::default();
-        fields.line(b"Content-Type: multipart/mixed;", false);
-        fields.line(b" boundary=\"a b\"", true);
+        fields.line(b"Content-Type: multipart/mixed;", Start::Line);
+        fields.line(b" boundary=\"a b\"", Start::Middle);
         fields.close();
         assert_eq!(fields.boundary.as_deref(), Some(&b"--a b"[..]));
     }

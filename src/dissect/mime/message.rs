@@ -46,8 +46,8 @@ impl Mime {
                     let fields = std::mem::take(&mut **fields);
                     self.body(cx, fields);
                 } else {
-                    let continues = line.start == Start::Middle || matches!(text, [b' ' | b'\t', ..]);
-                    fields.line(text, continues);
+                    let is_folded = matches!(text, [b' ' | b'\t', ..]);
+                    fields.line(text, if is_folded { Start::Middle } else { line.start });
                 }
             }
             Place::File(_, decoder) => decoder.line(line.bytes),
@@ -93,7 +93,9 @@ impl Mime {
 
     /// The message is complete.
     pub fn finish(&mut self, cx: &mut Context<'_>) {
-        self.part_ends(cx);
+        if let Place::File(name, decoder) = std::mem::replace(&mut self.place, Place::Other) {
+            decoder.finish_message().report(cx, &name);
+        }
     }
 
     /// Bytes it holds beyond its own size.

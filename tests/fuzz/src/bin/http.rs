@@ -1,6 +1,6 @@
-//! See `targets::http`.
+//! See `targets::ALL`.
 #![no_main]
 
 use millstream_fuzz::targets;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::http(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::http::segments(bytes));

@@ -1,0 +1,277 @@
+//! Captures from file to findings: decoding, flows, dissectors. Another decoder says what is in them.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use millstream::capture::{FileOptions, FileSource, Fill, Source};
+use millstream::decode::{Decoder, Registry};
+use millstream::dissect::{DissectWants, Dissectors, DocumentKind, FindingKind, ResourceKind};
+use millstream::flow::{FlowWants, Flows, FlowsConfig, Want};
+use millstream::packet::Batch;
+
+/// What was found in one capture.
+#[derive(Debug, Default, PartialEq)]
+struct Found {
+    attributes: Vec<(String, String)>,
+    dns: Vec<(String, String)>,
+    files: Vec<(String, String)>,
+    documents: Vec<String>,
+    hosts: Vec<String>,
+}
+
+fn wants() -> DissectWants {
+    DissectWants {
+        attributes: Want::Yes,
+        dns_resources: Want::Yes,
+        dns_documents: Want::Yes,
+        file_hashes: Want::Yes,
+        host_names: Want::Yes,
+        ..DissectWants::default()
+    }
+}
+
+fn dissect(path: &Path) -> Found {
+    let mut found = Found::default();
+    let Ok(mut source) = FileSource::open(&[path.to_path_buf()], &FileOptions::default()) else { return found };
+    let (registry, mut decoder) = (Registry::new(), Decoder::new());
+    let asked = FlowWants { records: Want::Yes, streams: Want::Yes, datagrams: Want::Yes };
+    let mut flows = Flows::new(FlowsConfig::default(), asked);
+    let mut dissectors = Dissectors::new(wants());
+    let mut batch = Batch::new();
+    while let Ok(Fill::Packets) = source.fill(&mut batch) {
+        decoder.decode(&registry, &mut batch);
+        flows.process(&batch, &HashMap::new());
+        dissectors.process(&batch, flows.events(), &flows);
+        collect(&dissectors, &mut found);
+        flows.settle();
+    }
+    batch.clear();
+    loop {
+        let more = flows.finish();
+        dissectors.process(&batch, flows.events(), &flows);
+        collect(&dissectors, &mut found);
+        flows.settle();
+        if !more.is_yes() {
+            break;
+        }
+    }
+    assert_eq!(dissectors.held(), 0, "{}: flows that have ended hold nothing", path.display());
+    found
+}
+
+fn collect(dissectors: &Dissectors, found: &mut Found) {
+    let findings = dissectors.findings();
+    assert!(findings.list().is_sorted_by_key(|finding| finding.after));
+    let text = |text| String::from_utf8_lossy(findings.bytes(text)).into_owned();
+    for finding in findings.list() {
+        match finding.kind {
+            FindingKind::Attribute { name, value } => found.attributes.push((text(name), text(value))),
+            FindingKind::Resource { kind: ResourceKind::Dns, uri, label } => found.dns.push((text(uri), text(label))),
+            FindingKind::Resource { kind: ResourceKind::FileHash, uri, label } => {
+                found.files.push((text(label), text(uri)));
+            }
+            FindingKind::Document { kind: DocumentKind::Dns, text: all } => found.documents.push(text(all)),
+            FindingKind::HostName { mac, ip, name } => found.hosts.push(format!("{mac:02x?} {ip:?} {}", text(name))),
+            _ => {}
+        }
+    }
+}
+
+fn own(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps").join(name)
+}
+
+/// The captures that are not ours, if they are at hand.
+fn shared() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/pcaps");
+    let folders = ["good", "bad"].iter().filter_map(|folder| std::fs::read_dir(root.join(folder)).ok());
+    let mut files: Vec<PathBuf> = folders.flatten().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    if files.is_empty() {
+        eprintln!("skipped: no captures in {}", root.display());
+    }
+    files
+}
+
+/// The fields that tshark finds in the packets that pass a filter; nothing where it is not installed.
+fn tshark(path: &Path, filter: &str, fields: &[&str]) -> Option<Vec<Vec<String>>> {
+    let mut command = Command::new("tshark");
+    command.arg("-r").arg(path).args(["-Y", filter, "-T", "fields", "-E", "occurrence=a", "-E", "aggregator=|"]);
+    command.args(fields.iter().flat_map(|field| ["-e", field]));
+    let Ok(output) = command.output() else {
+        eprintln!("skipped: tshark is not here");
+        return None;
+    };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Some(text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect())
+}
+
+fn counted<T: Ord>(things: impl IntoIterator<Item = T>) -> BTreeMap<T, usize> {
+    let mut counts = BTreeMap::new();
+    things.into_iter().for_each(|thing| *counts.entry(thing).or_default() += 1);
+    counts
+}
+
+/// Kind, identification and first name of each message in the documents.
+fn messages(found: &Found) -> BTreeMap<(bool, u16, String), usize> {
+    counted(found.documents.iter().map(|document| {
+        let id = document.split("ID: ").nth(1).unwrap().split('\t').next().unwrap().parse().unwrap();
+        let name = document.split("Questions\n.").nth(1).map_or("", |rest| rest.split('\t').next().unwrap());
+        (document.starts_with("RESPONSE"), id, name.to_lowercase())
+    }))
+}
+
+fn messages_of_tshark(path: &Path) -> Option<BTreeMap<(bool, u16, String), usize>> {
+    let filter = "(dns || mdns || llmnr) && !icmp && !icmpv6 && !tcp.analysis.retransmission && !_ws.malformed";
+    let rows = tshark(path, filter, &["dns.flags.response", "dns.id", "dns.qry.name"])?;
+    let mut all = Vec::new();
+    for row in rows {
+        let (kinds, ids) = (row[0].split('|'), row[1].split('|'));
+        let names: Vec<&str> = row[2].split('|').collect();
+        let several = ids.clone().count() > 1;
+        for (index, (kind, id)) in kinds.zip(ids).enumerate() {
+            let name = names.get(if several { index } else { 0 }).copied().unwrap_or_default();
+            let name = if name == "<Root>" { "" } else { name };
+            let id = u16::from_str_radix(id.trim_start_matches("0x"), 16).unwrap();
+            all.push((kind == "1" || kind == "True", id, name.to_lowercase()));
+        }
+    }
+    Some(counted(all))
+}
+
+#[test]
+fn every_dns_message_is_found() {
+    for name in ["dns.pcap", "demo.pcap", "vlan.pcap", "gre.pcap", "ipv6-extensions.pcap"] {
+        let Some(expected) = messages_of_tshark(&own(name)) else { return };
+        assert_eq!(messages(&dissect(&own(name))), expected, "{name}");
+    }
+}
+
+#[test]
+fn dns_addresses_and_names_are_those_of_tshark() {
+    let found = dissect(&own("dns.pcap"));
+    let filter = "dns.flags.response == 1";
+    for (field, kind) in
+        [("dns.a", "A"), ("dns.aaaa", "AAAA"), ("dns.cname", "CNAME"), ("dns.ptr.domain_name", "PTR"), ("dns.ns", "NS")]
+    {
+        let Some(rows) = tshark(&own("dns.pcap"), filter, &[field]) else { return };
+        let expected =
+            counted(rows.iter().flat_map(|row| row[0].split('|')).filter(|text| !text.is_empty()).map(str::to_owned));
+        let lines = found.dns.iter().flat_map(|(_, label)| label.lines());
+        let data = lines.filter_map(|line| {
+            let fields: Vec<&str> = line.split('\t').collect();
+            (fields[1] == kind).then(|| fields[2].to_owned())
+        });
+        assert_eq!(counted(data), expected, "{kind}");
+    }
+}
+
+#[test]
+fn dns_records_read_as_they_do_elsewhere() {
+    let found = dissect(&own("dns.pcap"));
+    let lines: Vec<&str> = found.dns.iter().flat_map(|(_, label)| label.lines()).collect();
+    let golden = include_str!("dissect_dns.txt");
+    assert_eq!(lines.join("\n"), golden.trim_end());
+    assert!(found.documents.iter().all(|document| document.ends_with("\n\n")));
+}
+
+#[test]
+fn ssh_fingerprints_are_those_of_tshark() {
+    let mut seen = 0;
+    for path in shared().into_iter().chain([own("ssh-session.pcap")]) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.contains("ssh") {
+            continue;
+        }
+        let Some(rows) =
+            tshark(&path, "ssh.kex.hassh || ssh.kex.hasshserver", &["ssh.kex.hassh", "ssh.kex.hasshserver"])
+        else {
+            return;
+        };
+        let found = dissect(&path);
+        for (column, attribute) in [(0, "SSH:HASSH"), (1, "SSH:HASSH:SERVER")] {
+            let expected = counted(rows.iter().map(|row| row[column].clone()).filter(|hash| !hash.is_empty()));
+            let hashes = found.attributes.iter().filter(|(name, _)| name == attribute).map(|(_, hash)| hash.clone());
+            assert_eq!(counted(hashes), expected, "{name}: {attribute}");
+            seen += expected.len();
+        }
+    }
+    assert!(seen >= 2, "{seen}");
+}
+
+#[test]
+fn mailed_files_have_the_hashes_of_their_contents() {
+    let files = dissect(&own("smtp.pcap")).files;
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, hash)| (&**name, &**hash)).collect();
+    assert_eq!(
+        files,
+        [
+            ("picture.png", "MD5:8804473a566ff876eccba727f3d0b85e"),
+            ("größe.csv", "MD5:b7cc1ba93c817809317341002060ef75"),
+            ("notes.txt", "MD5:081ebfd2a223026bb6e000a9c3f1e666"),
+        ]
+    );
+}
+
+#[test]
+fn transferred_files_have_the_hashes_of_what_tshark_exports() {
+    let folder = tempfile::tempdir().unwrap();
+    let exported = Command::new("tshark")
+        .arg("-r")
+        .arg(own("ftp.pcap"))
+        .args(["-q", "--export-objects", &format!("ftp-data,{}", folder.path().display())])
+        .output();
+    if exported.is_err() {
+        eprintln!("skipped: tshark is not here");
+        return;
+    }
+    let mut expected: Vec<String> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| {
+            use md5::Digest;
+            let hash = md5::Md5::digest(std::fs::read(entry.unwrap().path()).unwrap());
+            format!("MD5:{}", hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        })
+        .collect();
+    expected.sort();
+    let files = dissect(&own("ftp.pcap")).files;
+    let names: Vec<&str> = files.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["pub/page.html", "notes.txt", "readme"]);
+    let mut hashes: Vec<String> = files.into_iter().map(|(_, hash)| hash).collect();
+    hashes.sort();
+    assert_eq!(hashes, expected);
+}
+
+#[test]
+fn hosts_are_named_as_they_ask_to_be() {
+    let reception = "[02, 4d, 0a, 14, 00, 1f]";
+    let press = "[02, 4d, 0a, 14, 00, 20]";
+    assert_eq!(
+        dissect(&own("dhcp.pcap")).hosts,
+        [
+            format!("{reception} None reception"),
+            format!("{reception} Some([10, 20, 0, 31]) reception"),
+            format!("{press} None press.example.com"),
+            format!("{press} Some([10, 20, 0, 32]) press.example.com"),
+        ]
+    );
+}
+
+#[test]
+fn every_tcp_flow_begins_and_ends_with_its_attribute() {
+    for path in shared() {
+        let found = dissect(&path);
+        let count = |wanted: &str| found.attributes.iter().filter(|(name, _)| name == wanted).count();
+        assert_eq!(count(""), count("^D"), "{}", path.display());
+        for document in &found.documents {
+            let first = document.split('\t').next().unwrap();
+            assert!(
+                matches!(first, "QUERY" | "RESPONSE") && document.ends_with("\n\n"),
+                "{}: {document}",
+                path.display()
+            );
+        }
+    }
+}
