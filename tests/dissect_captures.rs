@@ -143,7 +143,7 @@ fn messages_of_tshark(path: &Path) -> Option<BTreeMap<(bool, u16, String), usize
 
 #[test]
 fn every_dns_message_is_found() {
-    for name in ["dns.pcap", "demo.pcap", "vlan.pcap", "gre.pcap", "ipv6-extensions.pcap"] {
+    for name in ["dns.pcap", "demo.pcap", "vlan.pcap"] {
         let Some(expected) = messages_of_tshark(&own(name)) else { return };
         assert_eq!(messages(&dissect(&own(name))), expected, "{name}");
     }

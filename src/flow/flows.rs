@@ -92,7 +92,6 @@ impl Flows {
     /// `fragments` has the flows of fragments, by index, whose first one was seen.
     pub fn process(&mut self, batch: &Batch, fragments: &HashMap<usize, FlowTuple>) {
         self.begin();
-        self.packets.clear();
         if self.wants == FlowWants::default() {
             return;
         }
@@ -201,6 +200,7 @@ impl Flows {
 
     fn begin(&mut self) {
         self.events.clear();
+        self.packets.clear();
         self.expired = 0;
     }
 
@@ -386,7 +386,7 @@ impl Flows {
     /// Nobody wants the streams of a flow any more: what is held of them is dropped.
     pub fn stop_stream(&mut self, handle: FlowHandle) {
         if self.flow(handle).is_some_and(|flow| flow.tuple.proto == TCP && !flow.has(own::ENDED)) {
-            self.stop(handle.slot, Cause { packet: FlowEvents::NO_PACKET, time: self.now });
+            self.stop(handle.slot);
         }
     }
 

@@ -1,8 +1,10 @@
 //! State of traffic over packets: fragments that become datagrams, flows, and the streams in them.
 //!
 //! Knows packets and keys, nothing of plugins or outputs: it emits [`FlowEvent`]s and obeys what is set from outside. Runs
-//! on the engine thread, on packet time. Invariant: whatever traffic can fill has a limit, and everything dropped at a
-//! limit is counted under its name.
+//! on the engine thread, on packet time; where that runs backwards, the latest time seen counts. Invariants: whatever
+//! traffic can fill has a limit, and everything dropped at a limit is counted under its name; `created = ended + evicted +
+//! live`; the first event of a flow is [`Happening::New`] and its last one [`Happening::End`]; every byte of a stream comes
+//! out once, in order.
 
 mod assembler;
 mod counts;

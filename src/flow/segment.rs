@@ -92,7 +92,16 @@ impl Flows {
                 return;
             }
         }
-        let index = if is_lone { self.connect(slot, before, cause) } else { self.table.get(slot).tcp };
+        let index = if is_lone {
+            self.make_room(cause);
+            if self.table.get(slot).flow.has(own::ENDED) {
+                // It was itself what had to go.
+                return;
+            }
+            self.connect(slot, before)
+        } else {
+            self.table.get(slot).tcp
+        };
         if header.has_rst() {
             let [me, peer] = self.connections.get(index).both(*sender);
             if me.may_reset(header, peer) {
@@ -127,8 +136,7 @@ impl Flows {
     }
 
     /// Makes a connection for a flow, which may have begun with a SYN.
-    fn connect(&mut self, slot: u32, before: Timestamp, cause: Cause) -> u32 {
-        self.make_room(cause);
+    fn connect(&mut self, slot: u32, before: Timestamp) -> u32 {
         let mut connection = Connection::default();
         let place = self.table.get(slot);
         let flow = &place.flow;
@@ -287,10 +295,10 @@ impl Flows {
     }
 
     /// Drops what is held of the streams of a flow, and what comes yet.
-    pub(super) fn stop(&mut self, slot: u32, cause: Cause) {
+    pub(super) fn stop(&mut self, slot: u32) {
         let index = match self.table.connection(slot) {
             Some(index) => index,
-            None => self.connect(slot, self.table.get(slot).flow.last, cause),
+            None => self.connect(slot, self.table.get(slot).flow.last),
         };
         let connection = self.connections.get_mut(index);
         connection.is_stopped = true;

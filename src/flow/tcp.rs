@@ -26,6 +26,8 @@ const ACK: u8 = 0x10;
 const MAX_SCALE: u8 = 14;
 /// What a segment may lie beyond the window that was seen, because an acknowledgement was missed.
 const SLACK: u32 = 1 << 16;
+/// What counts of a window for resets: a guessed one would let any reset in.
+const LARGEST_RESET_WINDOW: i32 = 1 << 20;
 /// Farthest ahead a segment may be when no window is known.
 const FARTHEST: u32 = 1 << 30;
 
@@ -195,12 +197,10 @@ impl Side {
             return;
         }
         // The window of a SYN is never scaled, and scales count only if both ends gave one.
-        let scale = if header.has_syn() {
+        let scale = if header.has_syn() || other.sent_syn() && other.flags & known::SCALE == 0 {
             0
         } else if !self.sent_syn() {
             MAX_SCALE
-        } else if other.sent_syn() && other.flags & known::SCALE == 0 {
-            0
         } else {
             self.scale
         };
@@ -248,8 +248,8 @@ impl Side {
     /// window. A side never heard of may refuse what `other` sent, or is believed.
     pub(super) fn may_reset(&self, header: &Header, other: &Self) -> bool {
         let in_window = || {
-            let window = distance(other.edge, other.ack).max(0);
-            (0..=window.max(1)).contains(&distance(header.seq, other.ack))
+            let window = distance(other.edge, other.ack).clamp(1, LARGEST_RESET_WINDOW);
+            (0..=window).contains(&distance(header.seq, other.ack))
         };
         if !self.knows_next() {
             return match (header.has_ack(), other.knows_next()) {

@@ -1,11 +1,12 @@
 //! What the flow stage costs: `bench-flows [CASE]...`, all cases without arguments. Packets are made in memory, and only the
-//! flow stage is timed, not decoding. Prints packets per second and memory in use.
+//! flow stage is timed, not decoding. Prints packets per second and memory in use. Time is that of the wall: on a busy
+//! machine compare the user time of whole runs with that of a `none` case, which makes and decodes the same packets.
 //!
-//! `records` and `streams` are TCP segments in order, of few flows and of many; `million` opens a million UDP flows, which
+//! `records-N` and `streams-N` are TCP segments in order, of N flows by turns at random; `million` opens a million UDP flows, which
 //! is more than the table takes; `flood` is a thousand active connections in the middle of ten million SYNs.
 
 use std::collections::HashMap;
-use std::io::{self, Write as _};
+use std::io;
 use std::time::Duration;
 
 use millstream::decode::{Decoder, Registry};
@@ -15,6 +16,8 @@ use millstream::time::{Stopwatch, Timestamp};
 
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
+
+const RECORDS: FlowWants = FlowWants { records: Want::Yes, streams: Want::No, datagrams: Want::No };
 
 /// The flow stage and what feeds it.
 struct Bench {
@@ -28,8 +31,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(streams: Want) -> Self {
-        let wants = FlowWants { records: Want::Yes, streams, datagrams: Want::No };
+    fn new(wants: FlowWants) -> Self {
         Self {
             flows: Flows::new(FlowsConfig::default(), wants),
             decoder: Decoder::new(),
@@ -90,8 +92,8 @@ impl Bench {
 }
 
 /// Segments of `count` connections, in no order that a cache could foresee.
-fn segments(count: u32, streams: Want, packets: u32) -> Bench {
-    let mut bench = Bench::new(streams);
+fn segments(count: u32, wants: FlowWants, packets: u32) -> Bench {
+    let mut bench = Bench::new(wants);
     let mut seqs = vec![1u32; count as usize];
     for number in 0..count {
         let (source, sport) = client(number);
@@ -117,7 +119,7 @@ fn client(number: u32) -> ([u8; 4], u16) {
 }
 
 fn million() -> Bench {
-    let mut bench = Bench::new(Want::No);
+    let mut bench = Bench::new(RECORDS);
     for number in 0..1_000_000 {
         let (source, sport) = client(number);
         bench.push(17, source, sport, &[0, 8, 0, 0]);
@@ -126,7 +128,7 @@ fn million() -> Bench {
 }
 
 fn flood(out: &mut impl io::Write) -> io::Result<Bench> {
-    let mut bench = Bench::new(Want::No);
+    let mut bench = Bench::new(RECORDS);
     for number in 0..10_000_000u32 {
         bench.tcp(
             [(11 + (number >> 24)) as u8, (number >> 16) as u8, (number >> 8) as u8, number as u8],
@@ -151,10 +153,14 @@ fn main() -> io::Result<()> {
     let chosen: Vec<String> = std::env::args().skip(1).collect();
     let mut out = io::stdout().lock();
     let is_chosen = |name: &str| chosen.is_empty() || chosen.iter().any(|other| other == name);
-    for (name, streams) in [("records", Want::No), ("streams", Want::Yes)] {
-        for count in [1_000, 100_000, 400_000] {
-            if is_chosen(name) {
-                segments(count, streams, 4_000_000).report(&mut out, &format!("{name}, {count} flows"))?;
+    for count in [1_000, 100_000, 400_000] {
+        for (name, records, streams) in
+            [("none", Want::No, Want::No), ("records", Want::Yes, Want::No), ("streams", Want::Yes, Want::Yes)]
+        {
+            let name = format!("{name}-{count}");
+            if is_chosen(&name) {
+                segments(count, FlowWants { records, streams, datagrams: Want::No }, 4_000_000)
+                    .report(&mut out, &name)?;
             }
         }
     }
