@@ -162,7 +162,9 @@ impl Flows {
             // Tried again with another number.
             *me = Side::default();
         }
-        if me.knows_next() && !me.is_syn_again(header) && !(header.answers() && !me.sent_syn()) {
+        // An answer to a SYN tells where a stream begins whose bytes were seen before it.
+        let is_late_answer = header.answers() && !me.sent_syn();
+        if me.knows_next() && !me.is_syn_again(header) && !is_late_answer {
             return false;
         }
         if !me.sent_syn() {
@@ -249,7 +251,10 @@ impl Flows {
                 let fit = out.assemble(me, seq, data, segment.len, &self.config.streams, &mut self.held);
                 is_repeat = fit && !me.is_keep_alive(seq, segment.len) && !repeats_probe;
             }
-            me.reach(end, is_probe);
+            me.reach(end);
+            if is_probe {
+                me.note_probe();
+            }
         }
         if segment.header.has_fin() && !me.knows_fin() && distance(end, me.next) >= 0 {
             me.close(end.wrapping_add(1));

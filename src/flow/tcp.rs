@@ -277,14 +277,19 @@ impl Side {
         (self.position as i64).saturating_add(i64::from(distance(seq, self.next)))
     }
 
-    /// Bytes up to `seq` were seen, and perhaps only one that was a probe.
-    pub(super) fn reach(&mut self, seq: u32, is_probe: bool) {
+    /// Bytes up to `seq` were seen.
+    pub(super) const fn reach(&mut self, seq: u32) {
         let ahead = distance(seq, self.next);
         if ahead > 0 {
             self.next = seq;
             self.position += ahead as u64;
-            self.flags = self.flags & !known::PROBE | if is_probe { known::PROBE } else { 0 };
+            self.flags &= !known::PROBE;
         }
+    }
+
+    /// The last byte seen was a probe.
+    pub(super) const fn note_probe(&mut self) {
+        self.flags |= known::PROBE;
     }
 }
 
