@@ -216,7 +216,7 @@ fn types() -> Vec<String> {
 fn new_plugins_of_every_type_are_clean_and_run() {
     let folder = folder();
     let types = types();
-    assert_eq!(types.len(), 10);
+    assert_eq!(types.len(), 14);
     let mut guids = Vec::new();
     for kind in &types {
         let name = format!("my-{kind}");
@@ -241,7 +241,7 @@ fn new_plugins_of_every_type_are_clean_and_run() {
     guids.sort();
     guids.dedup();
     assert_eq!(guids.len(), number, "each definition has an identifier of its own");
-    assert_eq!(number, 7, "{guids:?}");
+    assert_eq!(number, 10, "{guids:?}");
 }
 
 #[test]

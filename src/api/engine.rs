@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use mlua::{AnyUserData, LightUserData, Lua, Table, Value};
 
-use super::context::{Mail, VmContext, bump};
+use super::context::{VmContext, bump};
 use super::flow_command::{FlowWish, NoteText};
 use super::hostcall;
+use super::peers::Mail;
 use super::record::{AlertKind, AlertRecord, Record};
 use super::strings::{self, FileFailures};
 use crate::flow::FlowCounter;

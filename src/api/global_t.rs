@@ -6,8 +6,9 @@ use std::rc::Rc;
 use mlua::{Function, Lua, Table, Value};
 
 use super::constants::{LogFn, LogLevel};
-use super::context::{Mail, VmContext, bump};
+use super::context::{VmContext, bump};
 use super::engine::{EngineParts, PROBE_ID};
+use super::peers::Mail;
 use super::record::Record;
 use super::strings::FileFailures;
 use super::t_env::Environment;

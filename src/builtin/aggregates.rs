@@ -28,6 +28,17 @@ impl Aggregates {
     pub fn new(group: GroupIndex, bucketsize: u32) -> Self {
         Self { group, bucketsize: i64::from(bucketsize.max(1)), live: 0, bucket: None }
     }
+
+    /// Counts the flows there are, once a bucket and before any of its changes.
+    fn open_bucket(&mut self, shard: &mut Shard) {
+        let bucket = shard.now().map(|now| now.secs().div_euclid(self.bucketsize));
+        if bucket != self.bucket {
+            self.bucket = bucket;
+            if self.live > 0 {
+                let _ = shard.update(self.group, KEYS[TOTAL], ACTIVE_SESSIONS, self.live as f64);
+            }
+        }
+    }
 }
 
 /// Broadcast, multicast, unicast as cells from `first` on.
@@ -77,6 +88,7 @@ fn count(sight: &Sight, cells: &mut [u64; CELLS]) {
 
 impl Module for Aggregates {
     fn packets(&mut self, sights: &[Sight], shard: &mut Shard) {
+        self.open_bucket(shard);
         let mut all = [[0; CELLS]; KEYS.len()];
         for sight in sights {
             count(sight, &mut all[TOTAL]);
@@ -98,16 +110,10 @@ impl Module for Aggregates {
             }
             updates.send(shard, self.group, KeyRef::Text(key));
         }
-        let bucket = shard.now().map(|now| now.secs().div_euclid(self.bucketsize));
-        if bucket != self.bucket {
-            self.bucket = bucket;
-            if self.live > 0 {
-                let _ = shard.update(self.group, KEYS[TOTAL], ACTIVE_SESSIONS, self.live as f64);
-            }
-        }
     }
 
     fn flows(&mut self, changes: &[Change], shard: &mut Shard) {
+        self.open_bucket(shard);
         let mut began = 0;
         for change in changes.iter().filter(|change| change.tuple != FlowTuple::NO_IP) {
             match change.what {

@@ -3,7 +3,7 @@
 use super::combiner::Combiner;
 use super::fact::RaisedAlert;
 use super::module::{MaybeGroup, Module, Updates};
-use super::sight::{Change, IpSight, Sight, Syn, Turn};
+use super::sight::{Change, IpSight, Opening, Sight, Turn};
 use crate::key::{BinaryKey, HomeNets, Host};
 use crate::metrics::{KeyRef, Shard};
 
@@ -124,7 +124,7 @@ impl Hosts {
     fn packet(&mut self, wire: u64, ip: &IpSight, shard: &mut Shard) {
         let other = |inside: bool| if inside { CELL_HOMENET } else { CELL_EXTERNAL };
         let (to, from) = (other(ip.way.destination_inside()), other(ip.way.source_inside()));
-        let (syn, syn_ack) = (u64::from(ip.syn == Syn::Syn), u64::from(ip.syn == Syn::SynAck));
+        let (syn, syn_ack) = (u64::from(ip.opening == Opening::Syn), u64::from(ip.opening == Opening::SynAck));
         let sent = |sums: &mut [u64; CELLS]| {
             sums[CELL_SENT] += wire;
             sums[CELL_PACKETS] += 1;

@@ -42,11 +42,25 @@ pub(super) struct IpSight {
     pub ports: (u16, u16),
     /// The port that counts as the application; `None` for protocols without ports.
     pub app: Option<u16>,
-    pub syn: Syn,
+    pub opening: Opening,
     /// Type and code.
     pub icmp: Option<(u8, u8)>,
     /// Part of a fragmented packet.
     pub is_fragment: bool,
+}
+
+/// Whether a host is in the home networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Inside,
+    Outside,
+}
+
+impl From<bool> for Side {
+    #[inline]
+    fn from(is_home: bool) -> Self {
+        if is_home { Self::Inside } else { Self::Outside }
+    }
 }
 
 /// Where a packet goes, as seen from the home networks.
@@ -60,12 +74,12 @@ pub(super) enum Way {
 
 impl Way {
     #[inline]
-    pub const fn of(source_inside: bool, destination_inside: bool) -> Self {
-        match (source_inside, destination_inside) {
-            (false, true) => Self::Into,
-            (true, false) => Self::OutOf,
-            (true, true) => Self::Internal,
-            (false, false) => Self::Transit,
+    pub const fn of(source: Side, destination: Side) -> Self {
+        match (source, destination) {
+            (Side::Outside, Side::Inside) => Self::Into,
+            (Side::Inside, Side::Outside) => Self::OutOf,
+            (Side::Inside, Side::Inside) => Self::Internal,
+            (Side::Outside, Side::Outside) => Self::Transit,
         }
     }
 
@@ -82,13 +96,13 @@ impl Way {
 
 /// What part a packet has in the set-up of a TCP connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Syn {
+pub(super) enum Opening {
     None,
     Syn,
     SynAck,
 }
 
-impl Syn {
+impl Opening {
     #[inline]
     pub const fn of_flags(flags: u8) -> Self {
         match flags & 0x12 {

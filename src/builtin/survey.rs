@@ -1,6 +1,6 @@
 //! Gathers what the groups need to know of the packets of a stretch, and the flows that begin and end in it.
 
-use super::sight::{Change, IpSight, Macs, Sight, Syn, Turn, Way, lower_port};
+use super::sight::{Change, IpSight, Macs, Opening, Side, Sight, Turn, Way, lower_port};
 use crate::decode;
 use crate::flow::{Flow, FlowEvent, FlowEvents, FlowHandle, FlowLookup, Flows, Happening, PacketFlow};
 use crate::key::{End, FlowTuple, HomeNets, Host, has_ports};
@@ -121,7 +121,7 @@ impl Survey {
         if ip.app.is_none() {
             return;
         }
-        if ip.syn == Syn::Syn && !application.is_certain {
+        if ip.opening == Opening::Syn && !application.is_certain {
             application.port = ip.ports.1;
             application.is_certain = true;
         }
@@ -160,9 +160,9 @@ impl Survey {
         let ends = whole.or_else(|| self::ends(batch, packet, of, flows))?;
         let content = (layer.offset + layer.len) as usize;
         let starts_here = |protocol| batch.find_layer(packet, protocol).filter(|l| l.offset as usize == content);
-        let syn = match ends.proto {
-            6 if starts_here(builtin::TCP).is_some() => Syn::of_flags(data.get(content + 13).copied().unwrap_or(0)),
-            _ => Syn::None,
+        let opening = match ends.proto {
+            6 if starts_here(builtin::TCP).is_some() => Opening::of_flags(data.get(content + 13).copied().unwrap_or(0)),
+            _ => Opening::None,
         };
         let icmp = match ends.proto {
             1 | 58 if starts_here(builtin::ICMP).is_some() => match data.get(content..content + 2) {
@@ -171,15 +171,15 @@ impl Survey {
             },
             _ => None,
         };
-        let inside = |host| self.home.contains_host(host);
+        let side = |host| Side::from(self.home.contains_host(host));
         Some(IpSight {
             source: ends.source,
             destination: ends.destination,
             proto: ends.proto,
-            way: Way::of(inside(ends.source), inside(ends.destination)),
+            way: Way::of(side(ends.source), side(ends.destination)),
             ports: ends.ports,
             app: lower_port(ends.proto, ends.ports),
-            syn,
+            opening,
             icmp,
             is_fragment: ends.is_fragment,
         })
@@ -190,7 +190,7 @@ impl Survey {
 fn application(flow: &Flow, packet: Option<&IpSight>) -> Application {
     let tuple = &flow.tuple;
     let (port, is_certain) = match packet {
-        Some(IpSight { syn: Syn::Syn, ports, .. }) => (ports.1, true),
+        Some(IpSight { opening: Opening::Syn, ports, .. }) => (ports.1, true),
         _ => (tuple.port_a.min(tuple.port_z), false),
     };
     Application { port, counted: port, is_certain }

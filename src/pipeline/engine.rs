@@ -5,132 +5,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
-
 use super::control::{Control, Stop};
-use super::flow_stage::{FlowOutcome, FlowStage};
+use super::flow_stage::FlowStage;
 use super::metering::{ContentMeters, Meter, Metering};
 use super::outlet::Outlet;
-use super::wants::{FlowOutput, Wants};
+use super::plan::{EngineOutcome, EnginePlan, Interim, InterimPlan, Pace};
+use super::wants::Wants;
+use crate::api::EngineContext;
 use crate::api::engine::PROBE_ID;
 use crate::api::t_env::ConfigPaths;
-use crate::api::{EngineContext, Peers};
 use crate::builtin::{BuiltinPlan, Selection};
-use crate::capture::{Fill, Source, SourceError, SourceStats};
+use crate::capture::{Fill, Source, SourceError};
 use crate::decode::{self, Decoder};
 use crate::flow::{Defrag, DefragLimits, FlowsConfig, Want};
 use crate::metrics::{Shard, ShardConfig};
-use crate::plugin::{Catalog, Frontend, HostSettings, InstanceReport, JobPlan, LoadProblem};
+use crate::plugin::{Catalog, Frontend, HostSettings};
 use crate::time::{self, Stopwatch, Timestamp};
-
-/// What drives time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
-    /// Packet time: files.
-    Packets,
-    /// The wall clock: interfaces.
-    Wall,
-}
 
 /// Batches between two looks at what is not worth doing each time (progress, garbage, minute counts).
 const UPKEEP_BATCHES: u32 = 64;
-
-/// What an engine is built from; crosses to its thread.
-pub struct EnginePlan {
-    /// Number of the engine.
-    pub id: u32,
-    /// Where packets come from.
-    pub source: Box<dyn Source + Send>,
-    /// The plugins.
-    pub catalog: Arc<Catalog>,
-    /// What the host was told.
-    pub settings: HostSettings,
-    /// Built-in groups to count.
-    pub builtin: Selection,
-    /// Limits of the counters.
-    pub shard: ShardConfig,
-    /// Limits of the flows.
-    pub flows: FlowsConfig,
-    /// Whether flows are shown without a plugin that wants them.
-    pub flow_output: FlowOutput,
-    /// How many of the largest flows the report shows.
-    pub top: usize,
-    /// Where results go.
-    pub outlet: Outlet,
-    /// What drives time.
-    pub pace: Pace,
-    /// Packets of unknown link types get an opaque layer, as those an input filter builds do.
-    pub opaque_links: bool,
-    /// The way to the other engines.
-    pub peers: Peers,
-    /// Shared with the watchers.
-    pub control: Arc<Control>,
-    /// The workers.
-    pub jobs: JobPlan,
-    /// How long jobs may take after the end of input; `None` as long as they need.
-    pub drain: Option<Duration>,
-    /// Reports while running.
-    pub interim: Option<InterimPlan>,
-}
-
-/// A copy of what an engine has counted so far.
-#[derive(Debug)]
-pub struct Interim {
-    /// Number of the engine.
-    pub id: u32,
-    /// Its counters, buckets open.
-    pub shard: Shard,
-    /// Packets handled.
-    pub packets: u64,
-    /// Bytes on the wire.
-    pub bytes: u64,
-    /// First and last packet time.
-    pub span: Option<(Timestamp, Timestamp)>,
-}
-
-/// Where copies go, and how often.
-#[derive(Debug)]
-pub struct InterimPlan {
-    /// Stream time between two copies.
-    pub every: Duration,
-    /// Takes them; when it is full, a copy is left out.
-    pub queue: Sender<Interim>,
-}
-
-/// What an engine leaves behind.
-#[derive(Debug)]
-pub struct EngineOutcome {
-    /// Number of the engine.
-    pub id: u32,
-    /// Its counters, all buckets closed.
-    pub shard: Shard,
-    /// Records it handed on.
-    pub outlet: Outlet,
-    /// Packets handled.
-    pub packets: u64,
-    /// Bytes on the wire.
-    pub bytes: u64,
-    /// First and last packet time.
-    pub span: Option<(Timestamp, Timestamp)>,
-    /// Packets with an earlier time than one before.
-    pub time_back: u64,
-    /// What the source delivered and dropped.
-    pub source: SourceStats,
-    /// Why the source ended early, if it did.
-    pub source_error: Option<SourceError>,
-    /// Oddities of decoding by name.
-    pub decode: Vec<(&'static str, u64)>,
-    /// Oddities of scripts by name.
-    pub oddities: Vec<(&'static str, u64)>,
-    /// What became of flows; `None` if nobody wanted any.
-    pub flows: Option<FlowOutcome>,
-    /// How each plugin did.
-    pub instances: Vec<InstanceReport>,
-    /// What could not be loaded.
-    pub problems: Vec<LoadProblem>,
-    /// Time from the first read to the end.
-    pub wall: Duration,
-}
 
 /// A packet thread at work.
 pub struct Engine {

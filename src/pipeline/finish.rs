@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::control::Stop;
-use super::engine::{Engine, EngineOutcome};
+use super::engine::Engine;
+use super::plan::EngineOutcome;
 use crate::capture::SourceError;
 use crate::flow::Want;
 use crate::job::Wait;

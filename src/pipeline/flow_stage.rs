@@ -81,7 +81,12 @@ pub struct FlowStage {
     next: usize,
     peak: usize,
     top: TopFlows,
+    /// The window in which records of flows that are in no packets were reported last.
+    window: Option<i64>,
 }
+
+/// Seconds of a window: flows of scripts are reported once in each.
+const WINDOW: i64 = 60;
 
 impl FlowStage {
     /// Begins to track flows in a context. `None` if nobody wants any.
@@ -98,7 +103,7 @@ impl FlowStage {
         }
         *context.flows.borrow_mut() = Some(Flows::new(config, wants.flows));
         let dissectors = Dissectors::new(wants.dissect);
-        Some(Self { wants, dissectors, metering, next: 0, peak: 0, top: TopFlows::new(top) })
+        Some(Self { wants, dissectors, metering, next: 0, peak: 0, top: TopFlows::new(top), window: None })
     }
 
     /// Takes in the packets of the context's batch.
@@ -125,13 +130,19 @@ impl FlowStage {
         let Some(flows) = &mut *context.flows.borrow_mut() else { return Want::No };
         let more = flows.finish();
         self.begin(context, flows);
+        self.window = None;
         more
     }
 
-    fn begin(&mut self, context: &EngineContext, flows: &Flows) {
+    fn begin(&mut self, context: &EngineContext, flows: &mut Flows) {
         self.next = 0;
         self.peak = self.peak.max(flows.live());
         self.dissectors.process(&context.batch.borrow(), flows.events(), flows);
+        let window = Some(context.now.get().secs().div_euclid(WINDOW));
+        if self.window.is_some() && self.window != window {
+            self.report_script_records(context, flows);
+        }
+        self.window = window;
     }
 
     /// The events that belong to packets before `to`; each once.
@@ -182,13 +193,19 @@ impl FlowStage {
         self.settle(context);
     }
 
-    /// The batch is done with: flows that ended are freed.
+    /// The batch is done with: flows that ended are freed. After the end, what scripts said of other flows is reported.
     pub fn settle(&mut self, context: &EngineContext) {
         let mut flows = context.flows.borrow_mut();
         let Some(flows) = flows.as_mut() else { return };
         flows.settle();
-        let records: Vec<_> = flows.script_records().collect();
-        for record in records {
+        if self.window.is_none() {
+            self.report_script_records(context, flows);
+        }
+    }
+
+    /// Reports the flows that scripts speak of and that are in no packets.
+    fn report_script_records(&mut self, context: &EngineContext, flows: &mut Flows) {
+        for record in flows.script_records() {
             let ended = EndedFlow {
                 id: record.id.to_vec(),
                 tags: record.tags.clone(),
@@ -197,14 +214,8 @@ impl FlowStage {
             };
             self.top.offer(ended.bytes.iter().sum(), || TopFlow::of(&ended));
             if self.wants.records.is_yes() {
-                let time = context.now.get();
-                let stamp = Stamp {
-                    packet: u32::MAX,
-                    rank: Rank::default(),
-                    time,
-                    script: ScriptId::NATIVE_FLOW,
-                    side: Side::Frontend,
-                };
+                let (script, side, time) = (ScriptId::NATIVE_FLOW, Side::Frontend, context.now.get());
+                let stamp = Stamp { packet: u32::MAX, rank: Rank::default(), time, script, side };
                 context.records.borrow_mut().push((stamp, Record::Flow(Box::new(ended))));
             }
         }

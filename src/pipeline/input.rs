@@ -11,10 +11,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::control::{Control, Stop};
-use super::engine::EngineOutcome;
 use super::flow_stage::FlowStage;
 use super::metering::Metering;
 use super::outlet::Outlet;
+use super::plan::EngineOutcome;
 use super::wants::Wants;
 use crate::api::{EngineContext, Letter, Mail, Peers};
 use crate::capture::{Fill, Origin, Progress, Source, SourceError, SourceStats};

@@ -11,13 +11,15 @@ mod flow_stage;
 mod input;
 mod metering;
 mod outlet;
+mod plan;
 mod top_flows;
 mod wants;
 
 pub use control::{Control, Stop};
-pub use engine::{Engine, EngineOutcome, EnginePlan, Interim, InterimPlan, Pace};
+pub use engine::Engine;
 pub use flow_stage::FlowOutcome;
 pub use input::{InputPlan, InputSource, input_queue, run_input};
 pub use outlet::{NATIVE, Outlet, date_time, log_line};
+pub use plan::{EngineOutcome, EnginePlan, Interim, InterimPlan, Pace};
 pub use top_flows::{TopFlow, TopFlows};
 pub use wants::{FlowOutput, Wants};

@@ -104,37 +104,36 @@ impl Frontend {
             }
             for tap in self.taps.iter_mut().filter(straight) {
                 tap.run(&engine, first, count);
-                note_opinions(tap, &engine, first, count);
             }
             if topics & STORE != 0 {
-                self.decide(first, count);
+                for place in 0..count {
+                    for tap in self.taps.iter_mut().filter(straight) {
+                        note_opinion(tap, &engine, first + place, place);
+                    }
+                    self.decide(first + place);
+                }
             }
         }
     }
 
-    /// Combines what scripts say about storing, for the events in a row of slots.
-    fn decide(&mut self, first: usize, count: usize) {
-        for slot in first..first + count {
-            let (topic, at) = {
-                let events = self.engine.events.borrow();
-                (events.topic_of_slot(slot), *events.occasion_of_slot(slot))
-            };
-            let Some(flow) = at.flow.filter(|_| 1_u32 << topic & STORE != 0) else { continue };
-            let opinions = self.taps.iter().filter_map(|tap| tap.opinions.get(flow.slot as usize));
-            let policy = opinions.copied().max().unwrap_or(Opinion::None);
-            if !self.policies.decide(at.packet, flow, policy) {
-                continue;
-            }
-            let flows = self.engine.flows.borrow();
-            let Some(id) = flows.as_ref().and_then(|flows| flows.flow(flow)).map(|flow| flow.tuple.id()) else {
-                continue;
-            };
-            let record = Record::StorePolicy { flow: id.as_bytes().to_vec(), policy: policy.number().max(0) as u8 };
-            let rank = Rank { vm: u32::MAX, ..at.rank };
-            let stamp =
-                Stamp { packet: at.packet, rank, time: at.time, script: ScriptId::NATIVE_STORE, side: Side::Frontend };
-            self.engine.records.borrow_mut().push((stamp, record));
+    /// Combines what scripts say about storing on the occasion of an event.
+    fn decide(&mut self, slot: usize) {
+        let (topic, at) = {
+            let events = self.engine.events.borrow();
+            (events.topic_of_slot(slot), *events.occasion_of_slot(slot))
+        };
+        let Some(flow) = at.flow.filter(|_| 1_u32 << topic & STORE != 0) else { return };
+        let opinions = self.taps.iter().filter_map(|tap| tap.opinions.get(flow.slot as usize));
+        let policy = opinions.copied().max().unwrap_or(Opinion::None);
+        if !self.policies.decide(at.packet, flow, policy) {
+            return;
         }
+        let flows = self.engine.flows.borrow();
+        let Some(id) = flows.as_ref().and_then(|flows| flows.flow(flow)).map(|flow| flow.tuple.id()) else { return };
+        let record = Record::StorePolicy { flow: id.as_bytes().to_vec(), policy: policy.number().max(0) as u8 };
+        let rank = Rank { vm: u32::MAX, ..at.rank };
+        let (script, side) = (ScriptId::NATIVE_STORE, Side::Frontend);
+        self.engine.records.borrow_mut().push((Stamp { packet: at.packet, rank, time: at.time, script, side }, record));
     }
 
     /// Runs the counters that receive messages, so that each message reaches all of them before their next packet.
@@ -233,11 +232,11 @@ impl Frontend {
             self.announce_before(notes, event.at.packet, Rank { vm, ..event.at.rank });
             let tap = &mut self.taps[index];
             tap.run(&engine, slot, 1);
-            note_opinions(tap, &engine, slot, 1);
+            note_opinion(tap, &engine, slot, 0);
             self.hear_notes();
         }
         if event.topic.bit() & STORE != 0 {
-            self.decide(slot, 1);
+            self.decide(slot);
         }
         self.announce_before(notes, event.at.packet, Rank { vm: u32::MAX, ..event.at.rank });
     }
@@ -318,21 +317,16 @@ impl Frontend {
     }
 }
 
-/// Takes up what an instance answered about storing.
-fn note_opinions(tap: &mut FlowTap, engine: &EngineContext, first: usize, count: usize) {
-    if !tap.hears(STORE) {
-        return;
-    }
+/// Takes up what an instance answered about storing on the occasion of an event, at a place of the row it ran last.
+fn note_opinion(tap: &mut FlowTap, engine: &EngineContext, slot: usize, place: usize) {
+    let Some(answer) = tap.answer(place).filter(|_| tap.hears(STORE)) else { return };
+    let opinion = Opinion::of_number(answer);
     let events = engine.events.borrow();
-    for place in 0..count {
-        let Some(answer) = tap.answer(place) else { continue };
-        let opinion = Opinion::of_number(answer);
-        let Some(flow) = events.occasion_of_slot(first + place).flow else { continue };
-        let first_word = events.topic_of_slot(first + place) == Topic::Store as i32;
-        if let Some(held) = tap.opinions.get_mut(flow.slot as usize)
-            && (first_word || opinion != Opinion::None)
-        {
-            *held = opinion;
-        }
+    let Some(flow) = events.occasion_of_slot(slot).flow else { return };
+    let is_first_word = events.topic_of_slot(slot) == Topic::Store as i32;
+    if let Some(held) = tap.opinions.get_mut(flow.slot as usize)
+        && (is_first_word || opinion != Opinion::None)
+    {
+        *held = opinion;
     }
 }

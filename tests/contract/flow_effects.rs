@@ -57,7 +57,10 @@ fn update_flow_adds_to_the_record_and_creates_unknown_flows() {
     let rows = outcome.fields("flow", &["flow", "az_bytes", "za_bytes", "az_packets"]);
     let mut rows: Vec<_> = rows.iter().map(String::as_str).collect();
     rows.sort_unstable();
-    assert_eq!(rows, [format!("{other}\t0\t12\t3"), format!("11A:0A.00.00.09:p-1770_0A.00.00.05:p-1388\t1000\t43\t0")]);
+    assert_eq!(
+        rows,
+        [format!("{other}\t0\t12\t3"), "11A:0A.00.00.09:p-1770_0A.00.00.05:p-1388\t1000\t43\t0".to_owned()]
+    );
     assert_eq!(outcome.logged("WARN", "no flow meter 99").len(), 1);
 }
 
@@ -120,7 +123,7 @@ fn an_input_filter_makes_flows_and_records() {
       TrisulPlugin = { id = {}, inputfilter = { step = function(packet, engine)
         n = n + 1
         if n > 2 then return false end
-        packet:set_timestamp(100 * n)
+        packet:set_timestamp(90 + 10 * n)
         engine:update_flow('06A:0A.00.00.01:p-1000_0A.00.00.02:p-0050', 0, 500)
         engine:set_flow_duration('06A:0A.00.00.01:p-1000_0A.00.00.02:p-0050', 10)
         engine:tag_flow('06A:0A.00.00.01:p-1000_0A.00.00.02:p-0050', 't' .. n)
@@ -135,7 +138,7 @@ fn an_input_filter_makes_flows_and_records() {
     lines.sort_unstable();
     assert_eq!(lines, ["80\t1", "80\t2", "p-1000\twho\tme", "p-1000\twho\tme"]);
     let rows = outcome.fields("flow", &["flow", "start", "end", "az_bytes", "tags"]);
-    assert_eq!(rows, ["06A:0A.00.00.01:p-1000_0A.00.00.02:p-0050\t190\t200\t1000\tt1|t2"]);
+    assert_eq!(rows, ["06A:0A.00.00.01:p-1000_0A.00.00.02:p-0050\t100\t110\t1000\tt1|t2"]);
 }
 
 #[test]
@@ -231,4 +234,44 @@ fn samples_and_plugins_of_flows_find_something() {
     assert!(!clients.by("resource", "tls-clients.lua").is_empty(), "{:?}", clients.of("flow_attribute"));
     let slow = own("plugins", "slow-servers.lua", "tcp-retransmission.pcap");
     assert!(slow.of("counter_total").iter().any(|total| total["meter"] == 2), "{:?}", slow.of("counter_total"));
+}
+
+#[test]
+fn findings_are_events_of_the_module_that_made_them() {
+    let path =
+        |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps").join(name).display().to_string();
+    let run = |name: &str, args: &[&str]| {
+        let bench = Bench::new().counter("c.lua", IPV4, "", "").args(&["--flows"]).args(args);
+        bench.run_with(&["-r", &path(name)])
+    };
+    let http = run("http-files.pcap", &[]);
+    http.exits(0);
+    let names: Vec<_> =
+        http.by("flow_attribute", "native:http").iter().map(|e| e["name"].as_str().unwrap_or("?")).collect();
+    assert_eq!(names[..2], ["HTTP-Header", "Host"], "{names:?}");
+    assert!(!http.by("resource", "native:http").is_empty() && !http.by("fts", "native:http").is_empty());
+    let applications = "Reassembly>TCPReassembly>Applications";
+    let (log, fts) = (format!("{applications}>EnableURILog=False"), format!("{applications}>EnableHTTPFTS=False"));
+    let quiet = run("http-files.pcap", &["--set", &log, "--set", &fts]);
+    assert!(quiet.by("resource", "native:http").is_empty() && quiet.of("fts").is_empty());
+
+    let records = |outcome: &Outcome| {
+        outcome.by("flow_attribute", "native:tls").iter().filter(|event| event["name"] == "TLS:RECORD").count()
+    };
+    let tls = run("tls-hello.pcap", &[]);
+    assert!(!tls.by("flow_attribute", "native:tls").is_empty());
+    assert_eq!(records(&tls), 0);
+    let extraction = format!("{applications}>EnableSSLRecordExtraction=True");
+    assert!(records(&run("tls-hello.pcap", &["--set", &extraction])) > 0);
+}
+
+#[test]
+fn built_in_groups_count_flows_and_contents() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps/http-files.pcap").display().to_string();
+    let outcome = Bench::new().counter("c.lua", IPV4, "", "").args(&["--builtin", "all"]).run_with(&["-r", &path]);
+    outcome.exits(0);
+    let groups: std::collections::BTreeSet<_> =
+        outcome.of("counter_total").iter().filter_map(|e| e["guid"].as_str()).collect();
+    assert!(groups.len() > 8, "{groups:?}");
+    assert!(outcome.of("flow").is_empty(), "metering alone shows no flows");
 }

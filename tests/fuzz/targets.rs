@@ -3,6 +3,8 @@
 
 #[path = "http.rs"]
 pub mod http;
+#[path = "tls.rs"]
+pub mod tls;
 
 use std::cell::RefCell;
 use std::io::{Seek, SeekFrom, Write};
@@ -28,7 +30,7 @@ use tempfile::NamedTempFile;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const ALL: [Target; 9] = [
+pub const ALL: [Target; 12] = [
     ("reader", reader),
     ("decode", decode),
     ("closure_bytes", closure_bytes),
@@ -38,6 +40,9 @@ pub const ALL: [Target; 9] = [
     ("json", json),
     ("dissect", dissect),
     ("http", http::segments),
+    ("tls", tls::tls),
+    ("x509_text", tls::x509_text),
+    ("quic", tls::quic),
 ];
 
 /// Bytes as a capture file: read to its end by one engine and by two, with the same packets.

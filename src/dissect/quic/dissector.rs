@@ -93,7 +93,7 @@ impl Quic {
         }
         // A first packet, or one that answers a retry or a list of versions: its own id gives the keys, and the
         // handshake starts again.
-        if self.client_hello == Seen::No
+        if self.server_hello == Seen::No
             && let Some(mut client) = Keys::derive(packet.version, packet.destination, Sender::Client)
             && let Some(server) = Keys::derive(packet.version, packet.destination, Sender::Server)
             && let Some(body) = client.open(packet.whole, packet.number_at, &mut self.room)

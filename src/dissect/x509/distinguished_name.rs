@@ -53,6 +53,8 @@ impl<'a> Name<'a> {
             push_kind(&mut text, part.kind);
             for byte in narrow(part.value) {
                 match byte {
+                    // What separates parts of names is marked where it is part of one.
+                    b'/' | b'+' => text.extend(['\\', char::from(byte)]),
                     b' '..=b'~' => text.push(char::from(byte)),
                     _ => text.push_str(&format!("\\x{byte:02X}")),
                 }
