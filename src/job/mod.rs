@@ -21,7 +21,7 @@ mod supervisor;
 mod worker;
 
 pub use completion::Wait;
-pub use model::{Completion, JobId, JobIds, JobKind, JobState};
+pub use model::{Completion, JobId, JobIds, JobKind, JobState, Keep};
 pub use native::{FileError, FileOp};
 pub use output::{JobOutput, OutputLine};
 pub use pool::{Pool, PoolOptions, Summary, VmFactory, WorkerContext};

@@ -1,5 +1,6 @@
 //! What a job is, from the call that schedules it to its completion.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -145,6 +146,9 @@ pub(super) enum Work {
     File(FileOp),
 }
 
+/// Something that must live until a job has ended. Let go on the thread that ends it.
+pub type Keep = Arc<dyn Any + Send + Sync>;
+
 /// A job as it is passed on. Boxed, because it is moved a dozen times on its way and is several hundred bytes long.
 pub(super) type BoxedJob = Box<Job>;
 
@@ -161,4 +165,6 @@ pub(super) struct Job {
     pub deadline: Duration,
     /// Bytes counted against the queue's limit.
     pub size: usize,
+    /// Held until the job has ended.
+    pub keep: Option<Keep>,
 }

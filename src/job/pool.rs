@@ -242,10 +242,11 @@ impl Counters {
 
 impl Shared {
     fn new(options: PoolOptions, factory: VmFactory) -> Self {
+        let waiting = Mutex::new(Waiting { queue: Queue::new(options.workers), ..Waiting::default() });
         Self {
             options,
             factory,
-            waiting: Mutex::default(),
+            waiting,
             ready: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
             arrived: Condvar::new(),
@@ -407,6 +408,7 @@ impl Shared {
 
     /// Sends home a job whose completion is filled in.
     pub(super) fn deliver(&self, mut job: Box<Job>) {
+        job.keep = None;
         let size = job.completion.size();
         if size > 0 && self.held.fetch_add(size, Ordering::Relaxed) + size > self.options.max_result_bytes {
             self.held.fetch_sub(size, Ordering::Relaxed);

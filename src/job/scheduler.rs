@@ -10,7 +10,7 @@ use crate::lua::Portable;
 use crate::time::Stopwatch;
 
 use super::completion::{CompletionQueue, Wait};
-use super::model::{BoxedJob, Completion, Job, JobId, JobIds, JobKind, JobState, Work};
+use super::model::{BoxedJob, Completion, Job, JobId, JobIds, JobKind, JobState, Keep, Work};
 use super::native::FileOp;
 use super::pool::{Handle, Pool, Reach};
 
@@ -89,6 +89,16 @@ pub struct Scheduler {
     arrived: RefCell<Vec<BoxedJob>>,
     /// Accepted and not handed out.
     outstanding: Cell<usize>,
+    keeper: Keeper,
+}
+
+/// Says what a job that is being scheduled keeps.
+struct Keeper(Box<dyn Fn() -> Option<Keep>>);
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keeper")
+    }
 }
 
 impl Scheduler {
@@ -103,7 +113,15 @@ impl Scheduler {
             batch: RefCell::new(Vec::with_capacity(BATCH)),
             arrived: RefCell::default(),
             outstanding: Cell::new(0),
+            keeper: Keeper(Box::new(|| None)),
         }
+    }
+
+    /// The same, with jobs that keep what `keeper` says when they are scheduled, until they have ended.
+    #[must_use]
+    pub fn keeping(mut self, keeper: impl Fn() -> Option<Keep> + 'static) -> Self {
+        self.keeper = Keeper(Box::new(keeper));
+        self
     }
 
     /// Schedules a function. It is handed over with the next [`Scheduler::flush`], at the latest when 64 are collected.
@@ -178,6 +196,7 @@ impl Scheduler {
             created: Stopwatch::start(),
             deadline: timeout.unwrap_or(limits.deadline),
             size,
+            keep: (self.keeper.0)(),
         });
         let mut batch = self.batch.borrow_mut();
         batch.push(job);
