@@ -5,6 +5,7 @@
 //! 1. [`capture`] reads packets from files, standard input or interfaces into a [`packet::Batch`] of at most 256.
 //! 2. [`decode`] finds the layers of every packet of the batch; [`flow`] joins fragments, finds the flows and puts their
 //!    streams in order; [`dissect`] takes these apart. All as far as somebody asks for it.
+//!    [`content`] makes files of what HTTP carries.
 //! 3. [`builtin`] counts the groups that need no script, if they are asked for.
 //! 4. [`plugin`] runs each plugin over the whole batch through the objects of [`api`], on the VMs of [`lua`].
 //! 5. [`metrics`] takes counter updates and records; [`sink`] carries them out of the process.
@@ -17,6 +18,7 @@ pub mod api;
 pub mod app;
 pub mod builtin;
 pub mod capture;
+pub mod content;
 pub mod decode;
 pub mod dissect;
 pub mod flow;

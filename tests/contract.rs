@@ -8,6 +8,8 @@ mod definitions;
 mod engine;
 #[path = "contract/examples.rs"]
 mod examples;
+#[path = "contract/filex.rs"]
+mod filex;
 #[path = "contract/flow_effects.rs"]
 mod flow_effects;
 #[path = "contract/flows.rs"]

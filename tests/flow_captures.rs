@@ -149,7 +149,7 @@ fn every_capture_keeps_the_balance() {
     }
     paths.sort();
     let mut flows = 0;
-    for path in paths.iter().filter(|path| FileSource::open(&[path.to_path_buf()], &FileOptions::default()).is_ok()) {
+    for path in &paths {
         flows += run(path).0.len();
     }
     assert!(flows > 400, "{flows}");

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every top-level module with its row; a higher row may import from a lower one.
-const ROWS: [(&str, u8); 16] = [
+const ROWS: [(&str, u8); 17] = [
     ("key", 0),
     ("guid", 0),
     ("time", 0),
@@ -23,6 +23,7 @@ const ROWS: [(&str, u8); 16] = [
     ("dissect", 4),
     ("builtin", 4),
     ("api", 5),
+    ("content", 5),
     ("plugin", 6),
     ("pipeline", 7),
 ];

@@ -17,6 +17,7 @@ use super::flow_command::{FlowCommand, FlowWish, MAX_NOTE_DEPTH, MAX_NOTES, Note
 use super::record::{Rank, Record, ScriptId, Side, Stamp};
 use crate::decode;
 use crate::flow::{FlowHandle, Flows};
+use crate::job::Keep;
 use crate::key::FlowTuple;
 use crate::lua::Guard;
 use crate::metrics::{self, Generation, Shard};
@@ -127,6 +128,8 @@ pub struct EngineContext {
     pub note_depth: Cell<usize>,
     /// Announcements made for the current event so far.
     pub echo: Cell<u32>,
+    /// What jobs scheduled by the running callbacks keep until they have ended: the file these were made for.
+    pub keep: RefCell<Option<Keep>>,
     /// Stream time: the latest packet time, never going back.
     pub now: Cell<Timestamp>,
     /// What scripts produced since the last hand-over.
@@ -171,6 +174,7 @@ impl EngineContext {
             notes: RefCell::default(),
             note_depth: Cell::new(0),
             echo: Cell::new(0),
+            keep: RefCell::default(),
             now: Cell::new(Timestamp::EPOCH),
             records: RefCell::default(),
             mail: RefCell::default(),

@@ -9,6 +9,7 @@ use mlua::{AnyUserData, LightUserData, Lua, Table, Value};
 use super::context::{StoreHint, VmContext, bump};
 use super::flow_command::{FlowWish, NoteText};
 use super::hostcall;
+use super::http_header;
 use super::peers::Mail;
 use super::record::{AlertKind, AlertRecord, Record};
 use super::strings::{self, FileFailures};
@@ -85,6 +86,7 @@ pub fn install(lua: &Lua, vm: &Rc<VmContext>) -> mlua::Result<EngineParts> {
     install_flows(lua, &host, vm)?;
     install_messages(lua, &host, vm)?;
     let objects: Table = lua.load(OBJECTS).set_name("=millstream.objects").call(&host)?;
+    http_header::install(lua, &objects, &host, vm)?;
     let engine: Table = lua.load(ENGINE).set_name("=millstream.engine").call((&objects, &host, vm.side.name()))?;
     Ok(EngineParts { objects, engine, host })
 }

@@ -7,7 +7,7 @@ use std::ptr;
 
 use super::loan::BufferSlot;
 use super::record::Rank;
-use crate::flow::FlowHandle;
+use crate::flow::{Direction, FlowHandle};
 use crate::time::Timestamp;
 
 /// What a callback is told; the numbers are those of `lua/event_driver.lua`.
@@ -32,11 +32,27 @@ pub enum Topic {
     Store = 8,
     /// The same, with the first payload in a direction.
     StorePayload = 9,
+    /// The next bytes of a stream that is HTTP.
+    RawPayload = 10,
+    /// Whether an HTTP message is of interest.
+    HttpFilter = 11,
+    /// The next bytes of the body of an HTTP message.
+    HttpPayload = 12,
+    /// The body of an HTTP message, or a chunk of it, as a file.
+    HttpFile = 13,
+    /// A TCP flow that was HTTP ended.
+    HttpEnd = 14,
 }
 
 impl Topic {
     /// How many there are, counted from 1.
-    pub const COUNT: usize = 9;
+    pub const COUNT: usize = 14;
+    /// What is told of HTTP, as bits.
+    pub const CONTENT: u32 = Self::RawPayload.bit()
+        | Self::HttpFilter.bit()
+        | Self::HttpPayload.bit()
+        | Self::HttpFile.bit()
+        | Self::HttpEnd.bit();
 
     /// Its bit in a set of topics.
     #[must_use]
@@ -55,6 +71,13 @@ pub mod voice {
     pub const ASKED: u8 = 4;
 }
 
+/// Votes of one VM about one exchange of HTTP, as bits: a NO to the body of the request, and in the next bit to that of the
+/// response. The driver sets and reads them.
+#[must_use]
+pub const fn declined(direction: Direction) -> u8 {
+    1 << direction.index()
+}
+
 /// One event as scripts see it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -66,9 +89,32 @@ pub struct EventSlot {
     slot: i32,
     generation: u32,
     direction: i32,
-    reserved: i32,
+    exchange: i32,
     time: f64,
     numbers: [f64; 4],
+    request: HeaderSlot,
+    response: HeaderSlot,
+}
+
+/// A header of HTTP as scripts see it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+struct HeaderSlot {
+    block: BufferSlot,
+    kind: i32,
+    reserved: i32,
+}
+
+/// Kinds of headers, as `lua/http_header.lua` numbers them.
+const REQUEST: i32 = 1;
+const RESPONSE: i32 = 2;
+
+impl HeaderSlot {
+    const EMPTY: Self = Self { block: BufferSlot::EMPTY, kind: 0, reserved: 0 };
+
+    fn new(kind: i32, block: &[u8], seq: i32) -> Self {
+        Self { block: BufferSlot::new(block, seq), kind, reserved: 0 }
+    }
 }
 
 const EMPTY: EventSlot = EventSlot {
@@ -79,9 +125,11 @@ const EMPTY: EventSlot = EventSlot {
     slot: -1,
     generation: 0,
     direction: 0,
-    reserved: 0,
+    exchange: -1,
     time: 0.0,
     numbers: [0.0; 4],
+    request: HeaderSlot::EMPTY,
+    response: HeaderSlot::EMPTY,
 };
 
 /// Where an event stands and whom it concerns: what host functions ask about the running callback.
@@ -113,8 +161,21 @@ pub struct Event<'a> {
     pub direction: i32,
     /// Time that scripts are told, in whole seconds.
     pub secs: i64,
-    /// Position of payload; meter and value; or the four numbers of a record.
+    /// Position of payload; meter and value; the four numbers of a record; or length of a file and whether it is a chunk.
     pub numbers: [f64; 4],
+    /// The exchange of HTTP it is about.
+    pub exchange: Option<Exchange<'a>>,
+}
+
+/// An exchange of HTTP as an event shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange<'a> {
+    /// Its place: where the votes about it are.
+    pub place: u32,
+    /// Header of the request; empty if none was seen.
+    pub request: &'a [u8],
+    /// Header of the response; empty while it has not arrived.
+    pub response: &'a [u8],
 }
 
 /// Events lent in a row to one instance after the other.
@@ -226,9 +287,15 @@ impl EventRing {
             slot: flow.map_or(-1, |flow| flow.slot as i32),
             generation: flow.map_or(0, |flow| flow.generation),
             direction: event.direction,
-            reserved: 0,
+            exchange: event.exchange.map_or(-1, |exchange| exchange.place as i32),
             time: event.secs as f64,
             numbers: event.numbers,
+            request: event
+                .exchange
+                .map_or(HeaderSlot::EMPTY, |exchange| HeaderSlot::new(REQUEST, exchange.request, seq)),
+            response: event
+                .exchange
+                .map_or(HeaderSlot::EMPTY, |exchange| HeaderSlot::new(RESPONSE, exchange.response, seq)),
         };
         self.occasions[place] = (seq, event.at);
     }
@@ -274,7 +341,7 @@ mod tests {
 
     fn event(secs: i64) -> Event<'static> {
         let at = NOWHERE;
-        Event { topic: Topic::New, at, bytes: b"x", text: b"", direction: 0, secs, numbers: [0.0; 4] }
+        Event { topic: Topic::New, at, bytes: b"x", text: b"", direction: 0, secs, numbers: [0.0; 4], exchange: None }
     }
 
     #[test]

@@ -230,6 +230,17 @@ pub enum Record {
         /// By how much, or to what.
         value: f64,
     },
+    /// Content was handed to scripts as a file.
+    File {
+        /// Flow id.
+        flow: Vec<u8>,
+        /// Full name.
+        path: Vec<u8>,
+        /// Bytes.
+        length: u64,
+        /// One piece of a larger file.
+        is_chunk: bool,
+    },
     /// A full-text document.
     Document {
         /// Full-text group.

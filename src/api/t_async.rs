@@ -62,7 +62,9 @@ pub fn install(
     on_error: &Function,
     jobs: JobSide<'_>,
 ) -> mlua::Result<AsyncEnd> {
-    let scheduler = Rc::new(Scheduler::new(jobs.pool, jobs.ids, jobs.delivery));
+    let engine = Rc::clone(&context.engine);
+    let keeper = move || engine.keep.borrow().clone();
+    let scheduler = Rc::new(Scheduler::new(jobs.pool, jobs.ids, jobs.delivery).keeping(keeper));
     let host = lua.create_table()?;
     for name in ["to_text", "to_number", "bad"] {
         host.set(name, parts.objects.get::<Function>(name)?)?;

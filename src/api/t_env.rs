@@ -57,6 +57,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("Reassembly>FileExtraction>RamFsDir", "{App>RunStateDirectory}/ramfs"),
     ("Reassembly>FileExtraction>AutoDelete", "True"),
     ("Reassembly>FileExtraction>ChunkSizeMB", "5"),
+    ("Reassembly>FileExtraction>MaxMiB", "512"),
     ("Tuning>InflightTokens", "2"),
     ("Tuning>StreamingWindowMSecs", "60000"),
     ("Edges>Enabled", "True"),
@@ -133,6 +134,12 @@ impl ConfigPaths {
         if let Some(path) = normal_path(path) {
             self.values.insert(path, value.trim().to_owned());
         }
+    }
+
+    /// True if the path has a value that is no default.
+    #[must_use]
+    pub fn is_set(&self, path: &str) -> bool {
+        normal_path(path).is_some_and(|path| self.values.contains_key(&path))
     }
 
     /// The value, `""` for an unknown path.

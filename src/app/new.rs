@@ -34,13 +34,14 @@ macro_rules! skeleton {
     };
 }
 
-const SKELETONS: [Skeleton; 14] = [
+const SKELETONS: [Skeleton; 15] = [
     skeleton!("simplecounter", "simplecounter"),
     skeleton!("countergroup", "countergroup"),
     skeleton!("alertgroup", "alertgroup"),
     skeleton!("resourcegroup", "resourcegroup"),
     skeleton!("protocol_handler", "protocol_handler"),
     skeleton!("reassembly_handler", "reassembly_handler"),
+    skeleton!("filex_monitor", "filex_monitor"),
     skeleton!("flowmonitor", "flowmonitor"),
     skeleton!("messagemonitor", "messagemonitor"),
     skeleton!("packet_storage", "packet_storage"),

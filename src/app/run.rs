@@ -53,6 +53,7 @@ pub fn run(args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
         );
     }
     let mut host = host;
+    host.files = settings::file_rules(&mut host.run.environment.config)?;
     host.on_stuck = Arc::new(|plugin| {
         log::error!("{plugin}: a callback does not return from a C function; packets cannot go on");
         signal_hook::low_level::exit(i32::from(super::OWN_FAULT));

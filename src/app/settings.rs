@@ -11,6 +11,7 @@ use super::cli::{InputArgs, MeteringArgs, PluginArgs, StoreArgs, StoreMode, Work
 use crate::api::RunIdentity;
 use crate::api::t_env::{ConfigPaths, Environment};
 use crate::builtin::{BuiltinSettings, Selection};
+use crate::content::{AutoDelete, FileRules, RamFs, RamFsOptions};
 use crate::key::HomeNets;
 use crate::lua::Budget;
 use crate::metrics::Registry;
@@ -102,11 +103,39 @@ pub fn host_settings(plugins: &PluginArgs, work: Option<&WorkArgs>) -> anyhow::R
             environment: Environment { config, ..Environment::default() },
         },
         search,
+        files: None,
         netflow_tap: if netflow { NetflowTap::On } else { NetflowTap::Off },
         context_ids: Arc::default(),
         seed: 0x6D69_6C6C_7374_7265,
         on_stuck: Arc::new(|_| {}),
     })
+}
+
+/// Makes the directory of extracted files ready, if files are to be extracted, and says where it is in the configuration.
+///
+/// # Errors
+/// When a setting cannot be understood or the directory cannot be made.
+pub fn file_rules(config: &mut ConfigPaths) -> anyhow::Result<Option<FileRules>> {
+    let path = |name: &str| format!("Reassembly>FileExtraction>{name}");
+    if !config.get(&path("Enabled")).eq_ignore_ascii_case("true") {
+        return Ok(None);
+    }
+    let number = |name: &str, unit: f64| {
+        let text = config.get(&path(name));
+        let bytes = text.parse::<f64>().ok().map(|number| number * unit).filter(|bytes| (1.0..1e15).contains(bytes));
+        bytes.map(|bytes| bytes as u64).with_context(|| format!("{}: '{text}' is no size above 0", path(name)))
+    };
+    let chunk = number("ChunkSizeMB", 1e6)?;
+    let limit = number("MaxMiB", (1 << 20) as f64)?;
+    let keep = config.get(&path("AutoDelete")).eq_ignore_ascii_case("false");
+    let options = RamFsOptions {
+        directory: config.is_set(&path("RamFsDir")).then(|| config.get(&path("RamFsDir"))),
+        limit,
+        auto_delete: if keep { AutoDelete::Off } else { AutoDelete::On },
+    };
+    let ram = RamFs::open(&options).with_context(|| path("RamFsDir"))?;
+    config.set(&path("RamFsDir"), ram.directory());
+    Ok(Some(FileRules { ram, chunk }))
 }
 
 /// The built-in groups to count.

@@ -24,7 +24,7 @@ mod worker;
 
 pub use completion::Wait;
 pub use counts::Summary;
-pub use model::{Completion, Ended, JobId, JobIds, JobKind, JobState};
+pub use model::{Completion, Ended, JobId, JobIds, JobKind, JobState, Keep};
 pub use native::{FileError, FileOp};
 pub use output::{JobOutput, OutputLine};
 pub use pool::{Pool, PoolOptions, VmFactory, WorkerContext};

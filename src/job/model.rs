@@ -1,5 +1,6 @@
 //! What a job is, from the call that schedules it to its completion.
 
+use std::any::Any;
 use std::fmt;
 use std::hint;
 use std::sync::Arc;
@@ -158,6 +159,9 @@ pub(super) enum Work {
     File(Box<FileOp>),
 }
 
+/// Something that must live until a job has ended. Let go on the thread that ends it.
+pub type Keep = Arc<dyn Any + Send + Sync>;
+
 /// A job as it is passed on. Boxed, because it is moved a dozen times on its way.
 pub(super) type BoxedJob = Box<Job>;
 
@@ -209,9 +213,10 @@ impl From<Nanos> for Duration {
     }
 }
 
-/// Why a job failed, and what it printed and logged.
+/// Why a job failed, what it printed and logged, and what must live until it has ended.
 #[derive(Debug, Default)]
 pub(super) struct Remains {
+    pub keep: Option<Keep>,
     pub error: Option<PluginError>,
     pub output: Vec<OutputLine>,
     pub output_cut: u64,
@@ -311,7 +316,7 @@ impl Ended {
             Some(Work::Lua { data, .. }) => data,
             _ => Vec::new(),
         };
-        let Remains { error, output, output_cut } = job.remains.map_or_else(Remains::default, |remains| *remains);
+        let Remains { error, output, output_cut, .. } = job.remains.map_or_else(Remains::default, |remains| *remains);
         Completion {
             id: job.id,
             kind: job.kind,

@@ -174,10 +174,11 @@ enum Workers {
 
 impl Shared {
     fn new(options: PoolOptions, factory: VmFactory) -> Self {
+        let waiting = Mutex::new(Waiting { queue: Queue::new(options.workers), ..Waiting::default() });
         Self {
             options,
             factory,
-            waiting: Mutex::default(),
+            waiting,
             ready: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
             arrived: Condvar::new(),
@@ -352,6 +353,9 @@ impl Shared {
     /// counting references to it from two threads would cost more than the rest.
     pub(super) fn deliver(&self, mut job: Box<Job>, home: &CompletionQueue) {
         debug_assert!(std::ptr::eq(&raw const *job.home, home));
+        if let Some(remains) = &mut job.remains {
+            remains.keep = None;
+        }
         let size = job.brings();
         if size > 0 && self.held.fetch_add(size, Ordering::Relaxed) + size > self.options.max_result_bytes {
             self.held.fetch_sub(size, Ordering::Relaxed);

@@ -2,7 +2,8 @@
 //!
 //! Operations that touch the same file run one after the other in the order submitted, however many workers there are:
 //! every path has a lane, an operation joins the lanes of all its paths at once and is ready when it is first in each.
-//! An operation that is not ready waits aside, so it never holds up a worker.
+//! An operation that is not ready waits aside, so it never holds up a worker. A sole worker needs none of that and runs
+//! everything in the order submitted, so that a function may rely on the operations before it.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::{Component, Path, PathBuf};
@@ -33,18 +34,35 @@ pub(super) struct Queue {
     aside: HashMap<u64, Queued>,
     lanes: HashMap<PathBuf, VecDeque<u64>>,
     next_ticket: u64,
+    order: Order,
+}
+
+/// What keeps operations on a file in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Order {
+    /// Lanes.
+    #[default]
+    Lanes,
+    /// There is one worker.
+    AsSubmitted,
 }
 
 impl Queue {
+    /// For a number of workers.
+    pub(super) fn new(workers: usize) -> Self {
+        let order = if workers == 1 { Order::AsSubmitted } else { Order::Lanes };
+        Self { order, ..Self::default() }
+    }
+
     /// Jobs that a worker could take now.
     pub(super) fn ready(&self) -> usize {
         self.ready.len()
     }
 
     pub(super) fn push(&mut self, job: Box<Job>) {
-        let Some(Work::File(operation)) = &job.work else {
-            self.ready.push_back(Queued { job, lanes: None });
-            return;
+        let operation = match &job.work {
+            Some(Work::File(operation)) if self.order == Order::Lanes => operation,
+            _ => return self.ready.push_back(Queued { job, lanes: None }),
         };
         let mut paths: Vec<PathBuf> = operation.paths().map(normal_form).collect();
         paths.sort();
@@ -66,7 +84,7 @@ impl Queue {
         self.ready.pop_front()
     }
 
-    /// Takes up to `count` jobs, as long as no file operation is among them: those must not be taken before they can run.
+    /// Takes up to `count` jobs, as long as none in a lane is among them: those must not be taken before they can run.
     pub(super) fn pop_many(&mut self, count: usize, into: &mut VecDeque<Queued>) {
         while into.len() < count && self.ready.front().is_some_and(|next| next.lanes.is_none()) {
             into.extend(self.ready.pop_front());

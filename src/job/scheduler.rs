@@ -11,7 +11,7 @@ use crate::lua::Portable;
 use crate::time::Stopwatch;
 
 use super::completion::{CompletionQueue, Wait};
-use super::model::{BoxedJob, Completion, Ended, Job, JobId, JobIds, JobKind, JobState, Nanos, Work};
+use super::model::{BoxedJob, Completion, Ended, Job, JobId, JobIds, JobKind, JobState, Keep, Nanos, Work};
 use super::native::FileOp;
 use super::pool::{Handle, Pool, Reach};
 
@@ -96,6 +96,16 @@ pub struct Scheduler {
     spare: RefCell<Vec<BoxedJob>>,
     /// Accepted and not handed out.
     outstanding: Cell<usize>,
+    keeper: Keeper,
+}
+
+/// Says what a job that is being scheduled keeps.
+struct Keeper(Box<dyn Fn() -> Option<Keep>>);
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keeper")
+    }
 }
 
 impl Scheduler {
@@ -111,7 +121,15 @@ impl Scheduler {
             arrived: RefCell::default(),
             spare: RefCell::default(),
             outstanding: Cell::new(0),
+            keeper: Keeper(Box::new(|| None)),
         }
+    }
+
+    /// The same, with jobs that keep what `keeper` says when they are scheduled, until they have ended.
+    #[must_use]
+    pub fn keeping(mut self, keeper: impl Fn() -> Option<Keep> + 'static) -> Self {
+        self.keeper = Keeper(Box::new(keeper));
+        self
     }
 
     /// Schedules a function. It is handed over with the next [`Scheduler::flush`], at the latest when 64 are collected.
@@ -243,7 +261,10 @@ impl Scheduler {
         job
     }
 
-    fn collect(&self, job: BoxedJob) {
+    fn collect(&self, mut job: BoxedJob) {
+        if let Some(keep) = (self.keeper.0)() {
+            job.remains().keep = Some(keep);
+        }
         self.outstanding.set(self.outstanding.get() + 1);
         let mut batch = self.batch.borrow_mut();
         batch.push(job);

@@ -118,7 +118,7 @@ impl Outcome {
         job.result = self.result;
         let (output, output_cut) = self.output;
         if self.error.is_some() || !output.is_empty() || output_cut > 0 {
-            *job.remains() = Remains { error: self.error, output, output_cut };
+            *job.remains() = Remains { keep: None, error: self.error, output, output_cut };
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::api::engine::PROBE_ID;
 use crate::api::t_env::ConfigPaths;
 use crate::builtin::{BuiltinPlan, Selection};
 use crate::capture::{Fill, Source, SourceError};
+use crate::content::FileRules;
 use crate::decode::{self, Decoder};
 use crate::flow::{Defrag, DefragLimits, FlowsConfig, Want};
 use crate::metrics::{Shard, ShardConfig};
@@ -51,6 +52,7 @@ pub struct Engine {
     next_minute: i64,
     // What flows are tracked with once a script asks for them that nobody expected to.
     late_flows: (FlowsConfig, usize),
+    files: Option<FileRules>,
 }
 
 impl Engine {
@@ -74,7 +76,12 @@ impl Engine {
         let config = &plan.settings.run.environment.config;
         let metering = metering(&plan.catalog, &plan.builtin, &plan.settings, plan.source.as_ref());
         let wants = Wants::of(frontend.topics(), &plan.catalog, metering.builtin(), plan.flow_output, events, config);
-        let flows = FlowStage::start(&context, wants, metering, plan.flows, plan.top);
+        let mut flows = FlowStage::start(&context, wants, metering, plan.flows, plan.top);
+        if let Some(flows) = &mut flows {
+            flows.follow_contents(plan.id, plan.settings.files.as_ref());
+        }
+        // Over files time can wait for room; packets of an interface do not.
+        let files = plan.settings.files.filter(|_| plan.pace == Pace::Packets);
         let mut engine = Self {
             source: plan.source,
             context,
@@ -98,6 +105,7 @@ impl Engine {
             batches: 0,
             next_minute: 0,
             late_flows: (plan.flows, plan.top),
+            files,
         };
         engine.hand_on();
         engine
@@ -112,6 +120,7 @@ impl Engine {
             self.frontend.take_completions(self.control.stopping());
             // Before the next batch has packets to be sorted by.
             self.hand_on();
+            self.wait_for_room();
             let filled = self.source.fill(&mut self.context.batch.borrow_mut());
             match filled {
                 Ok(Fill::Packets) => self.batch(),
@@ -124,6 +133,15 @@ impl Engine {
             }
         }
         self.finish(watch, source_error)
+    }
+
+    /// Waits while files that jobs still need take up so much room that the next might be cut. The jobs were handed over
+    /// just now, and each ends at its deadline at the latest.
+    fn wait_for_room(&self) {
+        let Some(files) = &self.files else { return };
+        while files.ram.is_crowded() && self.control.stop() == Stop::No {
+            files.ram.wait(Duration::from_millis(10));
+        }
     }
 
     /// Handles the packets of the context's batch.
@@ -367,7 +385,8 @@ impl Engine {
         let problems = std::mem::take(&mut self.frontend.problems);
         let oddities = self.context.oddities.named();
         let id = self.context.id;
-        let flows = self.flows.as_mut().map(|flows| flows.outcome(&self.context));
+        let contents = self.frontend.content_counts();
+        let flows = self.flows.as_mut().map(|flows| flows.outcome(&self.context, contents));
         let stored = self.store.map(PacketStage::finish);
         drop(self.frontend);
         let shard = self.context.shard.replace(Shard::new(&self.context.groups, ShardConfig::default()));

@@ -7,11 +7,12 @@ use super::top_flows::{TopFlow, TopFlows};
 use super::wants::Wants;
 use crate::api::{EndedFlow, EngineContext, FlowCommand, FlowWish, Rank, Record, ScriptId, Side, Stamp};
 use crate::builtin::CounterWhat;
-use crate::dissect::{Dissectors, DocumentKind, Finding, FindingKind, Findings, ResourceKind};
+use crate::content::{ContentCounts, Contents, FileRules};
+use crate::dissect::{DissectWants, Dissectors, DocumentKind, Finding, FindingKind, Findings, ResourceKind};
 use crate::flow::{EndReason, FlowCounts, FlowEvent, FlowEvents, FlowHandle, Flows, FlowsConfig, Happening, Want};
 use crate::guid::Guid;
 use crate::key::FlowTuple;
-use crate::plugin::{Frontend, Traffic};
+use crate::plugin::{Declined, Frontend, Traffic};
 
 /// What the flow side leaves behind.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,8 @@ pub struct FlowOutcome {
     pub top: TopFlows,
     /// Oddities of the dissectors.
     pub dissect: Vec<(&'static str, u64)>,
+    /// What became of what HTTP carried.
+    pub contents: ContentCounts,
 }
 
 /// Counters of the flow stage that say that something was not done because of a limit.
@@ -56,7 +59,8 @@ impl FlowOutcome {
 
     /// What was cut off at limits, by name.
     pub fn drops(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.counts.named().into_iter().filter(|(name, _)| DROPS.contains(name))
+        let flows = self.counts.named().into_iter().filter(|(name, _)| DROPS.contains(name));
+        flows.chain(self.contents.drops())
     }
 
     /// What was noticed, by name.
@@ -67,7 +71,7 @@ impl FlowOutcome {
                 && !["flow_created", "flow_script_records"].contains(&name)
         };
         let flows = self.counts.named().into_iter().filter(move |(name, _)| is_note(name));
-        flows.chain(self.dissect.iter().copied())
+        flows.chain(self.dissect.iter().copied()).chain(self.contents.done())
     }
 }
 
@@ -76,6 +80,9 @@ impl FlowOutcome {
 pub struct FlowStage {
     wants: Wants,
     dissectors: Dissectors,
+    contents: Option<Contents>,
+    /// Nobody but those who follow contents needs the dissectors.
+    contents_only: bool,
     metering: Metering,
     /// First event of the batch that no stretch has had yet.
     next: usize,
@@ -103,7 +110,18 @@ impl FlowStage {
         }
         *context.flows.borrow_mut() = Some(Flows::new(config, wants.flows));
         let dissectors = Dissectors::new(wants.dissect);
-        Some(Self { wants, dissectors, metering, next: 0, peak: 0, top: TopFlows::new(top), window: None })
+        let DissectWants { http_headers, http_bodies, protocols, .. } = wants.dissect;
+        let alone = DissectWants { http_headers, http_bodies, protocols, ..DissectWants::default() };
+        let contents_only = wants.contents.is_yes() && wants.dissect == alone && metering.builtin().is_idle();
+        let top = TopFlows::new(top);
+        Some(Self { wants, dissectors, contents: None, contents_only, metering, next: 0, peak: 0, top, window: None })
+    }
+
+    /// Tells scripts of what HTTP carries, if they want that.
+    pub fn follow_contents(&mut self, engine: u32, files: Option<&FileRules>) {
+        if let Some(files) = files.filter(|_| self.wants.contents.is_yes()) {
+            self.contents = Some(Contents::new(files.ram.directory(), engine, self.wants.raw));
+        }
     }
 
     /// Takes in the packets of the context's batch.
@@ -121,6 +139,7 @@ impl FlowStage {
             self.begin(context, flows);
             if flows.events().list().is_empty() {
                 self.dissectors.idle(context.now.get(), flows);
+                self.find_contents(context, flows);
             }
         }
     }
@@ -138,11 +157,19 @@ impl FlowStage {
         self.next = 0;
         self.peak = self.peak.max(flows.live());
         self.dissectors.process(&context.batch.borrow(), flows.events(), flows);
+        self.find_contents(context, flows);
         let window = Some(context.now.get().secs().div_euclid(WINDOW));
         if self.window.is_some() && self.window != window {
             self.report_script_records(context, flows);
         }
         self.window = window;
+    }
+
+    fn find_contents(&mut self, context: &EngineContext, flows: &Flows) {
+        let Some(contents) = &mut self.contents else { return };
+        let batch = context.batch.borrow();
+        let events = flows.events();
+        contents.process(events, |bytes| events.bytes(&batch, bytes).into(), &self.dissectors, flows);
     }
 
     /// The events that belong to packets before `to`; each once.
@@ -161,7 +188,14 @@ impl FlowStage {
             let Some(flows) = flows.as_ref() else { return };
             let range = self.until(flows, if last { u32::MAX } else { to as u32 });
             let range = if from == to { range.start..flows.events().list().len() } else { range };
-            let traffic = Traffic { batch: &batch, flows, findings: self.dissectors.findings(), range: range.clone() };
+            let traffic = Traffic {
+                batch: &batch,
+                flows,
+                findings: self.dissectors.findings(),
+                contents: self.contents.as_ref(),
+                range: range.clone(),
+                now: context.now.get(),
+            };
             if self.wants.records.is_yes() {
                 self.record_findings(context, &traffic);
             }
@@ -169,6 +203,12 @@ impl FlowStage {
             frontend.run(from, to, Some(&traffic));
             range
         };
+        for Declined { flow, transaction, direction } in frontend.take_declined() {
+            self.dissectors.decline_body(flow, transaction, direction);
+            if let Some(contents) = &mut self.contents {
+                contents.decline(flow, transaction, direction);
+            }
+        }
         self.carry_out(context, Some(frontend), range);
         if let Some(flows) = context.flows.borrow_mut().as_mut() {
             self.metering.flow_counters(context, flows, from..to);
@@ -247,8 +287,13 @@ impl FlowStage {
             stopped.extend(self.carry(flows, command));
         }
         for flow in stopped {
-            if !frontend.is_some_and(|frontend| frontend.wants_payload(flow)) && !self.dissectors.follows(flow).is_yes()
-            {
+            let any = |wants: fn(&Frontend, FlowHandle) -> bool| frontend.is_some_and(|frontend| wants(frontend, flow));
+            if self.contents_only && !any(Frontend::follows_contents) {
+                self.dissectors.forget(flow);
+            }
+            let http = self.contents.as_ref().is_some_and(|contents| contents.is_http(flow));
+            let wanted = any(Frontend::wants_payload) || http && any(Frontend::wants_raw);
+            if !wanted && !self.dissectors.follows(flow).is_yes() {
                 flows.stop_stream(flow);
             }
         }
@@ -305,15 +350,19 @@ impl FlowStage {
         }
     }
 
-    /// What is left at the end.
+    /// What is left at the end; `contents` is what became of files.
     #[must_use]
-    pub fn outcome(&mut self, context: &EngineContext) -> FlowOutcome {
+    pub fn outcome(&mut self, context: &EngineContext, mut contents: ContentCounts) -> FlowOutcome {
+        if let Some(own) = &self.contents {
+            contents.add(own.counts());
+        }
         let counts = context.flows.borrow().as_ref().map(Flows::counts).unwrap_or_default();
         FlowOutcome {
             counts,
             peak: self.peak as u64,
             top: std::mem::take(&mut self.top),
             dissect: self.dissectors.counts().named().to_vec(),
+            contents,
         }
     }
 }

@@ -18,6 +18,7 @@ use super::plan::EngineOutcome;
 use super::wants::Wants;
 use crate::api::{EngineContext, Letter, Mail, Peers};
 use crate::capture::{Fill, Origin, Progress, Source, SourceError, SourceStats};
+use crate::content::ContentCounts;
 use crate::flow::FlowsConfig;
 use crate::job::Wait;
 use crate::metrics::{Shard, ShardConfig};
@@ -140,7 +141,7 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
             Vec::new()
         }
     };
-    let flows = input.flows.as_mut().map(|flows| flows.outcome(&context));
+    let flows = input.flows.as_mut().map(|flows| flows.outcome(&context, ContentCounts::default()));
     let shard = context.shard.replace(Shard::new(&context.groups, ShardConfig::default()));
     EngineOutcome {
         id: plan.id,

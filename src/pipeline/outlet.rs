@@ -132,6 +132,7 @@ fn kind_of(record: &Record) -> &'static str {
         Record::Resource { .. } => "resource",
         Record::Tag { .. } => "tag",
         Record::Document { .. } => "fts",
+        Record::File { .. } => "file",
         Record::Flow(_) => "flow",
         Record::StorePolicy { .. } => "store_policy",
         Record::FlowAttribute { .. } => "flow_attribute",
@@ -209,6 +210,7 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
         | Record::Fault { .. }
         | Record::Job { .. }
         | Record::Flow(_)
+        | Record::File { .. }
         | Record::StorePolicy { .. } => {}
     }
 }
@@ -305,6 +307,10 @@ fn write_record(events: &mut EventSender, head: &Head<'_>, record: &Record) {
         Record::FlowUpdate { flow, field, value } => {
             events.event(head, &[("flow", Bytes(flow)), ("field", Text(field)), ("value", Number(*value))]);
         }
+        Record::File { flow, path, length, is_chunk } => events.event(
+            head,
+            &[("flow", Bytes(flow)), ("path", Bytes(path)), ("length", Count(*length)), ("is_chunk", Flag(*is_chunk))],
+        ),
         Record::Document { guid, flow, text } => {
             events.event(head, &[("guid", Text(&guid_text(*guid))), ("flow", Bytes(flow)), ("text", Bytes(text))])
         }

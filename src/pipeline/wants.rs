@@ -40,6 +40,10 @@ pub struct Wants {
     pub dissect: DissectWants,
     /// Whether findings become records.
     pub records: Want,
+    /// Whether scripts are told of what HTTP carries.
+    pub contents: Want,
+    /// And of the bytes that carry it.
+    pub raw: Want,
 }
 
 impl Wants {
@@ -47,7 +51,7 @@ impl Wants {
     #[must_use]
     pub fn late() -> Self {
         let flows = FlowWants { records: Want::Yes, ..FlowWants::default() };
-        Self { flows, dissect: DissectWants::default(), records: Want::Yes }
+        Self { flows, records: Want::Yes, ..Self::default() }
     }
 
     /// What `topics` (bits of the instances' callbacks), the scripts' texts, the built-in groups, the outputs and the
@@ -79,6 +83,8 @@ impl Wants {
         let records = both(all | events, asked);
         let shown = both(records, reassembly);
         let attributes = both(hears(Topic::Attribute) | records | facts.attributes, reassembly);
+        let contents = both(Want::from(topics & Topic::CONTENT != 0), reassembly);
+        let raw = both(hears(Topic::RawPayload), reassembly);
         let dissect = DissectWants {
             attributes,
             tls_records: both(attributes, application("EnableSSLRecordExtraction")),
@@ -89,9 +95,10 @@ impl Wants {
             dns_documents: both(shown, Want::from(config.get(DNS_DOCUMENTS).eq_ignore_ascii_case("true"))),
             http_documents: both(shown, application("EnableHTTPFTS")),
             certificate_documents: both(shown, application("EnableSSLFTS")),
-            http_headers: both(facts.http_headers, reassembly),
+            http_headers: both(facts.http_headers, reassembly) | contents,
+            http_bodies: both(hears(Topic::HttpPayload) | hears(Topic::HttpFile), reassembly),
+            protocols: raw,
             host_names: facts.host_names,
-            ..DissectWants::default()
         };
         let dissected = Want::from(dissect != DissectWants::default());
         let streams = hears(Topic::Payload) | hears(Topic::StorePayload) | dissected;
@@ -100,7 +107,7 @@ impl Wants {
             streams: both(streams, reassembly),
             datagrams: hears(Topic::StorePayload) | dissected,
         };
-        Self { flows, dissect, records }
+        Self { flows, dissect, records, contents, raw }
     }
 }
 

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use super::feed::{Feed, Traffic};
+use super::content::{ContentDesk, Declined, Due};
+use super::feed::{Feed, Told, Traffic};
 use super::frontend::{Course, FlowTap};
 use super::host::{Frontend, SPOKEN};
 use super::policy::{Opinion, PolicyTable};
@@ -15,6 +16,7 @@ use crate::api::{
     EngineContext, Event, LENT_AT_ONCE, Mail, Note, NoteText, Occasion, Rank, Record, ScriptId, Side, Stamp, Topic,
     voice,
 };
+use crate::content::{ContentCounts, Item, ItemKind};
 use crate::flow::{FlowHandle, Happening};
 use crate::key::FlowTuple;
 
@@ -67,11 +69,43 @@ impl Frontend {
             .any(|tap| tap.hears(payload) && tap.voice(flow.slot as usize) & (voice::NO | voice::QUIET) == 0)
     }
 
+    /// Whether a script wants the raw bytes of a flow that is HTTP.
+    #[must_use]
+    pub fn wants_raw(&self, flow: FlowHandle) -> bool {
+        self.listens_for(Topic::RawPayload.bit(), flow, voice::NO | voice::QUIET)
+    }
+
+    /// Whether a script follows what HTTP carries in a flow.
+    #[must_use]
+    pub fn follows_contents(&self, flow: FlowHandle) -> bool {
+        self.listens_for(Topic::CONTENT, flow, voice::NO)
+    }
+
+    fn listens_for(&self, topics: u32, flow: FlowHandle, against: u8) -> bool {
+        self.taps.iter().any(|tap| tap.hears(topics) && tap.voice(flow.slot as usize) & against == 0)
+    }
+
+    /// The bodies of HTTP that no script wants, since the last time.
+    pub fn take_declined(&mut self) -> Vec<Declined> {
+        self.contents.take_declined()
+    }
+
+    /// What was written to files.
+    #[must_use]
+    pub fn content_counts(&self) -> ContentCounts {
+        self.contents.counts()
+    }
+
     /// Nothing has been said about the flows that begin. With the first stretch all of the batch are met: callbacks may
     /// speak of flows that begin later in it.
     fn begin_flows(&mut self, traffic: &Traffic<'_>) {
         if traffic.range.start > 0 {
             return;
+        }
+        if let Some(contents) = traffic.contents {
+            // As with slots of flows: some exchanges begin later in the batch.
+            let places = contents.places().next_power_of_two();
+            self.taps.iter_mut().for_each(|tap| tap.begin_exchanges(contents.begun(), places));
         }
         for event in traffic.events().list().iter().filter(|event| event.what == Happening::New) {
             let slot = event.flow.slot as usize;
@@ -93,17 +127,19 @@ impl Frontend {
         }
         let mut feed = Feed::new(traffic, topics);
         loop {
-            let (first, count) = {
-                let mut ring = engine.events.borrow_mut();
-                ring.begin_row();
-                feed.by_ref().take(LENT_AT_ONCE).for_each(|event| ring.push(&event));
-                ring.row()
-            };
+            let file = self.contents.next_file(&engine, &self.taps);
+            let ((first, count), header) = self.lend_row(&mut feed, file.as_ref());
             if count == 0 {
                 return;
             }
             for tap in self.taps.iter_mut().filter(straight) {
                 tap.run(&engine, first, count);
+            }
+            if let Some(header) = header {
+                self.contents.decided(header, &self.taps);
+            }
+            if let Some(file) = file {
+                ContentDesk::release(&engine, file);
             }
             if topics & STORE != 0 {
                 for place in 0..count {
@@ -114,6 +150,27 @@ impl Frontend {
                 }
             }
         }
+    }
+
+    /// Lends the next events: first slot and number. A row ends behind a header of HTTP, which is returned: what becomes
+    /// of the body depends on the votes. A file stands alone: jobs scheduled meanwhile keep it.
+    fn lend_row<'a>(&mut self, feed: &mut Feed<'a>, file: Option<&Due>) -> ((usize, usize), Option<&'a Item>) {
+        let mut ring = self.engine.events.borrow_mut();
+        ring.begin_row();
+        if let Some(file) = file {
+            ring.push(&file.event());
+            return (ring.row(), None);
+        }
+        for Told { event, content } in feed.by_ref().take(LENT_AT_ONCE) {
+            ring.push(&event);
+            let Some(item) = content else { continue };
+            match item.kind {
+                ItemKind::Header { .. } => return (ring.row(), Some(item)),
+                ItemKind::Body(_) if self.contents.take(item, &event, &self.taps) => break,
+                _ => {}
+            }
+        }
+        (ring.row(), None)
     }
 
     /// Combines what scripts say about storing on the occasion of an event.
@@ -192,7 +249,10 @@ impl Frontend {
         let engine = Rc::clone(&self.engine);
         let mut mail = self.waiting_mail();
         let mut notes = self.waiting_notes();
-        let mut feed = Feed::new(traffic, self.topics).peekable();
+        let serial = |tap: &&FlowTap| tap.course == Course::Serial;
+        let content = self.taps.iter().filter(serial).fold(0, |topics, tap| topics | tap.topics) & Topic::CONTENT;
+        // Contents are for one pass: all that hear of them run in the same.
+        let mut feed = Feed::new(traffic, self.topics & !Topic::CONTENT | content).peekable();
         for at in from..to {
             let packet = at as u32;
             self.deliver_due(&mut mail, at);
@@ -204,18 +264,32 @@ impl Frontend {
             notes.extend(engine.notes.borrow_mut().drain(..));
             notes.make_contiguous().sort_by_key(|note| (note.packet, note.rank));
             self.announce_before(&mut notes, packet, Rank { event: 1, ..Rank::default() });
-            while let Some(event) = feed.next_if(|event| event.at.packet <= packet) {
-                self.run_event(&event, &mut notes);
+            while let Some(told) = feed.next_if(|told| told.event.at.packet <= packet) {
+                self.run_told(&told, &mut notes);
             }
         }
-        for event in feed {
-            self.run_event(&event, &mut notes);
+        for told in feed {
+            self.run_told(&told, &mut notes);
         }
         while let Some(note) = notes.pop_front() {
             self.announce(note);
         }
         self.deliver_rest(mail, to);
         self.hear_notes();
+    }
+
+    /// One event for all instances that can be reached, and the files it completes.
+    fn run_told(&mut self, told: &Told<'_>, notes: &mut VecDeque<Note>) {
+        self.run_event(&told.event, notes);
+        let Some(item) = told.content else { return };
+        self.contents.decided(item, &self.taps);
+        if self.contents.take(item, &told.event, &self.taps) {
+            let engine = Rc::clone(&self.engine);
+            while let Some(file) = self.contents.next_file(&engine, &self.taps) {
+                self.run_event(&file.event(), notes);
+                ContentDesk::release(&engine, file);
+            }
+        }
     }
 
     /// One event for all instances that can be reached.
@@ -304,7 +378,7 @@ impl Frontend {
         engine.echo.set(engine.echo.get() + 1);
         let rank = Rank { echo: engine.echo.get(), ..note.rank };
         let at = Occasion { packet: note.packet, rank, time: note.time, flow };
-        let event = Event { topic, at, bytes, text, direction: 0, secs: note.time.secs(), numbers };
+        let event = Event { topic, at, bytes, text, direction: 0, secs: note.time.secs(), numbers, exchange: None };
         let slot = engine.events.borrow_mut().alone(note.depth, &event);
         let outer = engine.note_depth.replace(note.depth);
         for index in 0..self.taps.len() {

@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
-use crate::api::{Event, Occasion, Rank, Topic};
-use crate::dissect::{FindingKind, Findings};
+use crate::api::{Event, Exchange, Occasion, Rank, Topic};
+use crate::content::{Contents, Item, ItemKind, RawBytes};
+use crate::dissect::{Dissectors, FindingKind, Findings};
 use crate::flow::{FlowEvent, FlowEvents, Flows, Happening};
 use crate::packet::Batch;
+use crate::time::Timestamp;
 
 const TCP: u8 = 6;
 /// Flow meters as scripts number them.
@@ -21,8 +23,12 @@ pub struct Traffic<'a> {
     pub flows: &'a Flows,
     /// What was found in them.
     pub findings: &'a Findings,
+    /// What HTTP carries, if anybody wants it.
+    pub contents: Option<&'a Contents>,
     /// The events of the stretch, as a range of the list of events.
     pub range: Range<usize>,
+    /// Stream time.
+    pub now: Timestamp,
 }
 
 impl<'a> Traffic<'a> {
@@ -49,6 +55,15 @@ impl<'a> Traffic<'a> {
     }
 }
 
+/// An event, and the content it is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// The event.
+    pub event: Event<'a>,
+    /// What HTTP carried.
+    pub content: Option<&'a Item>,
+}
+
 /// Goes through a stretch and makes the events of the topics that are wanted.
 #[derive(Debug)]
 pub struct Feed<'a> {
@@ -56,6 +71,7 @@ pub struct Feed<'a> {
     topics: u32,
     index: usize,
     finding: usize,
+    items: &'a [Item],
     step: u8,
 }
 
@@ -66,7 +82,11 @@ impl<'a> Feed<'a> {
     /// A feed of the topics, given as bits.
     #[must_use]
     pub fn new(traffic: &'a Traffic<'a>, topics: u32) -> Self {
-        Self { traffic, topics, index: traffic.range.start, finding: traffic.first_finding(), step: 0 }
+        let contents = traffic.contents.filter(|_| topics & Topic::CONTENT != 0);
+        let items = contents.map_or(&[][..], Contents::items);
+        let first = items.partition_point(|item| (item.after as usize) < traffic.range.start);
+        let (index, finding) = (traffic.range.start, traffic.first_finding());
+        Self { traffic, topics, index, finding, items: &items[first..], step: 0 }
     }
 
     fn wants(&self, topic: Topic) -> bool {
@@ -83,6 +103,7 @@ impl<'a> Feed<'a> {
             direction: 0,
             secs: event.time.secs(),
             numbers: [0.0; 4],
+            exchange: None,
         }
     }
 
@@ -112,10 +133,66 @@ impl<'a> Feed<'a> {
         }
     }
 
+    /// What HTTP carries, as an event with the packet and time of what led to it.
+    fn content(&self, item: &'a Item, packet: u32, time: Timestamp) -> Option<Told<'a>> {
+        let (topic, stage) = match (&item.kind, item.finding) {
+            (ItemKind::Raw { .. }, finding) => (Topic::RawPayload, finding.map_or(u32::from(HEADS), stage_of)),
+            (ItemKind::Header { .. }, finding) => (Topic::HttpFilter, finding.map_or(Rank::FINDINGS, stage_of)),
+            (ItemKind::Body(_), finding) => (Topic::HttpPayload, finding.map_or(Rank::FINDINGS, stage_of)),
+            (ItemKind::End, _) => (Topic::HttpEnd, Rank::END - 1),
+        };
+        let (bytes, text, position) = match &item.kind {
+            ItemKind::Raw { position, bytes: RawBytes::Kept(bytes) } => (&bytes[..], &[][..], *position),
+            ItemKind::Raw { position, bytes: RawBytes::Stream(bytes) } => {
+                (self.traffic.events().bytes(self.traffic.batch, *bytes), &[][..], *position)
+            }
+            ItemKind::Body(body) => (self.traffic.findings.bytes(body.bytes), body.path.as_bytes(), body.position),
+            ItemKind::Header { .. } | ItemKind::End => (&[][..], &[][..], 0),
+        };
+        // Files are written of bodies, whoever hears of the pieces.
+        let heard = topic.bit() | if topic == Topic::HttpPayload { Topic::HttpFile.bit() } else { 0 };
+        let (request, response) = (&item.parts.request[..], &item.parts.response[..]);
+        let rank = Rank { event: item.after.saturating_add(1), stage, vm: 0, echo: 0 };
+        let event = Event {
+            topic,
+            at: Occasion { packet, rank, time, flow: Some(item.flow) },
+            bytes,
+            text,
+            direction: item.direction.index() as i32,
+            secs: time.secs(),
+            numbers: [position as f64, 0.0, 0.0, 0.0],
+            exchange: Some(Exchange { place: item.exchange, request, response }),
+        };
+        (self.topics & heard != 0).then_some(Told { event, content: Some(item) })
+    }
+
+    /// The next content of the event, unless a finding comes before it.
+    fn next_item(&mut self) -> Option<&'a Item> {
+        let findings = self.traffic.findings.list();
+        let more = findings.get(self.finding).is_some_and(|finding| finding.after as usize <= self.index);
+        let item = self.items.first().filter(|item| item.after as usize <= self.index)?;
+        let first = match (&item.kind, item.finding) {
+            (ItemKind::End, _) => !more,
+            (_, Some(finding)) => !more || finding as usize <= self.finding,
+            (_, None) => true,
+        };
+        if !first {
+            return None;
+        }
+        self.items = &self.items[1..];
+        Some(item)
+    }
+
     /// The next finding of the event that scripts are told.
-    fn found(&mut self, event: &FlowEvent) -> Option<Event<'a>> {
+    fn found(&mut self, event: &FlowEvent) -> Option<Told<'a>> {
         let findings = self.traffic.findings;
-        while let Some(finding) = findings.list().get(self.finding) {
+        loop {
+            while let Some(item) = self.next_item() {
+                if let Some(told) = self.content(item, event.packet, event.time) {
+                    return Some(told);
+                }
+            }
+            let finding = findings.list().get(self.finding)?;
             if finding.after as usize > self.index {
                 return None;
             }
@@ -126,24 +203,28 @@ impl<'a> Feed<'a> {
             {
                 let mut told = self.event(event, Topic::Attribute, stage);
                 told.at.flow = Some(finding.flow);
-                return Some(Event { bytes: findings.bytes(value), text: findings.bytes(name), ..told });
+                let event = Event { bytes: findings.bytes(value), text: findings.bytes(name), ..told };
+                return Some(Told { event, content: None });
             }
         }
-        None
     }
 }
 
-impl<'a> Iterator for Feed<'a> {
-    type Item = Event<'a>;
+fn stage_of(finding: u32) -> u32 {
+    Rank::FINDINGS.saturating_add(finding)
+}
 
-    fn next(&mut self) -> Option<Event<'a>> {
+impl<'a> Iterator for Feed<'a> {
+    type Item = Told<'a>;
+
+    fn next(&mut self) -> Option<Told<'a>> {
         while self.index < self.traffic.range.end {
             let event = &self.traffic.events().list()[self.index];
             if self.step < HEADS {
                 let step = self.step;
                 self.step += 1;
-                if let Some(told) = self.head(event, step) {
-                    return Some(told);
+                if let Some(event) = self.head(event, step) {
+                    return Some(Told { event, content: None });
                 }
                 continue;
             }
@@ -155,6 +236,14 @@ impl<'a> Iterator for Feed<'a> {
             let numbers = [f64::from(u8::from(ended && self.traffic.is_tcp(event))), 0.0, 0.0, 0.0];
             let told = ended.then(|| Event { numbers, ..self.event(event, Topic::End, Rank::END) });
             (self.index, self.step) = (self.index + 1, 0);
+            if let Some(event) = told {
+                return Some(Told { event, content: None });
+            }
+        }
+        // What was found in the silence comes after no event.
+        while let Some((item, rest)) = self.items.split_first().filter(|(item, _)| item.after == Dissectors::NO_EVENT) {
+            self.items = rest;
+            let told = self.content(item, FlowEvents::NO_PACKET, self.traffic.now);
             if told.is_some() {
                 return told;
             }

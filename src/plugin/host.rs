@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::catalog::{Catalog, CatalogEntry};
 use super::completions::JobPlan;
+use super::content::ContentDesk;
 use super::frontend::{Answer, Course, FlowTap, Next, ProtocolHandler, SimpleCounter, StopOnMessage, hears_flows};
 use super::instance::{BlockTable, Instance, InstanceReport, LoadFailure, PluginFile};
 use super::kind::{Activity, PluginKind};
@@ -16,6 +17,7 @@ use super::policy::PolicyTable;
 use super::settings::{HostSettings, NetflowTap};
 use crate::api::{EngineContext, Letter, LogLevel, Mail, Note, Rank, Record, ScriptId, Side, Stamp, Topic};
 use crate::decode::{Decoder, MAX_LAYERS, Pending};
+use crate::flow::Want;
 use crate::job::Wait;
 use crate::lua::PluginError;
 use crate::packet::builtin;
@@ -31,6 +33,9 @@ const TOO_DEEP: &str = "a packet has more than 32 layers; the rest is not looked
 const AFTER_LAYERS: u32 = 1 << 16;
 /// Topics that scripts make themselves.
 pub(super) const SPOKEN: u32 = Topic::Attribute.bit() | Topic::Record.bit();
+
+const EXTRACTION_OFF: &str =
+    "filex_monitor: loaded and never called, because Reassembly>FileExtraction>Enabled is not true";
 
 /// A problem with loading one instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +63,7 @@ pub struct Frontend {
     /// Topics that any of them hears, as bits.
     pub(super) topics: u32,
     pub(super) policies: PolicyTable,
+    pub(super) contents: ContentDesk,
     /// What could not be loaded.
     pub problems: Vec<LoadProblem>,
 }
@@ -75,6 +81,7 @@ impl Frontend {
             taps: Vec::new(),
             topics: 0,
             policies: PolicyTable::default(),
+            contents: ContentDesk::default(),
             problems: Vec::new(),
         };
         let mut order = 0;
@@ -96,6 +103,9 @@ impl Frontend {
         let speaks_of_flows =
             catalog.entries.iter().any(|e| e.mentions("add_flow_attribute") || e.mentions("new_flow_record"));
         frontend.set_courses(if speaks_of_flows { SPOKEN } else { 0 });
+        // Nothing is written unless somebody takes files.
+        let takes_files = frontend.topics & Topic::HttpFile.bit() != 0;
+        frontend.contents = ContentDesk::new(settings.files.clone().filter(|_| takes_files));
         frontend
     }
 
@@ -105,6 +115,11 @@ impl Frontend {
         for tap in &mut self.taps {
             let serial = tap.instance.listens() || tap.hears(spoken) || tap.course == Course::Serial;
             tap.course = if serial { Course::Serial } else { Course::Straight };
+        }
+        // Whether a body is written depends on the votes of all who hear of it, so these run together.
+        let contents = |tap: &&mut FlowTap| tap.hears(Topic::CONTENT);
+        if self.taps.iter_mut().filter(contents).any(|tap| tap.course == Course::Serial) {
+            self.taps.iter_mut().filter(contents).for_each(|tap| tap.course = Course::Serial);
         }
     }
 
@@ -157,7 +172,11 @@ impl Frontend {
         settings: &HostSettings,
     ) {
         let Some((instance, block)) = self.load_instance(entry, file, kind, order, settings) else { return };
-        let attached = FlowTap::attach(instance, &block, &self.engine)
+        let called = Want::from(kind != PluginKind::FilexMonitor || settings.files.is_some());
+        if !called.is_yes() {
+            self.log_for(entry.id, LogLevel::Info, EXTRACTION_OFF.to_owned());
+        }
+        let attached = FlowTap::attach(instance, &block, &self.engine, called)
             .map(|attached| attached.map(|tap| self.taps.push(tap)).is_ok());
         self.attached(entry.id, kind, attached);
     }

@@ -89,7 +89,7 @@ const ROWS: [Row; 19] = {
         row(K::ProtocolHandler, "protocol_handler", "protocolhandler", S::Frontend, Active),
         row(K::SimpleCounter, "simplecounter", "simple_counter", S::Frontend, Active),
         row(K::ReassemblyHandler, "reassembly_handler", "reassemblyhandler", S::Frontend, Active),
-        row(K::FilexMonitor, "filex_monitor", "filexmonitor", S::Frontend, NotYet),
+        row(K::FilexMonitor, "filex_monitor", "filexmonitor", S::Frontend, Active),
         row(K::PacketStorage, "packet_storage", "packetstorage", S::Frontend, Active),
         row(K::InputFilter, "inputfilter", "input_filter", S::Input, Active),
         row(K::MessageMonitor, "messagemonitor", "message_monitor", S::Frontend, Active),

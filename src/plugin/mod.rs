@@ -6,6 +6,7 @@
 
 mod catalog;
 mod completions;
+mod content;
 mod discover;
 mod dispatch;
 mod feed;
@@ -20,8 +21,9 @@ mod settings;
 
 pub use catalog::{Catalog, CatalogEntry, CatalogNote, standard_directories};
 pub use completions::JobPlan;
+pub use content::Declined;
 pub use discover::{Found, NoSuchPath, Script, SkipReason, Skipped, discover};
-pub use feed::{Feed, Traffic};
+pub use feed::{Feed, Told, Traffic};
 pub use frontend::{BuiltPacket, InputFilter, Step};
 pub use host::{Frontend, LoadProblem};
 pub use instance::{CallStats, Instance, InstanceReport, LoadFailure, PluginFile};

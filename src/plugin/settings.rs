@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::api::RunIdentity;
+use crate::content::FileRules;
 use crate::lua::Budget;
 
 /// Settings of the plugin host; shared by all engines.
@@ -27,6 +28,8 @@ pub struct HostSettings {
     pub search: Vec<PathBuf>,
     /// Packets are NetFlow exports: only `flow_counter` scripts count.
     pub netflow_tap: NetflowTap,
+    /// How files are extracted from HTTP; `None` if that is off.
+    pub files: Option<FileRules>,
     /// Numbers of VMs given out so far.
     pub context_ids: Arc<AtomicU32>,
     /// Seed of the instance ids.

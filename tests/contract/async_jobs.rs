@@ -52,6 +52,22 @@ fn operations_on_one_file_keep_their_order_with_several_workers() {
 }
 
 #[test]
+fn with_one_worker_functions_find_what_operations_before_them_have_done() {
+    let bench = Bench::new().file("part", "x");
+    let (_, outcome) = once(
+        bench,
+        "",
+        "for i = 1, 40 do T.async:cat('part', 'whole') end
+         T.async:schedule {
+           onexecute = function() return #io.open('whole'):read('*a') end,
+           onresult = function(engine, data, size) print(size) end,
+         }
+         T.async:cat('part', 'whole')",
+    );
+    outcome.prints(&["40"]);
+}
+
+#[test]
 fn data_is_converted_and_copied_at_the_call() {
     let (_, outcome) = once(
         Bench::new(),

@@ -270,7 +270,6 @@ fn a_missing_id_is_a_warning() {
 #[test]
 fn blocks_that_are_not_active_yet_are_said_once() {
     let blocks = [
-        "filex_monitor",
         "engine_monitor",
         "cg_monitor",
         "sg_monitor",

@@ -13,11 +13,14 @@ local band, bor, lshift = objects.bit.band, objects.bit.bor, objects.bit.lshift
 
 -- The numbers of api/events.rs.
 local FILTER, NEW, PAYLOAD, ATTRIBUTE, END, METRIC, RECORD, STORE, STORE_PAYLOAD = 1, 2, 3, 4, 5, 6, 7, 8, 9
+local RAW, HTTP_FILTER, HTTP_PAYLOAD, HTTP_FILE, HTTP_END = 10, 11, 12, 13, 14
 local NO, QUIET, ASKED = 1, 2, 4
 -- Bits of a script's voice about a flow that keep a topic from it.
 local closed = {}
 closed[FILTER], closed[NEW], closed[PAYLOAD], closed[ATTRIBUTE], closed[END] = 0, NO, bor(NO, QUIET), NO, NO
 closed[METRIC], closed[RECORD], closed[STORE], closed[STORE_PAYLOAD] = 0, 0, 0, 0
+closed[RAW], closed[HTTP_FILTER], closed[HTTP_PAYLOAD] = bor(NO, QUIET), NO, bor(NO, QUIET)
+closed[HTTP_FILE], closed[HTTP_END] = bor(NO, QUIET), NO
 
 local first_event = ffi.cast("ms_event *", base)
 local events, buffers = {}, {}
@@ -75,11 +78,38 @@ local function policy(answer)
   return -1
 end
 
+-- What is told of HTTP. Votes about an exchange have a bit for each direction.
+local function http(callback, event, buffer, votes)
+  local topic, direction, flow = event.topic, event.direction, flow_of(event)
+  if topic == RAW then
+    return true, xpcall(callback, on_error, engine, event.time, flow, direction, event.numbers[0], buffer)
+  elseif topic == HTTP_END then
+    return true, xpcall(callback, on_error, engine, event.time, flow)
+  end
+  local exchange, declined = event.exchange, lshift(1, direction)
+  if band(votes[exchange], declined) ~= 0 then return false end
+  if topic == HTTP_FILTER then
+    local header = direction == 0 and event.request or event.response
+    local ok, answer = xpcall(callback, on_error, engine, event.time, flow, header)
+    -- Who does not want a request does not want its response either.
+    if ok and answer == false then votes[exchange] = direction == 0 and 3 or bor(votes[exchange], declined) end
+    return true, ok, answer
+  end
+  local path = ffi_string(event.text, event.text_len)
+  if topic == HTTP_PAYLOAD then
+    return true, xpcall(callback, on_error, engine, event.time, flow, path, event.request, event.response, direction,
+      event.numbers[0], buffer)
+  end
+  return true, xpcall(callback, on_error, engine, event.time, flow, path, event.request, event.response,
+    event.numbers[0], event.numbers[1] ~= 0)
+end
+
 -- Runs the events in the slots first..last. `voices` has a byte for each flow; `answers` takes what the script says about
--- storing, by place from `first`; `rows` counts errors in a row of each topic. The loop ends early when one reaches
+-- storing, by place from `first`; `votes` has a byte for each exchange of HTTP; `rows` counts errors in a row of each topic. The loop ends early when one reaches
 -- `row_limit`. Returns the slot to go on with, the number of callbacks made, and the topic that reached the limit, or 0.
-return function(first, last, voices, answers, rows, row_limit)
-  voices, answers, rows = ffi.cast("uint8_t *", voices), ffi.cast("int32_t *", answers), ffi.cast("int32_t *", rows)
+return function(first, last, voices, votes, answers, rows, row_limit)
+  voices, votes = ffi.cast("uint8_t *", voices), ffi.cast("uint8_t *", votes)
+  answers, rows = ffi.cast("int32_t *", answers), ffi.cast("int32_t *", rows)
   local calls = 0
   for i = first, last do
     local event = events[i]
@@ -108,6 +138,8 @@ return function(first, last, voices, answers, rows, row_limit)
         else
           called = false
         end
+      elseif topic >= RAW then
+        called, ok, answer = http(callback, event, buffers[i], votes)
       else
         ok, answer = xpcall(callback, on_error, engine, event.time, flow_of(event))
         if topic == FILTER then

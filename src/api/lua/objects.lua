@@ -20,9 +20,11 @@ typedef struct { const uint8_t *data; int32_t len; int32_t seq; } ms_buffer;
 typedef struct { ms_buffer raw; int32_t wirelen; int32_t nlayers; int32_t origin; int32_t reserved; int64_t nanos; } ms_packet;
 typedef struct { ms_buffer buf; ms_packet *packet_slot; int32_t protocol; int32_t reserved; } ms_layer;
 typedef struct { double *value; double *updates; int32_t generation; int32_t reserved; } ms_cell;
+typedef struct { ms_buffer block; int32_t kind; int32_t reserved; } ms_http_header;
 typedef struct {
   ms_buffer buf; const uint8_t *text; int32_t text_len; int32_t topic; int32_t slot; uint32_t generation;
-  int32_t direction; int32_t reserved; double time; double numbers[4];
+  int32_t direction; int32_t exchange; double time; double numbers[4];
+  ms_http_header request, response;
 } ms_event;
 typedef struct {
   int32_t (*update_counter)(void *vm, int32_t group, const char *key, uint32_t len, int32_t meter, double value);
@@ -338,7 +340,7 @@ return {
   C = C, vm = vm, cur = cur,
   -- The library as it was before the script ran: the drivers are made later and must not meet what it replaced.
   ffi = ffi, error = error, xpcall = xpcall, pcall = pcall, type = type, tostring = tostring, floor = floor, setmetatable = setmetatable,
-  getlocal = debug.getlocal, find = string.find, select = select, bit = bit,
+  getlocal = debug.getlocal, find = string.find, format = format, select = select, bit = bit,
   to_number = to_number, to_text = to_text, to_flow = to_flow, bad = bad, stale = stale,
   new_flow = new_flow, flow_name = flow_name,
   buffer_type = ffi.typeof("ms_buffer"), packet_type = ffi.typeof("ms_packet"), layer_type = ffi.typeof("ms_layer"),

@@ -1,4 +1,5 @@
-//! Blocks that hear what happens to flows: `reassembly_handler`, `flowmonitor`, `messagemonitor`, `packet_storage`.
+//! Blocks that hear what happens to flows: `reassembly_handler`, `filex_monitor`, `flowmonitor`, `messagemonitor`,
+//! `packet_storage`.
 //!
 //! They differ in the callbacks they may have, and in nothing else: one driver calls whatever a block has for the events
 //! it is given.
@@ -7,7 +8,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use mlua::{Function, LightUserData, Table};
 
-use crate::api::{EngineContext, EventRing, LENT_AT_ONCE, Topic};
+use crate::api::{EngineContext, EventRing, LENT_AT_ONCE, Topic, declined};
+use crate::flow::{Direction, Want};
 use crate::lua::PluginError;
 use crate::plugin::health::ROW_LIMIT;
 use crate::plugin::instance::Instance;
@@ -44,6 +46,14 @@ fn rows(kind: PluginKind) -> &'static [Row] {
             (Topic::Attribute, "onattribute", "reassembly_handler.onattribute"),
             (Topic::End, "onterminateflow", "reassembly_handler.onterminateflow"),
             (Topic::End, "onterminate", "reassembly_handler.onterminate"),
+        ],
+        PluginKind::FilexMonitor => &[
+            (Topic::Filter, "filter_flow", "filex_monitor.filter_flow"),
+            (Topic::RawPayload, "onpayload_raw", "filex_monitor.onpayload_raw"),
+            (Topic::HttpFilter, "filter", "filex_monitor.filter"),
+            (Topic::HttpPayload, "onpayload_http", "filex_monitor.onpayload_http"),
+            (Topic::HttpFile, "onfile_http", "filex_monitor.onfile_http"),
+            (Topic::HttpEnd, "onterminateflow", "filex_monitor.onterminateflow"),
         ],
         PluginKind::FlowMonitor => &[(Topic::Attribute, "onflowattribute", "flowmonitor.onflowattribute")],
         PluginKind::MessageMonitor => &[
@@ -84,6 +94,8 @@ pub struct FlowTap {
     pub topics: u32,
     /// What it says about storing, by flow slot.
     pub opinions: Vec<Opinion>,
+    /// Votes about exchanges of HTTP, by place: bits of [`crate::api::declined`].
+    votes: Vec<u8>,
     names: [&'static str; Topic::COUNT + 1],
     driver: Function,
     answers: Box<[i32]>,
@@ -94,7 +106,8 @@ pub struct FlowTap {
 const UNASKED: i32 = i32::MIN;
 
 impl FlowTap {
-    /// Attaches a loaded instance. `Err` gives it back if the block has no callback.
+    /// Attaches a loaded instance, to be called or, with `called` No, for its messages alone. `Err` gives it back if the
+    /// block has no callback.
     ///
     /// # Errors
     /// When the VM is out of memory.
@@ -102,6 +115,7 @@ impl FlowTap {
         instance: Instance,
         block: &Table,
         engine: &EngineContext,
+        called: Want,
     ) -> Result<Result<Self, Instance>, PluginError> {
         let callbacks = instance.vm().lua().create_table()?;
         let (mut topics, mut names) = (0, ["flow"; Topic::COUNT + 1]);
@@ -121,6 +135,9 @@ impl FlowTap {
         if topics == 0 {
             return Ok(Err(instance));
         }
+        if !called.is_yes() {
+            topics = 0;
+        }
         let parts = instance.parts().clone();
         let base = LightUserData(engine.events.borrow().address().cast_mut().cast());
         let driver = instance.driver(
@@ -133,6 +150,7 @@ impl FlowTap {
             course: Course::Straight,
             topics,
             opinions: Vec::new(),
+            votes: Vec::new(),
             names,
             driver,
             answers: vec![UNASKED; LENT_AT_ONCE].into_boxed_slice(),
@@ -173,6 +191,25 @@ impl FlowTap {
         self.instance.context().voices.borrow().get(slot).map_or(0, |bits| bits.load(Ordering::Relaxed))
     }
 
+    /// New exchanges of HTTP have places: nothing has been said about these. There is room for every place below `places`.
+    pub fn begin_exchanges(&mut self, begun: &[u32], places: usize) {
+        if !self.hears(Topic::CONTENT) {
+            return;
+        }
+        if self.votes.len() < places {
+            self.votes.resize(places, 0);
+        }
+        for &place in begun {
+            self.votes[place as usize] = 0;
+        }
+    }
+
+    /// True if it has not declined the body of an exchange.
+    #[must_use]
+    pub fn accepts(&self, exchange: u32, direction: Direction) -> bool {
+        self.votes.get(exchange as usize).is_none_or(|votes| votes & declined(direction) == 0)
+    }
+
     /// Handles the events in `count` slots from `first` on.
     pub fn run(&mut self, engine: &EngineContext, first: usize, count: usize) {
         let end = first + count;
@@ -181,11 +218,12 @@ impl FlowTap {
         while next < end {
             // No callback adds flows, so the voices stay where they are while it runs.
             let voices = LightUserData(self.instance.context().voices.borrow().as_ptr().cast_mut().cast());
+            let votes = LightUserData(self.votes.as_mut_ptr().cast());
             let answers = LightUserData(self.answers[next - first..].as_mut_ptr().cast());
             let rows = LightUserData(self.rows.as_mut_ptr().cast());
             let (result, seq) = self
                 .instance
-                .enter::<(usize, u64, usize)>(&self.driver, (next, end - 1, voices, answers, rows, ROW_LIMIT));
+                .enter::<(usize, u64, usize)>(&self.driver, (next, end - 1, voices, votes, answers, rows, ROW_LIMIT));
             let mut full = 0;
             match result {
                 Ok((reached, calls, topic)) => {
