@@ -97,7 +97,6 @@ impl Wants {
             http_bodies: both(hears(Topic::HttpPayload) | hears(Topic::HttpFile), reassembly),
             protocols: raw,
             host_names: facts.host_names,
-            ..DissectWants::default()
         };
         let dissected = Want::from(dissect != DissectWants::default());
         let streams = hears(Topic::Payload) | hears(Topic::StorePayload) | dissected;
