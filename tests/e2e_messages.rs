@@ -61,7 +61,7 @@ fn arguments_that_make_no_sense_are_refused_with_an_example() {
     for (arguments, expected) in [
         (["--count", "many"], "a whole number above zero is needed, such as 1000"),
         (["--speed", "0"], "a number above zero is needed, such as 1 or 2.5"),
-        (["--duration", "soon"], "a time such as 90, 90s, 500ms, 5m or 2h is needed"),
+        (["--duration", "soon"], "a time such as 90, 90s, 500ms, 5m, 2h or 7d is needed"),
         (["--report-every", "0s"], "a time above zero is needed, such as 10s"),
     ] {
         let ended = over_demo(&place, &arguments);
