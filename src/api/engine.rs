@@ -8,6 +8,7 @@ use mlua::{AnyUserData, LightUserData, Lua, Table, Value};
 
 use super::context::{StoreHint, VmContext, bump};
 use super::flow_command::{FlowWish, NoteText};
+use super::flow_fields::flow_field_names;
 use super::hostcall;
 use super::http_header;
 use super::peers::Mail;
@@ -15,7 +16,6 @@ use super::record::{AlertKind, AlertRecord, Record};
 use super::strings::{self, FileFailures};
 use crate::flow::FlowCounter;
 use crate::guid::Guid;
-use crate::key::FlowText;
 use crate::metrics::{CountedDirection, GroupIndex, GroupKind};
 use crate::time::Timestamp;
 
@@ -36,34 +36,6 @@ pub struct EngineParts {
     pub engine: Table,
     /// The host functions.
     pub host: Table,
-}
-
-/// Methods of FlowID in the order `objects.lua` expects them, and how to get each.
-type FlowField = fn(&FlowText<'_>) -> Vec<u8>;
-const FLOW_FIELDS: [(&str, FlowField); 15] = [
-    ("flow_type", |t| t.flow_type().into()),
-    ("protocol", |t| t.protocol().into()),
-    ("ipa", |t| t.ipa().into()),
-    ("ipz", |t| t.ipz().into()),
-    ("ipa_readable", |t| t.ipa_readable().as_bytes().into()),
-    ("ipz_readable", |t| t.ipz_readable().as_bytes().into()),
-    ("porta", |t| t.porta().into()),
-    ("portz", |t| t.portz().into()),
-    ("porta_readable", |t| t.porta_readable().as_bytes().into()),
-    ("portz_readable", |t| t.portz_readable().as_bytes().into()),
-    ("netflow_router", |t| t.netflow_router().into()),
-    ("netflow_router_readable", |t| t.netflow_router_readable().as_bytes().into()),
-    ("netflow_ifindex_in", |t| t.netflow_ifindex_in().into()),
-    ("netflow_ifindex_out", |t| t.netflow_ifindex_out().into()),
-    ("to_s", |t| t.to_s().as_bytes().into()),
-];
-const FLOW_INTERFACES: [(&str, FlowField); 2] = [
-    ("netflow_ifindex_in_readable", |t| t.netflow_ifindex_in_readable().as_bytes().into()),
-    ("netflow_ifindex_out_readable", |t| t.netflow_ifindex_out_readable().as_bytes().into()),
-];
-
-fn flow_fields() -> impl Iterator<Item = &'static (&'static str, FlowField)> {
-    FLOW_FIELDS.iter().chain(FLOW_INTERFACES.iter())
 }
 
 /// Makes the objects and the engine of a VM. The context must outlive the VM; the VM keeps a reference to it.
@@ -131,18 +103,7 @@ fn install_lookups(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<
     host_function(lua, host, "protocol_guid", vm, |vm, index: u16| {
         Ok(vm.engine.protocols.guid(crate::packet::ProtocolId(index)).to_string())
     })?;
-    let names = lua.create_sequence_from(flow_fields().map(|(name, _)| *name))?;
-    host.set("flow_fields", names)?;
-    host.set(
-        "flow_parts",
-        lua.create_function(|lua, text: mlua::LuaString| {
-            let text = text.as_bytes();
-            let parsed = FlowText::new(&text);
-            lua.create_sequence_from(
-                flow_fields().map(|(_, get)| lua.create_string(get(&parsed))).collect::<mlua::Result<Vec<_>>>()?,
-            )
-        })?,
-    )?;
+    host.set("flow_fields", lua.create_sequence_from(flow_field_names())?)?;
     host_function(lua, host, "stale", vm, |vm, _what: mlua::LuaString| {
         bump(&vm.engine.oddities.stale_uses);
         Ok(())

@@ -9,6 +9,7 @@ use std::ptr;
 use std::slice;
 
 use super::context::{VmContext, bump};
+use super::flow_fields;
 use super::loan::LayerSlot;
 use crate::flow::FlowHandle;
 use crate::key::{End, FlowTuple, Host, KeyKind};
@@ -28,6 +29,7 @@ pub struct HostTable {
     layer_at: extern "C" fn(*const VmContext, i32) -> *const LayerSlot,
     find_layer: extern "C" fn(*const VmContext, i32) -> *const LayerSlot,
     flow_name: extern "C" fn(*const VmContext, i32, u32, *mut c_char) -> i32,
+    flow_field: extern "C" fn(*const u8, u32, i32, *mut c_char) -> i32,
 }
 
 static TABLE: HostTable = HostTable {
@@ -40,6 +42,7 @@ static TABLE: HostTable = HostTable {
     layer_at,
     find_layer,
     flow_name,
+    flow_field,
 };
 
 /// Address of the table, for `ffi.cast`.
@@ -226,9 +229,20 @@ extern "C" fn flow_name(vm: *const VmContext, slot: i32, generation: u32, out: *
     flows.as_ref().and_then(|flows| flows.flow(handle)).map_or(0, |flow| write_id(&flow.tuple, out))
 }
 
+/// Writes a part of a flow id; the buffer holds at least 256 bytes. Returns its length.
+extern "C" fn flow_field(text: *const u8, len: u32, index: i32, out: *mut c_char) -> i32 {
+    // SAFETY: objects.lua passes a Lua string with its length.
+    let text = unsafe { bytes(text, len) };
+    let mut length = 0;
+    flow_fields::flow_field(text, index as usize, |part| length = write_text(part, out));
+    length
+}
+
 fn write_id(tuple: &FlowTuple, out: *mut c_char) -> i32 {
-    let id = tuple.id();
-    let text = id.as_bytes();
+    write_text(tuple.id().as_bytes(), out)
+}
+
+fn write_text(text: &[u8], out: *mut c_char) -> i32 {
     if out.is_null() || text.len() > 256 {
         return 0;
     }

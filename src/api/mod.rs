@@ -10,6 +10,7 @@ mod context;
 pub mod engine;
 mod events;
 mod flow_command;
+mod flow_fields;
 pub mod global_t;
 mod hostcall;
 mod http_header;

@@ -1,6 +1,8 @@
-//! Makes the two large captures of the benchmarks out of small ones: `mixed.pcap` and `small.pcap`.
+//! Makes the large captures of the benchmarks: `mixed.pcap` and `small.pcap` out of small ones, and `flows.pcap`,
+//! `live-1000.pcap` and `live-1000000.pcap`, which are made up.
 //!
-//! Run as `bench-captures FOLDER [MIXED_MIB] [SMALL_PACKETS]`. Packets come from the captures beside the checkout, where
+//! Run as `bench-captures FOLDER [MIXED_MIB] [SMALL_PACKETS] [FLOW_PACKETS]`; with 0 for a number its captures are not
+//! made. `flows.pcap` has a flow for every five packets, the last two half as many packets. Packets of the first two come from the captures beside the checkout, where
 //! they exist, and from `pcaps/`. Only plain ones are taken: Ethernet with up to two VLAN tags, whole, IP without
 //! extension headers, fragments or tunnels, so that a simple program can decode all of them. They are repeated in
 //! rounds; each round has other addresses and later times. Checksums are left as they were. The same input gives the
@@ -9,6 +11,9 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
+
+#[path = "captures/flows.rs"]
+mod flows;
 
 /// Average length the mixed capture aims at.
 const MIXED_AVERAGE: u64 = 550;
@@ -38,10 +43,24 @@ fn main() -> io::Result<()> {
         Some(text) => text.parse().map_err(|_| io::Error::other(format!("not a number: {text}"))),
     };
     let (mixed_bytes, small_packets) = (number(1_000)? << 20, number(10_000_000)?);
+    let flow_packets = number(10_000_000)?;
     fs::create_dir_all(&folder)?;
-    let sources = load_sources()?;
-    mixed(&folder.join("mixed.pcap"), &sources, mixed_bytes)?;
-    small(&folder.join("small.pcap"), &sources, small_packets)
+    if mixed_bytes + small_packets > 0 {
+        let sources = load_sources()?;
+        if mixed_bytes > 0 {
+            mixed(&folder.join("mixed.pcap"), &sources, mixed_bytes)?;
+        }
+        if small_packets > 0 {
+            small(&folder.join("small.pcap"), &sources, small_packets)?;
+        }
+    }
+    if flow_packets > 0 {
+        flows::many(&folder.join("flows.pcap"), flow_packets)?;
+        for count in [1_000, 1_000_000] {
+            flows::live(&folder.join(format!("live-{count}.pcap")), count, flow_packets / 2)?;
+        }
+    }
+    Ok(())
 }
 
 fn load_sources() -> io::Result<Vec<Source>> {
@@ -171,6 +190,7 @@ struct Output {
     file: BufWriter<File>,
     packets: u64,
     bytes: u64,
+    step_micros: u64,
     scratch: Vec<u8>,
 }
 
@@ -180,11 +200,11 @@ impl Output {
         for word in [0xA1B2_C3D4u32, 0x0004_0002, 0, 0, 262_144, 1] {
             file.write_all(&word.to_le_bytes())?;
         }
-        Ok(Self { file, packets: 0, bytes: 24, scratch: Vec::new() })
+        Ok(Self { file, packets: 0, bytes: 24, step_micros: STEP_MICROS, scratch: Vec::new() })
     }
 
     fn packet(&mut self, packet: &[u8], variant: u32) -> io::Result<()> {
-        let micros = self.packets * STEP_MICROS;
+        let micros = self.packets * self.step_micros;
         let length = packet.len() as u32;
         let secs = START_SECS + (micros / 1_000_000) as u32;
         for word in [secs, (micros % 1_000_000) as u32, length, length] {

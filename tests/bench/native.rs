@@ -2,7 +2,8 @@
 //!
 //! `bench-native CASE FILE` reads the capture once and prints packets, bytes and a digest of the results, `--json` the
 //! results themselves. `bench-native digest GUID REPORT` prints the same line for the JSON report of another program,
-//! so that two runs can be compared. Cases: `count`, `hist`, `dstip`, and `bare`.
+//! so that two runs can be compared. Cases: `count`, `hist`, `dstip`, `flows`,
+//! `names`, and `bare`.
 //!
 //! The loop is meant to be as good as it gets on one thread: chunks of 64 KiB, packets decoded where they lie, nothing
 //! allocated for a packet. The first three cases do what any program does that counts packets by layers: they find the
@@ -20,6 +21,13 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use serde_json::{Value, json};
 
+#[path = "native/flows.rs"]
+mod flows;
+#[path = "native/names.rs"]
+mod names;
+#[path = "native/tuple.rs"]
+mod tuple;
+
 /// Results of a run: key and meter to total.
 type Totals = BTreeMap<(String, usize), u64>;
 
@@ -28,13 +36,19 @@ const LARGEST_RECORD: usize = 16 + (256 << 10);
 
 /// What is done with every packet.
 trait Work {
-    fn packet(&mut self, wirelen: u32, bytes: &[u8]);
+    /// `time` counts the capture's own units: microseconds or nanoseconds.
+    fn packet(&mut self, time: u64, wirelen: u32, bytes: &[u8]);
+    /// Ends what is still under way; what there is to say besides the totals.
+    fn finish(&mut self) -> String {
+        String::new()
+    }
     fn totals(self) -> Totals;
 }
 
 struct Run {
     packets: u64,
     bytes: u64,
+    notes: String,
     totals: Totals,
 }
 
@@ -46,6 +60,7 @@ fn read<W: Work>(path: &str, mut work: W) -> io::Result<Run> {
     if !matches!(magic, 0xA1B2_C3D4 | 0xA1B2_3C4D) || head[20..24] != [1, 0, 0, 0] {
         return Err(io::Error::other(format!("{path}: not a little-endian Ethernet pcap file")));
     }
+    let units = if magic == 0xA1B2_C3D4 { 1_000_000 } else { 1_000_000_000 };
     let mut buffer = vec![0u8; CHUNK + LARGEST_RECORD];
     let (mut start, mut end) = (0, 0);
     let (mut packets, mut bytes) = (0u64, 0u64);
@@ -68,13 +83,15 @@ fn read<W: Work>(path: &str, mut work: W) -> io::Result<Run> {
             let Some(packet) = buffer[start..end].get(16..16 + kept) else {
                 break;
             };
-            work.packet(wirelen, packet);
+            let time = u64::from(word(0)) * units + u64::from(word(4));
+            work.packet(time, wirelen, packet);
             packets += 1;
             bytes += u64::from(wirelen);
             start += 16 + kept;
         }
     }
-    Ok(Run { packets, bytes, totals: work.totals() })
+    let notes = work.finish();
+    Ok(Run { packets, bytes, notes, totals: work.totals() })
 }
 
 /// Packets and bytes of everything, without a look at the packets.
@@ -85,7 +102,7 @@ struct Bare {
 }
 
 impl Work for Bare {
-    fn packet(&mut self, wirelen: u32, _: &[u8]) {
+    fn packet(&mut self, _: u64, wirelen: u32, _: &[u8]) {
         self.packets += 1;
         self.bytes += u64::from(wirelen);
     }
@@ -310,7 +327,7 @@ impl Counters {
 struct Count(Counters);
 
 impl Work for Count {
-    fn packet(&mut self, wirelen: u32, bytes: &[u8]) {
+    fn packet(&mut self, _: u64, wirelen: u32, bytes: &[u8]) {
         let layers = Layers::of(bytes);
         if black_box(&layers).get(Protocol::Ethernet).is_some() {
             self.0.add(Form::Name, b"all", 0, 1);
@@ -368,7 +385,7 @@ impl Histogram {
 }
 
 impl Work for Histogram {
-    fn packet(&mut self, wirelen: u32, bytes: &[u8]) {
+    fn packet(&mut self, _: u64, wirelen: u32, bytes: &[u8]) {
         let layers = Layers::of(bytes);
         self.count(wirelen, bytes, black_box(&layers));
     }
@@ -383,7 +400,7 @@ impl Work for Histogram {
 struct Destinations(Counters);
 
 impl Work for Destinations {
-    fn packet(&mut self, wirelen: u32, bytes: &[u8]) {
+    fn packet(&mut self, _: u64, wirelen: u32, bytes: &[u8]) {
         let layers = Layers::of(bytes);
         if let Some(ip) = black_box(&layers).get(Protocol::Ipv4)
             && let Some(address) = ip.bytes(bytes).and_then(|header| header.get(16..20))
@@ -459,7 +476,7 @@ fn report(totals: &Totals, guid: &str) -> Value {
 }
 
 const USAGE: &str =
-    "usage: bench-native bare|count|hist|dstip FILE [--json GUID]\n       bench-native digest GUID REPORT";
+    "usage: bench-native bare|count|hist|dstip|flows|names FILE [--json GUID]\n       bench-native digest GUID REPORT";
 
 fn main() -> io::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -482,10 +499,12 @@ fn main() -> io::Result<()> {
         "count" => read(path, Count::default()),
         "hist" => read(path, Histogram::default()),
         "dstip" => read(path, Destinations::default()),
+        "flows" => read(path, flows::Talkers::default()),
+        "names" => read(path, names::Names::default()),
         _ => Err(io::Error::other(USAGE)),
     }?;
     match json {
         Some(guid) => writeln!(out, "{}", report(&run.totals, guid)),
-        None => writeln!(out, "packets={} bytes={} {}", run.packets, run.bytes, summary(&run.totals)),
+        None => writeln!(out, "packets={} bytes={} {}{}", run.packets, run.bytes, summary(&run.totals), run.notes),
     }
 }

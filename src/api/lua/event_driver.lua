@@ -44,7 +44,8 @@ local function flow_of(event)
     kept = kept - 1
   end
   flow = new_flow(flow_name(slot, event.generation))
-  if kept < MOST_FLOWS then
+  -- With its end a flow is forgotten.
+  if event.topic ~= END and kept < MOST_FLOWS then
     flows[slot], generations[slot] = flow, event.generation
     kept = kept + 1
   end

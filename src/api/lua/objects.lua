@@ -36,6 +36,7 @@ typedef struct {
   ms_layer *(*layer_at)(void *vm, int32_t index);
   ms_layer *(*find_layer)(void *vm, int32_t protocol);
   int32_t (*flow_name)(void *vm, int32_t slot, uint32_t generation, char *out);
+  int32_t (*flow_field)(const char *text, uint32_t len, int32_t index, char *out);
 } ms_host;
 ]]
 
@@ -146,7 +147,7 @@ end
 
 --- FlowID -------------------------------------------------------------------------------------------------------------
 
--- A plain value around the id text; the parts are taken out of the text by the host when first asked for.
+-- A plain value around the id text; each part is taken out of the text by the host when first asked for.
 local FlowID = {}
 local flow_meta = {
   __index = FlowID,
@@ -162,13 +163,15 @@ function FlowID:id() return self[1] end
 FlowID.key = FlowID.id
 
 for index, name in ipairs(host.flow_fields) do
+  local place = index + 1
   FlowID[name] = function(self)
-    local parts = rawget(self, 2)
-    if not parts then
-      parts = host.flow_parts(self[1])
-      self[2] = parts
+    local part = rawget(self, place)
+    if not part then
+      local text = self[1]
+      part = ffi_string(scratch, C.flow_field(text, #text, index - 1, scratch))
+      self[place] = part
     end
-    return parts[index]
+    return part
   end
 end
 
