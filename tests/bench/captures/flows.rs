@@ -66,7 +66,7 @@ impl Flow {
     fn next(&mut self, frame: &mut Vec<u8>) {
         let step = self.sent;
         self.sent += 1;
-        let sender = if step % 2 == 0 { Sender::Client } else { Sender::Server };
+        let sender = if step.is_multiple_of(2) { Sender::Client } else { Sender::Server };
         let mut transport = Vec::with_capacity(64);
         if self.is_tcp() {
             self.segment(step, &mut transport);
@@ -104,7 +104,7 @@ impl Flow {
         let mut payload = Vec::with_capacity(40);
         if self.service() == 53 {
             payload.extend((step as u16 / 2).to_be_bytes());
-            payload.extend(if step % 2 == 0 { [0x01, 0x00] } else { [0x81, 0x80] });
+            payload.extend(if step.is_multiple_of(2) { [0x01, 0x00] } else { [0x81, 0x80] });
             payload.extend([0, 1, 0, 0, 0, 0, 0, 0, 6]);
             payload.extend(format!("h{:05}", self.number / 2 % 20_000).as_bytes());
             payload.extend(b"\x07example\x03com\0\0\x01\0\x01");
