@@ -271,7 +271,8 @@ fn unbounded_recursion_of_every_shape_ends_in_an_error() {
         "local t = setmetatable({}, {}) getmetatable(t).__tostring = function() return tostring(t) end tostring(t)",
         "local t = setmetatable({}, {}) getmetatable(t).__tostring = function() return string.format('%s', t) end string.format('%s', t)",
         "local t t = setmetatable({}, {__concat = function(a, b) return a .. b end}) return t .. t",
-        "local function f() return load(f) end f()",
+        // load() makes a result of the error at the innermost level, so this one ends well if the time is enough.
+        "local function f() return load(f) end f() error('end')",
         "local function f() return assert(loadstring('return (...)()'))(f) + 1 end f()",
         "local function f() local ok, e = pcall(f) error(e, 0) end f()",
         "local function f() xpcall(f, f) error('x') end f()",

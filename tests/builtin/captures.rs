@@ -27,6 +27,11 @@ pub fn paths() -> Vec<PathBuf> {
     paths
 }
 
+/// True for a capture of the project's own.
+pub fn is_own(path: &Path) -> bool {
+    path.starts_with(Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps"))
+}
+
 /// Groups that tell of the engine itself.
 fn is_of_engine(group: &str) -> bool {
     group.starts_with("Meta ")

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use crate::captures::paths;
+use crate::captures::{is_own, paths};
 use crate::harness::{Setup, file, run};
 
 const FIELDS: [&str; 19] = [
@@ -134,7 +134,9 @@ fn counts_of_captures_are_those_of_tshark() {
     }
     let on = ["Hosts", "HostsIPv6", "Mac", "Dir Mac", "LinkLayerStats", "NetworkLayerStats", "VLANStats", "ICMP Types"];
     let (mut compared, mut failures) = (0, Vec::new());
-    for path in paths().into_iter().step_by(3) {
+    let (own, real): (Vec<_>, Vec<_>) = paths().into_iter().partition(|path| is_own(path));
+    // Starting tshark takes longer than the comparison: all of the project's captures, some of the real ones.
+    for path in own.into_iter().chain(real.into_iter().step_by(3)) {
         let Some(packets) = file(&path) else { continue };
         // Made to break readers, which then differ in where they stop.
         if path.to_string_lossy().contains("asan") {
