@@ -1,14 +1,14 @@
 //! Captures from file to findings: decoding, flows, dissectors. Another decoder says what is in them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use millstream::capture::{FileOptions, FileSource, Fill, Source};
 use millstream::decode::{Decoder, Registry};
 use millstream::dissect::{DissectWants, Dissectors, DocumentKind, FindingKind, ResourceKind};
-use millstream::flow::{FlowWants, Flows, FlowsConfig, Want};
+use millstream::flow::{Flows, FlowsConfig, FlowWants, Fragments, Want};
 use millstream::packet::Batch;
 
 /// What was found in one capture.
@@ -42,7 +42,7 @@ fn dissect(path: &Path) -> Found {
     let mut batch = Batch::new();
     while let Ok(Fill::Packets) = source.fill(&mut batch) {
         decoder.decode(&registry, &mut batch);
-        flows.process(&batch, &HashMap::new());
+        flows.process(&batch, &Fragments::default());
         dissectors.process(&batch, flows.events(), &flows);
         collect(&dissectors, &mut found);
         flows.settle();

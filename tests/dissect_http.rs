@@ -13,7 +13,7 @@ use millstream::capture::{FileOptions, FileSource, Fill, Source};
 use millstream::decode::{Decoder, Registry};
 use millstream::dissect::http::HeaderBlock;
 use millstream::dissect::{DissectWants, Dissectors, FindingKind, Findings, ResourceKind, Transaction};
-use millstream::flow::{Direction, FlowWants, Flows, FlowsConfig, Want};
+use millstream::flow::{Direction, Flows, FlowsConfig, FlowWants, Fragments, Want};
 use millstream::packet::Batch;
 
 /// What is found in a capture.
@@ -97,7 +97,7 @@ fn dissect(path: &Path) -> (Found, Vec<(&'static str, u64)>) {
     };
     while let Ok(Fill::Packets) = source.fill(&mut batch) {
         decoder.decode(&registry, &mut batch);
-        flows.process(&batch, &HashMap::new());
+        flows.process(&batch, &Fragments::default());
         dissectors.process(&batch, flows.events(), &flows);
         found.take(dissectors.findings());
         flows.settle();

@@ -11,7 +11,7 @@ use std::process::Command;
 use capture_support::real_captures;
 use millstream::capture::{FileOptions, FileSource, Fill, Source};
 use millstream::decode::{Decoder, Registry};
-use millstream::flow::{EndReason, FlowCounts, FlowHandle, FlowWants, Flows, FlowsConfig, Happening, Want};
+use millstream::flow::{EndReason, FlowCounts, FlowHandle, Flows, FlowsConfig, FlowWants, Fragments, Happening, Want};
 use millstream::key::End;
 use millstream::packet::Batch;
 
@@ -44,7 +44,7 @@ fn run(path: &Path) -> (Vec<Seen>, FlowCounts) {
         match fill {
             Fill::Packets => {
                 decoder.decode(&registry, &mut batch);
-                flows.process(&batch, &HashMap::new());
+                flows.process(&batch, &Fragments::default());
                 note(&flows, &batch, &mut order, &mut seen);
                 flows.settle();
             }

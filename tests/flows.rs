@@ -4,6 +4,8 @@
 #[path = "flow/closing.rs"]
 mod closing;
 mod flow_support;
+#[path = "flow/fragments.rs"]
+mod fragments;
 #[path = "flow/handshake.rs"]
 mod handshake;
 #[path = "flow/script.rs"]

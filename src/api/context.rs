@@ -16,7 +16,7 @@ use super::events::{EventRing, Occasion, voice};
 use super::flow_command::{FlowCommand, FlowWish, MAX_NOTE_DEPTH, MAX_NOTES, Note, NoteText};
 use super::record::{Rank, Record, ScriptId, Side, Stamp};
 use crate::decode;
-use crate::flow::{FlowHandle, Flows};
+use crate::flow::{FlowHandle, Flows, Fragments};
 use crate::job::Keep;
 use crate::key::FlowTuple;
 use crate::lua::Guard;
@@ -114,8 +114,8 @@ pub struct EngineContext {
     pub batch: RefCell<Batch>,
     /// Slots through which scripts see them.
     pub loans: RefCell<Loans>,
-    /// Flows of fragments in the batch whose own headers do not tell: by index of the packet.
-    pub fragments: RefCell<HashMap<usize, FlowTuple>>,
+    /// The fragments in the batch.
+    pub fragments: RefCell<Fragments>,
     /// The flows, if anybody wants them.
     pub flows: RefCell<Option<Flows>>,
     /// Slots through which scripts see what happens to them.
@@ -193,7 +193,7 @@ impl EngineContext {
     #[must_use]
     pub fn flow_tuple(&self, index: usize) -> Option<FlowTuple> {
         if let Ok(fragments) = self.fragments.try_borrow()
-            && let Some(tuple) = fragments.get(&index)
+            && let Some(tuple) = fragments.flow_of(index)
         {
             return Some(*tuple);
         }

@@ -81,7 +81,8 @@ impl EndReason {
     }
 }
 
-/// Where bytes of an event lie: in the batch, or, if they had to wait for others, in the list of events.
+/// Where bytes of an event lie: in the batch, or, if they had to wait for others or came in fragments, in the list of
+/// events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bytes {
     /// Range of [`Batch::bytes`].
@@ -98,6 +99,17 @@ pub enum Bytes {
         /// Length.
         len: u32,
     },
+}
+
+impl Bytes {
+    /// Some of them.
+    #[inline]
+    pub(super) const fn part(self, from: u32, len: u32) -> Self {
+        match self {
+            Self::Packet { at, .. } => Self::Packet { at: at + from, len },
+            Self::Held { at, .. } => Self::Held { at: at + from, len },
+        }
+    }
 }
 
 /// What happened.

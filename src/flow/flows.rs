@@ -1,11 +1,10 @@
 //! The flow stage: every packet to its flow, and what follows from it as events.
 
-use std::collections::HashMap;
-
 use super::counts::{FlowCounts, FlowKind};
 use super::event::{
     EndReason, FlowEvent, FlowEvents, FlowHandle, FlowLookup, FlowWants, Happening, PacketFlow, Want, state,
 };
+use super::fragments::Fragments;
 use super::limits::FlowsConfig;
 use super::record::{Flow, own};
 use super::script::{self, Attached, FlowCounter, ScriptRecord, Statements};
@@ -89,8 +88,8 @@ impl Flows {
     }
 
     /// Finds the flow of every packet and what happened. Replaces the events and packet flows of the batch before.
-    /// `fragments` has the flows of fragments, by index, whose first one was seen.
-    pub fn process(&mut self, batch: &Batch, fragments: &HashMap<usize, FlowTuple>) {
+    /// What fragments carry comes out with the packet that completes their datagram, as if that had never been split.
+    pub fn process(&mut self, batch: &Batch, fragments: &Fragments) {
         self.begin();
         if self.wants == FlowWants::default() {
             return;

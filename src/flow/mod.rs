@@ -11,6 +11,7 @@ mod counts;
 mod defrag;
 mod event;
 mod flows;
+mod fragments;
 mod limits;
 mod record;
 mod script;
@@ -28,6 +29,7 @@ pub use event::{
     state,
 };
 pub use flows::Flows;
+pub use fragments::Fragments;
 pub use limits::{FlowsConfig, StreamLimits, Timeouts};
 pub use record::Flow;
 pub use script::{Attached, FlowCounter, ScriptRecord};

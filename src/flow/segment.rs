@@ -17,8 +17,8 @@ pub(super) struct Segment<'a> {
     pub(super) sender: End,
     /// Captured payload.
     pub(super) data: &'a [u8],
-    /// Where it lies in the batch.
-    pub(super) at: u32,
+    /// Where it lies.
+    pub(super) bytes: Bytes,
     /// Payload bytes on the wire.
     pub(super) len: u32,
 }
@@ -238,7 +238,7 @@ impl Flows {
                 flow,
                 cause,
                 direction,
-                at: segment.at,
+                bytes: segment.bytes,
                 is_wanted,
             };
             let is_probe = me.is_window_probe(peer, seq, segment.len);
@@ -287,7 +287,7 @@ impl Flows {
                 flow: handle,
                 cause,
                 direction,
-                at: 0,
+                bytes: Bytes::Packet { at: 0, len: 0 },
                 is_wanted,
             };
             while assembler.segments() > 0 {
@@ -331,8 +331,8 @@ struct Outlet<'a> {
     flow: FlowHandle,
     cause: Cause,
     direction: Direction,
-    // Where the payload of the segment lies in the batch.
-    at: u32,
+    // Where the payload of the segment lies.
+    bytes: Bytes,
     is_wanted: bool,
 }
 
@@ -355,7 +355,7 @@ impl Outlet<'_> {
         let direction = self.direction;
         let what = match piece {
             Piece::Fresh { position, at, len } => {
-                let bytes = Bytes::Packet { at: self.at + at as u32, len: len as u32 };
+                let bytes = self.bytes.part(at as u32, len as u32);
                 Happening::Payload { direction, position, bytes }
             }
             Piece::Held { position, bytes } => {

@@ -1,9 +1,8 @@
 //! Packets to flows: the part of the flow stage that runs for every packet.
 
-use std::collections::HashMap;
-
-use super::event::{Bytes, EndReason, Happening, PacketFlow, state};
+use super::event::{Bytes, EndReason, Happening, PacketFlow, Want, state};
 use super::flows::{Cause, Flows, TCP, UDP};
+use super::fragments::Fragments;
 use super::record::own;
 use super::segment::{Opening, Segment};
 use super::tcp::Header;
@@ -19,10 +18,30 @@ pub(super) struct Sighting {
     hash: u64,
     // Where the flow was before the batch; a hint only.
     slot: Option<u32>,
+    content: Content,
+}
+
+/// What of a packet its flow is told.
+#[derive(Clone, Copy, Debug)]
+enum Content {
+    /// All of it.
+    Own,
+    /// Nothing yet: it is a fragment, and others are missing.
+    Waits,
+    /// The datagram that it completes.
+    Joined(u32),
+}
+
+/// The bytes that a flow carries, and where they are.
+#[derive(Clone, Copy)]
+struct Carried<'a> {
+    batch: &'a Batch,
+    packet: &'a Packet,
+    payload: Payload,
 }
 
 impl Flows {
-    pub(super) fn track(&mut self, batch: &Batch, fragments: &HashMap<usize, FlowTuple>) {
+    pub(super) fn track(&mut self, batch: &Batch, fragments: &Fragments) {
         let mut sightings = std::mem::take(&mut self.sightings);
         sightings.clear();
         for (index, packet) in batch.packets().iter().enumerate() {
@@ -43,7 +62,7 @@ impl Flows {
         // The sum is of no use; having read what it is made of is.
         std::hint::black_box(touched);
         for (index, (packet, sighting)) in batch.packets().iter().zip(&sightings).enumerate() {
-            let flow = sighting.as_ref().map(|sighting| self.packet(batch, packet, index as u32, sighting));
+            let flow = sighting.as_ref().map(|sighting| self.packet(batch, packet, index as u32, sighting, fragments));
             self.packets.push(flow);
         }
         self.sightings = sightings;
@@ -54,7 +73,7 @@ impl Flows {
         batch: &Batch,
         packet: &Packet,
         index: usize,
-        fragments: &HashMap<usize, FlowTuple>,
+        fragments: &Fragments,
     ) -> Option<Sighting> {
         let is_ip = packet.outermost[usize::from(builtin::IPV4.0)] != 0xFF
             || packet.outermost[usize::from(builtin::IPV6.0)] != 0xFF;
@@ -62,38 +81,54 @@ impl Flows {
             return None;
         }
         let (mut tuple, mut sender) = decode::flow_tuple(batch, packet);
+        let mut content = Content::Own;
         if !fragments.is_empty()
-            && let Some(&whole) = fragments.get(&index)
+            && let Some(part) = fragments.part(index)
         {
-            sender = sender_in(&whole, &tuple, sender);
-            tuple = whole;
+            content = part.whole.map_or(Content::Waits, Content::Joined);
+            (tuple, sender) = part.flow.unwrap_or((tuple, sender));
         }
-        Some(Sighting { tuple, sender, hash: self.table.hash(&tuple), slot: None })
+        Some(Sighting { tuple, sender, hash: self.table.hash(&tuple), slot: None, content })
     }
 
-    fn packet(&mut self, batch: &Batch, packet: &Packet, index: u32, sighting: &Sighting) -> PacketFlow {
+    fn packet(
+        &mut self,
+        batch: &Batch,
+        packet: &Packet,
+        index: u32,
+        sighting: &Sighting,
+        fragments: &Fragments,
+    ) -> PacketFlow {
         self.now = self.now.max(packet.ts);
         let cause = Cause { packet: index, time: packet.ts };
         if self.wheel.is_due(self.now) {
             self.end_due(cause);
         }
         let payload = decode::payload_range(batch, packet);
+        let carried = match sighting.content {
+            Content::Own => payload.map(|payload| Carried { batch, packet, payload }),
+            Content::Waits => None,
+            Content::Joined(whole) => {
+                let (batch, packet) = fragments.whole(whole);
+                decode::payload_range(batch, packet).map(|payload| Carried { batch, packet, payload })
+            }
+        };
         let is_tcp = sighting.tuple.proto == TCP;
-        let header = if is_tcp { payload.as_ref().and_then(|payload| header_of(batch, packet, payload)) } else { None };
+        let header = if is_tcp { carried.as_ref().and_then(Carried::header) } else { None };
         let sender = sighting.sender;
         let slot = self.slot_of(sighting, header.as_ref(), cause);
         let flow = &self.table.get(slot).flow;
         let before = flow.last;
         if flow.has(own::ENDED) {
             self.counts.late_packets += 1;
-        } else if let Some(payload) = payload {
+        } else if let Some(carried) = carried {
+            let payload = &carried.payload;
             if let Some(header) = header {
-                let at = packet.offset + payload.start;
-                let data = &batch.bytes()[at as usize..][..payload.len as usize];
-                let segment = Segment { header, sender, data, at, len: payload.wire_len };
+                let bytes = self.place(&carried, sighting.content, self.wants.streams);
+                let segment = Segment { header, sender, data: carried.data(), bytes, len: payload.wire_len };
                 self.segment(slot, &segment, before, cause);
             } else if !is_tcp && payload.len > 0 && self.wants.datagrams.is_yes() {
-                self.datagram(slot, packet, &payload, sighting, cause);
+                self.datagram(slot, &carried, sighting, cause);
             }
         }
         let flow = &mut self.table.get_mut(slot).flow;
@@ -106,14 +141,24 @@ impl Flows {
         PacketFlow { flow: self.table.handle(slot), direction, sender }
     }
 
-    fn datagram(&mut self, slot: u32, packet: &Packet, payload: &Payload, sighting: &Sighting, cause: Cause) {
-        // A fragment without the UDP header is not the beginning of a datagram.
-        if sighting.tuple.proto == UDP && payload.transport.is_none() {
+    fn datagram(&mut self, slot: u32, carried: &Carried<'_>, sighting: &Sighting, cause: Cause) {
+        // Without the UDP header it is not the beginning of a datagram.
+        if sighting.tuple.proto == UDP && carried.payload.transport.is_none() {
             return;
         }
         let direction = self.table.get(slot).flow.direction_of(sighting.sender);
-        let bytes = Bytes::Packet { at: packet.offset + payload.start, len: payload.len };
+        let bytes = self.place(carried, sighting.content, Want::Yes);
         self.happen(slot, cause, Happening::Datagram { direction, bytes });
+    }
+
+    /// Where events find what is carried. Joined datagrams are in no packet, so that they are copied if anybody wants them.
+    #[inline]
+    fn place(&mut self, carried: &Carried<'_>, content: Content, want: Want) -> Bytes {
+        let Payload { start, len, .. } = carried.payload;
+        match content {
+            Content::Joined(_) if want.is_yes() => self.events.hold(carried.data()),
+            _ => Bytes::Packet { at: carried.packet.offset + start, len },
+        }
     }
 
     /// The slot of the packet's flow, which may begin here.
@@ -172,15 +217,16 @@ impl Flows {
     }
 }
 
-/// The TCP header, if all of it is there.
-#[inline]
-fn header_of(batch: &Batch, packet: &Packet, payload: &Payload) -> Option<Header> {
-    let bytes = batch.packet_bytes(packet).get(payload.transport? as usize..payload.start as usize)?;
-    Header::parse(bytes)
-}
+impl<'a> Carried<'a> {
+    fn data(&self) -> &'a [u8] {
+        let at = (self.packet.offset + self.payload.start) as usize;
+        &self.batch.bytes()[at..][..self.payload.len as usize]
+    }
 
-/// Which end of a fragment's flow sent it, from what the fragment says by itself.
-fn sender_in(whole: &FlowTuple, own: &FlowTuple, sender: End) -> End {
-    let source = if sender == End::A { own.a } else { own.z };
-    if source == whole.a { End::A } else { End::Z }
+    /// The TCP header, if all of it is there.
+    #[inline]
+    fn header(&self) -> Option<Header> {
+        let range = self.payload.transport? as usize..self.payload.start as usize;
+        Header::parse(self.batch.packet_bytes(self.packet).get(range)?)
+    }
 }

@@ -207,7 +207,7 @@ impl Engine {
         self.context.fragments.borrow_mut().clear();
     }
 
-    /// Puts fragments into the flow of their first one. Costs two loads for batches without fragments.
+    /// Joins fragments and puts them into the flow of their first one. Costs two loads for batches without fragments.
     fn join_fragments(&mut self) {
         let counters = self.decoder.counters();
         let seen = counters.get(decode::Event::FirstFragment) + counters.get(decode::Event::Fragment);
@@ -218,16 +218,7 @@ impl Engine {
             return;
         }
         self.fragments_seen = seen;
-        let batch = self.context.batch.borrow();
-        let mut flows = self.context.fragments.borrow_mut();
-        flows.clear();
-        for (index, packet) in batch.packets().iter().enumerate() {
-            let Some(fragment) = decode::fragment_info(&batch, packet) else { continue };
-            let added = self.defrag.add(&fragment, batch.packet_bytes(packet), packet.ts);
-            if let Some((proto, sport, dport)) = added.transport {
-                flows.insert(index, fragment.key.flow(proto, sport, dport).0);
-            }
-        }
+        self.context.fragments.borrow_mut().take(&self.context.batch.borrow(), &mut self.defrag);
     }
 
     /// Packets without a layer, built by an input filter with a link type nobody decodes, get an opaque one.

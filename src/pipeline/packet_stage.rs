@@ -89,7 +89,7 @@ impl PacketStage {
             };
             let (time, wirelen, linktype) = (packet.ts, packet.wirelen, packet.linktype);
             // The index is by flow even where nobody tracks them.
-            let tuple = found.map_or_else(|| decode::flow_tuple(&batch, packet).0, |(_, tuple)| tuple);
+            let tuple = found.map_or_else(|| context.flow_tuple(index).unwrap_or_default(), |(_, tuple)| tuple);
             let flow = (tuple != FlowTuple::NO_IP).then_some(&tuple);
             self.feed.add(&Offer { time, wirelen, linktype, bytes, flow });
         }

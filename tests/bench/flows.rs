@@ -5,12 +5,11 @@
 //! `records-N` and `streams-N` are TCP segments in order, of N flows by turns at random; `million` opens a million UDP flows, which
 //! is more than the table takes; `flood` is a thousand active connections in the middle of ten million SYNs.
 
-use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
 use millstream::decode::{Decoder, Registry};
-use millstream::flow::{FlowWants, Flows, FlowsConfig, Want};
+use millstream::flow::{Flows, FlowsConfig, FlowWants, Fragments, Want};
 use millstream::packet::{Batch, LinkType, MAX_BATCH, Packet};
 use millstream::time::{Stopwatch, Timestamp};
 
@@ -74,7 +73,7 @@ impl Bench {
 
     fn process(&mut self) {
         self.decoder.decode(&self.registry, &mut self.batch);
-        let none = HashMap::new();
+        let none = Fragments::default();
         let watch = Stopwatch::start();
         self.flows.process(&self.batch, &none);
         self.flows.settle();

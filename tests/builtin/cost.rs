@@ -1,6 +1,5 @@
 //! What metering costs per packet and group. Prints; run it in a release build on a quiet machine.
 
-use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -9,7 +8,7 @@ use crate::frames::{ACK, ether, ipv4, tcp};
 use crate::harness::{file, seen};
 use millstream::builtin::{Builtin, BuiltinPlan, BuiltinSettings, Stretch};
 use millstream::decode::{self, Decoder};
-use millstream::flow::{FlowWants, Flows, FlowsConfig, Want};
+use millstream::flow::{Flows, FlowsConfig, FlowWants, Fragments, Want};
 use millstream::metrics::{Level, Registry, Shard, ShardConfig};
 use millstream::packet::{Batch, LinkType, MAX_BATCH, Packet};
 use millstream::time::Timestamp;
@@ -58,7 +57,7 @@ fn cost(packets: &[Seen], on: &[&str]) -> f64 {
     let rounds = (ROUNDS / batches.len()).max(1);
     let (mut spent, mut count) = (0, 0);
     for batch in &batches {
-        flows.process(batch, &HashMap::new());
+        flows.process(batch, &Fragments::default());
         let mut stretch = Stretch { batch, from: 0, to: batch.len(), events: flows.events().list() };
         builtin.run(&stretch, &flows, &[], &mut shard);
         // The flows are there now: what is left is the packets.

@@ -1,6 +1,6 @@
 //! Runs metering over packets as the pipeline does: flows, stretches within one bucket, flow counters.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use millstream::builtin::{
     Builtin, BuiltinPlan, BuiltinSettings, CounterCommand, Fact, FactKind, FlowCounters, FoundLabel, RaisedAlert,
@@ -8,7 +8,7 @@ use millstream::builtin::{
 };
 use millstream::capture::{FileOptions, FileSource};
 use millstream::decode::{self, Decoder};
-use millstream::flow::{Flows, FlowsConfig};
+use millstream::flow::{Flows, FlowsConfig, Fragments};
 use millstream::metrics::{Registry, RunTotals, Shard, ShardConfig, Snapshot};
 use millstream::packet::{Batch, LinkType, MAX_BATCH, Packet};
 use millstream::time::Timestamp;
@@ -78,7 +78,7 @@ pub fn run(packets: &[Seen], setup: &Setup) -> Run {
         let base = number * setup.batch.max(1);
         let mut batch = batch_of(chunk);
         decoder.decode(&protocols, &mut batch);
-        flows.process(&batch, &HashMap::new());
+        flows.process(&batch, &Fragments::default());
         let mut from = 0;
         while from < batch.len() {
             let first = batch.packets()[from].ts.max(now);

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use millstream::decode::{Decoder, Registry};
-use millstream::flow::{Direction, FlowEvent, FlowHandle, FlowWants, Flows, FlowsConfig, Happening, Want};
+use millstream::flow::{Defrag, DefragLimits, Direction, FlowEvent, FlowHandle, Flows, FlowsConfig, FlowWants, Fragments, Happening, Want};
 use millstream::packet::{Batch, LinkType, MAX_BATCH, Packet};
 use millstream::time::Timestamp;
 
@@ -50,6 +50,41 @@ pub fn ipv4_between(proto: u8, src: [u8; 4], dst: [u8; 4], content: &[u8]) -> Ra
     bytes.extend(dst);
     bytes.extend(content);
     Raw { ms: 0, bytes, uncaptured: 0 }
+}
+
+/// The packet, IPv4 with a header of 20 bytes, in fragments of `size` bytes of content, which is a multiple of eight.
+pub fn fragments(raw: &Raw, id: u16, size: usize) -> Vec<Raw> {
+    let (header, content) = raw.bytes.split_at(20);
+    let count = content.len().div_ceil(size);
+    let fragment = |(index, part): (usize, &[u8])| {
+        let more = if index + 1 < count { 0x2000 } else { 0 };
+        let mut bytes = [header, part].concat();
+        bytes[2..4].copy_from_slice(&(20 + part.len() as u16).to_be_bytes());
+        bytes[4..6].copy_from_slice(&id.to_be_bytes());
+        bytes[6..8].copy_from_slice(&((index * size / 8) as u16 | more).to_be_bytes());
+        Raw { ms: raw.ms, bytes, uncaptured: 0 }
+    };
+    content.chunks(size).enumerate().map(fragment).collect()
+}
+
+/// The same as IPv6, with a fragment header each.
+pub fn fragments6(raw: &Raw, id: u32, size: usize) -> Vec<Raw> {
+    let (header, content) = raw.bytes.split_at(20);
+    let count = content.len().div_ceil(size);
+    let fragment = |(index, part): (usize, &[u8])| {
+        let mut bytes = vec![0x60, 0, 0, 0];
+        bytes.extend((8 + part.len() as u16).to_be_bytes());
+        bytes.extend([44, 64]);
+        for address in [&header[12..16], &header[16..20]] {
+            bytes.extend([&[0xFD; 12][..], address].concat());
+        }
+        bytes.extend([header[9], 0]);
+        bytes.extend(((index * size) as u16 | u16::from(index + 1 < count)).to_be_bytes());
+        bytes.extend(id.to_be_bytes());
+        bytes.extend(part);
+        Raw { ms: raw.ms, bytes, uncaptured: 0 }
+    };
+    content.chunks(size).enumerate().map(fragment).collect()
 }
 
 pub fn udp(src: (u8, u16), dst: (u8, u16), payload: &[u8]) -> Raw {
@@ -124,6 +159,8 @@ pub struct Run {
     pub batch: Batch,
     decoder: Decoder,
     registry: Registry,
+    pub defrag: Defrag,
+    fragments: Fragments,
     names: HashMap<FlowHandle, usize>,
     /// Events as text, of all batches.
     pub log: Vec<String>,
@@ -140,6 +177,8 @@ impl Run {
             batch: Batch::new(),
             decoder: Decoder::new(),
             registry: Registry::new(),
+            defrag: Defrag::new(DefragLimits::default()),
+            fragments: Fragments::default(),
             names: HashMap::new(),
             log: Vec::new(),
         }
@@ -157,7 +196,8 @@ impl Run {
             self.batch.push(Packet::new(time, offset, caplen, caplen + raw.uncaptured as u32, LinkType::RAW, 0));
         }
         self.decoder.decode(&self.registry, &mut self.batch);
-        self.flows.process(&self.batch, &HashMap::new());
+        self.fragments.take(&self.batch, &mut self.defrag);
+        self.flows.process(&self.batch, &self.fragments);
         self.note();
     }
 
