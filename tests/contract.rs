@@ -14,6 +14,8 @@ mod filex;
 mod flow_effects;
 #[path = "contract/flows.rs"]
 mod flows;
+#[path = "contract/fragments.rs"]
+mod fragments;
 #[path = "contract/globals.rs"]
 mod globals;
 #[path = "contract/inputfilter.rs"]

@@ -8,7 +8,7 @@ use std::process::Command;
 use millstream::capture::{FileOptions, FileSource, Fill, Source};
 use millstream::decode::{Decoder, Registry};
 use millstream::dissect::{DissectWants, Dissectors, DocumentKind, FindingKind, ResourceKind};
-use millstream::flow::{Flows, FlowsConfig, FlowWants, Fragments, Want};
+use millstream::flow::{FlowWants, Flows, FlowsConfig, Fragments, Want};
 use millstream::packet::Batch;
 
 /// What was found in one capture.

@@ -13,7 +13,7 @@ use millstream::capture::{FileOptions, FileSource, Fill, Source};
 use millstream::decode::{Decoder, Registry};
 use millstream::dissect::http::HeaderBlock;
 use millstream::dissect::{DissectWants, Dissectors, FindingKind, Findings, ResourceKind, Transaction};
-use millstream::flow::{Direction, Flows, FlowsConfig, FlowWants, Fragments, Want};
+use millstream::flow::{Direction, FlowWants, Flows, FlowsConfig, Fragments, Want};
 use millstream::packet::Batch;
 
 /// What is found in a capture.

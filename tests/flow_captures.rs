@@ -11,7 +11,9 @@ use std::process::Command;
 use capture_support::real_captures;
 use millstream::capture::{FileOptions, FileSource, Fill, Source};
 use millstream::decode::{Decoder, Registry};
-use millstream::flow::{EndReason, FlowCounts, FlowHandle, Flows, FlowsConfig, FlowWants, Fragments, Happening, Want};
+use millstream::flow::{
+    Defrag, DefragLimits, EndReason, FlowCounts, FlowHandle, FlowWants, Flows, FlowsConfig, Fragments, Happening, Want,
+};
 use millstream::key::End;
 use millstream::packet::Batch;
 
@@ -28,6 +30,8 @@ struct Seen {
     repeats: usize,
     rtt: Option<u64>,
     end: Option<EndReason>,
+    /// Number of the packet in the capture, from 1, and the length of each.
+    datagrams: Vec<(usize, u32)>,
 }
 
 /// Puts a capture through the flow stage.
@@ -40,13 +44,17 @@ fn run(path: &Path) -> (Vec<Seen>, FlowCounts) {
     let mut flows = Flows::new(FlowsConfig::default(), wants);
     let (mut decoder, registry, mut batch) = (Decoder::new(), Registry::new(), Batch::new());
     let (mut order, mut seen) = (Vec::new(), HashMap::new());
+    let (mut defrag, mut fragments) = (Defrag::new(DefragLimits::default()), Fragments::default());
+    let mut before = 0;
     while let Ok(fill) = source.fill(&mut batch) {
         match fill {
             Fill::Packets => {
                 decoder.decode(&registry, &mut batch);
-                flows.process(&batch, &Fragments::default());
-                note(&flows, &batch, &mut order, &mut seen);
+                fragments.take(&batch, &mut defrag);
+                flows.process(&batch, &fragments);
+                note(&flows, &batch, before, &mut order, &mut seen);
                 flows.settle();
+                before += batch.len();
             }
             Fill::Idle => {}
             Fill::End => break,
@@ -54,7 +62,7 @@ fn run(path: &Path) -> (Vec<Seen>, FlowCounts) {
     }
     loop {
         let more = flows.finish();
-        note(&flows, &batch, &mut order, &mut seen);
+        note(&flows, &batch, before, &mut order, &mut seen);
         flows.settle();
         if more == Want::No {
             break;
@@ -66,7 +74,13 @@ fn run(path: &Path) -> (Vec<Seen>, FlowCounts) {
     (order.iter().map(|handle| seen[handle].clone()).collect(), counts)
 }
 
-fn note(flows: &Flows, batch: &Batch, order: &mut Vec<FlowHandle>, seen: &mut HashMap<FlowHandle, Seen>) {
+fn note(
+    flows: &Flows,
+    batch: &Batch,
+    before: usize,
+    order: &mut Vec<FlowHandle>,
+    seen: &mut HashMap<FlowHandle, Seen>,
+) {
     for event in flows.events().list() {
         let flow = flows.flow(event.flow).unwrap();
         let entry = seen.entry(event.flow).or_default();
@@ -89,7 +103,10 @@ fn note(flows: &Flows, batch: &Batch, order: &mut Vec<FlowHandle>, seen: &mut Ha
             Happening::RoundTrip { micros } => entry.rtt = Some(micros),
             Happening::Retransmission { .. } => entry.repeats += 1,
             Happening::End { reason } => entry.end = Some(reason),
-            Happening::Datagram { .. } => {}
+            Happening::Datagram { bytes, .. } => {
+                let len = flows.events().bytes(batch, bytes).len() as u32;
+                entry.datagrams.push((before + event.packet as usize + 1, len));
+            }
         }
     }
 }
@@ -291,4 +308,68 @@ fn streams_are_those_of_tshark() {
     eprintln!("{compared} streams compared, {without_data} without data, {} differ", failures.len());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert!(compared >= 4, "{compared}");
+}
+
+/// Captures with fragments that tshark joins. Left out are those where it joins what is longer than a packet can be, what
+/// contradicts an end seen before, and fragments of fragments.
+const FRAGMENTED: [&str; 12] = [
+    "bad/g-fragevil.pcap",
+    "bad/s-defrag__bug-6887-defrag-eth-vlan-ipv4-tcp-syn__frag-eth-vlan-ip-tcp-syn.pcap",
+    "bad/s-defrag__bug-6887-defrag-eth-vlan-ipv6-tcp__frag-eth-vlan-ipv6-tcp.pcap",
+    "bad/s-defrag__bug-6887-defrag-ipv4-tcp-syn__frag-ip-tcp-syn.pcap",
+    "bad/s-defrag__bug-6887-defrag-ppp-ipv6-tcp__frag-ppp-ipv6-tcp.pcap",
+    "bad/s-exception-policy-defrag-01__ipv4frags.pcap",
+    "bad/s-ipv6-evasion__ipv6-malformed-fragments-17__frag-17.pcap",
+    "bad/s-ipv6-evasion__ipv6-malformed-fragments-18__frag-18.pcap",
+    "bad/s-ipv6-evasion__ipv6-malformed-fragments-1__frag-1.pcap",
+    "bad/s-ipv6-evasion__ipv6-malformed-fragments-4__frag-4.pcap",
+    "bad/s-ipv6-evasion__ipv6-malformed-fragments-6__frag-6.pcap",
+    "bad/s-ipv6-evasion__ipv6-malformed-fragments-8__frag-8.pcap",
+];
+
+/// The packets that complete a datagram other than TCP, and the bytes of its flow in each, as tshark has them.
+fn completed(path: &Path) -> Option<Vec<(usize, u32)>> {
+    let mut command = Command::new("tshark");
+    command.args(["-n", "-r"]).arg(path).args(["-Y", "ip.reassembled.length or ipv6.reassembled.length"]);
+    command.args(["-T", "fields", "-e", "frame.number", "-e", "ip.reassembled.length"]);
+    command.args(["-e", "ipv6.reassembled.length", "-e", "udp.length", "-e", "tcp.len", "-e", "frame.protocols"]);
+    let output = command.output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut list = Vec::new();
+    for line in text.lines() {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [frame, v4, v6, udp, tcp, protocols] = fields[..] else { continue };
+        let ips = protocols.split(':').filter(|name| matches!(*name, "ip" | "ipv6")).count();
+        let joined: Option<u32> = [v4, v6].iter().find_map(|text| text.parse().ok());
+        if let (Ok(frame), Some(joined), "", 1) = (frame.parse(), joined, tcp, ips) {
+            list.push((frame, udp.parse().map_or(joined, |len: u32| len - 8)));
+        }
+    }
+    Some(list)
+}
+
+#[test]
+fn datagrams_are_joined_where_tshark_joins_them() {
+    let mut paths = vec![own("fragments-ipv4.pcap"), own("fragments-ipv6.pcap")];
+    match real_captures() {
+        Some(directory) => paths.extend(FRAGMENTED.iter().map(|name| directory.join(name))),
+        None => eprintln!("skipped: no real captures beside the checkout"),
+    }
+    let (mut compared, mut failures) = (0, Vec::new());
+    for path in &paths {
+        let Some(theirs) = completed(path) else {
+            eprintln!("skipped: tshark does not run");
+            return;
+        };
+        let ours: Vec<(usize, u32)> = run(path).0.into_iter().flat_map(|flow| flow.datagrams).collect();
+        compared += theirs.len();
+        let name = path.file_name().unwrap().to_string_lossy();
+        failures.extend(theirs.iter().filter(|their| !ours.contains(their)).map(|their| {
+            let at: Vec<_> = ours.iter().filter(|(frame, _)| *frame == their.0).collect();
+            format!("{name}: tshark {their:?}, ours {at:?}")
+        }));
+    }
+    eprintln!("{compared} datagrams compared");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(compared >= 7, "{compared}");
 }

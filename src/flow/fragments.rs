@@ -42,8 +42,13 @@ impl Fragments {
         }
         self.decoder.decode(&self.registry, &mut self.joined);
         for part in self.parts.values_mut() {
-            if let Some(whole) = part.whole {
-                part.flow = Some(decode::flow_tuple(&self.joined, &self.joined.packets()[whole as usize]));
+            let Some(whole) = part.whole else { continue };
+            let packet = &self.joined.packets()[whole as usize];
+            if decode::fragment_info(&self.joined, packet).is_some() {
+                // Fragments of a fragment, which no host sends.
+                part.whole = None;
+            } else {
+                part.flow = Some(decode::flow_tuple(&self.joined, packet));
             }
         }
     }

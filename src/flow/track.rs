@@ -68,13 +68,7 @@ impl Flows {
         self.sightings = sightings;
     }
 
-    fn sight(
-        &self,
-        batch: &Batch,
-        packet: &Packet,
-        index: usize,
-        fragments: &Fragments,
-    ) -> Option<Sighting> {
+    fn sight(&self, batch: &Batch, packet: &Packet, index: usize, fragments: &Fragments) -> Option<Sighting> {
         let is_ip = packet.outermost[usize::from(builtin::IPV4.0)] != 0xFF
             || packet.outermost[usize::from(builtin::IPV6.0)] != 0xFF;
         if !is_ip {

@@ -9,7 +9,7 @@ use std::io;
 use std::time::Duration;
 
 use millstream::decode::{Decoder, Registry};
-use millstream::flow::{Flows, FlowsConfig, FlowWants, Fragments, Want};
+use millstream::flow::{FlowWants, Flows, FlowsConfig, Fragments, Want};
 use millstream::packet::{Batch, LinkType, MAX_BATCH, Packet};
 use millstream::time::{Stopwatch, Timestamp};
 

@@ -8,7 +8,7 @@ use crate::frames::{ACK, ether, ipv4, tcp};
 use crate::harness::{file, seen};
 use millstream::builtin::{Builtin, BuiltinPlan, BuiltinSettings, Stretch};
 use millstream::decode::{self, Decoder};
-use millstream::flow::{Flows, FlowsConfig, FlowWants, Fragments, Want};
+use millstream::flow::{FlowWants, Flows, FlowsConfig, Fragments, Want};
 use millstream::metrics::{Level, Registry, Shard, ShardConfig};
 use millstream::packet::{Batch, LinkType, MAX_BATCH, Packet};
 use millstream::time::Timestamp;

@@ -92,8 +92,11 @@ fn a_syn_in_fragments_begins_another_connection_when_it_is_whole() {
     let (mut client, mut server) = ends();
     let mut run = Run::new();
     run.feed(&handshake(&mut client, &mut server));
-    let end =
-        [client.send(&mut server, FIN | ACK, b""), server.send(&mut client, FIN | ACK, b""), client.send(&mut server, ACK, b"")];
+    let end = [
+        client.send(&mut server, FIN | ACK, b""),
+        server.send(&mut client, FIN | ACK, b""),
+        client.send(&mut server, ACK, b""),
+    ];
     assert_eq!(run.feed(&end), ["0 end fin"]);
     client.seq += 100_000;
     let parts = fragments(&client.send(&mut server, SYN, b""), 5, 8);

@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 
 use millstream::decode::{Decoder, Registry};
-use millstream::flow::{Defrag, DefragLimits, Direction, FlowEvent, FlowHandle, Flows, FlowsConfig, FlowWants, Fragments, Happening, Want};
+use millstream::flow::{
+    Defrag, DefragLimits, Direction, FlowEvent, FlowHandle, FlowWants, Flows, FlowsConfig, Fragments, Happening, Want,
+};
 use millstream::packet::{Batch, LinkType, MAX_BATCH, Packet};
 use millstream::time::Timestamp;
 
