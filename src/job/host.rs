@@ -68,7 +68,10 @@ impl Control {
         // Short commands are noticed at once, long ones cost nothing: the pause is an eighth of what they have taken.
         let mut pause = Duration::from_micros(100);
         loop {
-            if let Some(status) = self.slot.children.status(pid)? {
+            // Of a job that was cancelled, what ended was ended.
+            if let Some(status) = self.slot.children.status(pid)?
+                && !self.slot.is_disowned()
+            {
                 return Ok(status);
             }
             let left = self.left()?;

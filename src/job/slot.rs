@@ -93,6 +93,8 @@ impl Slot {
         let taken = job.take_if(|job| home.is_none_or(|home| Arc::ptr_eq(home, &job.home)));
         if taken.is_some() {
             self.disown();
+            // Its commands end with it, before the worker notices. It cannot begin another job meanwhile.
+            self.children.end();
         }
         taken
     }
