@@ -382,11 +382,20 @@ impl VmContext {
             return self
                 .warn_once("add_flow_attribute(): announcements lead to each other 8 deep; the rest is dropped");
         }
+        let note = Note { packet, rank, time, depth, flow, text };
+        if let NoteText::Attribute(..) = &note.text
+            && let Some(owner) = FlowTuple::from_id(&note.flow).and_then(|flow| self.engine.peers.owner(&flow))
+        {
+            if !self.engine.peers.hand_over(owner, note) {
+                bump(&self.engine.oddities.notes_dropped);
+            }
+            return;
+        }
         let mut notes = self.engine.notes.borrow_mut();
         if notes.len() >= MAX_NOTES {
             return bump(&self.engine.oddities.notes_dropped);
         }
-        notes.push(Note { packet, rank, time, depth, flow, text });
+        notes.push(note);
     }
 
     /// The flow that an id names: that of the running callback, if it has this id, else one of the table.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::flow_command::Note;
+use crate::decode;
+use crate::key::FlowTuple;
 
 /// A message on its way to the VMs of a side.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct Peers {
     /// Engines that are not sent to any more.
     left: Cell<u64>,
     inbox: Option<Receiver<Letter>>,
+    /// Number of this engine, and of those that share the packets out by their flows' hash; none if something else does.
+    sharing: Option<(u32, u32)>,
 }
 
 /// Messages from other engines that may wait.
@@ -54,8 +58,36 @@ impl Peers {
         receivers
             .into_iter()
             .enumerate()
-            .map(|(own, inbox)| Self { others: RefCell::new(others(own)), left: Cell::new(0), inbox: Some(inbox) })
+            .map(|(own, inbox)| Self {
+                others: RefCell::new(others(own)),
+                left: Cell::new(0),
+                inbox: Some(inbox),
+                sharing: None,
+            })
             .collect()
+    }
+
+    /// Tells the end of engine `own` that it is one of `engines` that share the packets out by their flows' hash.
+    #[must_use]
+    pub fn sharing(self, own: u32, engines: u32) -> Self {
+        Self { sharing: Some((own, engines)), ..self }
+    }
+
+    /// The engine that has the packets of a flow, if that is another one.
+    #[must_use]
+    pub fn owner(&self, flow: &FlowTuple) -> Option<u32> {
+        let (own, engines) = self.sharing?;
+        let owner = (u64::from(decode::tuple_hash(flow)) * u64::from(engines)) >> 32;
+        Some(owner as u32).filter(|owner| *owner != own)
+    }
+
+    /// Passes a note on to the engine that has its flow; false if that could not take it.
+    #[must_use]
+    pub fn hand_over(&self, owner: u32, note: Note) -> bool {
+        let Some((own, _)) = self.sharing else { return false };
+        // The own one is not in the list.
+        let place = if owner > own { owner - 1 } else { owner };
+        self.others.borrow().get(place as usize).is_some_and(|other| other.try_send(Letter::Note(note)).is_ok())
     }
 
     /// Passes a message on; returns how many engines could not take it.

@@ -233,6 +233,8 @@ fn execute(
     let mut all_peers = Peers::connect(count + usize::from(inputs.queue.is_some())).into_iter();
     for (id, source) in inputs.sources.into_iter().enumerate() {
         let peers = all_peers.next().unwrap_or_default();
+        // Packets of interfaces are shared out by the kernel, which does not say how.
+        let peers = if pace == Pace::Packets && count > 1 { peers.sharing(id as u32, count as u32) } else { peers };
         let plan = EnginePlan {
             id: id as u32,
             source,

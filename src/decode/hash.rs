@@ -4,6 +4,7 @@ use super::link::{self, Content};
 use super::read::{be16, chunk};
 use super::walk::{MAX_TUNNELS, Next};
 use super::{ieee80211, network};
+use crate::key::{FlowTuple, IpVersion};
 use crate::packet::LinkType;
 
 /// A hash of the flow a packet belongs to, the same for both directions; 0 for everything that is not IP, which is one
@@ -49,6 +50,17 @@ pub fn flow_hash(linktype: LinkType, bytes: &[u8]) -> u32 {
         (Next::Ipv6 | Next::Ip, Some(6)) => ipv6(visible, content.at),
         _ => 0,
     }
+}
+
+/// The same hash of the packets of a flow.
+#[must_use]
+pub fn tuple_hash(tuple: &FlowTuple) -> u32 {
+    let word = |bytes: &[u8]| bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    let address = |bytes: &[u8; 16]| match tuple.version {
+        IpVersion::V4 => mix(word(&bytes[..4])),
+        IpVersion::V6 => mix(mix(word(&bytes[..8])) ^ word(&bytes[8..])),
+    };
+    if *tuple == FlowTuple::NO_IP { 0 } else { symmetric(address(&tuple.a), address(&tuple.z)) }
 }
 
 #[inline]

@@ -267,10 +267,10 @@ impl Frontend {
     fn open(&mut self, letter: Letter) {
         match letter {
             Letter::Message(mail) => self.hand_out(std::slice::from_ref(&mail)),
-            // Packets and ranks of another engine mean nothing here.
+            // Packets and ranks of another engine mean nothing here; that announcements led to one another does.
             Letter::Note(note) => {
                 let packet = self.engine.before.get();
-                self.engine.notes.borrow_mut().push(Note { packet, rank: Rank::default(), depth: 1, ..note });
+                self.engine.notes.borrow_mut().push(Note { packet, rank: Rank::default(), ..note });
             }
         }
     }

@@ -175,6 +175,40 @@ fn flows_are_pinned_to_an_engine_and_totals_stay_the_same() {
 }
 
 #[test]
+fn an_attribute_is_announced_once_by_the_engine_that_has_the_flow() {
+    // Each engine speaks of flows of both.
+    let talker = "local said = 0
+      TrisulPlugin = { id = {}, reassembly_handler = {
+        onpayload = function(engine, ts, flow, dir, pos, buf)
+          for i = 0, 19 do
+            engine:add_flow_attribute(string.format('06A:0A.00.00.%02X:p-9C40_0A.00.01.01:p-0050', i + 1), 'said', flow:id() .. i)
+          end
+        end,
+        onattribute = function(engine, ts, flow, name, value)
+          if name == 'said' then print(flow:id(), value) engine:add_flow_attribute(flow:id(), 'echo', value) end
+          if name == 'echo' then print('echo', value) end
+        end } }";
+    let mut capture = Capture::new();
+    for i in 0..20 {
+        let source = format!("10.0.0.{}", i + 1);
+        let mut segment = tcp((40000, 80), 0x18, &[], b"x");
+        segment[4..8].copy_from_slice(&1_u32.to_be_bytes());
+        capture = capture.at(100, ether(&ipv4(&source, "10.0.1.1", 6, &segment)));
+    }
+    let run = |engines: &str| {
+        let outcome = Bench::new().plugin("t.lua", talker).args(&["--engines", engines]).run(&capture);
+        outcome.exits(0);
+        let mut lines: Vec<String> = outcome.lines().into_iter().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    let one = run("1");
+    assert_eq!(one.len(), 2 * 20 * 20);
+    assert_eq!(run("2"), one);
+    assert_eq!(run("3"), one);
+}
+
+#[test]
 fn settings_switch_flows_and_reassembly_off() {
     let talker = "TrisulPlugin = { id = {}, reassembly_handler = { onnewflow = function() print('new') end,
         onpayload = function() print('payload') end, onattribute = function(e, ts, f, name) print('attribute', name) end,

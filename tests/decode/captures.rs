@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use millstream::decode::{Decoder, Event, Registry, flow_hash, flow_tuple, fragment_info, payload_range};
+use millstream::decode::{Decoder, Event, Registry, flow_hash, flow_tuple, fragment_info, payload_range, tuple_hash};
 use millstream::flow::{Defrag, DefragLimits};
 use millstream::packet::{Batch, LinkType, Packet, builtin};
 use millstream::time::Timestamp;
@@ -98,7 +98,8 @@ fn captures_decode_without_panic() {
             for packet in batch.packets() {
                 check(packet, batch.layers(packet));
                 let (tuple, _) = flow_tuple(&batch, packet);
-                let _ = flow_hash(packet.linktype, batch.packet_bytes(packet));
+                let hash = flow_hash(packet.linktype, batch.packet_bytes(packet));
+                assert_eq!(hash, tuple_hash(&tuple), "{}: {}", path.display(), tuple.id());
                 if let Some(payload) = payload_range(&batch, packet) {
                     assert!(payload.start + payload.len <= packet.caplen, "{}", path.display());
                     with_ip += 1;
