@@ -266,6 +266,7 @@ fn execute(
             id: count as u32,
             catalog: Arc::clone(catalog),
             settings: host.clone(),
+            builtin,
             shard: shard.clone(),
             flows,
             top: args.output.top,

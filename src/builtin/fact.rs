@@ -95,6 +95,8 @@ pub struct RaisedAlert<'a> {
     pub group: Guid,
     /// Id of the flow concerned; empty if none.
     pub flow: &'a [u8],
+    /// Source and destination, where the alert names them itself.
+    pub ends: Option<(Host, Host)>,
     /// Signature id.
     pub sigid: &'a [u8],
     /// Classification; empty if none.
@@ -104,8 +106,11 @@ pub struct RaisedAlert<'a> {
 }
 
 impl RaisedAlert<'_> {
-    /// Source and destination: A and Z end of the flow.
+    /// Source and destination: those it names, or else A and Z end of the flow.
     pub(super) fn ends(&self) -> Option<(Host, Host)> {
+        if self.ends.is_some() {
+            return self.ends;
+        }
         let flow = FlowText::new(self.flow);
         Some((Host::from_key(flow.ipa().as_bytes())?, Host::from_key(flow.ipz().as_bytes())?))
     }

@@ -16,7 +16,7 @@ use crate::api::EngineContext;
 use crate::api::engine::PROBE_ID;
 use crate::api::t_env::ConfigPaths;
 use crate::builtin::{BuiltinPlan, Selection};
-use crate::capture::{Fill, Source, SourceError};
+use crate::capture::{Fill, Origin, Source, SourceError};
 use crate::content::FileRules;
 use crate::decode::{self, Decoder};
 use crate::flow::{Defrag, DefragLimits, FlowsConfig, Want};
@@ -74,7 +74,7 @@ impl Engine {
         let frontend = Frontend::load(&plan.catalog, &context, &plan.settings, plan.jobs);
         let events = Want::from(plan.outlet.events.is_some());
         let config = &plan.settings.run.environment.config;
-        let metering = metering(&plan.catalog, &plan.builtin, &plan.settings, plan.source.as_ref());
+        let metering = metering(&plan.catalog, &plan.builtin, &plan.settings, plan.source.origins());
         let wants = Wants::of(frontend.topics(), &plan.catalog, metering.builtin(), plan.flow_output, events, config);
         let mut flows = FlowStage::start(&context, wants, metering, plan.flows, plan.top);
         if let Some(flows) = &mut flows {
@@ -403,10 +403,15 @@ impl Engine {
 }
 
 /// Native metering as it was asked for.
-fn metering(catalog: &Catalog, selection: &Selection, settings: &HostSettings, source: &dyn Source) -> Metering {
+pub(super) fn metering(
+    catalog: &Catalog,
+    selection: &Selection,
+    settings: &HostSettings,
+    origins: &[Origin],
+) -> Metering {
     let plan = BuiltinPlan {
         home: settings.run.home_nets.clone(),
-        origins: source.origins().iter().map(ToString::to_string).collect(),
+        origins: origins.iter().map(ToString::to_string).collect(),
         probe: PROBE_ID.to_owned(),
     };
     Metering::new(&catalog.groups, selection, plan, content_meters(&settings.run.environment.config))

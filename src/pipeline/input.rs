@@ -11,12 +11,14 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::control::{Control, Stop};
+use super::engine;
 use super::flow_stage::FlowStage;
 use super::metering::Metering;
 use super::outlet::Outlet;
 use super::plan::EngineOutcome;
 use super::wants::Wants;
-use crate::api::{EngineContext, Letter, Mail, Peers};
+use crate::api::{EngineContext, Letter, Mail, Peers, Record};
+use crate::builtin::Selection;
 use crate::capture::{Fill, Origin, Progress, Source, SourceError, SourceStats};
 use crate::content::ContentCounts;
 use crate::flow::FlowsConfig;
@@ -91,6 +93,8 @@ pub struct InputPlan {
     pub catalog: Arc<Catalog>,
     /// What the host was told.
     pub settings: HostSettings,
+    /// Built-in groups that are metered: those of alerts, here.
+    pub builtin: Selection,
     /// Limits of the counters.
     pub shard: ShardConfig,
     /// Limits of the flows.
@@ -120,7 +124,9 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
     let mut outlet = plan.outlet;
     context.job_events.set(outlet.events.is_some());
     let mut problems = Vec::new();
+    let metering = engine::metering(&plan.catalog, &plan.builtin, &plan.settings, &[]);
     let mut input = Input {
+        metering,
         context: Rc::clone(&context),
         outlet: &mut outlet,
         control: &plan.control,
@@ -165,6 +171,7 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
 
 struct Input<'a> {
     context: Rc<EngineContext>,
+    metering: Metering,
     outlet: &'a mut Outlet,
     control: &'a Control,
     /// The flows the script speaks of, from the first word on.
@@ -175,7 +182,7 @@ struct Input<'a> {
 impl Input<'_> {
     fn run(&mut self, filter: &mut InputFilter, queue: &Sender<BuiltPacket>) {
         while self.control.stop() == Stop::No {
-            filter.alerts(&self.context);
+            self.alerts(filter);
             let (built, more) = if filter.has_step() {
                 match filter.step(&self.context) {
                     Step::More(built) => (built, true),
@@ -197,6 +204,22 @@ impl Input<'_> {
             self.messages(filter);
             self.carry_out();
             self.hand_on();
+        }
+    }
+
+    /// Fetches alerts. They are counted at the time that the script has set, or else at their own.
+    fn alerts(&mut self, filter: &mut InputFilter) {
+        filter.alerts(&self.context);
+        if filter.has_clock() {
+            return;
+        }
+        let time = |record: &Record| match record {
+            Record::Alert(alert) => alert.ends.as_ref().map(|ends| ends.time),
+            _ => None,
+        };
+        let latest = self.context.records.borrow().iter().filter_map(|(_, record)| time(record)).max();
+        if let Some(time) = latest {
+            self.advance(time);
         }
     }
 
@@ -258,7 +281,7 @@ impl Input<'_> {
     }
 
     fn finish(&mut self, filter: &mut InputFilter) {
-        filter.alerts(&self.context);
+        self.alerts(filter);
         self.messages(filter);
         filter.instance.settle(&Wait { limit: None, cancel: Some(self.control.cut()) });
         self.end_flows();
@@ -273,6 +296,7 @@ impl Input<'_> {
     fn hand_on(&mut self) {
         let mut records = self.context.records.borrow_mut();
         if !records.is_empty() {
+            self.metering.alerts(&records, &mut self.context.shard.borrow_mut());
             self.outlet.take(&mut records);
         }
     }

@@ -1,14 +1,16 @@
 //! Native metering in a packet thread: the built-in groups, and the counters attached to flows.
 
+use std::net::IpAddr;
 use std::ops::Range;
 
-use crate::api::{EngineContext, Rank, Record, ScriptId, Side, Stamp};
+use crate::api::{AlertEnds, EngineContext, Rank, Record, ScriptId, Side, Stamp};
 use crate::builtin::{
     Builtin, BuiltinPlan, CounterCommand, CounterTarget, CounterWhat, Fact, FactKind, FlowCounters, RaisedAlert,
     Selection, Stretch,
 };
 use crate::dissect::FindingKind;
 use crate::flow::{FlowEvents, Flows};
+use crate::key::Host;
 use crate::metrics::{Registry, Shard};
 use crate::plugin::Traffic;
 use crate::time::Timestamp;
@@ -162,6 +164,7 @@ impl Metering {
                 let raised = RaisedAlert {
                     group: alert.guid,
                     flow: &alert.flow,
+                    ends: alert.ends.as_ref().and_then(hosts_of),
                     sigid: &alert.sigid,
                     classification: &alert.classification,
                     priority: alert.priority,
@@ -170,4 +173,10 @@ impl Metering {
             }
         }
     }
+}
+
+/// Source and destination of an alert, if both are addresses.
+fn hosts_of(ends: &AlertEnds) -> Option<(Host, Host)> {
+    let host = |text: &str| text.parse::<IpAddr>().ok().map(Host::from);
+    Some((host(&ends.source_ip)?, host(&ends.destination_ip)?))
 }

@@ -207,6 +207,7 @@ fn optional_groups_count_what_they_are_for() {
 #[test]
 fn alerts_are_counted_by_what_they_say_and_on_both_hosts() {
     let alert = RaisedAlert {
+        ends: None,
         group: Guid::literal("{B5F1DECB-51D5-4395-B71B-6FA730B772D9}"),
         flow: b"06A:C0.A8.01.02:p-0B94_D1.D8.F9.3A:p-0016",
         sigid: b"sig-1",

@@ -106,6 +106,37 @@ fn an_error_counts_as_true_and_a_hundred_in_a_row_end_the_input() {
 }
 
 #[test]
+fn alerts_of_step_alert_are_metered() {
+    let alert = |ports: &str, class: &str, secs: u32| {
+        format!(
+            "{{ AlertGroupGUID = '{ALERTS}', TimestampSecs = {secs}, SigIDKey = 'sig', SourceIP = '10.0.0.9', DestIP = '10.0.0.5',
+               Protocol = 6, Priority = 2, {ports}, {class} }}"
+        )
+    };
+    let ports = "SourcePort = 25, DestPort = 40000";
+    let alerts =
+        [alert(ports, "ClassificationKey = 'c'", 100), alert(ports, "ClassificationKey = 'd'", 200)].join(", ");
+    let run = |step: &str| {
+        let block = format!("{step} step_alert = function() return table.remove(alerts, 1) end");
+        let outcome =
+            input(Bench::new().args(&["--builtin", "all"]), &format!("local n, alerts = 0, {{ {alerts} }}"), &block);
+        outcome.exits(0);
+        outcome
+    };
+    let outcome = run("step = function(packet) n = n + 1 packet:set_timestamp(1000) return n < 3 end,");
+    let sum = |guid: &str, key: &str, meter: u32| outcome.total(guid, key, meter).map(|total| total.sum);
+    assert_eq!(sum("{A0FA9464-B496-4A20-A9AB-4D2D09AFF902}", "sig", 0), Some(2.0), "signatures");
+    assert_eq!(sum("{20BC4345-37F0-44D0-ABFF-3BED97363CB1}", "c", 0), Some(1.0), "classes");
+    assert_eq!(sum("{9EFAFDD0-6CBB-4C04-8B13-2C8E0A9D3F85}", "2", 0), Some(2.0), "priorities");
+    assert_eq!(sum("{4CD742B1-C1CA-4708-BE78-0FCA2EB01A86}", "0A.00.00.09", 5), Some(2.0), "attackers");
+    assert_eq!(sum("{4CD742B1-C1CA-4708-BE78-0FCA2EB01A86}", "0A.00.00.05", 12), Some(2.0), "victims");
+    // Without a clock of the script, alerts are counted at their own time.
+    let outcome = run("step = function() n = n + 1 return n < 3 end,");
+    let signatures = outcome.total("{A0FA9464-B496-4A20-A9AB-4D2D09AFF902}", "sig", 0).map(|total| total.sum);
+    assert_eq!(signatures, Some(2.0));
+}
+
+#[test]
 fn step_alert_returns_tables() {
     let outcome = input(
         Bench::new(),

@@ -158,6 +158,12 @@ impl InputFilter {
         self.instance.context().own_time.get().unwrap_or_default()
     }
 
+    /// Whether the script has set the clock.
+    #[must_use]
+    pub fn has_clock(&self) -> bool {
+        self.instance.context().own_time.get().is_some()
+    }
+
     /// Buckets that ended since the last call.
     #[must_use]
     pub fn take_closed(&self) -> Vec<Snapshot> {
