@@ -28,6 +28,8 @@ mod messages;
 mod objects;
 #[path = "contract/protocols.rs"]
 mod protocols;
+#[path = "contract/records.rs"]
+mod records;
 #[path = "contract/rules.rs"]
 mod rules;
 mod support;

@@ -140,6 +140,8 @@ pub struct EngineContext {
     pub peers: Peers,
     /// Whether somebody reads how each job ended; nothing is recorded of jobs that went well otherwise.
     pub job_events: Cell<bool>,
+    /// Whether edges between vertices are kept.
+    pub edges: Cell<bool>,
     /// What scripts said about storing single packets of the batch: index and hint.
     pub store_hints: RefCell<Vec<(u32, StoreHint)>>,
     /// Counted oddities.
@@ -180,6 +182,7 @@ impl EngineContext {
             mail: RefCell::default(),
             peers,
             job_events: Cell::new(true),
+            edges: Cell::new(true),
             store_hints: RefCell::default(),
             oddities: Oddities::default(),
             before: Cell::new(u32::MAX),

@@ -281,7 +281,9 @@ fn install_items(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
         else {
             return Ok(());
         };
-        vm.record(Record::Edge { from_guid, from_key: nul_ended(&from_key), to_guid, to_key: nul_ended(&to_key) });
+        if vm.engine.edges.get() {
+            vm.record(Record::Edge { from_guid, from_key: nul_ended(&from_key), to_guid, to_key: nul_ended(&to_key) });
+        }
         Ok(())
     })
 }
@@ -355,7 +357,9 @@ fn install_flows(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
     })?;
     host_function(lua, host, "add_flow_edges", vm, |vm, (flow, guid, key): (Text, Text, Text)| {
         let Some(guid) = counter_guid(vm, &guid.as_bytes(), "add_flow_edges") else { return Ok(()) };
-        vm.record(Record::FlowEdges { flow: owned(&flow), guid, key: nul_ended(&key) });
+        if vm.engine.edges.get() {
+            vm.record(Record::FlowEdges { flow: owned(&flow), guid, key: nul_ended(&key) });
+        }
         Ok(())
     })
 }

@@ -68,6 +68,7 @@ impl Engine {
             plan.peers,
         ));
         context.job_events.set(plan.outlet.events.is_some());
+        context.edges.set(wants_edges(&plan.settings));
         if plan.pace == Pace::Wall {
             context.now.set(time::wall());
         }
@@ -400,6 +401,11 @@ impl Engine {
             wall: watch.elapsed(),
         }
     }
+}
+
+/// Whether the configuration leaves edges on.
+pub(super) fn wants_edges(settings: &HostSettings) -> bool {
+    !settings.run.environment.config.get("Edges>Enabled").eq_ignore_ascii_case("false")
 }
 
 /// Native metering as it was asked for.

@@ -123,6 +123,7 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
     let context = Rc::new(EngineContext::new(plan.id, shard, groups, protocols, plan.peers));
     let mut outlet = plan.outlet;
     context.job_events.set(outlet.events.is_some());
+    context.edges.set(engine::wants_edges(&plan.settings));
     let mut problems = Vec::new();
     let metering = engine::metering(&plan.catalog, &plan.builtin, &plan.settings, &[]);
     let mut input = Input {
