@@ -160,6 +160,45 @@ fn a_scan_is_one_flow_for_each_port() {
 }
 
 #[test]
+fn a_tunnel_is_one_flow_whatever_it_carries() {
+    // All of them carry the same conversations, which tshark looks into; here the outermost header counts.
+    let own_flows = |name: &str| -> Vec<(u8, u16)> {
+        let mut kinds: Vec<_> = run(&own(name)).0.iter().map(|flow| (flow.proto, flow.server.1)).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        kinds
+    };
+    assert_eq!(own_flows("gre.pcap"), [(47, 0)]);
+    assert_eq!(own_flows("ip-in-ip.pcap"), [(4, 0), (41, 0)]);
+    for (name, port) in [("vxlan.pcap", 4_789), ("geneve.pcap", 6_081), ("gtp-u.pcap", 2_152)] {
+        let kinds = own_flows(name);
+        assert!(!kinds.is_empty() && kinds.iter().all(|(proto, _)| *proto == 17), "{name}: {kinds:?}");
+        assert!(kinds.iter().any(|(_, server)| *server == port), "{name}: {kinds:?}");
+    }
+    for name in ["vlan.pcap", "qinq.pcap", "mpls.pcap", "pppoe.pcap"] {
+        let kinds = own_flows(name);
+        assert!(kinds.contains(&(6, 80)) && kinds.contains(&(17, 53)), "{name}: {kinds:?}");
+    }
+}
+
+#[test]
+fn overlaps_give_the_same_streams_in_every_run() {
+    let mut paths = vec![own("tcp-overlap.pcap"), own("tcp-out-of-order.pcap")];
+    if let Some(directory) = real_captures() {
+        for folder in ["good", "bad"] {
+            let entries = std::fs::read_dir(directory.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+            paths.extend(entries.filter(|path| path.to_string_lossy().contains("overlap")));
+        }
+    }
+    for path in &paths {
+        let ((first, counts), (second, again)) = (run(path), run(path));
+        assert_eq!(counts, again, "{}", path.display());
+        assert_eq!(format!("{first:?}"), format!("{second:?}"), "{}", path.display());
+    }
+    assert!(run(&own("tcp-overlap.pcap")).1.conflicts > 0);
+}
+
+#[test]
 fn every_capture_keeps_the_balance() {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(own("")).unwrap().map(|entry| entry.unwrap().path()).collect();
     if let Some(directory) = real_captures() {
