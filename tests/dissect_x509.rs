@@ -148,6 +148,32 @@ fn compare(name: &str, der: &[u8], theirs: &str) -> Option<String> {
 }
 
 #[test]
+fn keys_of_dsa_read_as_openssl_reads_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(at("settings"), SETTINGS).unwrap();
+    let kind = "dsa_paramgen_bits:1024";
+    let parameters = ["genpkey", "-genparam", "-algorithm", "DSA", "-pkeyopt", kind, "-out", &at("parameters")];
+    if output_of("openssl", &parameters).is_none() {
+        return;
+    }
+    let mut failures = Vec::new();
+    for (name, digest, section) in [("sha1", "-sha1", "small"), ("sha256", "-sha256", "all")] {
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-utf8", "-nodes", "-outform", "DER", "-config", &at("settings"), digest])
+            .args(["-newkey", &format!("param:{}", at("parameters")), "-extensions", section])
+            .args(["-keyout", &at("key"), "-out", &at(name)])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{name}: {}", String::from_utf8_lossy(&made.stderr));
+        let theirs = of_openssl(Path::new(&at(name)), "DER").unwrap();
+        assert!(theirs.contains("dsaEncryption"), "{theirs}");
+        failures.extend(compare(name, &std::fs::read(at(name)).unwrap(), &theirs));
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
 fn made_certificates_read_as_openssl_reads_them() {
     let folder = tempfile::tempdir().unwrap();
     let settings = folder.path().join("settings");

@@ -33,7 +33,7 @@ pub fn write_text(out: &mut Vec<u8>, certificate: &Certificate<'_>) {
     algorithm(page, 4, certificate.outer_algorithm);
     page.line(4, "Signature Value:");
     parameters(page, certificate.outer_algorithm);
-    page.hex_lines(8, 18, Case::Lower, certificate.signature);
+    signature(page, certificate.outer_algorithm, certificate.signature);
 }
 
 /// In full if it fits a signed number, else its bytes.
@@ -71,6 +71,25 @@ fn negated(bytes: &[u8]) -> Vec<u8> {
 
 fn algorithm(page: &mut Page<'_>, indent: usize, algorithm: Algorithm<'_>) {
     page.line(indent, format_args!("Signature Algorithm: {}", algorithm.kind));
+}
+
+/// The bytes; of DSA its two numbers, if they can be read.
+fn signature(page: &mut Page<'_>, algorithm: Algorithm<'_>, bytes: &[u8]) {
+    let is_dsa =
+        algorithm.kind.names().is_some_and(|(name, _)| name.starts_with("DSA") || name.starts_with("dsa_with"));
+    let numbers = || {
+        let mut list = der::sequence(bytes)?;
+        Some([("r:", list.expect(der::INTEGER)?), ("s:", list.expect(der::INTEGER)?)])
+    };
+    match if is_dsa { numbers() } else { None } {
+        Some(numbers) => {
+            for (label, number) in numbers {
+                page.line(8, label);
+                page.hex_lines(12, 15, Case::Lower, number);
+            }
+        }
+        None => page.hex_lines(8, 18, Case::Lower, bytes),
+    }
 }
 
 /// Parameters of RSA-PSS, the one signature that has some.
