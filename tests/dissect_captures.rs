@@ -1,14 +1,14 @@
 //! Captures from file to findings: decoding, flows, dissectors. Another decoder says what is in them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use millstream::capture::{FileOptions, FileSource, Fill, Source};
 use millstream::decode::{Decoder, Registry};
 use millstream::dissect::{DissectWants, Dissectors, DocumentKind, FindingKind, ResourceKind};
-use millstream::flow::{FlowWants, Flows, FlowsConfig, Fragments, Want};
+use millstream::flow::{Defrag, DefragLimits, FlowWants, Flows, FlowsConfig, Fragments, Want};
 use millstream::packet::Batch;
 
 /// What was found in one capture.
@@ -40,9 +40,11 @@ fn dissect(path: &Path) -> Found {
     let mut flows = Flows::new(FlowsConfig::default(), asked);
     let mut dissectors = Dissectors::new(wants());
     let mut batch = Batch::new();
+    let (mut defrag, mut fragments) = (Defrag::new(DefragLimits::default()), Fragments::default());
     while let Ok(Fill::Packets) = source.fill(&mut batch) {
         decoder.decode(&registry, &mut batch);
-        flows.process(&batch, &Fragments::default());
+        fragments.take(&batch, &mut defrag);
+        flows.process(&batch, &fragments);
         dissectors.process(&batch, flows.events(), &flows);
         collect(&dissectors, &mut found);
         flows.settle();
@@ -123,9 +125,15 @@ fn messages(found: &Found) -> BTreeMap<(bool, u16, String), usize> {
     }))
 }
 
+/// What passes for a message of DNS: neither one that an ICMP error quotes nor one that cannot be read.
+const MESSAGES: &str = "(dns || mdns || llmnr) && !icmp && !icmpv6 && !tcp.analysis.retransmission && !_ws.malformed";
+
 fn messages_of_tshark(path: &Path) -> Option<BTreeMap<(bool, u16, String), usize>> {
-    let filter = "(dns || mdns || llmnr) && !icmp && !icmpv6 && !tcp.analysis.retransmission && !_ws.malformed";
-    let rows = tshark(path, filter, &["dns.flags.response", "dns.id", "dns.qry.name"])?;
+    Some(messages_in(&tshark(path, MESSAGES, &["dns.flags.response", "dns.id", "dns.qry.name"])?))
+}
+
+/// The messages in rows that begin with these three fields.
+fn messages_in(rows: &[Vec<String>]) -> BTreeMap<(bool, u16, String), usize> {
     let mut all = Vec::new();
     for row in rows {
         let (kinds, ids) = (row[0].split('|'), row[1].split('|'));
@@ -138,7 +146,7 @@ fn messages_of_tshark(path: &Path) -> Option<BTreeMap<(bool, u16, String), usize
             all.push((kind == "1" || kind == "True", id, name.to_lowercase()));
         }
     }
-    Some(counted(all))
+    counted(all)
 }
 
 #[test]
@@ -257,6 +265,115 @@ fn hosts_are_named_as_they_ask_to_be() {
             format!("{press} Some([10, 20, 0, 32]) press.example.com"),
         ]
     );
+}
+
+/// The shared captures with one of these words in their names.
+fn shared_with(words: &[&str]) -> Vec<PathBuf> {
+    let mut paths = shared();
+    paths.retain(|path| words.iter().any(|word| path.file_name().unwrap().to_string_lossy().contains(word)));
+    paths
+}
+
+/// Captures in which tshark and we see different messages, and why.
+const DNS_DIFFERS: [(&str, &str); 6] = [
+    ("dns-corrupt-additionals", "tshark calls a whole message malformed whose last record is"),
+    ("dns-over-http2", "tshark has the keys"),
+    ("dns-reversed-tcp", "the beginning of the stream is missing, and what follows is not taken for DNS"),
+    ("dns-forward-pointer", "names that point ahead are refused"),
+    ("llmnr-tcp", "tshark does not look for LLMNR in TCP"),
+    ("llmnr__llmnr-tcp", "the same"),
+];
+
+#[test]
+fn messages_answers_and_names_of_dns_in_other_captures_are_those_of_tshark() {
+    let (mut compared, mut failures) = (0, Vec::new());
+    for path in shared_with(&["dns", "llmnr"]) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if DNS_DIFFERS.iter().any(|(part, _)| name.contains(part)) {
+            continue;
+        }
+        let kinds = ["A", "AAAA", "CNAME", "PTR"];
+        let fields =
+            ["dns.flags.response", "dns.id", "dns.qry.name", "dns.a", "dns.aaaa", "dns.cname", "dns.ptr.domain_name"];
+        let Some(rows) = tshark(&path, MESSAGES, &fields) else { return };
+        let (found, expected) = (dissect(&path), messages_in(&rows));
+        compared += expected.len();
+        if messages(&found) != expected {
+            failures.push(format!("{name}: tshark has {expected:?}, we have {:?}", messages(&found)));
+        }
+        for (kind, column) in kinds.iter().zip(3..) {
+            let texts = rows.iter().filter(|row| row[0].starts_with(['1', 'T'])).flat_map(|row| row[column].split('|'));
+            let expected: BTreeSet<String> = texts.filter(|text| !text.is_empty()).map(str::to_lowercase).collect();
+            let data = found.dns.iter().flat_map(|(_, label)| label.lines()).filter_map(|line| {
+                let fields: Vec<&str> = line.split('\t').collect();
+                (fields.get(1) == Some(kind)).then(|| fields[2].to_lowercase())
+            });
+            let ours: BTreeSet<String> = data.collect();
+            if ours != expected {
+                failures.push(format!("{name}: {kind}: tshark {expected:?}, ours {ours:?}"));
+            }
+            compared += expected.len();
+        }
+    }
+    eprintln!("{compared} messages and answers compared");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn names_that_hosts_ask_for_in_other_captures_are_those_of_tshark() {
+    let mut compared = 0;
+    for path in shared_with(&["dhcp", "ntlmssp-negotiateflags", "eapon1"]) {
+        let fields = ["dhcp.hw.mac_addr", "dhcp.option.hostname", "dhcp.fqdn.name"];
+        let Some(rows) = tshark(&path, "dhcp.option.hostname || dhcp.fqdn.name", &fields) else { return };
+        let expected = counted(rows.iter().map(|row| {
+            let mac = row[0].split('|').next().unwrap().replace(':', ", ");
+            let name = if row[1].is_empty() { &row[2] } else { &row[1] };
+            format!("[{mac}] {name}")
+        }));
+        let ours = counted(dissect(&path).hosts.iter().map(|host| {
+            let (mac, rest) = host.split_once(']').unwrap();
+            format!("{mac}] {}", rest.rsplit(' ').next().unwrap())
+        }));
+        assert_eq!(ours, expected, "{}", path.display());
+        compared += expected.len();
+    }
+    eprintln!("{compared} names compared");
+}
+
+#[test]
+fn files_in_other_captures_are_those_that_other_readers_find() {
+    let Some(folder) = shared().first().map(|path| path.parent().unwrap().parent().unwrap().join("good")) else {
+        return;
+    };
+    let files = |name: &str| -> Vec<(String, String)> { dissect(&folder.join(name)).files };
+    let file = |name: &str, hash: &str| (name.to_owned(), format!("MD5:{hash}"));
+    // As another mail reader decodes what tshark exports.
+    assert_eq!(files("s-smtp-bug-5989.pcap"), [file("winmail.dat", "29032b196410866a813004c09e89b6a4")]);
+    for name in ["s-ftp__ftp-download-active.pcap", "s-ftp__ftp-upload-passive.pcap"] {
+        let out = tempfile::tempdir().unwrap();
+        let objects = format!("ftp-data,{}", out.path().display());
+        let made =
+            Command::new("tshark").arg("-r").arg(folder.join(name)).args(["-q", "--export-objects", &objects]).output();
+        if made.is_err() {
+            eprintln!("skipped: tshark is not here");
+            return;
+        }
+        let mut expected: Vec<(String, String)> = std::fs::read_dir(out.path())
+            .unwrap()
+            .map(|entry| {
+                use md5::Digest;
+                let path = entry.unwrap().path();
+                let hash = md5::Md5::digest(std::fs::read(&path).unwrap());
+                let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+                file(&path.file_name().unwrap().to_string_lossy(), &hash)
+            })
+            .collect();
+        expected.sort();
+        let mut ours = files(name);
+        ours.iter_mut().for_each(|(name, _)| *name = name.rsplit('/').next().unwrap().to_owned());
+        ours.sort();
+        assert_eq!(ours, expected, "{name}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use millstream::dissect::quic::{self, Quic};
 use millstream::dissect::tls::{self, Tls};
 use millstream::dissect::{DissectWants, Recognition};
 use millstream::flow::{Direction, Want};
+use millstream::key::FlowTuple;
 use proptest::prelude::*;
 use sha1::{Digest as _, Sha1};
 
@@ -239,6 +240,73 @@ fn published_captures_have_the_published_fingerprints() {
     let mut both = prints("s-ja4-rules.pcap");
     both.sort();
     assert_eq!(both, ["q13d0310h3_55b375c5d22e_cd85d2d88918", "t13d1516h2_8daaf6152771_e5627efa2ab1"]);
+}
+
+/// A hello that only asks for another one: the server's, with the random of the retry (RFC 8446, 4.1.3).
+fn retry_of(record: &[u8]) -> Vec<u8> {
+    let random: Vec<u8> = RETRY_RANDOM
+        .as_bytes()
+        .chunks_exact(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect();
+    let length = 5 + usize::from(u16::from_be_bytes([record[3], record[4]]));
+    let mut retry = record[..length].to_vec();
+    retry[11..43].copy_from_slice(&random);
+    retry
+}
+
+#[test]
+fn a_hello_after_a_retry_counts_and_the_retry_does_not() {
+    let mut talk = conversations(&own_capture("tls-hello.pcap"))[1].clone();
+    let attributes =
+        |talk: &Conversation| -> Vec<Found> { dissect(talk, &DissectWants { tls_records: Want::No, ..all_wants() }) };
+    let plain = attributes(&talk);
+    assert_eq!(first_text(&plain, "TLS:VERSION"), "TLS 1.3");
+    let answer = talk.pieces.iter().position(|(direction, _)| *direction == Direction::ToClient).unwrap();
+    let asked: Vec<(Direction, Vec<u8>)> = talk.pieces[..answer].to_vec();
+    let retry = retry_of(&talk.pieces[answer].1);
+    let changed = vec![20, 3, 3, 0, 1, 1];
+    let inserted =
+        [(Direction::ToClient, retry), (Direction::ToClient, changed.clone()), (Direction::ToServer, changed)];
+    talk.pieces.splice(answer..answer, inserted.into_iter().chain(asked));
+    assert_eq!(attributes(&talk), plain);
+    // Without the second hello nothing is known of the answer.
+    talk.pieces.truncate(answer + 3);
+    assert!(values(&attributes(&talk), "TLS:CIPHER").is_empty());
+    assert_eq!(first_text(&attributes(&talk), "TLS:SNI"), first_text(&plain, "TLS:SNI"));
+}
+
+/// The client's first packets that RFC 9001 and RFC 9369 give as examples, each in appendix A.2.
+const INITIALS: &str = include_str!("dissect_quic.txt");
+
+#[test]
+fn the_examples_of_the_standards_are_read() {
+    for (document, version) in [("RFC 9001, A.2", "1"), ("RFC 9369, A.2", "2")] {
+        let hex: String = INITIALS
+            .lines()
+            .skip_while(|line| *line != document)
+            .skip(1)
+            .take_while(|line| !line.starts_with("RFC"))
+            .collect();
+        let digits: Vec<u8> = hex.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
+        let packet: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+        assert_eq!(packet.len(), 1_200, "{document}");
+        let tuple = FlowTuple::v4(17, [10, 0, 0, 1], [10, 0, 0, 2], 50_000, 443).0;
+        let talk = Conversation { tuple, pieces: vec![(Direction::ToServer, packet.clone())] };
+        let found = dissect(&talk, &all_wants());
+        assert_eq!(first_text(&found, "QUIC:VERSION"), version, "{document}: {found:?}");
+        assert_eq!(first_text(&found, "TLS:SNI"), "example.com", "{document}");
+        assert_eq!(first_text(&found, "TLS:ALPN"), "alpn", "{document}");
+        // 771,4865-4866,0-65281-10-16-5-51-43-13-45-28-57,29-23-24,
+        assert_eq!(first_text(&found, "TLS:JA3"), "41bc9ae914d6cb3bd0bd0a5453ab7d7f", "{document}");
+        // The seal covers every byte.
+        for at in [1, 18, 30, 1_199] {
+            let mut damaged = packet.clone();
+            damaged[at] ^= 1;
+            let talk = Conversation { tuple, pieces: vec![(Direction::ToServer, damaged)] };
+            assert!(values(&dissect(&talk, &all_wants()), "TLS:SNI").is_empty(), "{document}: {at}");
+        }
+    }
 }
 
 #[test]
