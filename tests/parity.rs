@@ -55,8 +55,13 @@ const COVERED: &[Row] = &[
         "terminate_flow disable_reassembly",
         "terminate_flow_and_disable_reassembly terminate_flow_ends_the_flow_now disable_reassembly_is_for_the_calling_script_alone",
     ),
-    ("method", "engine", "add_flow_attribute", "add_flow_attribute_keeps_any_byte"),
-    ("method", "engine", "add_edge add_flow_edges", "edges_accept_any_guid_and_no_nil_key"),
+    (
+        "method",
+        "engine",
+        "add_flow_attribute",
+        "add_flow_attribute_keeps_any_byte an_attribute_is_announced_once_by_the_engine_that_has_the_flow",
+    ),
+    ("method", "engine", "add_edge add_flow_edges", "edges_accept_any_guid_and_no_nil_key edges_can_be_switched_off"),
     (
         "method",
         "engine",
@@ -123,13 +128,23 @@ const COVERED: &[Row] = &[
         "to_s",
         "flowid_methods_of_type_a to_s_names_known_protocols to_s_of_other_protocols_is_their_number",
     ),
-    ("method", "FlowID", "netflow_router netflow_router_readable", "flowid_netflow_methods_of_type_a_are_empty"),
-    ("method", "FlowID", "netflow_ifindex_in netflow_ifindex_out", "flowid_netflow_methods_of_type_a_are_empty"),
+    (
+        "method",
+        "FlowID",
+        "netflow_router netflow_router_readable",
+        "flowid_netflow_methods_of_type_a_are_empty flow_ids_of_exporters_tell_router_and_interfaces",
+    ),
+    (
+        "method",
+        "FlowID",
+        "netflow_ifindex_in netflow_ifindex_out",
+        "flowid_netflow_methods_of_type_a_are_empty flow_ids_of_exporters_tell_router_and_interfaces",
+    ),
     (
         "method",
         "FlowID",
         "netflow_ifindex_in_readable netflow_ifindex_out_readable",
-        "flowid_netflow_methods_of_type_a_are_empty",
+        "flowid_netflow_methods_of_type_a_are_empty flow_ids_of_exporters_tell_router_and_interfaces",
     ),
     // re2 and ac
     ("method", "re2", "partial_match full_match", "re2_partial_match_and_full_match an_invalid_pattern_never_matches"),
