@@ -195,7 +195,7 @@ fn overlaps_give_the_same_streams_in_every_run() {
         assert_eq!(counts, again, "{}", path.display());
         assert_eq!(format!("{first:?}"), format!("{second:?}"), "{}", path.display());
     }
-    assert!(run(&own("tcp-overlap.pcap")).1.conflicts > 0);
+    assert!(run(&own("tcp-overlap.pcap")).1.overlaps > 0);
 }
 
 #[test]
