@@ -31,7 +31,7 @@ return function(layers, first, last, row, row_limit)
     -- The handler returns nothing, except when memory ran out; then it may not be called at all, and it may fail itself.
     if next_or_unhandled ~= nil then error(next_or_unhandled, 0) end
     local guilty = first
-    while layers[guilty].buf.seq ~= cur[0] do guilty = guilty + 1 end
+    while guilty < last and layers[guilty].buf.seq ~= cur[0] do guilty = guilty + 1 end
     row = (guilty == first and row or 0) + 1
     first = guilty + 1
   until row >= row_limit or first > last or stop[0] ~= 0
