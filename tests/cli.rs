@@ -101,6 +101,21 @@ fn the_demo_runs_anywhere_and_reports_the_groups_of_its_plugins() {
 }
 
 #[test]
+fn beside_a_document_standard_output_holds_nothing_that_scripts_print() {
+    let folder = folder();
+    let text = "TrisulPlugin = { id = { name = 'p', description = '' }, simplecounter = {
+        protocol_guid = '{974FB098-DE46-45DB-94DA-8D64A3BBCDE5}', onpacket = function() print('{ hello') end } }";
+    fs::write(folder.path().join("p.lua"), text).unwrap();
+    let capture = project().join("pcaps/ping.pcap");
+    let arguments = ["run", "-r", capture.to_str().unwrap(), "-p", "p.lua"];
+    let plain = typed_in(folder.path(), &arguments);
+    assert!(plain.out.starts_with("{ hello\n") && !plain.err.contains("hello"), "{}{}", plain.out, plain.err);
+    let document = typed_in(folder.path(), &[&arguments[..], &["--json"]].concat());
+    assert!(document.err.contains("{ hello\n"), "{}", document.err);
+    document.json(0);
+}
+
+#[test]
 fn list_tells_what_is_there_and_what_is_passed_over() {
     let out = typed(&["list", "-p", "plugins"]).good();
     let line = out.lines().find(|line| line.contains("dns-names.lua")).expect("a line for each plugin");
