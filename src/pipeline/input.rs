@@ -160,6 +160,7 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
         instances,
         problems,
         wall: watch.elapsed(),
+        longest_batch: Duration::ZERO,
     }
 }
 
