@@ -144,6 +144,8 @@ pub struct Dissectors {
     timers: BinaryHeap<Reverse<(Timestamp, u64, FlowHandle)>>,
     timers_set: u64,
     limit: usize,
+    /// Flows that became of no interest while they last, since the last time they were asked for.
+    given_up: Vec<FlowHandle>,
 }
 
 impl Dissectors {
@@ -171,6 +173,7 @@ impl Dissectors {
             timers: BinaryHeap::new(),
             timers_set: 0,
             limit: HELD_LIMIT,
+            given_up: Vec::new(),
         }
     }
 
@@ -241,6 +244,12 @@ impl Dissectors {
         }
     }
 
+    /// The flows that became of no interest since the last call, by what was found in them. None that [`Dissectors::follows`]
+    /// denied from their beginning.
+    pub fn take_given_up(&mut self) -> impl Iterator<Item = FlowHandle> {
+        self.given_up.drain(..)
+    }
+
     /// The rest of a flow is not to be dissected. What its dissector has not told yet is lost.
     pub fn forget(&mut self, handle: FlowHandle) {
         let index = self.claim(handle);
@@ -291,6 +300,7 @@ impl Dissectors {
         };
         if appetite != Appetite::More {
             slot.state = State::Ignored;
+            self.given_up.push(at.handle);
         }
         self.called(index, at);
     }
@@ -300,6 +310,9 @@ impl Dissectors {
         if !matches!(self.slots[index].state, State::Ignored) {
             self.feed(index, at, direction, position, bytes);
             self.called(index, at);
+            if matches!(self.slots[index].state, State::Ignored) {
+                self.given_up.push(at.handle);
+            }
         }
     }
 
@@ -400,6 +413,9 @@ impl Dissectors {
                 slot.state = State::Ignored;
             }
             self.called(index, at);
+        }
+        if matches!(self.slots[index].state, State::Ignored) {
+            self.given_up.push(at.handle);
         }
     }
 
@@ -508,6 +524,7 @@ impl Dissectors {
                 }
             }
             slot.state = State::Ignored;
+            self.given_up.push(handle);
             self.desk.counts.add("flows given up at the limit");
             self.settle(index, handle);
         }
@@ -553,6 +570,30 @@ mod tests {
         rehearsal.say(flow, ToServer, b"\x01\x02 no protocol that is known here");
         rehearsal.run();
         assert_eq!((rehearsal.dissectors.follows(flow), rehearsal.dissectors.held()), (Want::No, 0));
+        assert!(rehearsal.dissectors.take_given_up().eq([flow]), "told once");
+        rehearsal.say(flow, ToServer, b"more");
+        rehearsal.run();
+        assert_eq!(rehearsal.dissectors.take_given_up().count(), 0);
+    }
+
+    #[test]
+    fn flows_are_given_up_at_gaps_after_some_datagrams_and_at_the_limit() {
+        let mut rehearsal = Rehearsal::new(ALL);
+        let (torn, other) = (rehearsal.connect(22), rehearsal.exchange(7));
+        rehearsal.gap(torn, ToClient, 3);
+        for _ in 1..MAX_TRIES {
+            rehearsal.say(other, ToServer, b"no protocol that is known here");
+        }
+        rehearsal.run();
+        assert!(rehearsal.dissectors.take_given_up().eq([torn]));
+        rehearsal.say(other, ToServer, b"nor here");
+        rehearsal.run();
+        assert!(rehearsal.dissectors.take_given_up().eq([other]));
+        rehearsal.dissectors.limit = 0;
+        let last = rehearsal.connect(22);
+        rehearsal.say(last, ToServer, b"SSH-2.0-");
+        rehearsal.run();
+        assert!(rehearsal.dissectors.take_given_up().eq([last]));
     }
 
     #[test]
