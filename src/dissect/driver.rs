@@ -78,6 +78,8 @@ pub struct Dissectors {
     expected: Expected,
     timers: BinaryHeap<Reverse<(Timestamp, u64, FlowHandle)>>,
     timers_set: u64,
+    /// Flows that became of no interest while they last, since the last time they were asked for.
+    given_up: Vec<FlowHandle>,
 }
 
 impl Dissectors {
@@ -101,6 +103,7 @@ impl Dissectors {
             expected: Expected::default(),
             timers: BinaryHeap::new(),
             timers_set: 0,
+            given_up: Vec::new(),
         }
     }
 
@@ -171,6 +174,12 @@ impl Dissectors {
         }
     }
 
+    /// The flows that became of no interest since the last call, by what was found in them. None that [`Dissectors::follows`]
+    /// denied from their beginning.
+    pub fn take_given_up(&mut self) -> impl Iterator<Item = FlowHandle> {
+        self.given_up.drain(..)
+    }
+
     /// The rest of a flow is not to be dissected. What its dissector has not told yet is lost.
     pub fn forget(&mut self, handle: FlowHandle) {
         let index = self.slots.claim(handle);
@@ -216,6 +225,7 @@ impl Dissectors {
         };
         if appetite != Appetite::More {
             slot.state = State::Ignored;
+            self.given_up.push(at.handle);
         }
         self.called(index, at);
     }
@@ -225,6 +235,9 @@ impl Dissectors {
         if !matches!(self.slots[index].state, State::Ignored) {
             self.feed(index, at, direction, position, bytes);
             self.called(index, at);
+            if matches!(self.slots[index].state, State::Ignored) {
+                self.given_up.push(at.handle);
+            }
         }
     }
 
@@ -326,6 +339,9 @@ impl Dissectors {
             }
             self.called(index, at);
         }
+        if matches!(self.slots[index].state, State::Ignored) {
+            self.given_up.push(at.handle);
+        }
     }
 
     /// Reports whose time has come.
@@ -381,6 +397,7 @@ impl Dissectors {
                 state.end(&mut self.desk.context(At { after, handle, flow, time }));
             }
             *state = State::Ignored;
+            self.given_up.push(handle);
             self.desk.counts.add("flows given up at the limit");
             self.slots.settle(index, handle);
         }
@@ -427,6 +444,30 @@ mod tests {
         rehearsal.say(flow, ToServer, b"\x01\x02 no protocol that is known here");
         rehearsal.run();
         assert_eq!((rehearsal.dissectors.follows(flow), rehearsal.dissectors.held()), (Want::No, 0));
+        assert!(rehearsal.dissectors.take_given_up().eq([flow]), "told once");
+        rehearsal.say(flow, ToServer, b"more");
+        rehearsal.run();
+        assert_eq!(rehearsal.dissectors.take_given_up().count(), 0);
+    }
+
+    #[test]
+    fn flows_are_given_up_at_gaps_after_some_datagrams_and_at_the_limit() {
+        let mut rehearsal = Rehearsal::new(ALL);
+        let (torn, other) = (rehearsal.connect(22), rehearsal.exchange(7));
+        rehearsal.gap(torn, ToClient, 3);
+        for _ in 1..MAX_TRIES {
+            rehearsal.say(other, ToServer, b"no protocol that is known here");
+        }
+        rehearsal.run();
+        assert!(rehearsal.dissectors.take_given_up().eq([torn]));
+        rehearsal.say(other, ToServer, b"nor here");
+        rehearsal.run();
+        assert!(rehearsal.dissectors.take_given_up().eq([other]));
+        rehearsal.dissectors.limit = 0;
+        let last = rehearsal.connect(22);
+        rehearsal.say(last, ToServer, b"SSH-2.0-");
+        rehearsal.run();
+        assert!(rehearsal.dissectors.take_given_up().eq([last]));
     }
 
     #[test]

@@ -107,6 +107,9 @@ impl Flows {
     }
 
     fn datagram(&mut self, slot: u32, packet: &Packet, payload: &Payload, sighting: &Sighting, cause: Cause) {
+        if self.table.is_stopped(slot) {
+            return;
+        }
         // A fragment without the UDP header is not the beginning of a datagram.
         if sighting.tuple.proto == UDP && payload.transport.is_none() {
             return;
