@@ -463,7 +463,7 @@ mod tests {
         rehearsal.say(other, ToServer, b"nor here");
         rehearsal.run();
         assert!(rehearsal.dissectors.take_given_up().eq([other]));
-        rehearsal.dissectors.limit = 0;
+        rehearsal.dissectors.slots.limit = 0;
         let last = rehearsal.connect(22);
         rehearsal.say(last, ToServer, b"SSH-2.0-");
         rehearsal.run();
