@@ -6,6 +6,10 @@
 //! On x86-64 LuaJIT takes the number of results of a C function from the whole of `rax`, of which the ABI defines the lower
 //! half only. Functions compiled by gcc happen to clear the rest; some that rustc compiles do not, and the VM crashes
 //! (a Rust userdata that lives until its VM is closed did so each time). One instruction more makes it right.
+//!
+//! LuaJIT gives up for good on code whose compilation failed about ten times, and chance decides what a callback does
+//! meanwhile: of two runs one interpreted a callback to the end that the other compiled at once. Ours tries again, after as
+//! many runs as LuaJIT's longest pause.
 
 use std::path::PathBuf;
 use std::{env, fs};
@@ -15,9 +19,13 @@ use std::{env, fs};
 const FLAGS_VARIABLE: &str = "TARGET_FLAGS";
 const CHECK_HOOK: &str = "LUAJIT_ENABLE_CHECKHOOK";
 
-/// The command that assembles LuaJIT's interpreter: ours edits the source before it.
+/// The command that assembles LuaJIT's interpreter, before any other source is compiled: ours edits two sources first.
 const ASSEMBLER_VARIABLE: &str = "DASM";
-const ASSEMBLER: &str = r"sed 's/^\(.*\)lea RA, \[BASE+RD\*8\]$$/\1mov RDd, RDd\n&/' $(DASM_DASC) >patched.dasc && mv patched.dasc $(DASM_DASC) && $(HOST_LUA) $(DASM_DIR)/dynasm.lua";
+const ASSEMBLER: &str = concat!(
+    r"sed 's/^\(.*\)lea RA, \[BASE+RD\*8\]$$/\1mov RDd, RDd\n&/' $(DASM_DASC) >patched.dasc && mv patched.dasc $(DASM_DASC) && ",
+    r"sed '/val > PENALTY_MAX/,/}/{s/blacklist_pc(pt, pc);.*/val = PENALTY_MAX;/;s/return;/(void)blacklist_pc;/}' lj_trace.c >patched.c && mv patched.c lj_trace.c && ",
+    r"$(HOST_LUA) $(DASM_DIR)/dynasm.lua",
+);
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -31,6 +39,11 @@ fn main() {
 
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
     let sources = out.join("luajit-build").join("src");
+    let tracer = fs::read_to_string(sources.join("lj_trace.c")).expect("LuaJIT was built from its sources");
+    assert!(
+        tracer.contains("val = PENALTY_MAX;\n"),
+        "LuaJIT's trace compiler has changed: see the text above in build.rs"
+    );
     if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
         let interpreter = fs::read_to_string(sources.join("vm_x64.dasc")).expect("LuaJIT was built from its sources");
         assert!(

@@ -1,8 +1,8 @@
 -- File hashes: the SHA-256 of every file that is downloaded or uploaded over HTTP.
 --
 -- Run it with --set 'Reassembly>FileExtraction>Enabled=true'. Each file becomes a resource of the group File Hashes, with
--- where it came from, and its flow gets a tag with the beginning of the hash. Hashing is done by workers with the
--- program sha256sum; packets do not wait. Files that come in chunks are put together first.
+-- where it came from, and its flow gets a tag with the beginning of the hash. Hashing is done by a worker; packets do not
+-- wait. Files that come in chunks are put together first.
 
 local RESOURCES = "{9781DB2C-F78A-4F7F-A7E8-2B1A9A7BE71A}"
 local GROUP = "{6A0F4E2B-7B53-4C11-9B64-0A6B0C7C9D21}"
@@ -12,12 +12,11 @@ local MAX_OPEN = 1000
 -- Chunked files by flow: number of chunks so far, and the name under which they are collected.
 local open, open_count = {}, 0
 
--- Runs on a worker. The path holds no byte that means anything to a shell. Data is "flow|url|path|rm".
+-- Runs on a worker. Data is "flow|url|path|rm". Of a file that cannot be read, nothing is reported.
 local function hash(data)
   local path, after = data:match("|([^|]*)|(%a*)$")
-  local pipe = io.popen("sha256sum " .. path)
-  local hex = pipe and pipe:read("*a"):match("^%x+")
-  if pipe then pipe:close() end
+  local hex, problem = T.util.sha256_file(path)
+  if not hex then T.logwarning(problem) end
   if after == "rm" then os.remove(path) end
   return hex
 end

@@ -96,8 +96,27 @@ fn the_demo_runs_anywhere_and_reports_the_groups_of_its_plugins() {
         }
         assert!(out.contains("new simplecounter my-counter"), "{out}");
     }
+    let extraction = "Reassembly>FileExtraction>Enabled=true";
+    let out = typed(&["demo"]).good();
+    let command = format!("run -r pcaps/demo.pcap -p plugins --set '{extraction}'\n");
+    assert!(out.contains(&command) && out.contains("File hashes: 7 keys"), "{out}");
     let report = typed(&["demo", "--json"]).json(0);
     assert!(report["groups"].as_array().is_some_and(|groups| groups.len() >= 6), "{report}");
+}
+
+#[test]
+fn beside_a_document_standard_output_holds_nothing_that_scripts_print() {
+    let folder = folder();
+    let text = "TrisulPlugin = { id = { name = 'p', description = '' }, simplecounter = {
+        protocol_guid = '{974FB098-DE46-45DB-94DA-8D64A3BBCDE5}', onpacket = function() print('{ hello') end } }";
+    fs::write(folder.path().join("p.lua"), text).unwrap();
+    let capture = project().join("pcaps/ping.pcap");
+    let arguments = ["run", "-r", capture.to_str().unwrap(), "-p", "p.lua"];
+    let plain = typed_in(folder.path(), &arguments);
+    assert!(plain.out.starts_with("{ hello\n") && !plain.err.contains("hello"), "{}{}", plain.out, plain.err);
+    let document = typed_in(folder.path(), &[&arguments[..], &["--json"]].concat());
+    assert!(document.err.contains("{ hello\n"), "{}", document.err);
+    document.json(0);
 }
 
 #[test]

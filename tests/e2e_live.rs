@@ -1,47 +1,23 @@
 //! Live capture with the built program, in a network namespace of the test's own. Needs root and iproute2, and says so where
 //! they are absent.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(unsafe_code, reason = "namespaces of a thread have no safe wrapper")]
 
 mod e2e;
+#[path = "e2e/namespace.rs"]
+mod namespace;
 
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use e2e::{Ended, Place, Running, dropped, events, say, totals};
+use e2e::{Ended, Place, dropped, events, say, totals};
 use millstream::time::Stopwatch;
+use namespace::{capturing, in_namespace, ip};
 use serde_json::Value;
 
-const ETHERNET: &str = "{974FB098-DE46-45DB-94DA-8D64A3BBCDE5}";
 const UDP: &str = "{14D7AB53-CC51-47E9-8814-9C06AAE60189}";
 const GROUP: &str = "{0B1C2D3E-0000-4000-8000-0000000000CB}";
 const LIMIT: Duration = Duration::from_secs(10);
-
-fn ip(arguments: &str) -> bool {
-    Command::new("ip").args(arguments.split(' ')).status().is_ok_and(|status| status.success())
-}
-
-/// Runs a test on a thread of its own in a new network namespace with the pair of interfaces `here` and `there`, which
-/// goes away with the thread. What the thread starts is in the same namespace.
-fn in_namespace(test: impl FnOnce() + Send + 'static) {
-    let runner = thread::spawn(move || {
-        // SAFETY: the call changes nothing but the namespace of this thread.
-        let entered = unsafe { libc::unshare(libc::CLONE_NEWNET) } == 0;
-        if !entered || !ip("link add here type veth peer name there") {
-            say("skipped: needs root and iproute2 to make a network namespace");
-            return;
-        }
-        for name in ["here", "there"] {
-            assert!(ip(&format!("link set {name} addrgenmode none")));
-            assert!(ip(&format!("link set {name} up")));
-        }
-        test();
-    });
-    if let Err(panic) = runner.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
 
 /// A UDP packet of one of 64 flows, numbered in its last four bytes.
 fn datagram(number: u32) -> Vec<u8> {
@@ -73,21 +49,6 @@ fn counting(body: &str) -> Place {
     );
     let body = format!("engine:update_counter('{GROUP}', layer:packet():flowid():id(), 0, 1) {body}");
     Place::new().plugin("a-group.lua", &group).counter("count.lua", UDP, "", &body)
-}
-
-/// Starts a capture and waits until the interface is being read: probe packets of another type arrive then.
-fn capturing(place: Place, arguments: &[&str]) -> (Place, Running) {
-    let place = place.counter("ready.lua", ETHERNET, "", "if layer:getbyte(12) == 0x88 then print('ready') end");
-    let mut running = place.start(arguments);
-    let mut sender = pcap::Capture::from_device("there").unwrap().open().unwrap();
-    let mut probe = vec![0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2, 0x88, 0xB5];
-    probe.resize(60, 0);
-    running.until("the interface is read", |running| {
-        sender.sendpacket(&probe[..]).unwrap();
-        thread::sleep(Duration::from_millis(20));
-        running.stdout().contains("ready")
-    });
-    (place, running)
 }
 
 /// Probes that were sent before the packets: everything that is neither UDP nor dropped.
@@ -162,7 +123,7 @@ fn a_quiet_link_delivers_a_single_packet_at_once() {
             thread::sleep(Duration::from_millis(60));
             let watch = Stopwatch::start();
             sender.sendpacket(datagram(number)).unwrap();
-            running.until("the packet is printed", |running| running.stdout().contains(&format!("packet {number}\n")));
+            running.until("the packet is printed", |running| running.said().contains(&format!("packet {number}\n")));
             times.push(watch.elapsed());
         }
         times.sort();

@@ -81,6 +81,7 @@ fn sample() -> Report {
             last: Some(412.4),
             duration_secs: 312.4,
             wall_secs: 0.41,
+            wall_longest_batch_secs: 0.002,
             engines: 1,
             inputs: vec!["a.pcap".into()],
         },
@@ -167,6 +168,7 @@ fn the_json_document_has_documented_names() {
         ["version", "run", "drops", "notes", "damage", "groups", "records", "jobs", "plugins", "verdict"]
     );
     assert_eq!(value["run"]["wall_packets_per_sec"], 14_200.0 / 0.41);
+    assert_eq!(value["run"]["wall_longest_batch_secs"], 0.002);
     assert_eq!(value["groups"][0]["name"], "Hosts");
     let top = &value["groups"][0]["meters"][0]["top"][0];
     assert_eq!(

@@ -260,6 +260,28 @@ fn garbage_is_collected_before_the_limit_is_reached() {
 }
 
 #[test]
+fn code_that_could_not_be_compiled_is_tried_again() {
+    with_vm(|vm| {
+        // Making closures cannot be compiled.
+        let source = "
+            local function work(count, closures)
+              for i = 1, count do
+                if closures then local f = function() end end
+              end
+            end
+            local compiled = 0
+            jit.attach(function(what) if what == 'stop' then compiled = compiled + 1 end end, 'trace')
+            work(300000, true)
+            local before = compiled
+            work(300000, false)
+            return before, compiled";
+        let (before, compiled): (i32, i32) = run(vm, source, LONG).unwrap();
+        assert_eq!(before, 0);
+        assert!(compiled > 0, "the loop is interpreted for good");
+    });
+}
+
+#[test]
 fn unbounded_recursion_of_every_shape_ends_in_an_error() {
     let shapes = [
         "local function f() return 1 + f() end f()",

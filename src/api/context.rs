@@ -18,7 +18,7 @@ use super::record::{Rank, Record, ScriptId, Side, Stamp};
 use crate::decode;
 use crate::flow::{FlowHandle, Flows, Fragments};
 use crate::job::Keep;
-use crate::key::FlowTuple;
+use crate::key::{End, FlowTuple, Host};
 use crate::lua::Guard;
 use crate::metrics::{self, Generation, Shard};
 use crate::packet::Batch;
@@ -191,8 +191,6 @@ impl EngineContext {
     }
 
     /// The flow of a packet of the batch.
-    // Inline, so that a caller who wants one end of it does not wait for the copy of the whole.
-    #[inline(always)]
     #[must_use]
     pub fn flow_tuple(&self, index: usize) -> Option<FlowTuple> {
         if let Ok(fragments) = self.fragments.try_borrow()
@@ -202,6 +200,19 @@ impl EngineContext {
         }
         let batch = self.batch.try_borrow().ok()?;
         Some(decode::flow_tuple(&batch, batch.packets().get(index)?).0)
+    }
+
+    /// Address and port of one end of the flow of a packet of the batch.
+    #[inline]
+    #[must_use]
+    pub fn flow_end(&self, index: usize, end: End) -> Option<(Host, u16)> {
+        if let Ok(fragments) = self.fragments.try_borrow()
+            && let Some(tuple) = fragments.flow_of(index)
+        {
+            return Some((tuple.host(end), tuple.port(end)));
+        }
+        let batch = self.batch.try_borrow().ok()?;
+        Some(decode::flow_end(&batch, batch.packets().get(index)?, end))
     }
 
     /// Begins lending the packets of the batch, and what happens to their flows.

@@ -200,12 +200,12 @@ extern "C" fn update_counter_end(vm: *const VmContext, group: i32, which: i32, m
     // SAFETY: objects.lua passes the address it was given for this VM.
     let Some(vm) = (unsafe { context(vm) }) else { return };
     let Some(index) = vm.current_packet() else { return bump(&vm.engine.oddities.no_packet) };
-    let Some(tuple) = vm.engine.flow_tuple(index) else { return };
     let end = if which & 1 == 0 { End::A } else { End::Z };
+    let Some((host, port)) = vm.engine.flow_end(index, end) else { return };
     if which > 1 {
-        return update_binary(vm, group, KeyKind::Port, &tuple.port(end).to_be_bytes(), meter, value);
+        return update_binary(vm, group, KeyKind::Port, &port.to_be_bytes(), meter, value);
     }
-    match tuple.host(end) {
+    match host {
         Host::V4(bytes) => update_binary(vm, group, KeyKind::Host4, &bytes, meter, value),
         Host::V6(bytes) => update_binary(vm, group, KeyKind::Host6, &bytes, meter, value),
     }

@@ -7,6 +7,7 @@
 pub mod ac;
 pub mod constants;
 mod context;
+mod digest;
 pub mod engine;
 mod events;
 mod flow_command;

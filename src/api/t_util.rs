@@ -1,10 +1,10 @@
 //! `T.util`: small functions on numbers and strings.
 //!
-//! All of it is Lua, so that it compiles together with the callbacks that use it.
+//! All but the hashes is Lua, so that it compiles together with the callbacks that use it.
 
 use mlua::{Function, Lua, Table, Value};
 
-use super::modules;
+use super::{digest, modules};
 
 /// Installs the functions of `T.util` into `util`.
 ///
@@ -21,7 +21,12 @@ pub(super) fn parse_ipv4(lua: &Lua) -> mlua::Result<Function> {
 
 fn run(lua: &Lua, util: &Table) -> mlua::Result<Function> {
     let arguments = modules::arguments(lua)?;
-    match modules::run_host_chunk(lua, "T.util", include_str!("modules/host/t_util.lua"), (util, arguments))? {
+    match modules::run_host_chunk(
+        lua,
+        "T.util",
+        include_str!("modules/host/t_util.lua"),
+        (util, arguments, digest::functions(lua)?),
+    )? {
         Value::Function(parse) => Ok(parse),
         _ => Err(mlua::Error::runtime("t_util.lua did not return a function")),
     }

@@ -15,6 +15,8 @@ use super::screen::{Paint, Screen, columns, program};
 pub const CAPTURE: &str = "pcaps/demo.pcap";
 /// The plugins, below the project's folder.
 const PLUGINS: &str = "plugins";
+/// Without it the plugin that hashes files has nothing to do.
+const EXTRACTION: &str = "Reassembly>FileExtraction>Enabled=true";
 
 /// Runs the demonstration: a word before, the report of a run, what to type next.
 ///
@@ -27,7 +29,8 @@ pub fn demo(args: &DemoArgs, cli: &Cli) -> anyhow::Result<Outcome> {
     if !args.json {
         let mut screen = Screen::stdout(cli.color);
         let title = screen.paint(Paint::Strong, "The plugins of this project on the capture that comes with it");
-        writeln!(screen, "{title}:\n  {} run -r {} -p {}\n", program(), capture.display(), plugins.display())?;
+        let (capture, plugins) = (capture.display(), plugins.display());
+        writeln!(screen, "{title}:\n  {} run -r {capture} -p {plugins} --set '{EXTRACTION}'\n", program())?;
         screen.flush()?;
         // The run writes from several threads, so the lock must be gone before it starts.
     }
@@ -58,7 +61,7 @@ fn next_steps(capture: &Path, plugins: &Path, screen: &mut Screen<'_>) -> std::i
 /// The arguments of the run, as if they had been typed.
 fn run_arguments(capture: &Path, plugins: &Path, args: &DemoArgs) -> anyhow::Result<Box<RunArgs>> {
     let mut typed = ["millstream", "run", "-r"].map(std::ffi::OsString::from).to_vec();
-    typed.extend([capture.into(), "-p".into(), plugins.into()]);
+    typed.extend([capture.into(), "-p".into(), plugins.into(), "--set".into(), EXTRACTION.into()]);
     if args.json {
         typed.push("--json".into());
     }
@@ -112,6 +115,7 @@ mod tests {
         let args = run_arguments(Path::new("a.pcap"), Path::new("p"), &DemoArgs { json: true }).unwrap();
         assert_eq!(args.input.read, [Path::new("a.pcap")]);
         assert_eq!(args.plugins.plugin, [Path::new("p")]);
+        assert_eq!(args.plugins.set, [super::EXTRACTION]);
         assert!(args.plugins.json);
     }
 }

@@ -107,6 +107,7 @@ fn print(
             wall_secs: watch.elapsed().as_secs_f64(),
             engines: engines as u32,
             inputs: Vec::new(),
+            ..Run::default()
         },
         groups,
         ..Report::default()

@@ -316,6 +316,7 @@ pub fn build(result: &RunResult, top: usize, outcome: Outcome) -> Report {
             reason: format!("damaged at byte {}: {}", damage.offset, damage.reason),
         })
         .chain(early.map(|e| DamagedInput { input: "input".to_owned(), reason: e.to_string() }));
+    let longest = result.outcomes.iter().map(|outcome| outcome.longest_batch).max();
     Report {
         run: Run {
             packets: result.packets(),
@@ -324,6 +325,7 @@ pub fn build(result: &RunResult, top: usize, outcome: Outcome) -> Report {
             last: secs(|span| span.1),
             duration_secs: span.map_or(0.0, |(first, last)| last.since(first).as_secs_f64()),
             wall_secs: result.wall.as_secs_f64(),
+            wall_longest_batch_secs: longest.unwrap_or_default().as_secs_f64(),
             engines: result.engines as u32,
             inputs: result.inputs.clone(),
         },

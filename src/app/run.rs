@@ -29,8 +29,8 @@ use crate::job::{self, JobIds};
 use crate::lua::{self, spawn_lua_thread};
 use crate::metrics::{Buckets, Records, RunTotals, ShardConfig, Tallies};
 use crate::pipeline::{
-    Control, Engine, EngineOutcome, EnginePlan, FlowOutput, InputPlan, InterimPlan, Outlet, Pace, Stop, input_queue,
-    run_input,
+    Control, Engine, EngineOutcome, EnginePlan, FlowOutput, InputPlan, InterimPlan, Outlet, Pace, Prints, Stop,
+    input_queue, run_input,
 };
 use crate::plugin::{BuiltPacket, Catalog, HostSettings, JobPlan, SkipReason, discover};
 use crate::sink::{Console, EventStream, PacketStore, StreamEnd, WhenFull};
@@ -200,6 +200,7 @@ fn execute(
     let outlet = || {
         let mut outlet = Outlet::new(Arc::clone(&names), Arc::clone(&catalog.groups), logging::threshold(cli.log));
         outlet.console = Some(console.sender());
+        outlet.prints = if args.plugins.json { Prints::Error } else { Prints::Output };
         outlet.events = events.as_ref().map(EventStream::sender);
         outlet
     };

@@ -23,12 +23,13 @@ use crate::time::Stopwatch;
 /// A hash of a packet's flow that is the same for both directions.
 pub type FlowHash = fn(LinkType, &[u8]) -> u32;
 
-/// Portions a queue holds: with 256 KiB a chunk this keeps an engine busy for milliseconds and memory to a few MiB.
-const QUEUE_LEN: usize = 8;
+/// Portions a queue holds: at 64 to 256 KiB a chunk this keeps an engine busy for a millisecond or more, and memory to a few
+/// MiB.
+const QUEUE_LEN: usize = 32;
 
-/// Portions below which an engine reads on although it has work: if all waited until they run dry, they would do so at the
-/// same time, and one would read while the others wait for it.
-const READ_AHEAD: usize = 3;
+/// Portions that an engine reads on to when it has used up one. It must be the work of a millisecond: an engine that sleeps
+/// is awake again after 50 to 100 us, which is as long as it takes to count the packets of a few small portions.
+const READ_AHEAD: usize = 16;
 
 /// Packets of one chunk that belong to one engine.
 #[derive(Debug, Default)]
@@ -282,27 +283,34 @@ impl SharedSource {
         Ok(Some(fill))
     }
 
-    /// Reads a chunk before this engine runs dry, unless another one reads or somebody has no room. Not from pipes, where
+    /// Reads chunks before this engine runs dry, unless another one reads or somebody has no room. Not from pipes, where
     /// it could mean to wait.
     fn read_ahead(&mut self) {
-        if self.shared.queues.len() < 2 || self.failure.is_some() || self.queue().lock().portions.len() >= READ_AHEAD {
+        if self.shared.queues.len() < 2
+            || self.failure.is_some()
+            || self.queue().lock().portions.len() >= READ_AHEAD / 2
+        {
             return;
         }
         let Ok(mut reading) = self.shared.reading.try_lock() else { return };
-        let is_ready = reading.outcome == Ending::Reading
+        let queues = &self.shared.queues;
+        while reading.outcome == Ending::Reading
             && reading.source.progress().is_some()
             && reading.dealt.iter().all(|portion| portion.packets.is_empty())
-            && self.shared.queues.iter().all(|queue| queue.lock().portions.len() < QUEUE_LEN);
-        if !is_ready {
-            return;
-        }
-        match reading.read(self.shared.hash) {
-            // Nobody else adds to the queues, so the room seen above is still there.
-            Ok(_) => drop(reading.deliver(&self.shared.queues, Stopwatch::start())),
-            Err(error) => self.failure = Some(error),
+            && queues[self.engine].lock().portions.len() < READ_AHEAD
+            && queues.iter().all(|queue| queue.lock().portions.len() < QUEUE_LEN)
+        {
+            match reading.read(self.shared.hash) {
+                // Nobody else adds to the queues, so the room seen above is still there.
+                Ok(_) => drop(reading.deliver(queues, Stopwatch::start())),
+                Err(error) => {
+                    self.failure = Some(error);
+                    break;
+                }
+            }
         }
         drop(reading);
-        self.shared.queues.iter().for_each(Queue::move_on);
+        queues.iter().for_each(Queue::move_on);
     }
 
     fn serve(&mut self, batch: &mut Batch) -> Fill {

@@ -2,7 +2,7 @@
 
 use super::network;
 use super::read::{be16, chunk};
-use crate::key::{End, FlowTuple, IpVersion, has_ports};
+use crate::key::{End, FlowTuple, Host, IpVersion, has_ports};
 use crate::packet::{Batch, Layer, Packet, builtin};
 
 /// What belongs to the datagram of a fragment. IPv4 tells datagrams apart by protocol too (RFC 791), IPv6 does not
@@ -200,6 +200,24 @@ pub fn flow_tuple(batch: &Batch, packet: &Packet) -> (FlowTuple, End) {
     }
 }
 
+/// Address and port of one end of a packet's flow, as [`flow_tuple`] finds it.
+#[inline(always)]
+#[must_use]
+pub fn flow_end(batch: &Batch, packet: &Packet, end: End) -> (Host, u16) {
+    let data = batch.packet_bytes(packet);
+    let layers = batch.layers(packet);
+    match whole_v4(data, packet, layers) {
+        Some((_, src, dst, sport, dport)) => {
+            let (address, port) = FlowTuple::v4_end(end, src, dst, sport, dport);
+            (Host::V4(address), port)
+        }
+        None => {
+            let tuple = any_flow_tuple(data, packet, layers).0;
+            (tuple.host(end), tuple.port(end))
+        }
+    }
+}
+
 /// Protocol, addresses and ports.
 type Whole4 = (u8, [u8; 4], [u8; 4], u16, u16);
 
@@ -315,7 +333,7 @@ pub fn fragment_info(batch: &Batch, packet: &Packet) -> Option<Fragment> {
 mod tests {
     use proptest::prelude::proptest;
 
-    use super::{any_flow_tuple, flow_tuple};
+    use super::{End, any_flow_tuple, flow_end, flow_tuple};
     use crate::decode::{Decoder, Registry};
     use crate::packet::{Batch, LinkType, Packet};
     use crate::time::Timestamp;
@@ -336,6 +354,9 @@ mod tests {
             let packet = batch.packets()[0];
             let expected = any_flow_tuple(batch.packet_bytes(&packet), &packet, batch.layers(&packet));
             assert_eq!(flow_tuple(&batch, &packet), expected);
+            for end in [End::A, End::Z] {
+                assert_eq!(flow_end(&batch, &packet, end), (expected.0.host(end), expected.0.port(end)));
+            }
         }
     }
 }

@@ -1,26 +1,18 @@
 //! Brings flow events to the dissectors and collects what they find.
-//!
-//! State of a flow begins with its first payload and lies in a slot beside that of the flow table. Each state counts as
-//! [`STATE_COST`] and what it holds; above the limit over all flows the oldest states are given up.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 
-use super::dissector::{Appetite, Context, Counts, DatagramDissector, Expectation, Recognition, StreamDissector};
+use super::dissector::{Appetite, Context, Counts, Expectation, Recognition};
 use super::expected::{Announced, Expected};
 use super::finding::{DissectWants, FindingKind, Findings, Protocol, Transaction};
 use super::ftp_data::FtpData;
 use super::protocols::{DATAGRAMS, STREAMS};
 use super::recogniser::{Recogniser, Verdict};
+use super::slots::{Slots, State};
 use crate::flow::{Direction, Flow, FlowEvents, FlowHandle, FlowLookup, Happening, Want, state};
 use crate::packet::Batch;
 use crate::time::Timestamp;
-
-/// What the states of all flows may hold together, bytes.
-const HELD_LIMIT: usize = 64 << 20;
-
-/// What a state counts for besides what it holds.
-const STATE_COST: usize = 512;
 
 /// How often a flow may change its protocol.
 const MAX_RESTARTS: u8 = 4;
@@ -35,59 +27,6 @@ const MAX_TIMERS: usize = 262_144;
 const MAX_ANNOUNCED: usize = 8;
 
 const TCP: u8 = 6;
-
-/// What is known of the protocol of a flow.
-#[derive(Debug, Default)]
-enum State {
-    /// Nothing yet.
-    #[default]
-    Fresh,
-    /// First bytes, which did not tell.
-    Undecided(Box<Recogniser>),
-    /// As many datagrams that did not tell.
-    Tried(u8),
-    /// A protocol over a stream.
-    Stream(Box<dyn StreamDissector>),
-    /// A protocol over datagrams.
-    Datagrams(Box<dyn DatagramDissector>),
-    /// The flow is of no interest.
-    Ignored,
-}
-
-impl State {
-    fn held(&self) -> usize {
-        match self {
-            Self::Undecided(recogniser) => recogniser.held(),
-            Self::Stream(dissector) => dissector.held(),
-            Self::Datagrams(dissector) => dissector.held(),
-            Self::Fresh | Self::Tried(_) | Self::Ignored => 0,
-        }
-    }
-
-    fn due(&self) -> Option<Timestamp> {
-        match self {
-            Self::Stream(dissector) => dissector.due(),
-            Self::Datagrams(dissector) => dissector.due(),
-            _ => None,
-        }
-    }
-
-    const fn is_kept(&self) -> bool {
-        matches!(self, Self::Undecided(_) | Self::Stream(_) | Self::Datagrams(_))
-    }
-}
-
-/// Place of a flow. It belongs to the generation that used it last.
-#[derive(Debug, Default)]
-struct Slot {
-    generation: u32,
-    /// What the state counts for.
-    cost: usize,
-    restarts: u8,
-    /// Whether a timer is set.
-    timer: bool,
-    state: State,
-}
 
 /// Where and when something happens.
 #[derive(Clone, Copy)]
@@ -135,15 +74,12 @@ pub struct Dissectors {
     /// Rows of [`STREAMS`] that are of use, as bits; the same for [`DATAGRAMS`].
     streams: u32,
     datagrams: u32,
-    slots: Vec<Slot>,
+    slots: Slots,
     expected: Expected,
-    /// Flows in the order in which their states began, some of them gone.
-    order: VecDeque<FlowHandle>,
-    kept: usize,
-    held: usize,
     timers: BinaryHeap<Reverse<(Timestamp, u64, FlowHandle)>>,
     timers_set: u64,
-    limit: usize,
+    /// Flows that became of no interest while they last, since the last time they were asked for.
+    given_up: Vec<FlowHandle>,
 }
 
 impl Dissectors {
@@ -163,14 +99,11 @@ impl Dissectors {
             desk: Desk { wants, findings: Findings::default(), counts: Counts::default(), transactions: 0 },
             streams: bits(&mut STREAMS.iter().map(|row| (row.wanted)(&wants))),
             datagrams: bits(&mut DATAGRAMS.iter().map(|row| (row.wanted)(&wants))),
-            slots: Vec::new(),
+            slots: Slots::default(),
             expected: Expected::default(),
-            order: VecDeque::new(),
-            kept: 0,
-            held: 0,
             timers: BinaryHeap::new(),
             timers_set: 0,
-            limit: HELD_LIMIT,
+            given_up: Vec::new(),
         }
     }
 
@@ -229,31 +162,37 @@ impl Dissectors {
     /// Bytes that the states of all flows count for.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.held
+        self.slots.held()
     }
 
     /// Whether the rest of a flow is of interest; streams of flows that are not can be stopped.
     #[must_use]
     pub fn follows(&self, handle: FlowHandle) -> Want {
-        match self.slots.get(handle.slot as usize) {
-            Some(slot) if slot.generation == handle.generation => Want::from(!matches!(slot.state, State::Ignored)),
-            _ => Want::from(self.streams | self.datagrams != 0),
+        match self.slots.of(handle) {
+            Some(slot) => Want::from(!matches!(slot.state, State::Ignored)),
+            None => Want::from(self.streams | self.datagrams != 0),
         }
+    }
+
+    /// The flows that became of no interest since the last call, by what was found in them. None that [`Dissectors::follows`]
+    /// denied from their beginning.
+    pub fn take_given_up(&mut self) -> impl Iterator<Item = FlowHandle> {
+        self.given_up.drain(..)
     }
 
     /// The rest of a flow is not to be dissected. What its dissector has not told yet is lost.
     pub fn forget(&mut self, handle: FlowHandle) {
-        let index = self.claim(handle);
+        let index = self.slots.claim(handle);
         self.slots[index].state = State::Ignored;
-        self.settle(index, handle);
+        self.slots.settle(index, handle);
     }
 
     /// Nobody wants the body of an HTTP message any more, or one that is to come.
     pub fn decline_body(&mut self, handle: FlowHandle, transaction: Transaction, direction: Direction) {
-        let index = self.claim(handle);
+        let index = self.slots.claim(handle);
         if let State::Stream(dissector) = &mut self.slots[index].state {
             dissector.decline_body(transaction, direction);
-            self.settle(index, handle);
+            self.slots.settle(index, handle);
         }
     }
 
@@ -265,16 +204,11 @@ impl Dissectors {
 
     fn end(&mut self, at: At<'_>) {
         // Flows without payload have no slot, and get none now.
-        if (at.handle.slot as usize) < self.slots.len() {
-            let index = self.claim(at.handle);
-            let mut cx = self.desk.context(at);
-            match &mut self.slots[index].state {
-                State::Stream(dissector) => dissector.end(&mut cx),
-                State::Datagrams(dissector) => dissector.end(&mut cx),
-                _ => {}
-            }
+        if self.slots.reach(at.handle) {
+            let index = self.slots.claim(at.handle);
+            self.slots[index].state.end(&mut self.desk.context(at));
             self.slots[index].state = State::Ignored;
-            self.settle(index, at.handle);
+            self.slots.settle(index, at.handle);
         }
         if at.flow.tuple.proto == TCP {
             self.desk.context(at).attribute("^D", b"");
@@ -282,7 +216,7 @@ impl Dissectors {
     }
 
     fn gap(&mut self, at: At<'_>, direction: Direction, position: u64, missing: u64) {
-        let index = self.claim(at.handle);
+        let index = self.slots.claim(at.handle);
         let slot = &mut self.slots[index];
         let appetite = match &mut slot.state {
             State::Stream(dissector) => dissector.gap(&mut self.desk.context(at), direction, position, missing),
@@ -291,15 +225,19 @@ impl Dissectors {
         };
         if appetite != Appetite::More {
             slot.state = State::Ignored;
+            self.given_up.push(at.handle);
         }
         self.called(index, at);
     }
 
     fn stream(&mut self, at: At<'_>, direction: Direction, position: u64, bytes: &[u8]) {
-        let index = self.claim(at.handle);
+        let index = self.slots.claim(at.handle);
         if !matches!(self.slots[index].state, State::Ignored) {
             self.feed(index, at, direction, position, bytes);
             self.called(index, at);
+            if matches!(self.slots[index].state, State::Ignored) {
+                self.given_up.push(at.handle);
+            }
         }
     }
 
@@ -375,7 +313,7 @@ impl Dissectors {
     }
 
     fn datagram(&mut self, at: At<'_>, direction: Direction, bytes: &[u8]) {
-        let index = self.claim(at.handle);
+        let index = self.slots.claim(at.handle);
         let slot = &mut self.slots[index];
         let tries = match slot.state {
             State::Fresh => 0,
@@ -401,6 +339,9 @@ impl Dissectors {
             }
             self.called(index, at);
         }
+        if matches!(self.slots[index].state, State::Ignored) {
+            self.given_up.push(at.handle);
+        }
     }
 
     /// Reports whose time has come.
@@ -410,16 +351,11 @@ impl Dissectors {
                 break;
             }
             self.timers.pop();
-            let slot = self.slots.get_mut(handle.slot as usize).filter(|slot| slot.generation == handle.generation);
-            let (Some(slot), Some(flow)) = (slot, flows.flow(handle)) else { continue };
+            let (Some(slot), Some(flow)) = (self.slots.of_mut(handle), flows.flow(handle)) else { continue };
             slot.timer = false;
             let at = At { after, handle, flow, time: now };
             if slot.state.due().is_some_and(|due| due <= now) {
-                match &mut slot.state {
-                    State::Stream(dissector) => dissector.wake(&mut self.desk.context(at)),
-                    State::Datagrams(dissector) => dissector.wake(&mut self.desk.context(at)),
-                    _ => {}
-                }
+                slot.state.wake(&mut self.desk.context(at));
             }
             self.called(handle.slot as usize, at);
         }
@@ -444,7 +380,7 @@ impl Dissectors {
                 self.desk.counts.add("timers not set");
             }
         }
-        self.settle(index, at.handle);
+        self.slots.settle(index, at.handle);
     }
 
     fn expect(&mut self, now: Timestamp, expectation: Expectation) {
@@ -453,63 +389,17 @@ impl Dissectors {
         }
     }
 
-    /// The slot of a flow, emptied if another one had it.
-    fn claim(&mut self, handle: FlowHandle) -> usize {
-        let index = handle.slot as usize;
-        if index >= self.slots.len() {
-            self.slots.resize_with(index + 1, Slot::default);
-        }
-        if self.slots[index].generation != handle.generation {
-            self.slots[index].state = State::Fresh;
-            self.settle(index, handle);
-            self.slots[index] = Slot { generation: handle.generation, ..Slot::default() };
-        }
-        index
-    }
-
-    /// Counts what the state of a slot holds now.
-    fn settle(&mut self, index: usize, handle: FlowHandle) {
-        let slot = &mut self.slots[index];
-        let cost = if slot.state.is_kept() { STATE_COST + slot.state.held() } else { 0 };
-        self.held = self.held - slot.cost + cost;
-        match (slot.cost > 0, cost > 0) {
-            (false, true) => {
-                self.kept += 1;
-                self.order.push_back(handle);
-            }
-            (true, false) => self.kept -= 1,
-            _ => {}
-        }
-        slot.cost = cost;
-        if self.order.len() > 2 * self.kept + 1_024 {
-            let slots = &self.slots;
-            self.order.retain(|handle| {
-                let slot = &slots[handle.slot as usize];
-                slot.generation == handle.generation && slot.cost > 0
-            });
-        }
-    }
-
     /// Gives up the oldest states until the rest is within the limit.
     fn shed(&mut self, after: u32, time: Timestamp, flows: &impl FlowLookup) {
-        while self.held > self.limit {
-            let Some(handle) = self.order.pop_front() else { break };
-            let index = handle.slot as usize;
-            let slot = &mut self.slots[index];
-            if slot.generation != handle.generation || slot.cost == 0 {
-                continue;
-            }
+        while let Some((index, handle)) = self.slots.excess() {
+            let state = &mut self.slots[index].state;
             if let Some(flow) = flows.flow(handle) {
-                let mut cx = self.desk.context(At { after, handle, flow, time });
-                match &mut slot.state {
-                    State::Stream(dissector) => dissector.end(&mut cx),
-                    State::Datagrams(dissector) => dissector.end(&mut cx),
-                    _ => {}
-                }
+                state.end(&mut self.desk.context(At { after, handle, flow, time }));
             }
-            slot.state = State::Ignored;
+            *state = State::Ignored;
+            self.given_up.push(handle);
             self.desk.counts.add("flows given up at the limit");
-            self.settle(index, handle);
+            self.slots.settle(index, handle);
         }
     }
 }
@@ -518,6 +408,7 @@ impl Dissectors {
 mod tests {
     use super::*;
     use crate::dissect::rehearsal::{ALL, Rehearsal, overheard};
+    use crate::dissect::slots::STATE_COST;
     use crate::flow::Direction::{ToClient, ToServer};
 
     const QUERY: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\x07example\0\0\x01\0\x01";
@@ -553,6 +444,30 @@ mod tests {
         rehearsal.say(flow, ToServer, b"\x01\x02 no protocol that is known here");
         rehearsal.run();
         assert_eq!((rehearsal.dissectors.follows(flow), rehearsal.dissectors.held()), (Want::No, 0));
+        assert!(rehearsal.dissectors.take_given_up().eq([flow]), "told once");
+        rehearsal.say(flow, ToServer, b"more");
+        rehearsal.run();
+        assert_eq!(rehearsal.dissectors.take_given_up().count(), 0);
+    }
+
+    #[test]
+    fn flows_are_given_up_at_gaps_after_some_datagrams_and_at_the_limit() {
+        let mut rehearsal = Rehearsal::new(ALL);
+        let (torn, other) = (rehearsal.connect(22), rehearsal.exchange(7));
+        rehearsal.gap(torn, ToClient, 3);
+        for _ in 1..MAX_TRIES {
+            rehearsal.say(other, ToServer, b"no protocol that is known here");
+        }
+        rehearsal.run();
+        assert!(rehearsal.dissectors.take_given_up().eq([torn]));
+        rehearsal.say(other, ToServer, b"nor here");
+        rehearsal.run();
+        assert!(rehearsal.dissectors.take_given_up().eq([other]));
+        rehearsal.dissectors.slots.limit = 0;
+        let last = rehearsal.connect(22);
+        rehearsal.say(last, ToServer, b"SSH-2.0-");
+        rehearsal.run();
+        assert!(rehearsal.dissectors.take_given_up().eq([last]));
     }
 
     #[test]
@@ -608,7 +523,7 @@ mod tests {
     #[test]
     fn above_the_limit_the_oldest_states_are_given_up() {
         let mut rehearsal = Rehearsal::new(ALL);
-        rehearsal.dissectors.limit = 4 * (STATE_COST + 300);
+        rehearsal.dissectors.slots.limit = 4 * (STATE_COST + 300);
         let flows: Vec<FlowHandle> = (0..8).map(|_| rehearsal.connect(22)).collect();
         for flow in &flows {
             rehearsal.say(*flow, ToServer, &[&b"SSH-2.0-"[..], &[b'x'; 200]].concat());
@@ -618,7 +533,7 @@ mod tests {
         let first = followed.iter().position(|followed| *followed).expect("the last ones fit");
         assert!((3..=5).contains(&first) && followed[first..].iter().all(|followed| *followed), "{followed:?}");
         assert_eq!(rehearsal.count("flows given up at the limit"), first as u64);
-        assert!(rehearsal.dissectors.held() <= rehearsal.dissectors.limit);
+        assert!(rehearsal.dissectors.held() <= rehearsal.dissectors.slots.limit);
     }
 
     #[test]

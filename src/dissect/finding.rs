@@ -266,3 +266,22 @@ pub struct DissectWants {
     /// [`FindingKind::Recognised`].
     pub protocols: Want,
 }
+
+impl DissectWants {
+    /// Everything.
+    pub const ALL: Self = Self {
+        attributes: Want::Yes,
+        tls_records: Want::Yes,
+        dns_resources: Want::Yes,
+        http_resources: Want::Yes,
+        certificate_resources: Want::Yes,
+        file_hashes: Want::Yes,
+        dns_documents: Want::Yes,
+        http_documents: Want::Yes,
+        certificate_documents: Want::Yes,
+        http_headers: Want::Yes,
+        http_bodies: Want::Yes,
+        host_names: Want::Yes,
+        protocols: Want::Yes,
+    };
+}

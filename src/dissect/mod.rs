@@ -21,6 +21,7 @@ pub mod quic;
 mod recogniser;
 #[cfg(test)]
 mod rehearsal;
+mod slots;
 mod smtp;
 mod ssh;
 pub mod tls;

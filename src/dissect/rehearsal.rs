@@ -11,21 +11,7 @@ use crate::packet::Batch;
 use crate::time::Timestamp;
 
 /// Everything that can be asked for.
-pub const ALL: DissectWants = DissectWants {
-    attributes: Want::Yes,
-    tls_records: Want::Yes,
-    dns_resources: Want::Yes,
-    http_resources: Want::Yes,
-    certificate_resources: Want::Yes,
-    file_hashes: Want::Yes,
-    dns_documents: Want::Yes,
-    http_documents: Want::Yes,
-    certificate_documents: Want::Yes,
-    http_headers: Want::Yes,
-    http_bodies: Want::Yes,
-    host_names: Want::Yes,
-    protocols: Want::Yes,
-};
+pub const ALL: DissectWants = DissectWants::ALL;
 
 /// What one end says.
 pub type Said = (Direction, Vec<u8>);
@@ -78,17 +64,7 @@ impl Rehearsal {
         let handle = FlowHandle { slot, generation };
         let (tuple, sender) = FlowTuple::v4(ends.0, ends.1, [10, 0, 0, 2], ends.2, ends.3);
         let server = if sender == crate::key::End::A { state::Z_END_SERVER } else { state::A_END_SERVER };
-        let flow = Flow {
-            tuple,
-            first: self.now,
-            last: self.now,
-            bytes: [0; 2],
-            packets: [0; 2],
-            payload: [0; 2],
-            setup_rtt: 0,
-            retransmissions: 0,
-            state: state::INIT | server | bits,
-        };
+        let flow = Flow { state: state::INIT | server | bits, ..Flow::new(tuple, self.now) };
         self.flows.0.insert(handle, flow);
         self.push(handle, Happening::New);
         handle

@@ -244,6 +244,14 @@ pub struct FlowWants {
     pub datagrams: Want,
 }
 
+impl FlowWants {
+    /// Whether payload of any flow is asked for.
+    #[must_use]
+    pub const fn has_payload(&self) -> bool {
+        self.streams.is_yes() || self.datagrams.is_yes()
+    }
+}
+
 /// Whether something is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Want {

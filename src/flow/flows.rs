@@ -382,10 +382,14 @@ fn eviction_class(flow: &Flow) -> u8 {
 
 /// What scripts say. `id` is the flow id as the script wrote it.
 impl Flows {
-    /// Nobody wants the streams of a flow any more: what is held of them is dropped.
-    pub fn stop_stream(&mut self, handle: FlowHandle) {
-        if self.flow(handle).is_some_and(|flow| flow.tuple.proto == TCP && !flow.has(own::ENDED)) {
-            self.stop(handle.slot);
+    /// Nobody wants the payload of a flow any more: neither its datagrams, nor its streams, of which is dropped what is
+    /// held.
+    pub fn stop_payload(&mut self, handle: FlowHandle) {
+        match self.flow(handle) {
+            Some(flow) if flow.has(own::ENDED) => {}
+            Some(flow) if flow.tuple.proto == TCP => self.stop(handle.slot),
+            Some(_) => self.table.stop_datagrams(handle.slot),
+            None => {}
         }
     }
 

@@ -17,14 +17,17 @@ const NONE: u32 = u32::MAX;
 const GENERATION_BITS: u32 = 28;
 const GENERATION: u32 = (1 << GENERATION_BITS) - 1;
 
+/// Nobody wants datagrams of the flow.
+const STOPPED: u32 = 1;
+
 /// A place for a flow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
     pub(super) flow: Flow,
     // Number of the flow, and above it what the lone SYN said of the window scale: 0 for nothing.
     mark: u32,
-    /// Index of the connection with [`own::CONNECTION`], else the sequence number of the lone SYN; of a free slot, the
-    /// next free one.
+    /// Index of the connection with [`own::CONNECTION`], else the sequence number of the lone SYN; of what is not TCP,
+    /// [`STOPPED`] or 0; of a free slot, the next free one.
     pub(super) tcp: u32,
 }
 
@@ -130,6 +133,17 @@ impl Table {
     /// The window scale of the lone SYN.
     pub(super) fn syn_scale(&self, slot: u32) -> Option<u8> {
         ((self.slots[slot as usize].mark >> GENERATION_BITS) as u8).checked_sub(1)
+    }
+
+    /// Nobody wants datagrams of a flow, which is not TCP.
+    pub(super) fn stop_datagrams(&mut self, slot: u32) {
+        self.slots[slot as usize].tcp = STOPPED;
+    }
+
+    /// Whether datagrams of a flow, which is not TCP, are unwanted.
+    #[inline]
+    pub(super) fn is_stopped(&self, slot: u32) -> bool {
+        self.slots[slot as usize].tcp == STOPPED
     }
 
     /// How many flows were created since this one.

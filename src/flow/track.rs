@@ -136,6 +136,9 @@ impl Flows {
     }
 
     fn datagram(&mut self, slot: u32, carried: &Carried<'_>, sighting: &Sighting, cause: Cause) {
+        if self.table.is_stopped(slot) {
+            return;
+        }
         // Without the UDP header it is not the beginning of a datagram.
         if sighting.tuple.proto == UDP && carried.payload.transport.is_none() {
             return;

@@ -84,6 +84,15 @@ impl FlowTuple {
         (Self { a, z, port_a, port_z, proto, version: IpVersion::V6 }, sender)
     }
 
+    /// Address and port of one end of the flow of an IPv4 packet, without putting the whole together: copies of parts just
+    /// written wait for them.
+    #[inline]
+    #[must_use]
+    pub fn v4_end(end: End, src: [u8; 4], dst: [u8; 4], sport: u16, dport: u16) -> ([u8; 4], u16) {
+        let sender = end_of_source(sport, dport, u32::from_be_bytes(src), u32::from_be_bytes(dst));
+        if sender == end { (src, sport) } else { (dst, dport) }
+    }
+
     /// The address of an end.
     #[inline]
     #[must_use]
@@ -236,6 +245,10 @@ mod tests {
             }
             assert_eq!(forth.port(sender), sport);
             assert_eq!(forth.host(sender), Host::V4(src));
+            for end in [End::A, End::Z] {
+                let (host, port) = FlowTuple::v4_end(end, src, dst, sport, dport);
+                assert_eq!((Host::V4(host), port), (forth.host(end), forth.port(end)));
+            }
             assert!(forth.port_a > forth.port_z || forth.port_a == forth.port_z && forth.a <= forth.z);
         }
 

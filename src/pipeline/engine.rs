@@ -49,6 +49,7 @@ pub struct Engine {
     span: Option<(Timestamp, Timestamp)>,
     time_back: u64,
     batches: u32,
+    longest: Duration,
     next_minute: i64,
     // What flows are tracked with once a script asks for them that nobody expected to.
     late_flows: (FlowsConfig, usize),
@@ -104,6 +105,7 @@ impl Engine {
             span: None,
             time_back: 0,
             batches: 0,
+            longest: Duration::ZERO,
             next_minute: 0,
             late_flows: (plan.flows, plan.top),
             files,
@@ -124,7 +126,11 @@ impl Engine {
             self.wait_for_room();
             let filled = self.source.fill(&mut self.context.batch.borrow_mut());
             match filled {
-                Ok(Fill::Packets) => self.batch(),
+                Ok(Fill::Packets) => {
+                    let watch = Stopwatch::start();
+                    self.batch();
+                    self.longest = self.longest.max(watch.elapsed());
+                }
                 Ok(Fill::Idle) => self.idle(),
                 Ok(Fill::End) => break,
                 Err(e) => {
@@ -399,6 +405,7 @@ impl Engine {
             instances,
             problems,
             wall: watch.elapsed(),
+            longest_batch: self.longest,
         }
     }
 }

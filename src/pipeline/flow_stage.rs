@@ -92,6 +92,9 @@ pub struct FlowStage {
     window: Option<i64>,
 }
 
+/// IP protocol number of TCP.
+const TCP: u8 = 6;
+
 /// Seconds of a window: flows of scripts are reported once in each.
 const WINDOW: i64 = 60;
 
@@ -272,7 +275,7 @@ impl FlowStage {
         for index in range.clone() {
             let event = flows.events().list()[index];
             match event.what {
-                Happening::New if self.wants.flows.streams.is_yes() => stopped.push(event.flow),
+                Happening::New if self.wants.flows.has_payload() => stopped.push(event.flow),
                 Happening::End { reason } => {
                     let rank = Rank { event: index as u32 + 1, stage: Rank::RECORD, vm: 0, echo: 0 };
                     while let Some(command) = commands.next_if(|c| (c.packet, c.rank) < (event.packet, rank)) {
@@ -286,15 +289,18 @@ impl FlowStage {
         for command in commands {
             stopped.extend(self.carry(flows, command));
         }
+        stopped.extend(self.dissectors.take_given_up());
         for flow in stopped {
             let any = |wants: fn(&Frontend, FlowHandle) -> bool| frontend.is_some_and(|frontend| wants(frontend, flow));
             if self.contents_only && !any(Frontend::follows_contents) {
                 self.dissectors.forget(flow);
             }
             let http = self.contents.as_ref().is_some_and(|contents| contents.is_http(flow));
-            let wanted = any(Frontend::wants_payload) || http && any(Frontend::wants_raw);
+            let is_tcp = flows.flow(flow).is_some_and(|flow| flow.tuple.proto == TCP);
+            let heard = if is_tcp { any(Frontend::wants_payload) } else { any(Frontend::wants_datagrams) };
+            let wanted = heard || http && any(Frontend::wants_raw);
             if !wanted && !self.dissectors.follows(flow).is_yes() {
-                flows.stop_stream(flow);
+                flows.stop_payload(flow);
             }
         }
     }

@@ -167,6 +167,7 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
         instances,
         problems,
         wall: watch.elapsed(),
+        longest_batch: Duration::ZERO,
     }
 }
 

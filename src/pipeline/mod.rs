@@ -20,7 +20,7 @@ pub use control::{Control, Stop};
 pub use engine::Engine;
 pub use flow_stage::FlowOutcome;
 pub use input::{InputPlan, InputSource, input_queue, run_input};
-pub use outlet::{NATIVE, Outlet, date_time, log_line};
+pub use outlet::{NATIVE, Outlet, Prints, date_time, log_line};
 pub use packet_stage::PolicyCounts;
 pub use plan::{EngineOutcome, EnginePlan, Interim, InterimPlan, Pace};
 pub use top_flows::{TopFlow, TopFlows};

@@ -14,6 +14,16 @@ use crate::time::Timestamp;
 /// Name under which the host itself appears in the event stream.
 pub const NATIVE: &str = "native:millstream";
 
+/// Where lines go that scripts print.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Prints {
+    /// To standard output.
+    #[default]
+    Output,
+    /// To standard error, because standard output is for a document.
+    Error,
+}
+
 /// Where records go; one per engine.
 #[derive(Debug)]
 pub struct Outlet {
@@ -23,6 +33,8 @@ pub struct Outlet {
     pub groups: Arc<Registry>,
     /// The terminal.
     pub console: Option<ConsoleSender>,
+    /// Where on it prints go.
+    pub prints: Prints,
     /// The event stream.
     pub events: Option<EventSender>,
     /// Least important log line shown on the terminal.
@@ -42,6 +54,7 @@ impl Outlet {
             names,
             groups,
             console: None,
+            prints: Prints::default(),
             events: None,
             threshold,
             records: Records::default(),
@@ -70,8 +83,12 @@ impl Outlet {
         keep(&mut self.records, stamp.time, record);
         match record {
             Record::Print { text } => {
-                self.parcel.out.extend_from_slice(text);
-                self.parcel.out.push(b'\n');
+                let lines = match self.prints {
+                    Prints::Output => &mut self.parcel.out,
+                    Prints::Error => &mut self.parcel.err,
+                };
+                lines.extend_from_slice(text);
+                lines.push(b'\n');
                 self.parcel.lines += 1;
             }
             Record::Log { level, text } if *level <= self.threshold => {

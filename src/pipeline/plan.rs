@@ -127,4 +127,6 @@ pub struct EngineOutcome {
     pub problems: Vec<LoadProblem>,
     /// Time from the first read to the end.
     pub wall: Duration,
+    /// The longest that packets waited for those of one batch to be handled.
+    pub longest_batch: Duration,
 }

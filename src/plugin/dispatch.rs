@@ -60,13 +60,17 @@ impl Frontend {
         self.topics
     }
 
-    /// Whether a script still wants the payload of a flow.
+    /// Whether a script still wants the streams of a flow.
     #[must_use]
     pub fn wants_payload(&self, flow: FlowHandle) -> bool {
         let payload = Topic::Payload.bit() | Topic::StorePayload.bit();
-        self.taps
-            .iter()
-            .any(|tap| tap.hears(payload) && tap.voice(flow.slot as usize) & (voice::NO | voice::QUIET) == 0)
+        self.listens_for(payload, flow, voice::NO | voice::QUIET)
+    }
+
+    /// Whether a script still wants the datagrams of a flow.
+    #[must_use]
+    pub fn wants_datagrams(&self, flow: FlowHandle) -> bool {
+        self.listens_for(Topic::StorePayload.bit(), flow, voice::NO | voice::QUIET)
     }
 
     /// Whether a script wants the raw bytes of a flow that is HTTP.

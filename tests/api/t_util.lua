@@ -1,4 +1,4 @@
--- T.util: ntop, pton, bor, band, testbit32, bitval32, split, splitm, hash, bin2hex, hex2bin
+-- T.util: ntop, pton, bor, band, testbit32, bitval32, split, splitm, hash, bin2hex, hex2bin, sha256, md5 and those of files
 local util = T.util
 expect(util.ntop(3232235778), "192.168.1.2")
 expect(util.ntop("3232235778"), "192.168.1.2")
@@ -86,3 +86,31 @@ expect_error("bad argument #1 to 'bin2hex' (string expected, got function)", fun
 for _ = 1, 200 do
   assert(util.hash("hello world") == 1151865881 and util.pton("1.2.3.4") == 16909060 and util.bor(2 ^ 31, 1) == 2 ^ 31 + 1)
 end
+
+-- Vectors of FIPS 180-4 and RFC 1321.
+local EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+local ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+expect(util.sha256(""), EMPTY)
+expect(util:sha256("abc"), ABC)
+expect(
+  util.sha256("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
+  "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"
+)
+expect(util.sha256(("a"):rep(1000000)), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0")
+expect(util.md5(""), "d41d8cd98f00b204e9800998ecf8427e")
+expect(util.md5("message digest"), "f96b697d7cb7938d525a2f31aaf161d0")
+expect(util.md5(("1234567890"):rep(8)), "57edf4a22be3c955ac49da2e2107b67a")
+expect(util.sha256(12), util.sha256("12"))
+expect({ util.sha256(nil), util.md5(nil), util.sha256_file(nil), util.md5_file(nil) }, {})
+expect(util.md5("\0"), "93b885adfe0da089cdf634904fd59f71")
+
+local path = DIR .. "/hashed"
+local file = assert(io.open(path, "wb"))
+file:write("abc")
+file:close()
+expect(util.sha256_file(path), ABC)
+expect(util:md5_file(path), "900150983cd24fb0d6963f7d28e17f72")
+expect({ util.sha256_file(DIR) }, { nil, DIR .. ": not a regular file" })
+expect({ util.md5_file(path .. "x") }, { nil, path .. "x: No such file or directory (os error 2)" })
+expect_error("bad argument #1 to 'sha256' (string expected, got table)", function() util.sha256({}) end)
+expect_error("bad argument #1 to 'md5_file' (string expected, got boolean)", function() util.md5_file(true) end)

@@ -1,8 +1,8 @@
 //! Makes the large captures of the benchmarks: `mixed.pcap` and `small.pcap` out of small ones, and `flows.pcap`,
-//! `live-1000.pcap` and `live-1000000.pcap`, which are made up.
+//! `live-1000.pcap`, `live-1000000.pcap` and `http.pcap`, which are made up.
 //!
-//! Run as `bench-captures FOLDER [MIXED_MIB] [SMALL_PACKETS] [FLOW_PACKETS]`; with 0 for a number its captures are not
-//! made. `flows.pcap` has a flow for every five packets, the last two half as many packets. Packets of the first two come from the captures beside the checkout, where
+//! Run as `bench-captures FOLDER [MIXED_MIB] [SMALL_PACKETS] [FLOW_PACKETS] [HTTP_MIB]`; with 0 for a number its captures
+//! are not made. `flows.pcap` has a flow for every five packets, the last two half as many packets. Packets of the first two come from the captures beside the checkout, where
 //! they exist, and from `pcaps/`. Only plain ones are taken: Ethernet with up to two VLAN tags, whole, IP without
 //! extension headers, fragments or tunnels, so that a simple program can decode all of them. They are repeated in
 //! rounds; each round has other addresses and later times. Checksums are left as they were. The same input gives the
@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 #[path = "captures/flows.rs"]
 mod flows;
+#[path = "captures/http.rs"]
+mod http;
 
 /// Average length the mixed capture aims at.
 const MIXED_AVERAGE: u64 = 550;
@@ -43,7 +45,7 @@ fn main() -> io::Result<()> {
         Some(text) => text.parse().map_err(|_| io::Error::other(format!("not a number: {text}"))),
     };
     let (mixed_bytes, small_packets) = (number(1_000)? << 20, number(10_000_000)?);
-    let flow_packets = number(10_000_000)?;
+    let (flow_packets, http_bytes) = (number(10_000_000)?, number(500)? << 20);
     fs::create_dir_all(&folder)?;
     if mixed_bytes + small_packets > 0 {
         let sources = load_sources()?;
@@ -59,6 +61,9 @@ fn main() -> io::Result<()> {
         for count in [1_000, 1_000_000] {
             flows::live(&folder.join(format!("live-{count}.pcap")), count, flow_packets / 2)?;
         }
+    }
+    if http_bytes > 0 {
+        http::downloads(&folder.join("http.pcap"), http_bytes)?;
     }
     Ok(())
 }

@@ -2,8 +2,8 @@
 //!
 //! `bench-native CASE FILE` reads the capture once and prints packets, bytes and a digest of the results, `--json` the
 //! results themselves. `bench-native digest GUID REPORT` prints the same line for the JSON report of another program,
-//! so that two runs can be compared. Cases: `count`, `hist`, `dstip`, `flows`,
-//! `names`, and `bare`.
+//! so that two runs can be compared. Cases: `count`, `hist`, `dstip`, `flows`, `names`, `bare`, and `http` with a hash, which
+//! stands on millstream's own modules.
 //!
 //! The loop is meant to be as good as it gets on one thread: chunks of 64 KiB, packets decoded where they lie, nothing
 //! allocated for a packet. The first three cases do what any program does that counts packets by layers: they find the
@@ -23,6 +23,8 @@ use serde_json::{Value, json};
 
 #[path = "native/flows.rs"]
 mod flows;
+#[path = "native/http.rs"]
+mod http;
 #[path = "native/names.rs"]
 mod names;
 #[path = "native/tuple.rs"]
@@ -50,6 +52,12 @@ struct Run {
     bytes: u64,
     notes: String,
     totals: Totals,
+}
+
+impl Run {
+    fn line(&self) -> String {
+        format!("packets={} bytes={} {}{}", self.packets, self.bytes, summary(&self.totals), self.notes)
+    }
 }
 
 fn read<W: Work>(path: &str, mut work: W) -> io::Result<Run> {
@@ -475,8 +483,8 @@ fn report(totals: &Totals, guid: &str) -> Value {
     json!({"groups": [{"guid": guid, "meters": meters}]})
 }
 
-const USAGE: &str =
-    "usage: bench-native bare|count|hist|dstip|flows|names FILE [--json GUID]\n       bench-native digest GUID REPORT";
+const USAGE: &str = "usage: bench-native bare|count|hist|dstip|flows|names FILE [--json GUID]\n       \
+     bench-native http|http-files sha256|md5 FILE\n       bench-native digest GUID REPORT";
 
 fn main() -> io::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -490,6 +498,11 @@ fn main() -> io::Result<()> {
         };
     }
     let (case, path, json) = match args[..] {
+        ["http" | "http-files", hash, path] => {
+            let keep = if args[0] == "http" { http::Keep::Nothing } else { http::Keep::File };
+            let run = http::bodies(path, hash, keep)?;
+            return writeln!(out, "{}", run.line());
+        }
         [case, path] => (case, path, None),
         [case, path, "--json", guid] => (case, path, Some(guid)),
         _ => return Err(io::Error::other(USAGE)),
@@ -505,6 +518,6 @@ fn main() -> io::Result<()> {
     }?;
     match json {
         Some(guid) => writeln!(out, "{}", report(&run.totals, guid)),
-        None => writeln!(out, "packets={} bytes={} {}{}", run.packets, run.bytes, summary(&run.totals), run.notes),
+        None => writeln!(out, "{}", run.line()),
     }
 }

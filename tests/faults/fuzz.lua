@@ -60,7 +60,8 @@ local methods = {
   text = { "tostring", "size", "length", "hval_8", "hval_16", "hval_24", "hval_32", "hexdump", "appendtofile", "writetofile" },
 }
 local functions = {
-  [T.util] = { "ntop", "pton", "bor", "band", "testbit32", "bitval32", "split", "splitm", "hash", "bin2hex", "hex2bin" },
+  [T.util] = { "ntop", "pton", "bor", "band", "testbit32", "bitval32", "split", "splitm", "hash", "bin2hex", "hex2bin",
+    "sha256", "sha256_file", "md5", "md5_file" },
   [T.host] = { "get_homenets", "is_homenet", "is_homenet_key", "get_configpath", "get_datapath", "createkey", "prepare_config",
     "broadcast", "log", "id" },
   [T.env] = { "get_config", "get_domain_config" },

@@ -142,7 +142,7 @@ fn a_stopped_stream_gives_nothing_more_and_holds_nothing() {
     client.seq += 1;
     run.batch(&[client.send(&mut server, ACK, b"waits")]);
     let flow = run.flows.of_packet(0).unwrap().flow;
-    run.flows.stop_stream(flow);
+    run.flows.stop_payload(flow);
     assert_eq!(run.flows.counts().stream_bytes_dropped, 5);
     client.seq -= 6;
     let packets = [client.send(&mut server, ACK, b"?waits"), client.send(&mut server, ACK, b"more")];

@@ -44,6 +44,18 @@ fn nothing_is_done_when_nobody_asks() {
 }
 
 #[test]
+fn stopped_datagrams_are_counted_and_give_no_events_until_another_flow_has_the_place() {
+    let mut run = Run::new();
+    run.batch(&[udp((1, 5_000), (2, 53), b"ask")]);
+    run.flows.stop_payload(run.flows.of_packet(0).unwrap().flow);
+    assert_eq!(run.feed(&[udp((1, 5_000), (2, 53), b"more")]), [""; 0]);
+    let flow = run.flows.of_packet(0).unwrap().flow;
+    assert_eq!(run.flows.flow(flow).unwrap().payload, [7, 0]);
+    assert_eq!(run.feed(&[udp((1, 5_000), (2, 53), b"again").at(100_000)]).len(), 3);
+    run.finish();
+}
+
+#[test]
 fn silence_ends_a_flow_in_front_of_the_packet_that_shows_it() {
     let packets = [
         udp((1, 5_000), (2, 53), b"a"),

@@ -77,17 +77,7 @@ impl HttpFlow {
             http_bodies: yes,
             ..DissectWants::default()
         };
-        let flow = Flow {
-            tuple: FlowTuple::NO_IP,
-            first: self.now,
-            last: self.now,
-            bytes: [0; 2],
-            packets: [0; 2],
-            payload: [0; 2],
-            setup_rtt: 0,
-            retransmissions: 0,
-            state: 0,
-        };
+        let flow = Flow { state: 0, ..Flow::new(FlowTuple::NO_IP, self.now) };
         let mut context = Context {
             after: 0,
             handle: FlowHandle { slot: 0, generation: 0 },

@@ -456,17 +456,8 @@ fn dissect_pieces(proto: u8, mut bytes: &[u8], largest: usize) -> Vec<String> {
     let handle = FlowHandle { slot: 0, generation: 0 };
     let (tuple, _) = FlowTuple::v4(proto, [10, 0, 0, 1], [10, 0, 0, 2], 50_000, 7);
     let time = Timestamp::new(1_000, 0);
-    let flow = Flow {
-        tuple,
-        first: time,
-        last: time,
-        bytes: [0; 2],
-        packets: [0; 2],
-        payload: [0; 2],
-        setup_rtt: 0,
-        retransmissions: 0,
-        state: state::INIT | state::SEEN_SYN | state::SEEN_FIN | state::Z_END_SERVER,
-    };
+    let seen = state::INIT | state::SEEN_SYN | state::SEEN_FIN | state::Z_END_SERVER;
+    let flow = Flow { state: seen, ..Flow::new(tuple, time) };
     let lookup = OneFlow(handle, flow);
     let mut events = FlowEvents::default();
     let event = |what| FlowEvent { packet: 0, flow: handle, time, what };
@@ -492,7 +483,7 @@ fn dissect_pieces(proto: u8, mut bytes: &[u8], largest: usize) -> Vec<String> {
         }
     }
     events.push(event(Happening::End { reason: EndReason::Fin }));
-    let mut dissectors = Dissectors::new(everything());
+    let mut dissectors = Dissectors::new(DissectWants { http_bodies: Want::No, ..DissectWants::ALL });
     dissectors.process(&Batch::new(), &events, &lookup);
     assert_eq!(dissectors.held(), 0, "flows that have ended hold nothing");
     let findings = dissectors.findings();
@@ -514,23 +505,5 @@ fn dissected(findings: &Findings, kind: FindingKind) -> String {
         }
         // How a body is cut may depend on the pieces.
         FindingKind::HttpBody { .. } => String::new(),
-    }
-}
-
-fn everything() -> DissectWants {
-    DissectWants {
-        attributes: Want::Yes,
-        tls_records: Want::Yes,
-        dns_resources: Want::Yes,
-        http_resources: Want::Yes,
-        certificate_resources: Want::Yes,
-        file_hashes: Want::Yes,
-        dns_documents: Want::Yes,
-        http_documents: Want::Yes,
-        certificate_documents: Want::Yes,
-        http_headers: Want::Yes,
-        http_bodies: Want::No,
-        host_names: Want::Yes,
-        protocols: Want::Yes,
     }
 }

@@ -217,15 +217,7 @@ T = {
   args = options.args or "",
   K = { vartype = vartypes, vartypes = vartypes },
   log = log, logdebug = log, loginfo = log, logwarning = log, logerror = log,
-  util = {
-    ntop = function(n) return readable(string.char(math.floor(n / 2 ^ 24), math.floor(n / 2 ^ 16) % 256, math.floor(n / 256) % 256, n % 256)) end,
-    pton = function(text)
-      local a, b, c, d = text:match("^(%d+)%.(%d+)%.(%d+)%.(%d+)$")
-      return a and ((a * 256 + b) * 256 + c) * 256 + d
-    end,
-    bitval32 = function(n, high, width) return math.floor(n / 2 ^ (high - width + 1)) % 2 ^ width end,
-    bin2hex = function(bytes) return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end)) end,
-  },
+  util = options.util,
   env = { get_config = function() return "" end },
   host = { createkey = function(_, guid, key, label) engine:update_key_info(guid, key, label) end },
   async = {

@@ -72,6 +72,11 @@ impl Capture {
         })
     }
 
+    /// The bytes of every packet.
+    pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        self.packets.iter().map(|(_, _, bytes, _)| &bytes[..])
+    }
+
     /// Number of packets.
     pub fn len(&self) -> usize {
         self.packets.len()

@@ -1,31 +1,39 @@
 -- Loops over the packets of a batch. Loaded from text once per plugin instance: a prototype shared between instances
 -- would share its traces' hot counters and side exits, which costs several times as much.
 --
--- The callback runs under xpcall; an error is recorded by the host and the loop goes on with the next packet. An
--- interruption of the callback unwinds this loop as well; the host enters again behind the guilty packet.
+-- The loop as a whole runs under xpcall, not each callback: a trace that begins inside a callback (behind a loop of the
+-- script) cannot be left through a protected call, and the rest of the callback would be interpreted for every packet. An
+-- error is recorded by the host, and the loop is entered again behind the packet it came from. An interruption of the
+-- callback unwinds everything; the host enters again behind the guilty packet.
 
 local objects, engine, callback, on_error, stop = ...
 local error, xpcall, cur = objects.error, objects.xpcall, objects.cur
 stop = objects.ffi.cast("int32_t *", stop)
 
--- Runs layers[first..last]. `row` counts errors in a row and is handed back; at `row_limit` the loop ends early, and
--- when a message was posted that must be delivered before the next packet.
--- Returns the index of the next layer and the row.
-return function(layers, first, last, row, row_limit)
+-- Runs layers[first..last]; returns the index of the next layer. Ends early when a message was posted that must be
+-- delivered before the next packet.
+local function walk(layers, first, last)
   for i = first, last do
     local layer = layers[i]
     cur[0] = layer.buf.seq
-    local ok, unhandled = xpcall(callback, on_error, engine, layer)
-    if ok then
-      row = 0
-    elseif unhandled ~= nil then
-      -- The handler returns nothing, except when memory ran out; then it may not be called at all, and it may fail itself.
-      error(unhandled, 0)
-    else
-      row = row + 1
-      if row >= row_limit then return i + 1, row end
-    end
-    if stop[0] ~= 0 then return i + 1, row end
+    callback(engine, layer)
+    if stop[0] ~= 0 then return i + 1 end
   end
-  return last + 1, row
+  return last + 1
+end
+
+-- Runs layers[first..last]. `row` counts errors in a row and is handed back; at `row_limit` the loop ends early.
+-- Returns the index of the next layer and the row.
+return function(layers, first, last, row, row_limit)
+  repeat
+    local ok, next_or_unhandled = xpcall(walk, on_error, layers, first, last)
+    if ok then return next_or_unhandled, next_or_unhandled > first and 0 or row end
+    -- The handler returns nothing, except when memory ran out; then it may not be called at all, and it may fail itself.
+    if next_or_unhandled ~= nil then error(next_or_unhandled, 0) end
+    local guilty = first
+    while guilty < last and layers[guilty].buf.seq ~= cur[0] do guilty = guilty + 1 end
+    row = (guilty == first and row or 0) + 1
+    first = guilty + 1
+  until row >= row_limit or first > last or stop[0] ~= 0
+  return first, row
 end

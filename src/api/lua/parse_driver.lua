@@ -19,31 +19,36 @@ local function amount(n)
   return ok and number or nil
 end
 
--- Fills eaten[i] and next[i] for the 0-based entries first..last: eaten -1 is "not this protocol"; next -1 is "last
--- layer", -2 a protocol nobody knows. Returns the entry to go on with and the number of errors in a row.
-return function(layers, first, last, eaten, next, row, row_limit)
-  layers = ffi.cast("ms_layer **", layers)
-  eaten, next = ffi.cast("int32_t *", eaten), ffi.cast("int32_t *", next)
+-- Fills eaten[i] and next[i] for the 0-based entries first..last. All of them run under one xpcall, as in the packet driver.
+local function walk(layers, first, last, eaten, next)
   for i = first, last do
     local layer = layers[i]
     cur[0] = layer.buf.seq
-    local ok, n, guid = xpcall(parselayer, on_error, layer)
-    if ok then
-      row = 0
-      n = amount(n)
-      if n then
-        if n ~= n or n < 0 then n = 0 end
-        local available = layer.buf.len
-        eaten[i] = n > available and available or floor(n)
-        if guid ~= nil then next[i] = next_protocol[tostring(guid)] end
-      end
-    elseif n ~= nil then
-      -- The handler returns nothing, except when memory ran out; then it may not be called at all, and it may fail itself.
-      error(n, 0)
-    else
-      row = row + 1
-      if row >= row_limit then return i + 1, row end
+    local n, guid = parselayer(layer)
+    n = amount(n)
+    if n then
+      if n ~= n or n < 0 then n = 0 end
+      local available = layer.buf.len
+      eaten[i] = n > available and available or floor(n)
+      if guid ~= nil then next[i] = next_protocol[tostring(guid)] end
     end
   end
-  return last + 1, row
+end
+
+-- eaten -1 is "not this protocol"; next -1 is "last layer", -2 a protocol nobody knows. Returns the entry to go on with
+-- and the number of errors in a row.
+return function(layers, first, last, eaten, next, row, row_limit)
+  layers = ffi.cast("ms_layer **", layers)
+  eaten, next = ffi.cast("int32_t *", eaten), ffi.cast("int32_t *", next)
+  repeat
+    local ok, unhandled = xpcall(walk, on_error, layers, first, last, eaten, next)
+    if ok then return last + 1, 0 end
+    -- The handler returns nothing, except when memory ran out; then it may not be called at all, and it may fail itself.
+    if unhandled ~= nil then error(unhandled, 0) end
+    local guilty = first
+    while guilty < last and layers[guilty].buf.seq ~= cur[0] do guilty = guilty + 1 end
+    row = (guilty == first and row or 0) + 1
+    first = guilty + 1
+  until row >= row_limit or first > last
+  return first, row
 end

@@ -61,17 +61,7 @@ impl Bench {
     }
 
     fn run<R>(&mut self, run: impl FnOnce(&mut Http, &mut Context<'_>) -> R) -> (R, Findings) {
-        let flow = Flow {
-            tuple: FlowTuple::NO_IP,
-            first: START,
-            last: self.now,
-            bytes: [0; 2],
-            packets: [0; 2],
-            payload: [0; 2],
-            setup_rtt: 0,
-            retransmissions: 0,
-            state: 0,
-        };
+        let flow = Flow { last: self.now, state: 0, ..Flow::new(FlowTuple::NO_IP, START) };
         let mut findings = Findings::default();
         let result = run(
             &mut self.http,

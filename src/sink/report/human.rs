@@ -15,12 +15,14 @@ pub(super) fn bit_rate(bytes_per_sec: f64) -> String {
     scaled(bytes_per_sec * 8.0, &["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s", "Pbit/s", "Ebit/s"])
 }
 
-/// A time span: microseconds to hours.
+/// A time span: nanoseconds to days. Steps are where the smaller unit would be printed as 1000.
 pub(super) fn duration(secs: f64) -> String {
     match secs {
-        s if s <= 0.0 => "0 s".to_owned(),
-        s if s < 1e-3 => format!("{} µs", digits(s * 1e6)),
-        s if s < 1.0 => format!("{} ms", digits(s * 1e3)),
+        s if s < 0.0 => format!("-{}", duration(-s)),
+        0.0 => "0 s".to_owned(),
+        s if s < 0.999_5e-6 => format!("{} ns", digits(s * 1e9)),
+        s if s < 0.999_5e-3 => format!("{} µs", digits(s * 1e6)),
+        s if s < 0.999_5 => format!("{} ms", digits(s * 1e3)),
         s if s < 120.0 => format!("{} s", digits(s)),
         s => {
             let whole = s.round() as u64;
@@ -37,6 +39,25 @@ pub(super) fn duration(secs: f64) -> String {
 /// `42.9 %`.
 pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
+}
+
+/// What a meter has measured, in the unit it deserves: bytes and times in steps of their own. The volume of a rate in bytes
+/// per second is bytes.
+pub(super) fn measured(value: f64, units: &str, vartype: &str) -> String {
+    let units = units.trim();
+    let is_rate = vartype == "RATE_COUNTER";
+    match units.to_ascii_lowercase().as_str() {
+        "bps" | "b/s" | "/bps" | "bytes/s" | "bytes/sec" if is_rate => bytes(value),
+        "b" | "bytes" | "byte" => bytes(value),
+        "bps" | "b/s" => format!("{}/s", bytes(value)),
+        "pps" if is_rate => format!("{} pkts", count(value)),
+        "ns" => duration(value / 1e9),
+        "us" | "µs" | "usec" | "usecs" | "microseconds" => duration(value / 1e6),
+        "ms" | "msec" | "msecs" | "milliseconds" => duration(value / 1e3),
+        "s" | "sec" | "secs" | "seconds" => duration(value),
+        "" => count(value),
+        _ => format!("{} {units}", count(value)),
+    }
 }
 
 fn scaled(value: f64, units: &[&str]) -> String {
@@ -62,7 +83,7 @@ fn digits(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bit_rate, bytes, count, duration, percent};
+    use super::{bit_rate, bytes, count, duration, measured, percent};
 
     #[test]
     fn numbers_have_three_digits_and_a_unit() {
@@ -85,11 +106,33 @@ mod tests {
     }
 
     #[test]
+    fn meters_of_bytes_and_time_choose_their_unit() {
+        for (value, units, vartype, text) in [
+            (19_800.0, "us", "AVERAGE", "19.8 ms"),
+            (1_500_000.0, "us", "MAXIMUM", "1.50 s"),
+            (12.0, "usec", "MAXIMUM", "12.0 µs"),
+            (2_500.0, "Msec", "GAUGE", "2.50 s"),
+            (3_600.0, "secs", "COUNTER", "1:00:00"),
+            (19_800.0, "packets", "COUNTER", "19.8 k packets"),
+            (19_800.0, "Bps", "RATE_COUNTER", "19.8 kB"),
+            (19_800.0, "Bps", "GAUGE", "19.8 kB/s"),
+            (19_800.0, "", "COUNTER", "19.8 k"),
+        ] {
+            assert_eq!(measured(value, units, vartype), text, "{units} of a {vartype}");
+        }
+    }
+
+    #[test]
     fn durations_choose_their_unit() {
         for (secs, text) in [
             (0.0, "0 s"),
+            (3e-7, "300 ns"),
             (2.5e-5, "25.0 µs"),
+            (0.000_999_7, "1.00 ms"),
+            (0.019_8, "19.8 ms"),
             (0.41, "410 ms"),
+            (0.999_6, "1.00 s"),
+            (-0.002, "-2.00 ms"),
             (12.0, "12.0 s"),
             (312.4, "0:05:12"),
             (90_061.0, "1 d 01:01:01"),

@@ -64,6 +64,8 @@ pub struct Run {
     pub duration_secs: f64,
     /// Seconds the run took.
     pub wall_secs: f64,
+    /// Seconds of the batch of packets that took longest.
+    pub wall_longest_batch_secs: f64,
     /// Engine threads.
     pub engines: u32,
     /// Inputs read.
@@ -102,6 +104,7 @@ struct RunDocument {
     wall_secs: f64,
     wall_packets_per_sec: f64,
     wall_bytes_per_sec: f64,
+    wall_longest_batch_secs: f64,
     engines: u32,
     inputs: Vec<String>,
 }
@@ -118,6 +121,7 @@ impl From<Run> for RunDocument {
             wall_secs: run.wall_secs,
             wall_packets_per_sec: run.wall_rate(),
             wall_bytes_per_sec: run.wall_bytes_rate(),
+            wall_longest_batch_secs: run.wall_longest_batch_secs,
             engines: run.engines,
             inputs: run.inputs,
         }

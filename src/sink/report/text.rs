@@ -420,18 +420,8 @@ impl Page {
     }
 }
 
-/// A value with the unit it deserves. The volume of a rate in bytes per second is bytes.
 fn value(meter: &MeterReport, value: f64) -> String {
-    let units = meter.units.trim();
-    let is_rate = meter.vartype == "RATE_COUNTER";
-    match units.to_ascii_lowercase().as_str() {
-        "bps" | "b/s" | "/bps" | "bytes/s" | "bytes/sec" if is_rate => human::bytes(value),
-        "b" | "bytes" | "byte" => human::bytes(value),
-        "bps" | "b/s" => format!("{}/s", human::bytes(value)),
-        "pps" if is_rate => format!("{} pkts", human::count(value)),
-        "" => human::count(value),
-        _ => format!("{} {units}", human::count(value)),
-    }
+    human::measured(value, &meter.units, meter.vartype)
 }
 
 fn plural<'a>(count: u64, one: &'a str, many: &'a str) -> &'a str {

@@ -17,10 +17,11 @@ const PUSH: u8 = 0x08;
 const ACK: u8 = 0x10;
 
 /// The same numbers every time.
-struct Numbers(u64);
+pub struct Numbers(pub u64);
 
 impl Numbers {
-    fn below(&mut self, limit: usize) -> usize {
+    /// A number below a limit.
+    pub fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (((self.0 >> 32) * limit as u64) >> 32) as usize
     }

@@ -1,9 +1,9 @@
 -- T.util. Arithmetic on doubles instead of the bit library where values may exceed 32 bits: `bit` normalises only
 -- numbers up to 2^51.
-local util, arguments = ...
+local util, arguments, digests = ...
 local band, bor, bxor, rshift, tobit = bit.band, bit.bor, bit.bxor, bit.rshift, bit.tobit
 local byte, char, find, format, gsub, sub = string.byte, string.char, string.find, string.format, string.gsub, string.sub
-local floor, rawequal, setmetatable, tonumber, unpack = math.floor, rawequal, setmetatable, tonumber, unpack
+local floor, pairs, rawequal, setmetatable, tonumber, unpack = math.floor, pairs, rawequal, setmetatable, tonumber, unpack
 local number, optional_number, text = arguments.number, arguments.optional_number, arguments.text
 
 local TWO_32 = 4294967296
@@ -184,6 +184,16 @@ function util.hex2bin(s, ...)
   local bad = find(s, "%X")
   local good = bad and bad - 1 or #s
   return (gsub(sub(s, 1, good - good % 2), "%x%x", BYTE_OF))
+end
+
+-- sha256, sha256_file, md5, md5_file.
+for name, digest in pairs(digests) do
+  util[name] = function(s, ...)
+    if rawequal(s, util) then s = ... end
+    s = text(s, 1, name)
+    if not s then return nil end
+    return digest(s)
+  end
 end
 
 return parse_ipv4

@@ -1,0 +1,190 @@
+//! What is known of each flow, and the books of what all of it holds.
+//!
+//! State of a flow begins with its first payload and lies in a slot beside that of the flow table. Each state counts as
+//! [`STATE_COST`] and what it holds; above a limit over all flows the oldest ones are to be given up.
+
+use std::collections::VecDeque;
+use std::ops::{Index, IndexMut};
+
+use super::dissector::{Context, DatagramDissector, StreamDissector};
+use super::recogniser::Recogniser;
+use crate::flow::FlowHandle;
+use crate::time::Timestamp;
+
+/// What the states of all flows may hold together, bytes.
+const HELD_LIMIT: usize = 64 << 20;
+
+/// What a state counts for besides what it holds.
+pub(super) const STATE_COST: usize = 512;
+
+/// What is known of the protocol of a flow.
+#[derive(Debug, Default)]
+pub(super) enum State {
+    /// Nothing yet.
+    #[default]
+    Fresh,
+    /// First bytes, which did not tell.
+    Undecided(Box<Recogniser>),
+    /// As many datagrams that did not tell.
+    Tried(u8),
+    /// A protocol over a stream.
+    Stream(Box<dyn StreamDissector>),
+    /// A protocol over datagrams.
+    Datagrams(Box<dyn DatagramDissector>),
+    /// The flow is of no interest.
+    Ignored,
+}
+
+impl State {
+    /// Reports what there is at the end of the flow.
+    pub fn end(&mut self, cx: &mut Context<'_>) {
+        match self {
+            Self::Stream(dissector) => dissector.end(cx),
+            Self::Datagrams(dissector) => dissector.end(cx),
+            Self::Fresh | Self::Undecided(_) | Self::Tried(_) | Self::Ignored => {}
+        }
+    }
+
+    /// Reports what is due.
+    pub fn wake(&mut self, cx: &mut Context<'_>) {
+        match self {
+            Self::Stream(dissector) => dissector.wake(cx),
+            Self::Datagrams(dissector) => dissector.wake(cx),
+            Self::Fresh | Self::Undecided(_) | Self::Tried(_) | Self::Ignored => {}
+        }
+    }
+
+    /// When something is due.
+    pub fn due(&self) -> Option<Timestamp> {
+        match self {
+            Self::Stream(dissector) => dissector.due(),
+            Self::Datagrams(dissector) => dissector.due(),
+            Self::Fresh | Self::Undecided(_) | Self::Tried(_) | Self::Ignored => None,
+        }
+    }
+
+    fn cost(&self) -> usize {
+        match self {
+            Self::Undecided(recogniser) => STATE_COST + recogniser.held(),
+            Self::Stream(dissector) => STATE_COST + dissector.held(),
+            Self::Datagrams(dissector) => STATE_COST + dissector.held(),
+            Self::Fresh | Self::Tried(_) | Self::Ignored => 0,
+        }
+    }
+}
+
+/// Place of a flow. It belongs to the generation that used it last.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    generation: u32,
+    /// What the state counts for.
+    cost: usize,
+    /// How often the flow has changed its protocol.
+    pub restarts: u8,
+    /// Whether a timer is set.
+    pub timer: bool,
+    pub state: State,
+}
+
+/// The places of all flows, by their slots in the flow table.
+#[derive(Debug)]
+pub(super) struct Slots {
+    list: Vec<Slot>,
+    /// Flows in the order in which their states began, some of them gone.
+    order: VecDeque<FlowHandle>,
+    kept: usize,
+    held: usize,
+    pub limit: usize,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self { list: Vec::new(), order: VecDeque::new(), kept: 0, held: 0, limit: HELD_LIMIT }
+    }
+}
+
+impl Index<usize> for Slots {
+    type Output = Slot;
+
+    fn index(&self, index: usize) -> &Slot {
+        &self.list[index]
+    }
+}
+
+impl IndexMut<usize> for Slots {
+    fn index_mut(&mut self, index: usize) -> &mut Slot {
+        &mut self.list[index]
+    }
+}
+
+impl Slots {
+    /// Bytes that all states count for.
+    pub const fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Whether there is a place where the flow would have its own.
+    pub fn reach(&self, handle: FlowHandle) -> bool {
+        (handle.slot as usize) < self.list.len()
+    }
+
+    /// The slot of a flow, if it has one.
+    pub fn of(&self, handle: FlowHandle) -> Option<&Slot> {
+        self.list.get(handle.slot as usize).filter(|slot| slot.generation == handle.generation)
+    }
+
+    /// The same, to change it.
+    pub fn of_mut(&mut self, handle: FlowHandle) -> Option<&mut Slot> {
+        self.list.get_mut(handle.slot as usize).filter(|slot| slot.generation == handle.generation)
+    }
+
+    /// The slot of a flow, emptied if another one had it.
+    pub fn claim(&mut self, handle: FlowHandle) -> usize {
+        let index = handle.slot as usize;
+        if index >= self.list.len() {
+            self.list.resize_with(index + 1, Slot::default);
+        }
+        if self.list[index].generation != handle.generation {
+            self.list[index].state = State::Fresh;
+            self.settle(index, handle);
+            self.list[index] = Slot { generation: handle.generation, ..Slot::default() };
+        }
+        index
+    }
+
+    /// Counts what the state of a slot holds now.
+    pub fn settle(&mut self, index: usize, handle: FlowHandle) {
+        let slot = &mut self.list[index];
+        let cost = slot.state.cost();
+        self.held = self.held - slot.cost + cost;
+        match (slot.cost > 0, cost > 0) {
+            (false, true) => {
+                self.kept += 1;
+                self.order.push_back(handle);
+            }
+            (true, false) => self.kept -= 1,
+            _ => {}
+        }
+        slot.cost = cost;
+        if self.order.len() > 2 * self.kept + 1_024 {
+            let mut order = std::mem::take(&mut self.order);
+            order.retain(|handle| self.is_kept(*handle));
+            self.order = order;
+        }
+    }
+
+    /// The flow whose state began first, while all of them hold too much together.
+    pub fn excess(&mut self) -> Option<(usize, FlowHandle)> {
+        while self.held > self.limit {
+            let oldest = self.order.pop_front()?;
+            if self.is_kept(oldest) {
+                return Some((oldest.slot as usize, oldest));
+            }
+        }
+        None
+    }
+
+    fn is_kept(&self, handle: FlowHandle) -> bool {
+        self.of(handle).is_some_and(|slot| slot.cost > 0)
+    }
+}
