@@ -11,6 +11,7 @@ mod counts;
 mod defrag;
 mod event;
 mod flows;
+mod index;
 mod limits;
 mod record;
 mod script;
