@@ -215,6 +215,12 @@ impl Shard {
         }
     }
 
+    /// Whether each update is kept as it is made, not only what they add up to.
+    #[must_use]
+    pub fn has_tallies(&self) -> bool {
+        self.config.tallies == Tallies::On
+    }
+
     /// What tells whether a [`SumCell`] still holds.
     #[must_use]
     pub fn generation(&self) -> &Generation {

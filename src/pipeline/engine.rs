@@ -335,6 +335,9 @@ impl Engine {
             None => self.next_interim = Some(now.plus(interim.every)),
             Some(due) if now >= due => {
                 self.next_interim = Some(now.plus(interim.every));
+                if let Some(flows) = &mut self.flows {
+                    flows.metering().flush(&mut self.context.shard.borrow_mut());
+                }
                 let shard = self.context.shard.borrow().clone();
                 let (packets, bytes, span) = (self.packets, self.bytes, self.span);
                 // A reporter that lags leaves this one out; the next one has everything.
