@@ -33,8 +33,8 @@ use crate::pipeline::{
     input_queue, run_input,
 };
 use crate::plugin::{BuiltPacket, Catalog, HostSettings, JobPlan, SkipReason, discover};
-use crate::sink::{Console, EventStream, PacketStore, StreamEnd, WhenFull};
-use crate::time::Stopwatch;
+use crate::sink::{Console, EventStream, PacketStore, Store, StoreSender, StreamEnd, WhenFull};
+use crate::time::{self, Stopwatch};
 
 /// How long an input filter may take to return after a request to stop.
 const INPUT_GRACE: Duration = Duration::from_secs(2);
@@ -66,7 +66,8 @@ pub fn run(args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
         }
     }
     let catalog = probe(found.scripts, &host)?;
-    let builtin = settings::builtin_groups(&args.metering, &catalog.groups)?;
+    let builtin =
+        settings::builtin_groups(&args.metering, settings::with_store(&args.output.results), &catalog.groups)?;
     let inputs = open_inputs(args, &catalog)?;
     let watch = Stopwatch::start();
     let mut result = execute(args, cli, host, &catalog, builtin, inputs)?;
@@ -190,11 +191,12 @@ fn execute(
         Some(config) => Some(PacketStore::open(&config)?),
         None => None,
     };
+    let store_options = settings::store_options(&args.output.results, when_full)?;
     let control = Arc::new(Control::default());
     let names: Arc<[String]> = catalog.entries.iter().map(|entry| entry.name.clone()).collect();
     let shard = ShardConfig {
         tallies: if events.is_some() { Tallies::On } else { Tallies::Off },
-        buckets: if events.is_some() { Buckets::Keep } else { Buckets::Discard },
+        buckets: if events.is_some() || store_options.is_some() { Buckets::Keep } else { Buckets::Discard },
         ..ShardConfig::default()
     };
     let outlet = || {
@@ -209,6 +211,21 @@ fn execute(
     let count = inputs.sources.len();
     let names_of_inputs: Vec<String> =
         inputs.sources.first().map(|s| s.origins().iter().map(ToString::to_string).collect()).unwrap_or_default();
+    let threads = count + usize::from(inputs.queue.is_some());
+    let store = match &store_options {
+        Some(options) => {
+            let started = (pace == Pace::Wall).then(time::wall);
+            Some(Store::open(options, Arc::new(catalog.groups.as_ref().clone()), &names_of_inputs, started)?)
+        }
+        None => None,
+    };
+    // Buckets wait until all senders have passed them, so all are known before the first thread starts.
+    let mut senders: Vec<Option<StoreSender>> = (0..threads).map(|_| store.as_ref().map(Store::sender)).collect();
+    let mut stored = || {
+        let mut outlet = outlet();
+        outlet.store = senders.pop().flatten();
+        outlet
+    };
     let pools = catalog.pools(&host);
     let in_order = pace == Pace::Packets && args.work.deterministic == Deterministic::Files;
     let delivery = if in_order { job::Delivery::InOrder } else { job::Delivery::AsFinished };
@@ -219,13 +236,12 @@ fn execute(
         }
         None => None,
     };
-    let threads = count + usize::from(inputs.queue.is_some());
     let whole = FlowsConfig::default();
     // The limits are those of the run, whatever the number of threads.
     let streams = StreamLimits { total: whole.streams.total / threads, ..whole.streams };
     let flows = FlowsConfig { memory: whole.memory / threads, streams, ..whole };
     let flow_output = match &packet_store {
-        _ if args.output.flows => FlowOutput::All,
+        _ if args.output.flows || store.is_some() => FlowOutput::All,
         Some(_) => FlowOutput::Store,
         None => FlowOutput::Plugins,
     };
@@ -247,7 +263,7 @@ fn execute(
             flow_output,
             store: packet_store.as_ref().map(|store| (store.feed(), store_mode)),
             top: args.output.top,
-            outlet: outlet(),
+            outlet: stored(),
             pace,
             opaque_links: inputs.queue.is_some(),
             peers,
@@ -271,7 +287,7 @@ fn execute(
             shard: shard.clone(),
             flows,
             top: args.output.top,
-            outlet: outlet(),
+            outlet: stored(),
             peers: all_peers.next().unwrap_or_default(),
             control: Arc::clone(&control),
             jobs: JobPlan { pools: Arc::clone(&pools), ids: JobIds::new(count as u16), delivery },
@@ -298,6 +314,10 @@ fn execute(
     result.records.merge(std::mem::take(&mut head.records));
     drop(head);
     result.packet_store = packet_store.map(PacketStore::close);
+    if let (Some(store), Some(options)) = (store, store_options) {
+        let tally = store.close(report::run_end(&result));
+        result.store = Some((options.file, tally));
+    }
     result.console_dropped = console.close();
     if let Some(events) = events {
         result.events = events.close();
@@ -332,6 +352,7 @@ fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usi
         // The event stream ends when its last sender is gone.
         outcome.outlet.events = None;
         outcome.outlet.console = None;
+        outcome.outlet.store = None;
     }
     RunResult {
         totals: RunTotals::merge(totals),
@@ -341,6 +362,7 @@ fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usi
         engines,
         wall: Duration::ZERO,
         packet_store: None,
+        store: None,
         console_dropped: 0,
         events: StreamEnd::default(),
         jobs: Vec::new(),

@@ -52,7 +52,7 @@ pub use records::{DEFAULT_KEPT, Records};
 pub use registry::Registry;
 pub use resource::{MAX_RESOURCE_LABEL, Resource};
 pub use shard::{Buckets, Growth, KeyRef, Outcome, Shard, ShardConfig, ShardCounts, Tallies};
-pub use snapshot::Snapshot;
+pub use snapshot::{RawMeter, Snapshot};
 pub use tally::Tally;
 pub use topper::{Rank, Topper};
 pub use totals::{GroupTotals, RunTotals};

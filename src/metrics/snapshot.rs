@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 
 use super::GroupIndex;
+use super::Vartype;
 use super::layout::Layout;
 use super::packed::{GROUP_TOTALS, Packed};
 use super::vartype::Combine;
@@ -22,6 +23,18 @@ pub struct Snapshot {
     raw: Vec<f64>,
     texts: Vec<u8>,
     totals: Vec<f64>,
+}
+
+/// Where the raw words of a meter lie in a row of [`Snapshot::for_each_raw`]: one word, two for an average (sum and number
+/// of updates). NaN is no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawMeter {
+    /// Meter.
+    pub id: u8,
+    /// How it accumulates.
+    pub vartype: Vartype,
+    /// Its first word.
+    pub at: usize,
 }
 
 impl Snapshot {
@@ -78,6 +91,33 @@ impl Snapshot {
     #[must_use]
     pub fn end(&self) -> Timestamp {
         Timestamp::new(self.start.saturating_add(self.size), 0)
+    }
+
+    /// Seconds of the bucket.
+    #[must_use]
+    pub fn size(&self) -> i64 {
+        self.size
+    }
+
+    /// Memory it takes, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.keys.len() * size_of::<(Packed, u32)>() + self.raw.len() * size_of::<f64>() + self.texts.len()
+    }
+
+    /// Where the words of each meter lie in a raw row.
+    pub fn raw_meters(&self) -> impl Iterator<Item = RawMeter> {
+        let meter =
+            |slot: &super::layout::Slot| RawMeter { id: slot.id, vartype: slot.vartype, at: usize::from(slot.bucket) };
+        self.layout.slots().iter().map(meter)
+    }
+
+    /// As [`Snapshot::for_each`], with words that can still be combined in place of finished values.
+    pub fn for_each_raw(&self, mut read: impl FnMut(&[u8], &[f64])) {
+        for &(key, row) in &self.keys {
+            key.with_text(&self.texts, |text| read(text, self.raw_row(row)));
+        }
+        read(GROUP_TOTALS, &self.totals);
     }
 
     /// Number of keys, the totals not among them.

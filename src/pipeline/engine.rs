@@ -253,6 +253,7 @@ impl Engine {
                 flows.metering().close(first.max(now), &mut shard);
             }
             shard.advance(first.max(now), |snapshot| self.outlet.bucket(&snapshot));
+            self.outlet.passed(first.max(now));
         }
         let boundary = shard.next_boundary();
         let (mut bytes, mut back, mut to) = (0, 0, count);
@@ -288,6 +289,7 @@ impl Engine {
                 flows.metering().close(now, &mut shard);
             }
             shard.advance(now, |snapshot| self.outlet.bucket(&snapshot));
+            self.outlet.passed(now);
         }
         if self.flows.is_some() {
             self.begin_without_packets();

@@ -262,6 +262,7 @@ impl Input<'_> {
             self.context.now.set(time);
             let outlet = &mut *self.outlet;
             self.context.shard.borrow_mut().advance(time, |snapshot| outlet.bucket(&snapshot));
+            outlet.passed(time);
         }
     }
 

@@ -13,6 +13,7 @@ mod metering;
 mod outlet;
 mod packet_stage;
 mod plan;
+mod stored;
 mod top_flows;
 mod wants;
 

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::stored;
 use crate::api::{AlertKind, AlertRecord, EndedFlow, LogLevel, Record, ScriptId, Stamp};
 use crate::guid::Guid;
 use crate::metrics::{
     Alert, AlertKind as MetricAlertKind, CountedDirection, Document, Edge, FlowRecord, FlowStatement, GroupKind,
     Message, MessageTarget, Records, Registry, Resource, Snapshot, flow_edges,
 };
-use crate::sink::{ConsoleSender, EventSender, Field, Head, Parcel, json_text};
+use crate::sink::{ConsoleSender, EventSender, Field, Head, Parcel, StoreSender, json_text};
 use crate::time::Timestamp;
 
 /// Name under which the host itself appears in the event stream.
@@ -37,6 +38,8 @@ pub struct Outlet {
     pub prints: Prints,
     /// The event stream.
     pub events: Option<EventSender>,
+    /// The store.
+    pub store: Option<StoreSender>,
     /// Least important log line shown on the terminal.
     pub threshold: LogLevel,
     /// What the report is made from.
@@ -56,6 +59,7 @@ impl Outlet {
             console: None,
             prints: Prints::default(),
             events: None,
+            store: None,
             threshold,
             records: Records::default(),
             parcel: Parcel::default(),
@@ -81,6 +85,9 @@ impl Outlet {
 
     fn one(&mut self, stamp: &Stamp, record: &Record) {
         keep(&mut self.records, stamp.time, record);
+        if let Some(store) = &mut self.store {
+            stored::store(store, stamp.time, record);
+        }
         match record {
             Record::Print { text } => {
                 let lines = match self.prints {
@@ -107,6 +114,9 @@ impl Outlet {
 
     /// A bucket was closed.
     pub fn bucket(&mut self, snapshot: &Snapshot) {
+        if let Some(store) = &mut self.store {
+            store.counter(snapshot);
+        }
         let Some(events) = &mut self.events else { return };
         let Some(group) = self.groups.counter_group(snapshot.group()) else { return };
         let guid = group.guid.to_string();
@@ -126,10 +136,20 @@ impl Outlet {
         });
     }
 
+    /// All buckets that end by then have been closed.
+    pub fn passed(&mut self, now: Timestamp) {
+        if let Some(store) = &mut self.store {
+            store.passed(now);
+        }
+    }
+
     /// Hands on what has come together.
     pub fn flush(&mut self) {
         if let Some(events) = &mut self.events {
             events.flush();
+        }
+        if let Some(store) = &mut self.store {
+            store.flush();
         }
     }
 }
@@ -232,7 +252,8 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
     }
 }
 
-fn kept_alert(time: Timestamp, alert: &AlertRecord, flow: Option<Vec<u8>>) -> Alert {
+/// The alert as the metrics keep it.
+pub(super) fn kept_alert(time: Timestamp, alert: &AlertRecord, flow: Option<Vec<u8>>) -> Alert {
     Alert {
         time,
         group: alert.guid,
