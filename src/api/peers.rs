@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::flow_command::Note;
+use super::flow_command::{FlowCommand, Note};
 
 /// A message on its way to the VMs of a side.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub enum Letter {
     Message(Mail),
     /// A note about a flow of another engine's packets.
     Note(Note),
+    /// What the backend asks of a flow that may be the receiver's.
+    Command(FlowCommand),
 }
 
 /// The way to the VMs of other engines.
@@ -56,6 +58,17 @@ impl Peers {
             .enumerate()
             .map(|(own, inbox)| Self { others: RefCell::new(others(own)), left: Cell::new(0), inbox: Some(inbox) })
             .collect()
+    }
+
+    /// As [`Peers::connect`], and one more that all of them hear and that hears nothing: for the backend.
+    #[must_use]
+    pub fn connect_with_speaker(count: usize) -> (Vec<Self>, Self) {
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| bounded(PEER_QUEUE)).unzip();
+        let others =
+            |own: usize| senders.iter().enumerate().filter(|(i, _)| *i != own).map(|(_, s)| s.clone()).collect();
+        let peer = |(own, inbox)| Self { others: RefCell::new(others(own)), left: Cell::new(0), inbox: Some(inbox) };
+        let speaker = Self { others: RefCell::new(others(usize::MAX)), left: Cell::new(0), inbox: None };
+        (receivers.into_iter().enumerate().map(peer).collect(), speaker)
     }
 
     /// Passes a message on; returns how many engines could not take it.

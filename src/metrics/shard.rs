@@ -201,9 +201,8 @@ impl Shard {
     #[must_use]
     pub fn new(registry: &Registry, config: ShardConfig) -> Self {
         let generation = Generation::new();
-        let accumulator = |group: &super::Group| {
-            Accumulator::new(Layout::new(&group.meters), group.bucketsize, &config, &generation)
-        };
+        let accumulator =
+            |group: &super::Group| Accumulator::new(Layout::new(&group.meters), group.bucketsize, &config, &generation);
         Self {
             groups: registry.counter_groups().map(accumulator).collect(),
             config,

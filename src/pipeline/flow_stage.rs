@@ -250,6 +250,7 @@ impl FlowStage {
                 id: record.id.to_vec(),
                 tags: record.tags.clone(),
                 reason: EndReason::Script.name(),
+                is_spoken_of: true,
                 ..ended_flow(&record.flow)
             };
             self.top.offer(ended.bytes.iter().sum(), || TopFlow::of(&ended));
@@ -367,7 +368,7 @@ impl FlowStage {
     }
 }
 
-fn ended_flow(flow: &crate::flow::Flow) -> EndedFlow {
+pub(super) fn ended_flow(flow: &crate::flow::Flow) -> EndedFlow {
     EndedFlow {
         id: flow.tuple.id().as_bytes().to_vec(),
         start: flow.first,
@@ -380,6 +381,7 @@ fn ended_flow(flow: &crate::flow::Flow) -> EndedFlow {
         setup_rtt: flow.setup_rtt,
         retransmissions: flow.retransmissions,
         reason: "",
+        is_spoken_of: false,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::api::{AlertKind, AlertRecord, EndedFlow, LogLevel, Record, ScriptId, 
 use crate::guid::Guid;
 use crate::metrics::{
     Alert, AlertKind as MetricAlertKind, CountedDirection, Document, Edge, FlowRecord, FlowStatement, GroupKind,
-    Message, MessageTarget, Records, Registry, Resource, Snapshot, flow_edges,
+    Message, MessageTarget, Records, Resource, flow_edges,
 };
 use crate::sink::{ConsoleSender, EventSender, Field, Head, Parcel, json_text};
 use crate::time::Timestamp;
@@ -19,8 +19,6 @@ pub const NATIVE: &str = "native:millstream";
 pub struct Outlet {
     /// Names of the scripts.
     pub names: Arc<[String]>,
-    /// Group definitions, for the meters of closed buckets.
-    pub groups: Arc<Registry>,
     /// The terminal.
     pub console: Option<ConsoleSender>,
     /// The event stream.
@@ -37,10 +35,9 @@ pub struct Outlet {
 impl Outlet {
     /// An outlet without terminal and events.
     #[must_use]
-    pub fn new(names: Arc<[String]>, groups: Arc<Registry>, threshold: LogLevel) -> Self {
+    pub fn new(names: Arc<[String]>, threshold: LogLevel) -> Self {
         Self {
             names,
-            groups,
             console: None,
             events: None,
             threshold,
@@ -86,27 +83,6 @@ impl Outlet {
             let head = Head { ev: kind_of(record), time: stamp.time, script, side: stamp.side.name() };
             write_record(events, &head, record);
         }
-    }
-
-    /// A bucket was closed.
-    pub fn bucket(&mut self, snapshot: &Snapshot) {
-        let Some(events) = &mut self.events else { return };
-        let Some(group) = self.groups.counter_group(snapshot.group()) else { return };
-        let guid = group.guid.to_string();
-        let head = Head { ev: "counter", time: snapshot.end(), script: NATIVE, side: "backend" };
-        let bucket = snapshot.start() as f64;
-        snapshot.for_each(|key, values| {
-            events.event(
-                &head,
-                &[
-                    ("guid", Field::Text(&guid)),
-                    ("key", Field::Bytes(key)),
-                    ("bucket", Field::Number(bucket)),
-                    ("values", Field::Numbers(values)),
-                    ("stored", Field::Flag(false)),
-                ],
-            );
-        });
     }
 
     /// Hands on what has come together.
@@ -231,6 +207,8 @@ fn kept_alert(time: Timestamp, alert: &AlertRecord, flow: Option<Vec<u8>>) -> Al
             AlertKind::Tca => MetricAlertKind::Threshold,
             AlertKind::Ids => MetricAlertKind::Ids,
         },
+        extra: alert.extra.clone(),
+        ack: alert.ack,
         ids: None,
     }
 }
