@@ -1,7 +1,8 @@
 -- alert_monitor: see the alerts of other scripts and systems, change them, or keep them from being stored.
 --
--- Run it:       millstream run -r pcaps/demo.pcap -p samples/alert_monitor.lua -p plugins/tcp-resets.lua
--- What it does: raises the priority of alerts that come again and again, and drops those of low priority.
+-- Run it:       millstream run -r pcaps/demo.pcap -p samples/alert_monitor.lua
+-- What it does: raises the priority of alerts that come again and again, and drops those of low priority. Add
+--               -p plugins for scripts that raise some.
 
 -- How often each signature was seen.
 local seen = {}

@@ -216,7 +216,7 @@ fn types() -> Vec<String> {
 fn new_plugins_of_every_type_are_clean_and_run() {
     let folder = folder();
     let types = types();
-    assert_eq!(types.len(), 15);
+    assert_eq!(types.len(), 22);
     let mut guids = Vec::new();
     for kind in &types {
         let name = format!("my-{kind}");

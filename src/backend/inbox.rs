@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::parcel::{Parcel, Phase};
+use super::parcel::{NO_TIME, Parcel, Phase};
 
 /// What happens when an engine is silent while others go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +52,11 @@ impl Inbox {
     /// Takes a parcel in.
     pub fn push(&mut self, parcel: Parcel) {
         let Some(feed) = self.feeds.get_mut(parcel.engine) else { return };
-        feed.until = feed.until.max(Some(parcel.now));
         feed.phase = feed.phase.max(parcel.phase);
+        if parcel.second == NO_TIME {
+            return;
+        }
+        feed.until = feed.until.max(Some(parcel.now));
         feed.queue.push_back(parcel);
         self.waiting += 1;
     }
@@ -102,7 +105,7 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::{Inbox, Patience};
-    use crate::backend::parcel::{Parcel, Phase};
+    use crate::backend::parcel::{NO_TIME, Parcel, Phase};
 
     fn parcel(engine: usize, second: i64, now: i64) -> Parcel {
         Parcel { engine, second, now, ..Parcel::default() }
@@ -131,6 +134,17 @@ mod tests {
     }
 
     #[test]
+    fn an_engine_without_packets_has_no_seconds_but_an_end() {
+        let mut inbox = Inbox::new(2);
+        inbox.push(parcel(0, 5, 6));
+        inbox.push(Parcel { phase: Phase::PacketsOver, ..parcel(1, NO_TIME, NO_TIME) });
+        assert_eq!(ready(&mut inbox, Patience::Parcels(100)), None);
+        inbox.push(Parcel { phase: Phase::Over, ..parcel(1, NO_TIME, NO_TIME) });
+        assert_eq!(ready(&mut inbox, Patience::Parcels(100)), Some((5, vec![0], 6)));
+        assert!(inbox.is_empty());
+    }
+
+    #[test]
     fn a_silent_engine_is_left_behind_when_patience_ends() {
         let mut inbox = Inbox::new(2);
         for second in 0..3 {
@@ -141,6 +155,6 @@ mod tests {
         assert_eq!(ready(&mut inbox, Patience::None), Some((1, vec![0], 2)));
         // What it brings later belongs to the second that is next.
         inbox.push(parcel(1, 0, 1));
-        assert_eq!(ready(&mut inbox, Patience::None), Some((0, vec![1], 2)));
+        assert_eq!(ready(&mut inbox, Patience::None), Some((0, vec![1], 1)));
     }
 }

@@ -40,6 +40,9 @@ pub enum Item {
     Reported(Box<Session>),
 }
 
+/// The second of a parcel that only tells how far an engine has come that never had a packet.
+pub const NO_TIME: i64 = i64::MIN;
+
 /// Everything of one engine and second.
 #[derive(Debug, Default)]
 pub struct Parcel {

@@ -16,7 +16,7 @@ use super::parcel::{Parcel, Phase};
 use crate::api::{Letter, Peers};
 
 /// Parcels in the queue.
-pub const QUEUE: usize = 64;
+pub const QUEUE: usize = 16;
 /// Items and groups of keys that a second which waits may hold.
 const MAX_HELD: usize = 50_000;
 /// Closed buckets that may wait.

@@ -7,7 +7,9 @@ use super::backend_out::BackendOut;
 use super::backend_thread::BackendPlan;
 use super::flow_news::FlowNews;
 use crate::api::{EngineContext, FlowCommand, Mail, Note, Rank, Record, Stamp};
-use crate::backend::{Backend, BackendEnd, BackendWants, Inbox, Item, Parcel, ParcelSender, Patience, Phase, item_of};
+use crate::backend::{
+    Backend, BackendEnd, BackendWants, Inbox, Item, NO_TIME, Parcel, ParcelSender, Patience, Phase, item_of,
+};
 use crate::job::Wait;
 use crate::metrics::{SecondKeys, Shard, Snapshot};
 use crate::time::Timestamp;
@@ -178,14 +180,10 @@ impl BackendFeed {
 
     /// Says that the input is over; results of jobs may still come.
     pub fn packets_over(&mut self) {
-        if let (Link::Queue(sender), Some(second)) = (&mut self.link, self.second) {
-            sender.send(Parcel {
-                engine: self.engine,
-                second,
-                now: second,
-                phase: Phase::PacketsOver,
-                ..Parcel::default()
-            });
+        if let Link::Queue(sender) = &mut self.link {
+            let second = self.second.unwrap_or(NO_TIME);
+            let (engine, phase) = (self.engine, Phase::PacketsOver);
+            sender.send(Parcel { engine, second, now: second, phase, ..Parcel::default() });
         }
     }
 
@@ -196,8 +194,8 @@ impl BackendFeed {
         if let Some(second) = self.second {
             self.send(context, (second, second), keys, Phase::Over, stopping);
         } else if let Link::Queue(sender) = &mut self.link {
-            let (second, phase) = (i64::MIN, Phase::Over);
-            sender.send(Parcel { engine: self.engine, second, now: second, phase, ..Parcel::default() });
+            let (engine, phase) = (self.engine, Phase::Over);
+            sender.send(Parcel { engine, second: NO_TIME, now: NO_TIME, phase, ..Parcel::default() });
         }
         match self.link {
             Link::Inline(backend) => Some(backend.finish(wait)),

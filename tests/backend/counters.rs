@@ -211,20 +211,20 @@ fn groups() -> Bench {
              guid = '{{0B1C2D3E-0000-4000-8000-00000000000{number}}}', name = '{name}' }} }} }}"
         )
     };
-    Bench::new().plugin("y1.lua", &group(1, "Web Pages")).plugin("z2.lua", &group(2, "web hits"))
+    Bench::new().plugin("y1.lua", &group(1, "Zeb Pages")).plugin("z2.lua", &group(2, "zeb hits"))
 }
 
 #[test]
 fn monitors_are_bound_by_guid_function_name_and_pattern_with_one_vm_for_each_group() {
     let show = "onload = function() print(T.monitor_group_name, T.monitor_group_guid, T.enginetype, \
                 T.backend_engineid) end, onbeginflush = function() end";
-    let first = "Web Pages\t{0B1C2D3E-0000-4000-8000-000000000001}\tbackend\t0";
-    let second = "web hits\t{0B1C2D3E-0000-4000-8000-000000000002}\tbackend\t0";
+    let first = "Zeb Pages\t{0B1C2D3E-0000-4000-8000-000000000001}\tbackend\t0";
+    let second = "zeb hits\t{0B1C2D3E-0000-4000-8000-000000000002}\tbackend\t0";
     for binding in [
-        "counter_guid = { '{0b1c2d3e-0000-4000-8000-000000000001}', function() return T.countergroups['web hits'] end }",
-        "counter_name_match = 'WEB'",
-        "counter_name_match = { 'pages', 'hits', 'web' }",
-        "counter_name_regex = '^[Ww]eb (Pages|hits)$'",
+        "counter_guid = { '{0b1c2d3e-0000-4000-8000-000000000001}', function() return T.countergroups['zeb hits'] end }",
+        "counter_name_match = 'ZEB'",
+        "counter_name_match = { 'zeb pages', 'hits', 'zeb' }",
+        "counter_name_regex = '^[Zz]eb (Pages|hits)$'",
         "counter_guid = function() return '{0B1C2D3E-0000-4000-8000-000000000001}' end, counter_name_match = 'hits'",
     ] {
         let outcome =

@@ -175,13 +175,10 @@ fn two_runs_are_the_same_to_the_byte() {
          T.async:schedule {{ data = key, onexecute = function(d) return d end, onresult = function(e, d, r) \
          e:update_counter('{GROUP}', 'job ' .. r, 1, 1) end }} end"
     );
-    let run = || {
-        counting(Bench::new(), "engine:update_counter(G, 'k' .. n % 50, 0, n)")
-            .plugin("c.lua", &block("cg_monitor", &monitor))
-            .plugin("d.lua", &block("sg_monitor", "onflush = function(e, f) print(f:key()) end"))
-            .run(&Capture::udp(3_000, 100))
-            .event_lines
-    };
+    let bench = counting(Bench::new(), "engine:update_counter(G, 'k' .. n % 50, 0, n)")
+        .plugin("c.lua", &block("cg_monitor", &monitor))
+        .plugin("d.lua", &block("sg_monitor", "onflush = function(e, f) print(f:key()) end"));
+    let run = || bench.run(&Capture::udp(3_000, 100)).event_lines;
     let first = run();
     assert!(first.lines().count() > 300);
     assert!(first == run());
