@@ -220,6 +220,10 @@ pub struct WorkArgs {
     #[arg(long, value_name = "MS", default_value_t = 1_000)]
     pub callback_budget: u64,
 
+    /// Time for one backend callback in seconds; 0 is no limit
+    #[arg(long, value_name = "SECS", default_value_t = 30)]
+    pub flush_budget: u64,
+
     /// Time for one job in seconds; 0 is no limit
     #[arg(long, value_name = "SECS", default_value_t = 60)]
     pub job_budget: u64,

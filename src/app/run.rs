@@ -18,6 +18,7 @@ use super::settings;
 use super::terminal;
 use super::watch::Watcher;
 use crate::api::Peers;
+use crate::backend::{WhenSilent, WhenSlow};
 use crate::builtin::Selection;
 use crate::capture::{
     Delivery, FileOptions, FileSource, Limit, Limits, LiveOptions, LiveSource, Paced, Promiscuity, SharedReader,
@@ -27,13 +28,13 @@ use crate::decode;
 use crate::flow::{FlowsConfig, StreamLimits};
 use crate::job::{self, JobIds};
 use crate::lua::{self, spawn_lua_thread};
-use crate::metrics::{Buckets, Records, RunTotals, ShardConfig, Tallies};
+use crate::metrics::{Buckets, FlushSink, Records, RunTotals, ShardConfig, Tallies};
 use crate::pipeline::{
-    Control, Engine, EngineOutcome, EnginePlan, FlowOutput, InputPlan, InterimPlan, Outlet, Pace, Prints, Stop,
-    input_queue, run_input,
+    BackendLink, BackendPlan, BackendThread, Control, Engine, EngineOutcome, EnginePlan, FlowOutput, InputPlan,
+    InterimPlan, Outlet, Pace, Prints, Stop, input_queue, run_input,
 };
 use crate::plugin::{BuiltPacket, Catalog, HostSettings, JobPlan, SkipReason, discover};
-use crate::sink::{Console, EventStream, PacketStore, Store, StoreSender, StreamEnd, WhenFull};
+use crate::sink::{Console, EventStream, PacketStore, Store, StreamEnd, WhenFull};
 use crate::time::{self, Stopwatch};
 
 /// How long an input filter may take to return after a request to stop.
@@ -196,11 +197,12 @@ fn execute(
     let names: Arc<[String]> = catalog.entries.iter().map(|entry| entry.name.clone()).collect();
     let shard = ShardConfig {
         tallies: if events.is_some() { Tallies::On } else { Tallies::Off },
-        buckets: if events.is_some() || store_options.is_some() { Buckets::Keep } else { Buckets::Discard },
+        // The backend says of which groups it wants them.
+        buckets: Buckets::Discard,
         ..ShardConfig::default()
     };
     let outlet = || {
-        let mut outlet = Outlet::new(Arc::clone(&names), Arc::clone(&catalog.groups), logging::threshold(cli.log));
+        let mut outlet = Outlet::new(Arc::clone(&names), logging::threshold(cli.log));
         outlet.console = Some(console.sender());
         outlet.prints = if args.plugins.json { Prints::Error } else { Prints::Output };
         outlet.events = events.as_ref().map(EventStream::sender);
@@ -219,11 +221,9 @@ fn execute(
         }
         None => None,
     };
-    // Buckets wait until all senders have passed them, so all are known before the first thread starts.
-    let mut senders: Vec<Option<StoreSender>> = (0..threads).map(|_| store.as_ref().map(Store::sender)).collect();
-    let mut stored = || {
+    let stored = || {
         let mut outlet = outlet();
-        outlet.store = senders.pop().flatten();
+        outlet.store = store.as_ref().map(|store| store.sender().without_buckets());
         outlet
     };
     let pools = catalog.pools(&host);
@@ -247,7 +247,45 @@ fn execute(
     };
     let store_mode = settings::store_mode(&args.output.store, &host.run.environment.config)?;
     let mut engines = Vec::new();
-    let mut all_peers = Peers::connect(count + usize::from(inputs.queue.is_some())).into_iter();
+    // A file in one thread has its backend there as well; whatever has threads gives it one of its own.
+    let wants_backend = catalog.has_backend() || events.is_some() || store.is_some();
+    let is_inline = threads == 1 && pace == Pace::Packets;
+    let has_thread = wants_backend && !is_inline;
+    let (peers, speaker) =
+        if has_thread { Peers::connect_with_speaker(threads) } else { (Peers::connect(threads), Peers::default()) };
+    let mut all_peers = peers.into_iter();
+    let backend_plan = || -> anyhow::Result<BackendPlan> {
+        let id = threads as u32;
+        let jobs = JobPlan { pools: Arc::clone(&pools), ids: JobIds::new(threads as u16), delivery };
+        Ok(BackendPlan {
+            id,
+            catalog: Arc::clone(catalog),
+            settings: host.clone(),
+            builtin: builtin.clone(),
+            shard: shard.clone(),
+            outlet: stored(),
+            sink: store.as_ref().map(|store| Box::new(store.sender()) as Box<dyn FlushSink + Send>),
+            jobs,
+            window: settings::window(&host.run.environment.config)?,
+        })
+    };
+    let thread = if has_thread {
+        let when_slow = if pace == Pace::Wall { WhenSlow::Merge } else { WhenSlow::Wait };
+        let run = (Arc::clone(&control), args.work.async_drain);
+        let when_silent =
+            if pace == Pace::Wall || inputs.queue.is_some() { WhenSilent::GoOn } else { WhenSilent::Wait };
+        let started = BackendThread::start(backend_plan()?, threads, speaker, (when_slow, when_silent), run);
+        Some(started.context("starting the backend")?)
+    } else {
+        None
+    };
+    let link = || -> anyhow::Result<Option<BackendLink>> {
+        match &thread {
+            Some(thread) => Ok(Some(thread.link())),
+            None if wants_backend => Ok(Some(BackendLink::Inline(Box::new(backend_plan()?)))),
+            None => Ok(None),
+        }
+    };
     for (id, source) in inputs.sources.into_iter().enumerate() {
         let peers = all_peers.next().unwrap_or_default();
         // Packets of interfaces are shared out by the kernel, which does not say how.
@@ -269,6 +307,7 @@ fn execute(
             peers,
             control: Arc::clone(&control),
             jobs: JobPlan { pools: Arc::clone(&pools), ids: JobIds::new(id as u16), delivery },
+            backend: link()?,
             drain: args.work.async_drain,
             interim: reporter
                 .as_ref()
@@ -283,7 +322,7 @@ fn execute(
             id: count as u32,
             catalog: Arc::clone(catalog),
             settings: host.clone(),
-            builtin,
+            builtin: builtin.clone(),
             shard: shard.clone(),
             flows,
             top: args.output.top,
@@ -291,10 +330,13 @@ fn execute(
             peers: all_peers.next().unwrap_or_default(),
             control: Arc::clone(&control),
             jobs: JobPlan { pools: Arc::clone(&pools), ids: JobIds::new(count as u16), delivery },
+            backend: link()?,
             queue,
         };
         engines.push(spawn_lua_thread("input", move || run_input(plan)).context("starting the input thread")?);
     }
+    // Behind the engines, which it outlives.
+    engines.extend(thread.map(BackendThread::into_thread));
     let watcher = Watcher::start(Arc::clone(&control), pace, Arc::clone(&pools))?;
     let outcomes = wait_for(engines, &control)?;
     watcher.stop();
@@ -345,6 +387,9 @@ fn wait_for(engines: Vec<JoinHandle<EngineOutcome>>, control: &Control) -> anyho
 }
 
 fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usize) -> RunResult {
+    let backends: Vec<EngineOutcome> =
+        outcomes.iter_mut().filter_map(|outcome| outcome.backend.take()).map(|outcome| *outcome).collect();
+    outcomes.extend(backends);
     let totals = outcomes.iter().map(|outcome| RunTotals::of(&outcome.shard)).collect();
     let mut records = Records::default();
     for outcome in &mut outcomes {

@@ -22,6 +22,8 @@ use crate::sink::{StoreConfig, StoreOptions, WhenFull, default_store, store_file
 const LOAD_LIMIT: Duration = Duration::from_secs(30);
 /// Callbacks above this are told of.
 const SLOW: Duration = Duration::from_millis(50);
+/// The same for callbacks of the backend.
+const SLOW_FLUSH: Duration = Duration::from_secs(10);
 /// Bytes a worker's VM may hold.
 const WORKER_MEMORY: usize = 64 << 20;
 const MIB: usize = 1 << 20;
@@ -128,6 +130,10 @@ pub fn host_settings(plugins: &PluginArgs, work: Option<&WorkArgs>) -> anyhow::R
         memory_limit: work.map_or(256, |work| work.plugin_memory as usize) * MIB,
         worker_memory_limit: WORKER_MEMORY,
         frontend_budget: Budget { limit: limit(callback), slow: Some(SLOW) },
+        backend_budget: Budget {
+            limit: limit(work.map_or(30, |work| work.flush_budget).saturating_mul(1_000)),
+            slow: Some(SLOW_FLUSH),
+        },
         load_budget: Budget { limit: Some(LOAD_LIMIT), slow: None },
         job_budget: limit(job.saturating_mul(1_000)),
         run: RunIdentity {
@@ -143,6 +149,18 @@ pub fn host_settings(plugins: &PluginArgs, work: Option<&WorkArgs>) -> anyhow::R
         seed: 0x6D69_6C6C_7374_7265,
         on_stuck: Arc::new(|_| {}),
     })
+}
+
+/// Seconds of a streaming window.
+///
+/// # Errors
+/// When the setting is no whole number of seconds.
+pub fn window(config: &ConfigPaths) -> anyhow::Result<i64> {
+    let text = config.get("Tuning>StreamingWindowMSecs");
+    match text.trim().parse::<i64>() {
+        Ok(millis) if millis >= 1_000 && millis % 1_000 == 0 && millis <= 86_400_000 => Ok(millis / 1_000),
+        _ => bail!("Tuning>StreamingWindowMSecs={text}: a multiple of 1000 up to 86400000 is needed"),
+    }
 }
 
 /// Makes the directory of extracted files ready, if files are to be extracted, and says where it is in the configuration.

@@ -25,7 +25,7 @@ mod writer;
 pub use counts::StoreTally;
 pub use open::{StoreOpenError, default_store, latest_store, store_file};
 pub use options::StoreOptions;
-pub use row::{RunEnd, StoredFlow, StoredJob, StoredTopper};
+pub use row::{RunEnd, StoredJob, StoredTopper};
 pub use schema::VERSION;
 pub use sender::StoreSender;
 pub use writer::Store;

@@ -3,8 +3,8 @@
 use rusqlite::{Connection, params};
 
 use super::keys::{Groups, Keys};
-use super::row::{Row, StoredFlow, StoredTopper, Text, whole};
-use crate::metrics::{Alert, Document, Edge, GroupKind, Resource};
+use super::row::{Row, StoredTopper, Text, whole};
+use crate::metrics::{Alert, Document, Edge, GroupKind, Resource, Session};
 use crate::time::Timestamp;
 
 /// Writes one row of a run.
@@ -17,9 +17,9 @@ pub(super) fn write(
 ) -> rusqlite::Result<()> {
     match row {
         Row::Flow(flow) => write_flow(db, run, flow),
-        Row::Alert { alert, extra } => {
+        Row::Alert(alert) => {
             let group = groups.id(db, GroupKind::Alert, alert.group)?;
-            write_alert(db, run, group, alert, extra)
+            write_alert(db, run, group, alert)
         }
         Row::Resource(resource) => {
             let group = groups.id(db, GroupKind::Resource, resource.group)?;
@@ -45,7 +45,7 @@ pub(super) fn write(
     }
 }
 
-fn write_flow(db: &Connection, run: i64, flow: &StoredFlow) -> rusqlite::Result<()> {
+fn write_flow(db: &Connection, run: i64, flow: &Session) -> rusqlite::Result<()> {
     let sql = "INSERT INTO flows(run, flow, start, end, bytes, az_bytes, za_bytes, az_packets, za_packets, az_payload,
                  za_payload, state, tags, setup_rtt, retrans, reason)
                VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
@@ -75,7 +75,7 @@ fn optional(text: &[u8]) -> Option<Text<'_>> {
     (!text.is_empty()).then_some(Text(text))
 }
 
-fn write_alert(db: &Connection, run: i64, group: i64, alert: &Alert, extra: &[u8]) -> rusqlite::Result<()> {
+fn write_alert(db: &Connection, run: i64, group: i64, alert: &Alert) -> rusqlite::Result<()> {
     let sql = "INSERT INTO alerts(run, time, grp, flow, sigid, priority, message, classification, status, kind, extra)
                VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     // NaN would be NULL.
@@ -91,7 +91,7 @@ fn write_alert(db: &Connection, run: i64, group: i64, alert: &Alert, extra: &[u8
         Text(&alert.classification),
         Text(&alert.status),
         alert.kind.name(),
-        optional(extra),
+        optional(&alert.extra),
     ])?;
     Ok(())
 }

@@ -4,35 +4,8 @@ use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use crate::guid::Guid;
-use crate::metrics::{Alert, Document, Edge, Resource};
+use crate::metrics::{Alert, Document, Edge, Resource, Session};
 use crate::time::Timestamp;
-
-/// A flow that ended, or was reported.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct StoredFlow {
-    /// Flow id.
-    pub id: Vec<u8>,
-    /// Time of its first packet.
-    pub start: Timestamp,
-    /// Time of its last packet.
-    pub end: Timestamp,
-    /// Wire bytes sent by A and by Z.
-    pub bytes: [u64; 2],
-    /// Packets sent by A and by Z.
-    pub packets: [u64; 2],
-    /// Payload bytes sent by A and by Z.
-    pub payload: [u64; 2],
-    /// State bits.
-    pub state: u16,
-    /// Tags, joined.
-    pub tags: Vec<u8>,
-    /// Handshake round trip in microseconds.
-    pub setup_rtt: u32,
-    /// Retransmitted segments.
-    pub retransmissions: u32,
-    /// Why it ended.
-    pub reason: &'static str,
-}
 
 /// One of the keys with the largest or smallest values of an interval.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,10 +57,10 @@ pub struct RunEnd {
 /// One row.
 #[derive(Clone, Debug)]
 pub(super) enum Row {
-    Alert { alert: Box<Alert>, extra: Vec<u8> },
+    Alert(Box<Alert>),
     Resource(Box<Resource>),
     Document(Box<Document>),
-    Flow(Box<StoredFlow>),
+    Flow(Box<Session>),
     Edge(Timestamp, Box<Edge>),
     Label { group: Guid, key: Vec<u8>, label: Vec<u8>, description: Option<Vec<u8>> },
     Attribute { group: Guid, key: Vec<u8>, name: Vec<u8>, value: Vec<u8> },
@@ -98,7 +71,7 @@ impl Row {
     /// The stream time it belongs to, if it has one.
     pub(super) fn time(&self) -> Option<Timestamp> {
         match self {
-            Self::Alert { alert, .. } => Some(alert.time),
+            Self::Alert(alert) => Some(alert.time),
             Self::Resource(resource) => Some(resource.time),
             Self::Document(document) => Some(document.time),
             Self::Flow(flow) => Some(flow.end),

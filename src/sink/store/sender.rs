@@ -5,9 +5,11 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::counts::{Shared, add};
-use super::row::{Row, RunEnd, StoredFlow, StoredTopper};
+use super::row::{Row, RunEnd, StoredTopper};
 use crate::guid::Guid;
-use crate::metrics::{Alert, Document, Edge, Resource, Snapshot};
+use crate::metrics::{
+    Alert, Document, Edge, FlushSink, FlushedKey, FlushedTopper, Resource, Session, Snapshot, Stored, TrackedFlow,
+};
 use crate::sink::WhenFull;
 use crate::time::Timestamp;
 
@@ -52,20 +54,21 @@ pub struct StoreSender {
     queue: Sender<Delivery>,
     when_full: WhenFull,
     shared: Arc<Shared>,
+    /// Where the last of the buckets taken in ends.
+    last: Option<Timestamp>,
 }
 
 impl StoreSender {
     pub(super) fn new(sender: usize, queue: Sender<Delivery>, when_full: WhenFull, shared: Arc<Shared>) -> Self {
-        Self { parcel: Parcel { sender, ..Parcel::default() }, bytes: 0, queue, when_full, shared }
+        Self { parcel: Parcel { sender, ..Parcel::default() }, bytes: 0, queue, when_full, shared, last: None }
     }
 
-    /// A closed bucket of a counter group. Those of several senders for one bucket are merged.
-    pub fn counter(&mut self, bucket: &Snapshot) {
-        self.bytes += bucket.bytes();
-        self.parcel.buckets.push(bucket.clone());
-        if self.bytes >= PARCEL_BYTES {
-            self.flush();
-        }
+    /// Buckets of others need not wait for this sender: it has none.
+    #[must_use]
+    pub fn without_buckets(mut self) -> Self {
+        self.parcel.passed = Some(Timestamp::from_nanos(i64::MAX));
+        self.flush();
+        self
     }
 
     /// Stream time has come so far: this sender has no more buckets that end by then.
@@ -74,31 +77,6 @@ impl StoreSender {
         if !self.parcel.buckets.is_empty() {
             self.flush();
         }
-    }
-
-    /// A key among the first of an interval.
-    pub fn topper(&mut self, topper: StoredTopper) {
-        self.row(Row::Topper(Box::new(topper)));
-    }
-
-    /// An alert; `extra` is what another system said besides, as JSON, or empty.
-    pub fn alert(&mut self, alert: Alert, extra: &[u8]) {
-        self.row(Row::Alert { alert: Box::new(alert), extra: extra.to_vec() });
-    }
-
-    /// A resource.
-    pub fn resource(&mut self, resource: Resource) {
-        self.row(Row::Resource(Box::new(resource)));
-    }
-
-    /// A full text.
-    pub fn document(&mut self, document: Document) {
-        self.row(Row::Document(Box::new(document)));
-    }
-
-    /// A flow that ended.
-    pub fn flow(&mut self, flow: StoredFlow) {
-        self.row(Row::Flow(Box::new(flow)));
     }
 
     /// An edge; kept once an hour.
@@ -142,6 +120,63 @@ impl StoreSender {
             // Buckets of others must not wait for what will never come.
             self.parcel.passed = passed;
         }
+    }
+}
+
+/// Keeps what the votes say is to be kept; of a flow the record of its end. Buckets of several senders are merged.
+impl FlushSink for StoreSender {
+    fn begin_window(&mut self, _start: i64) {}
+
+    fn counter(&mut self, _key: &FlushedKey<'_>, _stored: Stored) {}
+
+    fn bucket(&mut self, bucket: Snapshot) {
+        self.bytes += bucket.bytes();
+        self.last = self.last.max(Some(bucket.end()));
+        self.parcel.buckets.push(bucket);
+        if self.bytes >= PARCEL_BYTES {
+            self.flush();
+        }
+    }
+
+    fn topper(&mut self, topper: &FlushedTopper<'_>, stored: Stored) {
+        // The smallest are not among them.
+        if let (true, Ok(meter), 1..) = (stored.is_yes(), u8::try_from(topper.meter), topper.rank) {
+            let (group, bucket, key, value) = (topper.guid, topper.bucket, topper.key.to_vec(), topper.value);
+            self.row(Row::Topper(Box::new(StoredTopper { group, meter, bucket, key, value })));
+        }
+    }
+
+    fn alert(&mut self, alert: &Alert, stored: Stored) {
+        if stored.is_yes() {
+            self.row(Row::Alert(Box::new(alert.clone())));
+        }
+    }
+
+    fn resource(&mut self, resource: &Resource, stored: Stored) {
+        if stored.is_yes() {
+            self.row(Row::Resource(Box::new(resource.clone())));
+        }
+    }
+
+    fn document(&mut self, document: &Document, stored: Stored) {
+        if stored.is_yes() {
+            self.row(Row::Document(Box::new(document.clone())));
+        }
+    }
+
+    fn flow(&mut self, flow: &Session, stored: Stored) {
+        if stored.is_yes() && !flow.reason.is_empty() {
+            self.row(Row::Flow(Box::new(flow.clone())));
+        }
+    }
+
+    fn tracked(&mut self, _flow: &TrackedFlow<'_>) {}
+
+    fn end_window(&mut self, _start: i64) {
+        if let Some(last) = self.last {
+            self.passed(last);
+        }
+        self.flush();
     }
 }
 

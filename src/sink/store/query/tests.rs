@@ -11,10 +11,11 @@ use super::{
 };
 use crate::guid::Guid;
 use crate::metrics::{
-    Alert, AlertKind, Column, CounterGroupDefinition, Document, Edge, Outcome, Registry, Resource, Shard, ShardConfig,
+    Alert, AlertKind, Column, CounterGroupDefinition, Document, Edge, FlushSink, Outcome, Registry, Resource, Session,
+    Shard, ShardConfig, Stored,
 };
 use crate::sink::WhenFull;
-use crate::sink::store::{RunEnd, Store, StoreOptions, StoredFlow};
+use crate::sink::store::{RunEnd, Store, StoreOptions};
 use crate::time::Timestamp;
 
 const GROUP: Guid = Guid::literal("{0B7D0E2C-6A31-4C0C-9F0E-3B1B7A1C2D3E}");
@@ -67,7 +68,7 @@ fn filled() -> (TempDir, Reader) {
     let group = registry.counter_index(GROUP).unwrap();
     for minute in 0..MINUTES {
         let now = Timestamp::new(BEGIN + minute * 60, 0);
-        shard.advance(now, |bucket| sender.counter(&bucket));
+        shard.advance(now, |bucket| sender.bucket(bucket));
         sender.passed(now);
         for key in 0..KEYS {
             for meter in 0..6 {
@@ -79,7 +80,7 @@ fn filled() -> (TempDir, Reader) {
             records(&mut sender, now, minute);
         }
     }
-    shard.finish(|bucket| sender.counter(&bucket));
+    shard.finish(|bucket| sender.bucket(bucket));
     sender.label(GROUP, b"key-5", b"the fifth", None);
     drop(sender);
     let tally = store.close(RunEnd::default());
@@ -88,33 +89,34 @@ fn filled() -> (TempDir, Reader) {
 }
 
 fn records(sender: &mut crate::sink::StoreSender, time: Timestamp, minute: i64) {
-    sender.flow(StoredFlow {
+    let flow = Session {
         id: format!("flow-{minute}").into_bytes(),
         start: time,
         end: time,
         bytes: [(minute as u64 * 7_919) % 10_007, 1],
         reason: "idle",
-        ..StoredFlow::default()
-    });
-    sender.alert(
-        Alert {
-            time,
-            group: RECORDS,
-            flow: None,
-            sigid: b"1".to_vec(),
-            priority: 2.0,
-            message: format!("alert {minute}").into_bytes(),
-            classification: Vec::new(),
-            status: b"ALARM".to_vec(),
-            kind: AlertKind::Simple,
-            ids: None,
-        },
-        b"",
-    );
+        ..Session::default()
+    };
+    sender.flow(&flow, Stored::Yes);
+    let alert = Alert {
+        time,
+        group: RECORDS,
+        flow: None,
+        sigid: b"1".to_vec(),
+        priority: 2.0,
+        message: format!("alert {minute}").into_bytes(),
+        classification: Vec::new(),
+        status: b"ALARM".to_vec(),
+        extra: Vec::new(),
+        ack: 0,
+        kind: AlertKind::Simple,
+        ids: None,
+    };
+    sender.alert(&alert, Stored::Yes);
     let uri = format!("http://host-{minute}/").into_bytes();
-    sender.resource(Resource { time, group: RECORDS, flow: None, uri, label: b"GET".to_vec() });
+    sender.resource(&Resource { time, group: RECORDS, flow: None, uri, label: b"GET".to_vec() }, Stored::Yes);
     let text = format!("a document about minute{minute} and other things").into_bytes();
-    sender.document(Document { time, group: RECORDS, flow: None, text });
+    sender.document(&Document { time, group: RECORDS, flow: None, text }, Stored::Yes);
     let to_key = format!("key-{minute}").into_bytes();
     sender.edge(time, Edge { from_guid: GROUP, from_key: b"key-1".to_vec(), to_guid: GROUP, to_key });
 }
