@@ -12,6 +12,8 @@ mod faults;
 mod flows;
 #[path = "backend/items.rs"]
 mod items;
+#[path = "backend/plugins.rs"]
+mod plugins;
 mod support;
 
 use support::{Bench, Capture, GROUP, IPV4, Outcome, frames};

@@ -260,7 +260,7 @@ fn new_plugins_of_every_type_are_clean_and_run() {
     guids.sort();
     guids.dedup();
     assert_eq!(guids.len(), number, "each definition has an identifier of its own");
-    assert_eq!(number, 10, "{guids:?}");
+    assert_eq!(number, 12, "{guids:?}");
 }
 
 #[test]

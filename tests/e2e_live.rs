@@ -138,14 +138,19 @@ fn a_quiet_link_delivers_a_single_packet_at_once() {
 #[test]
 fn a_slow_backend_script_never_holds_up_packets() {
     in_namespace(|| {
-        let slow = "local n = 0 TrisulPlugin = { id = { name = 'slow' }, engine_monitor = { \
-                    onmetronome = function(engine, ts) n = n + 1 if n == 1 then print('asleep') \
-                    os.execute('sleep 3') print('awake') end end, \
-                    onendflush = function() print('flushed') end } }";
-        let place = counting("print('packet ' .. n)").plugin("slow.lua", slow);
+        // A line that a script prints is shown when its callback is over, so a file tells that it sleeps.
+        let place = counting("print('packet ' .. n)");
+        let asleep = place.path("asleep");
+        let slow = format!(
+            "local n = 0 TrisulPlugin = {{ id = {{ name = 'slow' }}, engine_monitor = {{ \
+             onmetronome = function(engine, ts) n = n + 1 if n == 1 then io.open('{}', 'w'):close() \
+             os.execute('sleep 3') print('awake') end end, onendflush = function() print('flushed') end }} }}",
+            asleep.display()
+        );
+        let place = place.plugin("slow.lua", &slow);
         let arguments = with_events(&place, &["-i", "here"]);
         let (place, mut running) = capturing(place, &as_strs(&arguments));
-        running.until("the backend sleeps", |running| running.said().contains("asleep"));
+        running.until("the backend sleeps", |_| asleep.exists());
         let mut sender = pcap::Capture::from_device("there").unwrap().open().unwrap();
         let mut times = Vec::new();
         for number in 1..=15_u32 {

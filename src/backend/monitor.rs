@@ -168,9 +168,9 @@ impl Monitor {
         let callback = self.callbacks[hook as usize].as_ref()?;
         let function = callback.function.clone();
         let lua = self.instance.vm().lua();
-        let made = args(lua).and_then(|mut values| {
+        let made = args(lua).map(|mut values| {
             values.push_front(Value::Table(self.instance.parts().engine.clone()));
-            Ok((function, values))
+            (function, values)
         });
         self.enter(hook, made)
     }

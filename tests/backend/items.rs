@@ -49,17 +49,15 @@ fn alerts_have_their_fields_and_ends() {
 
 #[test]
 fn what_alert_callbacks_change_is_what_is_flushed() {
-    let monitor = format!(
-        "alert_name_regex = 'External', onnewalert = function(e, a) a:set_priority('9') a:set_message('first') end, \
+    let monitor = "alert_name_regex = 'External', onnewalert = function(e, a) a:set_priority('9') a:set_message('first') end, \
          onbeginflush = function(e, ts) print('begin', ts) end, \
          flushfilter = function(e, a) a:set_message(a:message() .. '!') a:set_extra_message('more') a:set_message(nil) \
            return a:sigid() ~= 's2' end, \
          onflush = function(e, a) print(a:sigid(), a:priority(), a:message(), a:extra_message()) \
            a:set_message('too late') end, \
-         onendflush = function(e, ts) print('end', ts) end, onmetronome = function(e, ts, n) print('tick', n) end"
-    );
+         onendflush = function(e, ts) print('end', ts) end, onmetronome = function(e, ts, n) print('tick', n) end";
     let body = format!("engine:add_alert('{IDS}', nil, 's' .. n, 1, 'm')");
-    let outcome = beside("alert_monitor", &monitor, &body, &sized(&[(100, 60), (100, 60), (101, 60)]));
+    let outcome = beside("alert_monitor", monitor, &body, &sized(&[(100, 60), (100, 60), (101, 60)]));
     outcome.prints(&["tick\t1", "begin\t60", "s1\t9\tfirst!\tmore", "s3\t9\tfirst!\tmore", "end\t60"]);
     let stored = outcome.fields("stored", &["what", "guid", "sigid", "message", "stored"]);
     let line = |sig: &str, stored: bool| format!("alert\t{IDS}\t{sig}\tfirst!\t{stored}");
