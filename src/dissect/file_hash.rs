@@ -1,5 +1,6 @@
 //! Files that are hashed as they pass by.
 
+use data_encoding::HEXLOWER;
 use md5::{Digest, Md5};
 
 use super::dissector::Context;
@@ -36,6 +37,7 @@ impl FileHash {
 
 /// Appends bytes as lower-case hexadecimal digits.
 pub(super) fn push_hex(text: &mut Vec<u8>, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    text.extend(bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| DIGITS[digit as usize]));
+    let mark = text.len();
+    text.resize(mark + HEXLOWER.encode_len(bytes.len()), 0);
+    HEXLOWER.encode_mut(bytes, &mut text[mark..]);
 }

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use data_encoding::HEXLOWER;
 use md5::{Digest as _, Md5};
 use sha2::Sha256;
 
@@ -28,7 +29,7 @@ pub fn ja3(hello: &ClientHello<'_>) -> String {
     push_numbers(&mut text, hello.groups());
     text.push(',');
     push_numbers(&mut text, hello.point_formats().iter().map(|format| u16::from(*format)));
-    hex(&Md5::digest(text))
+    HEXLOWER.encode(&Md5::digest(text))
 }
 
 /// JA3S of a server, 32 hex digits.
@@ -36,7 +37,7 @@ pub fn ja3(hello: &ClientHello<'_>) -> String {
 pub fn ja3s(hello: &ServerHello<'_>) -> String {
     let mut text = format!("{},{},", hello.legacy_version(), hello.cipher());
     push_numbers(&mut text, hello.extension_types());
-    hex(&Md5::digest(text))
+    HEXLOWER.encode(&Md5::digest(text))
 }
 
 /// JA4 of a client: `t13d1516h2_8daaf6152771_e5627efa2ab1`.
@@ -89,13 +90,18 @@ fn short_hash(text: &str) -> String {
     if text.is_empty() {
         return "0".repeat(12);
     }
-    let mut hash = hex(&Sha256::digest(text));
+    let mut hash = HEXLOWER.encode(&Sha256::digest(text));
     hash.truncate(12);
     hash
 }
 
 fn hex_list(numbers: &[u16]) -> String {
-    numbers.iter().map(|number| format!("{number:04x}")).collect::<Vec<_>>().join(",")
+    let mut text = String::with_capacity(5 * numbers.len());
+    for (index, number) in numbers.iter().enumerate() {
+        let separator = if index == 0 { "" } else { "," };
+        write!(text, "{separator}{number:04x}").expect("memory takes everything");
+    }
+    text
 }
 
 fn push_numbers(text: &mut String, numbers: impl Iterator<Item = u16>) {
@@ -103,10 +109,6 @@ fn push_numbers(text: &mut String, numbers: impl Iterator<Item = u16>) {
         let separator = if index == 0 { "" } else { "-" };
         write!(text, "{separator}{number}").expect("memory takes everything");
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What is reported of a chain of certificates.
 
+use data_encoding::HEXLOWER;
 use pem_rfc7468::LineEnding;
 use sha1::{Digest as _, Sha1};
 
@@ -44,7 +45,7 @@ pub fn report<'a>(cx: &mut Context<'_>, owner: Owner, chain: impl Iterator<Item 
         if outline.is_none() {
             cx.counts.add("tls_certificate_unreadable");
         }
-        links.push(Link { bytes, fingerprint: hex(&Sha1::digest(bytes)), outline });
+        links.push(Link { bytes, fingerprint: HEXLOWER.encode(&Sha1::digest(bytes)), outline });
     }
     if links.is_empty() {
         return;
@@ -126,8 +127,4 @@ fn pem(out: &mut Vec<u8>, bytes: &[u8]) {
     let written = pem_rfc7468::encode(LABEL, LineEnding::LF, bytes, room).map_or(0, str::len);
     out.truncate(mark + written);
     out.push(b'\n');
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
