@@ -68,8 +68,8 @@ impl BackendFeed {
 
     /// Items that found no room.
     #[must_use]
-    pub const fn dropped(&self) -> u64 {
-        self.dropped
+    pub fn dropped(&self) -> u64 {
+        self.dropped + self.flows.as_ref().map_or(0, FlowNews::dropped)
     }
 
     /// Looks at a batch that has just been tracked.

@@ -8,6 +8,10 @@ use crate::metrics::Session;
 
 /// Seconds of life between two interim records.
 const INTERIM: i64 = 300;
+/// Flows told of in one second, of each kind; more are left out and counted.
+const MAX_FLOWS: usize = 100_000;
+/// Handles kept for interim records before those of ended flows are dropped.
+const MAX_ENDED: usize = 1 << 16;
 /// Bits of a flow that has ended.
 const OVER: u16 = state::TERMINATED | state::TIMEDOUT | state::SEEN_RST | state::ERROR;
 
@@ -25,6 +29,9 @@ pub struct FlowNews {
     stamps: Vec<i64>,
     /// Flows that go on, by the second of the minute-five they began in.
     rounds: Vec<Vec<FlowHandle>>,
+    /// Handles in all rounds, those of ended flows among them.
+    kept: usize,
+    dropped: u64,
 }
 
 impl FlowNews {
@@ -39,6 +46,8 @@ impl FlowNews {
             touched: Vec::new(),
             stamps: Vec::new(),
             rounds: if wants.flows { vec![Vec::new(); INTERIM as usize] } else { Vec::new() },
+            kept: 0,
+            dropped: 0,
         })
     }
 
@@ -50,10 +59,16 @@ impl FlowNews {
             for event in flows.events().list().iter().filter(|event| event.what == Happening::New) {
                 let Some(flow) = flows.flow(event.flow) else { continue };
                 if self.interim {
+                    if self.kept > MAX_ENDED.max(2 * flows.live()) {
+                        self.drop_ended(flows);
+                    }
+                    self.kept += 1;
                     let round = flow.first.secs().rem_euclid(INTERIM) as usize;
                     self.rounds[round].push(event.flow);
                 }
-                if self.new {
+                if self.new && self.appeared.len() >= MAX_FLOWS {
+                    self.dropped += 1;
+                } else if self.new {
                     let session = Box::new(session(flows, event.flow, flow));
                     self.appeared.push((event.time.secs(), event.flow, session));
                 }
@@ -69,10 +84,28 @@ impl FlowNews {
                 }
                 if self.stamps[slot] != second {
                     self.stamps[slot] = second;
-                    self.touched.push((second, of_packet.flow));
+                    if self.touched.len() < MAX_FLOWS {
+                        self.touched.push((second, of_packet.flow));
+                    } else {
+                        self.dropped += 1;
+                    }
                 }
             }
         }
+    }
+
+    /// A flood of short flows must not fill the rounds.
+    fn drop_ended(&mut self, flows: &Flows) {
+        for round in &mut self.rounds {
+            round.retain(|&handle| flows.flow(handle).is_some_and(goes_on));
+        }
+        self.kept = self.rounds.iter().map(Vec::len).sum();
+    }
+
+    /// Flows that were left out.
+    #[must_use]
+    pub const fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// The flows that appeared up to a second that is over, and those active in it.
@@ -97,13 +130,16 @@ impl FlowNews {
         let Some(flows) = flows.as_ref().filter(|_| self.interim) else { return };
         // After a turn every flow has been looked at.
         for second in from.max(to.saturating_sub(INTERIM)).saturating_add(1)..=to {
-            self.rounds[second.rem_euclid(INTERIM) as usize].retain(|&handle| {
+            let round = &mut self.rounds[second.rem_euclid(INTERIM) as usize];
+            let before = round.len();
+            round.retain(|&handle| {
                 let Some(flow) = flows.flow(handle).filter(|flow| goes_on(flow)) else { return false };
                 if flow.first.secs() < second {
                     items.push(Item::Interim(Box::new(session(flows, handle, flow))));
                 }
                 true
             });
+            self.kept -= before - round.len();
         }
     }
 }
