@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::test_runner::TestCaseError;
 
 use super::{DissectWants, Dissectors, FindingKind, Findings};
-use crate::flow::{Direction, EndReason, Flow, FlowEvent, FlowEvents, FlowHandle, FlowLookup, Happening, Want, state};
+use crate::flow::{Direction, EndReason, Flow, FlowEvent, FlowEvents, FlowHandle, FlowLookup, Happening, state};
 use crate::key::FlowTuple;
 use crate::packet::Batch;
 use crate::time::Timestamp;
