@@ -9,13 +9,16 @@
 //! 3. [`builtin`] counts the groups that need no script, if they are asked for.
 //! 4. [`plugin`] runs each plugin over the whole batch through the objects of [`api`], on the VMs of [`lua`].
 //! 5. [`metrics`] takes counter updates and records; [`sink`] carries them out of the process.
-//! 6. [`job`] runs what plugins schedule on worker threads; completions re-enter between two batches.
+//! 6. [`backend`] closes windows: it takes what leaves the engines second by second, runs the plugins that look at it, and
+//!    flushes it to whoever keeps it.
+//! 7. [`job`] runs what plugins schedule on worker threads; completions re-enter between two batches.
 //!
 //! [`pipeline`] is the loop that drives all of it on one thread per engine, and [`app`] the command line that wires it up.
 //! A module imports only from modules below it; `tests/layering.rs` holds the table.
 
 pub mod api;
 pub mod app;
+pub mod backend;
 pub mod builtin;
 pub mod capture;
 pub mod content;

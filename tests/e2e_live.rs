@@ -136,6 +136,44 @@ fn a_quiet_link_delivers_a_single_packet_at_once() {
 }
 
 #[test]
+fn a_slow_backend_script_never_holds_up_packets() {
+    in_namespace(|| {
+        // A line that a script prints is shown when its callback is over, so a file tells that it sleeps.
+        let place = counting("print('packet ' .. n)");
+        let asleep = place.path("asleep");
+        let slow = format!(
+            "local n = 0 TrisulPlugin = {{ id = {{ name = 'slow' }}, engine_monitor = {{ \
+             onmetronome = function(engine, ts) n = n + 1 if n == 1 then io.open('{}', 'w'):close() \
+             os.execute('sleep 3') print('awake') end end, onendflush = function() print('flushed') end }} }}",
+            asleep.display()
+        );
+        let place = place.plugin("slow.lua", &slow);
+        let arguments = with_events(&place, &["-i", "here"]);
+        let (place, mut running) = capturing(place, &as_strs(&arguments));
+        running.until("the backend sleeps", |_| asleep.exists());
+        let mut sender = pcap::Capture::from_device("there").unwrap().open().unwrap();
+        let mut times = Vec::new();
+        for number in 1..=15_u32 {
+            thread::sleep(Duration::from_millis(40));
+            let watch = Stopwatch::start();
+            sender.sendpacket(datagram(number)).unwrap();
+            running.until("the packet is printed", |running| running.said().contains(&format!("packet {number}\n")));
+            times.push(watch.elapsed());
+        }
+        assert!(!running.said().contains("awake"), "the packets came while the backend slept");
+        times.sort();
+        assert!(times[7] < Duration::from_millis(100), "{times:?}");
+        running.until("the backend wakes", |running| running.said().contains("awake"));
+        running.signal("INT");
+        let ended = running.wait(LIMIT);
+        ended.exits(0);
+        assert!(ended.stderr.contains("flushed"), "{}", ended.stderr);
+        assert_eq!(dropped(&ended.report(), "kernel_dropped"), 0);
+        assert_eq!(processed(&ended, &place), 15);
+    });
+}
+
+#[test]
 fn two_engines_share_the_traffic_and_add_up() {
     in_namespace(|| {
         let place = counting("");

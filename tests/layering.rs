@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every top-level module with its row; a higher row may import from a lower one.
-const ROWS: [(&str, u8); 17] = [
+const ROWS: [(&str, u8); 18] = [
     ("key", 0),
     ("guid", 0),
     ("time", 0),
@@ -25,7 +25,8 @@ const ROWS: [(&str, u8); 17] = [
     ("api", 5),
     ("content", 5),
     ("plugin", 6),
-    ("pipeline", 7),
+    ("backend", 7),
+    ("pipeline", 8),
 ];
 const APP: (&str, u8) = ("app", 9);
 

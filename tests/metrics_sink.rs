@@ -66,6 +66,8 @@ fn sample() -> Report {
             classification: Vec::new(),
             status: Alert::DEFAULT_STATUS.to_vec(),
             kind: AlertKind::Simple,
+            extra: Vec::new(),
+            ack: 0,
             ids: None,
         });
     }

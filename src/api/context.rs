@@ -74,6 +74,8 @@ pub struct Oddities {
     pub messages_dropped: Cell<u64>,
     /// Messages to a side that has no scripts.
     pub messages_unread: Cell<u64>,
+    /// Items for the backend that found no room.
+    pub backend_items_dropped: Cell<u64>,
     /// Attributes and records of scripts dropped because too many waited or led to one another.
     pub notes_dropped: Cell<u64>,
 }
@@ -90,6 +92,7 @@ impl Oddities {
             ("messages_dropped", self.messages_dropped.get()),
             ("messages_unread", self.messages_unread.get()),
             ("flow_notes_dropped", self.notes_dropped.get()),
+            ("backend_items_dropped", self.backend_items_dropped.get()),
         ]
     }
 }
@@ -136,6 +139,14 @@ pub struct EngineContext {
     pub records: RefCell<Vec<(Stamp, Record)>>,
     /// Messages to frontend VMs since the last delivery.
     pub mail: RefCell<Vec<Mail>>,
+    /// Messages to backend VMs that wait to be taken.
+    pub backend_mail: RefCell<Vec<Mail>>,
+    /// Whether this is the state of a backend.
+    pub is_backend: Cell<bool>,
+    /// Whether there is a backend that takes them.
+    pub has_backend: Cell<bool>,
+    /// On a backend: start of the last window that was flushed; before the first one, the time of the first update.
+    pub last_window: Cell<Timestamp>,
     /// The way to the VMs of other engines.
     pub peers: Peers,
     /// Whether somebody reads how each job ended; nothing is recorded of jobs that went well otherwise.
@@ -180,6 +191,10 @@ impl EngineContext {
             now: Cell::new(Timestamp::EPOCH),
             records: RefCell::default(),
             mail: RefCell::default(),
+            backend_mail: RefCell::default(),
+            is_backend: Cell::new(false),
+            has_backend: Cell::new(false),
+            last_window: Cell::new(Timestamp::EPOCH),
             peers,
             job_events: Cell::new(true),
             edges: Cell::new(true),
@@ -228,6 +243,18 @@ impl EngineContext {
         if hints.len() < MAX_HINTS {
             hints.push((packet as u32, hint));
         }
+    }
+
+    /// Adds a message for the backend VMs; counts it when it cannot be, or when there are none.
+    pub fn post_to_backend(&self, mail: Mail) {
+        if !self.has_backend.get() {
+            return bump(&self.oddities.messages_unread);
+        }
+        let mut queue = self.backend_mail.borrow_mut();
+        if queue.len() >= MAX_MAIL || mail.text.len() > MAX_MESSAGE_BYTES {
+            return bump(&self.oddities.messages_dropped);
+        }
+        queue.push(mail);
     }
 
     /// Adds a message for the frontend VMs; counts it when it cannot be.
@@ -304,6 +331,12 @@ impl VmContext {
             warned: RefCell::default(),
             nil_seen: RefCell::default(),
         }
+    }
+
+    /// The same on another side.
+    #[must_use]
+    pub fn on_side(self, side: Side) -> Self {
+        Self { side, ..self }
     }
 
     /// Whether the key that was counted just now should have a cell.

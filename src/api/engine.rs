@@ -12,7 +12,7 @@ use super::flow_fields::flow_field_names;
 use super::hostcall;
 use super::http_header;
 use super::peers::Mail;
-use super::record::{AlertKind, AlertRecord, Record};
+use super::record::{AlertKind, AlertRecord, Record, Side};
 use super::strings::{self, FileFailures};
 use crate::flow::FlowCounter;
 use crate::guid::Guid;
@@ -112,7 +112,10 @@ fn install_lookups(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<
         vm.nil_argument(&method);
         Ok(())
     })?;
-    host_function(lua, host, "timestamp", vm, |vm, ()| Ok(vm.time().secs()))
+    host_function(lua, host, "timestamp", vm, |vm, ()| {
+        let time = if vm.side == Side::Backend { vm.engine.last_window.get() } else { vm.time() };
+        Ok(time.secs())
+    })
 }
 
 /// The GUID of a text; a malformed one is warned of once.
@@ -258,6 +261,7 @@ fn install_items(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
                 classification: owned(&classification),
                 status: status.as_ref().map_or_else(|| b"ALARM".to_vec(), owned),
                 extra: Vec::new(),
+                ack: 0,
                 kind,
                 ends: None,
             })));
@@ -401,12 +405,13 @@ fn install_messages(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result
     host_function(lua, host, "post_message", vm, |vm, (target, id, text): (String, Text, Text)| {
         let to = if target == "frontend" { "frontend" } else { "backend" };
         vm.record(Record::Message { to, id: owned(&id), text: owned(&text) });
+        let packet = vm.current_packet().map_or(u32::MAX, |index| index as u32);
+        let (id, text): (Arc<[u8]>, Arc<[u8]>) = (owned(&id).into(), owned(&text).into());
+        let mail = Mail { packet, id, class: None, text };
         if to == "frontend" {
-            let packet = vm.current_packet().map_or(u32::MAX, |index| index as u32);
-            let (id, text): (Arc<[u8]>, Arc<[u8]>) = (owned(&id).into(), owned(&text).into());
-            vm.engine.post(Mail { packet, id, class: None, text });
+            vm.engine.post(mail);
         } else {
-            bump(&vm.engine.oddities.messages_unread);
+            vm.engine.post_to_backend(mail);
         }
         Ok(())
     })

@@ -9,7 +9,7 @@ use super::constants::{LogFn, LogLevel};
 use super::context::{VmContext, bump};
 use super::engine::{EngineParts, PROBE_ID};
 use super::peers::Mail;
-use super::record::Record;
+use super::record::{Record, Side};
 use super::strings::FileFailures;
 use super::t_env::Environment;
 use super::t_host::{HostFunctions, HostPaths};
@@ -112,6 +112,15 @@ pub fn log_function(lua: &Lua, log: &LogFn) -> mlua::Result<Function> {
     })
 }
 
+/// The group a backend VM is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MonitoredGroup {
+    /// Title.
+    pub name: Vec<u8>,
+    /// Identity.
+    pub guid: Guid,
+}
+
 /// Installs `T` in a VM of an engine.
 ///
 /// # Errors
@@ -121,6 +130,7 @@ pub fn install_for_engine(
     run: &RunIdentity,
     parts: &EngineParts,
     context: &Rc<VmContext>,
+    monitored: Option<&MonitoredGroup>,
 ) -> mlua::Result<Table> {
     let on_log = Rc::clone(context);
     let log: LogFn = Rc::new(move |level, text| on_log.log(level, text));
@@ -133,7 +143,45 @@ pub fn install_for_engine(
         log: log_function(lua, &log)?,
     };
     let vm = VmIdentity { contextid: context.contextid, engine_type: context.side.name() };
-    install(lua, run, &vm, Outlets { log, print, host })
+    let t = install(lua, run, &vm, Outlets { log, print, host })?;
+    if context.side == Side::Backend {
+        t.set("backend_engineid", 0)?;
+        set_groups(lua, &t, &context.engine.groups)?;
+    }
+    if let Some(group) = monitored {
+        t.set("monitor_group_name", lua.create_string(&group.name)?)?;
+        t.set("monitor_group_guid", group.guid.to_string())?;
+    }
+    Ok(t)
+}
+
+/// Sets the group tables, or sets them anew when more groups are known.
+///
+/// # Errors
+/// When the VM is out of memory.
+pub fn set_groups(lua: &Lua, t: &Table, groups: &Registry) -> mlua::Result<()> {
+    for (field, kind) in [
+        ("countergroups", GroupKind::Counter),
+        ("alertgroups", GroupKind::Alert),
+        ("resourcegroups", GroupKind::Resource),
+        ("ftsgroups", GroupKind::Fts),
+        ("sessiongroups", GroupKind::Session),
+    ] {
+        let table = match t.raw_get::<Value>(field)? {
+            // Scripts may hold on to the table.
+            Value::Table(table) => table,
+            _ => lua.create_table()?,
+        };
+        for group in groups.groups(kind) {
+            let guid = group.guid.to_string();
+            table.raw_set(lua.create_string(&group.name)?, guid.as_str())?;
+            if let Some(alias) = &group.name_alias {
+                table.raw_set(lua.create_string(alias)?, guid)?;
+            }
+        }
+        t.raw_set(field, table)?;
+    }
+    Ok(())
 }
 
 fn createkey(lua: &Lua, context: &Rc<VmContext>) -> mlua::Result<Function> {
@@ -165,7 +213,11 @@ fn broadcast(lua: &Lua, context: &Rc<VmContext>) -> mlua::Result<Function> {
         let (id, text) = (id.as_bytes().to_vec(), text.as_bytes().to_vec());
         context.record(Record::Message { to: context.side.name(), id: id.clone(), text: text.clone() });
         let packet = context.current_packet().map_or(u32::MAX, |index| index as u32);
-        context.engine.post(Mail { packet, id: id.into(), class: Some(class), text: text.into() });
+        let mail = Mail { packet, id: id.into(), class: Some(class), text: text.into() };
+        if context.engine.has_backend.get() {
+            context.engine.post_to_backend(mail.clone());
+        }
+        context.engine.post(mail);
         Ok(())
     })
 }
@@ -175,7 +227,7 @@ fn broadcast(lua: &Lua, context: &Rc<VmContext>) -> mlua::Result<Function> {
 ///
 /// # Errors
 /// When the VM is out of memory.
-pub fn install_for_probe(lua: &Lua, run: &RunIdentity, groups: &Registry) -> mlua::Result<()> {
+pub fn install_for_probe(lua: &Lua, run: &RunIdentity, groups: &Registry) -> mlua::Result<Table> {
     let nothing = lua.create_function(|_, _: mlua::MultiValue| Ok(()))?;
     let host = HostFunctions {
         createkey: nothing.clone(),
@@ -185,31 +237,12 @@ pub fn install_for_probe(lua: &Lua, run: &RunIdentity, groups: &Registry) -> mlu
     };
     let outlets = Outlets { log: Rc::new(|_, _| {}), print: Rc::new(|_| {}), host };
     let t = install(lua, run, &VmIdentity { contextid: 0, engine_type: "frontend" }, outlets)?;
-    for (field, kind) in [
-        ("countergroups", GroupKind::Counter),
-        ("alertgroups", GroupKind::Alert),
-        ("resourcegroups", GroupKind::Resource),
-        ("ftsgroups", GroupKind::Fts),
-        ("sessiongroups", GroupKind::Session),
-    ] {
-        t.set(field, group_table(lua, groups, kind)?)?;
-    }
+    set_groups(lua, &t, groups)?;
     let async_table = lua.create_table()?;
     for name in ["cat", "copy", "cp", "rm", "copybuffer", "schedule"] {
         async_table.set(name, &nothing)?;
     }
     async_table.set("pending_items", lua.create_function(|_, _: Value| Ok(0))?)?;
-    t.set("async", async_table)
-}
-
-fn group_table(lua: &Lua, groups: &Registry, kind: GroupKind) -> mlua::Result<Table> {
-    let table = lua.create_table()?;
-    for group in groups.groups(kind) {
-        let guid = group.guid.to_string();
-        table.set(lua.create_string(&group.name)?, guid.as_str())?;
-        if let Some(alias) = &group.name_alias {
-            table.set(lua.create_string(alias)?, guid)?;
-        }
-    }
-    Ok(table)
+    t.set("async", async_table)?;
+    Ok(t)
 }

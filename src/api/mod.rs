@@ -5,6 +5,7 @@
 //! is an ordinary host function. A VM's functions work on its [`VmContext`]; nothing here crosses threads.
 
 pub mod ac;
+mod backend_objects;
 pub mod constants;
 mod context;
 mod digest;
@@ -27,12 +28,13 @@ pub mod t_env;
 pub mod t_host;
 pub mod t_util;
 
+pub use backend_objects::{BackendObjects, ItemChange, ItemRef};
 pub use constants::LogLevel;
 pub use context::{EngineContext, Oddities, StoreHint, VmContext, bump};
 pub use engine::EngineParts;
 pub use events::{ALONE, Event, EventRing, Exchange, LENT_AT_ONCE, Occasion, Topic, declined, voice};
 pub use flow_command::{FlowCommand, FlowWish, MAX_NOTE_DEPTH, Note, NoteText};
-pub use global_t::RunIdentity;
+pub use global_t::{MonitoredGroup, RunIdentity};
 pub use loan::{LayerSlot, Lent, Loans};
 pub use peers::{Letter, Mail, Peers};
 pub use record::{AlertEnds, AlertKind, AlertRecord, EndedFlow, Rank, Record, ScriptId, Side, Stamp};

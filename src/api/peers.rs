@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::flow_command::Note;
+use super::flow_command::{FlowCommand, Note};
 use crate::decode;
 use crate::key::FlowTuple;
 
@@ -29,6 +29,8 @@ pub enum Letter {
     Message(Mail),
     /// A note about a flow of another engine's packets.
     Note(Note),
+    /// What the backend asks of a flow that may be the receiver's.
+    Command(FlowCommand),
 }
 
 /// The way to the VMs of other engines.
@@ -65,6 +67,18 @@ impl Peers {
                 sharing: None,
             })
             .collect()
+    }
+
+    /// As [`Peers::connect`], and one more that all of them hear and that hears nothing: for the backend.
+    #[must_use]
+    pub fn connect_with_speaker(count: usize) -> (Vec<Self>, Self) {
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| bounded(PEER_QUEUE)).unzip();
+        let others =
+            |own: usize| senders.iter().enumerate().filter(|(i, _)| *i != own).map(|(_, s)| s.clone()).collect();
+        let peer =
+            |own: usize, inbox| Self { others: RefCell::new(others(own)), left: Cell::new(0), inbox, sharing: None };
+        let speaker = peer(usize::MAX, None);
+        (receivers.into_iter().enumerate().map(|(own, inbox)| peer(own, Some(inbox))).collect(), speaker)
     }
 
     /// Tells the end of engine `own` that it is one of `engines` that share the packets out by their flows' hash.

@@ -107,6 +107,8 @@ pub struct AlertRecord {
     pub status: Vec<u8>,
     /// Details of alerts from other systems.
     pub extra: Vec<u8>,
+    /// 1 if somebody has acknowledged it, else 0.
+    pub ack: u8,
     /// Which call made it.
     pub kind: AlertKind,
     /// For [`AlertKind::Ids`] only.
@@ -138,6 +140,8 @@ pub struct EndedFlow {
     pub retransmissions: u32,
     /// Why it ended.
     pub reason: &'static str,
+    /// Scripts speak of it, and it is in no packets.
+    pub is_spoken_of: bool,
 }
 
 /// One thing a script produced.

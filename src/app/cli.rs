@@ -69,6 +69,10 @@ pub enum Command {
     Guid(GuidArgs),
     /// Take packets out of a packet store: by flow, host, port, time
     Packets(PacketsArgs),
+    /// Ask a store: largest keys, time series, flows, alerts, resources, edges, runs
+    Query(QueryArgs),
+    /// Search the documents of a store for words
+    Search(SearchArgs),
     /// Say what this machine can do: LuaJIT, libpcap, rights, interfaces
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
@@ -216,6 +220,10 @@ pub struct WorkArgs {
     #[arg(long, value_name = "MS", default_value_t = 1_000)]
     pub callback_budget: u64,
 
+    /// Time for one backend callback in seconds; 0 is no limit
+    #[arg(long, value_name = "SECS", default_value_t = 30)]
+    pub flush_budget: u64,
+
     /// Time for one job in seconds; 0 is no limit
     #[arg(long, value_name = "SECS", default_value_t = 60)]
     pub job_budget: u64,
@@ -262,6 +270,36 @@ pub struct OutputArgs {
     /// Where packets are stored.
     #[command(flatten)]
     pub store: StoreArgs,
+
+    /// Where results are stored.
+    #[command(flatten)]
+    pub results: ResultArgs,
+}
+
+/// Where results are stored, and for how long.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Store")]
+pub struct ResultArgs {
+    /// Store counters, flows, alerts, resources and documents in this file or directory; millstream query answers from it
+    ///
+    /// Without this option nothing is stored. Without a value a new directory is made for the run, below
+    /// $XDG_DATA_HOME/millstream/runs, and query takes the latest of these. A store counts the built-in groups of --builtin
+    /// default, unless others are named, and keeps flows and what is found in them, as --flows does.
+    #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "",
+        value_parser = any_path)]
+    pub store: Option<PathBuf>,
+
+    /// No store, whatever --store says
+    #[arg(long)]
+    pub no_store: bool,
+
+    /// Delete the oldest rows while the store is larger than this (500m, 10g)
+    #[arg(long, value_name = "SIZE", value_parser = size, requires = "store")]
+    pub store_size: Option<u64>,
+
+    /// Delete rows that are older than this (12h, 30d)
+    #[arg(long, value_name = "TIME", value_parser = interval, requires = "store")]
+    pub store_age: Option<std::time::Duration>,
 }
 
 /// Where packets are stored, and how many.
@@ -354,6 +392,116 @@ pub struct PacketsArgs {
     /// Print a JSON document instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+/// Which store is asked, and how it answers.
+#[derive(Debug, Default, Args)]
+pub struct AnswerArgs {
+    /// The store, as given to run --store; without it that of the latest run whose store was given no name
+    #[arg(long, value_name = "PATH")]
+    pub store: Option<PathBuf>,
+
+    /// Not before this time
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub from: Option<String>,
+
+    /// Not after this time
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub to: Option<String>,
+
+    /// Rows shown, 20 unless told otherwise; of a series points, about 10,000: above, they are hours or days
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+
+    /// Print a JSON document instead of text
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+
+    /// Print comma-separated values instead of text
+    #[arg(long)]
+    pub csv: bool,
+}
+
+/// `millstream query`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Times are those of the packets: 2026-01-31T08:15:30Z, 2026-01-31, seconds since 1970, or -10m before \
+the last packet of the store.\n\n\
+  millstream query top Hosts --meter 'Total bytes' --from -1h\n  \
+  millstream query series Hosts 10.0.0.7 --csv\n  \
+  millstream query flows --by bytes --limit 50 --json"
+)]
+pub struct QueryArgs {
+    /// What is asked
+    #[arg(value_enum, value_name = "WHAT")]
+    pub question: Question,
+
+    /// Name (of either case) or GUID of a group
+    #[arg(value_name = "GROUP")]
+    pub group: Option<String>,
+
+    /// A key: as it is, as a readable address or port, or by its label; of keys, a part of it
+    #[arg(value_name = "KEY")]
+    pub key: Option<String>,
+
+    /// Name or number of a meter; the first one without
+    #[arg(short = 'm', long, value_name = "METER")]
+    pub meter: Option<String>,
+
+    /// Which flows come first
+    #[arg(long, value_enum, value_name = "ORDER", default_value_t = QueryOrder::Bytes)]
+    pub by: QueryOrder,
+
+    /// Which store is asked.
+    #[command(flatten)]
+    pub answer: AnswerArgs,
+}
+
+/// What a store is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Question {
+    /// The keys of a counter group with the largest values of a meter.
+    Top,
+    /// The keys of a counter group.
+    Keys,
+    /// A meter of a key, or of the whole group, over time.
+    Series,
+    /// Flows that began in the time range.
+    Flows,
+    /// Alerts, the latest first.
+    Alerts,
+    /// Resources, the latest first.
+    Resources,
+    /// Full-text documents, the latest first.
+    Docs,
+    /// Links between keys; of a group or of one of its keys, if named.
+    Edges,
+    /// The runs that wrote the store.
+    Runs,
+}
+
+/// Which flows come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum QueryOrder {
+    /// Those with most bytes.
+    Bytes,
+    /// Those that began last.
+    Time,
+}
+
+/// `millstream search`.
+#[derive(Debug, Args)]
+#[command(after_help = "Several words must all be there. AND, OR, NOT, \"a phrase\" and begin* are understood.\n\n\
+  millstream search 'example.com'\n  \
+  millstream search '\"let us encrypt\" NOT expired' --from -1d")]
+pub struct SearchArgs {
+    /// What to look for
+    #[arg(value_name = "WORDS", required = true)]
+    pub words: Vec<String>,
+
+    /// Which store is asked.
+    #[command(flatten)]
+    pub answer: AnswerArgs,
 }
 
 /// `millstream demo`.
@@ -479,4 +627,10 @@ mod tests {
         assert!(duration("-1").is_err());
         assert!(duration("5 parsecs").is_err());
     }
+}
+
+/// Any text as a path, an empty one too.
+#[expect(clippy::unnecessary_wraps, reason = "the form of a value parser")]
+fn any_path(text: &str) -> Result<PathBuf, std::convert::Infallible> {
+    Ok(PathBuf::from(text))
 }

@@ -11,9 +11,7 @@ use super::run;
 use super::screen::{Paint, Screen, columns, count};
 use super::settings;
 use crate::api::LogLevel;
-use crate::plugin::{
-    Activity, Block, Catalog, CatalogEntry, Definition, Manifest, PluginKind, Side, Skipped, discover,
-};
+use crate::plugin::{Block, Catalog, CatalogEntry, Definition, Manifest, PluginKind, Side, Skipped, discover};
 
 /// What was found.
 struct Found {
@@ -59,10 +57,6 @@ fn text(found: &Found, screen: &mut Screen<'_>) -> io::Result<()> {
     }
     plugins(found, &loaded, screen)?;
     not_loaded(found, screen)?;
-    let inactive = loaded.iter().flat_map(|(_, _, m)| &m.blocks).any(|b| b.kind.activity() == Activity::NotYet);
-    if inactive {
-        writeln!(screen, "\n* recognised, but not active yet in this version")?;
-    }
     Ok(())
 }
 
@@ -165,10 +159,7 @@ fn blocks(manifest: &Manifest) -> String {
         .blocks
         .iter()
         .filter(|block| block.kind.side() != Side::Definition)
-        .map(|block| {
-            let star = if block.kind.activity() == Activity::NotYet { "*" } else { "" };
-            format!("{} ({}){star}", block.kind.name(), side(block.kind))
-        })
+        .map(|block| format!("{} ({})", block.kind.name(), side(block.kind)))
         .collect();
     if texts.is_empty() { "definitions only".to_owned() } else { texts.join(", ") }
 }
@@ -252,7 +243,6 @@ fn block(block: &Block) -> Value {
     json!({
         "type": block.kind.name(),
         "side": side(block.kind),
-        "active": block.kind.activity() == Activity::Active,
         "protocol": block.protocol.map(|guid| guid.to_string()),
     })
 }

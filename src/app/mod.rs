@@ -4,6 +4,7 @@
 //! a file of its own. Exit status: 0 all well, 1 finished with damaged input or failed plugins, 2 could not run, 70 our
 //! own fault.
 
+mod answer;
 mod check;
 pub mod cli;
 mod completions;
@@ -17,6 +18,7 @@ mod man;
 mod moment;
 mod new;
 mod packets;
+mod query;
 mod report;
 mod run;
 mod screen;
@@ -85,6 +87,8 @@ fn dispatch(cli: &cli::Cli) -> anyhow::Result<Outcome> {
         Command::Completions { shell } => completions::print(*shell, &mut screen),
         Command::Man => man::print(&mut screen),
         Command::Check(args) => check::check(args, &mut screen),
+        Command::Query(args) => query::query(args, &mut screen),
+        Command::Search(args) => query::search(args, &mut screen),
         Command::Run(_) | Command::Demo(_) | Command::Packets(_) => unreachable!("taken care of above"),
     }?;
     screen.flush()?;

@@ -34,7 +34,7 @@ macro_rules! skeleton {
     };
 }
 
-const SKELETONS: [Skeleton; 15] = [
+const SKELETONS: [Skeleton; 22] = [
     skeleton!("simplecounter", "simplecounter"),
     skeleton!("countergroup", "countergroup"),
     skeleton!("alertgroup", "alertgroup"),
@@ -47,6 +47,13 @@ const SKELETONS: [Skeleton; 15] = [
     skeleton!("packet_storage", "packet_storage"),
     skeleton!("inputfilter", "inputfilter-step"),
     skeleton!("inputfilter-step_alert", "inputfilter-step_alert"),
+    skeleton!("engine_monitor", "engine_monitor"),
+    skeleton!("cg_monitor", "cg_monitor"),
+    skeleton!("sg_monitor", "sg_monitor"),
+    skeleton!("alert_monitor", "alert_monitor"),
+    skeleton!("resource_monitor", "resource_monitor"),
+    skeleton!("fts_monitor", "fts_monitor"),
+    skeleton!("flowtracker", "flowtracker"),
     skeleton!("async", "async"),
     skeleton!("onload-onunload", "onload-onunload"),
     skeleton!("onmessage", "onmessage"),

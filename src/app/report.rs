@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,11 @@ use crate::job::Summary;
 use crate::key::FlowText;
 use crate::metrics::{GroupIndex, GroupKind, Records, RunTotals};
 use crate::pipeline::{EngineOutcome, FlowOutcome, NATIVE, Outlet, PolicyCounts, TopFlow};
-use crate::plugin::Catalog;
+use crate::plugin::{Catalog, CatalogEntry};
 use crate::sink::{
     Damage, DamagedInput, Field, FlowLine, FlowsReport, Head, JobLatency, Jobs, NamedCount, PacketStoreReport,
-    PluginReport, Report, Run, StoreCounts, StreamEnd, Verdict, collect_groups, collect_records, json_text,
+    PluginReport, Report, Run, RunEnd, StoreCounts, StoreReport, StoreTally, StoredJob, StreamEnd, Verdict,
+    collect_groups, collect_records, json_text,
 };
 use crate::time::Timestamp;
 
@@ -44,6 +46,8 @@ pub struct RunResult {
     pub console_dropped: u64,
     /// What became of packets that were to be stored.
     pub packet_store: Option<StoreCounts>,
+    /// The store's file, and what became of the rows.
+    pub store: Option<(PathBuf, StoreTally)>,
     /// How the event stream ended.
     pub events: StreamEnd,
     /// What became of each script's jobs.
@@ -107,6 +111,7 @@ impl RunResult {
             drops.add("jobs_cancelled", jobs.cancelled);
         }
         drops.add_all(self.packet_store.iter().flat_map(StoreCounts::drops));
+        drops.add_all(self.store.iter().flat_map(|(_, tally)| tally.drops()));
         drops.add("edges_over_limit", self.records.edges.counts().limited);
         drops.add("labels_over_limit", self.records.notes.limited());
         drops.add("console_lines", self.console_dropped);
@@ -339,11 +344,38 @@ pub fn build(result: &RunResult, top: usize, outcome: Outcome) -> Report {
             .unwrap_or_default(),
         flows: flows(result),
         packet_store: stored(result),
+        store: result.store.as_ref().map(|(file, tally)| store_report(file, *tally)),
         records: collect_records(groups, &result.records, top),
         jobs: jobs(result),
         plugins: plugins(result),
         verdict: verdict(result, outcome),
         ..Report::default()
+    }
+}
+
+/// What the store notes about the run.
+#[must_use]
+pub fn run_end(result: &RunResult) -> RunEnd {
+    let job = |(entry, jobs): (&CatalogEntry, &Summary)| StoredJob {
+        plugin: entry.name.clone(),
+        scheduled: jobs.scheduled,
+        done: jobs.done,
+        failed: jobs.failed,
+        timed_out: jobs.timed_out,
+        cancelled: jobs.cancelled,
+        dropped: jobs.dropped,
+    };
+    let all = result.catalog.entries.iter().zip(&result.jobs).filter(|(_, jobs)| jobs.scheduled > 0);
+    RunEnd { packets: result.packets(), bytes: result.bytes(), span: result.span(), jobs: all.map(job).collect() }
+}
+
+fn store_report(file: &Path, tally: StoreTally) -> StoreReport {
+    let dropped = tally.drops().into_iter().filter(|(_, count)| *count > 0);
+    StoreReport {
+        file: file.display().to_string(),
+        rows: tally.written,
+        dropped: dropped.map(|(name, count)| NamedCount { name: name.to_owned(), count }).collect(),
+        deleted: tally.deleted,
     }
 }
 

@@ -18,6 +18,7 @@ use super::settings;
 use super::terminal;
 use super::watch::Watcher;
 use crate::api::Peers;
+use crate::backend::{WhenSilent, WhenSlow};
 use crate::builtin::Selection;
 use crate::capture::{
     Delivery, FileOptions, FileSource, Limit, Limits, LiveOptions, LiveSource, Paced, Promiscuity, SharedReader,
@@ -27,14 +28,14 @@ use crate::decode;
 use crate::flow::{FlowsConfig, StreamLimits};
 use crate::job::{self, JobIds};
 use crate::lua::{self, spawn_lua_thread};
-use crate::metrics::{Buckets, Records, RunTotals, ShardConfig, Tallies};
+use crate::metrics::{Buckets, FlushSink, Records, RunTotals, ShardConfig, Tallies};
 use crate::pipeline::{
-    Control, Engine, EngineOutcome, EnginePlan, FlowOutput, InputPlan, InterimPlan, Outlet, Pace, Prints, Stop,
-    input_queue, run_input,
+    BackendLink, BackendPlan, BackendThread, Control, Engine, EngineOutcome, EnginePlan, FlowOutput, InputPlan,
+    InterimPlan, Outlet, Pace, Prints, Stop, input_queue, run_input,
 };
 use crate::plugin::{BuiltPacket, Catalog, HostSettings, JobPlan, SkipReason, discover};
-use crate::sink::{Console, EventStream, PacketStore, StreamEnd, WhenFull};
-use crate::time::Stopwatch;
+use crate::sink::{Console, EventStream, PacketStore, Store, StreamEnd, WhenFull};
+use crate::time::{self, Stopwatch};
 
 /// How long an input filter may take to return after a request to stop.
 const INPUT_GRACE: Duration = Duration::from_secs(2);
@@ -66,7 +67,8 @@ pub fn run(args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
         }
     }
     let catalog = probe(found.scripts, &host)?;
-    let builtin = settings::builtin_groups(&args.metering, &catalog.groups)?;
+    let builtin =
+        settings::builtin_groups(&args.metering, settings::with_store(&args.output.results), &catalog.groups)?;
     let inputs = open_inputs(args, &catalog)?;
     let watch = Stopwatch::start();
     let mut result = execute(args, cli, host, &catalog, builtin, inputs)?;
@@ -190,15 +192,17 @@ fn execute(
         Some(config) => Some(PacketStore::open(&config)?),
         None => None,
     };
+    let store_options = settings::store_options(&args.output.results, when_full)?;
     let control = Arc::new(Control::default());
     let names: Arc<[String]> = catalog.entries.iter().map(|entry| entry.name.clone()).collect();
     let shard = ShardConfig {
         tallies: if events.is_some() { Tallies::On } else { Tallies::Off },
-        buckets: if events.is_some() { Buckets::Keep } else { Buckets::Discard },
+        // The backend says of which groups it wants them.
+        buckets: Buckets::Discard,
         ..ShardConfig::default()
     };
     let outlet = || {
-        let mut outlet = Outlet::new(Arc::clone(&names), Arc::clone(&catalog.groups), logging::threshold(cli.log));
+        let mut outlet = Outlet::new(Arc::clone(&names), logging::threshold(cli.log));
         outlet.console = Some(console.sender());
         outlet.prints = if args.plugins.json { Prints::Error } else { Prints::Output };
         outlet.events = events.as_ref().map(EventStream::sender);
@@ -209,6 +213,19 @@ fn execute(
     let count = inputs.sources.len();
     let names_of_inputs: Vec<String> =
         inputs.sources.first().map(|s| s.origins().iter().map(ToString::to_string).collect()).unwrap_or_default();
+    let threads = count + usize::from(inputs.queue.is_some());
+    let store = match &store_options {
+        Some(options) => {
+            let started = (pace == Pace::Wall).then(time::wall);
+            Some(Store::open(options, Arc::new(catalog.groups.as_ref().clone()), &names_of_inputs, started)?)
+        }
+        None => None,
+    };
+    let stored = || {
+        let mut outlet = outlet();
+        outlet.store = store.as_ref().map(|store| store.sender().without_buckets());
+        outlet
+    };
     let pools = catalog.pools(&host);
     let in_order = pace == Pace::Packets && args.work.deterministic == Deterministic::Files;
     let delivery = if in_order { job::Delivery::InOrder } else { job::Delivery::AsFinished };
@@ -219,19 +236,56 @@ fn execute(
         }
         None => None,
     };
-    let threads = count + usize::from(inputs.queue.is_some());
     let whole = FlowsConfig::default();
     // The limits are those of the run, whatever the number of threads.
     let streams = StreamLimits { total: whole.streams.total / threads, ..whole.streams };
     let flows = FlowsConfig { memory: whole.memory / threads, streams, ..whole };
     let flow_output = match &packet_store {
-        _ if args.output.flows => FlowOutput::All,
+        _ if args.output.flows || store.is_some() => FlowOutput::All,
         Some(_) => FlowOutput::Store,
         None => FlowOutput::Plugins,
     };
     let store_mode = settings::store_mode(&args.output.store, &host.run.environment.config)?;
     let mut engines = Vec::new();
-    let mut all_peers = Peers::connect(count + usize::from(inputs.queue.is_some())).into_iter();
+    // A file in one thread has its backend there as well; whatever has threads gives it one of its own.
+    let wants_backend = catalog.has_backend() || events.is_some() || store.is_some();
+    let is_inline = threads == 1 && pace == Pace::Packets;
+    let has_thread = wants_backend && !is_inline;
+    let (peers, speaker) =
+        if has_thread { Peers::connect_with_speaker(threads) } else { (Peers::connect(threads), Peers::default()) };
+    let mut all_peers = peers.into_iter();
+    let backend_plan = || -> anyhow::Result<BackendPlan> {
+        let id = threads as u32;
+        let jobs = JobPlan { pools: Arc::clone(&pools), ids: JobIds::new(threads as u16), delivery };
+        Ok(BackendPlan {
+            id,
+            catalog: Arc::clone(catalog),
+            settings: host.clone(),
+            builtin: builtin.clone(),
+            shard: shard.clone(),
+            outlet: stored(),
+            sink: store.as_ref().map(|store| Box::new(store.sender()) as Box<dyn FlushSink + Send>),
+            jobs,
+            window: settings::window(&host.run.environment.config)?,
+        })
+    };
+    let thread = if has_thread {
+        let when_slow = if pace == Pace::Wall { WhenSlow::Merge } else { WhenSlow::Wait };
+        let run = (Arc::clone(&control), args.work.async_drain);
+        let when_silent =
+            if pace == Pace::Wall || inputs.queue.is_some() { WhenSilent::GoOn } else { WhenSilent::Wait };
+        let started = BackendThread::start(backend_plan()?, threads, speaker, (when_slow, when_silent), run);
+        Some(started.context("starting the backend")?)
+    } else {
+        None
+    };
+    let link = || -> anyhow::Result<Option<BackendLink>> {
+        match &thread {
+            Some(thread) => Ok(Some(thread.link())),
+            None if wants_backend => Ok(Some(BackendLink::Inline(Box::new(backend_plan()?)))),
+            None => Ok(None),
+        }
+    };
     for (id, source) in inputs.sources.into_iter().enumerate() {
         let peers = all_peers.next().unwrap_or_default();
         // Packets of interfaces are shared out by the kernel, which does not say how.
@@ -247,12 +301,13 @@ fn execute(
             flow_output,
             store: packet_store.as_ref().map(|store| (store.feed(), store_mode)),
             top: args.output.top,
-            outlet: outlet(),
+            outlet: stored(),
             pace,
             opaque_links: inputs.queue.is_some(),
             peers,
             control: Arc::clone(&control),
             jobs: JobPlan { pools: Arc::clone(&pools), ids: JobIds::new(id as u16), delivery },
+            backend: link()?,
             drain: args.work.async_drain,
             interim: reporter
                 .as_ref()
@@ -267,18 +322,21 @@ fn execute(
             id: count as u32,
             catalog: Arc::clone(catalog),
             settings: host.clone(),
-            builtin,
+            builtin: builtin.clone(),
             shard: shard.clone(),
             flows,
             top: args.output.top,
-            outlet: outlet(),
+            outlet: stored(),
             peers: all_peers.next().unwrap_or_default(),
             control: Arc::clone(&control),
             jobs: JobPlan { pools: Arc::clone(&pools), ids: JobIds::new(count as u16), delivery },
+            backend: link()?,
             queue,
         };
         engines.push(spawn_lua_thread("input", move || run_input(plan)).context("starting the input thread")?);
     }
+    // Behind the engines, which it outlives.
+    engines.extend(thread.map(BackendThread::into_thread));
     let watcher = Watcher::start(Arc::clone(&control), pace, Arc::clone(&pools))?;
     let outcomes = wait_for(engines, &control)?;
     watcher.stop();
@@ -298,6 +356,10 @@ fn execute(
     result.records.merge(std::mem::take(&mut head.records));
     drop(head);
     result.packet_store = packet_store.map(PacketStore::close);
+    if let (Some(store), Some(options)) = (store, store_options) {
+        let tally = store.close(report::run_end(&result));
+        result.store = Some((options.file, tally));
+    }
     result.console_dropped = console.close();
     if let Some(events) = events {
         result.events = events.close();
@@ -325,6 +387,9 @@ fn wait_for(engines: Vec<JoinHandle<EngineOutcome>>, control: &Control) -> anyho
 }
 
 fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usize) -> RunResult {
+    let backends: Vec<EngineOutcome> =
+        outcomes.iter_mut().filter_map(|outcome| outcome.backend.take()).map(|outcome| *outcome).collect();
+    outcomes.extend(backends);
     let totals = outcomes.iter().map(|outcome| RunTotals::of(&outcome.shard)).collect();
     let mut records = Records::default();
     for outcome in &mut outcomes {
@@ -332,6 +397,7 @@ fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usi
         // The event stream ends when its last sender is gone.
         outcome.outlet.events = None;
         outcome.outlet.console = None;
+        outcome.outlet.store = None;
     }
     RunResult {
         totals: RunTotals::merge(totals),
@@ -341,6 +407,7 @@ fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usi
         engines,
         wall: Duration::ZERO,
         packet_store: None,
+        store: None,
         console_dropped: 0,
         events: StreamEnd::default(),
         jobs: Vec::new(),

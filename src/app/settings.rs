@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 
-use super::cli::{InputArgs, MeteringArgs, PluginArgs, StoreArgs, StoreMode, WorkArgs};
+use super::cli::{InputArgs, MeteringArgs, PluginArgs, ResultArgs, StoreArgs, StoreMode, WorkArgs};
 use crate::api::RunIdentity;
 use crate::api::t_env::{ConfigPaths, Environment};
 use crate::builtin::{BuiltinSettings, Selection};
@@ -16,12 +16,14 @@ use crate::key::HomeNets;
 use crate::lua::Budget;
 use crate::metrics::Registry;
 use crate::plugin::{HostSettings, NetflowTap, Opinion, standard_directories};
-use crate::sink::{StoreConfig, WhenFull};
+use crate::sink::{StoreConfig, StoreOptions, WhenFull, default_store, store_file};
 
 /// Time for running a file and for `onload`.
 const LOAD_LIMIT: Duration = Duration::from_secs(30);
 /// Callbacks above this are told of.
 const SLOW: Duration = Duration::from_millis(50);
+/// The same for callbacks of the backend.
+const SLOW_FLUSH: Duration = Duration::from_secs(10);
 /// Bytes a worker's VM may hold.
 const WORKER_MEMORY: usize = 64 << 20;
 const MIB: usize = 1 << 20;
@@ -39,6 +41,40 @@ pub fn store_config(store: &StoreArgs, when_full: WhenFull) -> Option<StoreConfi
         config.segment_bytes = config.segment_bytes.min(total / 4);
     }
     Some(config)
+}
+
+/// Whether a run has a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recording {
+    /// It has.
+    Store,
+    /// It has not.
+    None,
+}
+
+/// Whether a run has a store, by its arguments.
+#[must_use]
+pub fn with_store(results: &ResultArgs) -> Recording {
+    if results.store.is_some() && !results.no_store { Recording::Store } else { Recording::None }
+}
+
+/// Where results are stored; `None` if they are not.
+///
+/// # Errors
+/// When the directory that a store goes to by default cannot be made.
+pub fn store_options(results: &ResultArgs, when_full: WhenFull) -> anyhow::Result<Option<StoreOptions>> {
+    let Some(path) = results.store.as_ref().filter(|_| with_store(results) == Recording::Store) else {
+        return Ok(None);
+    };
+    let file = if path.as_os_str().is_empty() {
+        let data = data_directory();
+        let below = || format!("--store: no directory can be made below {}; name a file instead", data.display());
+        default_store(&data).with_context(below)?
+    } else {
+        store_file(path)
+    };
+    let (total_bytes, age) = (results.store_size, results.store_age);
+    Ok(Some(StoreOptions { total_bytes, age, ..StoreOptions::new(file, when_full) }))
 }
 
 /// How much of a flow is stored where no script says otherwise: the argument, else the setting scripts see.
@@ -94,6 +130,10 @@ pub fn host_settings(plugins: &PluginArgs, work: Option<&WorkArgs>) -> anyhow::R
         memory_limit: work.map_or(256, |work| work.plugin_memory as usize) * MIB,
         worker_memory_limit: WORKER_MEMORY,
         frontend_budget: Budget { limit: limit(callback), slow: Some(SLOW) },
+        backend_budget: Budget {
+            limit: limit(work.map_or(30, |work| work.flush_budget).saturating_mul(1_000)),
+            slow: Some(SLOW_FLUSH),
+        },
         load_budget: Budget { limit: Some(LOAD_LIMIT), slow: None },
         job_budget: limit(job.saturating_mul(1_000)),
         run: RunIdentity {
@@ -109,6 +149,18 @@ pub fn host_settings(plugins: &PluginArgs, work: Option<&WorkArgs>) -> anyhow::R
         seed: 0x6D69_6C6C_7374_7265,
         on_stuck: Arc::new(|_| {}),
     })
+}
+
+/// Seconds of a streaming window.
+///
+/// # Errors
+/// When the setting is no whole number of seconds.
+pub fn window(config: &ConfigPaths) -> anyhow::Result<i64> {
+    let text = config.get("Tuning>StreamingWindowMSecs");
+    match text.trim().parse::<i64>() {
+        Ok(millis) if millis >= 1_000 && millis % 1_000 == 0 && millis <= 86_400_000 => Ok(millis / 1_000),
+        _ => bail!("Tuning>StreamingWindowMSecs={text}: a multiple of 1000 up to 86400000 is needed"),
+    }
 }
 
 /// Makes the directory of extracted files ready, if files are to be extracted, and says where it is in the configuration.
@@ -138,18 +190,21 @@ pub fn file_rules(config: &mut ConfigPaths) -> anyhow::Result<Option<FileRules>>
     Ok(Some(FileRules { ram, chunk }))
 }
 
-/// The built-in groups to count.
+/// The built-in groups to count; with a store those of `default` unless others are named.
 ///
 /// # Errors
 /// When a name is none of a group that is counted natively; the message lists those there are.
-pub fn builtin_groups(args: &MeteringArgs, registry: &Registry) -> anyhow::Result<Selection> {
+pub fn builtin_groups(args: &MeteringArgs, recording: Recording, registry: &Registry) -> anyhow::Result<Selection> {
     let settings = |on: &[String], off: &[String]| BuiltinSettings { on: on.to_vec(), off: off.to_vec() };
     settings(&args.builtin, &[]).resolve(registry).context("--builtin")?;
-    settings(&args.builtin, &args.no_builtin).resolve(registry).context("--no-builtin")
+    // A store is for questions nobody has thought of yet.
+    let by_default = args.builtin.is_empty() && recording == Recording::Store;
+    let on = if by_default { vec!["default".to_owned()] } else { args.builtin.clone() };
+    settings(&on, &args.no_builtin).resolve(registry).context("--no-builtin")
 }
 
-/// Where scripts' data directories lie by default: below the user's data directory, or `/var/lib` for root.
-fn data_directory() -> PathBuf {
+/// Where scripts' data directories and the stores of runs lie by default: below the user's data directory, or `/var/lib` for root.
+pub fn data_directory() -> PathBuf {
     if let Some(path) = std::env::var_os("MILLSTREAM_DATA") {
         return PathBuf::from(path);
     }

@@ -12,11 +12,19 @@ const ACTIVE: u32 = 7;
 /// Meters by way; cells are in the same order.
 const WAYS: [u32; 4] = [2, 3, 5, 6];
 
+/// Sums of one application.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    bytes: [u64; WAYS.len()],
+    begun: u32,
+    ended: u32,
+}
+
 /// Counts packets and flows of protocols with ports.
 #[derive(Debug)]
 pub(super) struct Apps {
     group: GroupIndex,
-    sums: Combiner<4>,
+    sums: Combiner<u64, Sums>,
 }
 
 impl Apps {
@@ -25,12 +33,14 @@ impl Apps {
     }
 }
 
-fn flush(group: GroupIndex, key: u128, sums: &[u64; 4], shard: &mut Shard) {
-    let mut updates = Updates::<5>::new();
-    updates.always(TOTAL, sums.iter().sum());
-    for (meter, &sum) in WAYS.into_iter().zip(sums) {
+fn flush(group: GroupIndex, key: u64, sums: &Sums, shard: &mut Shard) {
+    let mut updates = Updates::<7>::new();
+    updates.always(TOTAL, sums.bytes.iter().sum());
+    for (meter, &sum) in WAYS.into_iter().zip(&sums.bytes) {
         updates.nonzero(meter, sum);
     }
+    updates.nonzero(CONNECTIONS, u64::from(sums.begun));
+    updates.active(ACTIVE, sums.begun, sums.ended);
     updates.send(shard, group, KeyRef::Binary(&BinaryKey::port(key as u16)));
 }
 
@@ -46,18 +56,25 @@ impl Module for Apps {
                 Way::Internal => 2,
                 Way::Transit => 3,
             };
-            let sums = self.sums.sums(u128::from(app), |key, sums| flush(group, key, sums, shard));
-            sums[cell] += u64::from(sight.wire);
+            let sums = self.sums.sums(u64::from(app), |key, sums| flush(group, key, sums, shard));
+            sums.bytes[cell] += u64::from(sight.wire);
         }
-        self.sums.drain(|key, sums| flush(group, key, sums, shard));
     }
 
     fn flows(&mut self, changes: &[Change], shard: &mut Shard) {
+        let group = self.group;
         for change in changes {
             let Some(app) = change.app else { continue };
-            let updates = [(ACTIVE, change.what.step()), (CONNECTIONS, 1.0)];
-            let updates = if change.what == Turn::Began { &updates[..] } else { &updates[..1] };
-            let _ = shard.update_meters(self.group, KeyRef::Binary(&BinaryKey::port(app)), updates);
+            let sums = self.sums.sums(u64::from(app), |key, sums| flush(group, key, sums, shard));
+            match change.what {
+                Turn::Began => sums.begun += 1,
+                Turn::Ended(_) => sums.ended += 1,
+            }
         }
+    }
+
+    fn flush(&mut self, shard: &mut Shard) {
+        let group = self.group;
+        self.sums.drain(|key, sums| flush(group, key, sums, shard));
     }
 }

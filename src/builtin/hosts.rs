@@ -21,16 +21,19 @@ const SYN_ACK_SENT: u32 = 10;
 const VICTIM_ALERTS: u32 = 12;
 const NEW: u32 = 13;
 
-/// Sums of one host; the total is received and sent together.
-const CELLS: usize = 8;
-const CELL_RECEIVED: usize = 0;
-const CELL_SENT: usize = 1;
-const CELL_PACKETS: usize = 2;
-const CELL_HOMENET: usize = 3;
-const CELL_EXTERNAL: usize = 4;
-const CELL_SYN_SENT: usize = 5;
-const CELL_SYN_RECEIVED: usize = 6;
-const CELL_SYN_ACK_SENT: usize = 7;
+/// Sums of one host. What is not with the home networks is with others.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    received: u64,
+    sent: u64,
+    homenet: u64,
+    packets: u32,
+    syn_sent: u32,
+    syn_received: u32,
+    syn_ack_sent: u32,
+    begun: u32,
+    ended: u32,
+}
 
 /// Which flows the hosts of a group are in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +92,8 @@ pub(super) struct Hosts {
     home: HomeNets,
     /// Sorted; for [`Kind::Unusual`].
     known: Vec<u16>,
-    v4: Combiner<CELLS>,
-    v6: Combiner<CELLS>,
+    v4: Combiner<u64, Sums>,
+    v6: Combiner<Option<u128>, Sums>,
 }
 
 impl Hosts {
@@ -104,39 +107,41 @@ impl Hosts {
         self.kind == Kind::All || self.kind.takes(ports, app, |port| self.known.binary_search(&port).is_ok())
     }
 
+    /// Adds to the sums of a host.
     #[inline]
-    fn count(&mut self, host: Host, add: impl Fn(&mut [u64; CELLS]), shard: &mut Shard) {
+    fn count(&mut self, host: Host, add: impl Fn(&mut Sums), shard: &mut Shard) {
+        let groups = self.groups;
         match host {
-            Host::V4(bytes) => {
-                let (groups, home) = (self.groups, &self.home);
-                add(self.v4.sums(u128::from(u32::from_be_bytes(bytes)), |key, sums| {
-                    flush_v4(&groups, home, key, sums, shard)
-                }));
+            Host::V4(bytes) if groups.v4.is_some() || groups.internal.is_some() || groups.external.is_some() => {
+                let home = &self.home;
+                let key = u64::from(u32::from_be_bytes(bytes));
+                add(self.v4.sums(key, |key, sums| flush_v4(&groups, home, key, sums, shard)));
             }
-            Host::V6(bytes) => {
-                let groups = self.groups;
-                add(self.v6.sums(u128::from_be_bytes(bytes), |key, sums| flush_v6(&groups, key, sums, shard)));
+            Host::V6(bytes) if groups.v6.is_some() => {
+                let key = Some(u128::from_be_bytes(bytes));
+                add(self.v6.sums(key, |key, sums| flush_v6(&groups, key, sums, shard)));
             }
+            _ => {}
         }
     }
 
     #[inline]
     fn packet(&mut self, wire: u64, ip: &IpSight, shard: &mut Shard) {
-        let other = |inside: bool| if inside { CELL_HOMENET } else { CELL_EXTERNAL };
-        let (to, from) = (other(ip.way.destination_inside()), other(ip.way.source_inside()));
-        let (syn, syn_ack) = (u64::from(ip.opening == Opening::Syn), u64::from(ip.opening == Opening::SynAck));
-        let sent = |sums: &mut [u64; CELLS]| {
-            sums[CELL_SENT] += wire;
-            sums[CELL_PACKETS] += 1;
-            sums[to] += wire;
-            sums[CELL_SYN_SENT] += syn;
-            sums[CELL_SYN_ACK_SENT] += syn_ack;
+        let at_home = |inside: bool| if inside { wire } else { 0 };
+        let (to, from) = (at_home(ip.way.destination_inside()), at_home(ip.way.source_inside()));
+        let (syn, syn_ack) = (u32::from(ip.opening == Opening::Syn), u32::from(ip.opening == Opening::SynAck));
+        let sent = |sums: &mut Sums| {
+            sums.sent += wire;
+            sums.packets += 1;
+            sums.homenet += to;
+            sums.syn_sent += syn;
+            sums.syn_ack_sent += syn_ack;
         };
-        let received = |sums: &mut [u64; CELLS]| {
-            sums[CELL_RECEIVED] += wire;
-            sums[CELL_PACKETS] += 1;
-            sums[from] += wire;
-            sums[CELL_SYN_RECEIVED] += syn;
+        let received = |sums: &mut Sums| {
+            sums.received += wire;
+            sums.packets += 1;
+            sums.homenet += from;
+            sums.syn_received += syn;
         };
         self.count(ip.source, sent, shard);
         self.count(ip.destination, received, shard);
@@ -157,21 +162,24 @@ impl Hosts {
 }
 
 #[inline]
-fn updates_of(sums: &[u64; CELLS]) -> Updates<9> {
+fn updates_of(sums: &Sums) -> Updates<11> {
+    let total = sums.received + sums.sent;
     let mut updates = Updates::new();
-    updates.always(TOTAL, sums[CELL_RECEIVED] + sums[CELL_SENT]);
-    updates.nonzero(RECEIVED, sums[CELL_RECEIVED]);
-    updates.nonzero(TRANSMIT, sums[CELL_SENT]);
-    updates.always(TOTAL_PACKETS, sums[CELL_PACKETS]);
-    updates.nonzero(HOMENET, sums[CELL_HOMENET]);
-    updates.nonzero(EXTERNAL, sums[CELL_EXTERNAL]);
-    updates.nonzero(SYN_SENT, sums[CELL_SYN_SENT]);
-    updates.nonzero(SYN_RECEIVED, sums[CELL_SYN_RECEIVED]);
-    updates.nonzero(SYN_ACK_SENT, sums[CELL_SYN_ACK_SENT]);
+    updates.always(TOTAL, total);
+    updates.nonzero(RECEIVED, sums.received);
+    updates.nonzero(TRANSMIT, sums.sent);
+    updates.always(TOTAL_PACKETS, u64::from(sums.packets));
+    updates.active(ACTIVE, sums.begun, sums.ended);
+    updates.nonzero(HOMENET, sums.homenet);
+    updates.nonzero(EXTERNAL, total - sums.homenet);
+    updates.nonzero(SYN_SENT, u64::from(sums.syn_sent));
+    updates.nonzero(SYN_RECEIVED, u64::from(sums.syn_received));
+    updates.nonzero(SYN_ACK_SENT, u64::from(sums.syn_ack_sent));
+    updates.nonzero(NEW, u64::from(sums.begun));
     updates
 }
 
-fn flush_v4(groups: &HostGroups, home: &HomeNets, key: u128, sums: &[u64; CELLS], shard: &mut Shard) {
+fn flush_v4(groups: &HostGroups, home: &HomeNets, key: u64, sums: &Sums, shard: &mut Shard) {
     let host = Host::V4((key as u32).to_be_bytes());
     let key = BinaryKey::host(host);
     let updates = updates_of(sums);
@@ -186,29 +194,20 @@ fn flush_v4(groups: &HostGroups, home: &HomeNets, key: u128, sums: &[u64; CELLS]
     }
 }
 
-fn flush_v6(groups: &HostGroups, key: u128, sums: &[u64; CELLS], shard: &mut Shard) {
-    if let Some(group) = groups.v6 {
+fn flush_v6(groups: &HostGroups, key: Option<u128>, sums: &Sums, shard: &mut Shard) {
+    if let (Some(group), Some(key)) = (groups.v6, key) {
         updates_of(sums).send(shard, group, KeyRef::Binary(&BinaryKey::host(Host::V6(key.to_be_bytes()))));
     }
 }
 
 impl Module for Hosts {
     fn packets(&mut self, sights: &[Sight], shard: &mut Shard) {
-        let groups = self.groups;
-        let wants_v4 = groups.v4.is_some() || groups.internal.is_some() || groups.external.is_some();
         for sight in sights {
             let Some(ip) = &sight.ip else { continue };
-            let wanted = match ip.source {
-                Host::V4(_) => wants_v4,
-                Host::V6(_) => groups.v6.is_some(),
-            };
-            if wanted && self.takes(ip.ports, ip.app) {
+            if self.takes(ip.ports, ip.app) {
                 self.packet(u64::from(sight.wire), ip, shard);
             }
         }
-        let home = &self.home;
-        self.v4.drain(|key, sums| flush_v4(&groups, home, key, sums, shard));
-        self.v6.drain(|key, sums| flush_v6(&groups, key, sums, shard));
     }
 
     fn flows(&mut self, changes: &[Change], shard: &mut Shard) {
@@ -216,12 +215,19 @@ impl Module for Hosts {
             if !self.takes((change.tuple.port_a, change.tuple.port_z), change.app) {
                 continue;
             }
-            let updates = [(ACTIVE, change.what.step()), (NEW, 1.0)];
-            let updates = if change.what == Turn::Began { &updates[..] } else { &updates[..1] };
             for host in change.hosts() {
-                self.update(host, updates, shard);
+                match change.what {
+                    Turn::Began => self.count(host, |sums| sums.begun += 1, shard),
+                    Turn::Ended(_) => self.count(host, |sums| sums.ended += 1, shard),
+                }
             }
         }
+    }
+
+    fn flush(&mut self, shard: &mut Shard) {
+        let (groups, home) = (self.groups, &self.home);
+        self.v4.drain(|key, sums| flush_v4(&groups, home, key, sums, shard));
+        self.v6.drain(|key, sums| flush_v6(&groups, key, sums, shard));
     }
 
     fn alert(&mut self, alert: &RaisedAlert<'_>, shard: &mut Shard) {

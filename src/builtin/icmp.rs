@@ -10,7 +10,7 @@ use crate::metrics::{GroupIndex, KeyRef, Shard};
 #[derive(Debug)]
 pub(super) struct IcmpTypes {
     group: GroupIndex,
-    sums: Combiner<2>,
+    sums: Combiner<u64, [u64; 2]>,
 }
 
 impl IcmpTypes {
@@ -19,7 +19,7 @@ impl IcmpTypes {
     }
 }
 
-fn flush(group: GroupIndex, key: u128, sums: &[u64; 2], shard: &mut Shard) {
+fn flush(group: GroupIndex, key: u64, sums: &[u64; 2], shard: &mut Shard) {
     let [kind, code] = (key as u16).to_be_bytes();
     let mut text = KeyText::new();
     text.push_hex(kind);
@@ -36,11 +36,15 @@ impl Module for IcmpTypes {
         let group = self.group;
         for sight in sights {
             let Some((kind, code)) = sight.ip.as_ref().and_then(|ip| ip.icmp) else { continue };
-            let key = u128::from(u16::from_be_bytes([kind, code]));
+            let key = u64::from(u16::from_be_bytes([kind, code]));
             let sums = self.sums.sums(key, |key, sums| flush(group, key, sums, shard));
             sums[0] += u64::from(sight.wire);
             sums[1] += 1;
         }
+    }
+
+    fn flush(&mut self, shard: &mut Shard) {
+        let group = self.group;
         self.sums.drain(|key, sums| flush(group, key, sums, shard));
     }
 }

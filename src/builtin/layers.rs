@@ -11,21 +11,20 @@ const PACKETS: u32 = 1;
 const ACTIVE_FLOWS: u32 = 2;
 const TOTAL_FLOWS: u32 = 3;
 
-/// Counts bytes and packets under the hexadecimal digits of a number.
-fn flush(group: GroupIndex, bytes: &[u8], sums: &[u64; 2], shard: &mut Shard) {
-    let mut key = KeyText::new();
-    key.push_hex_all(bytes);
-    let mut updates = Updates::<2>::new();
-    updates.always(TOTAL, sums[0]);
-    updates.always(PACKETS, sums[1]);
-    updates.send(shard, group, KeyRef::Text(key.as_bytes()));
-}
-
 /// Counts IP packets and flows by protocol.
 #[derive(Debug)]
 pub(super) struct NetworkLayer {
     group: GroupIndex,
-    sums: Combiner<2>,
+    sums: Combiner<u64, ProtocolSums>,
+}
+
+/// Sums of one IP protocol.
+#[derive(Clone, Copy, Debug, Default)]
+struct ProtocolSums {
+    bytes: u64,
+    packets: u64,
+    begun: u32,
+    ended: u32,
 }
 
 impl NetworkLayer {
@@ -34,26 +33,44 @@ impl NetworkLayer {
     }
 }
 
+fn flush_protocol(group: GroupIndex, proto: u64, sums: &ProtocolSums, shard: &mut Shard) {
+    let mut key = KeyText::new();
+    key.push_hex(proto as u8);
+    let mut updates = Updates::<4>::new();
+    updates.always(TOTAL, sums.bytes);
+    updates.always(PACKETS, sums.packets);
+    updates.active(ACTIVE_FLOWS, sums.begun, sums.ended);
+    updates.nonzero(TOTAL_FLOWS, u64::from(sums.begun));
+    updates.send(shard, group, KeyRef::Text(key.as_bytes()));
+}
+
 impl Module for NetworkLayer {
     fn packets(&mut self, sights: &[Sight], shard: &mut Shard) {
         let group = self.group;
         for sight in sights {
             let Some(ip) = &sight.ip else { continue };
-            let sums = self.sums.sums(u128::from(ip.proto), |key, sums| flush(group, &[key as u8], sums, shard));
-            sums[0] += u64::from(sight.wire);
-            sums[1] += 1;
+            let key = u64::from(ip.proto);
+            let sums = self.sums.sums(key, |key, sums| flush_protocol(group, key, sums, shard));
+            sums.bytes += u64::from(sight.wire);
+            sums.packets += 1;
         }
-        self.sums.drain(|key, sums| flush(group, &[key as u8], sums, shard));
     }
 
     fn flows(&mut self, changes: &[Change], shard: &mut Shard) {
+        let group = self.group;
         for change in changes.iter().filter(|change| change.tuple != FlowTuple::NO_IP) {
-            let mut key = KeyText::new();
-            key.push_hex(change.tuple.proto);
-            let updates = [(ACTIVE_FLOWS, change.what.step()), (TOTAL_FLOWS, 1.0)];
-            let updates = if change.what == Turn::Began { &updates[..] } else { &updates[..1] };
-            let _ = shard.update_meters(self.group, KeyRef::Text(key.as_bytes()), updates);
+            let key = u64::from(change.tuple.proto);
+            let sums = self.sums.sums(key, |key, sums| flush_protocol(group, key, sums, shard));
+            match change.what {
+                Turn::Began => sums.begun += 1,
+                Turn::Ended(_) => sums.ended += 1,
+            }
         }
+    }
+
+    fn flush(&mut self, shard: &mut Shard) {
+        let group = self.group;
+        self.sums.drain(|key, sums| flush_protocol(group, key, sums, shard));
     }
 }
 
@@ -61,7 +78,7 @@ impl Module for NetworkLayer {
 #[derive(Debug)]
 pub(super) struct LinkLayer {
     group: GroupIndex,
-    sums: Combiner<2>,
+    sums: Combiner<u64, [u64; 2]>,
 }
 
 impl LinkLayer {
@@ -70,15 +87,28 @@ impl LinkLayer {
     }
 }
 
+fn flush_ethertype(group: GroupIndex, ethertype: u64, sums: &[u64; 2], shard: &mut Shard) {
+    let mut key = KeyText::new();
+    key.push_hex_all(&(ethertype as u16).to_be_bytes());
+    let mut updates = Updates::<2>::new();
+    updates.always(TOTAL, sums[0]);
+    updates.always(PACKETS, sums[1]);
+    updates.send(shard, group, KeyRef::Text(key.as_bytes()));
+}
+
 impl Module for LinkLayer {
     fn packets(&mut self, sights: &[Sight], shard: &mut Shard) {
         let group = self.group;
         for sight in sights.iter().filter(|sight| sight.ethertype != 0) {
-            let key = u128::from(sight.ethertype);
-            let sums = self.sums.sums(key, |key, sums| flush(group, &(key as u16).to_be_bytes(), sums, shard));
+            let key = u64::from(sight.ethertype);
+            let sums = self.sums.sums(key, |key, sums| flush_ethertype(group, key, sums, shard));
             sums[0] += u64::from(sight.wire);
             sums[1] += 1;
         }
-        self.sums.drain(|key, sums| flush(group, &(key as u16).to_be_bytes(), sums, shard));
+    }
+
+    fn flush(&mut self, shard: &mut Shard) {
+        let group = self.group;
+        self.sums.drain(|key, sums| flush_ethertype(group, key, sums, shard));
     }
 }

@@ -10,9 +10,9 @@ const TRANSMIT: u32 = 0;
 const RECEIVE: u32 = 1;
 
 #[inline]
-fn number(mac: [u8; 6]) -> u128 {
+fn number(mac: [u8; 6]) -> u64 {
     let [a, b, c, d, e, f] = mac;
-    u128::from(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+    u64::from_be_bytes([0, 0, a, b, c, d, e, f])
 }
 
 #[inline]
@@ -25,7 +25,7 @@ fn mac(number: u64) -> [u8; 6] {
 #[derive(Debug)]
 pub(super) struct Mac {
     group: GroupIndex,
-    sums: Combiner<2>,
+    sums: Combiner<u64, [u64; 2]>,
 }
 
 impl Mac {
@@ -34,11 +34,11 @@ impl Mac {
     }
 }
 
-fn flush_mac(group: GroupIndex, key: u128, sums: &[u64; 2], shard: &mut Shard) {
+fn flush_mac(group: GroupIndex, key: u64, sums: &[u64; 2], shard: &mut Shard) {
     let mut updates = Updates::<2>::new();
     updates.nonzero(TRANSMIT, sums[0]);
     updates.nonzero(RECEIVE, sums[1]);
-    updates.send(shard, group, KeyRef::Binary(&BinaryKey::mac(mac(key as u64))));
+    updates.send(shard, group, KeyRef::Binary(&BinaryKey::mac(mac(key))));
 }
 
 impl Module for Mac {
@@ -50,6 +50,10 @@ impl Module for Mac {
             self.sums.sums(number(macs.source), |key, sums| flush_mac(group, key, sums, shard))[0] += wire;
             self.sums.sums(number(macs.destination), |key, sums| flush_mac(group, key, sums, shard))[1] += wire;
         }
+    }
+
+    fn flush(&mut self, shard: &mut Shard) {
+        let group = self.group;
         self.sums.drain(|key, sums| flush_mac(group, key, sums, shard));
     }
 }
@@ -58,7 +62,7 @@ impl Module for Mac {
 #[derive(Debug)]
 pub(super) struct DirMac {
     group: GroupIndex,
-    sums: Combiner<2>,
+    sums: Combiner<Option<u128>, [u64; 2]>,
 }
 
 impl DirMac {
@@ -67,7 +71,8 @@ impl DirMac {
     }
 }
 
-fn flush_pair(group: GroupIndex, key: u128, sums: &[u64; 2], shard: &mut Shard) {
+fn flush_pair(group: GroupIndex, key: Option<u128>, sums: &[u64; 2], shard: &mut Shard) {
+    let Some(key) = key else { return };
     let mut text = KeyText::new();
     text.push_str(mac_key(mac((key >> 64) as u64)).as_str());
     text.push_str("_");
@@ -87,9 +92,15 @@ impl Module for DirMac {
             let (source, destination) = (number(macs.source), number(macs.destination));
             let (a, z, direction) =
                 if source <= destination { (source, destination, 0) } else { (destination, source, 1) };
-            let sums = self.sums.sums(a << 64 | z, |key, sums| flush_pair(group, key, sums, shard));
+            let sums = self
+                .sums
+                .sums(Some(u128::from(a) << 64 | u128::from(z)), |key, sums| flush_pair(group, key, sums, shard));
             sums[direction] += u64::from(sight.wire);
         }
+    }
+
+    fn flush(&mut self, shard: &mut Shard) {
+        let group = self.group;
         self.sums.drain(|key, sums| flush_pair(group, key, sums, shard));
     }
 }

@@ -17,6 +17,9 @@ pub(super) trait Module: Debug {
     /// Flows that began or ended.
     fn flows(&mut self, _changes: &[Change], _shard: &mut Shard) {}
 
+    /// Hands what it has added up so far to the shard: the bucket is about to close, or somebody wants to read it.
+    fn flush(&mut self, _shard: &mut Shard) {}
+
     /// Something found in a flow.
     fn fact(&mut self, _fact: &Fact<'_>, _out: &mut FactOutput, _shard: &mut Shard) {}
 
@@ -56,6 +59,15 @@ impl<const N: usize> Updates<N> {
     pub fn always(&mut self, meter: u32, value: u64) {
         self.list[self.len] = (meter, value as f64);
         self.len += 1;
+    }
+
+    /// Adds a meter that goes up and down: by how many flows began and ended, if any did.
+    #[inline]
+    pub fn active(&mut self, meter: u32, begun: u32, ended: u32) {
+        if begun | ended != 0 {
+            self.list[self.len] = (meter, f64::from(begun) - f64::from(ended));
+            self.len += 1;
+        }
     }
 
     /// Adds a meter if there is something to add.

@@ -13,7 +13,7 @@ use crate::metrics::{GroupIndex, KeyRef, Shard};
 pub(super) struct Interfaces {
     group: GroupIndex,
     names: Vec<String>,
-    sums: Combiner<2>,
+    sums: Combiner<u64, [u64; 2]>,
 }
 
 impl Interfaces {
@@ -22,7 +22,7 @@ impl Interfaces {
     }
 }
 
-fn flush_interface(group: GroupIndex, names: &[String], origin: u128, sums: &[u64; 2], shard: &mut Shard) {
+fn flush_interface(group: GroupIndex, names: &[String], origin: u64, sums: &[u64; 2], shard: &mut Shard) {
     let mut updates = Updates::<2>::new();
     updates.always(0, sums[0]);
     updates.always(1, sums[1]);
@@ -37,11 +37,15 @@ impl Module for Interfaces {
     fn packets(&mut self, sights: &[Sight], shard: &mut Shard) {
         let (group, names) = (self.group, &self.names);
         for sight in sights {
-            let key = u128::from(sight.origin);
+            let key = u64::from(sight.origin);
             let sums = self.sums.sums(key, |key, sums| flush_interface(group, names, key, sums, shard));
             sums[0] += u64::from(sight.wire);
             sums[1] += 1;
         }
+    }
+
+    fn flush(&mut self, shard: &mut Shard) {
+        let (group, names) = (self.group, &self.names);
         self.sums.drain(|key, sums| flush_interface(group, names, key, sums, shard));
     }
 }

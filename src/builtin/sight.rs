@@ -129,16 +129,6 @@ pub(super) enum Turn {
     Ended(crate::flow::EndReason),
 }
 
-impl Turn {
-    /// What a count of active flows changes by.
-    pub const fn step(self) -> f64 {
-        match self {
-            Self::Began => 1.0,
-            Self::Ended(_) => -1.0,
-        }
-    }
-}
-
 impl Change {
     /// Both ends.
     pub fn hosts(&self) -> [Host; 2] {

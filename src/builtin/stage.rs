@@ -102,6 +102,15 @@ impl Builtin {
                 module.fact(fact, &mut self.out, shard);
             }
         }
+        // Tallies are of updates as they are made.
+        if shard.has_tallies() {
+            self.flush(shard);
+        }
+    }
+
+    /// Hands everything that was added up to the shard: to be called before the shard is read.
+    pub fn flush(&mut self, shard: &mut Shard) {
+        self.modules.iter_mut().for_each(|module| module.flush(shard));
     }
 
     /// Meters flows that end without a packet.
@@ -110,6 +119,9 @@ impl Builtin {
         self.survey.without_packets(events, flows, &mut self.changes);
         if !self.changes.is_empty() {
             self.modules.iter_mut().for_each(|module| module.flows(&self.changes, shard));
+            if shard.has_tallies() {
+                self.flush(shard);
+            }
         }
     }
 
@@ -120,6 +132,7 @@ impl Builtin {
 
     /// To be called before each [`Shard::advance`] to `now` that may close a bucket.
     pub fn close(&mut self, now: Timestamp, shard: &mut Shard) {
+        self.flush(shard);
         if let Some(last) = self.last.filter(|&last| last < now) {
             self.modules.iter_mut().for_each(|module| module.close(last, now, shard));
         }

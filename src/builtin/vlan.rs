@@ -10,7 +10,7 @@ use crate::metrics::{GroupIndex, KeyRef, Shard};
 #[derive(Debug)]
 pub(super) struct Vlan {
     group: GroupIndex,
-    sums: Combiner<1>,
+    sums: Combiner<u64, [u64; 1]>,
 }
 
 impl Vlan {
@@ -19,7 +19,7 @@ impl Vlan {
     }
 }
 
-fn flush(group: GroupIndex, key: u128, sums: &[u64; 1], shard: &mut Shard) {
+fn flush(group: GroupIndex, key: u64, sums: &[u64; 1], shard: &mut Shard) {
     let mut text = KeyText::new();
     text.push_decimal(key as u32);
     let mut updates = Updates::<1>::new();
@@ -32,8 +32,12 @@ impl Module for Vlan {
         let group = self.group;
         for sight in sights {
             let Some(id) = sight.vlan else { continue };
-            self.sums.sums(u128::from(id), |key, sums| flush(group, key, sums, shard))[0] += u64::from(sight.wire);
+            self.sums.sums(u64::from(id), |key, sums| flush(group, key, sums, shard))[0] += u64::from(sight.wire);
         }
+    }
+
+    fn flush(&mut self, shard: &mut Shard) {
+        let group = self.group;
         self.sums.drain(|key, sums| flush(group, key, sums, shard));
     }
 }

@@ -198,7 +198,8 @@ impl Contents {
         for index in next..findings.list().len() {
             self.found(index, findings, flows);
         }
-        for flow in std::mem::take(&mut self.undecided) {
+        let mut undecided = std::mem::take(&mut self.undecided);
+        for flow in undecided.drain(..) {
             if !dissectors.follows(flow).is_yes() {
                 let state = self.flow(flow);
                 if state.speaks == Speaks::Unknown {
@@ -207,6 +208,7 @@ impl Contents {
                 }
             }
         }
+        self.undecided = undecided;
     }
 
     /// What is told, in order.

@@ -131,6 +131,12 @@ impl Flows {
     /// that its late packets are still its packets.
     pub fn settle(&mut self) {
         let mut leaving = std::mem::take(&mut self.leaving);
+        // As with look-ups: those that do not wait for each other overlap.
+        let touched = leaving.iter().fold(0, |sum, &slot| {
+            let place = self.table.get(slot);
+            sum ^ self.table.touch_index(self.table.hash(&place.flow.tuple))
+        });
+        std::hint::black_box(touched);
         for slot in leaving.drain(..) {
             self.table.forget(slot);
             self.statements.drop_slot(slot);
@@ -211,7 +217,7 @@ impl Flows {
     }
 
     /// A new flow.
-    pub(super) fn create(&mut self, hash: u64, tuple: FlowTuple, sender: End, cause: Cause) -> u32 {
+    pub(super) fn create(&mut self, hash: u32, tuple: FlowTuple, sender: End, cause: Cause) -> u32 {
         self.make_room(cause);
         let mut flow = Flow::new(tuple, self.now);
         flow.set_client(sender);
@@ -252,7 +258,7 @@ impl Flows {
         self.counts.end(reason, kind);
         self.happen(slot, cause, Happening::End { reason });
         if lingers {
-            self.wheel.enter(slot, self.now.plus(self.config.timeouts.closed));
+            self.wheel.enter(&mut self.table, slot, self.now.plus(self.config.timeouts.closed));
         } else {
             self.leave(slot);
         }
@@ -260,18 +266,18 @@ impl Flows {
 
     /// An ended flow leaves the table when the batch is done.
     pub(super) fn leave(&mut self, slot: u32) {
-        self.wheel.leave(slot);
+        self.wheel.leave(&mut self.table, slot);
         self.leaving.push(slot);
     }
 
     /// Ends the flows whose time has come.
     pub(super) fn end_due(&mut self, cause: Cause) {
         while self.expired < EXPIRED_AT_ONCE
-            && let Some(slot) = self.wheel.next_due(self.now)
+            && let Some(slot) = self.wheel.next_due(&mut self.table, self.now)
         {
             let (due, reason) = self.due(slot);
             if due > self.now {
-                self.wheel.enter(slot, due);
+                self.wheel.enter(&mut self.table, slot, due);
             } else if self.table.get(slot).flow.has(own::ENDED) {
                 self.leave(slot);
             } else {
@@ -322,7 +328,7 @@ impl Flows {
                 steps += 1;
                 self.hand = if self.hand + 1 < slots { self.hand + 1 } else { 0 };
                 let slot = self.hand as u32;
-                if self.wheel.contains(slot) {
+                if self.table.is_awaited(slot) {
                     looked += 1;
                     let flow = &self.table.get(slot).flow;
                     let found = (eviction_class(flow), flow.last, slot);
@@ -344,7 +350,7 @@ impl Flows {
 
     /// Slots of the flows that have not ended, the oldest last.
     fn by_age(&self) -> Vec<u32> {
-        let mut slots: Vec<u32> = (0..self.table.slots() as u32).filter(|&slot| self.wheel.contains(slot)).collect();
+        let mut slots: Vec<u32> = (0..self.table.slots() as u32).filter(|&slot| self.table.is_awaited(slot)).collect();
         slots.sort_unstable_by_key(|&slot| self.table.age(slot));
         slots
     }

@@ -12,6 +12,7 @@ mod defrag;
 mod event;
 mod flows;
 mod fragments;
+mod index;
 mod limits;
 mod record;
 mod script;

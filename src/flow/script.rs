@@ -9,13 +9,11 @@ use hashbrown::HashMap;
 use super::event::{FlowHandle, state};
 use super::record::Flow;
 use crate::key::FlowTuple;
-use crate::metrics::{CountedDirection, GroupIndex};
+use crate::metrics::{CountedDirection, GroupIndex, add_tag};
 use crate::time::Timestamp;
 
 /// Counters of one flow.
 const MAX_COUNTERS: usize = 64;
-/// Length of the joined tags of one flow.
-const MAX_TAGS: usize = 255;
 /// Meters that scripts may add to a record.
 const SCRIPT_METERS: std::ops::Range<u32> = 8..32;
 /// Flow ids longer than this are not of a flow.
@@ -386,23 +384,6 @@ fn add_meter(meters: &mut Vec<(u32, f64)>, meter: u32, value: f64) {
     match meters.iter_mut().find(|(known, _)| *known == meter) {
         Some((_, sum)) => *sum += value,
         None => meters.push((meter, value)),
-    }
-}
-
-/// Adds a tag to the joined ones, if it is new and fits.
-fn add_tag(tags: &mut Vec<u8>, tag: &[u8]) {
-    if tag.is_empty() || tags.len() + usize::from(!tags.is_empty()) + tag.len() > MAX_TAGS {
-        return;
-    }
-    let start = tags.len();
-    if start > 0 {
-        tags.push(b'|');
-    }
-    let at = tags.len();
-    tags.extend(tag.iter().map(|&byte| if matches!(byte, b'|' | b'\r' | b'\n') { b'_' } else { byte }));
-    let (old, new) = tags.split_at(at);
-    if old[..start].split(|&byte| byte == b'|').any(|known| start > 0 && known == new) {
-        tags.truncate(start);
     }
 }
 

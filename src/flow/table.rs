@@ -5,11 +5,11 @@
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::quality::RandomState;
-use hashbrown::HashTable;
 
 use super::event::FlowHandle;
+use super::index::Index;
 use super::record::{Flow, own};
-use super::timer::LINK_BYTES;
+use super::timer::Link;
 use crate::key::{FlowTuple, IpVersion};
 
 const NONE: u32 = u32::MAX;
@@ -20,8 +20,9 @@ const GENERATION: u32 = (1 << GENERATION_BITS) - 1;
 /// Nobody wants datagrams of the flow.
 const STOPPED: u32 = 1;
 
-/// A place for a flow.
+/// A place for a flow: two lines of the cache, which lie side by side.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(128))]
 pub(super) struct Slot {
     pub(super) flow: Flow,
     // Number of the flow, and above it what the lone SYN said of the window scale: 0 for nothing.
@@ -29,16 +30,22 @@ pub(super) struct Slot {
     /// Index of the connection with [`own::CONNECTION`], else the sequence number of the lone SYN; of what is not TCP,
     /// [`STOPPED`] or 0; of a free slot, the next free one.
     pub(super) tcp: u32,
+    pub(super) link: Link,
 }
 
 /// Bytes of the table for each flow, without its part of the index.
-pub(super) const SLOT_BYTES: usize = size_of::<Slot>() + LINK_BYTES;
+pub(super) const SLOT_BYTES: usize = size_of::<Slot>();
+
+/// Slots that are made at a time; those there are stay where they are.
+const CHUNK: usize = 1 << 11;
 
 /// The flows.
 #[derive(Debug)]
 pub(super) struct Table {
-    slots: Vec<Slot>,
-    index: HashTable<u32>,
+    chunks: Vec<Box<[Slot]>>,
+    // Number of slots there have ever been.
+    slots: u32,
+    index: Index,
     hasher: RandomState,
     free: u32,
     used: usize,
@@ -49,8 +56,9 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new() -> Self {
         Self {
-            slots: Vec::new(),
-            index: HashTable::new(),
+            chunks: Vec::new(),
+            slots: 0,
+            index: Index::new(),
             hasher: RandomState::default(),
             free: NONE,
             used: 0,
@@ -59,117 +67,141 @@ impl Table {
     }
 
     #[inline]
-    pub(super) fn hash(&self, tuple: &FlowTuple) -> u64 {
-        hash(&self.hasher, tuple)
+    pub(super) fn hash(&self, tuple: &FlowTuple) -> u32 {
+        (hash(&self.hasher, tuple) >> 32) as u32
     }
 
     #[inline]
-    pub(super) fn find(&self, hash: u64, tuple: &FlowTuple) -> Option<u32> {
-        self.index.find(hash, |&slot| self.slots[slot as usize].flow.tuple == *tuple).copied()
+    pub(super) fn find(&self, hash: u32, tuple: &FlowTuple) -> Option<u32> {
+        self.index.find(hash, |slot| self.get(slot).flow.tuple == *tuple)
+    }
+
+    /// Reads what [`Table::find`] reads first. Only for the sake of the cache.
+    #[inline]
+    pub(super) fn touch_index(&self, hash: u32) -> u64 {
+        self.index.touch(hash)
+    }
+
+    /// Reads both lines of the slot that [`Table::find`] is likely to find. Only for the sake of the cache.
+    #[inline]
+    pub(super) fn touch_slot(&self, hash: u32) -> u64 {
+        let Some(slot) = self.index.find(hash, |_| true) else { return 0 };
+        let place = self.get(slot);
+        place.flow.last.as_nanos() as u64 ^ u64::from(place.mark)
     }
 
     /// Takes a flow in whose tuple is not in the index.
-    pub(super) fn insert(&mut self, hash: u64, flow: Flow, tcp: u32) -> u32 {
-        let (slot, mark) = (self.free, self.serial & GENERATION);
+    pub(super) fn insert(&mut self, hash: u32, flow: Flow, tcp: u32) -> u32 {
+        let mark = self.serial & GENERATION;
         self.serial = self.serial.wrapping_add(1);
-        let slot = if let Some(place) = self.slots.get_mut(slot as usize) {
-            self.free = place.tcp;
-            *place = Slot { flow, mark, tcp };
+        let new = Slot { flow, mark, tcp, link: Link::NOWHERE };
+        let slot = if self.free != NONE {
+            let slot = self.free;
+            self.free = self.get(slot).tcp;
             slot
         } else {
-            self.slots.push(Slot { flow, mark, tcp });
-            self.slots.len() as u32 - 1
+            if self.slots as usize == self.chunks.len() * CHUNK {
+                let unused = Slot { flow: Flow { state: 0, ..flow }, ..new };
+                self.chunks.push(vec![unused; CHUNK].into());
+            }
+            self.slots += 1;
+            self.slots - 1
         };
+        *self.get_mut(slot) = new;
         self.used += 1;
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        self.index.insert_unique(hash, slot, |&slot| self::hash(hasher, &slots[slot as usize].flow.tuple));
+        self.index.insert(hash, slot);
         slot
     }
 
     /// Takes a flow out of the index; its slot stays until it is freed.
     pub(super) fn forget(&mut self, slot: u32) {
-        let hash = self.hash(&self.slots[slot as usize].flow.tuple);
-        if let Ok(entry) = self.index.find_entry(hash, |&other| other == slot) {
-            entry.remove();
-        }
+        let hash = self.hash(&self.get(slot).flow.tuple);
+        self.index.remove(hash, slot);
     }
 
     /// Makes a forgotten slot free for another flow.
     pub(super) fn free(&mut self, slot: u32) {
-        let place = &mut self.slots[slot as usize];
+        let free = std::mem::replace(&mut self.free, slot);
+        let place = self.get_mut(slot);
         debug_assert!(place.flow.state != 0, "freed once");
         place.flow.state = 0;
-        place.tcp = std::mem::replace(&mut self.free, slot);
+        place.tcp = free;
         self.used -= 1;
     }
 
     #[inline]
     pub(super) fn get(&self, slot: u32) -> &Slot {
-        &self.slots[slot as usize]
+        &self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, slot: u32) -> &mut Slot {
-        &mut self.slots[slot as usize]
+        &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
     }
 
     #[inline]
     pub(super) fn handle(&self, slot: u32) -> FlowHandle {
-        FlowHandle { slot, generation: self.slots[slot as usize].mark & GENERATION }
+        FlowHandle { slot, generation: self.get(slot).mark & GENERATION }
     }
 
     #[inline]
     pub(super) fn of_handle(&self, handle: FlowHandle) -> Option<&Slot> {
-        let slot = self.slots.get(handle.slot as usize)?;
+        let slot = self.chunks.get(handle.slot as usize / CHUNK)?.get(handle.slot as usize % CHUNK)?;
         (slot.mark & GENERATION == handle.generation && slot.flow.state != 0).then_some(slot)
     }
 
     /// Notes the window scale of the lone SYN.
     pub(super) fn set_syn_scale(&mut self, slot: u32, scale: Option<u8>) {
-        let mark = &mut self.slots[slot as usize].mark;
+        let mark = &mut self.get_mut(slot).mark;
         *mark = *mark & GENERATION | scale.map_or(0, |scale| u32::from(scale.min(14)) + 1) << GENERATION_BITS;
     }
 
     /// The window scale of the lone SYN.
     pub(super) fn syn_scale(&self, slot: u32) -> Option<u8> {
-        ((self.slots[slot as usize].mark >> GENERATION_BITS) as u8).checked_sub(1)
+        ((self.get(slot).mark >> GENERATION_BITS) as u8).checked_sub(1)
     }
 
     /// Nobody wants datagrams of a flow, which is not TCP.
     pub(super) fn stop_datagrams(&mut self, slot: u32) {
-        self.slots[slot as usize].tcp = STOPPED;
+        self.get_mut(slot).tcp = STOPPED;
     }
 
     /// Whether datagrams of a flow, which is not TCP, are unwanted.
     #[inline]
     pub(super) fn is_stopped(&self, slot: u32) -> bool {
-        self.slots[slot as usize].tcp == STOPPED
+        self.get(slot).tcp == STOPPED
     }
 
     /// How many flows were created since this one.
     pub(super) fn age(&self, slot: u32) -> u32 {
-        self.serial.wrapping_sub(self.slots[slot as usize].mark) & GENERATION
+        self.serial.wrapping_sub(self.get(slot).mark) & GENERATION
     }
 
     /// Number of slots there have ever been.
     pub(super) fn slots(&self) -> usize {
-        self.slots.len()
+        self.slots as usize
     }
 
     /// Bytes in use.
     pub(super) fn bytes(&self) -> usize {
-        self.used * SLOT_BYTES + self.index.allocation_size()
+        self.used * SLOT_BYTES + self.index.bytes()
+    }
+
+    /// True for a slot that is in the wheel.
+    #[inline]
+    pub(super) fn is_awaited(&self, slot: u32) -> bool {
+        self.get(slot).link.is_somewhere()
     }
 
     /// True for a slot whose flow can still be found, ended or not.
     pub(super) fn is_used(&self, slot: u32) -> bool {
-        self.slots[slot as usize].flow.state != 0
+        self.get(slot).flow.state != 0
     }
 
     /// The connection of a slot.
     #[inline]
     pub(super) fn connection(&self, slot: u32) -> Option<u32> {
-        let place = &self.slots[slot as usize];
+        let place = self.get(slot);
         place.flow.has(own::CONNECTION).then_some(place.tcp)
     }
 }

@@ -4,6 +4,7 @@
 //! it was busy since. Entering, leaving and every step cost the same whatever the number of flows; a jump in time is one
 //! turn of the wheel at most.
 
+use super::table::Table;
 use crate::time::Timestamp;
 
 /// A tick is 2^28 ns, 268 ms.
@@ -14,24 +15,32 @@ const NONE: u32 = u32::MAX;
 /// Marks a link that leads to the head of a list, not to a slot.
 const HEAD: u32 = 1 << 31;
 
+/// Place of a slot in a list of the wheel; it lies in the slot.
 #[derive(Clone, Copy, Debug)]
-struct Link {
+pub(super) struct Link {
     next: u32,
     // The slot before, the head with HEAD set, or NONE for what is in no list.
     prev: u32,
+}
+
+impl Link {
+    /// In no list.
+    pub(super) const NOWHERE: Self = Self { next: NONE, prev: NONE };
+
+    /// True if it is in a list.
+    #[inline]
+    pub(super) const fn is_somewhere(self) -> bool {
+        self.prev != NONE
+    }
 }
 
 /// The wheel.
 #[derive(Debug)]
 pub(super) struct Wheel {
     heads: Box<[u32]>,
-    links: Vec<Link>,
     // All ticks up to this one are done; `None` before the first time.
     done: Option<i64>,
 }
-
-/// Bytes of the wheel for each slot.
-pub(super) const LINK_BYTES: usize = size_of::<Link>();
 
 const fn tick_of(time: Timestamp) -> i64 {
     time.as_nanos() >> TICK_BITS
@@ -39,7 +48,7 @@ const fn tick_of(time: Timestamp) -> i64 {
 
 impl Wheel {
     pub(super) fn new() -> Self {
-        Self { heads: vec![NONE; TICKS].into(), links: Vec::new(), done: None }
+        Self { heads: vec![NONE; TICKS].into(), done: None }
     }
 
     /// True if a tick has begun that was not looked at.
@@ -48,47 +57,40 @@ impl Wheel {
         self.done.is_none_or(|done| done < tick_of(now))
     }
 
-    pub(super) fn contains(&self, slot: u32) -> bool {
-        self.links.get(slot as usize).is_some_and(|link| link.prev != NONE)
-    }
-
     /// Enters a slot, which leaves where it was.
-    pub(super) fn enter(&mut self, slot: u32, due: Timestamp) {
-        self.leave(slot);
+    pub(super) fn enter(&mut self, table: &mut Table, slot: u32, due: Timestamp) {
+        self.leave(table, slot);
         let done = *self.done.get_or_insert(tick_of(due) - 2);
         // The next tick may be the one whose list is being emptied just now.
         let tick = tick_of(due).clamp(done + 2, done + TICKS as i64 - 1);
         let head = tick.rem_euclid(TICKS as i64) as u32;
-        if self.links.len() <= slot as usize {
-            self.links.resize(slot as usize + 1, Link { next: NONE, prev: NONE });
-        }
         let next = std::mem::replace(&mut self.heads[head as usize], slot);
-        if let Some(next) = self.links.get_mut(next as usize) {
-            next.prev = slot;
+        if next != NONE {
+            table.get_mut(next).link.prev = slot;
         }
-        self.links[slot as usize] = Link { next, prev: head | HEAD };
+        table.get_mut(slot).link = Link { next, prev: head | HEAD };
     }
 
     /// Takes a slot out.
-    pub(super) fn leave(&mut self, slot: u32) {
-        let Some(&Link { next, prev }) = self.links.get(slot as usize) else { return };
-        if prev == NONE {
+    pub(super) fn leave(&mut self, table: &mut Table, slot: u32) {
+        let link = std::mem::replace(&mut table.get_mut(slot).link, Link::NOWHERE);
+        if !link.is_somewhere() {
             return;
         }
+        let Link { next, prev } = link;
         if prev & HEAD != 0 {
             self.heads[(prev & !HEAD) as usize] = next;
         } else {
-            self.links[prev as usize].next = next;
+            table.get_mut(prev).link.next = next;
         }
-        if let Some(next) = self.links.get_mut(next as usize) {
-            next.prev = prev;
+        if next != NONE {
+            table.get_mut(next).link.prev = prev;
         }
-        self.links[slot as usize] = Link { next: NONE, prev: NONE };
     }
 
     /// The next slot to look at, taken out; `None` when everything up to `now` was looked at. A slot entered in between
     /// comes at the next tick at the earliest.
-    pub(super) fn next_due(&mut self, now: Timestamp) -> Option<u32> {
+    pub(super) fn next_due(&mut self, table: &mut Table, now: Timestamp) -> Option<u32> {
         let last = tick_of(now);
         let mut done = self.done.get_or_insert(last).to_owned();
         // Beyond a turn, each list is looked at once.
@@ -98,7 +100,7 @@ impl Wheel {
             let slot = self.heads[head];
             if slot != NONE {
                 self.done = Some(done);
-                self.leave(slot);
+                self.leave(table, slot);
                 return Some(slot);
             }
             done += 1;

@@ -15,7 +15,7 @@ use crate::packet::{Batch, Packet, builtin};
 pub(super) struct Sighting {
     tuple: FlowTuple,
     sender: End,
-    hash: u64,
+    hash: u32,
     // Where the flow was before the batch; a hint only.
     slot: Option<u32>,
     content: Content,
@@ -47,19 +47,20 @@ impl Flows {
         for (index, packet) in batch.packets().iter().enumerate() {
             sightings.push(self.sight(batch, packet, index, fragments));
         }
-        // Look-ups that do not wait for each other overlap in the memory system; one at a time, each misses the cache.
+        // Loads that do not wait for each other overlap in the memory system; one packet at a time, each look-up would wait
+        // for three of them in turn. So the packets of the batch are gone through once for each step of a look-up. The sums
+        // are of no use; having read what they are made of is.
+        let hashes = || sightings.iter().flatten().map(|sighting| sighting.hash);
+        std::hint::black_box(hashes().fold(0, |sum, hash| sum ^ self.table.touch_index(hash)));
+        std::hint::black_box(hashes().fold(0, |sum, hash| sum ^ self.table.touch_slot(hash)));
         for sighting in sightings.iter_mut().flatten() {
             sighting.slot = self.table.find(sighting.hash, &sighting.tuple);
         }
-        let touched = sightings.iter().flatten().filter_map(|sighting| sighting.slot).fold(0, |sum, slot| {
-            let place = self.table.get(slot);
-            let of_connection = self.table.connection(slot).map_or(0, |index| {
-                let [a, z] = &self.connections.get(index).sides;
-                a.next ^ z.next
-            });
-            sum ^ place.flow.last.as_nanos() as u32 ^ of_connection
+        let connections = sightings.iter().flatten().filter_map(|sighting| self.table.connection(sighting.slot?));
+        let touched = connections.fold(0, |sum, index| {
+            let [a, z] = &self.connections.get(index).sides;
+            sum ^ a.next ^ z.next
         });
-        // The sum is of no use; having read what it is made of is.
         std::hint::black_box(touched);
         for (index, (packet, sighting)) in batch.packets().iter().zip(&sightings).enumerate() {
             let flow = sighting.as_ref().map(|sighting| self.packet(batch, packet, index as u32, sighting, fragments));
@@ -163,7 +164,7 @@ impl Flows {
         if let Some(slot) = self.known(sighting) {
             let (due, reason) = self.due(slot);
             let has_ended = self.table.get(slot).flow.has(own::ENDED);
-            let goes_on = due > self.now && (!has_ended || self.wheel.contains(slot));
+            let goes_on = due > self.now && (!has_ended || self.table.is_awaited(slot));
             if goes_on && header.is_none_or(|header| !self.is_another(slot, sighting.sender, header)) {
                 return slot;
             }
@@ -175,7 +176,7 @@ impl Flows {
         let slot = self.create(sighting.hash, sighting.tuple, sighting.sender, cause);
         self.happen(slot, cause, Happening::New);
         let due = self.due(slot).0;
-        self.wheel.enter(slot, due);
+        self.wheel.enter(&mut self.table, slot, due);
         slot
     }
 
@@ -198,7 +199,7 @@ impl Flows {
 
     /// An ended flow makes way for another one with its tuple.
     fn replace(&mut self, slot: u32) {
-        if self.wheel.contains(slot) {
+        if self.table.is_awaited(slot) {
             self.leave(slot);
         }
         self.table.forget(slot);

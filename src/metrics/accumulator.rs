@@ -6,6 +6,7 @@ use super::GroupIndex;
 use super::cell::{Generation, SumCell};
 use super::layout::{Layout, Slot};
 use super::packed::{GROUP_TOTALS, OVERFLOW_KEY, Packed, Probe, probe};
+use super::second::{Attention, SecondKeys};
 use super::shard::{Buckets, Growth, Outcome, ShardConfig, Tallies};
 use super::snapshot::Snapshot;
 use super::table::{Found, HEADER, KeyTable, Record};
@@ -59,8 +60,19 @@ pub(super) struct Accumulator {
     table: KeyTable,
     tallies: Option<TallyColumn>,
     /// Number of the open bucket, from 1; a record with another stamp has not been touched in it.
+    /// Where somebody follows the group second by second, every second moves the number on.
     epoch: u32,
+    /// The number with which the open bucket began.
+    first_epoch: u32,
     touched: Vec<Record>,
+    /// What is told of each second.
+    attention: Attention,
+    /// Touched since the last second was taken, with [`Attention::updates`].
+    second: Vec<Record>,
+    /// Keys of the open bucket that were told of as new.
+    told: usize,
+    /// Whether closed buckets are handed out.
+    buckets: Buckets,
     /// Start of the open bucket in seconds; `None` until the first time is known.
     start: Option<i64>,
     size: i64,
@@ -75,16 +87,21 @@ pub(super) struct Accumulator {
 }
 
 impl Accumulator {
-    pub fn new(layout: Layout, bucketsize: u32, tallies: Tallies, generation: &Generation) -> Self {
+    pub fn new(layout: Layout, bucketsize: u32, config: &ShardConfig, generation: &Generation) -> Self {
         let run = layout.template[layout.bucket..].to_vec();
         Self {
             table: KeyTable::new(layout.bucket + layout.run, generation.clone()),
-            tallies: match tallies {
+            tallies: match config.tallies {
                 Tallies::Off => None,
                 Tallies::On => Some(TallyColumn::new(layout.slots().len())),
             },
             epoch: 1,
+            first_epoch: 1,
             touched: Vec::new(),
+            attention: Attention::default(),
+            second: Vec::new(),
+            told: 0,
+            buckets: config.buckets,
             start: None,
             size: i64::from(bucketsize.max(1)),
             pruned_run: run,
@@ -194,12 +211,18 @@ impl Accumulator {
             self.add_tally(record, slot, value);
         }
         let words = self.table.record_mut(record);
-        if (words[2] >> 32) as u32 != self.epoch {
+        let stamp = (words[2] >> 32) as u32;
+        if stamp != self.epoch {
             words[2] = u64::from(words[2] as u32) | u64::from(self.epoch) << 32;
-            for (word, reset) in words[HEADER..].iter_mut().zip(&self.layout.template[..self.layout.reset]) {
-                *word = reset.to_bits();
+            if stamp < self.first_epoch {
+                for (word, reset) in words[HEADER..].iter_mut().zip(&self.layout.template[..self.layout.reset]) {
+                    *word = reset.to_bits();
+                }
+                self.touched.push(record);
             }
-            self.touched.push(record);
+            if self.attention.updates {
+                self.second.push(record);
+            }
         }
         let at = HEADER + usize::from(slot.bucket);
         let old = f64::from_bits(words[at]);
@@ -250,6 +273,51 @@ impl Accumulator {
         Some(SumCell { value, updates, generation: self.generation.number(), reserved: 0 })
     }
 
+    /// What is to be told of every second, and of every bucket.
+    pub fn attend(&mut self, attention: Attention) {
+        self.attention = attention;
+        if attention.buckets {
+            self.buckets = Buckets::Keep;
+        }
+    }
+
+    /// The keys that were touched since the last call, as far as somebody wants to know; ends a second.
+    pub fn take_second(&mut self, group: GroupIndex) -> Option<SecondKeys> {
+        let records = if self.attention.updates {
+            std::mem::take(&mut self.second)
+        } else if self.attention.new_keys {
+            self.touched[self.told.min(self.touched.len())..].to_vec()
+        } else {
+            return None;
+        };
+        self.told = self.touched.len();
+        if records.is_empty() {
+            return None;
+        }
+        let mut keys = SecondKeys::new(group, if self.attention.updates { self.layout.width } else { 0 });
+        let (mut raw, mut values) = ([0.0; MAX_WORDS], vec![0.0; self.layout.width]);
+        for &record in &records {
+            let words = self.table.record(record);
+            let key = Packed { hi: words[0], lo: words[1], tag: words[2] as u32 };
+            if self.attention.updates {
+                for (value, &word) in raw.iter_mut().zip(&words[HEADER..HEADER + self.layout.bucket]) {
+                    *value = f64::from_bits(word);
+                }
+                for slot in self.layout.slots() {
+                    // As if the bucket were a second long: nothing is divided by its size.
+                    values[usize::from(slot.id)] = slot.vartype.finish(&raw[usize::from(slot.bucket)..], 1.0);
+                }
+            }
+            key.with_text(self.table.texts(), |text| keys.push(text, &values));
+        }
+        if self.attention.updates {
+            // Whatever is touched from here on counts as touched anew; sums known by their place are asked for again.
+            self.epoch = self.epoch.wrapping_add(1);
+            self.generation.move_on();
+        }
+        Some(keys)
+    }
+
     #[cold]
     fn add_tally(&mut self, record: Record, slot: Slot, value: f64) {
         if let (Some(tallies), Some((index, _))) = (&mut self.tallies, self.layout.find(u32::from(slot.id))) {
@@ -290,7 +358,7 @@ impl Accumulator {
     /// Closes the open bucket and opens the next one that `now` calls for. Returns the closed one if any key was touched.
     pub fn close(&mut self, now: i64, group: GroupIndex, config: &ShardConfig) -> Option<Snapshot> {
         let start = self.start?;
-        let closed = self.fold(start, group, config.buckets);
+        let closed = self.fold(start, group, self.buckets);
         self.carry_running();
         if self.table.len() > config.high_water {
             self.prune(config.low_water);
@@ -347,7 +415,10 @@ impl Accumulator {
     fn carry_running(&mut self) {
         let touched = std::mem::take(&mut self.touched);
         self.epoch = self.epoch.wrapping_add(1);
+        self.first_epoch = self.epoch;
         self.generation.move_on();
+        self.second.clear();
+        self.told = 0;
         if self.layout.running().next().is_none() {
             // Keeps the memory of the list.
             self.touched = touched;
@@ -367,6 +438,7 @@ impl Accumulator {
             }
             running
         });
+        self.told = self.touched.len();
     }
 
     /// Drops the least recently updated keys down to `keep`; of equally old ones the latest created. A key with a running
@@ -388,6 +460,7 @@ impl Accumulator {
             tallies.retain(|record| !dropped[record as usize]);
         }
         self.touched = self.touched.iter().filter_map(|&record| moved[record as usize]).collect();
+        self.told = self.told.min(self.touched.len());
     }
 
     /// Adds a record that is about to go to what pruning keeps.

@@ -67,6 +67,10 @@ pub struct Alert {
     pub classification: Vec<u8>,
     /// Status word.
     pub status: Vec<u8>,
+    /// Details beside the message.
+    pub extra: Vec<u8>,
+    /// 1 if somebody has acknowledged it, else 0.
+    pub ack: u8,
     /// Which call made it.
     pub kind: AlertKind,
     /// For [`AlertKind::Ids`].

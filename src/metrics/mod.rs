@@ -16,6 +16,7 @@ mod cell;
 mod document;
 mod edge;
 mod flow_record;
+mod flush;
 mod group;
 mod label;
 mod layout;
@@ -25,11 +26,14 @@ mod packed;
 mod records;
 mod registry;
 mod resource;
+mod second;
+mod session;
 mod shard;
 mod snapshot;
 mod table;
 mod tally;
 mod topper;
+mod topper_track;
 mod totals;
 mod vartype;
 
@@ -39,6 +43,7 @@ pub use cell::{Generation, SumCell};
 pub use document::Document;
 pub use edge::{Edge, EdgeCounts, EdgeLedger, EdgeOutcome, flow_edges};
 pub use flow_record::{CountedDirection, FlowRecord, FlowStatement};
+pub use flush::{FlushSink, FlushedKey, FlushedTopper, Stored, TrackedFlow};
 pub use group::{
     Column, CounterGroupDefinition, DEFAULT_BUCKETSIZE, DEFAULT_TOPPER_BUCKETSIZE, Group, GroupIndex, GroupKind, Level,
     Meter, Notice,
@@ -51,9 +56,12 @@ pub use packed::{GROUP_TOTALS, MAX_KEY_LEN, OVERFLOW_KEY};
 pub use records::{DEFAULT_KEPT, Records};
 pub use registry::Registry;
 pub use resource::{MAX_RESOURCE_LABEL, Resource};
+pub use second::{Attention, SecondKeys};
+pub use session::{MAX_TAGS, Session, add_tag};
 pub use shard::{Buckets, Growth, KeyRef, Outcome, Shard, ShardConfig, ShardCounts, Tallies};
-pub use snapshot::Snapshot;
+pub use snapshot::{RawMeter, Snapshot, Verdict};
 pub use tally::Tally;
 pub use topper::{Rank, Topper};
+pub use topper_track::{Ranked, TopperTrack};
 pub use totals::{GroupTotals, RunTotals};
 pub use vartype::Vartype;

@@ -6,6 +6,7 @@ use super::cell::{Generation, SumCell};
 use super::layout::{Layout, Slot};
 use super::packed::{MAX_KEY_LEN, Packed, Probe, probe, short};
 use super::registry::Registry;
+use super::second::{Attention, SecondKeys};
 use super::snapshot::Snapshot;
 use super::vartype::Vartype;
 use crate::key::{BinaryKey, KeyKind};
@@ -200,9 +201,8 @@ impl Shard {
     #[must_use]
     pub fn new(registry: &Registry, config: ShardConfig) -> Self {
         let generation = Generation::new();
-        let accumulator = |group: &super::Group| {
-            Accumulator::new(Layout::new(&group.meters), group.bucketsize, config.tallies, &generation)
-        };
+        let accumulator =
+            |group: &super::Group| Accumulator::new(Layout::new(&group.meters), group.bucketsize, &config, &generation);
         Self {
             groups: registry.counter_groups().map(accumulator).collect(),
             config,
@@ -213,6 +213,12 @@ impl Shard {
             binary_hints: Box::new([NO_HINT; HINTS]),
             generation,
         }
+    }
+
+    /// Whether each update is kept as it is made, not only what they add up to.
+    #[must_use]
+    pub fn has_tallies(&self) -> bool {
+        self.config.tallies == Tallies::On
     }
 
     /// What tells whether a [`SumCell`] still holds.
@@ -426,6 +432,20 @@ impl Shard {
             }
         }
         self.set_boundary();
+    }
+
+    /// Says what is to be told of a group: its keys second by second, its buckets when they close.
+    pub fn attend(&mut self, group: GroupIndex, attention: Attention) {
+        if let Some(accumulator) = self.groups.get_mut(usize::from(group.0)) {
+            accumulator.attend(attention);
+        }
+    }
+
+    /// Ends a second of stream time: the keys touched in it, of the groups of which somebody wants to know. To be called
+    /// before [`Shard::advance`] closes the buckets they are in.
+    pub fn take_second(&mut self) -> Vec<SecondKeys> {
+        let groups = self.groups.iter_mut().enumerate();
+        groups.filter_map(|(index, group)| group.take_second(GroupIndex(index as u16))).collect()
     }
 
     fn close_until(&mut self, now: i64, closed: &mut impl FnMut(Snapshot)) {

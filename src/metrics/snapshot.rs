@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 
 use super::GroupIndex;
+use super::Vartype;
 use super::layout::Layout;
 use super::packed::{GROUP_TOTALS, Packed};
 use super::vartype::Combine;
@@ -22,6 +23,31 @@ pub struct Snapshot {
     raw: Vec<f64>,
     texts: Vec<u8>,
     totals: Vec<f64>,
+    /// Whether the totals are to be read.
+    shows_totals: bool,
+}
+
+/// What becomes of one key of a bucket.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// It stays.
+    Keep,
+    /// It stays with these finished values, one per meter id.
+    Change(Box<[f64]>),
+    /// It goes.
+    Drop,
+}
+
+/// Where the raw words of a meter lie in a row of [`Snapshot::for_each_raw`]: one word, two for an average (sum and number
+/// of updates). NaN is no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawMeter {
+    /// Meter.
+    pub id: u8,
+    /// How it accumulates.
+    pub vartype: Vartype,
+    /// Its first word.
+    pub at: usize,
 }
 
 impl Snapshot {
@@ -34,6 +60,7 @@ impl Snapshot {
             raw: Vec::with_capacity(keys * layout.bucket),
             texts: Vec::new(),
             totals: layout.template[..layout.bucket].to_vec(),
+            shows_totals: true,
             layout,
         }
     }
@@ -80,6 +107,59 @@ impl Snapshot {
         Timestamp::new(self.start.saturating_add(self.size), 0)
     }
 
+    /// Seconds of the bucket.
+    #[must_use]
+    pub fn size(&self) -> i64 {
+        self.size
+    }
+
+    /// Memory it takes, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.keys.len() * size_of::<(Packed, u32)>() + self.raw.len() * size_of::<f64>() + self.texts.len()
+    }
+
+    /// Where the words of each meter lie in a raw row.
+    pub fn raw_meters(&self) -> impl Iterator<Item = RawMeter> {
+        let meter =
+            |slot: &super::layout::Slot| RawMeter { id: slot.id, vartype: slot.vartype, at: usize::from(slot.bucket) };
+        self.layout.slots().iter().map(meter)
+    }
+
+    /// As [`Snapshot::for_each`], with words that can still be combined in place of finished values.
+    pub fn for_each_raw(&self, mut read: impl FnMut(&[u8], &[f64])) {
+        for &(key, row) in &self.keys {
+            key.with_text(&self.texts, |text| read(text, self.raw_row(row)));
+        }
+        if self.shows_totals {
+            read(GROUP_TOTALS, &self.totals);
+        }
+    }
+
+    /// What is left of the bucket after verdicts on its keys, in the order of [`Snapshot::for_each`]: the last one is on the
+    /// totals, which are not added up again. Keys without a verdict stay.
+    #[must_use]
+    pub fn judged(mut self, verdicts: Vec<Verdict>) -> Self {
+        let (mut keys, width) = (std::mem::take(&mut self.keys), self.layout.bucket);
+        let mut verdicts = verdicts.into_iter();
+        keys.retain(|&(_, row)| match verdicts.next() {
+            None | Some(Verdict::Keep) => true,
+            Some(Verdict::Change(values)) => {
+                let raw = &mut self.raw[row as usize * width..][..width];
+                change(&self.layout, raw, &values, self.size as f64);
+                true
+            }
+            Some(Verdict::Drop) => false,
+        });
+        match verdicts.next() {
+            None | Some(Verdict::Keep) => {}
+            Some(Verdict::Change(values)) => change(&self.layout, &mut self.totals, &values, self.size as f64),
+            Some(Verdict::Drop) => self.shows_totals = false,
+        }
+        self.keys = keys;
+        self
+    }
+
     /// Number of keys, the totals not among them.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -100,8 +180,10 @@ impl Snapshot {
             self.values(self.raw_row(row), &mut values);
             key.with_text(&self.texts, |text| read(text, &values));
         }
-        self.values(&self.totals, &mut values);
-        read(GROUP_TOTALS, &values);
+        if self.shows_totals {
+            self.values(&self.totals, &mut values);
+            read(GROUP_TOTALS, &values);
+        }
     }
 
     fn raw_row(&self, row: u32) -> &[f64] {
@@ -171,6 +253,17 @@ impl Snapshot {
     /// What of a running total belongs to keys that are not in the snapshot.
     fn pruned_running(at: usize) -> impl Fn(&Self) -> f64 {
         move |s| s.totals[at] - (0..s.keys.len() as u32).map(|row| s.raw_row(row)[at]).sum::<f64>()
+    }
+}
+
+/// Puts finished values into the place of raw words, where they differ.
+fn change(layout: &Layout, raw: &mut [f64], values: &[f64], secs: f64) {
+    for slot in layout.slots() {
+        let words = &mut raw[usize::from(slot.bucket)..][..slot.vartype.bucket_words()];
+        let value = values.get(usize::from(slot.id)).copied();
+        if let Some(value) = value.filter(|value| *value != slot.vartype.finish(words, secs)) {
+            slot.vartype.unfinish(value, words, secs);
+        }
     }
 }
 

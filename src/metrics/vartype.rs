@@ -145,6 +145,14 @@ impl Vartype {
         if value.is_nan() { 0.0 } else { value }
     }
 
+    /// Raw words that finish into a value, of one update where updates are counted.
+    pub(super) fn unfinish(self, value: f64, raw: &mut [f64], secs: f64) {
+        raw[0] = if self == Self::RateCounter { value * secs } else { value };
+        if self == Self::Average {
+            raw[1] = 1.0;
+        }
+    }
+
     /// Takes the raw words of a closed bucket into the words kept for the run.
     pub(super) fn fold(self, run: &mut [f64], raw: &[f64]) {
         match self {

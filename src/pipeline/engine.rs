@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::backend_feed::BackendFeed;
 use super::control::{Control, Stop};
 use super::flow_stage::FlowStage;
 use super::metering::{ContentMeters, Meter, Metering};
 use super::outlet::Outlet;
 use super::packet_stage::PacketStage;
 use super::plan::{EngineOutcome, EnginePlan, Interim, InterimPlan, Pace};
-use super::wants::Wants;
+use super::wants::{Asked, Wants};
 use crate::api::EngineContext;
 use crate::api::engine::PROBE_ID;
 use crate::api::t_env::ConfigPaths;
@@ -34,6 +35,7 @@ pub struct Engine {
     pub(super) frontend: Frontend,
     pub(super) flows: Option<FlowStage>,
     store: Option<PacketStage>,
+    pub(super) backend: Option<BackendFeed>,
     decoder: Decoder,
     defrag: Defrag,
     fragments_seen: u64,
@@ -73,11 +75,19 @@ impl Engine {
         if plan.pace == Pace::Wall {
             context.now.set(time::wall());
         }
+        // Before the frontend scripts, which may send it messages as they load.
+        let backend = plan.backend.map(|link| BackendFeed::new(link, plan.id as usize, &context));
         let frontend = Frontend::load(&plan.catalog, &context, &plan.settings, plan.jobs);
         let events = Want::from(plan.outlet.events.is_some());
         let config = &plan.settings.run.environment.config;
         let metering = metering(&plan.catalog, &plan.builtin, &plan.settings, plan.source.origins());
-        let wants = Wants::of(frontend.topics(), &plan.catalog, metering.builtin(), plan.flow_output, events, config);
+        let asked = Asked {
+            topics: frontend.topics(),
+            output: plan.flow_output,
+            events,
+            backend: backend.as_ref().map(BackendFeed::wants),
+        };
+        let wants = Wants::of(&asked, &plan.catalog, metering.builtin(), config);
         let mut flows = FlowStage::start(&context, wants, metering, plan.flows, plan.top);
         if let Some(flows) = &mut flows {
             flows.follow_contents(plan.id, plan.settings.files.as_ref());
@@ -89,6 +99,7 @@ impl Engine {
             context,
             frontend,
             flows,
+            backend,
             store: plan.store.map(|(feed, default)| PacketStage::new(feed, default)),
             decoder: Decoder::new(),
             defrag: Defrag::new(DefragLimits::default()),
@@ -162,6 +173,9 @@ impl Engine {
         self.join_fragments();
         if let Some(flows) = &mut self.flows {
             flows.take_batch(&context);
+        }
+        if let Some(backend) = &mut self.backend {
+            backend.see_batch(&context);
         }
         let mut from = 0;
         self.frontend.begin(&mut self.decoder);
@@ -242,19 +256,14 @@ impl Engine {
     /// Moves stream time over packets from `from` on, up to the end of a bucket; returns the packet that belongs to the
     /// next one. All packets in between are counted in the same buckets.
     fn advance(&mut self, from: usize, count: usize) -> usize {
-        let context = &self.context;
-        let batch = context.batch.borrow();
-        let mut shard = context.shard.borrow_mut();
+        let context = Rc::clone(&self.context);
+        let first = context.batch.borrow().packets()[from].ts;
         let mut now = context.now.get();
+        self.move_time(first.max(now), from);
+        let batch = context.batch.borrow();
         let packets = &batch.packets()[from..count];
-        let first = packets[0].ts;
-        if first >= shard.next_boundary() || shard.now().is_none() {
-            if let Some(flows) = &mut self.flows {
-                flows.metering().close(first.max(now), &mut shard);
-            }
-            shard.advance(first.max(now), |snapshot| self.outlet.bucket(&snapshot));
-        }
-        let boundary = shard.next_boundary();
+        let own = self.backend.as_ref().map_or(Timestamp::from_nanos(i64::MAX), BackendFeed::boundary);
+        let boundary = context.shard.borrow().next_boundary().min(own);
         let (mut bytes, mut back, mut to) = (0, 0, count);
         for (index, packet) in packets.iter().enumerate() {
             if packet.ts < now {
@@ -278,16 +287,45 @@ impl Engine {
         to
     }
 
+    /// Closes the second and the buckets that end at a time, which stands in front of a packet of the batch.
+    fn move_time(&mut self, now: Timestamp, packet: usize) {
+        let context = Rc::clone(&self.context);
+        let ends_second = self.backend.as_ref().is_some_and(|backend| backend.is_over(now));
+        {
+            let mut shard = context.shard.borrow_mut();
+            if !ends_second && now < shard.next_boundary() && shard.now().is_some() {
+                return;
+            }
+            if let Some(flows) = &mut self.flows {
+                if ends_second {
+                    // The keys of the second are read.
+                    flows.metering().flush(&mut shard);
+                }
+                flows.metering().close(now, &mut shard);
+            }
+            if !ends_second {
+                match &mut self.backend {
+                    Some(backend) => backend.advance(&mut shard, now),
+                    None => shard.advance(now, |_| {}),
+                }
+                return;
+            }
+        }
+        let Some(backend) = &mut self.backend else { return };
+        if backend.is_inline() {
+            // What packets led to so far stands in front of what the backend says.
+            self.outlet.flush();
+        }
+        backend.close(&context, now, self.control.stopping());
+        backend.hear(&context, (packet as u32).saturating_sub(1));
+    }
+
     /// Nothing arrived for a while.
     fn idle(&mut self) {
         if self.pace == Pace::Wall {
             let now = time::wall().max(self.context.now.get());
             self.context.now.set(now);
-            let mut shard = self.context.shard.borrow_mut();
-            if let Some(flows) = &mut self.flows {
-                flows.metering().close(now, &mut shard);
-            }
-            shard.advance(now, |snapshot| self.outlet.bucket(&snapshot));
+            self.move_time(now, 0);
         }
         if self.flows.is_some() {
             self.begin_without_packets();
@@ -311,6 +349,10 @@ impl Engine {
             if let Some(flows) = &mut self.flows {
                 flows.metering().alerts(&records, &mut self.context.shard.borrow_mut());
             }
+            records.sort_by_key(|(stamp, _)| (stamp.packet, stamp.rank));
+            if let Some(backend) = &mut self.backend {
+                backend.records(&records);
+            }
             self.outlet.take(&mut records);
         }
     }
@@ -322,6 +364,11 @@ impl Engine {
         if !earlier.is_empty() {
             if let Some(flows) = &mut self.flows {
                 flows.metering().alerts(&earlier, &mut self.context.shard.borrow_mut());
+            }
+            // In the order in which they are handed on.
+            earlier.sort_by_key(|(stamp, _)| (stamp.packet, stamp.rank));
+            if let Some(backend) = &mut self.backend {
+                backend.records(&earlier);
             }
             self.outlet.take(&mut earlier);
         }
@@ -335,6 +382,9 @@ impl Engine {
             None => self.next_interim = Some(now.plus(interim.every)),
             Some(due) if now >= due => {
                 self.next_interim = Some(now.plus(interim.every));
+                if let Some(flows) = &mut self.flows {
+                    flows.metering().flush(&mut self.context.shard.borrow_mut());
+                }
                 let shard = self.context.shard.borrow().clone();
                 let (packets, bytes, span) = (self.packets, self.bytes, self.span);
                 // A reporter that lags leaves this one out; the next one has everything.
@@ -378,7 +428,12 @@ impl Engine {
     }
 
     /// What the engine leaves behind, all work done.
-    pub(super) fn outcome(mut self, watch: Stopwatch, source_error: Option<SourceError>) -> EngineOutcome {
+    pub(super) fn outcome(
+        mut self,
+        watch: Stopwatch,
+        source_error: Option<SourceError>,
+        backend: Option<EngineOutcome>,
+    ) -> EngineOutcome {
         let instances = self.frontend.reports();
         let problems = std::mem::take(&mut self.frontend.problems);
         let oddities = self.context.oddities.named();
@@ -406,6 +461,7 @@ impl Engine {
             problems,
             wall: watch.elapsed(),
             longest_batch: self.longest,
+            backend: backend.map(Box::new),
         }
     }
 }

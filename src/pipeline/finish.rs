@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::backend_thread::backend_outcome;
 use super::control::Stop;
 use super::engine::Engine;
 use super::plan::EngineOutcome;
@@ -27,6 +28,10 @@ impl Engine {
             let wait = Wait { limit, cancel: Some(self.control.cut()) };
             self.frontend.drain_jobs(&wait);
             self.frontend.deliver_last();
+            if let Some(backend) = &mut self.backend {
+                // It sends nothing any more once all engines have said so.
+                backend.packets_over();
+            }
             if !stopped && source_error.is_none() {
                 // All engines share the input, so none of those waited for depends on this one any more.
                 self.frontend.hear_the_rest();
@@ -36,19 +41,30 @@ impl Engine {
             self.end_flows();
         }
         self.hand_on();
-        {
-            let mut shard = self.context.shard.borrow_mut();
-            if let Some(flows) = &mut self.flows {
-                flows.metering().finish(&mut shard);
-            }
-            shard.finish(|snapshot| self.outlet.bucket(&snapshot));
+        if let Some(flows) = &mut self.flows {
+            flows.metering().finish(&mut self.context.shard.borrow_mut());
         }
+        self.outlet.flush();
+        let ended = match self.backend.take() {
+            Some(backend) => {
+                let limit = if self.control.stop() == Stop::No { self.drain } else { Some(STOPPED_DRAIN) };
+                let wait = Wait { limit, cancel: Some(self.control.cut()) };
+                let dropped = &self.context.oddities.backend_items_dropped;
+                dropped.set(backend.dropped());
+                backend.finish(&self.context, self.control.stopping(), &wait)
+            }
+            None => {
+                self.context.shard.borrow_mut().finish(|_| {});
+                None
+            }
+        };
         self.frontend.unload();
         self.frontend.tell_silent(None);
         self.hand_on();
         self.outlet.flush();
         self.publish();
-        self.outcome(watch, source_error)
+        let backend = ended.map(|ended| backend_outcome(ended, self.context.id, watch));
+        self.outcome(watch, source_error, backend)
     }
 
     /// Ends the open flows, some at a time, each time like a batch without packets.

@@ -253,6 +253,7 @@ impl FlowStage {
                 id: record.id.to_vec(),
                 tags: record.tags.clone(),
                 reason: EndReason::Script.name(),
+                is_spoken_of: true,
                 ..ended_flow(&record.flow)
             };
             self.top.offer(ended.bytes.iter().sum(), || TopFlow::of(&ended));
@@ -373,7 +374,7 @@ impl FlowStage {
     }
 }
 
-fn ended_flow(flow: &crate::flow::Flow) -> EndedFlow {
+pub(super) fn ended_flow(flow: &crate::flow::Flow) -> EndedFlow {
     EndedFlow {
         id: flow.tuple.id().as_bytes().to_vec(),
         start: flow.first,
@@ -386,6 +387,7 @@ fn ended_flow(flow: &crate::flow::Flow) -> EndedFlow {
         setup_rtt: flow.setup_rtt,
         retransmissions: flow.retransmissions,
         reason: "",
+        is_spoken_of: false,
     }
 }
 

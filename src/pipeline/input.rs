@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::backend_feed::{BackendFeed, BackendLink};
 use super::control::{Control, Stop};
 use super::engine;
 use super::flow_stage::FlowStage;
@@ -109,6 +110,8 @@ pub struct InputPlan {
     pub control: Arc<Control>,
     /// The workers.
     pub jobs: JobPlan,
+    /// The way to the backend; `None` if nobody wants one.
+    pub backend: Option<BackendLink>,
     /// Where packets go.
     pub queue: Sender<BuiltPacket>,
 }
@@ -124,6 +127,7 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
     let mut outlet = plan.outlet;
     context.job_events.set(outlet.events.is_some());
     context.edges.set(engine::wants_edges(&plan.settings));
+    let backend = plan.backend.map(|link| BackendFeed::new(link, plan.id as usize, &context));
     let mut problems = Vec::new();
     let metering = engine::metering(&plan.catalog, &plan.builtin, &plan.settings, &[]);
     let mut input = Input {
@@ -131,6 +135,7 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
         context: Rc::clone(&context),
         outlet: &mut outlet,
         control: &plan.control,
+        backend,
         flows: None,
         limits: (plan.flows, plan.top),
     };
@@ -168,6 +173,7 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
         problems,
         wall: watch.elapsed(),
         longest_batch: Duration::ZERO,
+        backend: None,
     }
 }
 
@@ -176,6 +182,7 @@ struct Input<'a> {
     metering: Metering,
     outlet: &'a mut Outlet,
     control: &'a Control,
+    backend: Option<BackendFeed>,
     /// The flows the script speaks of, from the first word on.
     flows: Option<FlowStage>,
     limits: (FlowsConfig, usize),
@@ -195,8 +202,8 @@ impl Input<'_> {
                 thread::sleep(ALERT_INTERVAL);
                 (None, true)
             };
-            for snapshot in filter.take_closed() {
-                self.outlet.bucket(&snapshot);
+            if let Some(backend) = &mut self.backend {
+                filter.take_closed().into_iter().for_each(|snapshot| backend.bucket(snapshot));
             }
             self.advance(filter.time());
             if built.is_some_and(|built| queue.send(built).is_err()) || !more {
@@ -260,8 +267,11 @@ impl Input<'_> {
     fn advance(&mut self, time: Timestamp) {
         if time > self.context.now.get() || self.context.shard.borrow().now().is_none() {
             self.context.now.set(time);
-            let outlet = &mut *self.outlet;
-            self.context.shard.borrow_mut().advance(time, |snapshot| outlet.bucket(&snapshot));
+            match &mut self.backend {
+                Some(backend) if backend.is_over(time) => backend.close(&self.context, time, self.control.stopping()),
+                Some(backend) => backend.advance(&mut self.context.shard.borrow_mut(), time),
+                None => self.context.shard.borrow_mut().advance(time, |_| {}),
+            }
         }
     }
 
@@ -275,7 +285,7 @@ impl Input<'_> {
         // What packet threads say about their flows concerns nobody here.
         let heard = self.context.peers.inbox().filter_map(|letter| match letter {
             Letter::Message(mail) => Some(mail),
-            Letter::Note(_) => None,
+            Letter::Note(_) | Letter::Command(_) => None,
         });
         for Mail { id, class, text, .. } in heard.chain(own) {
             filter.instance.deliver(&id, class, &text);
@@ -287,8 +297,12 @@ impl Input<'_> {
         self.messages(filter);
         filter.instance.settle(&Wait { limit: None, cancel: Some(self.control.cut()) });
         self.end_flows();
-        let outlet = &mut *self.outlet;
-        self.context.shard.borrow_mut().finish(|snapshot| outlet.bucket(&snapshot));
+        self.hand_on();
+        match self.backend.take() {
+            // It is on a thread of its own, and ends there.
+            Some(backend) => drop(backend.finish(&self.context, self.control.stopping(), &Wait::default())),
+            None => self.context.shard.borrow_mut().finish(|_| {}),
+        }
         filter.instance.unload();
         filter.instance.tell_silent(None);
         self.hand_on();
@@ -299,6 +313,10 @@ impl Input<'_> {
         let mut records = self.context.records.borrow_mut();
         if !records.is_empty() {
             self.metering.alerts(&records, &mut self.context.shard.borrow_mut());
+            records.sort_by_key(|(stamp, _)| (stamp.packet, stamp.rank));
+            if let Some(backend) = &mut self.backend {
+                backend.records(&records);
+            }
             self.outlet.take(&mut records);
         }
     }

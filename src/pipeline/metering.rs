@@ -140,6 +140,11 @@ impl Metering {
         self.counters.run(&batch, stretch, &mut self.commands, flows, &mut shard);
     }
 
+    /// To be called before the shard is read.
+    pub fn flush(&mut self, shard: &mut Shard) {
+        self.builtin.flush(shard);
+    }
+
     /// To be called before stream time moves to `now`.
     pub fn close(&mut self, now: Timestamp, shard: &mut Shard) {
         if !self.builtin.is_idle() {

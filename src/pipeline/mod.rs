@@ -4,18 +4,26 @@
 //! batches it takes in completions of jobs and messages. It never waits but in the read: what leaves goes through bounded
 //! queues whose overflow is counted. Time is packet time for files and the wall clock for interfaces.
 
+mod backend_feed;
+mod backend_out;
+mod backend_thread;
 mod control;
 mod engine;
 mod finish;
+mod flow_news;
 mod flow_stage;
 mod input;
 mod metering;
 mod outlet;
 mod packet_stage;
 mod plan;
+mod stored;
 mod top_flows;
 mod wants;
 
+pub use backend_feed::BackendLink;
+pub use backend_out::BackendOut;
+pub use backend_thread::{BackendPlan, BackendThread};
 pub use control::{Control, Stop};
 pub use engine::Engine;
 pub use flow_stage::FlowOutcome;

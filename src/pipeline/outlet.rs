@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::api::{AlertKind, AlertRecord, EndedFlow, LogLevel, Record, ScriptId, Stamp};
+use super::stored;
+use crate::api::{AlertRecord, EndedFlow, LogLevel, Record, ScriptId, Stamp};
+use crate::backend::alert_of;
 use crate::guid::Guid;
 use crate::metrics::{
-    Alert, AlertKind as MetricAlertKind, CountedDirection, Document, Edge, FlowRecord, FlowStatement, GroupKind,
-    Message, MessageTarget, Records, Registry, Resource, Snapshot, flow_edges,
+    CountedDirection, Document, Edge, FlowRecord, FlowStatement, GroupKind, Message, MessageTarget, Records, Resource,
+    flow_edges,
 };
-use crate::sink::{ConsoleSender, EventSender, Field, Head, Parcel, json_text};
+use crate::sink::{ConsoleSender, EventSender, Field, Head, Parcel, StoreSender, json_text};
 use crate::time::Timestamp;
 
 /// Name under which the host itself appears in the event stream.
@@ -29,14 +31,14 @@ pub enum Prints {
 pub struct Outlet {
     /// Names of the scripts.
     pub names: Arc<[String]>,
-    /// Group definitions, for the meters of closed buckets.
-    pub groups: Arc<Registry>,
     /// The terminal.
     pub console: Option<ConsoleSender>,
     /// Where on it prints go.
     pub prints: Prints,
     /// The event stream.
     pub events: Option<EventSender>,
+    /// The store.
+    pub store: Option<StoreSender>,
     /// Least important log line shown on the terminal.
     pub threshold: LogLevel,
     /// What the report is made from.
@@ -49,13 +51,13 @@ pub struct Outlet {
 impl Outlet {
     /// An outlet without terminal and events.
     #[must_use]
-    pub fn new(names: Arc<[String]>, groups: Arc<Registry>, threshold: LogLevel) -> Self {
+    pub fn new(names: Arc<[String]>, threshold: LogLevel) -> Self {
         Self {
             names,
-            groups,
             console: None,
             prints: Prints::default(),
             events: None,
+            store: None,
             threshold,
             records: Records::default(),
             parcel: Parcel::default(),
@@ -81,6 +83,9 @@ impl Outlet {
 
     fn one(&mut self, stamp: &Stamp, record: &Record) {
         keep(&mut self.records, stamp.time, record);
+        if let Some(store) = &mut self.store {
+            stored::store(store, stamp.time, record);
+        }
         match record {
             Record::Print { text } => {
                 let lines = match self.prints {
@@ -105,31 +110,13 @@ impl Outlet {
         }
     }
 
-    /// A bucket was closed.
-    pub fn bucket(&mut self, snapshot: &Snapshot) {
-        let Some(events) = &mut self.events else { return };
-        let Some(group) = self.groups.counter_group(snapshot.group()) else { return };
-        let guid = group.guid.to_string();
-        let head = Head { ev: "counter", time: snapshot.end(), script: NATIVE, side: "backend" };
-        let bucket = snapshot.start() as f64;
-        snapshot.for_each(|key, values| {
-            events.event(
-                &head,
-                &[
-                    ("guid", Field::Text(&guid)),
-                    ("key", Field::Bytes(key)),
-                    ("bucket", Field::Number(bucket)),
-                    ("values", Field::Numbers(values)),
-                    ("stored", Field::Flag(false)),
-                ],
-            );
-        });
-    }
-
     /// Hands on what has come together.
     pub fn flush(&mut self) {
         if let Some(events) = &mut self.events {
             events.flush();
+        }
+        if let Some(store) = &mut self.store {
+            store.flush();
         }
     }
 }
@@ -192,7 +179,7 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
         }
         Record::TerminateFlow { flow } => say(flow, FlowStatement::Terminate),
         Record::DisableReassembly { flow } => say(flow, FlowStatement::DisableReassembly),
-        Record::Alert(alert) => records.alerts.add(|| kept_alert(time, alert, flow(&alert.flow))),
+        Record::Alert(alert) => records.alerts.add(|| alert_of(time, alert)),
         Record::Resource { guid, flow: id, uri, label } => {
             records.count_group(GroupKind::Resource, *guid);
             records.resources.add(|| Resource {
@@ -229,26 +216,6 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
         | Record::Flow(_)
         | Record::File { .. }
         | Record::StorePolicy { .. } => {}
-    }
-}
-
-fn kept_alert(time: Timestamp, alert: &AlertRecord, flow: Option<Vec<u8>>) -> Alert {
-    Alert {
-        time,
-        group: alert.guid,
-        flow,
-        sigid: alert.sigid.clone(),
-        priority: alert.priority,
-        message: alert.message.clone(),
-        classification: alert.classification.clone(),
-        status: alert.status.clone(),
-        kind: match alert.kind {
-            AlertKind::Simple => MetricAlertKind::Simple,
-            AlertKind::Full => MetricAlertKind::Full,
-            AlertKind::Tca => MetricAlertKind::Threshold,
-            AlertKind::Ids => MetricAlertKind::Ids,
-        },
-        ids: None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
+use super::backend_feed::BackendLink;
 use super::control::Control;
 use super::flow_stage::FlowOutcome;
 use super::outlet::Outlet;
@@ -62,6 +63,8 @@ pub struct EnginePlan {
     pub control: Arc<Control>,
     /// The workers.
     pub jobs: JobPlan,
+    /// The way to the backend; `None` if nobody wants one.
+    pub backend: Option<BackendLink>,
     /// How long jobs may take after the end of input; `None` as long as they need.
     pub drain: Option<Duration>,
     /// Reports while running.
@@ -129,4 +132,6 @@ pub struct EngineOutcome {
     pub wall: Duration,
     /// The longest that packets waited for those of one batch to be handled.
     pub longest_batch: Duration,
+    /// What a backend on the same thread leaves behind.
+    pub backend: Option<Box<EngineOutcome>>,
 }

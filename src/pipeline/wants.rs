@@ -2,6 +2,7 @@
 
 use crate::api::Topic;
 use crate::api::t_env::ConfigPaths;
+use crate::backend::BackendWants;
 use crate::builtin::Builtin;
 use crate::dissect::DissectWants;
 use crate::flow::{FlowWants, Want};
@@ -31,6 +32,19 @@ pub enum FlowOutput {
     All,
 }
 
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Bits of the instances' callbacks.
+    pub topics: u32,
+    /// Whether flows are shown.
+    pub output: FlowOutput,
+    /// Whether there is an event stream.
+    pub events: Want,
+    /// What the backend wants; `None` without one.
+    pub backend: Option<&'a BackendWants>,
+}
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wants {
@@ -54,17 +68,15 @@ impl Wants {
         Self { flows, records: Want::Yes, ..Self::default() }
     }
 
-    /// What `topics` (bits of the instances' callbacks), the scripts' texts, the built-in groups, the outputs and the
-    /// settings want.
+    /// What callbacks, outputs, the scripts' texts, the built-in groups and the settings want.
     #[must_use]
-    pub fn of(
-        topics: u32,
-        catalog: &Catalog,
-        builtin: &Builtin,
-        output: FlowOutput,
-        events: Want,
-        config: &ConfigPaths,
-    ) -> Self {
+    pub fn of(asked: &Asked<'_>, catalog: &Catalog, builtin: &Builtin, config: &ConfigPaths) -> Self {
+        let Asked { topics, output, events, backend } = *asked;
+        let of_backend = |asks: fn(&BackendWants) -> bool| Want::from(backend.is_some_and(asks));
+        let of_scripts = of_backend(|wants| wants.asks_flows);
+        let (of_resources, of_documents) =
+            (of_backend(|wants| wants.asks_resources), of_backend(|wants| wants.asks_documents));
+        let monitored = of_scripts | of_resources | of_documents;
         let on = |path: &str| Want::from(!config.get(path).eq_ignore_ascii_case("false"));
         let both = |a: Want, b: Want| a.min(b);
         let application = |name: &str| on(&format!("Reassembly>TCPReassembly>Applications>{name}"));
@@ -73,28 +85,30 @@ impl Wants {
         }
         let all = Want::from(output == FlowOutput::All);
         let speaks = || catalog.entries.iter().any(|entry| FLOW_METHODS.iter().any(|name| entry.mentions(name)));
-        let asked = Want::from(topics != 0 || output != FlowOutput::Plugins || speaks());
+        let asked = Want::from(topics != 0 || output != FlowOutput::Plugins || speaks()) | monitored;
         let (metered, facts) = (builtin.flow_wants(), builtin.fact_wants());
         if !(asked | metered.records).is_yes() {
             return Self::default();
         }
         let hears = |topic: Topic| Want::from(topics & topic.bit() != 0);
         let reassembly = on("Reassembly>TCPReassembly>Enabled");
-        let records = both(all | events, asked);
-        let shown = both(records, reassembly);
-        let attributes = both(hears(Topic::Attribute) | records | facts.attributes, reassembly);
+        let all_shown = both(all | events, asked);
+        let resources = both(all_shown | of_resources, reassembly);
+        let documents = both(all_shown | of_documents, reassembly);
+        let records = all_shown | monitored;
+        let attributes = both(hears(Topic::Attribute) | all_shown | facts.attributes, reassembly);
         let contents = both(Want::from(topics & Topic::CONTENT != 0), reassembly);
         let raw = both(hears(Topic::RawPayload), reassembly);
         let dissect = DissectWants {
             attributes,
             tls_records: both(attributes, application("EnableSSLRecordExtraction")),
-            dns_resources: shown,
-            http_resources: both(shown, application("EnableURILog")),
-            certificate_resources: both(shown, application("EnableSSLCertLog")),
-            file_hashes: shown,
-            dns_documents: both(shown, Want::from(config.get(DNS_DOCUMENTS).eq_ignore_ascii_case("true"))),
-            http_documents: both(shown, application("EnableHTTPFTS")),
-            certificate_documents: both(shown, application("EnableSSLFTS")),
+            dns_resources: resources,
+            http_resources: both(resources, application("EnableURILog")),
+            certificate_resources: both(resources, application("EnableSSLCertLog")),
+            file_hashes: resources,
+            dns_documents: both(documents, Want::from(config.get(DNS_DOCUMENTS).eq_ignore_ascii_case("true"))),
+            http_documents: both(documents, application("EnableHTTPFTS")),
+            certificate_documents: both(documents, application("EnableSSLFTS")),
             http_headers: both(facts.http_headers, reassembly) | contents,
             http_bodies: both(hears(Topic::HttpPayload) | hears(Topic::HttpFile), reassembly),
             protocols: raw,
@@ -116,7 +130,7 @@ const DNS_DOCUMENTS: &str = "Reassembly>TCPReassembly>Applications>EnableDNSFTS"
 
 #[cfg(test)]
 mod tests {
-    use super::{FlowOutput, Wants};
+    use super::{Asked, FlowOutput, Wants};
     use crate::api::Topic;
     use crate::api::t_env::ConfigPaths;
     use crate::builtin::{Builtin, BuiltinPlan, Selection};
@@ -135,7 +149,7 @@ mod tests {
         let mut config = ConfigPaths::with_defaults(Path::new("/tmp"));
         set.iter().for_each(|text| config.apply(text).unwrap());
         let builtin = Builtin::new(&catalog.groups, &Selection::default(), BuiltinPlan::default());
-        Wants::of(topics, &catalog, &builtin, output, Want::No, &config)
+        Wants::of(&Asked { topics, output, events: Want::No, backend: None }, &catalog, &builtin, &config)
     }
 
     #[test]

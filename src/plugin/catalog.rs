@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mlua::Value;
+use mlua::{Table, Value};
 
+use super::binding;
 use super::discover::Script;
 use super::instance::PluginFile;
-use super::kind::{Activity, PluginKind};
+use super::kind::PluginKind;
 use super::manifest::{self, Definition, Manifest};
 use super::settings::HostSettings;
 use crate::api::t_async::{self, WorkerVmOptions};
@@ -108,13 +109,19 @@ impl Catalog {
     pub fn probe(scripts: Vec<Script>, settings: &HostSettings) -> Self {
         let mut groups = metrics::Registry::new();
         let mut protocols = decode::Registry::new();
-        let (mut entries, mut notes) = (Vec::new(), Vec::new());
+        let (mut entries, mut notes) = (Vec::<CatalogEntry>::new(), Vec::new());
+        let mut bound_later = Vec::new();
         for script in scripts {
             let id = ScriptId(entries.len() as u16);
             let name = script.name();
             let mut note = |level, text: String| notes.push(CatalogNote { script: id, level, text });
             let (manifest, error) = match probe_one(&script, &name, settings, &groups) {
-                Ok(Some(manifest)) => (Some(manifest), None),
+                Ok(Some((manifest, probed))) => {
+                    if manifest.blocks.iter().any(|block| binding::group_kind(block.kind).is_some()) {
+                        bound_later.push((id, probed));
+                    }
+                    (Some(manifest), None)
+                }
                 Ok(None) => {
                     note(LogLevel::Info, "leaves no TrisulPlugin table behind; skipped".to_owned());
                     (None, None)
@@ -128,15 +135,20 @@ impl Catalog {
                 for remark in manifest.remarks.iter().filter(|r| !matches!(r, manifest::Remark::UnknownBlock(..))) {
                     note(LogLevel::Warn, remark.to_string());
                 }
-                for block in manifest.blocks.iter().filter(|b| b.kind.activity() == Activity::NotYet) {
-                    note(LogLevel::Notice, format!("{}: not active yet in this version", block.kind.name()));
-                }
                 for definition in &manifest.definitions {
                     define(definition, &mut groups, &mut protocols, &mut note);
                 }
             }
             entries.push(CatalogEntry { id, script, name, manifest, error });
         }
+        for (id, probed) in bound_later {
+            if let Some(manifest) = &mut entries[usize::from(id.0)].manifest {
+                bind(manifest, &probed, settings, &groups, |text| {
+                    notes.push(CatalogNote { script: id, level: LogLevel::Warn, text });
+                });
+            }
+        }
+        settle_trackers(&mut entries, &mut notes);
         Self { entries, groups: Arc::new(groups), protocols: Arc::new(protocols), notes }
     }
 
@@ -150,6 +162,13 @@ impl Catalog {
     #[must_use]
     pub fn name(&self, script: ScriptId) -> &str {
         self.entries.get(usize::from(script.0)).map_or(script.native_name(), |entry| &entry.name)
+    }
+
+    /// Whether any file has a block that runs on the backend.
+    #[must_use]
+    pub fn has_backend(&self) -> bool {
+        let manifests = self.entries.iter().filter_map(|entry| entry.manifest.as_ref());
+        manifests.flat_map(|manifest| &manifest.blocks).any(manifest::Block::runs_on_backend)
     }
 
     /// The entry with an input filter, if any.
@@ -178,25 +197,75 @@ fn define(
     }
 }
 
+/// A file that was executed: its VM, the plugin's table and `T`.
+struct Probed {
+    plugin: Table,
+    t: Table,
+    vm: Vm,
+}
+
+/// Finds the groups that the monitors of a file are for.
+fn bind(
+    manifest: &mut Manifest,
+    probed: &Probed,
+    settings: &HostSettings,
+    groups: &metrics::Registry,
+    mut note: impl FnMut(String),
+) {
+    // Groups of files that came later. A script that replaced the tables goes without.
+    if let Err(e) = global_t::set_groups(probed.vm.lua(), &probed.t, groups) {
+        note(format!("the tables of groups cannot be completed: {e}"));
+    }
+    for block in &mut manifest.blocks {
+        let table = manifest::block_table(&probed.plugin, block.kind, &mut Vec::new());
+        let Ok(Some((table, _))) = table else { continue };
+        let (bound, told) = binding::evaluate(block.kind, &table, &probed.vm, groups, settings.load_budget);
+        block.bound = bound;
+        told.into_iter().for_each(&mut note);
+    }
+}
+
+/// Of several trackers with one name the first is used.
+fn settle_trackers(entries: &mut [CatalogEntry], notes: &mut Vec<CatalogNote>) {
+    let mut known: Vec<String> = Vec::new();
+    for entry in entries {
+        let Some(manifest) = &mut entry.manifest else { continue };
+        manifest.blocks.retain(|block| {
+            let Some(tracker) = &block.tracker else { return true };
+            let is_new = !known.contains(&tracker.name);
+            if is_new {
+                known.push(tracker.name.clone());
+            } else {
+                let text = format!("flowtracker: '{}' is taken by a file loaded before; not used", tracker.name);
+                notes.push(CatalogNote { script: entry.id, level: LogLevel::Warn, text });
+            }
+            is_new
+        });
+    }
+}
+
 /// Executes a file in a VM of its own and reads what it leaves behind. `None` without a plugin table.
 fn probe_one(
     script: &Script,
     name: &str,
     settings: &HostSettings,
     groups: &metrics::Registry,
-) -> Result<Option<Manifest>, PluginError> {
+) -> Result<Option<(Manifest, Probed)>, PluginError> {
     let vm = Vm::new(&VmOptions {
         name: name.to_owned(),
         memory_limit: settings.memory_limit,
         package_path: super::discover::package_path(&script.directory(), &settings.search),
     })?;
     modules::install_searcher(vm.lua())?;
-    global_t::install_for_probe(vm.lua(), &settings.run, groups)?;
+    let t = global_t::install_for_probe(vm.lua(), &settings.run, groups)?;
     let chunk = vm.load(&script.source, &format!("@{}", script.path.display()))?;
     vm.call::<()>(&chunk, (), settings.load_budget)?;
     let plugin: Value = vm.lua().globals().get("TrisulPlugin")?;
     match plugin {
-        Value::Table(plugin) => manifest::read(&plugin, name).map(Some).map_err(PluginError::from),
+        Value::Table(plugin) => {
+            let manifest = manifest::read(&plugin, name)?;
+            Ok(Some((manifest, Probed { plugin, t, vm })))
+        }
         Value::Nil => Ok(None),
         other => Err(PluginError {
             kind: FaultKind::Error,

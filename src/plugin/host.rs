@@ -11,11 +11,13 @@ use super::catalog::{Catalog, CatalogEntry};
 use super::completions::JobPlan;
 use super::content::ContentDesk;
 use super::frontend::{Answer, Course, FlowTap, Next, ProtocolHandler, SimpleCounter, StopOnMessage, hears_flows};
-use super::instance::{BlockTable, Instance, InstanceReport, LoadFailure, PluginFile};
-use super::kind::{Activity, PluginKind};
+use super::instance::{BlockTable, Instance, InstanceReport, LoadFailure, PluginFile, Seat};
+use super::kind::PluginKind;
 use super::policy::PolicyTable;
 use super::settings::{HostSettings, NetflowTap};
-use crate::api::{EngineContext, Letter, LogLevel, Mail, Note, Rank, Record, ScriptId, Side, Stamp, Topic};
+use crate::api::{
+    EngineContext, FlowCommand, Letter, LogLevel, Mail, Note, Rank, Record, ScriptId, Side, Stamp, Topic,
+};
 use crate::decode::{Decoder, MAX_LAYERS, Pending};
 use crate::flow::Want;
 use crate::job::Wait;
@@ -92,7 +94,7 @@ impl Frontend {
                 let wanted = match block.kind {
                     PluginKind::ProtocolHandler => true,
                     PluginKind::SimpleCounter => settings.netflow_tap == NetflowTap::Off || block.flow_counter,
-                    kind => hears_flows(kind) && kind.activity() == Activity::Active,
+                    kind => hears_flows(kind),
                 };
                 if wanted {
                     order += 1;
@@ -189,7 +191,7 @@ impl Frontend {
         order: u32,
         settings: &HostSettings,
     ) -> Option<(Instance, BlockTable)> {
-        match Instance::load(file, kind, order, &self.engine, settings, &self.jobs) {
+        match Instance::load(file, Seat::new(kind, order), &self.engine, settings, &self.jobs) {
             Ok(loaded) => return Some(loaded),
             Err(LoadFailure::Declined) => {
                 self.log_for(entry.id, LogLevel::Info, format!("{}: onload returned false, not used", kind.name()));
@@ -271,6 +273,15 @@ impl Frontend {
             Letter::Note(note) => {
                 let packet = self.engine.before.get();
                 self.engine.notes.borrow_mut().push(Note { packet, rank: Rank::default(), ..note });
+            }
+            Letter::Command(command) => {
+                // Every engine is asked; the flow is one's.
+                let flows = self.engine.flows.borrow();
+                let tuple = crate::key::FlowTuple::from_id(&command.flow);
+                if tuple.is_some_and(|tuple| flows.as_ref().is_some_and(|flows| flows.find(&tuple).is_some())) {
+                    let packet = self.engine.before.get();
+                    self.engine.commands.borrow_mut().push(FlowCommand { packet, rank: Rank::default(), ..command });
+                }
             }
         }
     }
@@ -443,9 +454,11 @@ pub fn report_problem(
     LoadProblem { script, stage, error }
 }
 
-fn record_for(engine: &EngineContext, script: ScriptId, record: Record) {
+/// Records something about a script that is not in any VM of it.
+pub fn record_for(engine: &EngineContext, script: ScriptId, record: Record) {
     let time = engine.now.get();
-    let stamp = Stamp { packet: u32::MAX, rank: Rank::default(), time, script, side: Side::Frontend };
+    let side = if engine.is_backend.get() { Side::Backend } else { Side::Frontend };
+    let stamp = Stamp { packet: u32::MAX, rank: Rank::default(), time, script, side };
     engine.records.borrow_mut().push((stamp, record));
 }
 

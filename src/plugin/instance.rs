@@ -10,12 +10,13 @@ use mlua::{FromLuaMulti, Function, IntoLuaMulti, LightUserData, Table, Value};
 use super::completions::JobPlan;
 use super::discover::Script;
 use super::health::{Health as PluginHealth, Verdict};
-use super::kind::PluginKind;
+use super::kind::{PluginKind, Side as KindSide};
 use super::manifest::{self, Subscriptions};
 use super::settings::{HostSettings, STUCK_AFTER};
 use crate::api::t_async::{self, AsyncEnd};
 use crate::api::{
-    EngineContext, EngineParts, LogLevel, Record, ScriptId, VmContext, engine as engine_object, global_t, modules,
+    EngineContext, EngineParts, LogLevel, MonitoredGroup, Record, ScriptId, Side, VmContext, engine as engine_object,
+    global_t, modules,
 };
 use crate::guid::Guid;
 use crate::lua::{Budget, FaultKind, Health, PluginError, Slow, Vm, VmOptions};
@@ -112,6 +113,25 @@ pub struct Instance {
 /// What callbacks an instance's block has, looked up once after `onload`.
 pub type BlockTable = Table;
 
+/// Where an instance belongs.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    /// Which block of the file.
+    pub kind: PluginKind,
+    /// Rank among the VMs of the engine.
+    pub order: u32,
+    /// The group it is bound to, on the backend.
+    pub group: Option<MonitoredGroup>,
+}
+
+impl Seat {
+    /// A place without a group.
+    #[must_use]
+    pub const fn new(kind: PluginKind, order: u32) -> Self {
+        Self { kind, order, group: None }
+    }
+}
+
 impl Instance {
     /// Creates the VM, runs the file, calls `onload`.
     ///
@@ -119,12 +139,13 @@ impl Instance {
     /// [`LoadFailure`]; the VM is gone then.
     pub fn load(
         file: &Rc<PluginFile>,
-        kind: PluginKind,
-        order: u32,
+        seat: Seat,
         engine: &Rc<EngineContext>,
         settings: &HostSettings,
         jobs: &JobPlan,
     ) -> Result<(Self, BlockTable), LoadFailure> {
+        let Seat { kind, order, group } = seat;
+        let is_backend = kind.side() == KindSide::Backend;
         let fault = |e| LoadFailure::Fault("load", e);
         let vm = Vm::new(&VmOptions {
             name: file.name.clone(),
@@ -132,32 +153,44 @@ impl Instance {
             package_path: file.package_path.clone(),
         })
         .map_err(fault)?;
-        if kind != PluginKind::InputFilter {
+        // Only the packet threads must not stand still.
+        if kind != PluginKind::InputFilter && !is_backend {
             let (on_stuck, name) = (Arc::clone(&settings.on_stuck), file.name.clone());
             vm.guard().on_stuck(STUCK_AFTER, move |_| on_stuck(&name));
         }
         let contextid = settings.next_context_id();
-        let context = Rc::new(VmContext::new(
+        // Backend engines have numbers; there is one.
+        let instance_id = if is_backend { "0".to_owned() } else { settings.instance_id(contextid) };
+        let context = VmContext::new(
             Rc::clone(engine),
             file.id,
             file.name.clone(),
             order,
             contextid,
-            settings.instance_id(contextid),
+            instance_id,
             Arc::clone(vm.guard()),
-        ));
+        );
+        let context = Rc::new(context.on_side(if is_backend { Side::Backend } else { Side::Frontend }));
         modules::install_searcher(vm.lua()).map_err(|e| fault(e.into()))?;
         let parts = engine_object::install(vm.lua(), &context).map_err(|e| fault(e.into()))?;
-        let t = global_t::install_for_engine(vm.lua(), &settings.run, &parts, &context).map_err(|e| fault(e.into()))?;
+        let t = global_t::install_for_engine(vm.lua(), &settings.run, &parts, &context, group.as_ref())
+            .map_err(|e| fault(e.into()))?;
         let (caught, on_error) = message_handler(&vm).map_err(|e| fault(e.into()))?;
         let jobs = t_async::install(vm.lua(), &t, &parts, &context, &on_error, jobs.of(file.id))
             .map_err(|e| fault(e.into()))?;
         let chunk = vm.load(&file.script.source, &format!("@{}", file.script.path.display())).map_err(fault)?;
-        let budget = settings.frontend_budget;
+        let budget = if is_backend { settings.backend_budget } else { settings.frontend_budget };
         vm.call::<()>(&chunk, (), settings.load_budget).map_err(fault)?;
         let plugin: Table = vm.lua().globals().get("TrisulPlugin").map_err(|e| fault(e.into()))?;
         let function = |name: &str| plugin.get::<Option<Function>>(name).ok().flatten();
-        if let Some(onload) = function("onload") {
+        // A monitor may bring its own where the file has none.
+        let own = manifest::block_table(&plugin, kind, &mut Vec::new()).map_err(|e| fault(e.into()))?;
+        let own = own.filter(|_| is_backend).map(|(block, _)| block);
+        let either = |name: &str| {
+            let of_block = || own.as_ref()?.get::<Option<Function>>(name).ok().flatten();
+            function(name).or_else(of_block)
+        };
+        if let Some(onload) = either("onload") {
             let answer: Value =
                 vm.call(&onload, (), settings.load_budget).map_err(|e| LoadFailure::Fault("onload", e))?;
             if matches!(answer, Value::Boolean(false)) {
@@ -180,7 +213,7 @@ impl Instance {
             kind,
             on_message: function("onmessage"),
             on_channel,
-            on_unload: function("onunload"),
+            on_unload: either("onunload"),
             vm,
             context,
             parts,
@@ -436,8 +469,9 @@ impl Instance {
 
 fn slow_text(kind: PluginKind, slow: Slow) -> String {
     let longest = slow.longest.as_secs_f64() * 1e3;
+    let what = if kind.side() == KindSide::Backend { "flushes" } else { "packets" };
     format!(
-        "{}: {} slow callbacks, the longest took {longest:.0} ms, which holds up the packets",
+        "{}: {} slow callbacks, the longest took {longest:.0} ms, which holds up the {what}",
         kind.name(),
         slow.count
     )

@@ -63,45 +63,34 @@ struct Row {
     name: &'static str,
     other: &'static str,
     side: Side,
-    active: Activity,
-}
-
-/// Whether this version calls the block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activity {
-    /// Its callbacks are called.
-    Active,
-    /// It is recognised, and said once not to be active yet.
-    NotYet,
 }
 
 const ROWS: [Row; 19] = {
-    use Activity::{Active, NotYet};
     use PluginKind as K;
     use Side as S;
-    const fn row(kind: K, name: &'static str, other: &'static str, side: S, active: Activity) -> Row {
-        Row { kind, name, other, side, active }
+    const fn row(kind: K, name: &'static str, other: &'static str, side: S) -> Row {
+        Row { kind, name, other, side }
     }
     [
-        row(K::CounterGroup, "countergroup", "counter_group", S::Definition, Active),
-        row(K::ResourceGroup, "resourcegroup", "resource_group", S::Definition, Active),
-        row(K::AlertGroup, "alertgroup", "alert_group", S::Definition, Active),
-        row(K::ProtocolHandler, "protocol_handler", "protocolhandler", S::Frontend, Active),
-        row(K::SimpleCounter, "simplecounter", "simple_counter", S::Frontend, Active),
-        row(K::ReassemblyHandler, "reassembly_handler", "reassemblyhandler", S::Frontend, Active),
-        row(K::FilexMonitor, "filex_monitor", "filexmonitor", S::Frontend, Active),
-        row(K::PacketStorage, "packet_storage", "packetstorage", S::Frontend, Active),
-        row(K::InputFilter, "inputfilter", "input_filter", S::Input, Active),
-        row(K::MessageMonitor, "messagemonitor", "message_monitor", S::Frontend, Active),
-        row(K::FlowMonitor, "flowmonitor", "flow_monitor", S::Frontend, Active),
-        row(K::ChannelListener, "channellistener", "channel_listener", S::Shared, Active),
-        row(K::EngineMonitor, "engine_monitor", "enginemonitor", S::Backend, NotYet),
-        row(K::CgMonitor, "cg_monitor", "cgmonitor", S::Backend, NotYet),
-        row(K::SgMonitor, "sg_monitor", "sgmonitor", S::Backend, NotYet),
-        row(K::AlertMonitor, "alert_monitor", "alertmonitor", S::Backend, NotYet),
-        row(K::ResourceMonitor, "resource_monitor", "resourcemonitor", S::Backend, NotYet),
-        row(K::FtsMonitor, "fts_monitor", "ftsmonitor", S::Backend, NotYet),
-        row(K::FlowTracker, "flowtracker", "flow_tracker", S::Backend, NotYet),
+        row(K::CounterGroup, "countergroup", "counter_group", S::Definition),
+        row(K::ResourceGroup, "resourcegroup", "resource_group", S::Definition),
+        row(K::AlertGroup, "alertgroup", "alert_group", S::Definition),
+        row(K::ProtocolHandler, "protocol_handler", "protocolhandler", S::Frontend),
+        row(K::SimpleCounter, "simplecounter", "simple_counter", S::Frontend),
+        row(K::ReassemblyHandler, "reassembly_handler", "reassemblyhandler", S::Frontend),
+        row(K::FilexMonitor, "filex_monitor", "filexmonitor", S::Frontend),
+        row(K::PacketStorage, "packet_storage", "packetstorage", S::Frontend),
+        row(K::InputFilter, "inputfilter", "input_filter", S::Input),
+        row(K::MessageMonitor, "messagemonitor", "message_monitor", S::Frontend),
+        row(K::FlowMonitor, "flowmonitor", "flow_monitor", S::Frontend),
+        row(K::ChannelListener, "channellistener", "channel_listener", S::Shared),
+        row(K::EngineMonitor, "engine_monitor", "enginemonitor", S::Backend),
+        row(K::CgMonitor, "cg_monitor", "cgmonitor", S::Backend),
+        row(K::SgMonitor, "sg_monitor", "sgmonitor", S::Backend),
+        row(K::AlertMonitor, "alert_monitor", "alertmonitor", S::Backend),
+        row(K::ResourceMonitor, "resource_monitor", "resourcemonitor", S::Backend),
+        row(K::FtsMonitor, "fts_monitor", "ftsmonitor", S::Backend),
+        row(K::FlowTracker, "flowtracker", "flow_tracker", S::Backend),
     ]
 };
 
@@ -131,12 +120,6 @@ impl PluginKind {
     #[must_use]
     pub fn side(self) -> Side {
         self.row().side
-    }
-
-    /// Whether this version calls it.
-    #[must_use]
-    pub fn activity(self) -> Activity {
-        self.row().active
     }
 
     /// The kind of a block name in either spelling.

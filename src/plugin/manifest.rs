@@ -2,9 +2,11 @@
 
 use mlua::{Table, Value};
 
-use super::kind::PluginKind;
+use super::binding;
+use super::kind::{PluginKind, Side};
+use crate::api::MonitoredGroup;
 use crate::guid::Guid;
-use crate::metrics::{Column, CounterGroupDefinition, GroupKind};
+use crate::metrics::{Column, CounterGroupDefinition, GroupKind, Registry};
 
 /// Most async workers a script may ask for.
 const MAX_WORKERS: f64 = 64.0;
@@ -66,6 +68,19 @@ pub enum Definition {
     Protocol(ProtocolDefinition),
 }
 
+/// `flowtracker.control`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackerControl {
+    /// Identity.
+    pub name: String,
+    /// One line on it.
+    pub description: String,
+    /// Seconds between two snapshots.
+    pub bucketsize: u32,
+    /// Flows kept per snapshot.
+    pub count: u32,
+}
+
 /// One block of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {
@@ -77,6 +92,25 @@ pub struct Block {
     pub protocol: Option<Guid>,
     /// `simplecounter.flow_counter`.
     pub flow_counter: bool,
+    /// The groups a monitor is bound to; filled when the groups of all files are known.
+    pub bound: Vec<Guid>,
+    /// Of a `flowtracker`.
+    pub tracker: Option<TrackerControl>,
+}
+
+impl Block {
+    /// Whether it has VMs on the backend; a monitor that is bound to nothing has none.
+    #[must_use]
+    pub fn runs_on_backend(&self) -> bool {
+        self.kind.side() == Side::Backend && (binding::group_kind(self.kind).is_none() || !self.bound.is_empty())
+    }
+
+    /// The groups it is bound to, as its VMs know them.
+    pub fn monitored<'a>(&'a self, groups: &'a Registry) -> impl Iterator<Item = MonitoredGroup> + 'a {
+        let kind = binding::group_kind(self.kind);
+        let found = move |guid: &Guid| kind.and_then(|kind| groups.find(kind, *guid));
+        self.bound.iter().filter_map(found).map(binding::monitored)
+    }
 }
 
 /// Something to tell the author.
@@ -215,7 +249,7 @@ fn read_subscriptions(plugin: &Table, remarks: &mut Vec<Remark>) -> mlua::Result
 
 /// Reads one block; a block with something missing is remarked on and left out.
 fn read_block(kind: PluginKind, spelling: &'static str, table: &Table, manifest: &mut Manifest) -> mlua::Result<()> {
-    let mut block = Block { kind, spelling, protocol: None, flow_counter: false };
+    let mut block = Block { kind, spelling, protocol: None, flow_counter: false, bound: Vec::new(), tracker: None };
     let definition = match kind {
         PluginKind::CounterGroup => read_counter_group(table)?.map(|group| Some(Definition::Counter(group))),
         PluginKind::ResourceGroup => read_group(table, GroupKind::Resource)?.map(Some),
@@ -229,6 +263,10 @@ fn read_block(kind: PluginKind, spelling: &'static str, table: &Table, manifest:
             block.flow_counter = matches!(table.get::<Value>("flow_counter")?, Value::Boolean(true));
             block.protocol.map(|_| None).ok_or(Remark::BadField("simplecounter.protocol_guid"))
         }
+        PluginKind::FlowTracker => read_tracker(table)?.map(|tracker| {
+            block.tracker = Some(tracker);
+            None
+        }),
         _ => Ok(None),
     };
     match definition {
@@ -329,6 +367,24 @@ fn read_protocol(table: &Table) -> Read<ProtocolDefinition> {
         name: String::from_utf8_lossy(&name).into_owned(),
         host: guid(&control.get("host_protocol_guid")?),
         numbers,
+    }))
+}
+
+fn read_tracker(table: &Table) -> Read<TrackerControl> {
+    let control = match control(table, "flowtracker.control")? {
+        Ok(control) => control,
+        Err(remark) => return Ok(Err(remark)),
+    };
+    let Some(name) = text(&control.get("name")?) else { return Ok(Err(Remark::BadField("flowtracker.control.name"))) };
+    let whole = |field: &str, default: f64| -> mlua::Result<u32> {
+        let value = number(&control.get(field)?).filter(|value| *value >= 1.0).unwrap_or(default);
+        Ok(value.round() as u32)
+    };
+    Ok(Ok(TrackerControl {
+        name: String::from_utf8_lossy(&name).into_owned(),
+        description: String::from_utf8_lossy(&text(&control.get("description")?).unwrap_or_default()).into_owned(),
+        bucketsize: whole("bucketsize", 300.0)?,
+        count: whole("count", 100.0)?,
     }))
 }
 

@@ -4,6 +4,7 @@
 //! belongs to one (file, block, engine) and to the thread that made it. A plugin's faults are attributed, counted and
 //! end there: nothing a plugin does stops the packets.
 
+mod binding;
 mod catalog;
 mod completions;
 mod content;
@@ -19,15 +20,17 @@ mod manifest;
 mod policy;
 mod settings;
 
+pub use binding::{ALL_FLOWS, group_kind};
 pub use catalog::{Catalog, CatalogEntry, CatalogNote, standard_directories};
 pub use completions::JobPlan;
 pub use content::Declined;
 pub use discover::{Found, NoSuchPath, Script, SkipReason, Skipped, discover};
 pub use feed::{Feed, Told, Traffic};
 pub use frontend::{BuiltPacket, InputFilter, Step};
-pub use host::{Frontend, LoadProblem};
-pub use instance::{CallStats, Instance, InstanceReport, LoadFailure, PluginFile};
-pub use kind::{Activity, PluginKind, Side};
-pub use manifest::{Block, Definition, Identity, Manifest, Remark, Subscriptions};
+pub use health::ROW_LIMIT;
+pub use host::{Frontend, LoadProblem, record_for, report_problem};
+pub use instance::{BlockTable, CallStats, Instance, InstanceReport, LoadFailure, PluginFile, Seat};
+pub use kind::{PluginKind, Side};
+pub use manifest::{Block, Definition, Identity, Manifest, Remark, Subscriptions, TrackerControl};
 pub use policy::{Opinion, PolicyChange, PolicyTable};
 pub use settings::{HostSettings, NetflowTap};

@@ -18,6 +18,8 @@ pub struct HostSettings {
     pub worker_memory_limit: usize,
     /// Time for a frontend callback.
     pub frontend_budget: Budget,
+    /// Time for a backend callback.
+    pub backend_budget: Budget,
     /// Time for running a file and for `onload`.
     pub load_budget: Budget,
     /// Time for a job.

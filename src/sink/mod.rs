@@ -7,6 +7,7 @@ mod console;
 mod events;
 mod pcap_store;
 mod report;
+mod store;
 
 pub use console::{Console, ConsoleSender, Parcel, WhenFull};
 pub use events::{EventSender, EventStream, Field, Head, StreamEnd, json_text, write_event};
@@ -17,5 +18,10 @@ pub use pcap_store::{
 pub use report::{
     AlertLine, Charset, ColourMode, Damage, DamagedInput, EdgeLine, Edges, FlowLine, FlowsReport, GroupReport,
     JobLatency, Jobs, KeyReport, Lines, MeterReport, NamedCount, PacketStoreReport, PluginReport,
-    Records as RecordsReport, Report, ResourceLine, Run, TextStyle, TopKey, Verdict, collect_groups, collect_records,
+    Records as RecordsReport, Report, ResourceLine, Run, StoreReport, TextStyle, TopKey, Verdict, collect_groups,
+    collect_records,
+};
+pub use store::{
+    RunEnd, Store, StoreOpenError, StoreOptions, StoreSender, StoreTally, StoredJob, StoredTopper,
+    VERSION as STORE_VERSION, default_store, latest_store, query as store_query, store_file,
 };

@@ -268,30 +268,6 @@ fn a_missing_id_is_a_warning() {
 }
 
 #[test]
-fn blocks_that_are_not_active_yet_are_said_once() {
-    let blocks = [
-        "engine_monitor",
-        "cg_monitor",
-        "sg_monitor",
-        "alert_monitor",
-        "resource_monitor",
-        "fts_monitor",
-        "flowtracker",
-    ];
-    let tables: String =
-        blocks.iter().map(|block| format!("{block} = {{ onflush = print, onbeginflush = print }}, ")).collect();
-    let text = format!(
-        "TrisulPlugin = {{ id = {{}}, {tables}
-           simplecounter = {{ protocol_guid = '{IPV4}', onpacket = function() end }} }}"
-    );
-    let outcome = Bench::new().plugin("b.lua", &text).args(&["--engines", "2"]).run(&Capture::udp(10, 100));
-    outcome.prints(&[]);
-    for block in blocks {
-        assert_eq!(outcome.logged("NOTICE", block).len(), 1, "{block}: {}", outcome.stderr);
-    }
-}
-
-#[test]
 fn print_joins_with_tabs_and_keeps_bytes() {
     let outcome = Bench::new()
         .counter(

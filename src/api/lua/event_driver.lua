@@ -8,7 +8,7 @@ local objects, engine, callbacks, on_error, base, slots = ...
 local ffi = objects.ffi
 local error, xpcall, cur, type, pcall, floor = objects.error, objects.xpcall, objects.cur, objects.type, objects.pcall, objects.floor
 local new_flow, flow_name, to_number = objects.new_flow, objects.flow_name, objects.to_number
-local ffi_string = ffi.string
+local ffi_string, ffi_new, ffi_copy = ffi.string, ffi.new, ffi.copy
 local band, bor, lshift = objects.bit.band, objects.bit.bor, objects.bit.lshift
 
 -- The numbers of api/events.rs.
@@ -29,36 +29,41 @@ for i = 0, slots - 1 do
   buffers[i] = ffi.cast("ms_buffer *", first_event + i)
 end
 
--- FlowID objects by slot, so that a script meets the same object in every callback of a flow. Bounded; beyond that each
--- callback gets an equal one.
-local MOST_FLOWS = 100000
-local flows, generations, kept = {}, {}, 0
+-- FlowID objects by slot, so that a script meets the same object in every callback of a flow; in slots beyond the limit
+-- each callback gets an equal one. Both are arrays without holes: adding keys to a hash and taking them out again, flow after
+-- flow, costs more than everything else that is done for one.
+local MOST_SLOTS = 131072
+local flows, generations, room = {}, ffi.new("uint32_t[?]", 256), 256
+for i = 0, room - 1 do flows[i] = false end
+
+local function make_room(slot)
+  local before = room
+  while room <= slot do room = room * 2 end
+  local grown = ffi_new("uint32_t[?]", room)
+  ffi_copy(grown, generations, 4 * before)
+  generations = grown
+  for i = before, room - 1 do flows[i] = false end
+end
 
 local function flow_of(event)
   local slot = event.slot
   if slot < 0 then return new_flow(ffi_string(event.text, event.text_len)) end
+  if slot >= room then
+    if slot >= MOST_SLOTS then return new_flow(flow_name(slot, event.generation)) end
+    make_room(slot)
+  end
   local flow = flows[slot]
   if flow and generations[slot] == event.generation then return flow end
-  if flow then
-    flows[slot] = nil
-    kept = kept - 1
-  end
   flow = new_flow(flow_name(slot, event.generation))
   -- With its end a flow is forgotten.
-  if event.topic ~= END and kept < MOST_FLOWS then
-    flows[slot], generations[slot] = flow, event.generation
-    kept = kept + 1
-  end
+  if event.topic ~= END then flows[slot], generations[slot] = flow, event.generation end
   return flow
 end
 
 -- A flow has ended: nothing more is told of it.
 local function forget(slot, voices)
   voices[slot] = bor(voices[slot], NO)
-  if flows[slot] then
-    flows[slot], generations[slot] = nil, nil
-    kept = kept - 1
-  end
+  if slot < room then flows[slot] = false end
 end
 
 -- An attribute of a flow that is not in the table carries the id in front of the name, separated by a NUL byte.

@@ -17,7 +17,7 @@ use crate::job::{Delivery, JobIds};
 use crate::lua::{PluginError, Vm, VmOptions};
 use crate::metrics::{Shard, ShardConfig};
 use crate::plugin::{
-    Block, Catalog, CatalogEntry, HostSettings, Instance, JobPlan, LoadFailure, PluginKind, Remark, Script, Side,
+    Block, Catalog, CatalogEntry, HostSettings, Instance, JobPlan, LoadFailure, PluginKind, Remark, Script, Seat, Side,
 };
 
 /// What the files of one check are loaded with.
@@ -135,7 +135,8 @@ impl<'a> Loading<'a> {
         findings: &mut Findings,
     ) -> Option<Live> {
         let file = Rc::new(entry.plugin_file(self.settings));
-        let loaded = Instance::load(&file, block.kind, order, &self.engine, self.settings, &self.jobs);
+        let seat = Seat { group: block.monitored(&self.catalog.groups).next(), ..Seat::new(block.kind, order) };
+        let loaded = Instance::load(&file, seat, &self.engine, self.settings, &self.jobs);
         let live = match loaded {
             Ok((mut instance, table)) => {
                 let live = look(&instance, block, &table, self.settings, tokens, findings);

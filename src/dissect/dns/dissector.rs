@@ -30,7 +30,7 @@ pub fn recognise_stream(_direction: Direction, head: &[u8], _position: u64) -> R
     if len < 17 {
         return Recognition::No;
     }
-    match Message::check(&rest[..rest.len().min(len)]) {
+    match Message::check_part(&rest[..rest.len().min(len)], len) {
         Ok(_) => Recognition::Yes,
         Err(_) if rest.len() >= len => Recognition::No,
         Err(recognition) => recognition,
@@ -290,6 +290,20 @@ mod tests {
         let found = overheard(&messages());
         assert_eq!(found.iter().filter(|line| line.starts_with("www.example.com -> WWW")).count(), 2);
         assert_eq!(found.len(), 2 + 1 + 4 + 2, "attributes, protocol, documents, resources");
+    }
+
+    #[test]
+    fn a_message_without_a_question_is_judged_when_it_is_complete() {
+        let error = b"\x99\x33\x81\x81\0\0\0\0\0\0\0\x01\0\0\x29\x10\0\0\0\0\0\0\0";
+        let longer = [&error[..], b"x"].concat();
+        for (message, is_dns) in [(&error[..], true), (&longer, false)] {
+            let bytes = framed(message);
+            for cut in 0..bytes.len() {
+                let (first, second) = bytes.split_at(cut);
+                let found = overheard(&[(ToClient, first.to_vec()), (ToClient, second.to_vec())]);
+                assert_eq!(found.contains(&"Dns".to_owned()), is_dns, "{cut}: {found:?}");
+            }
+        }
     }
 
     proptest! {

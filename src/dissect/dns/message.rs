@@ -63,6 +63,11 @@ pub struct Message<'a> {
 impl<'a> Message<'a> {
     /// Tells whether the bytes begin a message, strictly: random bytes pass once in some thousand million.
     pub fn check(bytes: &'a [u8]) -> Result<Self, Recognition> {
+        Self::check_part(bytes, bytes.len())
+    }
+
+    /// The same for the first bytes of a message of a known length.
+    pub fn check_part(bytes: &'a [u8], len: usize) -> Result<Self, Recognition> {
         let word = |at: usize| bytes.get(at..at + 2).map(|word| u16::from_be_bytes([word[0], word[1]]));
         let (Some(id), Some(flags)) = (word(0), word(2)) else { return Err(Recognition::Undecided) };
         let counts = [4, 6, 8, 10].map(word);
@@ -93,10 +98,11 @@ impl<'a> Message<'a> {
             };
         }
         // Without a question there is little to go by: everything has to be right.
-        if questions == 0 && message.records(at, |_, _| true) != Some(bytes.len()) {
-            return Err(Recognition::No);
+        match questions {
+            0 if bytes.len() < len => Err(Recognition::Undecided),
+            0 if message.records(at, |_, _| true) != Some(len) => Err(Recognition::No),
+            _ => Ok(message),
         }
-        Ok(message)
     }
 
     /// Whether it is a response.

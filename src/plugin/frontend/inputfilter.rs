@@ -16,7 +16,7 @@ use crate::packet::{LinkType, Packet};
 use crate::plugin::catalog::Catalog;
 use crate::plugin::completions::JobPlan;
 use crate::plugin::host::{LoadProblem, report_problem};
-use crate::plugin::instance::{Instance, LoadFailure};
+use crate::plugin::instance::{Instance, LoadFailure, Seat};
 use crate::plugin::kind::PluginKind;
 use crate::plugin::settings::HostSettings;
 use crate::time::Timestamp;
@@ -80,11 +80,12 @@ impl InputFilter {
         let script = entry.id;
         let failed = |stage: &'static str, error: PluginError| Some(report_problem(engine, script, stage, error));
         let file = Rc::new(entry.plugin_file(settings));
-        let (instance, block) = match Instance::load(&file, PluginKind::InputFilter, 1, engine, settings, jobs) {
-            Ok(loaded) => loaded,
-            Err(LoadFailure::Declined) => return Err(None),
-            Err(LoadFailure::Fault(stage, error)) => return Err(failed(stage, error)),
-        };
+        let (instance, block) =
+            match Instance::load(&file, Seat::new(PluginKind::InputFilter, 1), engine, settings, jobs) {
+                Ok(loaded) => loaded,
+                Err(LoadFailure::Declined) => return Err(None),
+                Err(LoadFailure::Fault(stage, error)) => return Err(failed(stage, error)),
+            };
         match Self::attach(instance, &block) {
             Ok(Ok(filter)) => Ok(filter),
             Ok(Err(_)) => {
@@ -308,6 +309,7 @@ fn read_alert(table: &Table, engine: &EngineContext) -> mlua::Result<Result<Aler
         classification: or(text("ClassificationKey")?, "c-xx"),
         status: or(text("AlertStatus")?, "ALARM"),
         extra: text("AlertDetails")?.unwrap_or_default(),
+        ack: u8::from(number("AcknowledgeFlag")?.unwrap_or(0.0) != 0.0),
         kind: AlertKind::Ids,
         ends: Some(ends),
     };

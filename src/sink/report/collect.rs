@@ -80,7 +80,7 @@ fn label(group: &Group, notes: &KeyNotes, key: &[u8]) -> Option<String> {
 }
 
 /// The address or number a key stands for; `None` if the key is as readable as it gets.
-fn readable(key: &[u8]) -> Option<String> {
+pub(in crate::sink) fn readable(key: &[u8]) -> Option<String> {
     let binary = canonical(key)?;
     let b = binary.bytes;
     match binary.kind {
@@ -148,7 +148,7 @@ pub fn collect_records(registry: &Registry, records: &crate::metrics::Records, f
 }
 
 /// Bytes as text; one that is not UTF-8 becomes the character of its number, as in the event stream.
-pub(super) fn text(bytes: &[u8]) -> String {
+pub(in crate::sink) fn text(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());

@@ -9,14 +9,17 @@ mod flows;
 mod human;
 mod model;
 mod packet_store;
+mod store;
 mod text;
 mod text_table;
 
 pub use collect::{collect_groups, collect_records};
+pub(super) use collect::{readable, text as text_of};
 pub use flows::{FlowLine, FlowsReport};
 pub use model::{
     AlertLine, Damage, DamagedInput, EdgeLine, Edges, GroupReport, JobLatency, Jobs, KeyReport, Lines, MeterReport,
     NamedCount, PluginReport, Records, Report, ResourceLine, Run, TopKey, Verdict,
 };
 pub use packet_store::PacketStoreReport;
+pub use store::StoreReport;
 pub use text::{Charset, ColourMode, TextStyle};

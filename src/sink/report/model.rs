@@ -25,6 +25,9 @@ pub struct Report {
     /// The packet store; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packet_store: Option<super::packet_store::PacketStoreReport>,
+    /// The store; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<super::store::StoreReport>,
     /// Alerts, resources and the rest.
     pub records: Records,
     /// Asynchronous work; absent if there was none.

@@ -82,6 +82,9 @@ impl Report {
         if let Some(store) = &self.packet_store {
             page.packet_store(store);
         }
+        if let Some(store) = &self.store {
+            page.store(store);
+        }
         page.records(&self.records);
         if let Some(jobs) = &self.jobs {
             page.jobs(jobs);

@@ -1,0 +1,225 @@
+//! Rows of a store as people and programs read them: aligned columns, a JSON document, comma-separated values.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use serde_json::{Map, Value};
+
+use super::cli::AnswerArgs;
+use super::moment;
+use super::screen::{Paint, Screen, columns};
+use super::settings;
+use crate::sink::latest_store;
+use crate::sink::store_file;
+use crate::sink::store_query::{Answer, Cell, Reader};
+use crate::time::Timestamp;
+
+/// Longest text of a cell in columns; more is cut.
+const WIDEST: usize = 100;
+
+/// Opens the store that was named, or that of the latest run with one of its own.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub fn open(args: &AnswerArgs) -> anyhow::Result<Reader> {
+    let file: PathBuf = match &args.store {
+        Some(path) => store_file(path),
+        None => {
+            let data = settings::data_directory();
+            latest_store(&data).with_context(|| {
+                let runs = data.join("runs");
+                format!(
+                    "no store in {}; name one with --store PATH, or make one: millstream run --store",
+                    runs.display()
+                )
+            })?
+        }
+    };
+    Ok(Reader::open(&file)?)
+}
+
+/// The time range that was asked for.
+///
+/// # Errors
+/// When a time cannot be understood.
+pub fn range(args: &AnswerArgs, reader: &Reader) -> anyhow::Result<(Option<Timestamp>, Option<Timestamp>)> {
+    let latest = reader.span()?.map_or(Timestamp::EPOCH, |(_, last)| last);
+    let time = |name: &str, text: &Option<String>| match text {
+        Some(text) => moment::parse(text, latest).map(Some).map_err(|e| anyhow::anyhow!("{name} {text}: {e}")),
+        None => Ok(None),
+    };
+    Ok((time("--from", &args.from)?, time("--to", &args.to)?))
+}
+
+/// Writes an answer in the form that was asked for.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(answer: &Answer, args: &AnswerArgs, screen: &mut Screen<'_>) -> io::Result<()> {
+    if args.json {
+        return screen.json(&document(answer));
+    }
+    if args.csv {
+        return write_csv(answer, screen);
+    }
+    if answer.rows.is_empty() {
+        return writeln!(screen, "nothing found");
+    }
+    let filled: Vec<usize> = (0..answer.columns.len())
+        .filter(|&column| answer.rows.iter().any(|row| row.get(column).is_some_and(|cell| !is_empty(cell))))
+        .collect();
+    let mut rows = vec![filled.iter().map(|&column| answer.columns[column].0.to_owned()).collect::<Vec<String>>()];
+    for row in &answer.rows {
+        rows.push(filled.iter().map(|&column| shown(answer.columns[column].0, &row[column])).collect());
+    }
+    align_numbers(&mut rows, answer, &filled);
+    let lines = columns(&rows);
+    for (number, line) in lines.iter().enumerate() {
+        let line = if number == 0 { screen.paint(Paint::Strong, line) } else { line.clone() };
+        writeln!(screen, "{line}")?;
+    }
+    Ok(())
+}
+
+fn is_empty(cell: &Cell) -> bool {
+    matches!(cell, Cell::Null) || cell.text() == Some("")
+}
+
+/// Numbers stand to the right of their columns.
+fn align_numbers(rows: &mut [Vec<String>], answer: &Answer, filled: &[usize]) {
+    for (place, &column) in filled.iter().enumerate() {
+        let is_number = |row: &Vec<Cell>| !matches!(row.get(column), Some(Cell::Text(_) | Cell::Time(_)));
+        if answer.rows.iter().all(is_number) {
+            let width = rows.iter().map(|row| row[place].chars().count()).max().unwrap_or(0);
+            for row in rows.iter_mut() {
+                row[place] = format!("{:>width$}", row[place]);
+            }
+        }
+    }
+}
+
+/// A cell on a terminal: on one line, nothing that steers it.
+fn shown(column: &str, cell: &Cell) -> String {
+    match cell {
+        Cell::Null => String::new(),
+        Cell::Int(number) => number.to_string(),
+        Cell::Real(share) if column == "share" => format!("{:.1} %", share * 100.0),
+        Cell::Real(number) if number.fract() == 0.0 && number.abs() < 1e15 => format!("{number:.0}"),
+        Cell::Real(number) => format!("{number:.3}"),
+        Cell::Time(time) => moment::text(*time),
+        Cell::Text(text) => {
+            let short: String = text.chars().take(WIDEST).map(|c| if steers(c) { ' ' } else { c }).collect();
+            let short = short.trim_end().to_owned();
+            if text.chars().nth(WIDEST).is_some() { short + "..." } else { short }
+        }
+    }
+}
+
+/// Control characters, and those that change the direction of the text around them.
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// The rows as objects.
+#[must_use]
+pub fn document(answer: &Answer) -> Value {
+    let object = |row: &Vec<Cell>| {
+        let fields = answer.columns.iter().zip(row).map(|(column, cell)| (column.0.to_owned(), value(cell)));
+        Value::Object(fields.collect::<Map<String, Value>>())
+    };
+    Value::Array(answer.rows.iter().map(object).collect())
+}
+
+fn value(cell: &Cell) -> Value {
+    match cell {
+        Cell::Null => Value::Null,
+        Cell::Text(text) => Value::from(text.clone()),
+        Cell::Int(number) => Value::from(*number),
+        Cell::Real(number) if number.fract() == 0.0 && number.abs() < 1e15 => Value::from(*number as i64),
+        Cell::Real(number) => Value::from(*number),
+        Cell::Time(time) => Value::from(moment::text(*time)),
+    }
+}
+
+/// RFC 4180, with the names of the columns first.
+fn write_csv(answer: &Answer, screen: &mut Screen<'_>) -> io::Result<()> {
+    let names: Vec<String> = answer.columns.iter().map(|column| column.0.to_owned()).collect();
+    write!(screen, "{}\r\n", names.join(","))?;
+    for row in &answer.rows {
+        let cells: Vec<String> = row.iter().map(field).collect();
+        write!(screen, "{}\r\n", cells.join(","))?;
+    }
+    Ok(())
+}
+
+fn field(cell: &Cell) -> String {
+    match cell {
+        Cell::Text(text) if text.contains([',', '"', '\r', '\n']) || text.starts_with(' ') || text.ends_with(' ') => {
+            format!("\"{}\"", text.replace('"', "\"\""))
+        }
+        Cell::Text(text) => text.clone(),
+        Cell::Null => String::new(),
+        other => match value(other) {
+            Value::String(text) => text,
+            number => number.to_string(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{document, write};
+    use crate::app::cli::AnswerArgs;
+    use crate::app::screen::Screen;
+    use crate::sink::ColourMode;
+    use crate::sink::store_query::{Answer, Cell, Column};
+    use crate::time::Timestamp;
+
+    fn answer() -> Answer {
+        let text = |text: &str| Cell::Text(text.to_owned());
+        Answer {
+            columns: vec![Column("time"), Column("key"), Column("label"), Column("value")],
+            rows: vec![
+                vec![Cell::Time(Timestamp::new(1, 0)), text("a,\"b\"\n"), Cell::Null, Cell::Real(12.0)],
+                vec![Cell::Time(Timestamp::new(2, 0)), text("\x1b[31mc\u{202e}"), Cell::Null, Cell::Real(0.5)],
+            ],
+        }
+    }
+
+    fn written(args: &AnswerArgs) -> String {
+        let mut out = Vec::new();
+        let mut screen = Screen::new(&mut out, ColourMode::Never);
+        write(&answer(), args, &mut screen).unwrap();
+        drop(screen);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn columns_are_aligned_empty_ones_left_out_and_nothing_steers_the_terminal() {
+        let text = written(&AnswerArgs::default());
+        assert_eq!(
+            text,
+            "time                         key       value\n\
+             1970-01-01T00:00:01.000000Z  a,\"b\"        12\n\
+             1970-01-01T00:00:02.000000Z   [31mc    0.500\n"
+        );
+    }
+
+    #[test]
+    fn comma_separated_values_are_quoted_where_needed() {
+        let text = written(&AnswerArgs { csv: true, ..AnswerArgs::default() });
+        assert!(
+            text.starts_with("time,key,label,value\r\n1970-01-01T00:00:01.000000Z,\"a,\"\"b\"\"\n\",,12\r\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_document_has_one_object_a_row() {
+        assert_eq!(document(&answer())[1]["value"], 0.5);
+        assert_eq!(document(&answer())[0]["key"], "a,\"b\"\n");
+        assert!(document(&answer())[0]["label"].is_null());
+    }
+}

@@ -1,0 +1,339 @@
+//! All monitors of the backend, the way to call them, and what happens between two callbacks: records leave, messages
+//! arrive, items that scripts made wait for the next second.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use mlua::{MultiValue, Value};
+
+use super::monitor::{Hook, Monitor, is_no, values};
+use super::outlet::BackendOutlet;
+use super::parcel::{Item, item_of};
+use super::wants::BackendWants;
+use crate::api::{EngineContext, FlowWish, ItemRef, LogLevel, Mail, MonitoredGroup, Record};
+use crate::guid::Guid;
+use crate::metrics::{Attention, GroupIndex, GroupKind, Level};
+use crate::plugin::{
+    ALL_FLOWS, Catalog, CatalogEntry, HostSettings, Instance, JobPlan, LoadFailure, LoadProblem, PluginFile,
+    PluginKind, Seat, TrackerControl, record_for, report_problem,
+};
+
+/// Rounds of messages between two callbacks; scripts that answer each message with another never end by themselves.
+const MESSAGE_ROUNDS: usize = 1_000;
+/// Items of scripts that wait for the next second.
+const MAX_OWN: usize = 100_000;
+
+/// A monitor by its place in the crew.
+pub type Member = usize;
+
+/// The monitors and what they share.
+pub struct Crew<O> {
+    /// State that scripts reach.
+    pub context: Rc<EngineContext>,
+    /// Where results leave.
+    pub outlet: O,
+    /// All monitors, in script order.
+    pub monitors: Vec<Monitor>,
+    /// Those of the engine.
+    pub engine: Vec<Member>,
+    /// Those of each counter group, by index.
+    pub counters: Vec<Vec<Member>>,
+    /// Those of alert groups.
+    pub alerts: BTreeMap<Guid, Vec<Member>>,
+    /// Those of resource groups.
+    pub resources: BTreeMap<Guid, Vec<Member>>,
+    /// Those of full-text groups.
+    pub documents: BTreeMap<Guid, Vec<Member>>,
+    /// Those of all flows.
+    pub flows: Vec<Member>,
+    /// Trackers, with what they track.
+    pub trackers: Vec<(Member, TrackerControl)>,
+    /// What could not be loaded.
+    pub problems: Vec<LoadProblem>,
+    /// What is wanted from the engines.
+    pub wants: BackendWants,
+    /// What scripts made, for the next second.
+    pub own: Vec<Item>,
+    /// Items of scripts that found no room.
+    pub own_dropped: u64,
+}
+
+impl<O: BackendOutlet> Crew<O> {
+    /// Loads every backend block of the catalogue on this thread.
+    #[must_use]
+    pub fn load(
+        catalog: &Catalog,
+        context: &Rc<EngineContext>,
+        settings: &HostSettings,
+        jobs: &JobPlan,
+        outlet: O,
+    ) -> Self {
+        let mut crew = Self {
+            context: Rc::clone(context),
+            outlet,
+            monitors: Vec::new(),
+            engine: Vec::new(),
+            counters: vec![Vec::new(); catalog.groups.counter_groups().len()],
+            alerts: BTreeMap::new(),
+            resources: BTreeMap::new(),
+            documents: BTreeMap::new(),
+            flows: Vec::new(),
+            trackers: Vec::new(),
+            problems: Vec::new(),
+            wants: BackendWants::default(),
+            own: Vec::new(),
+            own_dropped: 0,
+        };
+        for entry in &catalog.entries {
+            let Some(manifest) = &entry.manifest else { continue };
+            let file = Rc::new(entry.plugin_file(settings));
+            for block in manifest.blocks.iter().filter(|block| block.runs_on_backend()) {
+                let groups: Vec<MonitoredGroup> = block.monitored(&catalog.groups).collect();
+                if groups.is_empty() {
+                    let member = crew.add(entry, &file, block.kind, None, settings, jobs);
+                    match (block.kind, &block.tracker) {
+                        (PluginKind::EngineMonitor, _) => crew.engine.extend(member),
+                        (_, Some(tracker)) => crew.trackers.extend(member.map(|member| (member, tracker.clone()))),
+                        _ => {}
+                    }
+                }
+                for group in groups {
+                    let guid = group.guid;
+                    let Some(member) = crew.add(entry, &file, block.kind, Some(group), settings, jobs) else {
+                        continue;
+                    };
+                    crew.bind(block.kind, guid, member);
+                }
+            }
+        }
+        crew.wants = crew.wants();
+        crew.after();
+        crew
+    }
+
+    fn add(
+        &mut self,
+        entry: &CatalogEntry,
+        file: &Rc<PluginFile>,
+        kind: PluginKind,
+        group: Option<MonitoredGroup>,
+        settings: &HostSettings,
+        jobs: &JobPlan,
+    ) -> Option<Member> {
+        let seat = Seat { group, ..Seat::new(kind, self.monitors.len() as u32 + 1) };
+        let log = |level, text: String| {
+            record_for(&self.context, entry.id, Record::Log { level, text: text.into_bytes() });
+        };
+        let attached = match Instance::load(file, seat, &self.context, settings, jobs) {
+            Ok((instance, block)) => Monitor::attach(instance, &block).map_err(|e| ("attach", e)),
+            Err(LoadFailure::Declined) => {
+                log(LogLevel::Info, format!("{}: onload returned false, not used", kind.name()));
+                return None;
+            }
+            Err(LoadFailure::Fault(stage, error)) => Err((stage, error)),
+        };
+        match attached {
+            Ok(monitor) if monitor.is_idle() => {
+                log(LogLevel::Warn, format!("{}: has no callback, not used", kind.name()));
+                None
+            }
+            Ok(monitor) => {
+                self.monitors.push(monitor);
+                Some(self.monitors.len() - 1)
+            }
+            Err((stage, error)) => {
+                let problem = report_problem(&self.context, entry.id, stage, error);
+                self.problems.push(problem);
+                None
+            }
+        }
+    }
+
+    fn bind(&mut self, kind: PluginKind, guid: Guid, member: Member) {
+        match kind {
+            PluginKind::CgMonitor => {
+                let index = self.context.groups.counter_index(guid).map_or(usize::MAX, |index| usize::from(index.0));
+                if let Some(members) = self.counters.get_mut(index) {
+                    members.push(member);
+                }
+            }
+            PluginKind::AlertMonitor => self.alerts.entry(guid).or_default().push(member),
+            PluginKind::ResourceMonitor => self.resources.entry(guid).or_default().push(member),
+            PluginKind::FtsMonitor => self.documents.entry(guid).or_default().push(member),
+            // Other session groups have no flows of their own.
+            _ if guid == ALL_FLOWS => self.flows.push(member),
+            _ => self.engine.push(member),
+        }
+    }
+
+    fn wants(&self) -> BackendWants {
+        let has = |members: &[Member], hooks: &[Hook]| {
+            members.iter().any(|&member| hooks.iter().any(|&hook| self.monitors[member].has(hook)))
+        };
+        let flush = [Hook::FlushFilter, Hook::Flush];
+        let toppers = [Hook::BeginTopper, Hook::TopperFilter, Hook::Topper, Hook::EndTopper];
+        let group = |members: &Vec<Member>| Attention {
+            new_keys: has(members, &[Hook::New]),
+            updates: has(members, &[Hook::Update]),
+            buckets: has(members, &flush) || has(members, &toppers),
+        };
+        let items = |map: &BTreeMap<Guid, Vec<Member>>| {
+            map.values().any(|members| has(members, &flush) || has(members, &[Hook::New]))
+        };
+        let is_builtin = |kind: GroupKind, guid: &Guid| {
+            self.context.groups.find(kind, *guid).is_some_and(|group| group.level != Level::Script)
+        };
+        let flows = has(&self.flows, &flush) || has(&self.flows, &[Hook::Terminate]) || !self.trackers.is_empty();
+        let (new_flows, active_flows) = (has(&self.flows, &[Hook::New]), has(&self.flows, &[Hook::Update]));
+        BackendWants {
+            groups: self.counters.iter().map(group).collect(),
+            alerts: items(&self.alerts),
+            resources: items(&self.resources),
+            documents: items(&self.documents),
+            new_flows,
+            active_flows,
+            flows,
+            messages: self.monitors.iter().any(|monitor| monitor.instance.listens()),
+            asks_flows: new_flows || active_flows || flows,
+            asks_resources: self.resources.keys().any(|guid| is_builtin(GroupKind::Resource, guid)),
+            asks_documents: self.documents.keys().any(|guid| is_builtin(GroupKind::Fts, guid)),
+        }
+    }
+
+    /// The monitors of a counter group.
+    #[must_use]
+    pub fn of_group(&self, group: GroupIndex) -> Vec<Member> {
+        self.counters.get(usize::from(group.0)).cloned().unwrap_or_default()
+    }
+
+    /// Whether any of some monitors has a callback.
+    #[must_use]
+    pub fn any(&self, members: &[Member], hook: Hook) -> bool {
+        members.iter().any(|&member| self.monitors[member].has(hook))
+    }
+
+    /// Calls a callback of a monitor.
+    pub fn call(
+        &mut self,
+        member: Member,
+        hook: Hook,
+        args: impl FnOnce(&mlua::Lua) -> mlua::Result<MultiValue>,
+    ) -> Option<MultiValue> {
+        let answer = self.monitors[member].call(hook, args);
+        self.after();
+        answer
+    }
+
+    /// Calls a callback of a monitor with an object.
+    pub fn call_item(&mut self, member: Member, hook: Hook, item: ItemRef<'_>) -> Option<MultiValue> {
+        let answer = self.monitors[member].call_item(hook, item);
+        self.after();
+        answer
+    }
+
+    /// Calls a callback that takes a time of several monitors.
+    pub fn tell(&mut self, members: &[Member], hook: Hook, secs: i64) {
+        for &member in members {
+            self.call(member, hook, |lua| values(lua, secs));
+        }
+    }
+
+    /// A vote of several monitors on an object: true unless there are some and all said no.
+    pub fn vote(&mut self, members: &[Member], hook: Hook, mut item: impl FnMut(&mut Self, Member) -> bool) -> bool {
+        let mut noes = 0;
+        for &member in members {
+            if self.monitors[member].has(hook) && item(self, member) {
+                noes += 1;
+            }
+        }
+        members.is_empty() || noes < members.len()
+    }
+
+    /// Whether a monitor says no to an object.
+    pub fn says_no(&mut self, member: Member, hook: Hook, item: ItemRef<'_>) -> bool {
+        is_no(self.call_item(member, hook, item).as_ref())
+    }
+
+    /// A tick for every monitor.
+    pub fn tick(&mut self, secs: i64) {
+        for member in 0..self.monitors.len() {
+            let ticks = &mut self.monitors[member].ticks;
+            *ticks += 1;
+            let count = *ticks as f64;
+            self.call(member, Hook::Metronome, |lua| values(lua, (secs, count, 1)));
+        }
+    }
+
+    /// Between two callbacks: hands on what was recorded, delivers messages.
+    pub fn after(&mut self) {
+        self.hand_on();
+        for _ in 0..MESSAGE_ROUNDS {
+            let due = std::mem::take(&mut *self.context.backend_mail.borrow_mut());
+            if due.is_empty() {
+                return;
+            }
+            self.deliver(&due);
+        }
+        let left = self.context.backend_mail.borrow_mut().drain(..).count() as u64;
+        let dropped = &self.context.oddities.messages_dropped;
+        dropped.set(dropped.get() + left);
+    }
+
+    /// Delivers messages to every monitor that wants them.
+    pub fn deliver(&mut self, due: &[Mail]) {
+        for mail in due {
+            for member in 0..self.monitors.len() {
+                if self.monitors[member].instance.listens() {
+                    self.monitors[member].instance.deliver(&mail.id, mail.class, &mail.text);
+                    self.hand_on();
+                }
+            }
+        }
+    }
+
+    fn hand_on(&mut self) {
+        let mut records = self.context.records.take();
+        if records.is_empty() {
+            return;
+        }
+        for (stamp, record) in &records {
+            let Some(item) = item_of(stamp.time, record, &self.wants) else { continue };
+            if self.own.len() < MAX_OWN {
+                self.own.push(item);
+            } else {
+                self.own_dropped += 1;
+            }
+        }
+        self.outlet.records(&mut records, &mut self.context.shard.borrow_mut());
+        records.clear();
+        // Keeps the memory of the list, unless somebody recorded something meanwhile.
+        let mut place = self.context.records.borrow_mut();
+        if place.is_empty() {
+            *place = records;
+        }
+    }
+
+    /// Asks that a flow that goes on gets a tag, on behalf of a monitor.
+    pub fn tag_flow(&mut self, member: Member, flow: &[u8], tag: &[u8]) {
+        let context = self.monitors[member].instance.context();
+        context.command(flow.to_vec(), FlowWish::Tag(tag.to_vec()));
+    }
+
+    /// Records that a monitor tagged a flow.
+    pub fn record_tag(&mut self, member: Member, flow: &[u8], tag: &[u8]) {
+        self.monitors[member].instance.context().record(Record::Tag { flow: flow.to_vec(), tag: tag.to_vec() });
+        self.hand_on();
+    }
+
+    /// The number in an answer, as a tracker gives it: `None` for what is not tracked.
+    #[must_use]
+    pub fn metric(answer: Option<&MultiValue>) -> Option<f64> {
+        let number = match answer?.front()? {
+            Value::Integer(number) => *number as f64,
+            Value::Number(number) => *number,
+            Value::String(text) => text.to_str().ok()?.trim().parse().ok()?,
+            _ => return None,
+        };
+        (number.is_finite() && number > 0.0).then_some(number)
+    }
+}

@@ -1,0 +1,402 @@
+//! The cycle of the backend on stream time: seconds, windows, the flush, the end.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::counters::Counters;
+use super::crew::Crew;
+use super::inbox::Ready;
+use super::items::Pending;
+use super::monitor::Hook;
+use super::outlet::BackendOutlet;
+use super::parcel::Item;
+use super::trackers::Tracker;
+use super::wants::BackendWants;
+use crate::api::{EngineContext, FlowCommand, Mail, Note, Peers};
+use crate::job::{Delivery, Wait};
+use crate::metrics::{
+    Alert, Attention, Document, GroupKind, Resource, SecondKeys, Session, Shard, ShardConfig, Snapshot,
+};
+use crate::plugin::{Catalog, HostSettings, InstanceReport, JobPlan, LoadProblem};
+use crate::time::Timestamp;
+
+/// Ticks in a row, and windows flushed in a row, when time jumps; a longer gap is skipped in one step.
+const MAX_STEPS: i64 = 60;
+/// Rounds in which what scripts made in the last second is announced at the end.
+const LAST_ROUNDS: usize = 2;
+
+/// What a backend is made from.
+pub struct BackendParts<O> {
+    /// The plugins.
+    pub catalog: Arc<Catalog>,
+    /// What the host was told.
+    pub settings: HostSettings,
+    /// Limits of its own counters.
+    pub shard: ShardConfig,
+    /// The workers.
+    pub jobs: JobPlan,
+    /// Number of its jobs and of its own context, behind those of the engines.
+    pub id: u32,
+    /// Where results leave.
+    pub outlet: O,
+    /// Whether the outlet takes what is flushed where no script looks at it.
+    pub takes_all: bool,
+    /// Seconds of a window.
+    pub window: i64,
+}
+
+/// What scripts said to the frontend since the last time.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    /// Messages to frontend scripts.
+    pub mail: Vec<Mail>,
+    /// What was asked of flows.
+    pub commands: Vec<FlowCommand>,
+    /// What was said about flows.
+    pub notes: Vec<Note>,
+}
+
+/// What a backend leaves behind.
+#[derive(Debug)]
+pub struct BackendEnd<O> {
+    /// Its counters, all buckets closed.
+    pub shard: Shard,
+    /// Where results left.
+    pub outlet: O,
+    /// How each monitor did.
+    pub instances: Vec<InstanceReport>,
+    /// What could not be loaded.
+    pub problems: Vec<LoadProblem>,
+    /// Oddities by name.
+    pub oddities: Vec<(&'static str, u64)>,
+}
+
+/// What waits for the end of the window.
+#[derive(Debug, Default)]
+struct Waiting {
+    alerts: Pending<Alert>,
+    resources: Pending<Resource>,
+    documents: Pending<Document>,
+    flows: Pending<Session>,
+}
+
+/// The backend; on the thread that made it.
+pub struct Backend<O> {
+    crew: Crew<O>,
+    counters: Counters,
+    trackers: Vec<Tracker>,
+    waiting: Waiting,
+    window: i64,
+    /// The second stream time has reached; `None` before the first.
+    now: Option<i64>,
+    in_order: bool,
+    /// Keys that scripts touched and that were not told of yet.
+    own_keys: Vec<SecondKeys>,
+}
+
+impl<O: BackendOutlet> Backend<O> {
+    /// Loads the monitors. Must run on the thread that will run the backend, with a stack for Lua.
+    #[must_use]
+    pub fn new(parts: BackendParts<O>) -> Self {
+        let groups = Arc::clone(&parts.catalog.groups);
+        let shard = Shard::new(&groups, parts.shard);
+        let protocols = Arc::clone(&parts.catalog.protocols);
+        let context = Rc::new(EngineContext::new(parts.id, shard, Arc::clone(&groups), protocols, Peers::default()));
+        context.is_backend.set(true);
+        // What they post while they load is heard by those that are loaded.
+        context.has_backend.set(true);
+        let in_order = parts.jobs.delivery == Delivery::InOrder;
+        let mut crew = Crew::load(&parts.catalog, &context, &parts.settings, &parts.jobs, parts.outlet);
+        context.has_backend.set(crew.wants.messages);
+        if parts.takes_all {
+            let wants = &mut crew.wants;
+            wants.groups.iter_mut().for_each(|group| group.buckets = true);
+            (wants.alerts, wants.resources, wants.documents, wants.flows) = (true, true, true, true);
+        }
+        for (index, attention) in crew.wants.groups.iter().enumerate() {
+            context.shard.borrow_mut().attend(crate::metrics::GroupIndex(index as u16), *attention);
+        }
+        let toppers = [Hook::BeginTopper, Hook::TopperFilter, Hook::Topper, Hook::EndTopper];
+        let tracks = |group| parts.takes_all || toppers.iter().any(|&hook| crew.any(&crew.of_group(group), hook));
+        Self {
+            counters: Counters::new(&groups, tracks),
+            trackers: crew.trackers.iter().map(|(_, control)| Tracker::new(control, parts.window)).collect(),
+            waiting: Waiting::default(),
+            window: parts.window.max(1),
+            now: None,
+            in_order,
+            own_keys: Vec::new(),
+            crew,
+        }
+    }
+
+    /// What is wanted from the engines.
+    #[must_use]
+    pub fn wants(&self) -> &BackendWants {
+        &self.crew.wants
+    }
+
+    /// State that its scripts reach.
+    #[must_use]
+    pub fn context(&self) -> &Rc<EngineContext> {
+        &self.crew.context
+    }
+
+    /// Where results leave.
+    pub fn outlet(&mut self) -> &mut O {
+        &mut self.crew.outlet
+    }
+
+    /// Handles a complete second: what happened in it, and everything that is due until the next one.
+    pub fn second(&mut self, ready: Ready, stopping: &AtomicBool) {
+        let Ready { second, parcels, until } = ready;
+        self.begin(second);
+        self.take_completions(stopping);
+        let mut keys = self.take_own_keys();
+        // All that scripts made before this second was over is announced with it.
+        for item in std::mem::take(&mut self.crew.own) {
+            self.news(item);
+        }
+        for mut parcel in parcels {
+            self.crew.deliver(&parcel.mail);
+            self.crew.after();
+            for item in parcel.items.drain(..) {
+                self.news(item);
+            }
+            self.counters.wait(parcel.snapshots.drain(..));
+            keys.append(&mut parcel.keys);
+        }
+        for keys in &keys {
+            self.counters.announce(&mut self.crew, keys, second);
+        }
+        self.advance(until, Some((second, &keys)), stopping);
+        self.crew.outlet.hand_over();
+    }
+
+    fn take_own_keys(&mut self) -> Vec<SecondKeys> {
+        let mut keys = std::mem::take(&mut self.own_keys);
+        keys.append(&mut self.crew.context.shard.borrow_mut().take_second());
+        keys
+    }
+
+    /// Time moves to a second that begins.
+    fn begin(&mut self, second: i64) {
+        match self.now {
+            None => {
+                self.now = Some(second);
+                self.crew.context.last_window.set(Timestamp::new(second, 0));
+                self.set_time(second);
+            }
+            Some(now) if second > now => self.advance(second, None, &AtomicBool::new(true)),
+            Some(_) => {}
+        }
+    }
+
+    fn set_time(&mut self, now: i64) {
+        let time = Timestamp::new(now, 0);
+        let context = &self.crew.context;
+        context.now.set(time.max(context.now.get()));
+        let counters = &mut self.counters;
+        let mut shard = context.shard.borrow_mut();
+        // Keys of a bucket that closes here would not be told of any more.
+        self.own_keys.append(&mut shard.take_second());
+        shard.advance(context.now.get(), |snapshot: Snapshot| counters.wait([snapshot]));
+    }
+
+    /// What is due until `until`: flushes of windows that end, updates of the second that is over, ticks.
+    fn advance(&mut self, until: i64, updates: Option<(i64, &[SecondKeys])>, stopping: &AtomicBool) {
+        let Some(now) = self.now else { return };
+        let gap = until.saturating_sub(now);
+        let mut updates = updates;
+        if gap <= 0 {
+            return self.updates(updates);
+        }
+        self.now = Some(until);
+        let first = now.saturating_add(1);
+        if gap <= MAX_STEPS {
+            for tick in first..=until {
+                self.set_time(tick);
+                if tick.rem_euclid(self.window) == 0 {
+                    self.flush(tick - self.window, tick, stopping);
+                }
+                self.updates(updates.take());
+                self.crew.tick(tick);
+            }
+            return;
+        }
+        let open = now - now.rem_euclid(self.window);
+        let last = until - until.rem_euclid(self.window);
+        let windows = (last - open) / self.window;
+        let mut end = open.saturating_add(self.window);
+        while end <= last {
+            self.set_time(end);
+            self.flush(end - self.window, end, stopping);
+            self.updates(updates.take());
+            // Of a long gap, the window that was open and the one before the next.
+            end = if windows > MAX_STEPS && end < last { last } else { end.saturating_add(self.window) };
+        }
+        self.set_time(until);
+        self.updates(updates.take());
+        self.crew.tick(until);
+    }
+
+    fn updates(&mut self, updates: Option<(i64, &[SecondKeys])>) {
+        let Some((second, keys)) = updates else { return };
+        for keys in keys {
+            Counters::update(&mut self.crew, keys, second);
+        }
+    }
+
+    /// Announces something that happened, and lets it wait for the flush.
+    fn news(&mut self, item: Item) {
+        match item {
+            Item::Alert(mut alert) => {
+                self.crew.announce(GroupKind::Alert, &mut *alert);
+                self.waiting.alerts.push(*alert);
+            }
+            Item::Resource(mut resource) => {
+                self.crew.announce(GroupKind::Resource, &mut *resource);
+                self.waiting.resources.push(*resource);
+            }
+            Item::Document(mut document) => {
+                self.crew.announce(GroupKind::Fts, &mut *document);
+                self.waiting.documents.push(*document);
+            }
+            Item::NewFlow(mut flow) => self.crew.announce_flow(Hook::New, &mut flow),
+            Item::ActiveFlow(mut flow) => self.crew.announce_flow(Hook::Update, &mut flow),
+            Item::Interim(flow) => self.waiting.flows.push(*flow),
+            Item::EndedFlow(mut flow) => {
+                self.crew.announce_flow(Hook::Terminate, &mut flow);
+                self.waiting.flows.push(*flow);
+            }
+            Item::Reported(mut flow) => {
+                self.crew.announce_flow(Hook::New, &mut flow);
+                self.crew.announce_flow(Hook::Terminate, &mut flow);
+                self.waiting.flows.push(*flow);
+            }
+        }
+    }
+
+    /// Flushes a window. `end` is its end, `i64::MAX` for everything that is left.
+    fn flush(&mut self, start: i64, end: i64, stopping: &AtomicBool) {
+        self.settle(&Wait { limit: None, cancel: Some(stopping) });
+        let crew = &mut self.crew;
+        crew.outlet.begin_window(start);
+        let engine = crew.engine.clone();
+        crew.tell(&engine, Hook::BeginFlush, start);
+        self.counters.flush(crew, start, end);
+        crew.flush_items(GroupKind::Alert, self.waiting.alerts.take(), start);
+        crew.flush_items(GroupKind::Resource, self.waiting.resources.take(), start);
+        crew.flush_items(GroupKind::Fts, self.waiting.documents.take(), start);
+        let flows = crew.flush_flows(&mut self.waiting.flows, start);
+        crew.flush_trackers(&mut self.trackers, &flows, start, end);
+        crew.tell(&engine, Hook::EndFlush, start);
+        crew.outlet.end_window(start);
+        crew.context.last_window.set(Timestamp::new(start, 0));
+        let now = crew.context.now.get();
+        for monitor in &mut crew.monitors {
+            monitor.instance.between_batches();
+            monitor.instance.tell_silent(Some(now));
+        }
+        crew.after();
+    }
+
+    /// On files, waits for the jobs of all scripts, so that their results come at a place that does not depend on how
+    /// fast the workers are.
+    fn settle(&mut self, wait: &Wait<'_>) {
+        if !self.in_order {
+            return;
+        }
+        for member in 0..self.crew.monitors.len() {
+            let instance = &mut self.crew.monitors[member].instance;
+            if instance.outstanding_jobs() > 0 {
+                instance.settle(wait);
+                self.crew.after();
+            }
+        }
+    }
+
+    /// Hands over jobs, and delivers results that have come.
+    pub fn take_completions(&mut self, stopping: &AtomicBool) {
+        for member in 0..self.crew.monitors.len() {
+            let instance = &mut self.crew.monitors[member].instance;
+            if instance.outstanding_jobs() > 0 {
+                instance.take_completions(stopping);
+                self.crew.after();
+            }
+        }
+    }
+
+    /// What scripts said to the frontend since the last time.
+    pub fn take_outgoing(&mut self) -> Outgoing {
+        let context = &self.crew.context;
+        Outgoing { mail: context.mail.take(), commands: context.commands.take(), notes: context.notes.take() }
+    }
+
+    /// The input has ended: results of jobs, the last flush, unloading.
+    #[must_use]
+    pub fn finish(mut self, wait: &Wait<'_>) -> BackendEnd<O> {
+        let outlast = AtomicBool::new(false);
+        if let Some(now) = self.now {
+            self.drain(wait);
+            for _ in 0..LAST_ROUNDS {
+                for item in std::mem::take(&mut self.crew.own) {
+                    self.news(item);
+                }
+            }
+            let keys = self.take_own_keys();
+            for keys in &keys {
+                self.counters.announce(&mut self.crew, keys, now);
+            }
+            let counters = &mut self.counters;
+            self.crew.context.shard.borrow_mut().finish(|snapshot| counters.wait([snapshot]));
+            self.flush(now - now.rem_euclid(self.window), i64::MAX, &outlast);
+            self.drain(wait);
+        }
+        for monitor in &mut self.crew.monitors {
+            monitor.instance.unload();
+            monitor.instance.tell_silent(None);
+        }
+        self.crew.after();
+        self.crew.outlet.hand_over();
+        self.end()
+    }
+
+    /// Waits for the jobs until none is left; when the wait ends early, what is missing is cancelled.
+    fn drain(&mut self, wait: &Wait<'_>) {
+        for member in 0..self.crew.monitors.len() {
+            while self.crew.monitors[member].instance.outstanding_jobs() > 0 {
+                self.crew.monitors[member].instance.settle(wait);
+                self.crew.after();
+            }
+        }
+    }
+
+    fn end(mut self) -> BackendEnd<O> {
+        let waiting = &self.waiting;
+        let over_limit = [&waiting.alerts.dropped, &waiting.resources.dropped, &waiting.documents.dropped]
+            .into_iter()
+            .chain([&waiting.flows.dropped, &self.crew.own_dropped])
+            .sum();
+        let mut oddities = self.crew.context.oddities.named();
+        oddities.push(("backend_items_over_limit", over_limit));
+        oddities.push(("toppers_displaced", self.counters.displaced()));
+        let problems = std::mem::take(&mut self.crew.problems);
+        let mut instances: Vec<InstanceReport> =
+            self.crew.monitors.iter().map(|monitor| monitor.instance.outcome()).collect();
+        instances.sort_by_key(|report| report.script);
+        let Crew { context, outlet, monitors, .. } = self.crew;
+        drop(monitors);
+        let empty = Shard::new(&context.groups, ShardConfig::default());
+        let shard = context.shard.replace(empty);
+        BackendEnd { shard, outlet, instances, problems, oddities }
+    }
+}
+
+/// What the shard of an engine is asked to tell.
+pub fn attend(shard: &mut Shard, wants: &BackendWants) {
+    for (index, attention) in wants.groups.iter().enumerate().filter(|(_, a)| **a != Attention::default()) {
+        shard.attend(crate::metrics::GroupIndex(index as u16), *attention);
+    }
+}

@@ -1,0 +1,174 @@
+//! Alerts, resources and full-text documents: announced in their second, flushed with their window.
+
+use super::crew::{Crew, Member};
+use super::monitor::Hook;
+use super::outlet::BackendOutlet;
+use crate::api::{ItemChange, ItemRef};
+use crate::guid::Guid;
+use crate::metrics::{Alert, Document, FlushSink, GroupKind, Resource, Stored};
+
+/// Items of one kind that may wait for the end of a window.
+const MAX_PENDING: usize = 100_000;
+
+/// What is flushed item by item.
+pub trait Flushed {
+    /// Its group.
+    fn group(&self) -> Guid;
+    /// As callbacks see it.
+    fn item(&self) -> ItemRef<'_>;
+    /// Carries out what a callback changed.
+    fn change(&mut self, change: ItemChange);
+    /// Hands it to a sink.
+    fn write(&self, sink: &mut dyn FlushSink, stored: Stored);
+}
+
+impl Flushed for Alert {
+    fn group(&self) -> Guid {
+        self.group
+    }
+
+    fn item(&self) -> ItemRef<'_> {
+        ItemRef::Alert(self)
+    }
+
+    fn change(&mut self, change: ItemChange) {
+        change.apply_to_alert(self);
+    }
+
+    fn write(&self, sink: &mut dyn FlushSink, stored: Stored) {
+        sink.alert(self, stored);
+    }
+}
+
+impl Flushed for Resource {
+    fn group(&self) -> Guid {
+        self.group
+    }
+
+    fn item(&self) -> ItemRef<'_> {
+        ItemRef::Resource(self)
+    }
+
+    fn change(&mut self, change: ItemChange) {
+        change.apply_to_resource(self);
+    }
+
+    fn write(&self, sink: &mut dyn FlushSink, stored: Stored) {
+        sink.resource(self, stored);
+    }
+}
+
+impl Flushed for Document {
+    fn group(&self) -> Guid {
+        self.group
+    }
+
+    fn item(&self) -> ItemRef<'_> {
+        ItemRef::Document(self)
+    }
+
+    fn change(&mut self, _: ItemChange) {}
+
+    fn write(&self, sink: &mut dyn FlushSink, stored: Stored) {
+        sink.document(self, stored);
+    }
+}
+
+/// Items of one kind that wait for the end of the window, in order of creation.
+#[derive(Debug)]
+pub struct Pending<T> {
+    items: Vec<T>,
+    /// Items that found no room.
+    pub dropped: u64,
+}
+
+impl<T> Default for Pending<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), dropped: 0 }
+    }
+}
+
+impl<T> Pending<T> {
+    /// Lets an item wait.
+    pub fn push(&mut self, item: T) {
+        if self.items.len() < MAX_PENDING {
+            self.items.push(item);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    /// All that wait.
+    pub fn take(&mut self) -> Vec<T> {
+        std::mem::take(&mut self.items)
+    }
+}
+
+impl<O: BackendOutlet> Crew<O> {
+    fn monitors_of(&self, kind: GroupKind, group: Guid) -> Vec<Member> {
+        let map = match kind {
+            GroupKind::Alert => &self.alerts,
+            GroupKind::Resource => &self.resources,
+            _ => &self.documents,
+        };
+        map.get(&group).cloned().unwrap_or_default()
+    }
+
+    /// Announces an item that has come.
+    pub fn announce<T: Flushed>(&mut self, kind: GroupKind, item: &mut T) {
+        for member in self.monitors_of(kind, item.group()) {
+            self.call_item(member, Hook::New, item.item());
+            self.change(member, item);
+        }
+    }
+
+    fn change<T: Flushed>(&mut self, member: Member, item: &mut T) {
+        for change in self.monitors[member].take_changes() {
+            item.change(change);
+        }
+    }
+
+    /// Flushes the items of all groups of a kind; `start` is that of the window.
+    pub fn flush_items<T: Flushed>(&mut self, kind: GroupKind, items: Vec<T>, start: i64) {
+        let groups = std::sync::Arc::clone(&self.context.groups);
+        let mut by_group: Vec<(usize, T)> = Vec::with_capacity(items.len());
+        let place = |guid: Guid| groups.groups(kind).position(|group| group.guid == guid || group.alias == Some(guid));
+        for item in items {
+            by_group.push((place(item.group()).unwrap_or(usize::MAX), item));
+        }
+        // Stable: in order of creation within a group.
+        by_group.sort_by_key(|(place, _)| *place);
+        let mut rest = by_group.into_iter().peekable();
+        for (place, group) in groups.groups(kind).enumerate() {
+            let members = self.monitors_of(kind, group.guid);
+            if members.is_empty() && rest.peek().is_none_or(|(of, _)| *of != place) {
+                continue;
+            }
+            self.tell(&members, Hook::BeginFlush, start);
+            while let Some((_, item)) = rest.next_if(|(of, _)| *of == place) {
+                self.flush_item(&members, item);
+            }
+            self.tell(&members, Hook::EndFlush, start);
+        }
+        // Of groups that nobody registered; there are no monitors for these.
+        for (_, item) in rest {
+            item.write(&mut self.outlet, Stored::Yes);
+        }
+    }
+
+    fn flush_item<T: Flushed>(&mut self, members: &[Member], mut item: T) {
+        let yes = self.vote(members, Hook::FlushFilter, |crew, member| {
+            let no = crew.says_no(member, Hook::FlushFilter, item.item());
+            crew.change(member, &mut item);
+            no
+        });
+        item.write(&mut self.outlet, if yes { Stored::Yes } else { Stored::No });
+        if !yes {
+            return;
+        }
+        for &member in members {
+            self.call_item(member, Hook::Flush, item.item());
+            self.change(member, &mut item);
+        }
+    }
+}

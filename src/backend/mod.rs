@@ -1,0 +1,32 @@
+//! The backend: seconds and windows of stream time, the plugins that look at what was counted and recorded, and the flush.
+//!
+//! Takes [`Parcel`]s of what left the engines in a second, puts those of several engines together, and runs the cycle:
+//! news, the flush of a window that is over, updates, ticks. Knows nothing of packets. Has VMs and counters of its own and
+//! shares nothing: it runs on the packet thread (files, one engine) or on a thread of its own, fed through a bounded queue.
+//! What it flushes leaves through a [`BackendOutlet`].
+//!
+//! Invariants: time never goes back; everything is flushed once; an item is announced before it is flushed, and never
+//! flushed in the pass in which a script made it; on files, two runs make the same calls in the same order.
+
+mod counters;
+mod crew;
+mod cycle;
+mod inbox;
+mod items;
+mod monitor;
+mod new_keys;
+mod outlet;
+mod parcel;
+mod queue;
+mod sessions;
+mod toppers;
+mod trackers;
+mod wants;
+
+pub use cycle::{Backend, BackendEnd, BackendParts, Outgoing, attend};
+pub use inbox::{Inbox, Patience, Ready};
+pub use monitor::Hook;
+pub use outlet::BackendOutlet;
+pub use parcel::{Item, NO_TIME, Parcel, Phase, alert_of, item_of, session_of};
+pub use queue::{ParcelSender, QUEUE, QueueCounts, WhenSilent, WhenSlow, run};
+pub use wants::BackendWants;

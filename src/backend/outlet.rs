@@ -1,0 +1,12 @@
+//! What the backend asks of the place where its results leave.
+
+use crate::api::{Record, Stamp};
+use crate::metrics::{FlushSink, Shard};
+
+/// Takes what backend scripts say, and what is flushed.
+pub trait BackendOutlet: FlushSink {
+    /// Takes what backend scripts produced, in that order. What is counted of it is counted in `shard`.
+    fn records(&mut self, records: &mut Vec<(Stamp, Record)>, shard: &mut Shard);
+    /// Hands over what has come together.
+    fn hand_over(&mut self);
+}

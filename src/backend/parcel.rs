@@ -1,0 +1,142 @@
+//! What leaves an engine when a second of stream time is over.
+
+use super::wants::BackendWants;
+use crate::api::{AlertKind, AlertRecord, EndedFlow, Mail, Record};
+use crate::metrics::{
+    Alert, AlertKind as MetricAlertKind, Document, IdsFields, Resource, SecondKeys, Session, Snapshot,
+};
+use crate::time::Timestamp;
+
+/// How far an engine has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// There will be more seconds.
+    #[default]
+    Running,
+    /// The input has ended; results of jobs may still come.
+    PacketsOver,
+    /// This is the last parcel.
+    Over,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Item {
+    /// An alert was raised.
+    Alert(Box<Alert>),
+    /// A resource was recorded.
+    Resource(Box<Resource>),
+    /// A document was recorded.
+    Document(Box<Document>),
+    /// A flow appeared.
+    NewFlow(Box<Session>),
+    /// A flow had packets in this second.
+    ActiveFlow(Box<Session>),
+    /// A flow goes on and is due for an interim record.
+    Interim(Box<Session>),
+    /// A flow ended.
+    EndedFlow(Box<Session>),
+    /// Scripts speak of a flow that is in no packets.
+    Reported(Box<Session>),
+}
+
+/// The second of a parcel that only tells how far an engine has come that never had a packet.
+pub const NO_TIME: i64 = i64::MIN;
+
+/// Everything of one engine and second.
+#[derive(Debug, Default)]
+pub struct Parcel {
+    /// Number of the engine.
+    pub engine: usize,
+    /// The second that is over.
+    pub second: i64,
+    /// The second that begins; nothing earlier comes any more.
+    pub now: i64,
+    /// How far the engine has come.
+    pub phase: Phase,
+    /// Messages to backend scripts.
+    pub mail: Vec<Mail>,
+    /// What happened, in that order.
+    pub items: Vec<Item>,
+    /// Keys touched, by group.
+    pub keys: Vec<SecondKeys>,
+    /// Buckets that closed.
+    pub snapshots: Vec<Snapshot>,
+}
+
+/// What the backend is told of a record, if it wants to know.
+#[must_use]
+pub fn item_of(time: Timestamp, record: &Record, wants: &BackendWants) -> Option<Item> {
+    let flow_of = |flow: &Vec<u8>| (!flow.is_empty()).then(|| flow.clone());
+    match record {
+        Record::Alert(alert) if wants.alerts => Some(Item::Alert(Box::new(alert_of(time, alert)))),
+        Record::Resource { guid, flow, uri, label } if wants.resources => Some(Item::Resource(Box::new(Resource {
+            time,
+            group: *guid,
+            flow: flow_of(flow),
+            uri: uri.clone(),
+            label: label.clone(),
+        }))),
+        Record::Document { guid, flow, text } if wants.documents => {
+            Some(Item::Document(Box::new(Document { time, group: *guid, flow: flow_of(flow), text: text.clone() })))
+        }
+        Record::Flow(flow) if wants.any_flows() => {
+            let session = Box::new(session_of(flow));
+            Some(if flow.is_spoken_of { Item::Reported(session) } else { Item::EndedFlow(session) })
+        }
+        _ => None,
+    }
+}
+
+/// A flow as it was recorded.
+#[must_use]
+pub fn session_of(flow: &EndedFlow) -> Session {
+    Session {
+        id: flow.id.clone(),
+        start: flow.start,
+        end: flow.end,
+        bytes: flow.bytes,
+        packets: flow.packets,
+        payload: flow.payload,
+        state: flow.state,
+        tags: flow.tags.clone(),
+        setup_rtt: flow.setup_rtt,
+        retransmissions: flow.retransmissions,
+        reason: flow.reason,
+    }
+}
+
+/// An alert as it was recorded.
+#[must_use]
+pub fn alert_of(time: Timestamp, alert: &AlertRecord) -> Alert {
+    let ids = alert.ends.as_ref().map(|ends| {
+        Box::new(IdsFields {
+            source_ip: ends.source_ip.clone().into_bytes(),
+            source_port: ends.source_port.clone().into_bytes(),
+            destination_ip: ends.destination_ip.clone().into_bytes(),
+            destination_port: ends.destination_port.clone().into_bytes(),
+            protocol: ends.protocol.to_string().into_bytes(),
+            sig_rev: ends.sig_rev.to_string().into_bytes(),
+            time: ends.time,
+        })
+    });
+    Alert {
+        time,
+        group: alert.guid,
+        flow: (!alert.flow.is_empty()).then(|| alert.flow.clone()),
+        sigid: alert.sigid.clone(),
+        priority: alert.priority,
+        message: alert.message.clone(),
+        classification: alert.classification.clone(),
+        status: alert.status.clone(),
+        extra: alert.extra.clone(),
+        ack: alert.ack,
+        kind: match alert.kind {
+            AlertKind::Simple => MetricAlertKind::Simple,
+            AlertKind::Full => MetricAlertKind::Full,
+            AlertKind::Tca => MetricAlertKind::Threshold,
+            AlertKind::Ids => MetricAlertKind::Ids,
+        },
+        ids,
+    }
+}

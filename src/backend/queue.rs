@@ -1,0 +1,221 @@
+//! The way of parcels to a backend on a thread of its own, and that thread.
+//!
+//! The queue is bounded. Over files an engine waits for room. Live it never does: a second for which there is no room is
+//! put together with the next one, and what such a second holds is limited as well; what is left out is counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+
+use super::cycle::Backend;
+use super::inbox::{Inbox, Patience};
+use super::outlet::BackendOutlet;
+use super::parcel::{Parcel, Phase};
+use crate::api::{Letter, Peers};
+
+/// Parcels in the queue.
+pub const QUEUE: usize = 16;
+/// Items and groups of keys that a second which waits may hold.
+const MAX_HELD: usize = 50_000;
+/// Closed buckets that may wait.
+const MAX_BUCKETS: usize = 4_096;
+/// How long the last parcel may take.
+const LAST: Duration = Duration::from_secs(60);
+/// How long a live backend waits before it looks for results of jobs.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long an engine that is silent is waited for when time is that of the wall.
+const SILENCE: u32 = 3;
+
+/// What an engine does when there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenSlow {
+    /// It waits: files.
+    Wait,
+    /// It puts seconds together.
+    Merge,
+}
+
+/// What happens when an engine is silent while others go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenSilent {
+    /// It is waited for: files.
+    Wait,
+    /// It is left behind after a moment: interfaces and scripts as inputs.
+    GoOn,
+}
+
+/// What a slow backend cost.
+#[derive(Debug, Default)]
+pub struct QueueCounts {
+    /// Seconds that were put together with the next one.
+    pub merged: AtomicU64,
+    /// Items and keys left out.
+    pub items: AtomicU64,
+    /// Closed buckets left out.
+    pub buckets: AtomicU64,
+}
+
+impl QueueCounts {
+    /// Each counter with the name it has in outputs.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, u64); 3] {
+        [
+            ("backend_seconds_merged", self.merged.load(Ordering::Relaxed)),
+            ("backend_items_dropped", self.items.load(Ordering::Relaxed)),
+            ("backend_buckets_dropped", self.buckets.load(Ordering::Relaxed)),
+        ]
+    }
+}
+
+/// An engine's end of the queue.
+#[derive(Debug)]
+pub struct ParcelSender {
+    queue: Sender<Parcel>,
+    when_slow: WhenSlow,
+    held: Option<Parcel>,
+    counts: Arc<QueueCounts>,
+}
+
+impl ParcelSender {
+    /// One engine's end.
+    #[must_use]
+    pub const fn new(queue: Sender<Parcel>, when_slow: WhenSlow, counts: Arc<QueueCounts>) -> Self {
+        Self { queue, when_slow, held: None, counts }
+    }
+
+    /// Sends a second, or keeps it for the next one.
+    pub fn send(&mut self, parcel: Parcel) {
+        let parcel = match self.held.take() {
+            Some(held) => self.merge(held, parcel),
+            None => parcel,
+        };
+        if parcel.phase == Phase::Over {
+            // Packets are over, nothing is held up any more. A backend that is gone has left what it had to leave.
+            drop(self.queue.send_timeout(parcel, LAST));
+            return;
+        }
+        if self.when_slow == WhenSlow::Wait {
+            drop(self.queue.send(parcel));
+            return;
+        }
+        match self.queue.try_send(parcel) {
+            Err(TrySendError::Full(parcel)) => self.held = Some(parcel),
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+        }
+    }
+
+    fn merge(&self, mut first: Parcel, next: Parcel) -> Parcel {
+        let Parcel { now, phase, mail, items, keys, snapshots, .. } = next;
+        self.counts.merged.fetch_add(1, Ordering::Relaxed);
+        (first.now, first.phase) = (now, phase);
+        let left_out = append(&mut first.mail, mail, MAX_HELD)
+            + append(&mut first.items, items, MAX_HELD)
+            + append(&mut first.keys, keys, MAX_HELD);
+        self.counts.items.fetch_add(left_out, Ordering::Relaxed);
+        let left_out = append(&mut first.snapshots, snapshots, MAX_BUCKETS);
+        self.counts.buckets.fetch_add(left_out, Ordering::Relaxed);
+        first
+    }
+}
+
+/// Appends as long as there is room; tells how much there was no room for.
+fn append<T>(list: &mut Vec<T>, mut more: Vec<T>, most: usize) -> u64 {
+    let room = most.saturating_sub(list.len());
+    let left_out = more.len().saturating_sub(room);
+    more.truncate(room);
+    list.append(&mut more);
+    left_out as u64
+}
+
+/// Runs a backend until every engine has sent its last parcel; what is left is to finish it. `peers` leads to the engines.
+#[must_use]
+pub fn run<O: BackendOutlet>(
+    mut backend: Backend<O>,
+    queue: &Receiver<Parcel>,
+    engines: usize,
+    peers: &Peers,
+    when_silent: WhenSilent,
+    stopping: &AtomicBool,
+) -> Backend<O> {
+    let mut inbox = Inbox::new(engines);
+    let mut silent = 0;
+    let mut has_left = false;
+    loop {
+        match queue.recv_timeout(LOOK) {
+            Ok(parcel) => {
+                inbox.push(parcel);
+                // Everything that has come, so that an engine never waits for one whose parcels lie here.
+                queue.try_iter().for_each(|parcel| inbox.push(parcel));
+            }
+            Err(RecvTimeoutError::Timeout) => silent += 1,
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        let lasting = when_silent == WhenSilent::GoOn && silent >= SILENCE;
+        let patience = if lasting { Patience::None } else { Patience::Parcels(MAX_WAITING) };
+        while let Some(ready) = inbox.next(patience) {
+            silent = 0;
+            backend.second(ready, stopping);
+            send(&mut backend, peers);
+            queue.try_iter().for_each(|parcel| inbox.push(parcel));
+        }
+        if when_silent == WhenSilent::GoOn {
+            backend.take_completions(stopping);
+            send(&mut backend, peers);
+        }
+        // Engines at their end hear the others out; nothing more can be said to them.
+        if !has_left && inbox.phase() >= Phase::PacketsOver {
+            peers.leave();
+            has_left = true;
+        }
+        if inbox.phase() == Phase::Over && inbox.is_empty() {
+            break;
+        }
+    }
+    while let Some(ready) = inbox.next(Patience::None) {
+        backend.second(ready, stopping);
+    }
+    peers.leave();
+    backend
+}
+
+/// Parcels that wait for a silent engine, over files.
+const MAX_WAITING: usize = 1 << 16;
+
+fn send<O: BackendOutlet>(backend: &mut Backend<O>, peers: &Peers) {
+    let outgoing = backend.take_outgoing();
+    let mut lost = 0;
+    for mail in &outgoing.mail {
+        lost += peers.send(mail);
+    }
+    let oddities = &backend.context().oddities;
+    oddities.messages_dropped.set(oddities.messages_dropped.get() + lost);
+    let notes = outgoing.notes.into_iter().map(Letter::Note);
+    let letters = notes.chain(outgoing.commands.into_iter().map(Letter::Command));
+    let lost: u64 = letters.map(|letter| peers.post(&letter)).sum();
+    oddities.notes_dropped.set(oddities.notes_dropped.get() + lost);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crossbeam_channel::bounded;
+
+    use super::{Parcel, ParcelSender, Phase, QueueCounts, WhenSlow};
+
+    #[test]
+    fn a_second_for_which_there_is_no_room_goes_with_the_next() {
+        let (sender, receiver) = bounded(1);
+        let counts = Arc::new(QueueCounts::default());
+        let mut end = ParcelSender::new(sender, WhenSlow::Merge, Arc::clone(&counts));
+        for second in 0..4 {
+            end.send(Parcel { second, now: second + 1, ..Parcel::default() });
+        }
+        assert_eq!(receiver.recv().map(|parcel| (parcel.second, parcel.now)), Ok((0, 1)));
+        end.send(Parcel { second: 4, now: 4, phase: Phase::Over, ..Parcel::default() });
+        assert_eq!(receiver.recv().map(|parcel| (parcel.second, parcel.now)), Ok((1, 4)));
+        assert_eq!(counts.named()[0].1, 3);
+    }
+}

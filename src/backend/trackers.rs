@@ -1,0 +1,114 @@
+//! Flow trackers: the flows with the largest metric that a script computes, snapshot by snapshot.
+
+use foldhash::quality::RandomState;
+use hashbrown::HashMap;
+
+use super::crew::Crew;
+use super::monitor::Hook;
+use super::outlet::BackendOutlet;
+use crate::api::ItemRef;
+use crate::metrics::{Session, TrackedFlow};
+use crate::plugin::TrackerControl;
+
+/// Flows remembered for each that is kept, before the smallest are let go.
+const REMEMBERED: usize = 8;
+const REMEMBERED_AT_LEAST: usize = 4_096;
+
+/// What one tracker has of the open interval.
+#[derive(Debug)]
+pub struct Tracker {
+    size: i64,
+    count: usize,
+    start: Option<i64>,
+    flows: HashMap<Box<[u8]>, f64, RandomState>,
+}
+
+impl Tracker {
+    /// An interval is a multiple of the window.
+    #[must_use]
+    pub fn new(control: &TrackerControl, window: i64) -> Self {
+        let windows = (i64::from(control.bucketsize) + window - 1) / window;
+        let size = windows.max(1).saturating_mul(window);
+        Self { size, count: control.count as usize, start: None, flows: HashMap::default() }
+    }
+
+    /// Offers a flow; of two metrics the larger one counts.
+    fn offer(&mut self, flow: &[u8], metric: f64) {
+        match self.flows.get_mut(flow) {
+            Some(known) => *known = known.max(metric),
+            None => drop(self.flows.insert(flow.into(), metric)),
+        }
+        if self.flows.len() > self.count.saturating_mul(REMEMBERED).max(REMEMBERED_AT_LEAST) {
+            // Who is not among the first now is only when it is offered a larger metric, which counts by itself.
+            let kept = self.ranked();
+            self.flows = kept.into_iter().collect();
+        }
+    }
+
+    /// The first, largest first; of equal ones by id.
+    fn ranked(&mut self) -> Vec<(Box<[u8]>, f64)> {
+        let mut all: Vec<(Box<[u8]>, f64)> = self.flows.drain().collect();
+        all.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        all.truncate(self.count);
+        all
+    }
+}
+
+impl<O: BackendOutlet> Crew<O> {
+    /// Offers the flows of a flush to every tracker, and writes the snapshots of intervals that end with the window.
+    pub fn flush_trackers(&mut self, trackers: &mut [Tracker], flows: &[Session], window: i64, end: i64) {
+        for (at, tracker) in trackers.iter_mut().enumerate() {
+            let member = self.trackers[at].0;
+            self.tell(&[member], Hook::BeginFlush, window);
+            for flow in flows {
+                let answer = self.call_item(member, Hook::Metric, ItemRef::Session(flow));
+                if let Some(metric) = Self::metric(answer.as_ref()) {
+                    tracker.offer(&flow.id, metric);
+                }
+            }
+            self.tell(&[member], Hook::EndFlush, window);
+            let start = *tracker.start.get_or_insert(window - window.rem_euclid(tracker.size));
+            if end < start.saturating_add(tracker.size) {
+                continue;
+            }
+            for (rank, (flow, metric)) in (1..).zip(tracker.ranked()) {
+                let name = &self.trackers[at].1.name;
+                let tracked =
+                    TrackedFlow { tracker: name, bucket: start, size: tracker.size, rank, flow: &flow, metric };
+                self.outlet.tracked(&tracked);
+            }
+            tracker.start = Some(end - end.rem_euclid(tracker.size));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tracker;
+    use crate::plugin::TrackerControl;
+
+    fn control(bucketsize: u32, count: u32) -> TrackerControl {
+        TrackerControl { name: "t".to_owned(), description: String::new(), bucketsize, count }
+    }
+
+    #[test]
+    fn an_interval_is_a_multiple_of_the_window() {
+        assert_eq!(Tracker::new(&control(1, 1), 60).size, 60);
+        assert_eq!(Tracker::new(&control(61, 1), 60).size, 120);
+        assert_eq!(Tracker::new(&control(300, 1), 60).size, 300);
+    }
+
+    #[test]
+    fn the_largest_metrics_are_kept_however_many_flows_there_are() {
+        let mut tracker = Tracker::new(&control(300, 3), 60);
+        for n in 0..10_000_u32 {
+            tracker.offer(&n.to_be_bytes(), f64::from(n * 7_919 % 10_007));
+        }
+        tracker.offer(&3_u32.to_be_bytes(), 1.0);
+        let metrics: Vec<f64> = tracker.ranked().into_iter().map(|(_, metric)| metric).collect();
+        assert_eq!(metrics.len(), 3);
+        let mut all: Vec<f64> = (0..10_000_u32).map(|n| f64::from(n * 7_919 % 10_007)).collect();
+        all.sort_by(|a, b| b.total_cmp(a));
+        assert_eq!(metrics, &all[..3]);
+    }
+}

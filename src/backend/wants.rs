@@ -1,0 +1,38 @@
+//! What the backend wants to be told of; the engines do nothing for the rest.
+
+use crate::metrics::Attention;
+
+/// Sum of what the backend's scripts and outlets want.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BackendWants {
+    /// Of each counter group, by index.
+    pub groups: Vec<Attention>,
+    /// Alerts.
+    pub alerts: bool,
+    /// Resources.
+    pub resources: bool,
+    /// Full-text documents.
+    pub documents: bool,
+    /// Flows that appear.
+    pub new_flows: bool,
+    /// Every second, the flows that were active in it.
+    pub active_flows: bool,
+    /// Flows that end, and interim records of those that go on.
+    pub flows: bool,
+    /// Messages.
+    pub messages: bool,
+    /// Scripts are the reason why flows have to be tracked.
+    pub asks_flows: bool,
+    /// Scripts are the reason why built-in resources have to be found.
+    pub asks_resources: bool,
+    /// The same for documents.
+    pub asks_documents: bool,
+}
+
+impl BackendWants {
+    /// True if somebody wants flows at all.
+    #[must_use]
+    pub const fn any_flows(&self) -> bool {
+        self.new_flows || self.active_flows || self.flows
+    }
+}

@@ -1,0 +1,208 @@
+//! What leaves a packet thread for the backend, second by second.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::backend_out::BackendOut;
+use super::backend_thread::BackendPlan;
+use super::flow_news::FlowNews;
+use crate::api::{EngineContext, FlowCommand, Mail, Note, Rank, Record, Stamp};
+use crate::backend::{
+    Backend, BackendEnd, BackendWants, Inbox, Item, NO_TIME, Parcel, ParcelSender, Patience, Phase, item_of,
+};
+use crate::job::Wait;
+use crate::metrics::{SecondKeys, Shard, Snapshot};
+use crate::time::Timestamp;
+
+/// Items of one engine and second; more are left out and counted.
+const MAX_ITEMS: usize = 100_000;
+
+/// The way to the backend, as it is planned.
+pub enum BackendLink {
+    /// It runs on the packet thread.
+    Inline(Box<BackendPlan>),
+    /// It runs on a thread of its own.
+    Queue(Arc<BackendWants>, ParcelSender),
+}
+
+enum Link {
+    Inline(Box<Backend<BackendOut>>),
+    Queue(ParcelSender),
+}
+
+/// One engine's end.
+pub struct BackendFeed {
+    engine: usize,
+    wants: Arc<BackendWants>,
+    link: Link,
+    /// The second that is open; `None` before the first.
+    second: Option<i64>,
+    items: Vec<Item>,
+    snapshots: Vec<Snapshot>,
+    flows: Option<FlowNews>,
+    dropped: u64,
+}
+
+impl BackendFeed {
+    /// Makes the end of an engine; a backend of its own loads its plugins here.
+    #[must_use]
+    pub fn new(link: BackendLink, engine: usize, context: &EngineContext) -> Self {
+        let (wants, link) = match link {
+            BackendLink::Inline(plan) => {
+                let backend = Backend::new(plan.parts());
+                (Arc::new(backend.wants().clone()), Link::Inline(Box::new(backend)))
+            }
+            BackendLink::Queue(wants, sender) => (wants, Link::Queue(sender)),
+        };
+        context.has_backend.set(wants.messages);
+        crate::backend::attend(&mut context.shard.borrow_mut(), &wants);
+        let flows = FlowNews::new(&wants);
+        Self { engine, wants, link, second: None, items: Vec::new(), snapshots: Vec::new(), flows, dropped: 0 }
+    }
+
+    /// What the backend wants.
+    #[must_use]
+    pub fn wants(&self) -> &BackendWants {
+        &self.wants
+    }
+
+    /// Items that found no room.
+    #[must_use]
+    pub const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Looks at a batch that has just been tracked.
+    pub fn see_batch(&mut self, context: &EngineContext) {
+        if let Some(flows) = &mut self.flows {
+            flows.see(context);
+        }
+    }
+
+    /// Takes in records that are about to be handed on.
+    pub fn records(&mut self, records: &[(Stamp, Record)]) {
+        for (stamp, record) in records {
+            let Some(item) = item_of(stamp.time, record, &self.wants) else { continue };
+            if self.items.len() < MAX_ITEMS {
+                self.items.push(item);
+            } else {
+                self.dropped += 1;
+            }
+        }
+    }
+
+    /// Takes in a closed bucket.
+    pub fn bucket(&mut self, snapshot: Snapshot) {
+        let wanted = self.wants.groups.get(usize::from(snapshot.group().0)).is_some_and(|group| group.buckets);
+        if wanted {
+            self.snapshots.push(snapshot);
+        }
+    }
+
+    /// Whether the open second is over at a time.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.second.is_none_or(|second| now.secs() > second)
+    }
+
+    /// The time at which the open second is over.
+    #[must_use]
+    pub fn boundary(&self) -> Timestamp {
+        self.second.map_or(Timestamp::from_nanos(i64::MAX), |second| Timestamp::new(second.saturating_add(1), 0))
+    }
+
+    /// Ends the open second because time is `now`. The keys of the second and the buckets that close leave the shard.
+    pub fn close(&mut self, context: &EngineContext, now: Timestamp, stopping: &AtomicBool) {
+        let Some(second) = self.second.replace(now.secs()) else {
+            context.shard.borrow_mut().advance(now, |_| {});
+            return;
+        };
+        let keys = context.shard.borrow_mut().take_second();
+        {
+            let mut shard = context.shard.borrow_mut();
+            self.advance(&mut shard, now);
+        }
+        self.send(context, (second, now.secs()), keys, Phase::Running, stopping);
+    }
+
+    /// Moves the shard on.
+    pub fn advance(&mut self, shard: &mut Shard, now: Timestamp) {
+        shard.advance(now, |snapshot| self.bucket(snapshot));
+    }
+
+    fn send(
+        &mut self,
+        context: &EngineContext,
+        (second, now): (i64, i64),
+        keys: Vec<SecondKeys>,
+        phase: Phase,
+        stopping: &AtomicBool,
+    ) {
+        let mut items = Vec::new();
+        if let Some(flows) = &mut self.flows {
+            flows.take(context, second, &mut items);
+        }
+        items.append(&mut self.items);
+        if let Some(flows) = &mut self.flows {
+            flows.interim(context, second, now, &mut items);
+        }
+        let snapshots = std::mem::take(&mut self.snapshots);
+        let mail = context.backend_mail.take();
+        let parcel = Parcel { engine: self.engine, second, now, phase, mail, items, keys, snapshots };
+        match &mut self.link {
+            Link::Queue(sender) => sender.send(parcel),
+            Link::Inline(backend) => {
+                let mut inbox = Inbox::new(1);
+                inbox.push(Parcel { engine: 0, ..parcel });
+                while let Some(ready) = inbox.next(Patience::None) {
+                    backend.second(ready, stopping);
+                }
+            }
+        }
+    }
+
+    /// Events written so far must stand before those of the backend.
+    pub const fn is_inline(&self) -> bool {
+        matches!(self.link, Link::Inline(_))
+    }
+
+    /// Takes in what the backend said to the frontend, in front of a packet of the batch.
+    pub fn hear(&mut self, context: &EngineContext, packet: u32) {
+        let Link::Inline(backend) = &mut self.link else { return };
+        let outgoing = backend.take_outgoing();
+        let rank = Rank::default();
+        for mail in outgoing.mail {
+            context.post(Mail { packet, ..mail });
+        }
+        context.commands.borrow_mut().extend(outgoing.commands.into_iter().map(|c| FlowCommand { packet, rank, ..c }));
+        context.notes.borrow_mut().extend(outgoing.notes.into_iter().map(|n| Note { packet, rank, depth: 1, ..n }));
+    }
+
+    /// Says that the input is over; results of jobs may still come.
+    pub fn packets_over(&mut self) {
+        if let Link::Queue(sender) = &mut self.link {
+            let second = self.second.unwrap_or(NO_TIME);
+            let (engine, phase) = (self.engine, Phase::PacketsOver);
+            sender.send(Parcel { engine, second, now: second, phase, ..Parcel::default() });
+        }
+    }
+
+    /// The end: everything that is left, the buckets of the shard included.
+    pub fn finish(mut self, context: &EngineContext, stopping: &AtomicBool, wait: &Wait<'_>) -> Option<Ended> {
+        let keys = context.shard.borrow_mut().take_second();
+        context.shard.borrow_mut().finish(|snapshot| self.bucket(snapshot));
+        if let Some(second) = self.second {
+            self.send(context, (second, second), keys, Phase::Over, stopping);
+        } else if let Link::Queue(sender) = &mut self.link {
+            let (engine, phase) = (self.engine, Phase::Over);
+            sender.send(Parcel { engine, second: NO_TIME, now: NO_TIME, phase, ..Parcel::default() });
+        }
+        match self.link {
+            Link::Inline(backend) => Some(backend.finish(wait)),
+            Link::Queue(_) => None,
+        }
+    }
+}
+
+/// What a backend leaves behind.
+pub type Ended = BackendEnd<BackendOut>;

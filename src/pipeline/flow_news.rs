@@ -1,0 +1,121 @@
+//! What is told of flows second by second: which appeared, which were active, which have gone on for long.
+
+use super::flow_stage::ended_flow;
+use crate::api::{EndedFlow, EngineContext};
+use crate::backend::{BackendWants, Item, session_of};
+use crate::flow::{Flow, FlowHandle, Flows, Happening, state};
+use crate::metrics::Session;
+
+/// Seconds of life between two interim records.
+const INTERIM: i64 = 300;
+/// Bits of a flow that has ended.
+const OVER: u16 = state::TERMINATED | state::TIMEDOUT | state::SEEN_RST | state::ERROR;
+
+/// Flows of one engine, as far as the backend wants to know.
+#[derive(Debug)]
+pub struct FlowNews {
+    new: bool,
+    active: bool,
+    interim: bool,
+    /// Flows that appeared, with the second, as they were at the end of the batch.
+    appeared: Vec<(i64, FlowHandle, Box<Session>)>,
+    /// Flows with packets, each once in a second.
+    touched: Vec<(i64, FlowHandle)>,
+    /// The second of the last packet of each slot's flow.
+    stamps: Vec<i64>,
+    /// Flows that go on, by the second of the minute-five they began in.
+    rounds: Vec<Vec<FlowHandle>>,
+}
+
+impl FlowNews {
+    /// Watches what is wanted; `None` if nothing is.
+    #[must_use]
+    pub fn new(wants: &BackendWants) -> Option<Self> {
+        wants.any_flows().then(|| Self {
+            new: wants.new_flows,
+            active: wants.active_flows,
+            interim: wants.flows,
+            appeared: Vec::new(),
+            touched: Vec::new(),
+            stamps: Vec::new(),
+            rounds: if wants.flows { vec![Vec::new(); INTERIM as usize] } else { Vec::new() },
+        })
+    }
+
+    /// Looks at a batch that has just been tracked.
+    pub fn see(&mut self, context: &EngineContext) {
+        let flows = context.flows.borrow();
+        let Some(flows) = flows.as_ref() else { return };
+        if self.new || self.interim {
+            for event in flows.events().list().iter().filter(|event| event.what == Happening::New) {
+                let Some(flow) = flows.flow(event.flow) else { continue };
+                if self.interim {
+                    let round = flow.first.secs().rem_euclid(INTERIM) as usize;
+                    self.rounds[round].push(event.flow);
+                }
+                if self.new {
+                    let session = Box::new(session(flows, event.flow, flow));
+                    self.appeared.push((event.time.secs(), event.flow, session));
+                }
+            }
+        }
+        if self.active {
+            let batch = context.batch.borrow();
+            for (index, packet) in batch.packets().iter().enumerate() {
+                let Some(of_packet) = flows.of_packet(index) else { continue };
+                let (slot, second) = (of_packet.flow.slot as usize, packet.ts.secs());
+                if self.stamps.len() <= slot {
+                    self.stamps.resize((slot + 1).next_power_of_two(), i64::MIN);
+                }
+                if self.stamps[slot] != second {
+                    self.stamps[slot] = second;
+                    self.touched.push((second, of_packet.flow));
+                }
+            }
+        }
+    }
+
+    /// The flows that appeared up to a second that is over, and those active in it.
+    pub fn take(&mut self, context: &EngineContext, second: i64, before: &mut Vec<Item>) {
+        let flows = context.flows.borrow();
+        let Some(flows) = flows.as_ref() else { return };
+        for (_, handle, known) in self.appeared.extract_if(.., |(at, ..)| *at <= second) {
+            let now = flows.flow(handle).map(|flow| Box::new(session(flows, handle, flow)));
+            before.push(Item::NewFlow(now.unwrap_or(known)));
+        }
+        for (_, handle) in self.touched.extract_if(.., |(at, _)| *at <= second) {
+            // One that ended in the second is told of as such.
+            if let Some(flow) = flows.flow(handle).filter(|flow| goes_on(flow) || flow.last.secs() > second) {
+                before.push(Item::ActiveFlow(Box::new(session(flows, handle, flow))));
+            }
+        }
+    }
+
+    /// The flows that are due for an interim record when time moves from one second to another.
+    pub fn interim(&mut self, context: &EngineContext, from: i64, to: i64, items: &mut Vec<Item>) {
+        let flows = context.flows.borrow();
+        let Some(flows) = flows.as_ref().filter(|_| self.interim) else { return };
+        // After a turn every flow has been looked at.
+        for second in from.max(to.saturating_sub(INTERIM)).saturating_add(1)..=to {
+            self.rounds[second.rem_euclid(INTERIM) as usize].retain(|&handle| {
+                let Some(flow) = flows.flow(handle).filter(|flow| goes_on(flow)) else { return false };
+                if flow.first.secs() < second {
+                    items.push(Item::Interim(Box::new(session(flows, handle, flow))));
+                }
+                true
+            });
+        }
+    }
+}
+
+fn goes_on(flow: &Flow) -> bool {
+    flow.shown_state() & OVER == 0
+}
+
+/// A flow that goes on.
+fn session(flows: &Flows, handle: FlowHandle, flow: &Flow) -> Session {
+    let ended = ended_flow(flow);
+    // It may have ended later in the batch.
+    let state = ended.state & !(state::TERMINATED | state::TIMEDOUT | state::ERROR);
+    session_of(&EndedFlow { tags: flows.tags(handle).to_vec(), state, ..ended })
+}

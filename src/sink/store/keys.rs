@@ -1,0 +1,117 @@
+//! Numbers of groups and keys.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::row::Text;
+use crate::guid::Guid;
+use crate::metrics::{Group, GroupKind, Registry};
+
+/// Keys whose numbers are remembered; more are looked up.
+const REMEMBERED: usize = 500_000;
+
+/// What the file calls the groups.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    ids: HashMap<(GroupKind, Guid), i64>,
+}
+
+impl Groups {
+    /// Writes the definitions of all groups. A name or a meter that changed is replaced, one that is gone stays.
+    pub(super) fn define(&mut self, db: &Connection, registry: &Registry) -> rusqlite::Result<()> {
+        for kind in GroupKind::ALL {
+            for group in registry.groups(kind) {
+                let id = define(db, group)?;
+                self.ids.insert((kind, group.guid), id);
+                if let Some(alias) = group.alias {
+                    self.ids.insert((kind, alias), id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of a group; one that nobody defined is called by its GUID.
+    pub(super) fn id(&mut self, db: &Connection, kind: GroupKind, guid: Guid) -> rusqlite::Result<i64> {
+        if let Some(id) = self.ids.get(&(kind, guid)) {
+            return Ok(*id);
+        }
+        let text = guid.to_string();
+        let sql = "INSERT INTO groups(kind, guid, name, description, bucketsize) VALUES(?1, ?2, ?2, '', 0)
+                   ON CONFLICT(kind, guid) DO UPDATE SET kind = kind RETURNING id";
+        let id = db.prepare_cached(sql)?.query_row(params![kind.name(), text], |row| row.get(0))?;
+        self.ids.insert((kind, guid), id);
+        Ok(id)
+    }
+}
+
+fn define(db: &Connection, group: &Group) -> rusqlite::Result<i64> {
+    let sql = "INSERT INTO groups(kind, guid, name, description, bucketsize, resolver) VALUES(?1, ?2, ?3, ?4, ?5, ?6)
+               ON CONFLICT(kind, guid) DO UPDATE SET name = excluded.name, description = excluded.description,
+                 bucketsize = excluded.bucketsize, resolver = excluded.resolver RETURNING id";
+    let size = if group.kind == GroupKind::Counter { group.bucketsize } else { 0 };
+    let resolver = group.resolver.map(|guid| guid.to_string());
+    let values =
+        params![group.kind.name(), group.guid.to_string(), Text(&group.name), Text(&group.description), size, resolver];
+    let id = db.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
+    let mut meters =
+        db.prepare_cached("INSERT OR REPLACE INTO meters(grp, id, vartype, name, units) VALUES(?1, ?2, ?3, ?4, ?5)")?;
+    for meter in &group.meters {
+        let (name, units) = (Text(&meter.name), Text(&meter.units));
+        meters.execute(params![id, meter.id, meter.vartype.number(), name, units])?;
+    }
+    let mut labels =
+        db.prepare_cached("INSERT OR IGNORE INTO labels(grp, key, label, description) VALUES(?1, ?2, ?3, '')")?;
+    for (key, label) in &group.keyinfo {
+        labels.execute(params![id, Text(key), Text(label)])?;
+    }
+    Ok(id)
+}
+
+/// What the file calls the keys.
+#[derive(Debug)]
+pub(super) struct Keys {
+    ids: HashMap<Box<[u8]>, i64, foldhash::fast::RandomState>,
+    /// Whether a key that is not remembered may be in the file.
+    complete: bool,
+}
+
+impl Keys {
+    /// For a file as it is.
+    pub(super) fn new(db: &Connection) -> rusqlite::Result<Self> {
+        let any: bool = db.query_row("SELECT EXISTS(SELECT 1 FROM keys)", [], |row| row.get(0))?;
+        Ok(Self { ids: HashMap::default(), complete: !any })
+    }
+
+    /// The number of a key, given now if it has none.
+    pub(super) fn id(&mut self, db: &Connection, key: &[u8]) -> rusqlite::Result<i64> {
+        if let Some(id) = self.ids.get(key) {
+            return Ok(*id);
+        }
+        let known: Option<i64> = if self.complete {
+            None
+        } else {
+            let mut select = db.prepare_cached("SELECT id FROM keys WHERE key = ?1")?;
+            select.query_row([Text(key)], |row| row.get(0)).optional()?
+        };
+        let id = match known {
+            Some(id) => id,
+            None => {
+                db.prepare_cached("INSERT INTO keys(key) VALUES(?1)")?.execute([Text(key)])?;
+                db.last_insert_rowid()
+            }
+        };
+        if self.ids.len() >= REMEMBERED {
+            self.forget();
+        }
+        self.ids.insert(key.into(), id);
+        Ok(id)
+    }
+
+    /// What was given since the last commit may be gone.
+    pub(super) fn forget(&mut self) {
+        self.ids.clear();
+        self.complete = false;
+    }
+}

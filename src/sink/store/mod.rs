@@ -1,0 +1,31 @@
+//! The store: counters by bucket, flows, alerts, resources, documents, edges and labels in an SQLite file, and the
+//! questions that are asked of it.
+//!
+//! Packet threads collect typed rows ([`StoreSender`]); a thread of its own writes them, one transaction a flush. When its
+//! queue is full the sender waits (files) or drops and counts (interfaces). Readers open the file for themselves and hold
+//! nobody up. Knows metrics, nothing of packets, flows' state or scripts. Invariants: what a window says was flushed is in
+//! the file, whatever ends the process; `rows offered = written + lost`, the latter by reason; one writer a file.
+//! `README.md` describes the tables.
+
+mod buckets;
+mod counts;
+mod keys;
+mod open;
+mod options;
+pub mod query;
+mod records;
+mod retention;
+mod rollup;
+mod row;
+mod runs;
+mod schema;
+mod sender;
+mod writer;
+
+pub use counts::StoreTally;
+pub use open::{StoreOpenError, default_store, latest_store, store_file};
+pub use options::StoreOptions;
+pub use row::{RunEnd, StoredJob, StoredTopper};
+pub use schema::VERSION;
+pub use sender::StoreSender;
+pub use writer::Store;

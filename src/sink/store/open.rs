@@ -1,0 +1,244 @@
+//! Opening a store's file: what it may be, who may write it, and what is done about a damaged one.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::schema;
+use crate::time;
+
+/// Name of the file in a directory.
+const FILE: &str = "millstream.db";
+/// First bytes of every SQLite file.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// How long somebody else's transaction is waited for.
+pub(super) const BUSY: Duration = Duration::from_secs(5);
+
+/// Why a store cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreOpenError {
+    /// It cannot be opened or made.
+    #[error("--store {}: {error}; name a file in a directory that can be written", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A link, a pipe, a device.
+    #[error("--store {}: not a plain file; name another one", path.display())]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of something else.
+    #[error("--store {}: not a store of millstream; name a new file or an empty directory", path.display())]
+    NotAStore {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another program writes it.
+    #[error("--store {}: another program is writing it; end that one or name another file", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A later version of millstream made it.
+    #[error(
+        "--store {}: its tables have version {found}, this program knows {known}; use a newer millstream or name a new file",
+        path.display()
+    )]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Version of the tables.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// SQLite has a complaint.
+    #[error("--store {}: {error}", path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        error: rusqlite::Error,
+    },
+}
+
+/// The file that a path names: in a directory, the one of the usual name.
+#[must_use]
+pub fn store_file(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join(FILE) } else { path.to_owned() }
+}
+
+/// A new directory for one run below `data`, named after the time, and the store's file in it.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn default_store(data: &Path) -> io::Result<PathBuf> {
+    let runs = data.join("runs");
+    fs::create_dir_all(&runs)?;
+    let name = dated();
+    for number in 1..1_000 {
+        let folder = runs.join(if number == 1 { name.clone() } else { format!("{name}-{number}") });
+        match fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder.join(FILE)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// The store of the latest run below `data` that has one.
+#[must_use]
+pub fn latest_store(data: &Path) -> Option<PathBuf> {
+    let runs = fs::read_dir(data.join("runs")).ok()?;
+    runs.flatten().map(|run| run.path().join(FILE)).filter(|file| file.is_file()).max()
+}
+
+/// The time as part of a file name.
+fn dated() -> String {
+    let text = Connection::open_in_memory().and_then(|db| {
+        let sql = "SELECT strftime('%Y%m%dT%H%M%SZ', ?1, 'unixepoch')";
+        db.query_row(sql, [time::wall().secs()], |row| row.get::<_, String>(0))
+    });
+    text.unwrap_or_else(|_| time::wall().secs().to_string())
+}
+
+/// A store that nobody else writes.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) db: Connection,
+    /// Kept open as long as the database: it holds the lock, and closing any descriptor of the file would take SQLite's own
+    /// locks away.
+    pub(super) lock: File,
+}
+
+/// Opens a file for writing, or makes it. A damaged one is moved aside.
+pub(super) fn open(path: &Path) -> Result<Opened, StoreOpenError> {
+    match try_open(path) {
+        Err(StoreOpenError::Database { error, .. }) if is_damage(&error) => {
+            let aside = move_aside(path).map_err(|error| StoreOpenError::File { path: path.to_owned(), error })?;
+            log::error!(
+                "store {}: damaged ({error}); it is now {}, and a new one is begun",
+                path.display(),
+                aside.display()
+            );
+            try_open(path)
+        }
+        other => other,
+    }
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+fn move_aside(path: &Path) -> io::Result<PathBuf> {
+    let with = |path: &Path, end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let mut aside = with(path, &format!(".damaged-{}", dated()));
+    while aside.exists() {
+        aside = with(&aside, "-1");
+    }
+    fs::rename(path, &aside)?;
+    for end in ["-wal", "-shm"] {
+        // What is not there need not be moved.
+        let _ = fs::rename(with(path, end), with(&aside, end));
+    }
+    Ok(aside)
+}
+
+fn try_open(path: &Path) -> Result<Opened, StoreOpenError> {
+    let lock = lock(path)?;
+    let database = |error| StoreOpenError::Database { path: path.to_owned(), error };
+    let refused = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreOpenError::InUse { path: path.to_owned() },
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => StoreOpenError::File {
+            path: path.to_owned(),
+            error: io::Error::new(io::ErrorKind::PermissionDenied, "its directory cannot be written"),
+        },
+        _ => StoreOpenError::Database { path: path.to_owned(), error },
+    };
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut db = Connection::open_with_flags(path, flags).map_err(refused)?;
+    db.busy_timeout(BUSY).map_err(database)?;
+    let number = |db: &Connection, sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let tables = number(&db, "SELECT count(*) FROM sqlite_master").map_err(refused)?;
+    let application = number(&db, "PRAGMA application_id").map_err(database)?;
+    if tables > 0 && application != schema::APPLICATION {
+        return Err(StoreOpenError::NotAStore { path: path.to_owned() });
+    }
+    let found = number(&db, "PRAGMA user_version").map_err(database)?;
+    if found > schema::VERSION {
+        return Err(StoreOpenError::TooNew { path: path.to_owned(), found, known: schema::VERSION });
+    }
+    // Has to come before the first table.
+    db.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL").map_err(refused)?;
+    db.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;
+         PRAGMA wal_autocheckpoint = 8000; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF",
+    )
+    .map_err(database)?;
+    let found = schema::migrate(&mut db).map_err(refused)?;
+    if found > 0 && found < schema::VERSION {
+        log::info!("store {}: tables brought from version {found} to {}", path.display(), schema::VERSION);
+    }
+    // Damage shows where rows are read; the ends of the tables are cheap to look at.
+    for table in ["groups", "keys", "runs", "windows", "flows", "alerts", "resources", "documents"] {
+        number(&db, &format!("SELECT ifnull(max(id), 0) + ifnull(min(id), 0) FROM {table}")).map_err(database)?;
+    }
+    db.set_prepared_statement_cache_capacity(512);
+    Ok(Opened { db, lock })
+}
+
+/// Opens the file itself and takes the lock that says who writes it.
+fn lock(path: &Path) -> Result<File, StoreOpenError> {
+    let failed = |error| StoreOpenError::File { path: path.to_owned(), error };
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o640);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC);
+    let mut file = match options.open(path) {
+        Ok(file) => file,
+        Err(_) if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file()) => {
+            return Err(StoreOpenError::NotAFile { path: path.to_owned() });
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let meta = file.metadata().map_err(failed)?;
+    if !meta.is_file() {
+        return Err(StoreOpenError::NotAFile { path: path.to_owned() });
+    }
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(StoreOpenError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    if meta.len() > 0 {
+        let mut head = [0; 16];
+        if file.read_exact(&mut head).is_err() || head != *MAGIC {
+            return Err(StoreOpenError::NotAStore { path: path.to_owned() });
+        }
+    }
+    Ok(file)
+}
+
+/// Whether the beginning of a file is that of a database.
+pub(super) fn is_database(path: &Path) -> io::Result<bool> {
+    let mut head = [0; 16];
+    let mut file = File::open(path)?;
+    match file.read_exact(&mut head) {
+        Ok(()) => Ok(head == *MAGIC),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(e) => Err(e),
+    }
+}

@@ -1,0 +1,25 @@
+//! Questions that are asked of a store; each is answered with rows of cells.
+//!
+//! A reader opens the file for itself, on any thread, while it is written or not. Every question goes through an index:
+//! tests hold the query plans. Texts of traffic come out as valid Unicode, otherwise as they are: whoever shows them takes
+//! care of what they may do.
+
+mod answer;
+mod counters;
+mod names;
+mod ranges;
+mod reader;
+mod records;
+mod search;
+mod series;
+
+pub use answer::{Answer, Cell, Column};
+pub use counters::{KeysQuery, TopQuery, keys, top};
+pub use names::{GroupName, MeterName};
+pub use reader::{QueryError, Reader, Span};
+pub use records::{FlowOrder, RecordsQuery, alerts, documents, edges, flows, resources, runs};
+pub use search::search;
+pub use series::{SeriesQuery, series};
+
+#[cfg(test)]
+mod tests;

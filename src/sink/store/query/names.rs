@@ -1,0 +1,210 @@
+//! Finding groups, meters and keys by what people call them.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::reader::{QueryError, Reader};
+use crate::guid::Guid;
+use crate::key::{Host, port_key};
+use crate::metrics::{GroupKind, Registry, Vartype};
+use crate::sink::report::{readable, text_of};
+use crate::sink::store::row::Text;
+use crate::sink::store::schema;
+
+/// A group in a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupName {
+    /// Its number in the file.
+    pub id: i64,
+    /// Its identity.
+    pub guid: String,
+    /// Its title.
+    pub name: String,
+    /// Seconds per bucket.
+    pub bucketsize: i64,
+    /// Group whose labels name the keys.
+    pub resolver: Option<String>,
+}
+
+/// A meter of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeterName {
+    /// Its id.
+    pub id: u8,
+    /// How it accumulates.
+    pub vartype: Vartype,
+    /// Its title.
+    pub name: String,
+    /// Its units.
+    pub units: String,
+}
+
+impl Reader {
+    /// The groups of a kind; of counter groups only those that have counters.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn groups(&self, kind: GroupKind) -> Result<Vec<GroupName>, QueryError> {
+        let sql = "SELECT id, guid, name, bucketsize, resolver FROM groups g WHERE kind = ?1 AND (?1 <> 'counter'
+                     OR EXISTS (SELECT 1 FROM sqlite_master m WHERE m.name = 'counters_' || g.id)) ORDER BY id";
+        let mut select = self.prepare(sql)?;
+        let groups = select.query_map([kind.name()], |row| {
+            Ok(GroupName {
+                id: row.get(0)?,
+                guid: row.get(1)?,
+                name: text(row.get_ref(2)?),
+                bucketsize: row.get(3)?,
+                resolver: row.get(4)?,
+            })
+        })?;
+        Ok(groups.collect::<Result<_, _>>()?)
+    }
+
+    /// The group of a name, of either case, or of a GUID.
+    ///
+    /// # Errors
+    /// [`QueryError::NoGroup`] with the names there are.
+    pub fn group(&self, kind: GroupKind, name: &str) -> Result<GroupName, QueryError> {
+        let groups = self.groups(kind)?;
+        let by_guid = Guid::parse(name.as_bytes()).ok().map(|guid| guid.to_string());
+        // An alias, of the name or of the GUID, is known from the definitions that come with the program.
+        let alias = || {
+            let registry = Registry::new();
+            let found = match Guid::parse(name.as_bytes()) {
+                Ok(guid) => registry.find(kind, guid),
+                Err(_) => registry
+                    .groups(kind)
+                    .find(|group| group.name_alias.as_ref().is_some_and(|a| a.eq_ignore_ascii_case(name.as_bytes()))),
+            };
+            found.map(|group| group.guid.to_string())
+        };
+        let find = |guid: &Option<String>| groups.iter().find(|group| Some(&group.guid) == guid.as_ref());
+        let by_name = || groups.iter().find(|group| group.name.eq_ignore_ascii_case(name));
+        if let Some(group) = find(&by_guid).or_else(by_name).or_else(|| find(&alias())) {
+            return Ok(group.clone());
+        }
+        let there: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
+        Err(QueryError::NoGroup { kind: kind.name(), name: name.to_owned(), there: there.join(", ") })
+    }
+
+    /// The meters of a group, by id.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn meters(&self, group: &GroupName) -> Result<Vec<MeterName>, QueryError> {
+        let sql = "SELECT id, vartype, name, units FROM meters WHERE grp = ?1 AND 'm' || id IN
+                     (SELECT name FROM pragma_table_info(?2)) ORDER BY id";
+        let mut select = self.prepare(sql)?;
+        let meters = select.query_map(params![group.id, schema::counters(group.id)], |row| {
+            Ok(MeterName {
+                id: row.get(0)?,
+                vartype: Vartype::from_number(row.get(1)?).unwrap_or(Vartype::Counter),
+                name: text(row.get_ref(2)?),
+                units: text(row.get_ref(3)?),
+            })
+        })?;
+        Ok(meters.collect::<Result<_, _>>()?)
+    }
+
+    /// The meter of an id or of a name, of either case; without either the first one.
+    ///
+    /// # Errors
+    /// [`QueryError::NoMeter`] with the meters there are.
+    pub fn meter(&self, group: &GroupName, name: Option<&str>) -> Result<MeterName, QueryError> {
+        let meters = self.meters(group)?;
+        let found = match name {
+            None => meters.first(),
+            Some(name) => {
+                let id: Option<u8> = name.parse().ok();
+                let named = || meters.iter().find(|meter| meter.name.eq_ignore_ascii_case(name));
+                meters.iter().find(|meter| Some(meter.id) == id).or_else(named)
+            }
+        };
+        found.cloned().ok_or_else(|| {
+            let there: Vec<String> = meters.iter().map(|meter| format!("{} ({})", meter.id, meter.name)).collect();
+            let name = name.unwrap_or_default().to_owned();
+            QueryError::NoMeter { group: group.name.clone(), name, there: there.join(", ") }
+        })
+    }
+
+    /// The number of a key as it is, as an address or port that people read, or as a label of the group.
+    ///
+    /// # Errors
+    /// [`QueryError::NoKey`].
+    pub(super) fn key(&self, group: &GroupName, asked: &str) -> Result<(i64, Vec<u8>), QueryError> {
+        let mut select = self.prepare("SELECT id FROM keys WHERE key = ?1")?;
+        let mut find = |key: &[u8]| -> rusqlite::Result<Option<(i64, Vec<u8>)>> {
+            let id: Option<i64> = select.query_row([Text(key)], |row| row.get(0)).optional()?;
+            Ok(id.map(|id| (id, key.to_vec())))
+        };
+        if let Some(found) = find(asked.as_bytes())? {
+            return Ok(found);
+        }
+        if let Some(host) = Host::from_readable(asked)
+            && let Some(found) = find(host.key().as_bytes())?
+        {
+            return Ok(found);
+        }
+        if let Ok(port) = asked.parse()
+            && let Some(found) = find(port_key(port).as_bytes())?
+        {
+            return Ok(found);
+        }
+        let mut labelled = self.prepare("SELECT key FROM labels WHERE grp = ?1 AND label = ?2 LIMIT 1")?;
+        let key: Option<Vec<u8>> = labelled
+            .query_row(params![group.id, asked], |row| row.get_ref(0).map(|v| v.as_bytes().map(<[u8]>::to_vec)))
+            .optional()?
+            .and_then(Result::ok);
+        if let Some(found) = key.map(|key| find(&key)).transpose()?.flatten() {
+            return Ok(found);
+        }
+        Err(QueryError::NoKey { group: group.name.clone(), key: asked.to_owned() })
+    }
+}
+
+/// What is shown for the keys of a group.
+pub(super) struct Labels<'a> {
+    reader: &'a Reader,
+    group: i64,
+    resolver: Option<i64>,
+    registry: Registry,
+    guid: Option<Guid>,
+}
+
+impl<'a> Labels<'a> {
+    pub(super) fn new(reader: &'a Reader, group: &GroupName) -> Result<Self, QueryError> {
+        let sql = "SELECT id FROM groups WHERE kind = 'counter' AND guid = ?1";
+        let resolver = match &group.resolver {
+            Some(guid) => reader.db.query_row(sql, [guid], |row| row.get(0)).optional()?,
+            None => None,
+        };
+        let guid = Guid::parse(group.guid.as_bytes()).ok();
+        Ok(Self { reader, group: group.id, resolver, registry: Registry::new(), guid })
+    }
+
+    /// The label: that of the group, the one every installation has, or that of the group that resolves keys.
+    pub(super) fn label(&self, key: &[u8]) -> Result<Option<String>, QueryError> {
+        let set = |group: i64| -> rusqlite::Result<Option<String>> {
+            let mut select = self.reader.prepare("SELECT label FROM labels WHERE grp = ?1 AND key = ?2")?;
+            let label = select.query_row(params![group, Text(key)], |row| Ok(text(row.get_ref(0)?))).optional()?;
+            Ok(label.filter(|label| !label.is_empty()))
+        };
+        if let Some(label) = set(self.group)? {
+            return Ok(Some(label));
+        }
+        let fixed = self.guid.and_then(|guid| self.registry.find(GroupKind::Counter, guid));
+        if let Some(label) = fixed.and_then(|group| group.fixed_label(key)) {
+            return Ok(Some(text_of(label)));
+        }
+        Ok(self.resolver.map(set).transpose()?.flatten())
+    }
+
+    /// The address or number a key stands for, if it is not readable as it is.
+    pub(super) fn readable(key: &[u8]) -> Option<String> {
+        readable(key)
+    }
+}
+
+/// Text or bytes of the file as text.
+pub(super) fn text(value: rusqlite::types::ValueRef<'_>) -> String {
+    value.as_bytes().map(text_of).unwrap_or_default()
+}

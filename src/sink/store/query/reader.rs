@@ -1,0 +1,245 @@
+//! Opening a store to read it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags};
+
+use crate::sink::store::open::{self, BUSY, StoreOpenError};
+use crate::sink::store::schema;
+use crate::time::Timestamp;
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The file cannot be read.
+    #[error("{}: {error}; a store is made by: millstream run --store FILE", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A file of something else.
+    #[error("{}: not a store of millstream; one is made by: millstream run --store FILE", path.display())]
+    NotAStore {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A later version of millstream made it.
+    #[error("{}: its tables have version {found}, this program knows {known}; use a newer millstream", path.display())]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Version of the tables.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// Its tables are old and could not be brought up to date.
+    #[error("its tables are of an earlier version and could not be brought up to date: {0}")]
+    TooOld(StoreOpenError),
+    /// Its contents make no sense.
+    #[error("{}: damaged: {error}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        error: rusqlite::Error,
+    },
+    /// SQLite has another complaint.
+    #[error("the store cannot be read: {0}")]
+    Database(rusqlite::Error),
+    /// No such group.
+    #[error("no {kind} group '{name}' in this store; there are: {}", if there.is_empty() { "none" } else { there })]
+    NoGroup {
+        /// Kind of the group.
+        kind: &'static str,
+        /// As it was asked for.
+        name: String,
+        /// Those there are.
+        there: String,
+    },
+    /// No such meter.
+    #[error("group {group} has no meter '{name}'; it has: {there}")]
+    NoMeter {
+        /// The group.
+        group: String,
+        /// As it was asked for.
+        name: String,
+        /// Those there are.
+        there: String,
+    },
+    /// No such key.
+    #[error("group {group} has no key '{key}'; its keys: millstream query keys '{group}'")]
+    NoKey {
+        /// The group.
+        group: String,
+        /// As it was asked for.
+        key: String,
+    },
+    /// The words to search for cannot be understood.
+    #[error(
+        "cannot search for '{words}': {error}; put in double quotes what is to be taken as it stands, as in '\"a-b.c\"'"
+    )]
+    Words {
+        /// As they were written.
+        words: String,
+        /// What is wrong.
+        error: String,
+    },
+}
+
+impl From<rusqlite::Error> for QueryError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// First and last time in a store.
+pub type Span = Option<(Timestamp, Timestamp)>;
+
+/// A store that is read.
+#[derive(Debug)]
+pub struct Reader {
+    pub(super) db: Connection,
+    path: PathBuf,
+    /// What was asked, for tests of the plans.
+    #[cfg(test)]
+    pub(super) asked: std::cell::RefCell<Vec<String>>,
+}
+
+impl Reader {
+    /// Opens a store.
+    ///
+    /// # Errors
+    /// [`QueryError`]: no such file, not a store, damaged, of a later version.
+    pub fn open(path: &Path) -> Result<Self, QueryError> {
+        let file = |error| QueryError::File { path: path.to_owned(), error };
+        if fs::metadata(path).map_err(file)?.is_dir() {
+            return Err(file(io::Error::new(io::ErrorKind::IsADirectory, "no store in this directory")));
+        }
+        if !open::is_database(path).map_err(file)? {
+            return Err(QueryError::NotAStore { path: path.to_owned() });
+        }
+        let reader = Self::connected(path)?;
+        let number = |sql: &str| reader.db.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let application = number("PRAGMA application_id").map_err(|e| complaint(path, e))?;
+        if application != schema::APPLICATION {
+            return Err(QueryError::NotAStore { path: path.to_owned() });
+        }
+        let found = number("PRAGMA user_version").map_err(|e| complaint(path, e))?;
+        if found > schema::VERSION {
+            return Err(QueryError::TooNew { path: path.to_owned(), found, known: schema::VERSION });
+        }
+        if found < schema::VERSION {
+            drop(reader);
+            drop(open::open(path).map_err(QueryError::TooOld)?);
+            return Self::connected(path);
+        }
+        Ok(reader)
+    }
+
+    fn connected(path: &Path) -> Result<Self, QueryError> {
+        Ok(Self {
+            db: connect(path).map_err(|e| complaint(path, e))?,
+            path: path.to_owned(),
+            #[cfg(test)]
+            asked: std::cell::RefCell::default(),
+        })
+    }
+
+    /// A statement, prepared once.
+    pub(super) fn prepare(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
+        #[cfg(test)]
+        self.asked.borrow_mut().push(sql.to_owned());
+        self.db.prepare_cached(sql)
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// First and last time of all runs.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn span(&self) -> Result<Span, QueryError> {
+        let sql = "SELECT min(first), max(last) FROM runs";
+        let (first, last): (Option<i64>, Option<i64>) =
+            self.db.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(|e| complaint(&self.path, e))?;
+        Ok(first.zip(last).map(|(first, last)| (Timestamp::from_nanos(first), Timestamp::from_nanos(last))))
+    }
+
+    /// The database, for questions of one's own.
+    #[must_use]
+    pub fn database(&self) -> &Connection {
+        &self.db
+    }
+
+    /// The complaint about a failure, with the file.
+    #[must_use]
+    pub fn complaint(&self, error: QueryError) -> QueryError {
+        match error {
+            QueryError::Database(error) => complaint(&self.path, error),
+            other => other,
+        }
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let open = |name: &str| -> rusqlite::Result<Connection> {
+        let db = Connection::open_with_flags(name, flags)?;
+        db.busy_timeout(BUSY)?;
+        db.execute_batch("PRAGMA cache_size = -65536; PRAGMA mmap_size = 1073741824; PRAGMA trusted_schema = OFF")?;
+        db.set_prepared_statement_cache_capacity(64);
+        // Opening reads nothing yet.
+        db.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get::<_, i64>(0))?;
+        Ok(db)
+    };
+    let name = uri(path);
+    match open(&name) {
+        // Where nobody may write, the index of the log cannot be made; without a log none is needed.
+        Err(e) if matches!(e.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)) => {
+            let mut log = path.as_os_str().to_owned();
+            log.push("-wal");
+            if fs::metadata(&log).is_ok_and(|meta| meta.len() > 0) {
+                return Err(e);
+            }
+            open(&format!("{name}?immutable=1"))
+        }
+        other => other,
+    }
+}
+
+/// The path as SQLite takes it with parameters.
+fn uri(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            other => uri.push_str(&format!("%{other:02X}")),
+        }
+    }
+    uri
+}
+
+fn complaint(path: &Path, error: rusqlite::Error) -> QueryError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt) => QueryError::Damaged { path: path.to_owned(), error },
+        Some(ErrorCode::NotADatabase) => QueryError::NotAStore { path: path.to_owned() },
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) => QueryError::File {
+            path: path.to_owned(),
+            error: io::Error::new(io::ErrorKind::PermissionDenied, error.to_string()),
+        },
+        // A table that should be there: the file says it is ours, but is not.
+        _ if error.to_string().contains("no such table") => QueryError::Damaged { path: path.to_owned(), error },
+        _ => QueryError::Database(error),
+    }
+}

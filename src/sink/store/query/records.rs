@@ -1,0 +1,299 @@
+//! Lists of records: the latest first, flows the largest first unless asked otherwise.
+
+use rusqlite::types::Value;
+use rusqlite::{Row, params_from_iter};
+
+use super::answer::{Answer, Cell};
+use super::reader::{QueryError, Reader};
+use crate::metrics::GroupKind;
+use crate::time::Timestamp;
+
+/// Which records are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct RecordsQuery {
+    /// Name or GUID of the group.
+    pub group: Option<String>,
+    /// For edges: the key of the vertex they start from.
+    pub key: Option<String>,
+    /// Not before.
+    pub from: Option<Timestamp>,
+    /// Not after.
+    pub to: Option<Timestamp>,
+    /// Rows.
+    pub limit: usize,
+}
+
+/// Which flows come first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FlowOrder {
+    /// Those with most bytes.
+    #[default]
+    Bytes,
+    /// Those that began last.
+    Time,
+}
+
+/// Share of the whole time span above which the largest flows are found by walking the index by size.
+const WIDE: f64 = 0.002;
+
+/// One column: its name, its expression, and whether it holds nanoseconds.
+type Field = (&'static str, &'static str, bool);
+
+const FLOWS: [Field; 16] = [
+    ("start", "start", true),
+    ("end", "end", true),
+    ("flow", "flow", false),
+    ("bytes", "bytes", false),
+    ("az_bytes", "az_bytes", false),
+    ("za_bytes", "za_bytes", false),
+    ("az_packets", "az_packets", false),
+    ("za_packets", "za_packets", false),
+    ("az_payload", "az_payload", false),
+    ("za_payload", "za_payload", false),
+    ("state", "state", false),
+    ("tags", "tags", false),
+    ("setup_rtt", "setup_rtt", false),
+    ("retrans", "retrans", false),
+    ("reason", "reason", false),
+    ("run", "run", false),
+];
+const GROUP: Field = ("group", "(SELECT name FROM groups WHERE id = grp)", false);
+const ALERTS: [Field; 11] = [
+    ("time", "time", true),
+    GROUP,
+    ("priority", "priority", false),
+    ("sigid", "sigid", false),
+    ("message", "message", false),
+    ("status", "status", false),
+    ("classification", "classification", false),
+    ("kind", "kind", false),
+    ("flow", "flow", false),
+    ("extra", "extra", false),
+    ("run", "run", false),
+];
+const RESOURCES: [Field; 6] = [
+    ("time", "time", true),
+    GROUP,
+    ("uri", "uri", false),
+    ("label", "label", false),
+    ("flow", "flow", false),
+    ("run", "run", false),
+];
+const DOCUMENTS: [Field; 5] =
+    [("time", "time", true), GROUP, ("flow", "flow", false), ("text", "text", false), ("run", "run", false)];
+const EDGES: [Field; 5] = [
+    ("hour", "hour * 1000000000", true),
+    ("from_group", "(SELECT name FROM groups WHERE id = from_grp)", false),
+    ("from_key", "from_key", false),
+    ("to_group", "(SELECT name FROM groups WHERE id = to_grp)", false),
+    ("to_key", "to_key", false),
+];
+const RUNS: [Field; 12] = [
+    ("run", "id", false),
+    ("state", "state", false),
+    ("started", "started", true),
+    ("first", "first", true),
+    ("last", "last", true),
+    ("packets", "packets", false),
+    ("bytes", "bytes", false),
+    ("rows", "rows", false),
+    ("lost", "lost", false),
+    ("windows", "(SELECT count(*) FROM windows w WHERE w.run = runs.id AND w.state = 'flushed')", false),
+    ("jobs", "(SELECT sum(scheduled) FROM jobs j WHERE j.run = runs.id)", false),
+    ("inputs", "inputs", false),
+];
+
+/// What a statement needs besides its fields.
+struct Select<'a> {
+    from: &'a str,
+    conditions: Vec<String>,
+    values: Vec<Value>,
+    order: &'a str,
+    limit: usize,
+}
+
+impl Select<'_> {
+    fn condition(&mut self, condition: &str, value: impl Into<Value>) {
+        self.values.push(value.into());
+        self.conditions.push(condition.replace('?', &format!("?{}", self.values.len())));
+    }
+
+    fn time(&mut self, column: &str, query: &RecordsQuery) {
+        if let Some(from) = query.from {
+            self.condition(&format!("{column} >= ?"), from.as_nanos());
+        }
+        if let Some(to) = query.to {
+            self.condition(&format!("{column} <= ?"), to.as_nanos());
+        }
+    }
+
+    fn sql(&self, fields: &[Field]) -> String {
+        let columns: Vec<&str> = fields.iter().map(|field| field.1).collect();
+        let conditions = if self.conditions.is_empty() { "1".to_owned() } else { self.conditions.join(" AND ") };
+        let (from, order, limit) = (self.from, self.order, self.limit);
+        format!("SELECT {} FROM {from} WHERE {conditions} ORDER BY {order} LIMIT {limit}", columns.join(", "))
+    }
+
+    fn run(self, reader: &Reader, fields: &[Field]) -> Result<Answer, QueryError> {
+        let names: Vec<&'static str> = fields.iter().map(|field| field.0).collect();
+        let mut answer = Answer::new(&names);
+        let mut select = reader.prepare(&self.sql(fields))?;
+        let cells = |row: &Row<'_>| -> rusqlite::Result<Vec<Cell>> {
+            let cell = |(index, field): (usize, &Field)| {
+                let value = row.get_ref(index)?;
+                Ok(if field.2 { Cell::time(value) } else { Cell::of(value) })
+            };
+            fields.iter().enumerate().map(cell).collect()
+        };
+        let mut rows = select.query(params_from_iter(&self.values))?;
+        while let Some(row) = rows.next()? {
+            answer.rows.push(cells(row)?);
+        }
+        Ok(answer)
+    }
+}
+
+/// Records with a time and a group.
+fn of_group(
+    reader: &Reader,
+    kind: GroupKind,
+    [table, by_time, by_group]: [&str; 3],
+    fields: &[Field],
+    query: &RecordsQuery,
+) -> Result<Answer, QueryError> {
+    let group = query.group.as_ref().map(|name| reader.group(kind, name)).transpose()?;
+    // Named, because a planner without statistics may take the other one.
+    let from = format!("{table} INDEXED BY {}", if group.is_some() { by_group } else { by_time });
+    let mut select = Select {
+        from: &from,
+        conditions: Vec::new(),
+        values: Vec::new(),
+        order: "time DESC, id DESC",
+        limit: query.limit,
+    };
+    if let Some(group) = group {
+        select.condition("grp = ?", group.id);
+    }
+    select.time("time", query);
+    select.run(reader, fields)
+}
+
+/// Alerts, the latest first.
+///
+/// # Errors
+/// [`QueryError`].
+pub fn alerts(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryError> {
+    of_group(reader, GroupKind::Alert, ["alerts", "alerts_time", "alerts_group"], &ALERTS, query)
+}
+
+/// Resources, the latest first.
+///
+/// # Errors
+/// [`QueryError`].
+pub fn resources(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryError> {
+    of_group(reader, GroupKind::Resource, ["resources", "resources_time", "resources_group"], &RESOURCES, query)
+}
+
+/// Full-text documents, the latest first.
+///
+/// # Errors
+/// [`QueryError`].
+pub fn documents(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryError> {
+    of_group(reader, GroupKind::Fts, ["documents", "documents_time", "documents_group"], &DOCUMENTS, query)
+}
+
+/// Flows that began in the range.
+///
+/// # Errors
+/// [`QueryError`].
+pub fn flows(reader: &Reader, query: &RecordsQuery, order: FlowOrder) -> Result<Answer, QueryError> {
+    let by_size = order == FlowOrder::Bytes && is_wide(reader, query)?;
+    let from = if by_size { "flows INDEXED BY flows_bytes" } else { "flows INDEXED BY flows_start" };
+    let order = match order {
+        FlowOrder::Bytes => "bytes DESC, id DESC",
+        FlowOrder::Time => "start DESC, id DESC",
+    };
+    let mut select = Select { from, conditions: Vec::new(), values: Vec::new(), order, limit: query.limit };
+    select.time("start", query);
+    if !by_size && select.conditions.is_empty() {
+        // The index is asked for by name, and is one over everything.
+        select.conditions.push("start IS NOT NULL".to_owned());
+    }
+    select.run(reader, &FLOWS)
+}
+
+/// Whether the range is so much of everything that the largest flows are soon found among the largest of all.
+fn is_wide(reader: &Reader, query: &RecordsQuery) -> Result<bool, QueryError> {
+    let Some((first, last)) = reader.span()? else { return Ok(true) };
+    let all = last.since(first).as_secs_f64();
+    let (from, to) = (query.from.unwrap_or(first).max(first), query.to.unwrap_or(last).min(last));
+    Ok(all <= 0.0 || to.since(from).as_secs_f64() / all > WIDE)
+}
+
+/// Edges that were seen in the hours of the range, the latest first.
+///
+/// # Errors
+/// [`QueryError`].
+pub fn edges(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryError> {
+    let group = query.group.as_ref().map(|name| vertex(reader, name)).transpose()?;
+    let (from, order) = match (&group, &query.key) {
+        (Some(_), Some(_)) => ("edges", "hour DESC, to_grp DESC, to_key DESC"),
+        (Some(_), None) => ("edges", "from_key, hour, to_grp, to_key"),
+        _ => ("edges INDEXED BY edges_hour", "hour DESC"),
+    };
+    let mut select = Select { from, conditions: Vec::new(), values: Vec::new(), order, limit: query.limit };
+    if let Some((group, counted)) = group {
+        select.condition("from_grp = ?", group);
+        if let Some(key) = &query.key {
+            select.condition("from_key = ?", reader.vertex_key(&counted, key)?);
+        }
+    }
+    if let Some(from) = query.from {
+        select.condition("hour >= ?", from.secs().div_euclid(3_600).saturating_mul(3_600));
+    }
+    if let Some(to) = query.to {
+        select.condition("hour <= ?", to.secs());
+    }
+    select.run(reader, &EDGES)
+}
+
+/// The group of a vertex, which need not have counters: its number and its name.
+fn vertex(reader: &Reader, name: &str) -> Result<(i64, String), QueryError> {
+    let sql = "SELECT id, name FROM groups WHERE kind = 'counter' AND (guid = upper(?1) OR name = ?1 COLLATE NOCASE)";
+    let mut select = reader.prepare(sql)?;
+    let mut rows = select.query([name])?;
+    match rows.next()? {
+        Some(row) => Ok((row.get(0)?, super::names::text(row.get_ref(1)?))),
+        None => Err(reader.group(GroupKind::Counter, name).err().unwrap_or(QueryError::NoGroup {
+            kind: GroupKind::Counter.name(),
+            name: name.to_owned(),
+            there: String::new(),
+        })),
+    }
+}
+
+impl Reader {
+    /// The key of a vertex as it is in the file.
+    fn vertex_key(&self, _group: &str, asked: &str) -> Result<String, QueryError> {
+        use crate::key::Host;
+        Ok(Host::from_readable(asked)
+            .map_or_else(|| asked.to_owned(), |host| String::from_utf8_lossy(host.key().as_bytes()).into_owned()))
+    }
+}
+
+/// Runs, the latest first.
+///
+/// # Errors
+/// [`QueryError`].
+pub fn runs(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryError> {
+    let mut select =
+        Select { from: "runs", conditions: Vec::new(), values: Vec::new(), order: "id DESC", limit: query.limit };
+    // A run that touches the range.
+    if let Some(from) = query.from {
+        select.condition("last >= ?", from.as_nanos());
+    }
+    if let Some(to) = query.to {
+        select.condition("first <= ?", to.as_nanos());
+    }
+    select.run(reader, &RUNS)
+}

@@ -1,0 +1,320 @@
+//! Answers against what was written, and the plans behind them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use super::{
+    Cell, FlowOrder, KeysQuery, QueryError, Reader, RecordsQuery, SeriesQuery, TopQuery, alerts, documents, edges,
+    flows, keys, resources, runs, search, series, top,
+};
+use crate::guid::Guid;
+use crate::metrics::{
+    Alert, AlertKind, Column, CounterGroupDefinition, Document, Edge, FlushSink, Outcome, Registry, Resource, Session,
+    Shard, ShardConfig, Stored,
+};
+use crate::sink::WhenFull;
+use crate::sink::store::{RunEnd, Store, StoreOptions};
+use crate::time::Timestamp;
+
+const GROUP: Guid = Guid::literal("{0B7D0E2C-6A31-4C0C-9F0E-3B1B7A1C2D3E}");
+const RECORDS: Guid = Guid::literal("{0B7D0E2C-6A31-4C0C-9F0E-3B1B7A1C2D3F}");
+/// 2023-11-14, 22:00 UTC: hours and days begin and end within the rows.
+const BEGIN: i64 = 1_699_999_200;
+const MINUTES: i64 = 60 * 30;
+const KEYS: usize = 20;
+
+fn registry() -> Registry {
+    let mut registry = Registry::new();
+    let row = |id: f64, vartype: f64, name: &str| {
+        let text = |text: &str| Column::Text(text.as_bytes().to_vec());
+        let number = Column::Number;
+        vec![number(id), number(vartype), number(10.0), number(0.0), text(name), text(""), text("")]
+    };
+    registry.define_counter_group(CounterGroupDefinition {
+        guid: GROUP,
+        name: b"Things".to_vec(),
+        description: Vec::new(),
+        bucketsize: Some(60.0),
+        topper_bucketsize: None,
+        resolver: None,
+        meters: vec![
+            row(0.0, 2.0, "Count"),
+            row(1.0, 4.0, "Rate"),
+            row(2.0, 9.0, "Mean"),
+            row(3.0, 11.0, "Most"),
+            row(4.0, 12.0, "Least"),
+            row(5.0, 5.0, "Gauge"),
+        ],
+        keyinfo: vec![(b"key-3".to_vec(), b"the third".to_vec())],
+    });
+    registry
+}
+
+fn value(minute: i64, key: usize) -> f64 {
+    ((minute * 31 + key as i64 * 17) % 97 + key as i64 * 3) as f64
+}
+
+/// A store with a row a minute and key, and some records of each kind.
+fn filled() -> (TempDir, Reader) {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("store.db");
+    let registry = Arc::new(registry());
+    let options = StoreOptions::new(file.clone(), WhenFull::Block);
+    let store = Store::open(&options, Arc::clone(&registry), &["made up".to_owned()], None).unwrap();
+    let mut sender = store.sender();
+    let mut shard = Shard::new(&registry, ShardConfig::default());
+    let group = registry.counter_index(GROUP).unwrap();
+    for minute in 0..MINUTES {
+        let now = Timestamp::new(BEGIN + minute * 60, 0);
+        shard.advance(now, |bucket| sender.bucket(bucket));
+        sender.passed(now);
+        for key in 0..KEYS {
+            for meter in 0..6 {
+                let text = format!("key-{key}");
+                assert_eq!(shard.update(group, text.as_bytes(), meter, value(minute, key)), Outcome::Counted);
+            }
+        }
+        if minute % 60 == 30 {
+            records(&mut sender, now, minute);
+        }
+    }
+    shard.finish(|bucket| sender.bucket(bucket));
+    sender.label(GROUP, b"key-5", b"the fifth", None);
+    drop(sender);
+    let tally = store.close(RunEnd::default());
+    assert_eq!(tally.lost(), 0);
+    (folder, Reader::open(&file).unwrap())
+}
+
+fn records(sender: &mut crate::sink::StoreSender, time: Timestamp, minute: i64) {
+    let flow = Session {
+        id: format!("flow-{minute}").into_bytes(),
+        start: time,
+        end: time,
+        bytes: [(minute as u64 * 7_919) % 10_007, 1],
+        reason: "idle",
+        ..Session::default()
+    };
+    sender.flow(&flow, Stored::Yes);
+    let alert = Alert {
+        time,
+        group: RECORDS,
+        flow: None,
+        sigid: b"1".to_vec(),
+        priority: 2.0,
+        message: format!("alert {minute}").into_bytes(),
+        classification: Vec::new(),
+        status: b"ALARM".to_vec(),
+        extra: Vec::new(),
+        ack: 0,
+        kind: AlertKind::Simple,
+        ids: None,
+    };
+    sender.alert(&alert, Stored::Yes);
+    let uri = format!("http://host-{minute}/").into_bytes();
+    sender.resource(&Resource { time, group: RECORDS, flow: None, uri, label: b"GET".to_vec() }, Stored::Yes);
+    let text = format!("a document about minute{minute} and other things").into_bytes();
+    sender.document(&Document { time, group: RECORDS, flow: None, text }, Stored::Yes);
+    let to_key = format!("key-{minute}").into_bytes();
+    sender.edge(time, Edge { from_guid: GROUP, from_key: b"key-1".to_vec(), to_guid: GROUP, to_key });
+}
+
+fn at(minute: i64) -> Option<Timestamp> {
+    Some(Timestamp::new(BEGIN + minute * 60, 0))
+}
+
+/// What the meters have for a key over minutes, said plainly.
+fn naive(meter: u32, key: usize, minutes: std::ops::Range<i64>) -> f64 {
+    let values = minutes.map(|minute| value(minute, key));
+    match meter {
+        0 | 1 => values.sum(),
+        2 => {
+            let all: Vec<f64> = values.collect();
+            all.iter().sum::<f64>() / all.len() as f64
+        }
+        3 => values.fold(f64::MIN, f64::max),
+        4 => values.fold(f64::MAX, f64::min),
+        _ => values.last().unwrap(),
+    }
+}
+
+#[test]
+fn the_largest_keys_are_those_of_a_plain_sum_whatever_the_range() {
+    let (_folder, reader) = filled();
+    let ranges = [(0, MINUTES), (0, 1), (17, 18), (17, 140), (60, 120), (125, MINUTES), (100, 1_700), (121, 1_561)];
+    for (from, to) in ranges {
+        for meter in 0..6 {
+            let query = TopQuery {
+                group: "things".to_owned(),
+                meter: Some(meter.to_string()),
+                from: at(from),
+                to: Some(Timestamp::new(BEGIN + to * 60 - 1, 0)),
+                limit: 5,
+            };
+            let answer = top(&reader, &query).unwrap();
+            let mut expected: Vec<f64> = (0..KEYS).map(|key| naive(meter, key, from..to)).collect();
+            expected.sort_by(|a, b| b.total_cmp(a));
+            let found: Vec<f64> = answer.rows.iter().map(|row| row[3].number().unwrap()).collect();
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!((found - expected).abs() < 1e-6, "{from}..{to} meter {meter}: {found} {expected}");
+            }
+            assert_eq!(found.len(), 5);
+        }
+    }
+}
+
+#[test]
+fn a_series_has_a_value_for_every_bucket_and_hours_where_there_are_too_many() {
+    let (_folder, reader) = filled();
+    let mut query = SeriesQuery {
+        group: "{0b7d0e2c-6a31-4c0c-9f0e-3b1b7a1c2d3e}".to_owned(),
+        key: Some("the third".to_owned()),
+        meter: Some("COUNT".to_owned()),
+        from: at(10),
+        to: at(70),
+        limit: 10_000,
+    };
+    // A label of the group is a name of the key too.
+    let answer = series(&reader, &query).unwrap();
+    let found: BTreeMap<i64, f64> =
+        answer.rows.iter().map(|row| (row[0].number().unwrap() as i64, row[2].number().unwrap())).collect();
+    let expected: BTreeMap<i64, f64> = (10..=70).map(|minute| (BEGIN + minute * 60, value(minute, 3))).collect();
+    assert_eq!(found, expected);
+    query.meter = Some("Rate".to_owned());
+    let answer = series(&reader, &query).unwrap();
+    assert_eq!(answer.rows[0][2], Cell::Real(value(10, 3) / 60.0));
+    query.meter = None;
+    (query.from, query.to, query.limit) = (None, None, 100);
+    let hours = series(&reader, &query).unwrap();
+    assert!(hours.rows.iter().all(|row| row[1] == Cell::Int(3_600)), "{hours:?}");
+    let sum: f64 = hours.rows.iter().map(|row| row[2].number().unwrap()).sum();
+    assert_eq!(sum, naive(0, 3, 0..MINUTES));
+    query.key = None;
+    let group: f64 = series(&reader, &query).unwrap().rows.iter().map(|row| row[2].number().unwrap()).sum();
+    assert_eq!(group, (0..KEYS).map(|key| naive(0, key, 0..MINUTES)).sum::<f64>());
+}
+
+#[test]
+fn keys_are_found_by_a_part_of_their_text_or_label() {
+    let (_folder, reader) = filled();
+    let found = |part: &str| {
+        let query = KeysQuery {
+            group: "Things".to_owned(),
+            containing: Some(part.to_owned()),
+            limit: 100,
+            ..KeysQuery::default()
+        };
+        let answer = keys(&reader, &query).unwrap();
+        answer.rows.iter().map(|row| row[0].text().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(found("KEY-1").len(), 11);
+    assert_eq!(found("fifth"), ["key-5"]);
+    assert_eq!(found("nothing"), Vec::<String>::new());
+}
+
+#[test]
+fn records_come_latest_first_within_their_range() {
+    let (_folder, reader) = filled();
+    let query = RecordsQuery { from: at(60), to: at(300), limit: 3, ..RecordsQuery::default() };
+    let times = |answer: &super::Answer| {
+        answer.rows.iter().map(|row| (row[0].number().unwrap() as i64 - BEGIN) / 60).collect::<Vec<_>>()
+    };
+    for answer in [alerts(&reader, &query), resources(&reader, &query), documents(&reader, &query)] {
+        assert_eq!(times(&answer.unwrap()), [270, 210, 150]);
+    }
+    assert_eq!(times(&flows(&reader, &query, FlowOrder::Time).unwrap()), [270, 210, 150]);
+    let by_size = flows(&reader, &RecordsQuery { limit: 100, ..RecordsQuery::default() }, FlowOrder::Bytes).unwrap();
+    let sizes: Vec<f64> = by_size.rows.iter().map(|row| row[3].number().unwrap()).collect();
+    assert_eq!(sizes.len(), 30);
+    assert!(sizes.is_sorted_by(|a, b| a >= b));
+    let guid = RecordsQuery { group: Some(RECORDS.to_string()), limit: 100, ..RecordsQuery::default() };
+    assert_eq!(alerts(&reader, &guid).unwrap().rows.len(), 30);
+    let edge = RecordsQuery {
+        group: Some("things".to_owned()),
+        key: Some("key-1".to_owned()),
+        limit: 100,
+        ..RecordsQuery::default()
+    };
+    assert_eq!(edges(&reader, &edge).unwrap().rows.len(), 30);
+    assert_eq!(runs(&reader, &RecordsQuery { limit: 5, ..RecordsQuery::default() }).unwrap().rows.len(), 1);
+}
+
+#[test]
+fn words_are_searched_for_and_what_cannot_be_read_is_said() {
+    let (_folder, reader) = filled();
+    let found = search(&reader, "minute90", None, None, 10).unwrap();
+    assert_eq!(found.rows.len(), 1);
+    assert!(found.cell(0, "snippet").unwrap().text().unwrap().contains("[minute90]"));
+    assert_eq!(search(&reader, "document", None, None, 7).unwrap().rows.len(), 7);
+    assert_eq!(search(&reader, "document", at(60), at(300), 100).unwrap().rows.len(), 4);
+    assert_eq!(search(&reader, "about.minute90", None, None, 10).unwrap().rows.len(), 1);
+    assert_eq!(
+        search(&reader, "minute9* AND NOT minute90", None, None, 10).unwrap_err().to_string().lines().count(),
+        1
+    );
+    for words in ["\"", "(", "a AND", "NEAR(", "*", "", "  ", "a \"b", "^", "{a}:b"] {
+        assert!(matches!(search(&reader, words, None, None, 10), Err(QueryError::Words { .. })), "{words}");
+    }
+}
+
+#[test]
+fn unknown_names_are_answered_with_those_there_are() {
+    let (_folder, reader) = filled();
+    let query = |group: &str, meter: &str| TopQuery {
+        group: group.to_owned(),
+        meter: Some(meter.to_owned()),
+        limit: 1,
+        ..TopQuery::default()
+    };
+    assert!(top(&reader, &query("thing", "0")).unwrap_err().to_string().contains("there are: Things"));
+    assert!(top(&reader, &query("Things", "6")).unwrap_err().to_string().contains("2 (Mean)"));
+    let missing = SeriesQuery { group: "Things".to_owned(), key: Some("key-99".to_owned()), ..SeriesQuery::default() };
+    assert!(series(&reader, &missing).unwrap_err().to_string().contains("query keys 'Things'"));
+}
+
+#[test]
+fn no_question_reads_a_whole_table() {
+    let (_folder, reader) = filled();
+    let all = RecordsQuery { limit: 5, ..RecordsQuery::default() };
+    let some = RecordsQuery { from: at(60), to: at(300), ..all.clone() };
+    let narrow = RecordsQuery { from: at(60), to: at(61), ..all.clone() };
+    for query in [&all, &some, &narrow] {
+        for group in [None, Some(RECORDS.to_string())] {
+            let query = RecordsQuery { group, ..query.clone() };
+            alerts(&reader, &query).unwrap();
+            resources(&reader, &query).unwrap();
+            documents(&reader, &query).unwrap();
+        }
+        for order in [FlowOrder::Bytes, FlowOrder::Time] {
+            flows(&reader, query, order).unwrap();
+        }
+        for key in [None, Some("key-1".to_owned())] {
+            edges(&reader, &RecordsQuery { group: Some("Things".to_owned()), key, ..query.clone() }).unwrap();
+        }
+        edges(&reader, query).unwrap();
+        let (from, to, group) = (query.from, query.to, "Things".to_owned());
+        top(&reader, &TopQuery { group: group.clone(), meter: None, from, to, limit: 5 }).unwrap();
+        keys(&reader, &KeysQuery { group: group.clone(), containing: None, from, to, limit: 5 }).unwrap();
+        series(&reader, &SeriesQuery { group, key: Some("key-2".to_owned()), meter: None, from, to, limit: 100 })
+            .unwrap();
+        search(&reader, "document", from, to, 5).unwrap();
+    }
+    let asked = std::mem::take(&mut *reader.asked.borrow_mut());
+    assert!(asked.len() > 50);
+    for sql in asked {
+        let mut explain = reader.db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let mut rows = explain.raw_query();
+        while let Some(row) = rows.next().unwrap() {
+            let step: String = row.get(3).unwrap();
+            // As many rows as there are groups, meters or runs; FTS5 is an index of its own.
+            let small = ["groups", "meters", "runs", "m", "g", "pragma_table_info", "f"];
+            let mut words = step.split_whitespace();
+            let scans = words.next() == Some("SCAN") && !step.contains("USING");
+            assert!(!scans || small.contains(&words.next().unwrap_or_default()), "{step}: {sql}");
+            let sorts = step.contains("TEMP B-TREE") && !sql.contains("documents_fts") && !sql.contains("flows_start");
+            assert!(!sorts, "{step}: {sql}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Deleting the oldest rows, by age and by size.
+
+use rusqlite::{Connection, params};
+
+use super::options::StoreOptions;
+use super::schema;
+use crate::time::Timestamp;
+
+/// Tables of records and the column with their time in nanoseconds.
+const RECORDS: [(&str, &str); 4] =
+    [("flows", "start"), ("alerts", "time"), ("resources", "time"), ("documents", "time")];
+/// Share of the time span that is deleted at once when the file is too large.
+const STEP: i64 = 20;
+/// Steps taken at once at most.
+const STEPS: usize = 16;
+
+/// Deletes what the limits say; returns the number of rows.
+pub(super) fn apply(db: &Connection, options: &StoreOptions, latest: Timestamp) -> rusqlite::Result<u64> {
+    let mut deleted = 0;
+    if let Some(age) = options.age {
+        let nanos = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
+        deleted += delete_before(db, Timestamp::from_nanos(latest.as_nanos().saturating_sub(nanos)))?;
+    }
+    if let Some(limit) = options.total_bytes {
+        for _ in 0..STEPS {
+            if used(db)? <= limit {
+                break;
+            }
+            let Some(oldest) = oldest(db)? else { break };
+            let step = (latest.as_nanos().saturating_sub(oldest.as_nanos()) / STEP).max(1_000_000_000);
+            let step_deleted = delete_before(db, Timestamp::from_nanos(oldest.as_nanos().saturating_add(step)))?;
+            deleted += step_deleted;
+            if step_deleted == 0 || oldest >= latest {
+                break;
+            }
+        }
+    }
+    Ok(deleted)
+}
+
+/// Bytes of the file that hold something.
+fn used(db: &Connection) -> rusqlite::Result<u64> {
+    let pragma = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let pages = pragma("page_count")? - pragma("freelist_count")?;
+    Ok(u64::try_from(pages.saturating_mul(pragma("page_size")?)).unwrap_or(0))
+}
+
+fn counter_groups(db: &Connection) -> rusqlite::Result<Vec<i64>> {
+    let sql = "SELECT g.id FROM groups g JOIN sqlite_master m ON m.name = 'counters_' || g.id WHERE g.kind = 'counter'";
+    db.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
+}
+
+/// The earliest time there is a row of.
+fn oldest(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    let mut times: Vec<i64> = Vec::new();
+    for (table, column) in RECORDS {
+        let sql = format!("SELECT min({column}) FROM {table}");
+        times.extend(db.prepare_cached(&sql)?.query_row([], |row| row.get::<_, Option<i64>>(0))?);
+    }
+    for group in counter_groups(db)? {
+        let sql = format!("SELECT min(bucket) FROM {} WHERE level = 0", schema::counters(group));
+        let first: Option<i64> = db.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
+        times.extend(first.map(|secs| secs.saturating_mul(1_000_000_000)));
+    }
+    Ok(times.into_iter().min().map(Timestamp::from_nanos))
+}
+
+fn delete_before(db: &Connection, cut: Timestamp) -> rusqlite::Result<u64> {
+    let mut deleted = 0;
+    for (table, column) in RECORDS {
+        let sql = format!("DELETE FROM {table} WHERE {column} < ?1");
+        deleted += db.prepare_cached(&sql)?.execute([cut.as_nanos()])?;
+    }
+    // Everything below is kept by the second in which it begins; an interval that is no longer whole loses its coarse rows.
+    let secs = cut.secs();
+    deleted += db.prepare_cached("DELETE FROM edges WHERE hour < ?1")?.execute([secs - 3_600])?;
+    deleted += db.prepare_cached("DELETE FROM toppers WHERE bucket < ?1")?.execute([secs])?;
+    for group in counter_groups(db)? {
+        let name = schema::counters(group);
+        for level in std::iter::once(0).chain(schema::LEVELS) {
+            let sql = format!("DELETE FROM {name} WHERE level = ?1 AND bucket < ?2");
+            deleted += db.prepare_cached(&sql)?.execute(params![level, secs])?;
+            let sql = "DELETE FROM rolled WHERE grp = ?1 AND level = ?2 AND bucket < ?3";
+            db.prepare_cached(sql)?.execute(params![group, level, secs])?;
+        }
+    }
+    Ok(deleted as u64)
+}
+
+/// Gives pages that hold nothing back to the file system.
+pub(super) fn shrink(db: &Connection) -> rusqlite::Result<()> {
+    let mut vacuum = db.prepare("PRAGMA incremental_vacuum")?;
+    let mut steps = vacuum.query([])?;
+    // One step frees one page.
+    while steps.next()?.is_some() {}
+    Ok(())
+}
+
+/// Deletes keys that no counter names any more.
+pub(super) fn drop_unused_keys(db: &Connection) -> rusqlite::Result<()> {
+    let mut used = String::from("SELECT key FROM toppers");
+    for group in counter_groups(db)? {
+        used.push_str(&format!(" UNION SELECT key FROM {}", schema::counters(group)));
+    }
+    db.execute_batch(&format!("DELETE FROM keys WHERE id NOT IN ({used})"))
+}

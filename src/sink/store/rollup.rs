@@ -1,0 +1,84 @@
+//! Coarse counter rows: one a key for every hour and day, made from the finer ones once these are complete.
+//!
+//! They are an aid: what has no mark in `rolled` is read from the finer rows. Making them anew gives the same rows.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, params};
+
+use super::buckets::{Fold, Table, Tables};
+use super::schema;
+
+/// Keys of an interval held at a time; more are written in parts.
+const HELD: usize = 200_000;
+
+/// Makes the intervals that end by `until`, in seconds. Returns the number of rows.
+pub(super) fn roll(db: &Connection, tables: &mut Tables, until: i64) -> rusqlite::Result<u64> {
+    let due: Vec<(i64, i64, i64)> =
+        tables.stale.iter().copied().filter(|(level, interval, _)| interval.saturating_add(*level) <= until).collect();
+    let mut rows = 0;
+    for (level, interval, group) in due {
+        if let Some(table) = tables.get(group) {
+            rows += interval_of(db, table, level, interval)?;
+        }
+        tables.stale.remove(&(level, interval, group));
+    }
+    Ok(rows)
+}
+
+fn interval_of(db: &Connection, table: &Table, level: i64, interval: i64) -> rusqlite::Result<u64> {
+    let name = schema::counters(table.group);
+    db.prepare_cached(&format!("DELETE FROM {name} WHERE level = ?1 AND bucket = ?2"))?
+        .execute(params![level, interval])?;
+    let end = interval.saturating_add(level);
+    let finer = schema::levels(table.size).filter(|finer| *finer < level).last().unwrap_or(0);
+    let columns: Vec<&str> = table.words.iter().map(|word| word.column.as_str()).collect();
+    let sql = format!(
+        "SELECT key{}{} FROM {name} WHERE level = ?1 AND bucket >= ?2 AND bucket < ?3 ORDER BY bucket, key",
+        if columns.is_empty() { "" } else { ", " },
+        columns.join(", ")
+    );
+    let mut select = db.prepare_cached(&sql)?;
+    let mut found = select.query(params![finer, interval, end])?;
+    let width = table.words.len();
+    let mut places: HashMap<i64, usize, foldhash::fast::RandomState> = HashMap::default();
+    let mut words: Vec<f64> = Vec::new();
+    let mut rows = 0;
+    while let Some(row) = found.next()? {
+        if places.len() >= HELD {
+            rows += write(db, table, level, interval, &places, &words)?;
+            (places.clear(), words.clear());
+        }
+        let at = *places.entry(row.get(0)?).or_insert_with(|| {
+            words.resize(words.len() + width, f64::NAN);
+            words.len() - width
+        });
+        for (index, word) in table.words.iter().enumerate() {
+            let value = row.get::<_, Option<f64>>(index + 1)?.unwrap_or(f64::NAN);
+            // A negative bucket counts as 0.
+            let value = if word.fold == Fold::Sum { value.max(0.0) } else { value };
+            word.fold.take(&mut words[at + index], value);
+        }
+    }
+    rows += write(db, table, level, interval, &places, &words)?;
+    db.prepare_cached("INSERT OR IGNORE INTO rolled(grp, level, bucket) VALUES(?1, ?2, ?3)")?.execute(params![
+        table.group,
+        level,
+        interval
+    ])?;
+    Ok(rows)
+}
+
+fn write(
+    db: &Connection,
+    table: &Table,
+    level: i64,
+    interval: i64,
+    places: &HashMap<i64, usize, foldhash::fast::RandomState>,
+    words: &[f64],
+) -> rusqlite::Result<u64> {
+    let mut order: Vec<(i64, usize)> = places.iter().map(|(key, at)| (*key, *at)).collect();
+    order.sort_unstable();
+    let width = table.words.len();
+    table.write(db, level, interval, order.iter().map(|&(key, at)| (key, &words[at..at + width])))
+}

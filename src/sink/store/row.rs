@@ -1,0 +1,102 @@
+//! The rows that are not those of buckets.
+
+use rusqlite::ToSql;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+
+use crate::guid::Guid;
+use crate::metrics::{Alert, Document, Edge, Resource, Session};
+use crate::time::Timestamp;
+
+/// One of the keys with the largest or smallest values of an interval.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredTopper {
+    /// Counter group.
+    pub group: Guid,
+    /// Meter.
+    pub meter: u8,
+    /// Start of the interval in seconds.
+    pub bucket: i64,
+    /// The key.
+    pub key: Vec<u8>,
+    /// Its value.
+    pub value: f64,
+}
+
+/// What became of a script's jobs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredJob {
+    /// The script.
+    pub plugin: String,
+    /// Jobs scheduled.
+    pub scheduled: u64,
+    /// Ran to their end.
+    pub done: u64,
+    /// Raised an error.
+    pub failed: u64,
+    /// Exceeded their deadline.
+    pub timed_out: u64,
+    /// Taken back.
+    pub cancelled: u64,
+    /// Refused.
+    pub dropped: u64,
+}
+
+/// What is known of a run at its end.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunEnd {
+    /// Packets handled.
+    pub packets: u64,
+    /// Their bytes on the wire.
+    pub bytes: u64,
+    /// First and last packet time.
+    pub span: Option<(Timestamp, Timestamp)>,
+    /// Jobs by script.
+    pub jobs: Vec<StoredJob>,
+}
+
+/// One row.
+#[derive(Clone, Debug)]
+pub(super) enum Row {
+    Alert(Box<Alert>),
+    Resource(Box<Resource>),
+    Document(Box<Document>),
+    Flow(Box<Session>),
+    Edge(Timestamp, Box<Edge>),
+    Label { group: Guid, key: Vec<u8>, label: Vec<u8>, description: Option<Vec<u8>> },
+    Attribute { group: Guid, key: Vec<u8>, name: Vec<u8>, value: Vec<u8> },
+    Topper(Box<StoredTopper>),
+}
+
+impl Row {
+    /// The stream time it belongs to, if it has one.
+    pub(super) fn time(&self) -> Option<Timestamp> {
+        match self {
+            Self::Alert(alert) => Some(alert.time),
+            Self::Resource(resource) => Some(resource.time),
+            Self::Document(document) => Some(document.time),
+            Self::Flow(flow) => Some(flow.end),
+            Self::Edge(time, _) => Some(*time),
+            Self::Topper(topper) => Some(Timestamp::new(topper.bucket, 0)),
+            Self::Label { .. } | Self::Attribute { .. } => None,
+        }
+    }
+}
+
+/// Bytes of traffic or scripts: text where they are UTF-8, else a blob.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text<'a>(pub &'a [u8]);
+
+impl ToSql for Text<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let value = match std::str::from_utf8(self.0) {
+            Ok(text) => ValueRef::Text(text.as_bytes()),
+            Err(_) => ValueRef::Blob(self.0),
+        };
+        Ok(ToSqlOutput::Borrowed(value))
+    }
+}
+
+/// A count as SQLite holds it; what does not fit is as large as fits.
+pub(super) fn whole(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,191 @@
+//! The producer's side: rows are collected into parcels, and full parcels go to the writer.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+
+use super::counts::{Shared, add};
+use super::row::{Row, RunEnd, StoredTopper};
+use crate::guid::Guid;
+use crate::metrics::{
+    Alert, Document, Edge, FlushSink, FlushedKey, FlushedTopper, Resource, Session, Snapshot, Stored, TrackedFlow,
+};
+use crate::sink::WhenFull;
+use crate::time::Timestamp;
+
+/// Rows of a parcel.
+const PARCEL_ROWS: usize = 1_024;
+/// Bytes of buckets in a parcel, but for the one that goes beyond.
+const PARCEL_BYTES: usize = 1 << 20;
+
+/// What a sender hands over at once.
+#[derive(Debug, Default)]
+pub(super) struct Parcel {
+    pub(super) sender: usize,
+    pub(super) rows: Vec<Row>,
+    pub(super) buckets: Vec<Snapshot>,
+    /// Every bucket of this sender that ends by then has been handed over.
+    pub(super) passed: Option<Timestamp>,
+}
+
+/// What goes to the writer, in order.
+#[derive(Debug)]
+pub(super) enum Delivery {
+    /// One more sender takes part.
+    Join(usize),
+    /// Rows.
+    Parcel(Parcel),
+    /// Nothing more will come.
+    End(Box<RunEnd>),
+}
+
+impl Parcel {
+    fn count(&self) -> u64 {
+        let keys: usize = self.buckets.iter().map(|bucket| bucket.len() + 1).sum();
+        (self.rows.len() + keys) as u64
+    }
+}
+
+/// Takes rows in; one per thread that makes any.
+#[derive(Debug)]
+pub struct StoreSender {
+    parcel: Parcel,
+    bytes: usize,
+    queue: Sender<Delivery>,
+    when_full: WhenFull,
+    shared: Arc<Shared>,
+    /// Where the last of the buckets taken in ends.
+    last: Option<Timestamp>,
+}
+
+impl StoreSender {
+    pub(super) fn new(sender: usize, queue: Sender<Delivery>, when_full: WhenFull, shared: Arc<Shared>) -> Self {
+        Self { parcel: Parcel { sender, ..Parcel::default() }, bytes: 0, queue, when_full, shared, last: None }
+    }
+
+    /// Buckets of others need not wait for this sender: it has none.
+    #[must_use]
+    pub fn without_buckets(mut self) -> Self {
+        self.parcel.passed = Some(Timestamp::from_nanos(i64::MAX));
+        self.flush();
+        self
+    }
+
+    /// Stream time has come so far: this sender has no more buckets that end by then.
+    pub fn passed(&mut self, now: Timestamp) {
+        self.parcel.passed = Some(now);
+        if !self.parcel.buckets.is_empty() {
+            self.flush();
+        }
+    }
+
+    /// An edge; kept once an hour.
+    pub fn edge(&mut self, time: Timestamp, edge: Edge) {
+        self.row(Row::Edge(time, Box::new(edge)));
+    }
+
+    /// A label of a key; an empty one removes it, and without a description the old one stays.
+    pub fn label(&mut self, group: Guid, key: &[u8], label: &[u8], description: Option<&[u8]>) {
+        let description = description.map(<[u8]>::to_vec);
+        self.row(Row::Label { group, key: key.to_vec(), label: label.to_vec(), description });
+    }
+
+    /// A named value of a key.
+    pub fn attribute(&mut self, group: Guid, key: &[u8], name: &[u8], value: &[u8]) {
+        self.row(Row::Attribute { group, key: key.to_vec(), name: name.to_vec(), value: value.to_vec() });
+    }
+
+    fn row(&mut self, row: Row) {
+        self.parcel.rows.push(row);
+        if self.parcel.rows.len() >= PARCEL_ROWS {
+            self.flush();
+        }
+    }
+
+    /// Hands over what has come together.
+    pub fn flush(&mut self) {
+        if self.parcel.rows.is_empty() && self.parcel.buckets.is_empty() && self.parcel.passed.is_none() {
+            return;
+        }
+        self.bytes = 0;
+        let count = self.parcel.count();
+        let (sender, passed) = (self.parcel.sender, self.parcel.passed);
+        let parcel = std::mem::replace(&mut self.parcel, Parcel { sender, ..Parcel::default() });
+        let lost = match self.when_full {
+            WhenFull::Block => self.queue.send(Delivery::Parcel(parcel)).is_err(),
+            WhenFull::DropNewest => self.queue.try_send(Delivery::Parcel(parcel)).is_err(),
+        };
+        if lost {
+            add(&self.shared.queue_full, count);
+            // Buckets of others must not wait for what will never come.
+            self.parcel.passed = passed;
+        }
+    }
+}
+
+/// Keeps what the votes say is to be kept; of a flow the record of its end. Buckets of several senders are merged.
+impl FlushSink for StoreSender {
+    fn begin_window(&mut self, _start: i64) {}
+
+    fn counter(&mut self, _key: &FlushedKey<'_>, _stored: Stored) {}
+
+    fn bucket(&mut self, bucket: Snapshot) {
+        self.bytes += bucket.bytes();
+        self.last = self.last.max(Some(bucket.end()));
+        self.parcel.buckets.push(bucket);
+        if self.bytes >= PARCEL_BYTES {
+            self.flush();
+        }
+    }
+
+    fn topper(&mut self, topper: &FlushedTopper<'_>, stored: Stored) {
+        // The smallest are not among them.
+        if let (true, Ok(meter), 1..) = (stored.is_yes(), u8::try_from(topper.meter), topper.rank) {
+            let (group, bucket, key, value) = (topper.guid, topper.bucket, topper.key.to_vec(), topper.value);
+            self.row(Row::Topper(Box::new(StoredTopper { group, meter, bucket, key, value })));
+        }
+    }
+
+    fn alert(&mut self, alert: &Alert, stored: Stored) {
+        if stored.is_yes() {
+            self.row(Row::Alert(Box::new(alert.clone())));
+        }
+    }
+
+    fn resource(&mut self, resource: &Resource, stored: Stored) {
+        if stored.is_yes() {
+            self.row(Row::Resource(Box::new(resource.clone())));
+        }
+    }
+
+    fn document(&mut self, document: &Document, stored: Stored) {
+        if stored.is_yes() {
+            self.row(Row::Document(Box::new(document.clone())));
+        }
+    }
+
+    fn flow(&mut self, flow: &Session, stored: Stored) {
+        if stored.is_yes() && !flow.reason.is_empty() {
+            self.row(Row::Flow(Box::new(flow.clone())));
+        }
+    }
+
+    fn tracked(&mut self, _flow: &TrackedFlow<'_>) {}
+
+    fn end_window(&mut self, _start: i64) {
+        if let Some(last) = self.last {
+            self.passed(last);
+        }
+        self.flush();
+    }
+}
+
+impl Drop for StoreSender {
+    fn drop(&mut self) {
+        self.flush();
+        // The writer always empties its queue, so this does not wait long; without it, buckets would wait for this sender.
+        let end = Timestamp::from_nanos(i64::MAX);
+        let last = Parcel { sender: self.parcel.sender, passed: Some(end), ..Parcel::default() };
+        let _ = self.queue.send(Delivery::Parcel(last));
+    }
+}

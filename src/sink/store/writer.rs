@@ -1,0 +1,370 @@
+//! The writer thread.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use rusqlite::ErrorCode;
+
+use super::buckets::{Tables, Waiting};
+use super::counts::{Shared, StoreTally, add};
+use super::keys::{Groups, Keys};
+use super::open::{Opened, StoreOpenError, open};
+use super::options::StoreOptions;
+use super::row::{Row, RunEnd};
+use super::runs::{Run, Unfinished, close_unfinished};
+use super::sender::{Delivery, Parcel, StoreSender};
+use super::{records, retention, rollup};
+use crate::metrics::{GroupKind, Registry, Snapshot};
+use crate::time::{Stopwatch, Timestamp};
+
+/// Parcels that may wait.
+const QUEUE: usize = 32;
+/// Rows of a transaction, but for the parcel that goes beyond.
+const FLUSH_ROWS: u64 = 65_536;
+/// A transaction is ended after this long.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// After a failure nothing is written for this long.
+const RETRY: Duration = Duration::from_secs(1);
+/// Limits are applied every so many flushes, and at the end.
+const PRUNE_EVERY: u64 = 16;
+/// A write-ahead log of this size is worth a warning.
+const LARGE_LOG: u64 = 1 << 30;
+
+/// The store while it is written.
+#[derive(Debug)]
+pub struct Store {
+    queue: Sender<Delivery>,
+    options: StoreOptions,
+    shared: Arc<Shared>,
+    senders: AtomicUsize,
+    thread: JoinHandle<()>,
+}
+
+impl Store {
+    /// Opens the file and starts the writer. `started` is the wall-clock time of a run over interfaces.
+    ///
+    /// # Errors
+    /// [`StoreOpenError`]; each says what to type instead.
+    pub fn open(
+        options: &StoreOptions,
+        registry: Arc<Registry>,
+        inputs: &[String],
+        started: Option<Timestamp>,
+    ) -> Result<Self, StoreOpenError> {
+        let opened = open(&options.file)?;
+        let path = options.file.clone();
+        let database = |error| StoreOpenError::Database { path: path.clone(), error };
+        let shared = Arc::new(Shared::default());
+        let writer = Writer::begin(opened, options.clone(), registry, inputs, started, Arc::clone(&shared));
+        let writer = writer.map_err(database)?;
+        let (queue, deliveries) = bounded(QUEUE);
+        let thread = thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || writer.run(&deliveries))
+            .map_err(|error| StoreOpenError::File { path: options.file.clone(), error })?;
+        let senders = AtomicUsize::new(0);
+        Ok(Self { queue, options: options.clone(), shared, senders, thread })
+    }
+
+    /// A sender for one more thread. All threads that count have to have theirs before the first one counts.
+    #[must_use]
+    pub fn sender(&self) -> StoreSender {
+        let number = self.senders.fetch_add(1, Ordering::Relaxed);
+        // A writer that has ended has said why.
+        let _ = self.queue.send(Delivery::Join(number));
+        StoreSender::new(number, self.queue.clone(), self.options.when_full, Arc::clone(&self.shared))
+    }
+
+    /// Writes what is left and ends the run. All senders must be gone.
+    #[must_use]
+    pub fn close(self, end: RunEnd) -> StoreTally {
+        let _ = self.queue.send(Delivery::End(Box::new(end)));
+        if self.thread.join().is_err() {
+            log::error!("the thread of the store ended early");
+        }
+        self.shared.get()
+    }
+}
+
+/// Why nothing is written for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    Full,
+    Other,
+}
+
+struct Writer {
+    opened: Opened,
+    options: StoreOptions,
+    registry: Arc<Registry>,
+    shared: Arc<Shared>,
+    groups: Groups,
+    keys: Keys,
+    tables: Tables,
+    waiting: Waiting,
+    run: Run,
+    /// Rows of the transaction that is open, if one is.
+    pending: Option<(u64, Stopwatch)>,
+    broken: Option<(Stopwatch, Trouble)>,
+    told: Option<Trouble>,
+    log_told: bool,
+    flushes: u64,
+    pruned: u64,
+}
+
+impl Writer {
+    fn begin(
+        opened: Opened,
+        options: StoreOptions,
+        registry: Arc<Registry>,
+        inputs: &[String],
+        started: Option<Timestamp>,
+        shared: Arc<Shared>,
+    ) -> rusqlite::Result<Self> {
+        let db = &opened.db;
+        db.execute_batch("BEGIN IMMEDIATE")?;
+        for unfinished in close_unfinished(db)? {
+            tell_unfinished(&options, &unfinished);
+        }
+        let mut groups = Groups::default();
+        groups.define(db, &registry)?;
+        let run = Run::begin(db, inputs, started)?;
+        db.execute_batch("COMMIT")?;
+        let keys = Keys::new(db)?;
+        Ok(Self {
+            opened,
+            options,
+            registry,
+            shared,
+            groups,
+            keys,
+            tables: Tables::default(),
+            waiting: Waiting::default(),
+            run,
+            pending: None,
+            broken: None,
+            told: None,
+            log_told: false,
+            flushes: 0,
+            pruned: 0,
+        })
+    }
+
+    fn run(mut self, deliveries: &Receiver<Delivery>) {
+        loop {
+            match deliveries.recv_timeout(FLUSH_EVERY) {
+                Ok(Delivery::Join(sender)) => self.waiting.join(sender),
+                Ok(Delivery::Parcel(parcel)) => self.parcel(parcel),
+                Ok(Delivery::End(end)) => return self.end(&end),
+                Err(RecvTimeoutError::Timeout) => {}
+                // Nobody said how the run ended.
+                Err(RecvTimeoutError::Disconnected) => return self.flush(),
+            }
+            if self.pending.is_some_and(|(rows, since)| rows >= FLUSH_ROWS || since.elapsed() >= FLUSH_EVERY) {
+                self.flush();
+            }
+        }
+    }
+
+    fn parcel(&mut self, parcel: Parcel) {
+        let count = parcel.rows.len() as u64;
+        if count > 0 {
+            self.attempt(count, |writer| {
+                for row in &parcel.rows {
+                    writer.row(row)?;
+                }
+                Ok(count)
+            });
+        }
+        for bucket in parcel.buckets {
+            self.waiting.add(parcel.sender, bucket);
+        }
+        if let Some(passed) = parcel.passed {
+            self.waiting.pass(parcel.sender, passed);
+        }
+        while let Some(buckets) = self.waiting.due() {
+            for bucket in buckets {
+                self.attempt(bucket.len() as u64 + 1, |writer| writer.bucket(&bucket));
+            }
+        }
+    }
+
+    fn row(&mut self, row: &Row) -> rusqlite::Result<()> {
+        if let Some(time) = row.time() {
+            self.run.cover(time, time);
+        }
+        records::write(&self.opened.db, &mut self.groups, &mut self.keys, self.run.id, row)
+    }
+
+    fn bucket(&mut self, bucket: &Snapshot) -> rusqlite::Result<u64> {
+        let Some(group) = self.registry.counter_group(bucket.group()) else { return Ok(0) };
+        let start = Timestamp::new(bucket.start(), 0);
+        self.run.cover(start, start);
+        let group = self.groups.id(&self.opened.db, GroupKind::Counter, group.guid)?;
+        self.tables.write(&self.opened.db, &mut self.keys, group, bucket)
+    }
+
+    /// Writes rows within the transaction; what cannot be written is counted, with all that was not committed.
+    fn attempt(&mut self, offered: u64, write: impl FnOnce(&mut Self) -> rusqlite::Result<u64>) {
+        if let Some((since, trouble)) = self.broken {
+            if since.elapsed() < RETRY {
+                return self.lost(trouble, offered);
+            }
+            self.broken = None;
+        }
+        let result = self.open_transaction().and_then(|()| write(self));
+        match result {
+            Ok(count) => {
+                if let Some((rows, _)) = &mut self.pending {
+                    *rows += count;
+                }
+            }
+            Err(error) => self.failed(&error, offered),
+        }
+    }
+
+    fn open_transaction(&mut self) -> rusqlite::Result<()> {
+        if self.pending.is_none() {
+            self.opened.db.execute_batch("BEGIN IMMEDIATE")?;
+            self.pending = Some((0, Stopwatch::start()));
+            if self.told.is_some() {
+                // What was defined last may never have been committed.
+                self.groups.define(&self.opened.db, &self.registry)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, error: &rusqlite::Error, offered: u64) {
+        let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+        let trouble = if full { Trouble::Full } else { Trouble::Other };
+        if self.told != Some(trouble) {
+            self.told = Some(trouble);
+            log::error!(
+                "store {}: {error}; rows are not stored until it can be written again",
+                self.options.file.display()
+            );
+        }
+        // SQLite may have rolled back by itself.
+        let _ = self.opened.db.execute_batch("ROLLBACK");
+        let rows = self.pending.take().map_or(0, |(rows, _)| rows);
+        self.keys.forget();
+        self.tables.forget();
+        self.broken = Some((Stopwatch::start(), trouble));
+        self.lost(trouble, rows + offered);
+    }
+
+    fn lost(&self, trouble: Trouble, rows: u64) {
+        let counter = match trouble {
+            Trouble::Full => &self.shared.disk_full,
+            Trouble::Other => &self.shared.failed,
+        };
+        add(counter, rows);
+    }
+
+    /// Ends the window and its transaction.
+    fn flush(&mut self) {
+        let Some((rows, _)) = self.pending else { return };
+        let mark = self.run.mark();
+        match self.try_flush(rows) {
+            Ok(()) => {
+                self.pending = None;
+                add(&self.shared.written, rows);
+                add(&self.shared.windows, 1);
+                if self.told.take().is_some() {
+                    log::warn!("store {}: writing again", self.options.file.display());
+                }
+                self.flushes += 1;
+                if self.flushes.is_multiple_of(PRUNE_EVERY) {
+                    self.prune();
+                }
+                self.watch_log();
+            }
+            Err(error) => {
+                self.run.roll_back(mark.0, mark.1);
+                self.failed(&error, 0);
+            }
+        }
+    }
+
+    fn try_flush(&mut self, rows: u64) -> rusqlite::Result<()> {
+        let until = self.waiting.watermark();
+        let latest = self.run.span.map_or(until, |(_, last)| until.min(last));
+        rollup::roll(&self.opened.db, &mut self.tables, latest.secs())?;
+        self.run.flush(&self.opened.db, until, rows, self.shared.get().lost())?;
+        self.opened.db.execute_batch("COMMIT")
+    }
+
+    /// Deletes what is beyond the limits, in a transaction of its own.
+    fn prune(&mut self) {
+        if self.options.age.is_none() && self.options.total_bytes.is_none() {
+            return;
+        }
+        let Some((_, latest)) = self.run.span else { return };
+        let db = &self.opened.db;
+        let deleted = db.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
+            let deleted = retention::apply(db, &self.options, latest)?;
+            db.execute_batch("COMMIT")?;
+            if deleted > 0 {
+                retention::shrink(db)?;
+            }
+            Ok(deleted)
+        });
+        match deleted {
+            Ok(deleted) => {
+                self.pruned += deleted;
+                add(&self.shared.deleted, deleted);
+            }
+            Err(error) => self.failed(&error, 0),
+        }
+    }
+
+    /// A reader that stays for long keeps the write-ahead log from being used again.
+    fn watch_log(&mut self) {
+        if self.log_told {
+            return;
+        }
+        let mut log = self.options.file.as_os_str().to_owned();
+        log.push("-wal");
+        if std::fs::metadata(&log).is_ok_and(|meta| meta.len() > LARGE_LOG) {
+            self.log_told = true;
+            log::warn!(
+                "store {}: its log has grown beyond 1 GiB, because somebody reads the store without ever letting go",
+                self.options.file.display()
+            );
+        }
+    }
+
+    fn end(mut self, end: &RunEnd) {
+        self.flush();
+        self.prune();
+        // The last attempt is made whatever went wrong before.
+        self.broken = None;
+        self.attempt(0, |writer| {
+            rollup::roll(&writer.opened.db, &mut writer.tables, i64::MAX)?;
+            writer.run.end(&writer.opened.db, end)?;
+            if writer.pruned > 0 {
+                retention::drop_unused_keys(&writer.opened.db)?;
+            }
+            writer.opened.db.execute_batch("COMMIT")?;
+            writer.pending = None;
+            Ok(0)
+        });
+        let Opened { db, lock } = self.opened;
+        if let Err((_, error)) = db.close() {
+            log::error!("store {}: {error}", self.options.file.display());
+        }
+        drop(lock);
+    }
+}
+
+fn tell_unfinished(options: &StoreOptions, unfinished: &Unfinished) {
+    let stored = match unfinished.until {
+        Some(until) => format!("what ended by {} s is stored, what came later is lost", until.as_secs_f64()),
+        None => "what it had not written is lost".to_owned(),
+    };
+    log::warn!("store {}: run {} ended early; {stored}", options.file.display(), unfinished.run);
+}
