@@ -271,8 +271,12 @@ impl Frontend {
             Letter::Message(mail) => self.hand_out(std::slice::from_ref(&mail)),
             // Packets and ranks of another engine mean nothing here; that announcements led to one another does.
             Letter::Note(note) => {
-                let packet = self.engine.before.get();
-                self.engine.notes.borrow_mut().push(Note { packet, rank: Rank::default(), ..note });
+                // The backend tells every engine, and one of them has the flow.
+                let owner = crate::key::FlowTuple::from_id(&note.flow).and_then(|flow| self.engine.peers.owner(&flow));
+                if owner.is_none() {
+                    let packet = self.engine.before.get();
+                    self.engine.notes.borrow_mut().push(Note { packet, rank: Rank::default(), ..note });
+                }
             }
             Letter::Command(command) => {
                 // Every engine is asked; the flow is one's.
