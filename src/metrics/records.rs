@@ -72,8 +72,13 @@ impl Records {
 
     /// Takes a statement about a flow in, and counts it under its kind.
     pub fn add_flow_record(&mut self, record: FlowRecord) {
-        *self.statements.entry(record.statement.name()).or_default() += 1;
-        self.flows.add(|| record);
+        self.add_flow_statement(record.statement.name(), || record);
+    }
+
+    /// The same for a statement of the kind that has this name; `make` is called only if it will be kept.
+    pub fn add_flow_statement(&mut self, name: &'static str, make: impl FnOnce() -> FlowRecord) {
+        *self.statements.entry(name).or_default() += 1;
+        self.flows.add(make);
     }
 
     /// How many statements about flows there were of each kind, by name.

@@ -1,5 +1,6 @@
 //! The flow side of a packet thread: flows, dissectors, what scripts asked of flows, and what is recorded of them.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use super::metering::Metering;
@@ -12,6 +13,7 @@ use crate::dissect::{DissectWants, Dissectors, DocumentKind, Finding, FindingKin
 use crate::flow::{EndReason, FlowCounts, FlowEvent, FlowEvents, FlowHandle, Flows, FlowsConfig, Happening, Want};
 use crate::guid::Guid;
 use crate::key::FlowTuple;
+use crate::metrics::DEFAULT_KEPT;
 use crate::plugin::{Declined, Frontend, Traffic};
 
 /// What the flow side leaves behind.
@@ -90,6 +92,8 @@ pub struct FlowStage {
     top: TopFlows,
     /// The window in which records of flows that are in no packets were reported last.
     window: Option<i64>,
+    /// Attributes, resources and documents of which whole records were made.
+    recorded: Cell<[usize; 3]>,
 }
 
 /// IP protocol number of TCP.
@@ -117,7 +121,18 @@ impl FlowStage {
         let alone = DissectWants { http_headers, http_bodies, protocols, ..DissectWants::default() };
         let contents_only = wants.contents.is_yes() && wants.dissect == alone && metering.builtin().is_idle();
         let top = TopFlows::new(top);
-        Some(Self { wants, dissectors, contents: None, contents_only, metering, next: 0, peak: 0, top, window: None })
+        Some(Self {
+            wants,
+            dissectors,
+            contents: None,
+            contents_only,
+            metering,
+            next: 0,
+            peak: 0,
+            top,
+            window: None,
+            recorded: Cell::default(),
+        })
     }
 
     /// Tells scripts of what HTTP carries, if they want that.
@@ -257,7 +272,7 @@ impl FlowStage {
                 ..ended_flow(&record.flow)
             };
             self.top.offer(ended.bytes.iter().sum(), || TopFlow::of(&ended));
-            if self.wants.records.is_yes() {
+            if self.wants.records.is_yes() && self.wants.events.is_yes() {
                 let (script, side, time) = (ScriptId::NATIVE_FLOW, Side::Frontend, context.now.get());
                 let stamp = Stamp { packet: u32::MAX, rank: Rank::default(), time, script, side };
                 context.records.borrow_mut().push((stamp, Record::Flow(Box::new(ended))));
@@ -326,7 +341,7 @@ impl FlowStage {
         let Some(flow) = flows.flow(event.flow) else { return };
         let make = || EndedFlow { tags: flows.tags(event.flow).to_vec(), reason: reason.name(), ..ended_flow(flow) };
         self.top.offer(flow.bytes.iter().sum(), || TopFlow::of(&make()));
-        if self.wants.records.is_yes() {
+        if self.wants.records.is_yes() && self.wants.events.is_yes() {
             let (script, side) = (ScriptId::NATIVE_FLOW, Side::Frontend);
             let stamp = Stamp { packet: event.packet, rank, time: event.time, script, side };
             context.records.borrow_mut().push((stamp, Record::Flow(Box::new(make()))));
@@ -349,12 +364,33 @@ impl FlowStage {
                 let tuple = traffic.flows.flow(finding.flow).map(|flow| flow.tuple);
                 tuple.map(|tuple| tuple.id().as_bytes().to_vec()).unwrap_or_default()
             };
-            let Some((script, record)) = record_of(findings, finding, flow) else { continue };
+            let made = match self.depth_of(&finding.kind) {
+                Depth::Whole => record_of(findings, finding, flow),
+                Depth::Counted => counted_record(&finding.kind),
+            };
+            let Some((script, record)) = made else { continue };
             let stage = Rank::FINDINGS.saturating_add(index as u32);
             let rank = Rank { event: finding.after.saturating_add(1), stage, vm: 0, echo: 0 };
             let stamp = Stamp { packet, rank, time, script, side: Side::Frontend };
             records.push((stamp, record));
         }
+    }
+
+    /// How much of a finding anybody reads: where records are not written, the first ones of each kind.
+    fn depth_of(&self, kind: &FindingKind) -> Depth {
+        let place = match kind {
+            FindingKind::Attribute { .. } => 0,
+            FindingKind::Resource { .. } => 1,
+            FindingKind::Document { .. } => 2,
+            _ => return Depth::Whole,
+        };
+        let mut recorded = self.recorded.get();
+        if !self.wants.events.is_yes() && recorded[place] >= DEFAULT_KEPT {
+            return Depth::Counted;
+        }
+        recorded[place] += 1;
+        self.recorded.set(recorded);
+        Depth::Whole
     }
 
     /// What is left at the end; `contents` is what became of files.
@@ -389,6 +425,31 @@ pub(super) fn ended_flow(flow: &crate::flow::Flow) -> EndedFlow {
         reason: "",
         is_spoken_of: false,
     }
+}
+
+/// How much of a record is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    /// All of it.
+    Whole,
+    /// What it is counted by.
+    Counted,
+}
+
+/// A record that is counted and read by nobody.
+fn counted_record(kind: &FindingKind) -> Option<(ScriptId, Record)> {
+    let none = Vec::new;
+    let record = match kind {
+        FindingKind::Attribute { .. } => Record::FlowAttribute { flow: none(), name: none(), value: none() },
+        FindingKind::Resource { kind, .. } => {
+            Record::Resource { guid: Guid::literal(kind.guid()), flow: none(), uri: none(), label: none() }
+        }
+        FindingKind::Document { kind, .. } => {
+            Record::Document { guid: Guid::literal(kind.guid()), flow: none(), text: none() }
+        }
+        _ => return None,
+    };
+    Some((ScriptId::NATIVE, record))
 }
 
 /// What becomes of a finding in outputs, and which module found it.

@@ -158,9 +158,10 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
     let mut say = |flow: &Vec<u8>, statement| records.add_flow_record(FlowRecord { flow: flow.clone(), statement });
     match record {
         Record::Tag { flow, tag } => say(flow, FlowStatement::Tag(tag.clone())),
-        Record::FlowAttribute { flow, name, value } => {
-            say(flow, FlowStatement::Attribute(name.clone(), value.clone()));
-        }
+        Record::FlowAttribute { flow, name, value } => records.add_flow_statement("flow_attribute", || FlowRecord {
+            flow: flow.clone(),
+            statement: FlowStatement::Attribute(name.clone(), value.clone()),
+        }),
         Record::FlowCounter { flow, guid, key, meter, direction, reset } => {
             let direction = match *direction {
                 1.0 => CountedDirection::Out,

@@ -54,6 +54,8 @@ pub struct Wants {
     pub dissect: DissectWants,
     /// Whether findings become records.
     pub records: Want,
+    /// Whether every record is written somewhere; without, all are counted and the first ones kept.
+    pub events: Want,
     /// Whether scripts are told of what HTTP carries.
     pub contents: Want,
     /// And of the bytes that carry it.
@@ -65,7 +67,7 @@ impl Wants {
     #[must_use]
     pub fn late() -> Self {
         let flows = FlowWants { records: Want::Yes, ..FlowWants::default() };
-        Self { flows, records: Want::Yes, ..Self::default() }
+        Self { flows, records: Want::Yes, events: Want::Yes, ..Self::default() }
     }
 
     /// What callbacks, outputs, the scripts' texts, the built-in groups and the settings want.
@@ -121,7 +123,7 @@ impl Wants {
             streams: both(streams, reassembly),
             datagrams: hears(Topic::StorePayload) | dissected,
         };
-        Self { flows, dissect, records, contents, raw }
+        Self { flows, dissect, records, events, contents, raw }
     }
 }
 

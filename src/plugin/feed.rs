@@ -210,6 +210,17 @@ impl<'a> Feed<'a> {
     }
 }
 
+/// The topics that [`Feed::head`] may make of an event, as bits.
+const fn heads_of(what: Happening) -> u32 {
+    match what {
+        Happening::New => Topic::Store.bit() | Topic::Filter.bit() | Topic::New.bit(),
+        Happening::Datagram { .. } => Topic::StorePayload.bit(),
+        Happening::Payload { .. } => Topic::StorePayload.bit() | Topic::Payload.bit(),
+        Happening::RoundTrip { .. } | Happening::Retransmission { .. } => Topic::Metric.bit(),
+        Happening::Gap { .. } | Happening::End { .. } => 0,
+    }
+}
+
 fn stage_of(finding: u32) -> u32 {
     Rank::FINDINGS.saturating_add(finding)
 }
@@ -220,6 +231,9 @@ impl<'a> Iterator for Feed<'a> {
     fn next(&mut self) -> Option<Told<'a>> {
         while self.index < self.traffic.range.end {
             let event = &self.traffic.events().list()[self.index];
+            if self.step == 0 && self.topics & heads_of(event.what) == 0 {
+                self.step = HEADS;
+            }
             if self.step < HEADS {
                 let step = self.step;
                 self.step += 1;

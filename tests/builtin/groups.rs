@@ -1,10 +1,16 @@
 //! Each group on packets made by hand.
 
+use std::collections::HashMap;
+
 use crate::capture_support::Seen;
 use crate::frames::{ACK, FIN, SYN, ether, ethernet, icmp, ipv4, ipv6, sized, tcp, udp, vlan};
-use crate::harness::{Run, Setup, run, seen};
-use millstream::builtin::RaisedAlert;
+use crate::harness::{Run, Setup, batch_of, run, seen};
+use millstream::builtin::{Builtin, BuiltinPlan, BuiltinSettings, RaisedAlert, Stretch};
+use millstream::decode::{self, Decoder};
+use millstream::flow::{Flows, FlowsConfig};
 use millstream::guid::Guid;
+use millstream::metrics::{Registry, Shard, ShardConfig, Tallies};
+use millstream::time::Timestamp;
 
 const INSIDE: &str = "10.0.0.5";
 const PEER: &str = "10.0.0.9";
@@ -259,4 +265,25 @@ fn the_meta_groups_tell_of_keys_and_flows() {
     assert_eq!(sessions(4).iter().sum::<f64>(), 2.0, "expired: the first two");
     assert_eq!(sessions(6).iter().sum::<f64>(), 3.0, "flushed");
     assert_eq!(sessions(0)[0], 1.0, "still there when the first bucket ended");
+}
+
+#[test]
+fn sums_reach_the_shard_when_it_is_to_be_read_or_keeps_tallies() {
+    for (tallies, at_once) in [(Tallies::Off, 0), (Tallies::On, 2)] {
+        let registry = Registry::new();
+        let settings = BuiltinSettings { on: vec!["Hosts".to_owned()], off: Vec::new() };
+        let mut builtin = Builtin::new(&registry, &settings.resolve(&registry).unwrap(), BuiltinPlan::default());
+        let mut shard = Shard::new(&registry, ShardConfig { tallies, ..ShardConfig::default() });
+        let mut flows = Flows::new(FlowsConfig::default(), builtin.flow_wants());
+        let mut batch = batch_of(&[seen(0, frame(INSIDE, OUTSIDE, (1000, 53), 8))]);
+        Decoder::new().decode(&decode::Registry::new(), &mut batch);
+        flows.process(&batch, &HashMap::new());
+        shard.advance(Timestamp::EPOCH, |_| {});
+        let stretch = Stretch { batch: &batch, from: 0, to: 1, events: flows.events().list() };
+        builtin.run(&stretch, &flows, &[], &mut shard);
+        let hosts = registry.counter_index(Guid::literal("{4CD742B1-C1CA-4708-BE78-0FCA2EB01A86}")).unwrap();
+        assert_eq!(shard.open_keys(hosts), at_once, "{tallies:?}");
+        builtin.flush(&mut shard);
+        assert_eq!(shard.open_keys(hosts), 2, "{tallies:?}");
+    }
 }

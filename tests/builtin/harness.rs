@@ -130,7 +130,8 @@ pub fn run(packets: &[Seen], setup: &Setup) -> Run {
     Run { registry, shard, snapshots, labels: builtin.take_labels() }
 }
 
-fn batch_of(packets: &[Seen]) -> Batch {
+/// The packets as a batch.
+pub fn batch_of(packets: &[Seen]) -> Batch {
     let mut batch = Batch::new();
     for seen in packets {
         let offset = batch.buffer.len() as u32;

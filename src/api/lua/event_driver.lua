@@ -30,8 +30,8 @@ for i = 0, slots - 1 do
 end
 
 -- FlowID objects by slot, so that a script meets the same object in every callback of a flow; in slots beyond the limit
--- each callback gets an equal one. Both are arrays without holes: adding keys to a hash and taking them out again, flow after
--- flow, costs more than everything else that is done for one.
+-- each callback gets an equal one. Both are arrays without holes: keys added to a hash and taken out again, flow after flow,
+-- make it grow anew all the time.
 local MOST_SLOTS = 131072
 local flows, generations, room = {}, ffi.new("uint32_t[?]", 256), 256
 for i = 0, room - 1 do flows[i] = false end

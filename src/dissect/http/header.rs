@@ -98,7 +98,8 @@ impl<'a> HeaderBlock<'a> {
 
     /// The values of all fields of a name, in order. Names are compared without regard to case.
     pub fn values(&self, name: &[u8]) -> impl Iterator<Item = Cow<'a, [u8]>> {
-        self.fields().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+        let mut fields = self.fields();
+        std::iter::from_fn(move || fields.next_named(name)).map(|field| field.value)
     }
 
     /// The value of a field, repeated ones joined by `, `; nothing if there is none of the name.
@@ -112,6 +113,27 @@ impl<'a> HeaderBlock<'a> {
             joined.extend_from_slice(&more);
         }
         Some(value)
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// The next field of a name, without regard to case. Lines that do not begin with it are passed over: a field does, and
+    /// a folded line begins with a blank.
+    fn next_named(&mut self, name: &[u8]) -> Option<Field<'a>> {
+        loop {
+            let (line, rest) = split_line(self.rest);
+            if line.is_empty() {
+                return None;
+            }
+            if !line.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name)) {
+                self.rest = rest;
+                continue;
+            }
+            let field = self.next()?;
+            if field.name.eq_ignore_ascii_case(name) {
+                return Some(field);
+            }
+        }
     }
 }
 
@@ -307,6 +329,11 @@ mod tests {
         fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let block = HeaderBlock::new(&bytes);
             let names: Vec<_> = block.fields().map(|field| field.name).collect();
+            for name in names.iter().copied().chain([&b""[..], b"a", b" a", b"A:"]) {
+                let same = |field: &Field<'_>| field.name.eq_ignore_ascii_case(name);
+                let expected: Vec<_> = block.fields().filter(same).map(|field| field.value).collect();
+                prop_assert_eq!(block.values(name).collect::<Vec<_>>(), expected);
+            }
             for name in names {
                 prop_assert!(block.value(name).is_some());
             }

@@ -1,8 +1,6 @@
 //! Fingerprints of hellos: JA3 and JA3S (MD5 of lists of numbers), and JA4 of clients (TLS client fingerprint, version 1 of
 //! its specification).
 
-use std::fmt::Write as _;
-
 use data_encoding::HEXLOWER;
 use md5::{Digest as _, Md5};
 use sha2::Sha256;
@@ -90,25 +88,36 @@ fn short_hash(text: &str) -> String {
     if text.is_empty() {
         return "0".repeat(12);
     }
-    let mut hash = HEXLOWER.encode(&Sha256::digest(text));
-    hash.truncate(12);
-    hash
+    HEXLOWER.encode(&Sha256::digest(text)[..6])
 }
 
+/// Four hexadecimal digits for each number, with commas between.
 fn hex_list(numbers: &[u16]) -> String {
     let mut text = String::with_capacity(5 * numbers.len());
     for (index, number) in numbers.iter().enumerate() {
-        let separator = if index == 0 { "" } else { "," };
-        write!(text, "{separator}{number:04x}").expect("memory takes everything");
+        if index > 0 {
+            text.push(',');
+        }
+        HEXLOWER.encode_append(&number.to_be_bytes(), &mut text);
     }
     text
 }
 
+/// Decimal numbers with hyphens between.
 fn push_numbers(text: &mut String, numbers: impl Iterator<Item = u16>) {
     for (index, number) in numbers.enumerate() {
-        let separator = if index == 0 { "" } else { "-" };
-        write!(text, "{separator}{number}").expect("memory takes everything");
+        if index > 0 {
+            text.push('-');
+        }
+        push_decimal(text, number);
     }
+}
+
+/// As formatting does it, without its cost: hellos have dozens of numbers.
+fn push_decimal(text: &mut String, number: u16) {
+    let digit = |place: u16| char::from(b'0' + (number / place % 10) as u8);
+    let first = [10_000, 1_000, 100, 10].iter().position(|&place| number >= place).unwrap_or(4);
+    text.extend([10_000, 1_000, 100, 10, 1][first..].iter().map(|&place| digit(place)));
 }
 
 #[cfg(test)]
@@ -168,6 +177,17 @@ mod tests {
         assert_eq!(ja3(&ClientHello::parse(&bytes).unwrap()), "ada70206e40642a3e4461f35503241d5");
         let bytes = hello(769, &[4, 5, 10, 9, 100, 98, 3, 6, 19, 18, 99], &[]);
         assert_eq!(ja3(&ClientHello::parse(&bytes).unwrap()), "de350869b8c85de67a350c8d186f11e6");
+    }
+
+    #[test]
+    fn numbers_are_written_as_formatting_writes_them() {
+        for number in 0..=u16::MAX {
+            let mut text = String::new();
+            push_decimal(&mut text, number);
+            assert_eq!(text, number.to_string());
+        }
+        assert_eq!(hex_list(&[0, 0x1301, 0xFFFF]), "0000,1301,ffff");
+        assert_eq!(hex_list(&[]), "");
     }
 
     #[test]
