@@ -164,6 +164,37 @@ fn the_largest_keys_are_those_of_a_plain_sum_whatever_the_range() {
 }
 
 #[test]
+fn what_an_earlier_run_left_without_coarse_rows_is_counted_all_the_same() {
+    let (folder, reader) = filled();
+    drop(reader);
+    let file = folder.path().join("store.db");
+    let registry = Arc::new(registry());
+    let db = rusqlite::Connection::open(&file).unwrap();
+    let sql = "SELECT id FROM groups WHERE kind = 'counter' AND guid = ?1";
+    let group: i64 = db.query_row(sql, [GROUP.to_string()], |row| row.get(0)).unwrap();
+    db.execute_batch(&format!("DELETE FROM rolled; DELETE FROM counters_{group} WHERE level > 0")).unwrap();
+    drop(db);
+    // A later run adds some minutes to the last day.
+    let store =
+        Store::open(&StoreOptions::new(file.clone(), WhenFull::Block), Arc::clone(&registry), &[], None).unwrap();
+    let (mut sender, mut shard) = (store.sender(), Shard::new(&registry, ShardConfig::default()));
+    let index = registry.counter_index(GROUP).unwrap();
+    for minute in MINUTES..MINUTES + 10 {
+        shard.advance(Timestamp::new(BEGIN + minute * 60, 0), |bucket| sender.counter(&bucket));
+        shard.update(index, b"key-1", 0, value(minute, 1));
+    }
+    shard.finish(|bucket| sender.counter(&bucket));
+    drop(sender);
+    assert_eq!(store.close(RunEnd::default()).lost(), 0);
+    let reader = Reader::open(&file).unwrap();
+    let query = TopQuery { group: "Things".to_owned(), limit: 100, ..TopQuery::default() };
+    let answer = top(&reader, &query).unwrap();
+    let of = |name: &str| answer.rows.iter().find(|row| row[0].text() == Some(name)).and_then(|row| row[3].number());
+    assert_eq!(of("key-1"), Some(naive(0, 1, 0..MINUTES + 10)));
+    assert_eq!(of("key-2"), Some(naive(0, 2, 0..MINUTES)));
+}
+
+#[test]
 fn a_series_has_a_value_for_every_bucket_and_hours_where_there_are_too_many() {
     let (_folder, reader) = filled();
     let mut query = SeriesQuery {
