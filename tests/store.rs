@@ -129,14 +129,25 @@ fn meaning(file: &Path) -> BTreeMap<String, BTreeSet<String>> {
                 format!("SELECT * FROM {table}")
             }
             "flows" | "alerts" | "resources" | "documents" => {
-                let columns = rows(file, &format!("SELECT name FROM pragma_table_info('{table}') WHERE name <> 'id'"));
+                // Why a flow ended depends on how far its thread's time has come.
+                let columns = rows(
+                    file,
+                    &format!("SELECT name FROM pragma_table_info('{table}') WHERE name NOT IN ('id', 'reason')"),
+                );
                 let names: Vec<String> = columns
                     .iter()
                     .map(|row| if let Sql::Text(name) = &row[0] { name.clone() } else { String::new() })
                     .collect();
                 format!("SELECT {} FROM {table}", names.join(", "))
             }
-            counters => format!("SELECT k.key, c.* FROM {counters} c JOIN keys k ON k.id = c.key"),
+            counters => {
+                // What packet threads count about themselves depends on how many there are.
+                let id = counters.trim_start_matches("counters_");
+                if number(file, &format!("SELECT name LIKE 'Meta %' FROM groups WHERE id = {id}")) == 1 {
+                    continue;
+                }
+                format!("SELECT k.key, c.* FROM {counters} c JOIN keys k ON k.id = c.key")
+            }
         };
         let skip = usize::from(table.starts_with("counters_")) * 4;
         let line = |row: Vec<Sql>| {

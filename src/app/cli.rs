@@ -628,6 +628,11 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
     }
 }
 
+/// Any text as a path, an empty one too.
+fn any_path(text: &str) -> Result<PathBuf, std::convert::Infallible> {
+    Ok(PathBuf::from(text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Cli, duration};
@@ -647,9 +652,4 @@ mod tests {
         assert!(duration("-1").is_err());
         assert!(duration("5 parsecs").is_err());
     }
-}
-
-/// Any text as a path, an empty one too.
-fn any_path(text: &str) -> Result<PathBuf, std::convert::Infallible> {
-    Ok(PathBuf::from(text))
 }

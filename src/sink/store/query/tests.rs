@@ -125,7 +125,7 @@ fn at(minute: i64) -> Option<Timestamp> {
 
 /// What the meters have for a key over minutes, said plainly.
 fn naive(meter: u32, key: usize, minutes: std::ops::Range<i64>) -> f64 {
-    let values = minutes.map(|minute| value(minute, key));
+    let mut values = minutes.map(|minute| value(minute, key));
     match meter {
         0 | 1 => values.sum(),
         2 => {
@@ -134,7 +134,7 @@ fn naive(meter: u32, key: usize, minutes: std::ops::Range<i64>) -> f64 {
         }
         3 => values.fold(f64::MIN, f64::max),
         4 => values.fold(f64::MAX, f64::min),
-        _ => values.last().unwrap(),
+        _ => values.next_back().unwrap(),
     }
 }
 
