@@ -129,10 +129,12 @@ fn meaning(file: &Path) -> BTreeMap<String, BTreeSet<String>> {
                 format!("SELECT * FROM {table}")
             }
             "flows" | "alerts" | "resources" | "documents" => {
-                // Why a flow ended depends on how far its thread's time has come.
+                // Why a flow ended, and so its state, depends on how far its thread's time has come.
                 let columns = rows(
                     file,
-                    &format!("SELECT name FROM pragma_table_info('{table}') WHERE name NOT IN ('id', 'reason')"),
+                    &format!(
+                        "SELECT name FROM pragma_table_info('{table}') WHERE name NOT IN ('id', 'reason', 'state')"
+                    ),
                 );
                 let names: Vec<String> = columns
                     .iter()
