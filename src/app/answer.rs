@@ -1,7 +1,7 @@
 //! Rows of a store as people and programs read them: aligned columns, a JSON document, comma-separated values.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde_json::{Map, Value};
@@ -22,8 +22,8 @@ const WIDEST: usize = 100;
 ///
 /// # Errors
 /// When there is none, or it cannot be read.
-pub fn open(args: &AnswerArgs) -> anyhow::Result<Reader> {
-    let file: PathBuf = match &args.store {
+pub fn reader(store: Option<&Path>) -> anyhow::Result<Reader> {
+    let file: PathBuf = match store {
         Some(path) => store_file(path),
         None => {
             let data = settings::data_directory();
@@ -43,13 +43,17 @@ pub fn open(args: &AnswerArgs) -> anyhow::Result<Reader> {
 ///
 /// # Errors
 /// When a time cannot be understood.
-pub fn range(args: &AnswerArgs, reader: &Reader) -> anyhow::Result<(Option<Timestamp>, Option<Timestamp>)> {
+pub fn times(
+    from: Option<&str>,
+    to: Option<&str>,
+    reader: &Reader,
+) -> anyhow::Result<(Option<Timestamp>, Option<Timestamp>)> {
     let latest = reader.span()?.map_or(Timestamp::EPOCH, |(_, last)| last);
-    let time = |name: &str, text: &Option<String>| match text {
+    let time = |name: &str, text: Option<&str>| match text {
         Some(text) => moment::parse(text, latest).map(Some).map_err(|e| anyhow::anyhow!("{name} {text}: {e}")),
         None => Ok(None),
     };
-    Ok((time("--from", &args.from)?, time("--to", &args.to)?))
+    Ok((time("--from", from)?, time("--to", to)?))
 }
 
 /// Writes an answer in the form that was asked for.
@@ -100,7 +104,7 @@ fn align_numbers(rows: &mut [Vec<String>], answer: &Answer, filled: &[usize]) {
 }
 
 /// A cell on a terminal: on one line, nothing that steers it.
-fn shown(column: &str, cell: &Cell) -> String {
+pub fn shown(column: &str, cell: &Cell) -> String {
     match cell {
         Cell::Null => String::new(),
         Cell::Int(number) => number.to_string(),
@@ -201,9 +205,9 @@ mod tests {
         let text = written(&AnswerArgs::default());
         assert_eq!(
             text,
-            "time                         key       value\n\
-             1970-01-01T00:00:01.000000Z  a,\"b\"        12\n\
-             1970-01-01T00:00:02.000000Z   [31mc    0.500\n"
+            "time                         key     value\n\
+             1970-01-01T00:00:01.000000Z  a,\"b\"      12\n\
+             1970-01-01T00:00:02.000000Z   [31mc  0.500\n"
         );
     }
 

@@ -71,6 +71,8 @@ pub enum Command {
     Packets(PacketsArgs),
     /// Ask a store: largest keys, time series, flows, alerts, resources, edges, runs
     Query(QueryArgs),
+    /// Write a page with charts of what a store holds
+    Report(ReportArgs),
     /// Search the documents of a store for words
     Search(SearchArgs),
     /// Say what this machine can do: LuaJIT, libpcap, rights, interfaces
@@ -427,7 +429,7 @@ pub struct AnswerArgs {
 #[command(
     after_help = "Times are those of the packets: 2026-01-31T08:15:30Z, 2026-01-31, seconds since 1970, or -10m before \
 the last packet of the store.\n\n\
-  millstream query top Hosts --meter 'Total bytes' --from -1h\n  \
+  millstream query top Hosts --meter 'Total Packets' --from -1h\n  \
   millstream query series Hosts 10.0.0.7 --csv\n  \
   millstream query flows --by bytes --limit 50 --json"
 )]
@@ -487,6 +489,28 @@ pub enum QueryOrder {
     Bytes,
     /// Those that began last.
     Time,
+}
+
+/// `millstream report`.
+#[derive(Debug, Args)]
+#[command(after_help = "The page needs no network and no script.\n\n\
+  millstream report -o report.html --store s.db --from -1h")]
+pub struct ReportArgs {
+    /// Where the page goes (- is standard output)
+    #[arg(short = 'o', long, value_name = "FILE")]
+    pub output: PathBuf,
+
+    /// The store, as given to run --store; without it that of the latest run whose store was given no name
+    #[arg(long, value_name = "PATH")]
+    pub store: Option<PathBuf>,
+
+    /// Not before this time
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub from: Option<String>,
+
+    /// Not after this time
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub to: Option<String>,
 }
 
 /// `millstream search`.
@@ -608,6 +632,11 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
     }
 }
 
+/// Any text as a path, an empty one too.
+fn any_path(text: &str) -> Result<PathBuf, std::convert::Infallible> {
+    Ok(PathBuf::from(text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Cli, duration};
@@ -627,10 +656,4 @@ mod tests {
         assert!(duration("-1").is_err());
         assert!(duration("5 parsecs").is_err());
     }
-}
-
-/// Any text as a path, an empty one too.
-#[expect(clippy::unnecessary_wraps, reason = "the form of a value parser")]
-fn any_path(text: &str) -> Result<PathBuf, std::convert::Infallible> {
-    Ok(PathBuf::from(text))
 }

@@ -5,6 +5,7 @@
 //! own fault.
 
 mod answer;
+mod chart;
 mod check;
 pub mod cli;
 mod completions;
@@ -20,6 +21,7 @@ mod new;
 mod packets;
 mod query;
 mod report;
+mod report_page;
 mod run;
 mod screen;
 mod settings;
@@ -88,6 +90,7 @@ fn dispatch(cli: &cli::Cli) -> anyhow::Result<Outcome> {
         Command::Man => man::print(&mut screen),
         Command::Check(args) => check::check(args, &mut screen),
         Command::Query(args) => query::query(args, &mut screen),
+        Command::Report(args) => report_page::report(args, &mut screen),
         Command::Search(args) => query::search(args, &mut screen),
         Command::Run(_) | Command::Demo(_) | Command::Packets(_) => unreachable!("taken care of above"),
     }?;

@@ -22,8 +22,8 @@ const ROWS: usize = 20;
 /// When the store cannot be read or the question makes no sense in it.
 pub fn query(args: &QueryArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcome> {
     check(args)?;
-    let reader = answer::open(&args.answer)?;
-    let (from, to) = answer::range(&args.answer, &reader)?;
+    let reader = answer::reader(args.answer.store.as_deref())?;
+    let (from, to) = answer::times(args.answer.from.as_deref(), args.answer.to.as_deref(), &reader)?;
     let answered = ask(args, &reader, from, to).map_err(|e| reader.complaint(e))?;
     answer::write(&answered, &args.answer, screen)?;
     Ok(Outcome::Good)
@@ -88,8 +88,8 @@ impl Question {
 /// # Errors
 /// When the store cannot be read or the words cannot be understood.
 pub fn search(args: &super::cli::SearchArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcome> {
-    let reader = answer::open(&args.answer)?;
-    let (from, to) = answer::range(&args.answer, &reader)?;
+    let reader = answer::reader(args.answer.store.as_deref())?;
+    let (from, to) = answer::times(args.answer.from.as_deref(), args.answer.to.as_deref(), &reader)?;
     let words = args.words.join(" ");
     let limit = args.answer.limit.unwrap_or(ROWS);
     let found = crate::sink::store_query::search(&reader, &words, from, to, limit);

@@ -217,7 +217,7 @@ fn execute(
     let store = match &store_options {
         Some(options) => {
             let started = (pace == Pace::Wall).then(time::wall);
-            Some(Store::open(options, Arc::new(catalog.groups.as_ref().clone()), &names_of_inputs, started)?)
+            Some(Store::open(options, Arc::clone(&catalog.groups), &names_of_inputs, started)?)
         }
         None => None,
     };

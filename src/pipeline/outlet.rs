@@ -71,7 +71,7 @@ impl Outlet {
         // keep their place.
         records.sort_by_key(|(stamp, _)| (stamp.packet, stamp.rank));
         for (stamp, record) in records.drain(..) {
-            self.one(&stamp, &record);
+            self.one(&stamp, record);
         }
         if self.parcel.lines > 0 {
             let parcel = std::mem::take(&mut self.parcel);
@@ -81,12 +81,9 @@ impl Outlet {
         }
     }
 
-    fn one(&mut self, stamp: &Stamp, record: &Record) {
-        keep(&mut self.records, stamp.time, record);
-        if let Some(store) = &mut self.store {
-            stored::store(store, stamp.time, record);
-        }
-        match record {
+    fn one(&mut self, stamp: &Stamp, record: Record) {
+        keep(&mut self.records, stamp.time, &record);
+        match &record {
             Record::Print { text } => {
                 let lines = match self.prints {
                     Prints::Output => &mut self.parcel.out,
@@ -105,8 +102,11 @@ impl Outlet {
         }
         if let Some(events) = &mut self.events {
             let script = name(&self.names, stamp.script);
-            let head = Head { ev: kind_of(record), time: stamp.time, script, side: stamp.side.name() };
-            write_record(events, &head, record);
+            let head = Head { ev: kind_of(&record), time: stamp.time, script, side: stamp.side.name() };
+            write_record(events, &head, &record);
+        }
+        if let Some(store) = &mut self.store {
+            stored::store(store, stamp.time, record);
         }
     }
 

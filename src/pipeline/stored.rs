@@ -6,19 +6,18 @@ use crate::sink::StoreSender;
 use crate::time::Timestamp;
 
 /// Hands an edge, a label or an attribute to the store.
-pub(super) fn store(sender: &mut StoreSender, time: Timestamp, record: &Record) {
+pub(super) fn store(sender: &mut StoreSender, time: Timestamp, record: Record) {
     match record {
         Record::Edge { from_guid, from_key, to_guid, to_key } => {
-            let (from_guid, to_guid) = (*from_guid, *to_guid);
-            sender.edge(time, Edge { from_guid, from_key: from_key.clone(), to_guid, to_key: to_key.clone() });
+            sender.edge(time, Edge { from_guid, from_key, to_guid, to_key });
         }
         Record::FlowEdges { flow, guid, key } => {
-            flow_edges(flow, *guid, key, None).into_iter().for_each(|edge| sender.edge(time, edge));
+            flow_edges(&flow, guid, &key, None).into_iter().for_each(|edge| sender.edge(time, edge));
         }
         Record::KeyInfo { guid, key, label, description } => {
-            sender.label(*guid, key, label, description.as_deref());
+            sender.label(guid, &key, &label, description.as_deref());
         }
-        Record::KeyAttribute { guid, key, name, value } => sender.attribute(*guid, key, name, value),
+        Record::KeyAttribute { guid, key, name, value } => sender.attribute(guid, &key, &name, &value),
         _ => {}
     }
 }

@@ -19,7 +19,7 @@ pub use report::{
     AlertLine, Charset, ColourMode, Damage, DamagedInput, EdgeLine, Edges, FlowLine, FlowsReport, GroupReport,
     JobLatency, Jobs, KeyReport, Lines, MeterReport, NamedCount, PacketStoreReport, PluginReport,
     Records as RecordsReport, Report, ResourceLine, Run, StoreReport, TextStyle, TopKey, Verdict, collect_groups,
-    collect_records,
+    collect_records, human_count,
 };
 pub use store::{
     RunEnd, Store, StoreOpenError, StoreOptions, StoreSender, StoreTally, StoredJob, StoredTopper,

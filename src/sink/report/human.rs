@@ -1,7 +1,8 @@
 //! Numbers as people read them.
 
 /// `1.2 k`, `3.4 M`: three significant digits at most, decimal steps. Small whole numbers stay whole.
-pub(super) fn count(value: f64) -> String {
+#[must_use]
+pub fn count(value: f64) -> String {
     scaled(value, &["", "k", "M", "G", "T", "P", "E"])
 }
 

@@ -16,6 +16,7 @@ mod text_table;
 pub use collect::{collect_groups, collect_records};
 pub(super) use collect::{readable, text as text_of};
 pub use flows::{FlowLine, FlowsReport};
+pub use human::count as human_count;
 pub use model::{
     AlertLine, Damage, DamagedInput, EdgeLine, Edges, GroupReport, JobLatency, Jobs, KeyReport, Lines, MeterReport,
     NamedCount, PluginReport, Records, Report, ResourceLine, Run, TopKey, Verdict,

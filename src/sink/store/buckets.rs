@@ -201,8 +201,8 @@ fn insert(name: &str, words: &[Word]) -> String {
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     tables: HashMap<i64, Table>,
-    /// Level, interval, group. In this order: an hour comes before its day.
-    pub(super) stale: BTreeSet<(i64, i64, i64)>,
+    /// Level, interval and group, in this order (an hour comes before its day), with the number of buckets written.
+    pub(super) stale: BTreeMap<(i64, i64, i64), u32>,
     words: Vec<f64>,
     order: Vec<(i64, usize)>,
 }
@@ -228,7 +228,8 @@ impl Tables {
             }
         };
         let (words, order) = (&mut self.words, &mut self.order);
-        (words.clear(), order.clear());
+        words.clear();
+        order.clear();
         let mut failed = None;
         bucket.for_each_raw(|key, raw| {
             match keys.id(db, key) {
@@ -247,7 +248,9 @@ impl Tables {
         let count = table.write(db, 0, bucket.start(), rows)?;
         for level in schema::levels(table.size) {
             let interval = bucket.start().div_euclid(level).saturating_mul(level);
-            if self.stale.insert((level, interval, group)) {
+            let buckets = self.stale.entry((level, interval, group)).or_default();
+            *buckets += 1;
+            if *buckets == 1 {
                 let mut delete =
                     db.prepare_cached("DELETE FROM rolled WHERE grp = ?1 AND level = ?2 AND bucket = ?3")?;
                 delete.execute(params![group, level, interval])?;

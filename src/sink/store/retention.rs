@@ -9,8 +9,8 @@ use crate::time::Timestamp;
 /// Tables of records and the column with their time in nanoseconds.
 const RECORDS: [(&str, &str); 4] =
     [("flows", "start"), ("alerts", "time"), ("resources", "time"), ("documents", "time")];
-/// Share of the time span that is deleted at once when the file is too large.
-const STEP: i64 = 20;
+/// Share of the time span that is deleted at least, when the file is too large.
+const LEAST: f64 = 0.05;
 /// Steps taken at once at most.
 const STEPS: usize = 16;
 
@@ -23,11 +23,15 @@ pub(super) fn apply(db: &Connection, options: &StoreOptions, latest: Timestamp) 
     }
     if let Some(limit) = options.total_bytes {
         for _ in 0..STEPS {
-            if used(db)? <= limit {
+            let used = used(db)?;
+            if used <= limit {
                 break;
             }
             let Some(oldest) = oldest(db)? else { break };
-            let step = (latest.as_nanos().saturating_sub(oldest.as_nanos()) / STEP).max(1_000_000_000);
+            // As if rows were spread evenly; the next step corrects it.
+            let share = (1.0 - limit as f64 / used as f64).max(LEAST);
+            let span = latest.as_nanos().saturating_sub(oldest.as_nanos());
+            let step = ((span as f64 * share) as i64).max(1_000_000_000);
             let step_deleted = delete_before(db, Timestamp::from_nanos(oldest.as_nanos().saturating_add(step)))?;
             deleted += step_deleted;
             if step_deleted == 0 || oldest >= latest {

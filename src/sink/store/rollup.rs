@@ -12,18 +12,27 @@ use super::schema;
 /// Keys of an interval held at a time; more are written in parts.
 const HELD: usize = 200_000;
 
+/// Buckets of an interval below which it is left alone: reading them is as cheap.
+const FEW: u32 = 4;
+
 /// Makes the intervals that end by `until`, in seconds. Returns the number of rows.
 pub(super) fn roll(db: &Connection, tables: &mut Tables, until: i64) -> rusqlite::Result<u64> {
-    let due: Vec<(i64, i64, i64)> =
-        tables.stale.iter().copied().filter(|(level, interval, _)| interval.saturating_add(*level) <= until).collect();
+    let is_due = |&(&(level, interval, _), _): &(&(i64, i64, i64), &u32)| interval.saturating_add(level) <= until;
+    let due: Vec<((i64, i64, i64), u32)> =
+        tables.stale.iter().filter(is_due).map(|(of, count)| (*of, *count)).collect();
     let mut rows = 0;
-    for (level, interval, group) in due {
-        if let Some(table) = tables.get(group) {
+    for ((level, interval, group), buckets) in due {
+        if let Some(table) = tables.get(group).filter(|_| buckets >= FEW) {
             rows += interval_of(db, table, level, interval)?;
         }
         tables.stale.remove(&(level, interval, group));
     }
     Ok(rows)
+}
+
+fn is_rolled(db: &Connection, table: &Table, level: i64, interval: i64) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS(SELECT 1 FROM rolled WHERE grp = ?1 AND level = ?2 AND bucket = ?3)";
+    db.prepare_cached(sql)?.query_row(params![table.group, level, interval], |row| row.get(0))
 }
 
 fn interval_of(db: &Connection, table: &Table, level: i64, interval: i64) -> rusqlite::Result<u64> {
@@ -32,6 +41,15 @@ fn interval_of(db: &Connection, table: &Table, level: i64, interval: i64) -> rus
         .execute(params![level, interval])?;
     let end = interval.saturating_add(level);
     let finer = schema::levels(table.size).filter(|finer| *finer < level).last().unwrap_or(0);
+    let mut rows = 0;
+    if finer > 0 {
+        // Hours with few buckets, and those of a run that ended early, have no rows yet.
+        for part in (interval..end).step_by(usize::try_from(finer).unwrap_or(usize::MAX)) {
+            if !is_rolled(db, table, finer, part)? {
+                rows += interval_of(db, table, finer, part)?;
+            }
+        }
+    }
     let columns: Vec<&str> = table.words.iter().map(|word| word.column.as_str()).collect();
     let sql = format!(
         "SELECT key{}{} FROM {name} WHERE level = ?1 AND bucket >= ?2 AND bucket < ?3 ORDER BY bucket, key",
@@ -43,11 +61,11 @@ fn interval_of(db: &Connection, table: &Table, level: i64, interval: i64) -> rus
     let width = table.words.len();
     let mut places: HashMap<i64, usize, foldhash::fast::RandomState> = HashMap::default();
     let mut words: Vec<f64> = Vec::new();
-    let mut rows = 0;
     while let Some(row) = found.next()? {
         if places.len() >= HELD {
             rows += write(db, table, level, interval, &places, &words)?;
-            (places.clear(), words.clear());
+            places.clear();
+            words.clear();
         }
         let at = *places.entry(row.get(0)?).or_insert_with(|| {
             words.resize(words.len() + width, f64::NAN);

@@ -5,6 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::counts::StoreTally;
 use super::row::{RunEnd, Text, whole};
 use crate::time::Timestamp;
 
@@ -69,7 +70,13 @@ impl Run {
     }
 
     /// Ends the window, up to `until`, and begins the next one.
-    pub(super) fn flush(&mut self, db: &Connection, until: Timestamp, rows: u64, lost: u64) -> rusqlite::Result<()> {
+    pub(super) fn flush(
+        &mut self,
+        db: &Connection,
+        until: Timestamp,
+        rows: u64,
+        tally: &StoreTally,
+    ) -> rusqlite::Result<()> {
         let end = finite(until);
         let sql = "UPDATE windows SET state = 'flushed', end = ?2, rows = ?3 WHERE id = ?1";
         db.prepare_cached(sql)?.execute(params![self.window, end, whole(rows)])?;
@@ -77,8 +84,19 @@ impl Run {
         let sql = "UPDATE runs SET rows = ?2, lost = ?3, first = ?4, last = ?5 WHERE id = ?1";
         let span = self.span.map(|(first, last)| (first.as_nanos(), last.as_nanos()));
         let (first, last) = span.unzip();
-        db.prepare_cached(sql)?.execute(params![self.id, self.written, whole(lost), first, last])?;
+        db.prepare_cached(sql)?.execute(params![self.id, self.written, whole(tally.lost()), first, last])?;
+        self.losses(db, tally)?;
         self.window = open_window(db, self.id, end)?;
+        Ok(())
+    }
+
+    /// Rows that were not stored, by reason.
+    fn losses(&self, db: &Connection, tally: &StoreTally) -> rusqlite::Result<()> {
+        for (reason, rows) in tally.drops().into_iter().filter(|(_, rows)| *rows > 0) {
+            let sql = "INSERT INTO losses(run, reason, rows) VALUES(?1, ?2, ?3)
+                       ON CONFLICT(run, reason) DO UPDATE SET rows = excluded.rows";
+            db.prepare_cached(sql)?.execute(params![self.id, reason, whole(rows)])?;
+        }
         Ok(())
     }
 
@@ -93,7 +111,9 @@ impl Run {
     }
 
     /// Ends the run: its windows become one, and what is known of the run is noted.
-    pub(super) fn end(&self, db: &Connection, end: &RunEnd) -> rusqlite::Result<()> {
+    pub(super) fn end(&self, db: &Connection, end: &RunEnd, tally: &StoreTally) -> rusqlite::Result<()> {
+        self.losses(db, tally)?;
+        db.execute("UPDATE runs SET lost = ?2 WHERE id = ?1", params![self.id, whole(tally.lost())])?;
         db.execute("DELETE FROM windows WHERE id = ?1", [self.window])?;
         let sql = "SELECT min(id), sum(rows), max(end) FROM windows WHERE run = ?1 HAVING count(*) > 0";
         let all: Option<(i64, i64, Option<i64>)> =

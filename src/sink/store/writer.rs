@@ -294,7 +294,7 @@ impl Writer {
         let until = self.waiting.watermark();
         let latest = self.run.span.map_or(until, |(_, last)| until.min(last));
         rollup::roll(&self.opened.db, &mut self.tables, latest.secs())?;
-        self.run.flush(&self.opened.db, until, rows, self.shared.get().lost())?;
+        self.run.flush(&self.opened.db, until, rows, &self.shared.get())?;
         self.opened.db.execute_batch("COMMIT")
     }
 
@@ -345,7 +345,7 @@ impl Writer {
         self.broken = None;
         self.attempt(0, |writer| {
             rollup::roll(&writer.opened.db, &mut writer.tables, i64::MAX)?;
-            writer.run.end(&writer.opened.db, end)?;
+            writer.run.end(&writer.opened.db, end, &writer.shared.get())?;
             if writer.pruned > 0 {
                 retention::drop_unused_keys(&writer.opened.db)?;
             }

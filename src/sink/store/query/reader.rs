@@ -174,12 +174,6 @@ impl Reader {
         Ok(first.zip(last).map(|(first, last)| (Timestamp::from_nanos(first), Timestamp::from_nanos(last))))
     }
 
-    /// The database, for questions of one's own.
-    #[must_use]
-    pub fn database(&self) -> &Connection {
-        &self.db
-    }
-
     /// The complaint about a failure, with the file.
     #[must_use]
     pub fn complaint(&self, error: QueryError) -> QueryError {

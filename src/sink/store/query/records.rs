@@ -1,10 +1,11 @@
 //! Lists of records: the latest first, flows the largest first unless asked otherwise.
 
 use rusqlite::types::Value;
-use rusqlite::{Row, params_from_iter};
+use rusqlite::{OptionalExtension, Row, params_from_iter};
 
 use super::answer::{Answer, Cell};
 use super::reader::{QueryError, Reader};
+use crate::key::Host;
 use crate::metrics::GroupKind;
 use crate::time::Timestamp;
 
@@ -242,10 +243,10 @@ pub fn edges(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryError
         _ => ("edges INDEXED BY edges_hour", "hour DESC"),
     };
     let mut select = Select { from, conditions: Vec::new(), values: Vec::new(), order, limit: query.limit };
-    if let Some((group, counted)) = group {
+    if let Some(group) = group {
         select.condition("from_grp = ?", group);
         if let Some(key) = &query.key {
-            select.condition("from_key = ?", reader.vertex_key(&counted, key)?);
+            select.condition("from_key = ?", vertex_key(key));
         }
     }
     if let Some(from) = query.from {
@@ -257,28 +258,21 @@ pub fn edges(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryError
     select.run(reader, &EDGES)
 }
 
-/// The group of a vertex, which need not have counters: its number and its name.
-fn vertex(reader: &Reader, name: &str) -> Result<(i64, String), QueryError> {
-    let sql = "SELECT id, name FROM groups WHERE kind = 'counter' AND (guid = upper(?1) OR name = ?1 COLLATE NOCASE)";
-    let mut select = reader.prepare(sql)?;
-    let mut rows = select.query([name])?;
-    match rows.next()? {
-        Some(row) => Ok((row.get(0)?, super::names::text(row.get_ref(1)?))),
-        None => Err(reader.group(GroupKind::Counter, name).err().unwrap_or(QueryError::NoGroup {
-            kind: GroupKind::Counter.name(),
-            name: name.to_owned(),
-            there: String::new(),
-        })),
+/// The group of a vertex, which need not have counters.
+fn vertex(reader: &Reader, name: &str) -> Result<i64, QueryError> {
+    let sql = "SELECT id FROM groups WHERE kind = 'counter' AND (guid = upper(?1) OR name = ?1 COLLATE NOCASE)";
+    let id = reader.prepare(sql)?.query_row([name], |row| row.get(0)).optional()?;
+    match id {
+        Some(id) => Ok(id),
+        // An alias, or a complaint with the names there are.
+        None => Ok(reader.group(GroupKind::Counter, name)?.id),
     }
 }
 
-impl Reader {
-    /// The key of a vertex as it is in the file.
-    fn vertex_key(&self, _group: &str, asked: &str) -> Result<String, QueryError> {
-        use crate::key::Host;
-        Ok(Host::from_readable(asked)
-            .map_or_else(|| asked.to_owned(), |host| String::from_utf8_lossy(host.key().as_bytes()).into_owned()))
-    }
+/// The key of a vertex as it is in the file, from one that people read.
+fn vertex_key(asked: &str) -> String {
+    let key = |host: Host| String::from_utf8_lossy(host.key().as_bytes()).into_owned();
+    Host::from_readable(asked).map_or_else(|| asked.to_owned(), key)
 }
 
 /// Runs, the latest first.

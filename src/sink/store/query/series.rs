@@ -48,10 +48,7 @@ pub fn series(reader: &Reader, query: &SeriesQuery) -> Result<Answer, QueryError
         vec![Piece { level: 0, from, to }]
     } else {
         // Days come apart into hours where hours are wanted.
-        let split = |piece: Piece| match piece.level > coarsest {
-            true => Piece { level: coarsest, ..piece },
-            false => piece,
-        };
+        let split = |piece: Piece| Piece { level: piece.level.min(coarsest), ..piece };
         pieces(reader, &group, from, to)?.into_iter().map(split).collect()
     };
     for piece in parts {

@@ -127,7 +127,7 @@ fn at(minute: i64) -> Option<Timestamp> {
 
 /// What the meters have for a key over minutes, said plainly.
 fn naive(meter: u32, key: usize, minutes: std::ops::Range<i64>) -> f64 {
-    let values = minutes.map(|minute| value(minute, key));
+    let mut values = minutes.map(|minute| value(minute, key));
     match meter {
         0 | 1 => values.sum(),
         2 => {
@@ -136,7 +136,7 @@ fn naive(meter: u32, key: usize, minutes: std::ops::Range<i64>) -> f64 {
         }
         3 => values.fold(f64::MIN, f64::max),
         4 => values.fold(f64::MAX, f64::min),
-        _ => values.last().unwrap(),
+        _ => values.next_back().unwrap(),
     }
 }
 
@@ -163,6 +163,37 @@ fn the_largest_keys_are_those_of_a_plain_sum_whatever_the_range() {
             assert_eq!(found.len(), 5);
         }
     }
+}
+
+#[test]
+fn what_an_earlier_run_left_without_coarse_rows_is_counted_all_the_same() {
+    let (folder, reader) = filled();
+    drop(reader);
+    let file = folder.path().join("store.db");
+    let registry = Arc::new(registry());
+    let db = rusqlite::Connection::open(&file).unwrap();
+    let sql = "SELECT id FROM groups WHERE kind = 'counter' AND guid = ?1";
+    let group: i64 = db.query_row(sql, [GROUP.to_string()], |row| row.get(0)).unwrap();
+    db.execute_batch(&format!("DELETE FROM rolled; DELETE FROM counters_{group} WHERE level > 0")).unwrap();
+    drop(db);
+    // A later run adds some minutes to the last day.
+    let store =
+        Store::open(&StoreOptions::new(file.clone(), WhenFull::Block), Arc::clone(&registry), &[], None).unwrap();
+    let (mut sender, mut shard) = (store.sender(), Shard::new(&registry, ShardConfig::default()));
+    let index = registry.counter_index(GROUP).unwrap();
+    for minute in MINUTES..MINUTES + 10 {
+        shard.advance(Timestamp::new(BEGIN + minute * 60, 0), |bucket| sender.counter(&bucket));
+        shard.update(index, b"key-1", 0, value(minute, 1));
+    }
+    shard.finish(|bucket| sender.counter(&bucket));
+    drop(sender);
+    assert_eq!(store.close(RunEnd::default()).lost(), 0);
+    let reader = Reader::open(&file).unwrap();
+    let query = TopQuery { group: "Things".to_owned(), limit: 100, ..TopQuery::default() };
+    let answer = top(&reader, &query).unwrap();
+    let of = |name: &str| answer.rows.iter().find(|row| row[0].text() == Some(name)).and_then(|row| row[3].number());
+    assert_eq!(of("key-1"), Some(naive(0, 1, 0..MINUTES + 10)));
+    assert_eq!(of("key-2"), Some(naive(0, 2, 0..MINUTES)));
 }
 
 #[test]
@@ -313,7 +344,9 @@ fn no_question_reads_a_whole_table() {
             let mut words = step.split_whitespace();
             let scans = words.next() == Some("SCAN") && !step.contains("USING");
             assert!(!scans || small.contains(&words.next().unwrap_or_default()), "{step}: {sql}");
-            let sorts = step.contains("TEMP B-TREE") && !sql.contains("documents_fts") && !sql.contains("flows_start");
+            let few =
+                ["documents_fts", "flows_start", "FROM groups", "FROM meters"].iter().any(|part| sql.contains(part));
+            let sorts = step.contains("TEMP B-TREE") && !few;
             assert!(!sorts, "{step}: {sql}");
         }
     }

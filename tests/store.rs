@@ -1,0 +1,683 @@
+//! The store: what goes in comes out, whatever ends the run, and what is refused with what to type instead.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream::guid::Guid;
+use millstream::metrics::{Document, Registry};
+use millstream::sink::store_query::Reader;
+use millstream::sink::{RunEnd, Store, StoreOpenError, StoreOptions, StoreTally, StoredFlow, WhenFull};
+use millstream::time::Timestamp;
+use rusqlite::Connection;
+use rusqlite::types::Value as Sql;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/pcaps/demo.pcap");
+const PLUGINS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/plugins");
+
+/// Says something of every kind.
+const EVERYTHING: &str = r#"
+local GROUP = "{5B2D7A60-8D0C-4F7E-9D6B-6B6C2F0A1E11}"
+local COUNTERS = "{5B2D7A60-8D0C-4F7E-9D6B-6B6C2F0A1E12}"
+TrisulPlugin = {
+  id = { name = "everything", description = "d" },
+  countergroup = {
+    control = { guid = COUNTERS, name = "Kinds", description = "d", bucketsize = 1 },
+    meters = {
+      { 0, T.K.vartype.COUNTER, 10, 0, "Count", "c", "p" }, { 1, T.K.vartype.RATE_COUNTER, 10, 0, "Rate", "c", "p" },
+      { 2, T.K.vartype.GAUGE, 10, 0, "Gauge", "c", "p" }, { 3, T.K.vartype.RUNNING_COUNTER, 10, 0, "Running", "c", "p" },
+      { 4, T.K.vartype.AVERAGE, 10, 0, "Average", "c", "p" }, { 5, T.K.vartype.MAXIMUM, 10, 0, "Most", "c", "p" },
+      { 6, T.K.vartype.MINIMUM, 10, 0, "Least", "c", "p" },
+    },
+  },
+  simplecounter = {
+    protocol_guid = "{0A2C724B-5B9F-4BA6-9C97-B05080558574}",
+    onpacket = function(engine, layer)
+      local flow = layer:packet():flowid()
+      local key = flow:ipa()
+      local bytes = layer:total_bytes()
+      for meter = 0, 6 do engine:update_counter(COUNTERS, key, meter, bytes) end
+      engine:update_key_info(COUNTERS, key, "host \"" .. key .. "\" <b>")
+      if bytes > 1000 then
+        engine:add_alert(GROUP, flow:id(), "big", 2, "a big packet\0 \xff of " .. bytes)
+        engine:add_resource(GROUP, flow:id(), "uri " .. bytes, "label")
+      end
+    end,
+  },
+}
+"#;
+
+fn millstream(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_millstream")).args(arguments).output().unwrap()
+}
+
+fn good(arguments: &[&str]) -> String {
+    let output = millstream(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What is said on standard error by something that cannot run.
+fn refused(arguments: &[&str]) -> String {
+    let output = millstream(arguments);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+    said
+}
+
+fn json(arguments: &[&str]) -> Value {
+    serde_json::from_str(&good(arguments)).unwrap()
+}
+
+/// Runs the demo capture into a store.
+fn run_into(store: &Path, more: &[&str]) {
+    let mut arguments = vec!["run", "-q", "-r", DEMO, "-p", PLUGINS, "--store", store.to_str().unwrap()];
+    arguments.extend(more);
+    let output = millstream(&arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn rows(file: &Path, sql: &str) -> Vec<Vec<Sql>> {
+    let db = Connection::open(file).unwrap();
+    let mut select = db.prepare(sql).unwrap();
+    let columns = select.column_count();
+    let rows = select.query_map([], |row| (0..columns).map(|column| row.get(column)).collect()).unwrap();
+    rows.collect::<Result<_, _>>().unwrap()
+}
+
+fn number(file: &Path, sql: &str) -> i64 {
+    match rows(file, sql)[0][0] {
+        Sql::Integer(number) => number,
+        Sql::Null => 0,
+        ref other => panic!("{sql}: {other:?}"),
+    }
+}
+
+fn tables(file: &Path) -> Vec<String> {
+    let sql =
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE '%_fts%'
+               ORDER BY name";
+    let name = |row: Vec<Sql>| if let Sql::Text(name) = &row[0] { name.clone() } else { panic!("a name") };
+    rows(file, sql).into_iter().map(name).collect()
+}
+
+/// Every row of every table.
+fn content(file: &Path) -> BTreeMap<String, Vec<String>> {
+    let all = |table: String| {
+        let found = rows(file, &format!("SELECT * FROM {table}"));
+        let lines = found.iter().map(|row| format!("{row:?}")).collect();
+        (table, lines)
+    };
+    tables(file).into_iter().map(all).collect()
+}
+
+/// Rows as sets, without what depends on who came first: numbers of keys and rows.
+fn meaning(file: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found = BTreeMap::new();
+    for table in tables(file) {
+        let sql = match table.as_str() {
+            "keys" | "windows" => continue,
+            "runs" => "SELECT inputs, first, last, packets, bytes FROM runs".to_owned(),
+            "toppers" | "rolled" | "losses" | "labels" | "attributes" | "edges" | "groups" | "meters" | "jobs" => {
+                format!("SELECT * FROM {table}")
+            }
+            "flows" | "alerts" | "resources" | "documents" => {
+                // Why a flow ended, and so its state, depends on how far its thread's time has come.
+                let columns = rows(
+                    file,
+                    &format!(
+                        "SELECT name FROM pragma_table_info('{table}') WHERE name NOT IN ('id', 'reason', 'state')"
+                    ),
+                );
+                let names: Vec<String> = columns
+                    .iter()
+                    .map(|row| if let Sql::Text(name) = &row[0] { name.clone() } else { String::new() })
+                    .collect();
+                format!("SELECT {} FROM {table}", names.join(", "))
+            }
+            counters => {
+                // What packet threads count about themselves depends on how many there are.
+                let id = counters.trim_start_matches("counters_");
+                if number(file, &format!("SELECT name LIKE 'Meta %' FROM groups WHERE id = {id}")) == 1 {
+                    continue;
+                }
+                format!("SELECT k.key, c.* FROM {counters} c JOIN keys k ON k.id = c.key")
+            }
+        };
+        let skip = usize::from(table.starts_with("counters_")) * 4;
+        let line = |row: Vec<Sql>| {
+            if skip == 0 {
+                format!("{row:?}")
+            } else {
+                format!("{:?} {:?} {:?} {:?}", row[0], row[1], row[2], &row[skip..])
+            }
+        };
+        found.insert(table.clone(), rows(file, &sql).into_iter().map(line).collect());
+    }
+    found
+}
+
+fn options(file: &Path) -> StoreOptions {
+    StoreOptions::new(file.to_owned(), WhenFull::Block)
+}
+
+fn open(options: &StoreOptions) -> Result<Store, StoreOpenError> {
+    Store::open(options, Arc::new(Registry::new()), &["test".to_owned()], None)
+}
+
+/// A flow of the given number, a second after the one before.
+fn flow(number: i64) -> StoredFlow {
+    let time = Timestamp::new(1_700_000_000 + number, 0);
+    StoredFlow {
+        id: format!("06A:0A.00.00.01:p-{number:04X}_0A.00.00.02:p-0050").into_bytes(),
+        start: time,
+        end: time,
+        bytes: [100, 200],
+        reason: "idle",
+        ..StoredFlow::default()
+    }
+}
+
+fn fill(options: &StoreOptions, numbers: std::ops::Range<i64>) -> StoreTally {
+    let store = open(options).unwrap();
+    let mut sender = store.sender();
+    numbers.for_each(|number| sender.flow(flow(number)));
+    drop(sender);
+    store.close(RunEnd::default())
+}
+
+#[test]
+fn every_kind_of_row_is_what_the_event_stream_says() {
+    let folder = TempDir::new().unwrap();
+    let (script, events) = (folder.path().join("everything.lua"), folder.path().join("events.jsonl"));
+    let file = folder.path().join("store.db");
+    fs::write(&script, EVERYTHING).unwrap();
+    run_into(&file, &["-p", script.to_str().unwrap(), "--events", events.to_str().unwrap()]);
+    let text = fs::read_to_string(&events).unwrap();
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |kind: &str| events.iter().filter(|event| event["ev"] == kind).collect::<Vec<_>>();
+    for (kind, table) in [("flow", "flows"), ("alert", "alerts"), ("resource", "resources"), ("fts", "documents")] {
+        let stored = number(&file, &format!("SELECT count(*) FROM {table}"));
+        assert!(stored > 0 && stored == of(kind).len() as i64, "{kind}: {stored} of {}", of(kind).len());
+    }
+    // Flows, field by field.
+    let flows = json(&["query", "flows", "--store", file.to_str().unwrap(), "--json", "--limit", "100000"]);
+    let line = |flow: &Value| {
+        ["flow", "az_bytes", "za_bytes", "az_packets", "za_packets", "state", "setup_rtt", "retrans", "reason"]
+            .map(|field| flow[field].to_string())
+            .join(" ")
+    };
+    let stored: BTreeSet<String> = flows.as_array().unwrap().iter().map(line).collect();
+    assert_eq!(stored, of("flow").into_iter().map(line).collect());
+    // Alerts and resources, whatever bytes are in them.
+    let alerts = json(&["query", "alerts", "--store", file.to_str().unwrap(), "--json", "--limit", "100000"]);
+    let line =
+        |alert: &Value| ["flow", "sigid", "message", "status", "kind"].map(|field| alert[field].to_string()).join(" ");
+    let expected: BTreeSet<String> =
+        of("alert").into_iter().map(|alert| line(alert).replace("\"\" ", "null ")).collect();
+    let stored: BTreeSet<String> =
+        alerts.as_array().unwrap().iter().map(|alert| line(alert).replace("\"\" ", "null ")).collect();
+    assert_eq!(stored, expected);
+    // Labels: the last one said.
+    let labels: BTreeMap<String, String> = of("keyinfo")
+        .iter()
+        .map(|event| (format!("{} {}", event["guid"], event["key"]), event["label"].to_string()))
+        .collect();
+    let stored = number(&file, "SELECT count(*) FROM labels");
+    assert!(!labels.is_empty() && stored >= labels.len() as i64, "{stored} of {}", labels.len());
+    compare_counters(&file, &of("counter"));
+    assert_eq!(
+        number(&file, "SELECT rows FROM runs"),
+        number(&file, "SELECT sum(rows) FROM windows WHERE state = 'flushed'")
+    );
+}
+
+/// Every value of every bucket of the stream is that of the store.
+fn compare_counters(file: &Path, events: &[&Value]) {
+    let groups: BTreeMap<String, i64> = rows(file, "SELECT guid, id FROM groups WHERE kind = 'counter'")
+        .into_iter()
+        .map(|row| match (&row[0], &row[1]) {
+            (Sql::Text(guid), Sql::Integer(id)) => (guid.clone(), *id),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let db = Connection::open(file).unwrap();
+    let mut compared = 0;
+    for event in events {
+        let (Some(key), None) = (event["key"].as_str(), event.get("bin")) else { continue };
+        let id = groups[event["guid"].as_str().unwrap()];
+        let meters = format!(
+            "SELECT m.id, m.vartype, g.bucketsize FROM meters m JOIN groups g ON g.id = m.grp WHERE m.grp = {id}"
+        );
+        for (meter, vartype, size) in db
+            .prepare_cached(&meters)
+            .unwrap()
+            .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, f64>(2)?)))
+            .unwrap()
+            .map(Result::unwrap)
+        {
+            let value = match vartype {
+                9 => format!("m{meter} / n{meter}"),
+                4 => format!("m{meter} / {size:?}"),
+                _ => format!("m{meter}"),
+            };
+            let sql = format!(
+                "SELECT ifnull({value}, 0) FROM counters_{id} WHERE level = 0 AND bucket = ?1
+                 AND key = (SELECT id FROM keys WHERE key = ?2)"
+            );
+            let bucket = event["bucket"].as_f64().unwrap() as i64;
+            let stored: f64 = db.prepare_cached(&sql).unwrap().query_row((bucket, key), |row| row.get(0)).unwrap();
+            let said = event["values"][meter as usize].as_f64().unwrap();
+            assert!((stored - said).abs() <= said.abs() * 1e-9, "{event}: meter {meter}: {stored}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 1_000, "{compared}");
+}
+
+#[test]
+fn two_runs_store_the_same_and_two_threads_what_one_does() {
+    let folder = TempDir::new().unwrap();
+    let script = folder.path().join("everything.lua");
+    fs::write(&script, EVERYTHING).unwrap();
+    let store = |name: &str, more: &[&str]| {
+        let file = folder.path().join(name);
+        run_into(&file, &[&["-p", script.to_str().unwrap()], more].concat());
+        file
+    };
+    let (first, again) = (store("first", &[]), store("again", &[]));
+    assert_eq!(content(&first), content(&again));
+    // A gauge of a host whose packets go to both threads has no one last value: the script's group is left out.
+    let plain = |name: &str, more: &[&str]| {
+        let file = folder.path().join(name);
+        let arguments = [&["run", "-q", "-r", DEMO, "--store", file.to_str().unwrap()], more].concat();
+        assert!(millstream(&arguments).status.success());
+        file
+    };
+    let (one, two) = (meaning(&plain("one", &[])), meaning(&plain("two", &["--engines", "2"])));
+    for (table, rows) in &one {
+        let others = &two[table];
+        let missing: Vec<_> = rows.difference(others).take(3).collect();
+        assert!(
+            missing.is_empty() && rows.len() == others.len(),
+            "{table}: {missing:?}, {} {}",
+            rows.len(),
+            others.len()
+        );
+    }
+}
+
+#[test]
+fn without_a_name_each_run_has_a_directory_and_questions_go_to_the_latest() {
+    let folder = TempDir::new().unwrap();
+    let typed = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+        command.env("XDG_DATA_HOME", folder.path()).env_remove("MILLSTREAM_DATA").current_dir(folder.path());
+        command.args(arguments).output().unwrap()
+    };
+    let none = typed(&["query", "runs"]);
+    assert_eq!(none.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&none.stderr).contains("millstream run --store"));
+    for _ in 0..2 {
+        assert!(typed(&["run", "-q", "--store", "-r", DEMO]).status.success());
+    }
+    let runs: Vec<PathBuf> =
+        fs::read_dir(folder.path().join("millstream/runs")).unwrap().map(|run| run.unwrap().path()).collect();
+    assert_eq!(runs.len(), 2);
+    let answer = typed(&["query", "runs", "--json"]);
+    let answer: Value = serde_json::from_slice(&answer.stdout).unwrap();
+    assert_eq!(answer[0]["state"], "done");
+    // No store unless it is asked for, and none where it is taken back.
+    assert!(typed(&["run", "-q", "-r", DEMO]).status.success());
+    assert!(typed(&["run", "-q", "-r", DEMO, "--store", "x.db", "--no-store"]).status.success());
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["millstream"]);
+    // A directory is as good as a file.
+    fs::create_dir(folder.path().join("dir")).unwrap();
+    assert!(typed(&["run", "-q", "-r", DEMO, "--store", "dir"]).status.success());
+    assert!(typed(&["query", "top", "hosts", "--store", "dir"]).status.success());
+}
+
+#[test]
+fn answers_come_as_columns_as_a_document_and_as_comma_separated_values() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("store.db");
+    run_into(&file, &[]);
+    let store = file.to_str().unwrap();
+    let report = json(&["run", "-r", DEMO, "--builtin", "Hosts", "--json"]);
+    let top = json(&["query", "top", "hosts", "--store", store, "--json", "--limit", "10"]);
+    let hosts = report["groups"].as_array().unwrap().iter().find(|group| group["name"] == "Hosts").unwrap();
+    for (said, stored) in hosts["meters"][0]["top"].as_array().unwrap().iter().zip(top.as_array().unwrap()) {
+        assert_eq!(said["value"].as_f64(), stored["value"].as_f64());
+    }
+    let first = top[0]["readable"].as_str().unwrap();
+    let series =
+        json(&["query", "series", "{4cd742b1-c1ca-4708-be78-0fca2eb01a86}", first, "--store", store, "--json"]);
+    let size = series[0]["seconds"].as_f64().unwrap();
+    let sum: f64 = series.as_array().unwrap().iter().map(|point| point["value"].as_f64().unwrap() * size).sum();
+    assert!((sum - top[0]["value"].as_f64().unwrap()).abs() < 1.0, "{sum} {}", top[0]);
+    let csv = good(&["query", "flows", "--store", store, "--csv", "--limit", "3", "--by", "time"]);
+    assert_eq!(csv.split("\r\n").count(), 5);
+    assert!(csv.starts_with("start,end,flow,bytes,"));
+    let text = good(&["query", "resources", "--store", store, "--limit", "2"]);
+    assert_eq!(text.lines().count(), 3);
+    let none = good(&["query", "flows", "--store", store, "--from", "2040-01-01"]);
+    assert_eq!(none, "nothing found\n");
+    let words = json(&["search", "--store", store, "--json", "example"]);
+    assert!(words.is_array());
+}
+
+#[test]
+fn what_is_no_store_and_what_makes_no_sense_is_refused_in_one_line() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let one_line = |said: String, wanted: &str| {
+        assert!(said.contains(wanted), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    };
+    let run = |store: &str| refused(&["run", "-q", "-r", DEMO, "--store", store]);
+    fs::write(path("text"), "this is a text\n".repeat(100)).unwrap();
+    one_line(run(&path("text")), "not a store");
+    assert_eq!(fs::read(path("text")).unwrap().len(), 1_500);
+    one_line(run(DEMO), "not a store");
+    one_line(refused(&["query", "runs", "--store", &path("text")]), "not a store");
+    one_line(refused(&["query", "runs", "--store", &path("none")]), "millstream run --store");
+    Connection::open(path("other")).unwrap().execute_batch("CREATE TABLE x(y)").unwrap();
+    one_line(run(&path("other")), "not a store");
+    one_line(refused(&["query", "runs", "--store", &path("other")]), "not a store");
+    symlink(path("target"), path("link")).unwrap();
+    one_line(run(&path("link")), "not a plain file");
+    one_line(run("/dev/null"), "not a plain file");
+    one_line(run(&path("no/such/folder")), "name a file in a directory");
+    let file = folder.path().join("store.db");
+    run_into(&file, &[]);
+    let store = file.to_str().unwrap();
+    one_line(refused(&["query", "top", "Hots", "--store", store]), "there are: ");
+    one_line(refused(&["query", "top", "--store", store]), "which counter group?");
+    one_line(refused(&["query", "top", "Hosts", "-m", "99", "--store", store]), "it has: 0 (");
+    one_line(refused(&["query", "flows", "--from", "yesterday", "--store", store]), "-10m");
+    one_line(refused(&["search", "\"", "--store", store]), "double quotes");
+    one_line(refused(&["search", "a AND", "--store", store]), "double quotes");
+    Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    one_line(run(store), "version 99");
+    one_line(refused(&["query", "runs", "--store", store]), "version 99");
+}
+
+#[test]
+fn an_older_store_is_brought_up_to_date_when_it_is_opened() {
+    let folder = TempDir::new().unwrap();
+    let old = |name: &str| {
+        let file = folder.path().join(name);
+        run_into(&file, &[]);
+        let db = Connection::open(&file).unwrap();
+        db.execute_batch("DROP TABLE losses; UPDATE runs SET lost = 7; PRAGMA user_version = 1").unwrap();
+        file
+    };
+    let (written, read) = (old("written"), old("read"));
+    run_into(&written, &[]);
+    assert!(good(&["query", "top", "Hosts", "--store", read.to_str().unwrap()]).lines().count() > 2);
+    for file in [&written, &read] {
+        assert_eq!(number(file, "PRAGMA user_version"), millstream::sink::STORE_VERSION);
+        assert_eq!(number(file, "SELECT rows FROM losses WHERE run = 1 AND reason = 'store_failed'"), 7);
+    }
+    assert_eq!(number(&written, "SELECT count(*) FROM runs WHERE state = 'done'"), 2);
+}
+
+/// Labels and alerts that would take a page over.
+const HOSTILE: &str = r#"
+local GROUP = "{4CD742B1-C1CA-4708-BE78-0FCA2EB01A86}"
+TrisulPlugin = {
+  id = { name = "hostile", description = "d" },
+  simplecounter = {
+    protocol_guid = "{0A2C724B-5B9F-4BA6-9C97-B05080558574}",
+    onpacket = function(engine, layer)
+      local flow = layer:packet():flowid()
+      local bad = "</text></svg><script>document.title='taken'</script><img src=http://x.invalid/ onerror=alert(1)>\"'"
+      engine:update_counter(GROUP, bad, 0, 1e12)
+      engine:update_key_info(GROUP, flow:ipa(), bad)
+      engine:add_alert(GROUP, flow:id(), bad, 1, bad)
+      engine:add_resource(GROUP, flow:id(), bad, bad)
+    end,
+  },
+}
+"#;
+
+#[test]
+fn the_page_has_charts_and_nothing_of_the_traffic_becomes_markup() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("hostile.lua"), HOSTILE).unwrap();
+    run_into(Path::new(&path("store.db")), &["-p", &path("hostile.lua")]);
+    good(&["report", "-o", &path("page.html"), "--store", &path("store.db")]);
+    let page = fs::read_to_string(path("page.html")).unwrap();
+    assert!(page.contains("2026-01-15T09:00:01.001000Z to 2026-01-15T09:01:24.439404Z"));
+    assert!(page.matches("<svg").count() > 5 && page.contains("class=\"area\"") && page.contains("class=\"link\""));
+    assert!(page.contains("&lt;script&gt;"));
+    for forbidden in ["<script", "<img", "src=", "href=", "url(", "@import", "onerror=alert(1)>"] {
+        assert!(!page.replace("src=http", "").contains(forbidden), "{forbidden}");
+    }
+    assert_eq!(good(&["report", "-o", "-", "--store", &path("store.db")]), page);
+    let Some(browser) = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| {
+        Command::new(name)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|s| s.success())
+    }) else {
+        return eprintln!("skipped in part: no chromium here");
+    };
+    let mut command = Command::new(browser);
+    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--timeout=20000", "--dump-dom"]);
+    command.arg(format!("--user-data-dir={}", path("profile")));
+    let shown = command.arg(format!("file://{}", path("page.html"))).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    // What the browser makes of it: as many charts, no element that was not ours, the title untouched.
+    assert_eq!(shown.matches("<svg").count(), page.matches("<svg").count());
+    assert!(
+        shown.contains("<title>millstream report</title>") && !shown.contains("<script") && !shown.contains("<img")
+    );
+}
+
+#[test]
+fn a_damaged_store_is_moved_aside_and_a_new_one_begun() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("store.db");
+    run_into(&file, &[]);
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[100..40_000].fill(0xA5);
+    fs::write(&file, &bytes).unwrap();
+    assert!(refused(&["query", "top", "Hosts", "--store", file.to_str().unwrap()]).contains("damaged"));
+    run_into(&file, &[]);
+    assert!(good(&["query", "top", "Hosts", "--store", file.to_str().unwrap()]).lines().count() > 2);
+    let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.starts_with("store.db.damaged-")).count(), 1);
+}
+
+#[test]
+fn a_store_has_one_writer_and_readers_do_not_disturb_it() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("store.db");
+    let store = open(&options(&file)).unwrap();
+    assert!(matches!(open(&options(&file)), Err(StoreOpenError::InUse { .. })));
+    let said = refused(&["run", "-q", "-r", DEMO, "--store", file.to_str().unwrap()]);
+    assert!(said.contains("another program is writing it"), "{said}");
+    let mut sender = store.sender();
+    // A reader that holds on to what it sees from the beginning on.
+    let reader = Connection::open(&file).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM flows").unwrap();
+    (0..200_000).for_each(|number| sender.flow(flow(number)));
+    drop(sender);
+    let tally = store.close(RunEnd::default());
+    assert_eq!((tally.written, tally.lost()), (200_000, 0));
+    let seen: i64 = reader.query_row("SELECT count(*) FROM flows", [], |row| row.get(0)).unwrap();
+    assert_eq!(seen, 0);
+    drop(reader);
+    assert_eq!(number(&file, "SELECT count(*) FROM flows"), 200_000);
+    // Somebody else's transaction.
+    let other = Connection::open(&file).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    assert!(matches!(open(&options(&file)), Err(StoreOpenError::InUse { .. })));
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_refused_and_can_be_read() {
+    let folder = TempDir::new().unwrap();
+    let mount = folder.path().join("small");
+    fs::create_dir(&mount).unwrap();
+    let target = mount.to_str().unwrap();
+    if !mounted(target, "size=32m") {
+        return;
+    }
+    let outcome = std::panic::catch_unwind(|| {
+        let file = mount.join("millstream.db");
+        fill(&options(&file), 0..1_000);
+        assert!(Command::new("mount").args(["-o", "remount,ro", target]).status().unwrap().success());
+        let said = refused(&["run", "-q", "-r", DEMO, "--store", target]);
+        assert!(said.contains("name a file in a directory that can be written"), "{said}");
+        let flows = json(&["query", "flows", "--store", target, "--json", "--limit", "7"]);
+        assert_eq!(flows.as_array().unwrap().len(), 7);
+    });
+    assert!(Command::new("umount").arg(target).status().unwrap().success());
+    outcome.unwrap();
+}
+
+fn mounted(target: &str, size: &str) -> bool {
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", size, "tmpfs", target]).stderr(Stdio::null()).status();
+    let mounted = mounted.is_ok_and(|status| status.success());
+    if !mounted {
+        eprintln!("skipped: mounting a small file system needs root");
+    }
+    mounted
+}
+
+#[test]
+fn a_full_disk_costs_rows_that_are_counted_and_storing_goes_on_when_there_is_room() {
+    let folder = TempDir::new().unwrap();
+    let mount = folder.path().join("small");
+    fs::create_dir(&mount).unwrap();
+    let target = mount.to_str().unwrap();
+    if !mounted(target, "size=48m") {
+        return;
+    }
+    let outcome = std::panic::catch_unwind(|| {
+        let file = mount.join("store.db");
+        let store = open(&options(&file)).unwrap();
+        let ballast = mount.join("ballast");
+        fs::write(&ballast, vec![0; 40 << 20]).unwrap();
+        let mut sender = store.sender();
+        (0..100_000).for_each(|number| sender.flow(flow(number)));
+        sender.flush();
+        std::thread::sleep(Duration::from_millis(2_500));
+        fs::remove_file(&ballast).unwrap();
+        std::thread::sleep(Duration::from_millis(1_100));
+        (100_000..101_000).for_each(|number| sender.flow(flow(number)));
+        drop(sender);
+        let tally = store.close(RunEnd::default());
+        assert!(tally.disk_full > 0 && tally.written >= 1_000, "{tally:?}");
+        assert_eq!(tally.written + tally.lost(), 101_000);
+        assert_eq!(number(&file, "SELECT count(*) FROM flows"), tally.written as i64);
+        assert_eq!(number(&file, "SELECT rows FROM runs"), tally.written as i64);
+        assert_eq!(rows(&file, "PRAGMA integrity_check"), [[Sql::Text("ok".to_owned())]]);
+    });
+    assert!(Command::new("umount").arg(target).status().unwrap().success());
+    outcome.unwrap();
+}
+
+#[test]
+fn old_rows_are_deleted_by_age_and_by_size() {
+    let folder = TempDir::new().unwrap();
+    let aged = folder.path().join("aged");
+    let tally = fill(&StoreOptions { age: Some(Duration::from_secs(1_000)), ..options(&aged) }, 0..200_000);
+    assert_eq!(number(&aged, "SELECT count(*) FROM flows"), 1_001);
+    assert_eq!((tally.written, tally.deleted), (200_000, 200_000 - 1_001));
+    let small = folder.path().join("small");
+    let tally = fill(&StoreOptions { total_bytes: Some(4 << 20), ..options(&small) }, 0..300_000);
+    assert!(tally.deleted > 100_000, "{tally:?}");
+    let size = fs::metadata(&small).unwrap().len();
+    assert!(size <= 5 << 20, "{size}");
+    assert_eq!(number(&small, "SELECT max(start) / 1000000000 FROM flows"), 1_700_299_999);
+    assert_eq!(number(&small, "SELECT count(*) FROM flows") as u64, tally.written - tally.deleted);
+}
+
+/// Not a test: writes numbered flows until it is killed.
+#[test]
+#[ignore = "run by a_killed_run_leaves_what_its_windows_say"]
+fn child_that_writes_until_it_is_killed() {
+    let Some(file) = std::env::var_os("MILLSTREAM_TEST_STORE") else { return };
+    let store = open(&options(Path::new(&file))).unwrap();
+    let mut sender = store.sender();
+    for number in 0.. {
+        sender.flow(flow(number));
+        if number % 10 == 0 {
+            let text = format!("document {number}").into_bytes();
+            sender.document(Document { time: flow(number).start, group: Guid::from_u128(7), flow: None, text });
+        }
+    }
+}
+
+#[test]
+fn a_killed_run_leaves_what_its_windows_say() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("store.db");
+    for round in 0..20_u64 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_that_writes_until_it_is_killed", "--ignored", "--nocapture"])
+            .env("MILLSTREAM_TEST_STORE", &file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // From before the first flush to several flushes later.
+        std::thread::sleep(Duration::from_millis(50 + round * 97 % 700));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if !Reader::open(&file).is_ok_and(|reader| reader.span().is_ok()) {
+            // Killed before there were tables.
+            continue;
+        }
+        assert_eq!(rows(&file, "PRAGMA integrity_check"), [[Sql::Text("ok".to_owned())]]);
+        let Some(run) = rows(&file, "SELECT max(id) FROM runs").pop().and_then(|row| row.into_iter().next()) else {
+            continue;
+        };
+        let Sql::Integer(run) = run else { continue };
+        let flows = number(&file, &format!("SELECT count(*) FROM flows WHERE run = {run}"));
+        let documents = number(&file, &format!("SELECT count(*) FROM documents WHERE run = {run}"));
+        let flushed = format!("SELECT sum(rows) FROM windows WHERE run = {run} AND state = 'flushed'");
+        assert_eq!(number(&file, &flushed), flows + documents, "round {round}");
+        assert_eq!(number(&file, &format!("SELECT rows FROM runs WHERE id = {run}")), flows + documents);
+        // A beginning without holes.
+        let last = format!("SELECT max(start) / 1000000000 - 1700000000 + 1 FROM flows WHERE run = {run}");
+        assert_eq!(number(&file, &last), flows);
+        let found = "SELECT count(*) FROM documents_fts WHERE documents_fts MATCH 'document'";
+        assert_eq!(number(&file, found), number(&file, "SELECT count(*) FROM documents"));
+    }
+    let output = millstream(&["run", "-q", "-r", DEMO, "--store", file.to_str().unwrap()]);
+    assert!(output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("ended early"), "{said}");
+    assert_eq!(number(&file, "SELECT count(*) FROM runs WHERE state = 'open'"), 0);
+    assert_eq!(number(&file, "SELECT count(*) FROM windows WHERE state = 'open'"), 0);
+    assert!(number(&file, "SELECT count(*) FROM runs WHERE state = 'lost'") > 10);
+}
+
+#[test]
+fn a_live_store_that_cannot_keep_up_counts_what_it_drops() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("store.db");
+    let store = open(&StoreOptions::new(file.clone(), WhenFull::DropNewest)).unwrap();
+    let mut sender = store.sender();
+    (0..300_000).for_each(|number| sender.flow(flow(number)));
+    drop(sender);
+    let tally = store.close(RunEnd::default());
+    assert_eq!(tally.written + tally.queue_full, 300_000);
+    assert_eq!(number(&file, "SELECT count(*) FROM flows") as u64, tally.written);
+}
