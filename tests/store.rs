@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream::guid::Guid;
-use millstream::metrics::{Document, Registry};
+use millstream::metrics::{Document, FlushSink, Registry, Session, Stored};
 use millstream::sink::store_query::Reader;
-use millstream::sink::{RunEnd, Store, StoreOpenError, StoreOptions, StoreTally, StoredFlow, WhenFull};
+use millstream::sink::{RunEnd, Store, StoreOpenError, StoreOptions, StoreTally, WhenFull};
 use millstream::time::Timestamp;
 use rusqlite::Connection;
 use rusqlite::types::Value as Sql;
@@ -173,22 +173,22 @@ fn open(options: &StoreOptions) -> Result<Store, StoreOpenError> {
 }
 
 /// A flow of the given number, a second after the one before.
-fn flow(number: i64) -> StoredFlow {
+fn flow(number: i64) -> Session {
     let time = Timestamp::new(1_700_000_000 + number, 0);
-    StoredFlow {
+    Session {
         id: format!("06A:0A.00.00.01:p-{number:04X}_0A.00.00.02:p-0050").into_bytes(),
         start: time,
         end: time,
         bytes: [100, 200],
         reason: "idle",
-        ..StoredFlow::default()
+        ..Session::default()
     }
 }
 
 fn fill(options: &StoreOptions, numbers: std::ops::Range<i64>) -> StoreTally {
     let store = open(options).unwrap();
     let mut sender = store.sender();
-    numbers.for_each(|number| sender.flow(flow(number)));
+    numbers.for_each(|number| sender.flow(&flow(number), Stored::Yes));
     drop(sender);
     store.close(RunEnd::default())
 }
@@ -513,7 +513,7 @@ fn a_store_has_one_writer_and_readers_do_not_disturb_it() {
     // A reader that holds on to what it sees from the beginning on.
     let reader = Connection::open(&file).unwrap();
     reader.execute_batch("BEGIN; SELECT count(*) FROM flows").unwrap();
-    (0..200_000).for_each(|number| sender.flow(flow(number)));
+    (0..200_000).for_each(|number| sender.flow(&flow(number), Stored::Yes));
     drop(sender);
     let tally = store.close(RunEnd::default());
     assert_eq!((tally.written, tally.lost()), (200_000, 0));
@@ -574,12 +574,12 @@ fn a_full_disk_costs_rows_that_are_counted_and_storing_goes_on_when_there_is_roo
         let ballast = mount.join("ballast");
         fs::write(&ballast, vec![0; 40 << 20]).unwrap();
         let mut sender = store.sender();
-        (0..100_000).for_each(|number| sender.flow(flow(number)));
+        (0..100_000).for_each(|number| sender.flow(&flow(number), Stored::Yes));
         sender.flush();
         std::thread::sleep(Duration::from_millis(2_500));
         fs::remove_file(&ballast).unwrap();
         std::thread::sleep(Duration::from_millis(1_100));
-        (100_000..101_000).for_each(|number| sender.flow(flow(number)));
+        (100_000..101_000).for_each(|number| sender.flow(&flow(number), Stored::Yes));
         drop(sender);
         let tally = store.close(RunEnd::default());
         assert!(tally.disk_full > 0 && tally.written >= 1_000, "{tally:?}");
@@ -616,10 +616,11 @@ fn child_that_writes_until_it_is_killed() {
     let store = open(&options(Path::new(&file))).unwrap();
     let mut sender = store.sender();
     for number in 0.. {
-        sender.flow(flow(number));
+        sender.flow(&flow(number), Stored::Yes);
         if number % 10 == 0 {
             let text = format!("document {number}").into_bytes();
-            sender.document(Document { time: flow(number).start, group: Guid::from_u128(7), flow: None, text });
+            let time = flow(number).start;
+            sender.document(&Document { time, group: Guid::from_u128(7), flow: None, text }, Stored::Yes);
         }
     }
 }
@@ -675,7 +676,7 @@ fn a_live_store_that_cannot_keep_up_counts_what_it_drops() {
     let file = folder.path().join("store.db");
     let store = open(&StoreOptions::new(file.clone(), WhenFull::DropNewest)).unwrap();
     let mut sender = store.sender();
-    (0..300_000).for_each(|number| sender.flow(flow(number)));
+    (0..300_000).for_each(|number| sender.flow(&flow(number), Stored::Yes));
     drop(sender);
     let tally = store.close(RunEnd::default());
     assert_eq!(tally.written + tally.queue_full, 300_000);

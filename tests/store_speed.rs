@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream::guid::Guid;
-use millstream::metrics::{Column, CounterGroupDefinition, Registry, Shard, ShardConfig};
+use millstream::metrics::{Column, CounterGroupDefinition, FlushSink, Registry, Session, Shard, ShardConfig, Stored};
 use millstream::sink::store_query::{
     Answer, FlowOrder, KeysQuery, QueryError, Reader, RecordsQuery, SeriesQuery, TopQuery, flows, keys, series, top,
 };
-use millstream::sink::{RunEnd, Store, StoreOptions, StoredFlow, WhenFull};
+use millstream::sink::{RunEnd, Store, StoreOptions, WhenFull};
 use millstream::time::{Stopwatch, Timestamp};
 use tempfile::TempDir;
 
@@ -57,7 +57,7 @@ fn fill(file: &Path, minutes: i64, keys: i64, flow_count: i64) -> (u64, Duration
     let watch = Stopwatch::start();
     for minute in 0..minutes {
         let now = Timestamp::new(BEGIN + minute * 60, 0);
-        shard.advance(now, |bucket| sender.counter(&bucket));
+        shard.advance(now, |bucket| sender.bucket(bucket));
         sender.passed(now);
         for key in 0..keys {
             let number = (key * 7 + minute) % (keys * 2);
@@ -67,10 +67,10 @@ fn fill(file: &Path, minutes: i64, keys: i64, flow_count: i64) -> (u64, Duration
             }
         }
     }
-    shard.finish(|bucket| sender.counter(&bucket));
+    shard.finish(|bucket| sender.bucket(bucket));
     for number in 0..flow_count {
         let time = Timestamp::new(BEGIN + number * minutes * 60 / flow_count.max(1), 0);
-        sender.flow(StoredFlow {
+        let flow = Session {
             id: format!(
                 "06A:0A.00.{:02X}.{:02X}:p-{:04X}_0A.00.00.02:p-0050",
                 number & 0xFF,
@@ -82,8 +82,9 @@ fn fill(file: &Path, minutes: i64, keys: i64, flow_count: i64) -> (u64, Duration
             end: time,
             bytes: [(number as u64).wrapping_mul(2_654_435_761) % 1_000_000, 200],
             reason: "idle",
-            ..StoredFlow::default()
-        });
+            ..Session::default()
+        };
+        sender.flow(&flow, Stored::Yes);
     }
     drop(sender);
     let tally = store.close(RunEnd::default());

@@ -1,13 +1,11 @@
 //! Each group on packets made by hand.
 
-use std::collections::HashMap;
-
 use crate::capture_support::Seen;
 use crate::frames::{ACK, FIN, SYN, ether, ethernet, icmp, ipv4, ipv6, sized, tcp, udp, vlan};
 use crate::harness::{Run, Setup, batch_of, run, seen};
 use millstream::builtin::{Builtin, BuiltinPlan, BuiltinSettings, RaisedAlert, Stretch};
 use millstream::decode::{self, Decoder};
-use millstream::flow::{Flows, FlowsConfig};
+use millstream::flow::{Flows, FlowsConfig, Fragments};
 use millstream::guid::Guid;
 use millstream::metrics::{Registry, Shard, ShardConfig, Tallies};
 use millstream::time::Timestamp;
@@ -277,7 +275,7 @@ fn sums_reach_the_shard_when_it_is_to_be_read_or_keeps_tallies() {
         let mut flows = Flows::new(FlowsConfig::default(), builtin.flow_wants());
         let mut batch = batch_of(&[seen(0, frame(INSIDE, OUTSIDE, (1000, 53), 8))]);
         Decoder::new().decode(&decode::Registry::new(), &mut batch);
-        flows.process(&batch, &HashMap::new());
+        flows.process(&batch, &Fragments::default());
         shard.advance(Timestamp::EPOCH, |_| {});
         let stretch = Stretch { batch: &batch, from: 0, to: 1, events: flows.events().list() };
         builtin.run(&stretch, &flows, &[], &mut shard);

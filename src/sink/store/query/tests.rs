@@ -182,10 +182,10 @@ fn what_an_earlier_run_left_without_coarse_rows_is_counted_all_the_same() {
     let (mut sender, mut shard) = (store.sender(), Shard::new(&registry, ShardConfig::default()));
     let index = registry.counter_index(GROUP).unwrap();
     for minute in MINUTES..MINUTES + 10 {
-        shard.advance(Timestamp::new(BEGIN + minute * 60, 0), |bucket| sender.counter(&bucket));
+        shard.advance(Timestamp::new(BEGIN + minute * 60, 0), |bucket| sender.bucket(bucket));
         shard.update(index, b"key-1", 0, value(minute, 1));
     }
-    shard.finish(|bucket| sender.counter(&bucket));
+    shard.finish(|bucket| sender.bucket(bucket));
     drop(sender);
     assert_eq!(store.close(RunEnd::default()).lost(), 0);
     let reader = Reader::open(&file).unwrap();
