@@ -4,7 +4,7 @@ use super::sight::{Change, IpSight, Macs, Opening, Side, Sight, Turn, Way, lower
 use crate::decode;
 use crate::flow::{Flow, FlowEvent, FlowEvents, FlowHandle, FlowLookup, Flows, Happening, PacketFlow};
 use crate::key::{End, FlowTuple, HomeNets, Host, has_ports};
-use crate::packet::{Batch, Layer, LinkType, Packet, builtin};
+use crate::packet::{Batch, Layer, LinkType, Packet, builtin, prefetch};
 
 /// Packets of a batch that all lie in the same buckets.
 #[derive(Clone, Copy, Debug)]
@@ -65,10 +65,9 @@ impl Survey {
         changes: &mut Vec<Change>,
     ) {
         let Stretch { batch, from, to, events } = *stretch;
-        // Applications are read ahead of their turn, all at once: one at a time, each would wait for the memory.
+        // All at once: one at a time, each would wait for the memory.
         let slots = (from..to).filter_map(|index| flows.of_packet(index)).map(|of| of.flow.slot as usize);
-        let touched = slots.fold(0, |sum, slot| sum ^ self.applications.get(slot).map_or(0, |known| known.port));
-        std::hint::black_box(touched);
+        slots.filter_map(|slot| self.applications.get(slot)).for_each(prefetch);
         let first = events.partition_point(|event| (event.packet as usize) < from);
         let mut events = events[first..].iter().peekable();
         for (index, packet) in batch.packets().iter().enumerate().take(to).skip(from) {

@@ -131,12 +131,9 @@ impl Flows {
     /// that its late packets are still its packets.
     pub fn settle(&mut self) {
         let mut leaving = std::mem::take(&mut self.leaving);
-        // As with look-ups: those that do not wait for each other overlap.
-        let touched = leaving.iter().fold(0, |sum, &slot| {
-            let place = self.table.get(slot);
-            sum ^ self.table.touch_index(self.table.hash(&place.flow.tuple))
-        });
-        std::hint::black_box(touched);
+        for &slot in &leaving {
+            self.table.prefetch_index(self.table.hash(&self.table.get(slot).flow.tuple));
+        }
         for slot in leaving.drain(..) {
             self.table.forget(slot);
             self.statements.drop_slot(slot);
@@ -350,9 +347,11 @@ impl Flows {
 
     /// Slots of the flows that have not ended, the oldest last.
     fn by_age(&self) -> Vec<u32> {
-        let mut slots: Vec<u32> = (0..self.table.slots() as u32).filter(|&slot| self.table.is_awaited(slot)).collect();
-        slots.sort_unstable_by_key(|&slot| self.table.age(slot));
-        slots
+        // Sorted by what is read once: a million flows do not fit the caches.
+        let awaited = (0..self.table.slots() as u32).filter(|&slot| self.table.is_awaited(slot));
+        let mut slots: Vec<(u32, u32)> = awaited.map(|slot| (self.table.age(slot), slot)).collect();
+        slots.sort_unstable();
+        slots.into_iter().map(|(_, slot)| slot).collect()
     }
 }
 

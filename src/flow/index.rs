@@ -4,6 +4,8 @@
 //! where they belong go before those that lie nearer (Robin Hood hashing), so the table can be nearly full, and a word that
 //! is taken out leaves no trace: those behind it move up.
 
+use crate::packet::prefetch;
+
 /// Words at first.
 const FIRST_WORDS: usize = 64;
 
@@ -37,10 +39,10 @@ impl Index {
         at.wrapping_sub(hash_of(word) as usize) & self.mask()
     }
 
-    /// Reads what a look-up reads first. Only for the sake of the cache.
+    /// Asks the memory for what a look-up reads first.
     #[inline]
-    pub(super) fn touch(&self, hash: u32) -> u64 {
-        self.words[hash as usize & self.mask()]
+    pub(super) fn prefetch(&self, hash: u32) {
+        prefetch(&self.words[hash as usize & self.mask()]);
     }
 
     /// The first slot with this hash that is the one looked for.
@@ -63,8 +65,7 @@ impl Index {
 
     /// Adds a slot that is not in it.
     pub(super) fn insert(&mut self, hash: u32, slot: u32) {
-        // A sixteenth stays free.
-        if (self.used + 1) * 16 > self.words.len() * 15 {
+        if self.used >= room(self.words.len()) {
             let grown = vec![0; self.words.len() * 2].into();
             for word in std::mem::replace(&mut self.words, grown) {
                 if word != 0 {
@@ -118,6 +119,11 @@ impl Index {
         self.words[at] = 0;
         self.used -= 1;
     }
+}
+
+/// How many of the words may be in use. In a large table the memory counts for more than a longer search.
+const fn room(words: usize) -> usize {
+    if words < 1 << 20 { words / 8 * 7 } else { words / 32 * 31 }
 }
 
 #[inline]

@@ -11,6 +11,7 @@ use super::index::Index;
 use super::record::{Flow, own};
 use super::timer::Link;
 use crate::key::{FlowTuple, IpVersion};
+use crate::packet::prefetch;
 
 const NONE: u32 = u32::MAX;
 /// Bits of a flow's number; it wraps after 268 million flows.
@@ -76,18 +77,20 @@ impl Table {
         self.index.find(hash, |slot| self.get(slot).flow.tuple == *tuple)
     }
 
-    /// Reads what [`Table::find`] reads first. Only for the sake of the cache.
+    /// Asks the memory for what [`Table::find`] reads first.
     #[inline]
-    pub(super) fn touch_index(&self, hash: u32) -> u64 {
-        self.index.touch(hash)
+    pub(super) fn prefetch_index(&self, hash: u32) {
+        self.index.prefetch(hash);
     }
 
-    /// Reads both lines of the slot that [`Table::find`] is likely to find. Only for the sake of the cache.
+    /// Asks the memory for both lines of the slot that [`Table::find`] is likely to find.
     #[inline]
-    pub(super) fn touch_slot(&self, hash: u32) -> u64 {
-        let Some(slot) = self.index.find(hash, |_| true) else { return 0 };
-        let place = self.get(slot);
-        place.flow.last.as_nanos() as u64 ^ u64::from(place.mark)
+    pub(super) fn prefetch_slot(&self, hash: u32) {
+        if let Some(slot) = self.index.find(hash, |_| true) {
+            let place = self.get(slot);
+            prefetch(&place.flow.last);
+            prefetch(&place.flow.tuple);
+        }
     }
 
     /// Takes a flow in whose tuple is not in the index.

@@ -8,7 +8,10 @@ use super::segment::{Opening, Segment};
 use super::tcp::Header;
 use crate::decode::{self, Payload};
 use crate::key::{End, FlowTuple};
-use crate::packet::{Batch, Packet, builtin};
+use crate::packet::{Batch, Packet, builtin, prefetch};
+
+/// So many slots stay in the caches by themselves.
+const FEW_SLOTS: usize = 2_048;
 
 /// What was found out about a packet before its turn.
 #[derive(Clone, Copy, Debug)]
@@ -47,21 +50,24 @@ impl Flows {
         for (index, packet) in batch.packets().iter().enumerate() {
             sightings.push(self.sight(batch, packet, index, fragments));
         }
-        // Loads that do not wait for each other overlap in the memory system; one packet at a time, each look-up would wait
-        // for three of them in turn. So the packets of the batch are gone through once for each step of a look-up. The sums
-        // are of no use; having read what they are made of is.
-        let hashes = || sightings.iter().flatten().map(|sighting| sighting.hash);
-        std::hint::black_box(hashes().fold(0, |sum, hash| sum ^ self.table.touch_index(hash)));
-        std::hint::black_box(hashes().fold(0, |sum, hash| sum ^ self.table.touch_slot(hash)));
+        // One packet at a time, each look-up would wait for the memory three times in turn. So the packets of the batch are
+        // gone through once for each step of a look-up, which asks for what the next step reads.
+        if self.table.slots() > FEW_SLOTS {
+            for sighting in sightings.iter().flatten() {
+                self.table.prefetch_index(sighting.hash);
+            }
+            for sighting in sightings.iter().flatten() {
+                self.table.prefetch_slot(sighting.hash);
+            }
+        }
         for sighting in sightings.iter_mut().flatten() {
             sighting.slot = self.table.find(sighting.hash, &sighting.tuple);
+            if let Some(index) = sighting.slot.and_then(|slot| self.table.connection(slot)) {
+                let [a, z] = &self.connections.get(index).sides;
+                prefetch(&a.next);
+                prefetch(&z.next);
+            }
         }
-        let connections = sightings.iter().flatten().filter_map(|sighting| self.table.connection(sighting.slot?));
-        let touched = connections.fold(0, |sum, index| {
-            let [a, z] = &self.connections.get(index).sides;
-            sum ^ a.next ^ z.next
-        });
-        std::hint::black_box(touched);
         for (index, (packet, sighting)) in batch.packets().iter().zip(&sightings).enumerate() {
             let flow = sighting.as_ref().map(|sighting| self.packet(batch, packet, index as u32, sighting, fragments));
             self.packets.push(flow);
