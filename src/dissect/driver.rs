@@ -11,7 +11,7 @@ use super::protocols::{DATAGRAMS, STREAMS};
 use super::recogniser::{Recogniser, Verdict};
 use super::slots::{Slots, State};
 use crate::flow::{Direction, Flow, FlowEvents, FlowHandle, FlowLookup, Happening, Want, state};
-use crate::packet::{Batch, prefetch};
+use crate::packet::Batch;
 use crate::time::Timestamp;
 
 /// How often a flow may change its protocol.
@@ -111,8 +111,7 @@ impl Dissectors {
     pub fn process(&mut self, batch: &Batch, events: &FlowEvents, flows: &impl FlowLookup) {
         self.desk.findings.clear();
         // All at once: one at a time, each would wait for the memory.
-        let states = events.list().iter().filter_map(|event| self.slots.get(event.flow.slot as usize));
-        states.for_each(|slot| prefetch(&slot.state));
+        events.list().iter().for_each(|event| self.slots.prefetch(event.flow));
         for (index, event) in events.list().iter().enumerate() {
             let after = index as u32;
             self.wake(after, event.time, flows);

@@ -9,6 +9,7 @@ use std::ops::{Index, IndexMut};
 use super::dissector::{Context, DatagramDissector, StreamDissector};
 use super::recogniser::Recogniser;
 use crate::flow::FlowHandle;
+use crate::packet::prefetch;
 use crate::time::Timestamp;
 
 /// What the states of all flows may hold together, bytes.
@@ -126,6 +127,13 @@ impl Slots {
     /// Whether there is a place where the flow would have its own.
     pub fn reach(&self, handle: FlowHandle) -> bool {
         (handle.slot as usize) < self.list.len()
+    }
+
+    /// Asks the memory for the state of a flow, which is needed soon.
+    pub fn prefetch(&self, handle: FlowHandle) {
+        if let Some(slot) = self.list.get(handle.slot as usize) {
+            prefetch(&slot.state);
+        }
     }
 
     /// The slot of a flow, if it has one.
