@@ -272,7 +272,7 @@ impl FlowStage {
                 ..ended_flow(&record.flow)
             };
             self.top.offer(ended.bytes.iter().sum(), || TopFlow::of(&ended));
-            if self.wants.records.is_yes() && self.wants.events.is_yes() {
+            if self.wants.records.is_yes() && self.wants.in_full.is_yes() {
                 let (script, side, time) = (ScriptId::NATIVE_FLOW, Side::Frontend, context.now.get());
                 let stamp = Stamp { packet: u32::MAX, rank: Rank::default(), time, script, side };
                 context.records.borrow_mut().push((stamp, Record::Flow(Box::new(ended))));
@@ -341,7 +341,7 @@ impl FlowStage {
         let Some(flow) = flows.flow(event.flow) else { return };
         let make = || EndedFlow { tags: flows.tags(event.flow).to_vec(), reason: reason.name(), ..ended_flow(flow) };
         self.top.offer(flow.bytes.iter().sum(), || TopFlow::of(&make()));
-        if self.wants.records.is_yes() && self.wants.events.is_yes() {
+        if self.wants.records.is_yes() && self.wants.in_full.is_yes() {
             let (script, side) = (ScriptId::NATIVE_FLOW, Side::Frontend);
             let stamp = Stamp { packet: event.packet, rank, time: event.time, script, side };
             context.records.borrow_mut().push((stamp, Record::Flow(Box::new(make()))));
@@ -385,7 +385,7 @@ impl FlowStage {
             _ => return Depth::Whole,
         };
         let mut recorded = self.recorded.get();
-        if !self.wants.events.is_yes() && recorded[place] >= DEFAULT_KEPT {
+        if !self.wants.in_full.is_yes() && recorded[place] >= DEFAULT_KEPT {
             return Depth::Counted;
         }
         recorded[place] += 1;

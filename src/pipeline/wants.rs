@@ -54,8 +54,9 @@ pub struct Wants {
     pub dissect: DissectWants,
     /// Whether findings become records.
     pub records: Want,
-    /// Whether every record is written somewhere; without, all are counted and the first ones kept.
-    pub events: Want,
+    /// Whether somebody reads every record: an event stream, the backend, a store. Without, all are counted and the first
+    /// ones kept.
+    pub in_full: Want,
     /// Whether scripts are told of what HTTP carries.
     pub contents: Want,
     /// And of the bytes that carry it.
@@ -67,7 +68,7 @@ impl Wants {
     #[must_use]
     pub fn late() -> Self {
         let flows = FlowWants { records: Want::Yes, ..FlowWants::default() };
-        Self { flows, records: Want::Yes, events: Want::Yes, ..Self::default() }
+        Self { flows, records: Want::Yes, in_full: Want::Yes, ..Self::default() }
     }
 
     /// What callbacks, outputs, the scripts' texts, the built-in groups and the settings want.
@@ -123,7 +124,9 @@ impl Wants {
             streams: both(streams, reassembly),
             datagrams: hears(Topic::StorePayload) | dissected,
         };
-        Self { flows, dissect, records, events, contents, raw }
+        let read = |wants: &BackendWants| wants.any_flows() || wants.resources || wants.documents;
+        let in_full = events | of_backend(read);
+        Self { flows, dissect, records, in_full, contents, raw }
     }
 }
 
@@ -132,7 +135,7 @@ const DNS_DOCUMENTS: &str = "Reassembly>TCPReassembly>Applications>EnableDNSFTS"
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, FlowOutput, Wants};
+    use super::{Asked, BackendWants, FlowOutput, Wants};
     use crate::api::Topic;
     use crate::api::t_env::ConfigPaths;
     use crate::builtin::{Builtin, BuiltinPlan, Selection};
@@ -152,6 +155,31 @@ mod tests {
         set.iter().for_each(|text| config.apply(text).unwrap());
         let builtin = Builtin::new(&catalog.groups, &Selection::default(), BuiltinPlan::default());
         Wants::of(&Asked { topics, output, events: Want::No, backend: None }, &catalog, &builtin, &config)
+    }
+
+    #[test]
+    fn records_are_made_in_full_for_the_event_stream_and_the_backend() {
+        let catalog = Catalog {
+            entries: Vec::new(),
+            groups: Arc::new(crate::metrics::Registry::new()),
+            protocols: Arc::new(crate::decode::Registry::new()),
+            notes: Vec::new(),
+        };
+        let config = ConfigPaths::with_defaults(Path::new("/tmp"));
+        let builtin = Builtin::new(&catalog.groups, &Selection::default(), BuiltinPlan::default());
+        let of = |events, backend: Option<&BackendWants>| {
+            let asked = Asked { topics: 0, output: FlowOutput::All, events, backend };
+            Wants::of(&asked, &catalog, &builtin, &config).in_full
+        };
+        assert_eq!(of(Want::No, None), Want::No);
+        assert_eq!(of(Want::Yes, None), Want::Yes);
+        assert_eq!(of(Want::No, Some(&BackendWants::default())), Want::No);
+        let readers = [
+            BackendWants { flows: true, ..BackendWants::default() },
+            BackendWants { resources: true, ..BackendWants::default() },
+            BackendWants { documents: true, ..BackendWants::default() },
+        ];
+        assert!(readers.iter().all(|wants| of(Want::No, Some(wants)) == Want::Yes));
     }
 
     #[test]
