@@ -430,6 +430,54 @@ fn an_older_store_is_brought_up_to_date_when_it_is_opened() {
     assert_eq!(number(&written, "SELECT count(*) FROM runs WHERE state = 'done'"), 2);
 }
 
+/// One host goes, one is changed; no DNS resource stays.
+const VOTES: &str = r#"
+TrisulPlugin = {
+  id = { name = "votes", description = "d" },
+  cg_monitor = {
+    counter_guid = "{4CD742B1-C1CA-4708-BE78-0FCA2EB01A86}",
+    onflushfilter = function(engine, timestamp, key, metrics)
+      if key == "0A.14.00.05" then return false end
+      if key == "0A.14.00.10" then return true, { 7 } end
+      return true
+    end,
+  },
+  resource_monitor = {
+    resource_guid = "{D1E27FF0-6D66-4E57-BB91-99F76BB2143E}",
+    flushfilter = function() return false end,
+  },
+}
+"#;
+
+#[test]
+fn what_scripts_vote_against_is_not_stored_and_what_they_change_is() {
+    let folder = TempDir::new().unwrap();
+    let (script, voted, plain) =
+        (folder.path().join("votes.lua"), folder.path().join("voted.db"), folder.path().join("plain.db"));
+    fs::write(&script, VOTES).unwrap();
+    // No other script looks at hosts: it would vote for them.
+    good(&["run", "-q", "-r", DEMO, "-p", script.to_str().unwrap(), "--store", voted.to_str().unwrap()]);
+    good(&["run", "-q", "-r", DEMO, "--store", plain.to_str().unwrap()]);
+    let series = |file: &Path, key: &str| -> Vec<f64> {
+        let store = file.to_str().unwrap();
+        let found = json(&["query", "series", "hosts", key, "--store", store, "--json"]);
+        found.as_array().unwrap().iter().map(|point| point["value"].as_f64().unwrap()).collect()
+    };
+    let keys = |file: &Path| -> BTreeSet<String> {
+        let found = json(&["query", "keys", "hosts", "--store", file.to_str().unwrap(), "--json", "--limit", "1000"]);
+        found.as_array().unwrap().iter().map(|row| row["key"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut expected = keys(&plain);
+    assert!(expected.remove("0A.14.00.05"));
+    assert_eq!(keys(&voted), expected);
+    assert_eq!(series(&voted, "0A.14.00.10"), vec![7.0; series(&plain, "0A.14.00.10").len()]);
+    assert_eq!(series(&voted, "0A.14.00.0C"), series(&plain, "0A.14.00.0C"));
+    let dns = "SELECT count(*) FROM resources r JOIN groups g ON g.id = r.grp WHERE g.name = 'DNS Resources'";
+    assert!(number(&plain, dns) > 0);
+    assert_eq!(number(&voted, dns), 0);
+    assert_eq!(number(&voted, "SELECT count(*) FROM flows"), number(&plain, "SELECT count(*) FROM flows"));
+}
+
 /// Labels and alerts that would take a page over.
 const HOSTILE: &str = r#"
 local GROUP = "{4CD742B1-C1CA-4708-BE78-0FCA2EB01A86}"
