@@ -21,6 +21,7 @@ pub struct Control {
     stopping: AtomicBool,
     draining: AtomicBool,
     cut: AtomicBool,
+    reloads: AtomicU64,
     /// Packets handled so far.
     pub packets: AtomicU64,
     /// Bytes on the wire handled so far.
@@ -48,6 +49,17 @@ impl Control {
     /// Input has ended and jobs are waited for: the next request to stop cuts the wait short.
     pub fn begin_drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks for changed plugins to be loaded again.
+    pub fn request_reload(&self) {
+        self.reloads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that was asked for.
+    #[must_use]
+    pub fn reloads(&self) -> u64 {
+        self.reloads.load(Ordering::Relaxed)
     }
 
     /// Set when packets are no longer to wait for jobs.

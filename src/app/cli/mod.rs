@@ -1,0 +1,107 @@
+//! Arguments exactly as typed: the commands here, the options of each group of commands in a file of its own.
+
+mod ask;
+mod run;
+mod tools;
+mod value;
+
+pub use ask::{AnswerArgs, PacketsArgs, QueryArgs, QueryOrder, Question, ReportArgs, SearchArgs};
+pub use run::{
+    Deterministic, InputArgs, MeteringArgs, OutputArgs, PluginArgs, ResultArgs, RunArgs, StoreArgs, StoreMode, WorkArgs,
+};
+pub use tools::{CheckArgs, DemoArgs, DoctorArgs, GuidArgs, NewArgs};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Run Lua plugins on network packets, live or from capture files, with slow work in the background.
+#[derive(Debug, Parser)]
+#[command(name = "millstream", version, about, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "First steps:\n  millstream demo                          plugins on a sample capture\n  \
+millstream run -r capture.pcap -p my.lua  a plugin on a capture\n  \
+millstream new simplecounter my.lua      a plugin to start from\n  \
+millstream doctor                        what this machine can do")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Least important log lines to show.
+    #[arg(long, global = true, value_enum, default_value_t = LogChoice::Notice, env = "MILLSTREAM_LOG")]
+    pub log: LogChoice,
+
+    /// Colours in text output; `NO_COLOR` is respected.
+    #[arg(long, global = true, value_enum, default_value_t = ColourChoice::Auto)]
+    pub color: ColourChoice,
+}
+
+/// Log levels that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogChoice {
+    /// Errors only.
+    Error,
+    /// Warnings and errors.
+    Warn,
+    /// Also what is worth knowing.
+    Notice,
+    /// Also what happens.
+    Info,
+    /// Everything.
+    Debug,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColourChoice {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run plugins on a capture or an interface and report what they found
+    Run(Box<RunArgs>),
+    /// Show plugins at work on a sample capture
+    Demo(DemoArgs),
+    /// List plugins: what is found where, what it does, why it is not loaded
+    List(PluginArgs),
+    /// Load plugins without traffic and point out mistakes
+    Check(CheckArgs),
+    /// Write a plugin to start from
+    New(NewArgs),
+    /// Print new GUIDs
+    Guid(GuidArgs),
+    /// Take packets out of a packet store: by flow, host, port, time
+    Packets(PacketsArgs),
+    /// Ask a store: largest keys, time series, flows, alerts, resources, edges, runs
+    Query(QueryArgs),
+    /// Write a page with charts of what a store holds
+    Report(ReportArgs),
+    /// Search the documents of a store for words
+    Search(SearchArgs),
+    /// Say what this machine can do: LuaJIT, libpcap, rights, interfaces
+    Doctor(DoctorArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_argument_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+}
