@@ -103,6 +103,7 @@ fn sample() -> Report {
             latency: Some(JobLatency { p50_us: 4.2, p99_us: 87.0, max_us: 1_300.0 }),
         }),
         plugins: vec![PluginReport {
+            version: None,
             name: "dns.lua".into(),
             calls: 14_200,
             ns_per_call: 12.4,

@@ -279,7 +279,7 @@ pub struct VmContext {
     /// File name of the script.
     pub script_name: String,
     /// Rank among the VMs of the engine: the order in which they handle a packet.
-    pub order: u32,
+    pub order: Cell<u32>,
     /// Number of the VM, unique in the process.
     pub contextid: u32,
     /// `engine:instanceid()`.
@@ -321,7 +321,7 @@ impl VmContext {
             counted: Cell::new(0),
             script,
             script_name,
-            order,
+            order: Cell::new(order),
             contextid,
             instance_id,
             side: Side::Frontend,
@@ -393,13 +393,13 @@ impl VmContext {
     pub fn stamp(&self) -> Stamp {
         let (script, side) = (self.script, self.side);
         if let Some(at) = self.occasion() {
-            let rank = if at.rank.echo == 0 { Rank { vm: self.order, ..at.rank } } else { at.rank };
+            let rank = if at.rank.echo == 0 { Rank { vm: self.order.get(), ..at.rank } } else { at.rank };
             return Stamp { packet: at.packet, rank, time: self.time(), script, side };
         }
         // Without a packet of its own it stands in front of the next packet's, in the order in which it happened.
         let (packet, rank) = self
             .current_packet()
-            .map_or((self.engine.before.get(), Rank::default()), |index| (index as u32, Rank::of_vm(self.order)));
+            .map_or((self.engine.before.get(), Rank::default()), |index| (index as u32, Rank::of_vm(self.order.get())));
         Stamp { packet, rank, time: self.time(), script, side }
     }
 

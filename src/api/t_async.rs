@@ -12,14 +12,14 @@ use super::context::VmContext;
 use super::engine::EngineParts;
 use super::global_t::{self, Outlets, RunIdentity, VmIdentity};
 use super::jobcall::{BATCH, JobCalls};
-use super::modules;
-use super::record::{Record, Side};
+use super::modules::{self, Libraries};
+use super::record::{Record, ScriptId, Side};
 use super::t_host::HostFunctions;
 use crate::job::{
     Delivery, Ended, FileOp, JobIds, JobKind, JobRequest, JobState, OutputLine, Pool, Rejected, Scheduler, VmFactory,
     Wait, WorkerContext,
 };
-use crate::lua::{Packer, PluginError, Vm, VmOptions};
+use crate::lua::{PackError, Packed, Packer, PluginError, Vm, VmOptions};
 
 const ASYNC: &str = include_str!("lua/async.lua");
 /// What a plugin is told once when its jobs are refused.
@@ -32,6 +32,7 @@ pub struct AsyncEnd {
     calls: Rc<JobCalls>,
     deliver: Function,
     delivery: Delivery,
+    packer: Rc<RefCell<Packer>>,
     /// An empty list, kept for its memory.
     list: RefCell<Vec<Ended>>,
 }
@@ -105,7 +106,7 @@ pub fn install(
     let (table, deliver): (Table, Function) =
         modules::run_host_chunk_multi(lua, "millstream.async", ASYNC, (&parts.objects, host, &parts.engine, on_error))?;
     t.set("async", table)?;
-    Ok(AsyncEnd { scheduler, calls, deliver, delivery: jobs.delivery, list: RefCell::default() })
+    Ok(AsyncEnd { scheduler, calls, deliver, delivery: jobs.delivery, packer, list: RefCell::default() })
 }
 
 fn dropped(id: String, kind: &'static str, function: String) -> Record {
@@ -198,6 +199,14 @@ impl AsyncEnd {
     #[must_use]
     pub fn delivery(&self) -> Delivery {
         self.delivery
+    }
+
+    /// Turns a function of the VM into data, as a job would be.
+    ///
+    /// # Errors
+    /// As for [`Packer::pack`].
+    pub fn pack(&self, lua: &Lua, function: &Function) -> Result<Packed, PackError> {
+        self.packer.borrow_mut().pack(lua, function)
     }
 
     /// Hands over what was scheduled since the last time.
@@ -301,6 +310,10 @@ pub struct WorkerVmOptions {
     pub package_path: Vec<String>,
     /// What `T` says about the run.
     pub run: RunIdentity,
+    /// The script.
+    pub script: ScriptId,
+    /// Where the files are noted that `require` reads.
+    pub libraries: Libraries,
 }
 
 /// Makes the VMs of a script's workers: `T` without an engine, file functions that act at once. `next_id` numbers them.
@@ -312,6 +325,7 @@ pub fn worker_factory(options: WorkerVmOptions, next_id: Arc<dyn Fn() -> u32 + S
             memory_limit: options.memory_limit,
             package_path: options.package_path.clone(),
         })?;
+        options.libraries.watch(vm.lua(), options.script)?;
         install_worker(&vm, &options.run, worker, next_id())?;
         Ok(vm)
     })

@@ -20,6 +20,7 @@ mod moment;
 mod new;
 mod packets;
 mod query;
+mod reload;
 mod report;
 mod report_page;
 mod run;

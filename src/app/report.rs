@@ -10,6 +10,7 @@ use anyhow::Context;
 
 use super::Outcome;
 use super::cli::{Cli, RunArgs};
+use super::reload::ReloadCounts;
 use super::terminal;
 use crate::api::{Rank, Record, ScriptId, Side, Stamp};
 use crate::job::Summary;
@@ -52,6 +53,8 @@ pub struct RunResult {
     pub events: StreamEnd,
     /// What became of each script's jobs.
     pub jobs: Vec<Summary>,
+    /// How often scripts were loaded again.
+    pub reloads: ReloadCounts,
 }
 
 /// Counters by name, without those that are zero.
@@ -109,6 +112,7 @@ impl RunResult {
         for jobs in &self.jobs {
             drops.add("jobs_dropped", jobs.dropped);
             drops.add("jobs_cancelled", jobs.cancelled);
+            drops.add("jobs_orphaned", jobs.orphaned);
         }
         drops.add_all(self.packet_store.iter().flat_map(StoreCounts::drops));
         drops.add_all(self.store.iter().flat_map(|(_, tally)| tally.drops()));
@@ -128,6 +132,8 @@ impl RunResult {
             notes.add_all(outcome.flows.iter().flat_map(FlowOutcome::notes));
             notes.add("time_back", outcome.time_back);
         }
+        notes.add("reloads", self.reloads.reloads);
+        notes.add("reload_failures", self.reloads.failures);
         notes.0
     }
 
@@ -155,7 +161,7 @@ pub fn announce(catalog: &Catalog, head: &mut Outlet) {
         side: Side::Frontend,
     };
     for entry in &catalog.entries {
-        load_event(entry, head);
+        load_event(entry, Timestamp::EPOCH, head);
     }
     let mut records: Vec<_> = catalog
         .notes
@@ -176,14 +182,15 @@ pub fn announce(catalog: &Catalog, head: &mut Outlet) {
     head.flush();
 }
 
-fn load_event(entry: &crate::plugin::CatalogEntry, head: &mut Outlet) {
+/// Tells the event stream what became of a plugin file that was to be loaded.
+pub fn load_event(entry: &CatalogEntry, time: Timestamp, head: &mut Outlet) {
     let Some(events) = &mut head.events else { return };
     let types: Vec<String> =
         entry.manifest.iter().flat_map(|m| &m.blocks).map(|block| json_text(block.kind.name().as_bytes())).collect();
     let types = format!("[{}]", types.join(","));
     let file = entry.script.path.display().to_string();
     let error = entry.error.as_ref().map(|e| json_text(e.message.as_bytes()));
-    let line = Head { ev: "load", time: Timestamp::EPOCH, script: &entry.name, side: "frontend" };
+    let line = Head { ev: "load", time, script: &entry.name, side: "frontend" };
     events.event(
         &line,
         &[
@@ -436,12 +443,13 @@ fn jobs(result: &RunResult) -> Option<Jobs> {
         return None;
     }
     type Pick = fn(&Summary) -> u64;
-    let states: [(&str, Pick); 5] = [
+    let states: [(&str, Pick); 6] = [
         ("done", |s| s.done),
         ("failed", |s| s.failed),
         ("timed_out", |s| s.timed_out),
         ("cancelled", |s| s.cancelled),
         ("dropped", |s| s.dropped),
+        ("orphaned", |s| s.orphaned),
     ];
     let ended = states
         .into_iter()
@@ -474,6 +482,11 @@ fn plugins(result: &RunResult) -> Vec<PluginReport> {
         row.memory_bytes += instance.memory as u64;
         row.stopped = row.stopped.take().or(instance.disabled.map(str::to_owned));
         *nanos += instance.stats.nanos;
+    }
+    for (script, version) in &result.reloads.versions {
+        let (row, _) = rows.entry(*script).or_default();
+        result.catalog.name(*script).clone_into(&mut row.name);
+        row.version = Some(*version);
     }
     for entry in result.catalog.entries.iter().filter(|entry| entry.error.is_some()) {
         let (row, _) = rows.entry(entry.id).or_default();

@@ -13,6 +13,7 @@ use super::Outcome;
 use super::cli::{Cli, Deterministic, InputArgs, RunArgs};
 use super::interim::{Form, Reporter};
 use super::logging;
+use super::reload::{ReloadCounts, Reloader, Watching};
 use super::report::{self, RunResult};
 use super::settings;
 use super::terminal;
@@ -31,7 +32,7 @@ use crate::lua::{self, spawn_lua_thread};
 use crate::metrics::{Buckets, FlushSink, Records, RunTotals, ShardConfig, Tallies};
 use crate::pipeline::{
     BackendLink, BackendPlan, BackendThread, Control, Engine, EngineOutcome, EnginePlan, FlowOutput, InputPlan,
-    InterimPlan, Outlet, Pace, Prints, Stop, input_queue, run_input,
+    InterimPlan, Outlet, Pace, Prints, Reach, Stop, input_queue, run_input,
 };
 use crate::plugin::{BuiltPacket, Catalog, HostSettings, JobPlan, SkipReason, discover};
 use crate::sink::{Console, EventStream, PacketStore, Store, StreamEnd, WhenFull};
@@ -194,6 +195,7 @@ fn execute(
     };
     let store_options = settings::store_options(&args.output.results, when_full)?;
     let control = Arc::new(Control::default());
+    let watching = Watching::of(&args.reload, pace);
     let names: Arc<[String]> = catalog.entries.iter().map(|entry| entry.name.clone()).collect();
     let shard = ShardConfig {
         tallies: if events.is_some() { Tallies::On } else { Tallies::Off },
@@ -227,6 +229,7 @@ fn execute(
         outlet
     };
     let pools = catalog.pools(&host);
+    let mut reloader = Reloader::new(&args.plugins.plugin, &host, catalog, &pools, &control, watching);
     let in_order = pace == Pace::Packets && args.work.deterministic == Deterministic::Files;
     let delivery = if in_order { job::Delivery::InOrder } else { job::Delivery::AsFinished };
     let reporter = match args.output.report_every {
@@ -267,6 +270,7 @@ fn execute(
             sink: store.as_ref().map(|store| Box::new(store.sender()) as Box<dyn FlushSink + Send>),
             jobs,
             window: settings::window(&host.run.environment.config)?,
+            orders: None,
         })
     };
     let thread = if has_thread {
@@ -274,7 +278,9 @@ fn execute(
         let run = (Arc::clone(&control), args.work.async_drain);
         let when_silent =
             if pace == Pace::Wall || inputs.queue.is_some() { WhenSilent::GoOn } else { WhenSilent::Wait };
-        let started = BackendThread::start(backend_plan()?, threads, speaker, (when_slow, when_silent), run);
+        let orders = Some(reloader.orders(Reach::Backend, threads, &host));
+        let plan = BackendPlan { orders, ..backend_plan()? };
+        let started = BackendThread::start(plan, threads, speaker, (when_slow, when_silent), run);
         Some(started.context("starting the backend")?)
     } else {
         None
@@ -309,6 +315,7 @@ fn execute(
             jobs: JobPlan { pools: Arc::clone(&pools), ids: JobIds::new(id as u16), delivery },
             backend: link()?,
             drain: args.work.async_drain,
+            orders: Some(reloader.orders(Reach::Whole, id, &host)),
             interim: reporter
                 .as_ref()
                 .zip(args.output.report_every)
@@ -337,9 +344,12 @@ fn execute(
     }
     // Behind the engines, which it outlives.
     engines.extend(thread.map(BackendThread::into_thread));
+    let reloader = reloader.start(outlet(), wants_backend)?;
     let watcher = Watcher::start(Arc::clone(&control), pace, Arc::clone(&pools))?;
     let outcomes = wait_for(engines, &control)?;
     watcher.stop();
+    let reloaded = reloader.stop()?;
+    let (catalog, pools) = (&reloaded.catalog, &reloaded.pools);
     if let Some(reporter) = reporter {
         reporter.stop();
     }
@@ -348,6 +358,7 @@ fn execute(
     pools.iter().for_each(job::Pool::abort);
     result.jobs = pools.iter().map(job::Pool::summary).collect();
     result.inputs = names_of_inputs;
+    result.reloads = reloaded.counts();
     let with_jobs = catalog.entries.iter().zip(&result.jobs).filter(|(_, jobs)| jobs.scheduled > 0);
     result.workers = with_jobs.filter_map(|(entry, _)| entry.manifest.as_ref()).map(|m| m.workers as u32).sum();
     if events.is_some() {
@@ -413,5 +424,6 @@ fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usi
         jobs: Vec::new(),
         inputs: Vec::new(),
         workers: 0,
+        reloads: ReloadCounts::default(),
     }
 }

@@ -9,6 +9,7 @@ use clap::ValueEnum;
 
 use super::cli::{InputArgs, MeteringArgs, PluginArgs, ResultArgs, StoreArgs, StoreMode, WorkArgs};
 use crate::api::RunIdentity;
+use crate::api::modules::Libraries;
 use crate::api::t_env::{ConfigPaths, Environment};
 use crate::builtin::{BuiltinSettings, Selection};
 use crate::content::{AutoDelete, FileRules, RamFs, RamFsOptions};
@@ -146,6 +147,7 @@ pub fn host_settings(plugins: &PluginArgs, work: Option<&WorkArgs>) -> anyhow::R
         files: None,
         netflow_tap: if netflow { NetflowTap::On } else { NetflowTap::Off },
         context_ids: Arc::default(),
+        libraries: Libraries::default(),
         seed: 0x6D69_6C6C_7374_7265,
         on_stuck: Arc::new(|_| {}),
     })

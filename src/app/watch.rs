@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Context;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use crate::job::Pool;
@@ -35,11 +35,15 @@ impl Watcher {
     /// # Errors
     /// When a handler or thread cannot be started.
     pub fn start(control: Arc<Control>, pace: Pace, pools: Arc<[Pool]>) -> anyhow::Result<Self> {
-        let mut signals = Signals::new([SIGINT, SIGTERM]).context("installing signal handlers")?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("installing signal handlers")?;
         let handle = signals.handle();
         let on_signal = Arc::clone(&control);
         let listener = thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in &mut signals {
+                if signal == SIGHUP {
+                    on_signal.request_reload();
+                    continue;
+                }
                 if on_signal.stop() == Stop::No {
                     on_signal.request_stop(Stop::Graceful);
                     continue;

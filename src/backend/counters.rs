@@ -35,6 +35,18 @@ impl Counters {
         }
     }
 
+    /// Tracks the toppers of further groups from now on.
+    pub fn track(&mut self, groups: &Registry, toppers: impl Fn(GroupIndex) -> bool) {
+        for (place, group) in groups.counter_groups().enumerate() {
+            let index = GroupIndex(place as u16);
+            if let Some(none @ None) = self.toppers.get_mut(place)
+                && toppers(index)
+            {
+                *none = GroupToppers::new(index, group);
+            }
+        }
+    }
+
     /// Takes in closed buckets.
     pub fn wait(&mut self, snapshots: impl IntoIterator<Item = Snapshot>) {
         self.waiting.extend(snapshots);

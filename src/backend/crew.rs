@@ -12,9 +12,9 @@ use super::parcel::{Item, item_of};
 use super::wants::BackendWants;
 use crate::api::{EngineContext, FlowWish, ItemRef, LogLevel, Mail, MonitoredGroup, Record};
 use crate::guid::Guid;
-use crate::metrics::{Attention, GroupIndex, GroupKind, Level};
+use crate::metrics::{Attention, GroupIndex, GroupKind, Level, Registry};
 use crate::plugin::{
-    ALL_FLOWS, Catalog, CatalogEntry, HostSettings, Instance, JobPlan, LoadFailure, LoadProblem, PluginFile,
+    ALL_FLOWS, Block, Catalog, CatalogEntry, HostSettings, Instance, InstanceReport, JobPlan, LoadFailure, LoadProblem, PluginFile,
     PluginKind, Seat, TrackerControl, record_for, report_problem,
 };
 
@@ -25,6 +25,17 @@ const MAX_OWN: usize = 100_000;
 
 /// A monitor by its place in the crew.
 pub type Member = usize;
+
+/// The VMs that a file has on the backend, in order.
+pub(super) fn seats(file: &PluginFile, groups: &Registry) -> Vec<Seat> {
+    let of_block = |block: &Block| {
+        let groups: Vec<MonitoredGroup> = block.monitored(groups).collect();
+        let alone = groups.is_empty().then_some(Seat::new(block.kind, 0));
+        let kind = block.kind;
+        alone.into_iter().chain(groups.into_iter().map(move |group| Seat { group: Some(group), ..Seat::new(kind, 0) }))
+    };
+    file.blocks.iter().filter(|block| block.runs_on_backend()).flat_map(of_block).collect()
+}
 
 /// The monitors and what they share.
 pub struct Crew<O> {
@@ -50,6 +61,8 @@ pub struct Crew<O> {
     pub trackers: Vec<(Member, TrackerControl)>,
     /// What could not be loaded.
     pub problems: Vec<LoadProblem>,
+    /// How those did that were taken out of service.
+    pub retired: Vec<InstanceReport>,
     /// What is wanted from the engines.
     pub wants: BackendWants,
     /// What scripts made, for the next second.
@@ -80,33 +93,18 @@ impl<O: BackendOutlet> Crew<O> {
             flows: Vec::new(),
             trackers: Vec::new(),
             problems: Vec::new(),
+            retired: Vec::new(),
             wants: BackendWants::default(),
             own: Vec::new(),
             own_dropped: 0,
         };
         for entry in &catalog.entries {
-            let Some(manifest) = &entry.manifest else { continue };
             let file = Rc::new(entry.plugin_file(settings));
-            for block in manifest.blocks.iter().filter(|block| block.runs_on_backend()) {
-                let groups: Vec<MonitoredGroup> = block.monitored(&catalog.groups).collect();
-                if groups.is_empty() {
-                    let member = crew.add(entry, &file, block.kind, None, settings, jobs);
-                    match (block.kind, &block.tracker) {
-                        (PluginKind::EngineMonitor, _) => crew.engine.extend(member),
-                        (_, Some(tracker)) => crew.trackers.extend(member.map(|member| (member, tracker.clone()))),
-                        _ => {}
-                    }
-                }
-                for group in groups {
-                    let guid = group.guid;
-                    let Some(member) = crew.add(entry, &file, block.kind, Some(group), settings, jobs) else {
-                        continue;
-                    };
-                    crew.bind(block.kind, guid, member);
-                }
+            for seat in seats(&file, &catalog.groups) {
+                crew.add(entry, &file, seat, settings, jobs);
             }
         }
-        crew.wants = crew.wants();
+        crew.bind_all();
         crew.after();
         crew
     }
@@ -115,38 +113,54 @@ impl<O: BackendOutlet> Crew<O> {
         &mut self,
         entry: &CatalogEntry,
         file: &Rc<PluginFile>,
-        kind: PluginKind,
-        group: Option<MonitoredGroup>,
+        seat: Seat,
         settings: &HostSettings,
         jobs: &JobPlan,
-    ) -> Option<Member> {
-        let seat = Seat { group, ..Seat::new(kind, self.monitors.len() as u32 + 1) };
+    ) {
+        let kind = seat.kind;
+        let seat = Seat { order: self.monitors.len() as u32 + 1, ..seat };
         let log = |level, text: String| {
             record_for(&self.context, entry.id, Record::Log { level, text: text.into_bytes() });
         };
         let attached = match Instance::load(file, seat, &self.context, settings, jobs) {
             Ok((instance, block)) => Monitor::attach(instance, &block).map_err(|e| ("attach", e)),
             Err(LoadFailure::Declined) => {
-                log(LogLevel::Info, format!("{}: onload returned false, not used", kind.name()));
-                return None;
+                return log(LogLevel::Info, format!("{}: onload returned false, not used", kind.name()));
             }
             Err(LoadFailure::Fault(stage, error)) => Err((stage, error)),
         };
         match attached {
             Ok(monitor) if monitor.is_idle() => {
                 log(LogLevel::Warn, format!("{}: has no callback, not used", kind.name()));
-                None
             }
-            Ok(monitor) => {
-                self.monitors.push(monitor);
-                Some(self.monitors.len() - 1)
-            }
+            Ok(monitor) => self.monitors.push(monitor),
             Err((stage, error)) => {
                 let problem = report_problem(&self.context, entry.id, stage, error);
                 self.problems.push(problem);
-                None
             }
         }
+    }
+
+    /// Finds the lists of all monitors anew, and what is wanted.
+    pub(super) fn bind_all(&mut self) {
+        self.counters.iter_mut().for_each(Vec::clear);
+        self.alerts.clear();
+        self.resources.clear();
+        self.documents.clear();
+        self.flows.clear();
+        self.engine.clear();
+        self.trackers.clear();
+        for member in 0..self.monitors.len() {
+            let instance = &self.monitors[member].instance;
+            let (kind, group) = instance.seat();
+            match (group, instance.file.block(kind).and_then(|block| block.tracker.clone())) {
+                (Some(guid), _) => self.bind(kind, guid, member),
+                (None, Some(tracker)) => self.trackers.push((member, tracker)),
+                (None, None) if kind == PluginKind::EngineMonitor => self.engine.push(member),
+                (None, None) => {}
+            }
+        }
+        self.wants = self.wants();
     }
 
     fn bind(&mut self, kind: PluginKind, guid: Guid, member: Member) {

@@ -83,11 +83,13 @@ struct Waiting {
 
 /// The backend; on the thread that made it.
 pub struct Backend<O> {
-    crew: Crew<O>,
-    counters: Counters,
-    trackers: Vec<Tracker>,
+    pub(super) crew: Crew<O>,
+    pub(super) counters: Counters,
+    pub(super) trackers: Vec<Tracker>,
+    pub(super) jobs: JobPlan,
+    pub(super) takes_all: bool,
     waiting: Waiting,
-    window: i64,
+    pub(super) window: i64,
     /// The second stream time has reached; `None` before the first.
     now: Option<i64>,
     in_order: bool,
@@ -108,20 +110,12 @@ impl<O: BackendOutlet> Backend<O> {
         context.has_backend.set(true);
         let in_order = parts.jobs.delivery == Delivery::InOrder;
         let mut crew = Crew::load(&parts.catalog, &context, &parts.settings, &parts.jobs, parts.outlet);
-        context.has_backend.set(crew.wants.messages);
-        if parts.takes_all {
-            let wants = &mut crew.wants;
-            wants.groups.iter_mut().for_each(|group| group.buckets = true);
-            (wants.alerts, wants.resources, wants.documents, wants.flows) = (true, true, true, true);
-        }
-        for (index, attention) in crew.wants.groups.iter().enumerate() {
-            context.shard.borrow_mut().attend(crate::metrics::GroupIndex(index as u16), *attention);
-        }
-        let toppers = [Hook::BeginTopper, Hook::TopperFilter, Hook::Topper, Hook::EndTopper];
-        let tracks = |group| parts.takes_all || toppers.iter().any(|&hook| crew.any(&crew.of_group(group), hook));
+        crew.publish_wants(parts.takes_all);
         Self {
-            counters: Counters::new(&groups, tracks),
+            counters: Counters::new(&groups, |group| parts.takes_all || crew.hears_toppers(group)),
             trackers: crew.trackers.iter().map(|(_, control)| Tracker::new(control, parts.window)).collect(),
+            jobs: parts.jobs,
+            takes_all: parts.takes_all,
             waiting: Waiting::default(),
             window: parts.window.max(1),
             now: None,
@@ -385,6 +379,7 @@ impl<O: BackendOutlet> Backend<O> {
         let problems = std::mem::take(&mut self.crew.problems);
         let mut instances: Vec<InstanceReport> =
             self.crew.monitors.iter().map(|monitor| monitor.instance.outcome()).collect();
+        instances.append(&mut self.crew.retired);
         instances.sort_by_key(|report| report.script);
         let Crew { context, outlet, monitors, .. } = self.crew;
         drop(monitors);
@@ -397,6 +392,13 @@ impl<O: BackendOutlet> Backend<O> {
 /// What the shard of an engine is asked to tell.
 pub fn attend(shard: &mut Shard, wants: &BackendWants) {
     for (index, attention) in wants.groups.iter().enumerate().filter(|(_, a)| **a != Attention::default()) {
+        shard.attend(crate::metrics::GroupIndex(index as u16), *attention);
+    }
+}
+
+/// What the shard of an engine is asked to tell from now on.
+pub fn attend_anew(shard: &mut Shard, wants: &BackendWants) {
+    for (index, attention) in wants.groups.iter().enumerate() {
         shard.attend(crate::metrics::GroupIndex(index as u16), *attention);
     }
 }

@@ -18,12 +18,13 @@ mod new_keys;
 mod outlet;
 mod parcel;
 mod queue;
+mod reload;
 mod sessions;
 mod toppers;
 mod trackers;
 mod wants;
 
-pub use cycle::{Backend, BackendEnd, BackendParts, Outgoing, attend};
+pub use cycle::{Backend, BackendEnd, BackendParts, Outgoing, attend, attend_anew};
 pub use inbox::{Inbox, Patience, Ready};
 pub use monitor::Hook;
 pub use outlet::BackendOutlet;

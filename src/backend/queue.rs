@@ -129,7 +129,8 @@ fn append<T>(list: &mut Vec<T>, mut more: Vec<T>, most: usize) -> u64 {
     left_out as u64
 }
 
-/// Runs a backend until every engine has sent its last parcel; what is left is to finish it. `peers` leads to the engines.
+/// Runs a backend until every engine has sent its last parcel; what is left is to finish it. `peers` leads to the engines;
+/// `between` is called between two seconds.
 #[must_use]
 pub fn run<O: BackendOutlet>(
     mut backend: Backend<O>,
@@ -138,6 +139,7 @@ pub fn run<O: BackendOutlet>(
     peers: &Peers,
     when_silent: WhenSilent,
     stopping: &AtomicBool,
+    mut between: impl FnMut(&mut Backend<O>),
 ) -> Backend<O> {
     let mut inbox = Inbox::new(engines);
     let mut silent = 0;
@@ -154,6 +156,7 @@ pub fn run<O: BackendOutlet>(
         }
         let lasting = when_silent == WhenSilent::GoOn && silent >= SILENCE;
         let patience = if lasting { Patience::None } else { Patience::Parcels(MAX_WAITING) };
+        between(&mut backend);
         while let Some(ready) = inbox.next(patience) {
             silent = 0;
             backend.second(ready, stopping);

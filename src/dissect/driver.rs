@@ -82,6 +82,20 @@ pub struct Dissectors {
     given_up: Vec<FlowHandle>,
 }
 
+/// Which dissectors of streams and of datagrams have something to look for.
+fn bits_of(wants: &DissectWants) -> (u32, u32) {
+    let bits = |wanted: &mut dyn Iterator<Item = Want>| {
+        wanted
+            .enumerate()
+            .filter(|(_, want)| (*want | wants.protocols).is_yes())
+            .fold(0, |bits, (i, _)| bits | 1 << i)
+    };
+    (
+        bits(&mut STREAMS.iter().map(|row| (row.wanted)(wants))),
+        bits(&mut DATAGRAMS.iter().map(|row| (row.wanted)(wants))),
+    )
+}
+
 impl Dissectors {
     /// [`super::Finding::after`] of what was found without an event, in [`Dissectors::idle`].
     pub const NO_EVENT: u32 = u32::MAX;
@@ -89,22 +103,24 @@ impl Dissectors {
     /// Dissectors for what is asked for.
     #[must_use]
     pub fn new(wants: DissectWants) -> Self {
-        let bits = |wanted: &mut dyn Iterator<Item = Want>| {
-            wanted
-                .enumerate()
-                .filter(|(_, want)| (*want | wants.protocols).is_yes())
-                .fold(0, |bits, (i, _)| bits | 1 << i)
-        };
+        let (streams, datagrams) = bits_of(&wants);
         Self {
             desk: Desk { wants, findings: Findings::default(), counts: Counts::default(), transactions: 0 },
-            streams: bits(&mut STREAMS.iter().map(|row| (row.wanted)(&wants))),
-            datagrams: bits(&mut DATAGRAMS.iter().map(|row| (row.wanted)(&wants))),
+            streams,
+            datagrams,
             slots: Slots::default(),
             expected: Expected::default(),
             timers: BinaryHeap::new(),
             timers_set: 0,
             given_up: Vec::new(),
         }
+    }
+
+    /// Looks for more from now on than was asked for at first: in flows that begin, and in what those that go on are known
+    /// to carry.
+    pub fn widen(&mut self, wants: DissectWants) {
+        self.desk.wants = self.desk.wants.or(wants);
+        (self.streams, self.datagrams) = bits_of(&self.desk.wants);
     }
 
     /// Takes the events of a batch; replaces the findings.

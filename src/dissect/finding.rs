@@ -268,6 +268,26 @@ pub struct DissectWants {
 }
 
 impl DissectWants {
+    /// What either asks for.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            attributes: self.attributes | other.attributes,
+            tls_records: self.tls_records | other.tls_records,
+            dns_resources: self.dns_resources | other.dns_resources,
+            http_resources: self.http_resources | other.http_resources,
+            certificate_resources: self.certificate_resources | other.certificate_resources,
+            file_hashes: self.file_hashes | other.file_hashes,
+            dns_documents: self.dns_documents | other.dns_documents,
+            http_documents: self.http_documents | other.http_documents,
+            certificate_documents: self.certificate_documents | other.certificate_documents,
+            http_headers: self.http_headers | other.http_headers,
+            http_bodies: self.http_bodies | other.http_bodies,
+            host_names: self.host_names | other.host_names,
+            protocols: self.protocols | other.protocols,
+        }
+    }
+
     /// Everything.
     pub const ALL: Self = Self {
         attributes: Want::Yes,

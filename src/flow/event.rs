@@ -245,6 +245,16 @@ pub struct FlowWants {
 }
 
 impl FlowWants {
+    /// What either asks for.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            records: self.records | other.records,
+            streams: self.streams | other.streams,
+            datagrams: self.datagrams | other.datagrams,
+        }
+    }
+
     /// Whether payload of any flow is asked for.
     #[must_use]
     pub const fn has_payload(&self) -> bool {

@@ -165,6 +165,22 @@ impl Flows {
         self.table.of_handle(handle).map(|slot| &slot.flow)
     }
 
+    /// Does more from now on than was asked for at first. Streams of connections that go on begin in the midst of them;
+    /// where bytes are missing that were not kept, the stream is given up.
+    pub fn widen(&mut self, wants: FlowWants) {
+        let had_streams = self.wants.streams.is_yes();
+        self.wants = self.wants.or(wants);
+        if self.wants.streams.is_yes() && !had_streams {
+            self.connections.stop_those_with_holes();
+        }
+    }
+
+    /// Slots that flows have had so far; every [`FlowHandle::slot`] is below.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.table.slots()
+    }
+
     /// The flow in packets that has this tuple.
     #[must_use]
     pub fn find(&self, tuple: &FlowTuple) -> Option<FlowHandle> {

@@ -364,6 +364,13 @@ impl Connections {
         &mut self.list[index as usize]
     }
 
+    /// Nobody gets the streams of those in which something waits for missing bytes.
+    pub(super) fn stop_those_with_holes(&mut self) {
+        for connection in &mut self.list {
+            connection.is_stopped |= connection.sides.iter().any(|side| side.assembler.is_some());
+        }
+    }
+
     /// Takes one out; the room is used again.
     pub(super) fn remove(&mut self, index: u32) {
         self.list[index as usize] = Connection::default();

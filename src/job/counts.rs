@@ -24,7 +24,7 @@ pub struct Summary {
     pub cancelled: u64,
     /// Refused because too many were pending.
     pub dropped: u64,
-    /// Ended after the VM that scheduled them was gone; counted in their state as well.
+    /// Given up because the VM that scheduled them was gone before it heard of their end.
     pub orphaned: u64,
     /// Results refused because too much waited for delivery; counted under `failed` as well.
     pub results_over_limit: u64,
@@ -76,7 +76,7 @@ pub(super) struct Counters {
     failed: AtomicU64,
     timed_out: AtomicU64,
     cancelled: AtomicU64,
-    pub orphaned: AtomicU64,
+    orphaned: AtomicU64,
     pub results_over_limit: AtomicU64,
     pub workers_abandoned: AtomicU64,
     /// Workers given up whose threads have not ended.
@@ -87,25 +87,35 @@ pub(super) struct Counters {
 impl Counters {
     /// A job has come to its end.
     pub(super) fn ended(&self, state: JobState) {
-        let counter = match state {
+        // Release: whoever sees this count also sees that the job was scheduled.
+        self.of(state).fetch_add(1, Ordering::Release);
+    }
+
+    /// A job that has come to its end turns out to belong to nobody: that is how it ended.
+    pub(super) fn orphaned(&self, state: JobState) {
+        // In this order: a job that is counted nowhere for a moment is taken for a queued one.
+        self.of(state).fetch_sub(1, Ordering::AcqRel);
+        self.orphaned.fetch_add(1, Ordering::Release);
+    }
+
+    fn of(&self, state: JobState) -> &AtomicU64 {
+        match state {
             JobState::Done => &self.done,
             JobState::Failed => &self.failed,
             JobState::TimedOut => &self.timed_out,
             // Jobs that are dropped were never accepted and end with the scheduler.
             JobState::Cancelled | JobState::Dropped => &self.cancelled,
-        };
-        // Release: whoever sees this count also sees that the job was scheduled.
-        counter.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// All counts; `running` is how many jobs are on a worker.
     pub(super) fn summary(&self, pending: &Pending, running: u64) -> Summary {
         // The ended first: whatever has ended by then has been scheduled by the time `scheduled` is read.
-        let [done, failed, timed_out, cancelled, dropped] =
-            [&self.done, &self.failed, &self.timed_out, &self.cancelled, &pending.dropped]
+        let [orphaned, done, failed, timed_out, cancelled, dropped] =
+            [&self.orphaned, &self.done, &self.failed, &self.timed_out, &self.cancelled, &pending.dropped]
                 .map(|counter| counter.load(Ordering::Acquire));
         let scheduled = pending.scheduled.load(Ordering::Acquire);
-        let open = scheduled - (done + failed + timed_out + cancelled + dropped);
+        let open = scheduled - (orphaned + done + failed + timed_out + cancelled + dropped);
         let running = running.min(open);
         Summary {
             scheduled,
@@ -116,7 +126,7 @@ impl Counters {
             timed_out,
             cancelled,
             dropped,
-            orphaned: self.orphaned.load(Ordering::Relaxed),
+            orphaned,
             results_over_limit: self.results_over_limit.load(Ordering::Relaxed),
             workers_abandoned: self.workers_abandoned.load(Ordering::Relaxed),
             vms_replaced: self.vms_replaced.load(Ordering::Relaxed),

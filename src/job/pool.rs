@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::hint;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -96,6 +96,11 @@ impl Pool {
         self.0.shared.summary()
     }
 
+    /// The script or a library of it has changed: each worker does its next job in a new VM.
+    pub fn renew(&self) {
+        self.0.shared.renewals.fetch_add(1, Ordering::Release);
+    }
+
     /// Cancels every job and ends all child processes, for the end of the process. The pool takes no jobs afterwards.
     pub fn abort(&self) {
         let shared = &self.0.shared;
@@ -135,6 +140,8 @@ pub(super) struct Shared {
     /// Jobs ready in the queue, to be looked at without the lock.
     ready: AtomicUsize,
     stopped: AtomicBool,
+    /// How often the workers were told to begin with new VMs.
+    renewals: AtomicU64,
     arrived: Condvar,
     /// One idle worker at a time looks for jobs; the others sleep.
     looking: AtomicBool,
@@ -181,6 +188,7 @@ impl Shared {
             waiting,
             ready: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
+            renewals: AtomicU64::new(0),
             arrived: Condvar::new(),
             looking: AtomicBool::new(false),
             patience: Patience::default(),
@@ -200,6 +208,11 @@ impl Shared {
     /// The current slots; never locked while a slot is.
     pub(super) fn slots(&self) -> MutexGuard<'_, Vec<Arc<Slot>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often the workers were told to begin with new VMs.
+    pub(super) fn renewals(&self) -> u64 {
+        self.renewals.load(Ordering::Acquire)
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -384,7 +397,7 @@ impl Shared {
 
     /// A completion that nobody will fetch.
     pub(super) fn orphan(&self, job: &Job) {
-        self.counters.orphaned.fetch_add(1, Ordering::Relaxed);
+        self.counters.orphaned(job.state);
         self.delivered(1, job.size, job.brings());
     }
 

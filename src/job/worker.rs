@@ -87,6 +87,8 @@ impl Drop for Ending<'_> {
 
 /// A VM and what is needed to run jobs in it.
 struct Machine {
+    /// How often VMs had been renewed when this one was made.
+    renewals: u64,
     loader: Loader,
     direct: Direct,
     /// Functions that capture nothing, by the number of their code: one closure serves all of their jobs.
@@ -163,6 +165,9 @@ impl Worker<'_> {
         started: Stopwatch,
         deadline: Duration,
     ) -> Result<Returned, PluginError> {
+        if self.machine.as_ref().is_some_and(|machine| machine.renewals != self.shared.renewals()) {
+            self.machine = None;
+        }
         let machine = match &mut self.machine {
             Some(machine) => machine,
             none => none.insert(Machine::new(self.shared, &self.control, self.number)?),
@@ -184,6 +189,8 @@ impl Worker<'_> {
 
 impl Machine {
     fn new(shared: &Shared, control: &Rc<Control>, number: usize) -> Result<Self, PluginError> {
+        // Before the VM: a change that comes meanwhile costs another one.
+        let renewals = shared.renewals();
         let vm = (shared.factory)(&WorkerContext { worker: number, output: control.output.clone() })?;
         let set_up = || {
             host::install(vm.lua(), control)?;
@@ -191,7 +198,7 @@ impl Machine {
         };
         let failed = |error: mlua::Error| PluginError::caught(error.to_string().as_bytes(), b"");
         let (loader, direct) = set_up().map_err(failed)?;
-        Ok(Self { loader, direct, ready: HashMap::default(), vm })
+        Ok(Self { renewals, loader, direct, ready: HashMap::default(), vm })
     }
 
     fn run(

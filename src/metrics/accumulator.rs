@@ -275,6 +275,10 @@ impl Accumulator {
 
     /// What is to be told of every second, and of every bucket.
     pub fn attend(&mut self, attention: Attention) {
+        if self.attention != attention {
+            // Scripts that add to known places do so without being seen.
+            self.generation.move_on();
+        }
         self.attention = attention;
         if attention.buckets {
             self.buckets = Buckets::Keep;

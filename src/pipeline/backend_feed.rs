@@ -12,6 +12,7 @@ use crate::backend::{
 };
 use crate::job::Wait;
 use crate::metrics::{SecondKeys, Shard, Snapshot};
+use crate::plugin::{Edition, HostSettings, Swap};
 use crate::time::Timestamp;
 
 /// Items of one engine and second; more are left out and counted.
@@ -64,6 +65,26 @@ impl BackendFeed {
     #[must_use]
     pub fn wants(&self) -> &BackendWants {
         &self.wants
+    }
+
+    /// The backend has other scripts now, and wants something else.
+    pub fn take_wants(&mut self, wants: Arc<BackendWants>, context: &EngineContext) {
+        context.has_backend.set(wants.messages);
+        crate::backend::attend_anew(&mut context.shard.borrow_mut(), &wants);
+        match &mut self.flows {
+            Some(flows) => flows.widen(&wants),
+            none => *none = FlowNews::new(&wants),
+        }
+        self.wants = wants;
+    }
+
+    /// Changes a script of a backend on this thread; `None` if it has one of its own.
+    pub fn reload(&mut self, edition: &Edition, settings: &HostSettings, context: &EngineContext) -> Option<Swap> {
+        let Link::Inline(backend) = &mut self.link else { return None };
+        let swap = backend.reload(edition, settings);
+        let wants = Arc::new(backend.wants().clone());
+        self.take_wants(wants, context);
+        Some(swap)
     }
 
     /// Items that found no room.

@@ -9,6 +9,7 @@ use crate::metrics::{
 };
 use crate::sink::{Field, Head, json_text};
 use crate::time::Timestamp;
+use crate::plugin::Catalog;
 
 /// The outlet of a backend.
 pub struct BackendOut {
@@ -62,6 +63,10 @@ impl BackendOutlet for BackendOut {
     fn records(&mut self, records: &mut Vec<(Stamp, Record)>, shard: &mut Shard) {
         self.metering.alerts(records, shard);
         self.outlet.take(records);
+    }
+
+    fn learn_names(&mut self, catalog: &Catalog) {
+        self.outlet.learn_names(catalog);
     }
 
     fn hand_over(&mut self) {

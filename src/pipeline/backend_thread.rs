@@ -13,6 +13,7 @@ use super::control::{Control, Stop};
 use super::metering::Metering;
 use super::outlet::Outlet;
 use super::plan::EngineOutcome;
+use super::reload::Orders;
 use crate::api::Peers;
 use crate::api::engine::PROBE_ID;
 use crate::backend::{
@@ -50,6 +51,8 @@ pub struct BackendPlan {
     pub jobs: JobPlan,
     /// Seconds of a window.
     pub window: i64,
+    /// Where changed scripts come from, if it has a thread of its own.
+    pub orders: Option<Orders>,
 }
 
 impl BackendPlan {
@@ -92,7 +95,7 @@ impl BackendThread {
     /// # Errors
     /// When the thread cannot be started.
     pub fn start(
-        plan: BackendPlan,
+        mut plan: BackendPlan,
         engines: usize,
         peers: Peers,
         (when_slow, when_silent): (WhenSlow, WhenSilent),
@@ -105,10 +108,15 @@ impl BackendThread {
         let thread = spawn_lua_thread("backend", move || {
             let watch = Stopwatch::start();
             let id = plan.id;
+            let orders = plan.orders.take();
             let backend = Backend::new(plan.parts());
             // Nobody left to listen means that the run does not begin.
             let _ = tell.send(Arc::new(backend.wants().clone()));
-            let backend = backend::run(backend, &parcels, engines, &peers, when_silent, control.stopping());
+            let backend = backend::run(backend, &parcels, engines, &peers, when_silent, control.stopping(), |backend| {
+                if let Some(orders) = &orders {
+                    orders.carry_out(backend);
+                }
+            });
             let limit = if control.stop() == Stop::No { drain } else { Some(drain.unwrap_or(STOPPED_DRAIN)) };
             let ended = backend.finish(&Wait { limit, cancel: Some(control.cut()) });
             let mut outcome = backend_outcome(ended, id, watch);

@@ -12,6 +12,7 @@ use super::metering::{ContentMeters, Meter, Metering};
 use super::outlet::Outlet;
 use super::packet_stage::PacketStage;
 use super::plan::{EngineOutcome, EnginePlan, Interim, InterimPlan, Pace};
+use super::reload::Reloading;
 use super::wants::{Asked, Wants};
 use crate::api::EngineContext;
 use crate::api::engine::PROBE_ID;
@@ -54,7 +55,8 @@ pub struct Engine {
     longest: Duration,
     next_minute: i64,
     // What flows are tracked with once a script asks for them that nobody expected to.
-    late_flows: (FlowsConfig, usize),
+    pub(super) late_flows: (FlowsConfig, usize),
+    pub(super) reloading: Option<Reloading>,
     files: Option<FileRules>,
 }
 
@@ -81,6 +83,8 @@ impl Engine {
         let events = Want::from(plan.outlet.events.is_some());
         let config = &plan.settings.run.environment.config;
         let metering = metering(&plan.catalog, &plan.builtin, &plan.settings, plan.source.origins());
+        let reloading =
+            plan.orders.map(|orders| Reloading::new(orders, &plan.builtin, plan.flow_output, events));
         let asked = Asked {
             topics: frontend.topics(),
             output: plan.flow_output,
@@ -119,6 +123,7 @@ impl Engine {
             longest: Duration::ZERO,
             next_minute: 0,
             late_flows: (plan.flows, plan.top),
+            reloading,
             files,
         };
         engine.hand_on();
@@ -134,6 +139,7 @@ impl Engine {
             self.frontend.take_completions(self.control.stopping());
             // Before the next batch has packets to be sorted by.
             self.hand_on();
+            self.reload();
             self.wait_for_room();
             let filled = self.source.fill(&mut self.context.batch.borrow_mut());
             match filled {
@@ -151,6 +157,11 @@ impl Engine {
             }
         }
         self.finish(watch, source_error)
+    }
+
+    /// Where packets come from.
+    pub(super) fn origins(&self) -> &[Origin] {
+        self.source.origins()
     }
 
     /// Waits while files that jobs still need take up so much room that the next might be cut. The jobs were handed over

@@ -51,6 +51,16 @@ impl FlowNews {
         })
     }
 
+    /// Watches more from now on. Flows that go on count as known.
+    pub fn widen(&mut self, wants: &BackendWants) {
+        self.new |= wants.new_flows;
+        self.active |= wants.active_flows;
+        if wants.flows && !self.interim {
+            self.interim = true;
+            self.rounds = vec![Vec::new(); INTERIM as usize];
+        }
+    }
+
     /// Looks at a batch that has just been tracked.
     pub fn see(&mut self, context: &EngineContext) {
         let flows = context.flows.borrow();

@@ -117,9 +117,7 @@ impl FlowStage {
         }
         *context.flows.borrow_mut() = Some(Flows::new(config, wants.flows));
         let dissectors = Dissectors::new(wants.dissect);
-        let DissectWants { http_headers, http_bodies, protocols, .. } = wants.dissect;
-        let alone = DissectWants { http_headers, http_bodies, protocols, ..DissectWants::default() };
-        let contents_only = wants.contents.is_yes() && wants.dissect == alone && metering.builtin().is_idle();
+        let contents_only = is_for_contents(&wants, &metering);
         let top = TopFlows::new(top);
         Some(Self {
             wants,
@@ -133,6 +131,23 @@ impl FlowStage {
             window: None,
             recorded: Cell::default(),
         })
+    }
+
+    /// Does more from now on than was asked for at first.
+    pub fn widen(&mut self, context: &EngineContext, wants: Wants, files: Option<&FileRules>) {
+        let wants = self.wants.or(wants);
+        if wants == self.wants {
+            return;
+        }
+        self.wants = wants;
+        if let Some(flows) = context.flows.borrow_mut().as_mut() {
+            flows.widen(wants.flows);
+        }
+        self.dissectors.widen(wants.dissect);
+        self.contents_only = is_for_contents(&wants, &self.metering);
+        if self.contents.is_none() {
+            self.follow_contents(context.id, files);
+        }
     }
 
     /// Tells scripts of what HTTP carries, if they want that.
@@ -425,6 +440,13 @@ pub(super) fn ended_flow(flow: &crate::flow::Flow) -> EndedFlow {
         reason: "",
         is_spoken_of: false,
     }
+}
+
+/// Whether nobody but those who follow contents needs the dissectors.
+fn is_for_contents(wants: &Wants, metering: &Metering) -> bool {
+    let DissectWants { http_headers, http_bodies, protocols, .. } = wants.dissect;
+    let alone = DissectWants { http_headers, http_bodies, protocols, ..DissectWants::default() };
+    wants.contents.is_yes() && wants.dissect == alone && metering.builtin().is_idle()
 }
 
 /// How much of a record is made.

@@ -10,6 +10,7 @@ use crate::metrics::{
     CountedDirection, Document, Edge, FlowRecord, FlowStatement, GroupKind, Message, MessageTarget, Records, Resource,
     flow_edges,
 };
+use crate::plugin::Catalog;
 use crate::sink::{ConsoleSender, EventSender, Field, Head, Parcel, StoreSender, json_text};
 use crate::time::Timestamp;
 
@@ -62,6 +63,13 @@ impl Outlet {
             records: Records::default(),
             parcel: Parcel::default(),
             published: (0, 0),
+        }
+    }
+
+    /// Learns the names of scripts that are new.
+    pub fn learn_names(&mut self, catalog: &Catalog) {
+        if catalog.entries.len() > self.names.len() {
+            self.names = catalog.entries.iter().map(|entry| entry.name.clone()).collect();
         }
     }
 

@@ -10,6 +10,7 @@ use super::control::Control;
 use super::flow_stage::FlowOutcome;
 use super::outlet::Outlet;
 use super::packet_stage::PolicyCounts;
+use super::reload::Orders;
 use super::wants::FlowOutput;
 use crate::api::Peers;
 use crate::builtin::Selection;
@@ -69,6 +70,8 @@ pub struct EnginePlan {
     pub drain: Option<Duration>,
     /// Reports while running.
     pub interim: Option<InterimPlan>,
+    /// Where changed scripts come from; `None` if scripts stay as they are.
+    pub orders: Option<Orders>,
 }
 
 /// A copy of what an engine has counted so far.

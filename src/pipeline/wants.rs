@@ -64,6 +64,19 @@ pub struct Wants {
 }
 
 impl Wants {
+    /// What either asks for.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            flows: self.flows.or(other.flows),
+            dissect: self.dissect.or(other.dissect),
+            records: self.records | other.records,
+            in_full: self.in_full | other.in_full,
+            contents: self.contents | other.contents,
+            raw: self.raw | other.raw,
+        }
+    }
+
     /// For a script that turns out to speak of flows in the midst of a run.
     #[must_use]
     pub fn late() -> Self {

@@ -51,6 +51,7 @@ impl CatalogEntry {
             clsid: manifest.and_then(|m| m.id.clsid),
             workers: manifest.map_or(1, |m| m.workers),
             package_path: super::discover::package_path(&self.script.directory(), &settings.search),
+            blocks: manifest.map(|m| m.blocks.clone()).unwrap_or_default(),
         }
     }
 }
@@ -63,7 +64,9 @@ impl CatalogEntry {
         self.manifest.is_some() && self.script.source.windows(word.len()).any(|text| text == word.as_bytes())
     }
 
-    fn pool(&self, settings: &HostSettings) -> Pool {
+    /// The workers of the script; their threads start with the first job.
+    #[must_use]
+    pub fn pool(&self, settings: &HostSettings) -> Pool {
         let file = self.plugin_file(settings);
         let mut options = PoolOptions::new(&self.name, file.workers as i64);
         options.deadline = settings.job_budget.unwrap_or(NO_DEADLINE);
@@ -72,6 +75,8 @@ impl CatalogEntry {
             memory_limit: settings.worker_memory_limit,
             package_path: file.package_path,
             run: settings.run.clone(),
+            script: self.id,
+            libraries: settings.libraries.clone(),
         };
         let ids = Arc::clone(&settings.context_ids);
         let next_id = move || ids.fetch_add(1, Ordering::Relaxed) + 1;
@@ -115,7 +120,7 @@ impl Catalog {
             let id = ScriptId(entries.len() as u16);
             let name = script.name();
             let mut note = |level, text: String| notes.push(CatalogNote { script: id, level, text });
-            let (manifest, error) = match probe_one(&script, &name, settings, &groups) {
+            let (manifest, error) = match probe_one(&script, id, settings, &groups) {
                 Ok(Some((manifest, probed))) => {
                     if manifest.blocks.iter().any(|block| binding::group_kind(block.kind).is_some()) {
                         bound_later.push((id, probed));
@@ -150,6 +155,50 @@ impl Catalog {
         }
         settle_trackers(&mut entries, &mut notes);
         Self { entries, groups: Arc::new(groups), protocols: Arc::new(protocols), notes }
+    }
+
+    /// Probes one script while a run goes on: what groups and protocols there are was settled at its start. Must run on a
+    /// thread with a stack for Lua.
+    #[must_use]
+    pub fn probe_again(&self, script: Script, id: ScriptId, settings: &HostSettings) -> (CatalogEntry, Vec<CatalogNote>) {
+        let name = script.name();
+        let mut notes = Vec::new();
+        let mut note = |level, text: String| notes.push(CatalogNote { script: id, level, text });
+        let (manifest, error) = match probe_one(&script, id, settings, &self.groups) {
+            Ok(Some((mut manifest, probed))) => {
+                let warn = |text| note(LogLevel::Warn, text);
+                if manifest.blocks.iter().any(|block| binding::group_kind(block.kind).is_some()) {
+                    bind(&mut manifest, &probed, settings, &self.groups, warn);
+                }
+                let others = self.entries.iter().filter(|entry| entry.id != id).filter_map(|e| e.manifest.as_ref());
+                let taken: Vec<&str> =
+                    others.flat_map(|m| &m.blocks).filter_map(|b| b.tracker.as_ref()).map(|t| &*t.name).collect();
+                manifest.blocks.retain(|block| {
+                    let Some(tracker) = block.tracker.as_ref().filter(|t| taken.contains(&&*t.name)) else { return true };
+                    note(LogLevel::Warn, taken_tracker(&tracker.name));
+                    false
+                });
+                (Some(manifest), None)
+            }
+            Ok(None) => {
+                let message = "leaves no TrisulPlugin table behind".to_owned();
+                (None, Some(PluginError { kind: FaultKind::Error, message, traceback: String::new() }))
+            }
+            Err(e) => (None, Some(e)),
+        };
+        (CatalogEntry { id, script, name, manifest, error }, notes)
+    }
+
+    /// The same with a script that is new or has changed.
+    #[must_use]
+    pub fn with(&self, entry: CatalogEntry) -> Self {
+        let mut entries = self.entries.clone();
+        match entries.get_mut(usize::from(entry.id.0)) {
+            Some(place) => *place = entry,
+            None => entries.push(entry),
+        }
+        let (groups, protocols) = (Arc::clone(&self.groups), Arc::clone(&self.protocols));
+        Self { entries, groups, protocols, notes: self.notes.clone() }
     }
 
     /// A pool of workers per script; their threads start with the first job.
@@ -225,6 +274,10 @@ fn bind(
     }
 }
 
+fn taken_tracker(name: &str) -> String {
+    format!("flowtracker: '{name}' is taken by a file loaded before; not used")
+}
+
 /// Of several trackers with one name the first is used.
 fn settle_trackers(entries: &mut [CatalogEntry], notes: &mut Vec<CatalogNote>) {
     let mut known: Vec<String> = Vec::new();
@@ -236,7 +289,7 @@ fn settle_trackers(entries: &mut [CatalogEntry], notes: &mut Vec<CatalogNote>) {
             if is_new {
                 known.push(tracker.name.clone());
             } else {
-                let text = format!("flowtracker: '{}' is taken by a file loaded before; not used", tracker.name);
+                let text = taken_tracker(&tracker.name);
                 notes.push(CatalogNote { script: entry.id, level: LogLevel::Warn, text });
             }
             is_new
@@ -247,23 +300,25 @@ fn settle_trackers(entries: &mut [CatalogEntry], notes: &mut Vec<CatalogNote>) {
 /// Executes a file in a VM of its own and reads what it leaves behind. `None` without a plugin table.
 fn probe_one(
     script: &Script,
-    name: &str,
+    id: ScriptId,
     settings: &HostSettings,
     groups: &metrics::Registry,
 ) -> Result<Option<(Manifest, Probed)>, PluginError> {
+    let name = script.name();
     let vm = Vm::new(&VmOptions {
-        name: name.to_owned(),
+        name: name.clone(),
         memory_limit: settings.memory_limit,
         package_path: super::discover::package_path(&script.directory(), &settings.search),
     })?;
     modules::install_searcher(vm.lua())?;
+    settings.libraries.watch(vm.lua(), id)?;
     let t = global_t::install_for_probe(vm.lua(), &settings.run, groups)?;
     let chunk = vm.load(&script.source, &format!("@{}", script.path.display()))?;
     vm.call::<()>(&chunk, (), settings.load_budget)?;
     let plugin: Value = vm.lua().globals().get("TrisulPlugin")?;
     match plugin {
         Value::Table(plugin) => {
-            let manifest = manifest::read(&plugin, name)?;
+            let manifest = manifest::read(&plugin, &name)?;
             Ok(Some((manifest, Probed { plugin, t, vm })))
         }
         Value::Nil => Ok(None),

@@ -306,7 +306,7 @@ impl Frontend {
             if tap.course != Course::Serial || !tap.hears(event.topic.bit()) && event.topic != Topic::End {
                 continue;
             }
-            let vm = tap.instance.context().order;
+            let vm = tap.instance.context().order.get();
             self.announce_before(notes, event.at.packet, Rank { vm, ..event.at.rank });
             let tap = &mut self.taps[index];
             tap.run(&engine, slot, 1);

@@ -7,19 +7,20 @@
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::attach::{FrontendMember, is_called, rank, spoken};
 use super::catalog::{Catalog, CatalogEntry};
 use super::completions::JobPlan;
 use super::content::ContentDesk;
-use super::frontend::{Answer, Course, FlowTap, Next, ProtocolHandler, SimpleCounter, StopOnMessage, hears_flows};
+use super::frontend::{Answer, Course, FlowTap, Next, ProtocolHandler, SimpleCounter};
 use super::instance::{BlockTable, Instance, InstanceReport, LoadFailure, PluginFile, Seat};
 use super::kind::PluginKind;
+use super::manifest::Block;
 use super::policy::PolicyTable;
-use super::settings::{HostSettings, NetflowTap};
+use super::settings::HostSettings;
 use crate::api::{
     EngineContext, FlowCommand, Letter, LogLevel, Mail, Note, Rank, Record, ScriptId, Side, Stamp, Topic,
 };
 use crate::decode::{Decoder, MAX_LAYERS, Pending};
-use crate::flow::Want;
 use crate::job::Wait;
 use crate::lua::PluginError;
 use crate::packet::builtin;
@@ -31,8 +32,6 @@ const LAST_ROUNDS: usize = 1_000;
 /// Rounds in which scripts are asked about one packet, directors that claim nothing included.
 const MAX_DEPTH: usize = 32;
 const TOO_DEEP: &str = "a packet has more than 32 layers; the rest is not looked at";
-/// Added to the rank of blocks that see a packet after its layers have been built.
-const AFTER_LAYERS: u32 = 1 << 16;
 /// Topics that scripts make themselves.
 pub(super) const SPOKEN: u32 = Topic::Attribute.bit() | Topic::Record.bit();
 
@@ -54,8 +53,8 @@ pub struct LoadProblem {
 #[derive(Debug)]
 pub struct Frontend {
     pub(super) engine: Rc<EngineContext>,
-    jobs: JobPlan,
-    handlers: Vec<ProtocolHandler>,
+    pub(super) jobs: JobPlan,
+    pub(super) handlers: Vec<ProtocolHandler>,
     /// Counters that receive no messages, in script order.
     pub(super) deaf: Vec<SimpleCounter>,
     /// Counters that receive messages, in script order.
@@ -66,6 +65,8 @@ pub struct Frontend {
     pub(super) topics: u32,
     pub(super) policies: PolicyTable,
     pub(super) contents: ContentDesk,
+    /// How those did that were taken out of service.
+    pub(super) retired: Vec<InstanceReport>,
     /// What could not be loaded.
     pub problems: Vec<LoadProblem>,
 }
@@ -84,27 +85,16 @@ impl Frontend {
             topics: 0,
             policies: PolicyTable::default(),
             contents: ContentDesk::default(),
+            retired: Vec::new(),
             problems: Vec::new(),
         };
-        let mut order = 0;
-        for entry in &catalog.entries {
-            let Some(manifest) = &entry.manifest else { continue };
+        for (place, entry) in catalog.entries.iter().enumerate() {
             let file = Rc::new(entry.plugin_file(settings));
-            for block in &manifest.blocks {
-                let wanted = match block.kind {
-                    PluginKind::ProtocolHandler => true,
-                    PluginKind::SimpleCounter => settings.netflow_tap == NetflowTap::Off || block.flow_counter,
-                    kind => hears_flows(kind),
-                };
-                if wanted {
-                    order += 1;
-                    frontend.add(entry, &file, block.kind, block.protocol, order, settings);
-                }
+            for block in file.blocks.iter().filter(|block| is_called(block, settings)) {
+                frontend.add(entry, &file, block, rank(place, &file, block.kind), settings);
             }
         }
-        let speaks_of_flows =
-            catalog.entries.iter().any(|e| e.mentions("add_flow_attribute") || e.mentions("new_flow_record"));
-        frontend.set_courses(if speaks_of_flows { SPOKEN } else { 0 });
+        frontend.set_courses(spoken(catalog));
         // Nothing is written unless somebody takes files.
         let takes_files = frontend.topics & Topic::HttpFile.bit() != 0;
         frontend.contents = ContentDesk::new(settings.files.clone().filter(|_| takes_files));
@@ -129,57 +119,20 @@ impl Frontend {
         &mut self,
         entry: &CatalogEntry,
         file: &Rc<PluginFile>,
-        kind: PluginKind,
-        protocol: Option<crate::guid::Guid>,
+        block: &Block,
         order: u32,
         settings: &HostSettings,
     ) {
-        // Every handler is asked before any counter is called.
-        let order = if kind == PluginKind::ProtocolHandler { order } else { order + AFTER_LAYERS };
-        let script = entry.id;
-        if hears_flows(kind) {
-            return self.add_tap(entry, file, kind, order, settings);
-        }
-        let Some(protocol) = protocol.and_then(|guid| self.engine.protocols.id(guid)) else {
-            let text = format!("{}: no protocol has the GUID it names; the block is never called", kind.name());
-            self.log_for(script, LogLevel::Warn, text);
-            return;
-        };
-        if kind == PluginKind::ProtocolHandler && self.handlers.iter().any(|handler| handler.protocol == protocol) {
-            // The catalogue has said that the first definition wins.
+        if !self.has_place(entry.id, block) {
             return;
         }
-        let Some((instance, block)) = self.load_instance(entry, file, kind, order, settings) else { return };
-        let attached = match kind {
-            PluginKind::ProtocolHandler => ProtocolHandler::attach(instance, &block, protocol)
-                .map(|attached| attached.map(|handler| self.handlers.push(handler)).is_ok()),
-            _ => {
-                let stop = if instance.listens() { StopOnMessage::Yes } else { StopOnMessage::No };
-                SimpleCounter::attach(instance, &block, protocol, stop, &self.engine).map(|attached| {
-                    let list = if stop == StopOnMessage::Yes { &mut self.hearing } else { &mut self.deaf };
-                    attached.map(|counter| list.push(counter)).is_ok()
-                })
-            }
-        };
-        self.attached(script, kind, attached);
-    }
-
-    /// Adds an instance that hears of flows.
-    fn add_tap(
-        &mut self,
-        entry: &CatalogEntry,
-        file: &Rc<PluginFile>,
-        kind: PluginKind,
-        order: u32,
-        settings: &HostSettings,
-    ) {
-        let Some((instance, block)) = self.load_instance(entry, file, kind, order, settings) else { return };
-        let called = Want::from(kind != PluginKind::FilexMonitor || settings.files.is_some());
-        if !called.is_yes() {
+        let kind = block.kind;
+        let Some((instance, table)) = self.load_instance(entry, file, kind, order, settings) else { return };
+        if kind == PluginKind::FilexMonitor && settings.files.is_none() {
             self.log_for(entry.id, LogLevel::Info, EXTRACTION_OFF.to_owned());
         }
-        let attached = FlowTap::attach(instance, &block, &self.engine, called)
-            .map(|attached| attached.map(|tap| self.taps.push(tap)).is_ok());
+        let attached = FrontendMember::attach(instance, &table, &self.engine, settings)
+            .map(|attached| attached.map(|member| self.place(member)).is_some());
         self.attached(entry.id, kind, attached);
     }
 
@@ -211,12 +164,12 @@ impl Frontend {
         }
     }
 
-    fn problem(&mut self, script: ScriptId, stage: &'static str, error: PluginError) {
+    pub(super) fn problem(&mut self, script: ScriptId, stage: &'static str, error: PluginError) {
         let problem = report_problem(&self.engine, script, stage, error);
         self.problems.push(problem);
     }
 
-    fn log_for(&self, script: ScriptId, level: LogLevel, text: String) {
+    pub(super) fn log_for(&self, script: ScriptId, level: LogLevel, text: String) {
         record_for(&self.engine, script, Record::Log { level, text: text.into_bytes() });
     }
 
@@ -414,7 +367,7 @@ impl Frontend {
 
     /// Calls `onunload` of every instance.
     pub fn unload(&mut self) {
-        self.each(Instance::unload);
+        self.each(|instance| drop(instance.unload()));
     }
 
     /// Applies a function to every instance, in script order within each kind.
@@ -435,6 +388,7 @@ impl Frontend {
     /// How each instance did.
     pub fn reports(&mut self) -> Vec<InstanceReport> {
         let mut reports: Vec<_> = self.instances_mut().map(|instance| instance.outcome()).collect();
+        reports.append(&mut self.retired);
         reports.sort_by_key(|report| report.script);
         reports
     }

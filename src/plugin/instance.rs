@@ -2,27 +2,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use mlua::{FromLuaMulti, Function, IntoLuaMulti, LightUserData, Table, Value};
 
-use super::completions::JobPlan;
 use super::discover::Script;
 use super::health::{Health as PluginHealth, Verdict};
 use super::kind::{PluginKind, Side as KindSide};
-use super::manifest::{self, Subscriptions};
-use super::settings::{HostSettings, STUCK_AFTER};
-use crate::api::t_async::{self, AsyncEnd};
-use crate::api::{
-    EngineContext, EngineParts, LogLevel, MonitoredGroup, Record, ScriptId, Side, VmContext, engine as engine_object,
-    global_t, modules,
-};
+use super::manifest::{Block, Subscriptions};
+use crate::api::t_async::AsyncEnd;
+use crate::api::{EngineContext, EngineParts, LogLevel, MonitoredGroup, Record, ScriptId, VmContext};
 use crate::guid::Guid;
-use crate::lua::{Budget, FaultKind, Health, PluginError, Slow, Vm, VmOptions};
+use crate::lua::{Budget, FaultKind, Health, PluginError, Slow, Vm};
 use crate::time::{Stopwatch, Timestamp};
-
-const ON_ERROR: &str = include_str!("../api/lua/on_error.lua");
 
 /// A plugin file as instances need it.
 #[derive(Debug)]
@@ -41,6 +33,16 @@ pub struct PluginFile {
     pub workers: usize,
     /// Entries in front of `package.path`.
     pub package_path: Vec<String>,
+    /// Its blocks.
+    pub blocks: Vec<Block>,
+}
+
+impl PluginFile {
+    /// A block of the file.
+    #[must_use]
+    pub fn block(&self, kind: PluginKind) -> Option<&Block> {
+        self.blocks.iter().find(|block| block.kind == kind)
+    }
 }
 
 /// Why an instance is not there.
@@ -85,7 +87,7 @@ pub struct InstanceReport {
 }
 
 /// A fault as the message handler in the VM saw it: message, traceback, and the progress word.
-type Caught = (Vec<u8>, Vec<u8>, i32);
+pub(super) type Caught = (Vec<u8>, Vec<u8>, i32);
 
 /// One VM of a plugin.
 #[derive(Debug)]
@@ -94,16 +96,18 @@ pub struct Instance {
     pub file: Rc<PluginFile>,
     /// Which block.
     pub kind: PluginKind,
+    /// The group it is bound to, on the backend.
+    pub group: Option<Guid>,
     pub(super) vm: Vm,
     pub(super) context: Rc<VmContext>,
-    parts: EngineParts,
-    on_error: Function,
+    pub(super) parts: EngineParts,
+    pub(super) on_error: Function,
     pub(super) jobs: AsyncEnd,
-    caught: Rc<RefCell<Vec<Caught>>>,
-    on_message: Option<Function>,
-    on_channel: Option<Function>,
-    on_unload: Option<Function>,
-    budget: Budget,
+    pub(super) caught: Rc<RefCell<Vec<Caught>>>,
+    pub(super) on_message: Option<Function>,
+    pub(super) on_channel: Option<Function>,
+    pub(super) on_unload: Option<Function>,
+    pub(super) budget: Budget,
     /// Faults and suspensions.
     pub health: PluginHealth,
     /// Calls and time.
@@ -133,98 +137,10 @@ impl Seat {
 }
 
 impl Instance {
-    /// Creates the VM, runs the file, calls `onload`.
-    ///
-    /// # Errors
-    /// [`LoadFailure`]; the VM is gone then.
-    pub fn load(
-        file: &Rc<PluginFile>,
-        seat: Seat,
-        engine: &Rc<EngineContext>,
-        settings: &HostSettings,
-        jobs: &JobPlan,
-    ) -> Result<(Self, BlockTable), LoadFailure> {
-        let Seat { kind, order, group } = seat;
-        let is_backend = kind.side() == KindSide::Backend;
-        let fault = |e| LoadFailure::Fault("load", e);
-        let vm = Vm::new(&VmOptions {
-            name: file.name.clone(),
-            memory_limit: settings.memory_limit,
-            package_path: file.package_path.clone(),
-        })
-        .map_err(fault)?;
-        // Only the packet threads must not stand still.
-        if kind != PluginKind::InputFilter && !is_backend {
-            let (on_stuck, name) = (Arc::clone(&settings.on_stuck), file.name.clone());
-            vm.guard().on_stuck(STUCK_AFTER, move |_| on_stuck(&name));
-        }
-        let contextid = settings.next_context_id();
-        // Backend engines have numbers; there is one.
-        let instance_id = if is_backend { "0".to_owned() } else { settings.instance_id(contextid) };
-        let context = VmContext::new(
-            Rc::clone(engine),
-            file.id,
-            file.name.clone(),
-            order,
-            contextid,
-            instance_id,
-            Arc::clone(vm.guard()),
-        );
-        let context = Rc::new(context.on_side(if is_backend { Side::Backend } else { Side::Frontend }));
-        modules::install_searcher(vm.lua()).map_err(|e| fault(e.into()))?;
-        let parts = engine_object::install(vm.lua(), &context).map_err(|e| fault(e.into()))?;
-        let t = global_t::install_for_engine(vm.lua(), &settings.run, &parts, &context, group.as_ref())
-            .map_err(|e| fault(e.into()))?;
-        let (caught, on_error) = message_handler(&vm).map_err(|e| fault(e.into()))?;
-        let jobs = t_async::install(vm.lua(), &t, &parts, &context, &on_error, jobs.of(file.id))
-            .map_err(|e| fault(e.into()))?;
-        let chunk = vm.load(&file.script.source, &format!("@{}", file.script.path.display())).map_err(fault)?;
-        let budget = if is_backend { settings.backend_budget } else { settings.frontend_budget };
-        vm.call::<()>(&chunk, (), settings.load_budget).map_err(fault)?;
-        let plugin: Table = vm.lua().globals().get("TrisulPlugin").map_err(|e| fault(e.into()))?;
-        let function = |name: &str| plugin.get::<Option<Function>>(name).ok().flatten();
-        // A monitor may bring its own where the file has none.
-        let own = manifest::block_table(&plugin, kind, &mut Vec::new()).map_err(|e| fault(e.into()))?;
-        let own = own.filter(|_| is_backend).map(|(block, _)| block);
-        let either = |name: &str| {
-            let of_block = || own.as_ref()?.get::<Option<Function>>(name).ok().flatten();
-            function(name).or_else(of_block)
-        };
-        if let Some(onload) = either("onload") {
-            let answer: Value =
-                vm.call(&onload, (), settings.load_budget).map_err(|e| LoadFailure::Fault("onload", e))?;
-            if matches!(answer, Value::Boolean(false)) {
-                return Err(LoadFailure::Declined);
-            }
-        }
-        let mut remarks = Vec::new();
-        let block = manifest::block_table(&plugin, kind, &mut remarks).map_err(|e| fault(e.into()))?;
-        let block = match block {
-            Some((block, _)) => block,
-            // The block was there when the file was probed and is not now; it has no callbacks.
-            None => vm.lua().create_table().map_err(|e| fault(e.into()))?,
-        };
-        let on_channel = manifest::block_table(&plugin, PluginKind::ChannelListener, &mut remarks)
-            .ok()
-            .flatten()
-            .and_then(|(listener, _)| listener.get::<Option<Function>>("onchannelmessage").ok().flatten());
-        let instance = Self {
-            file: Rc::clone(file),
-            kind,
-            on_message: function("onmessage"),
-            on_channel,
-            on_unload: either("onunload"),
-            vm,
-            context,
-            parts,
-            on_error,
-            jobs,
-            caught,
-            budget,
-            health: PluginHealth::default(),
-            stats: CallStats::default(),
-        };
-        Ok((instance, block))
+    /// Which block it is of, and for which group.
+    #[must_use]
+    pub const fn seat(&self) -> (PluginKind, Option<Guid>) {
+        (self.kind, self.group)
     }
 
     /// The VM.
@@ -454,16 +370,18 @@ impl Instance {
         }
     }
 
-    /// Calls `onunload`; the instance makes no callback afterwards.
-    pub fn unload(&mut self) {
+    /// Calls `onunload`; the instance makes no callback afterwards. Gives what it returned.
+    pub fn unload(&mut self) -> Option<Value> {
+        let mut left = None;
         if let Some(function) = self.on_unload.take() {
-            let (result, _) = self.enter::<()>(&function, ());
-            if let Err(e) = result {
-                self.fault("onunload", &e);
+            match self.enter::<Value>(&function, ()).0 {
+                Ok(value) => left = Some(value),
+                Err(e) => self.fault("onunload", &e),
             }
         }
         self.on_message = None;
         self.on_channel = None;
+        left
     }
 }
 
@@ -483,23 +401,6 @@ fn wanted(subscriptions: &Subscriptions, id: &[u8]) -> bool {
         Subscriptions::Listed(_) if id.is_empty() => true,
         Subscriptions::Listed(ids) => Guid::parse(id).is_ok_and(|id| ids.contains(&id)),
     }
-}
-
-/// The handler that callbacks run under, and where it leaves what it caught.
-fn message_handler(vm: &Vm) -> mlua::Result<(Rc<RefCell<Vec<Caught>>>, Function)> {
-    let caught: Rc<RefCell<Vec<Caught>>> = Rc::default();
-    let store = Rc::clone(&caught);
-    let guard = std::sync::Arc::clone(vm.guard());
-    let fault = vm.lua().create_function(move |_, (message, traceback): (mlua::LuaString, mlua::LuaString)| {
-        let cut = |text: &mlua::LuaString| {
-            let bytes = text.as_bytes();
-            bytes[..bytes.len().min(4096)].to_vec()
-        };
-        store.borrow_mut().push((cut(&message), cut(&traceback), guard.progress.load(Ordering::Relaxed)));
-        Ok(())
-    })?;
-    let handler = vm.lua().load(ON_ERROR).set_name("=millstream.on_error").call(fault)?;
-    Ok((caught, handler))
 }
 
 thread_local! {

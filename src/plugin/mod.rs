@@ -4,20 +4,26 @@
 //! belongs to one (file, block, engine) and to the thread that made it. A plugin's faults are attributed, counted and
 //! end there: nothing a plugin does stops the packets.
 
+mod attach;
 mod binding;
 mod catalog;
 mod completions;
 mod content;
 mod discover;
 mod dispatch;
+mod edition;
+mod exchange;
 mod feed;
 mod frontend;
+mod handover;
 mod health;
 mod host;
 mod instance;
 mod kind;
+mod loading;
 mod manifest;
 mod policy;
+mod reload;
 mod settings;
 
 pub use binding::{ALL_FLOWS, group_kind};
@@ -25,12 +31,16 @@ pub use catalog::{Catalog, CatalogEntry, CatalogNote, standard_directories};
 pub use completions::JobPlan;
 pub use content::Declined;
 pub use discover::{Found, NoSuchPath, Script, SkipReason, Skipped, discover};
+pub use edition::Edition;
+pub use exchange::{Exchanged, Member, Swap, describe, exchange};
 pub use feed::{Feed, Told, Traffic};
 pub use frontend::{BuiltPacket, InputFilter, Step};
 pub use health::ROW_LIMIT;
 pub use host::{Frontend, LoadProblem, record_for, report_problem};
 pub use instance::{BlockTable, CallStats, Instance, InstanceReport, LoadFailure, PluginFile, Seat};
+pub use handover::State;
 pub use kind::{PluginKind, Side};
+pub use loading::Prepared;
 pub use manifest::{Block, Definition, Identity, Manifest, Remark, Subscriptions, TrackerControl};
 pub use policy::{Opinion, PolicyChange, PolicyTable};
 pub use settings::{HostSettings, NetflowTap};

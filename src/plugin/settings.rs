@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::api::RunIdentity;
+use crate::api::modules::Libraries;
 use crate::content::FileRules;
 use crate::lua::Budget;
 
@@ -34,6 +35,8 @@ pub struct HostSettings {
     pub files: Option<FileRules>,
     /// Numbers of VMs given out so far.
     pub context_ids: Arc<AtomicU32>,
+    /// The files that scripts read with `require`.
+    pub libraries: Libraries,
     /// Seed of the instance ids.
     pub seed: u64,
     /// What is done about a frontend callback that was interrupted and does not return from a C function: it gets the

@@ -1,11 +1,13 @@
 //! Arguments exactly as typed: the commands here, the options of each group of commands in a file of its own.
 
 mod ask;
+mod reload;
 mod run;
 mod tools;
 mod value;
 
 pub use ask::{AnswerArgs, PacketsArgs, QueryArgs, QueryOrder, Question, ReportArgs, SearchArgs};
+pub use reload::ReloadArgs;
 pub use run::{
     Deterministic, InputArgs, MeteringArgs, OutputArgs, PluginArgs, ResultArgs, RunArgs, StoreArgs, StoreMode, WorkArgs,
 };

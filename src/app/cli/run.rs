@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::reload::ReloadArgs;
 use super::value::{any_path, duration, interval, positive, size, whole};
 
 /// Where packets come from.
@@ -92,6 +93,10 @@ pub struct RunArgs {
     /// Where plugins come from.
     #[command(flatten)]
     pub plugins: PluginArgs,
+
+    /// Whether they are watched.
+    #[command(flatten)]
+    pub reload: ReloadArgs,
 
     /// What is counted without plugins.
     #[command(flatten)]

@@ -164,6 +164,39 @@ impl FlowTap {
         self.topics & topics != 0
     }
 
+    /// Takes over what the version before has said about flows and exchanges that go on. There is room for every slot below
+    /// `slots`, and for every exchange below `places`.
+    pub fn inherit(&mut self, before: Option<&Self>, slots: usize, places: usize) {
+        let mut voices = self.instance.context().voices.borrow_mut();
+        if let Some(before) = before {
+            let said = before.instance.context().voices.borrow();
+            *voices = said.iter().map(|bits| AtomicU8::new(bits.load(Ordering::Relaxed))).collect();
+            self.opinions.clone_from(&before.opinions);
+            self.votes.clone_from(&before.votes);
+        }
+        if voices.len() < slots {
+            voices.resize_with(slots, AtomicU8::default);
+        }
+        if self.topics & (Topic::Store.bit() | Topic::StorePayload.bit()) != 0 && self.opinions.len() < slots {
+            self.opinions.resize(slots, Opinion::default());
+        }
+        if self.topics & Topic::CONTENT != 0 && self.votes.len() < places {
+            self.votes.resize(places, 0);
+        }
+    }
+
+    /// Slots of flows that there is room for.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.instance.context().voices.borrow().len()
+    }
+
+    /// Exchanges that there is room for.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.votes.len()
+    }
+
     /// A new flow lives in a slot: nothing has been said about it. There is room for every slot below `slots`.
     pub fn begin_flow(&mut self, slot: usize, slots: usize) {
         let mut voices = self.instance.context().voices.borrow_mut();

@@ -364,6 +364,9 @@ pub struct PluginReport {
     /// Why it is not running any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
+    /// How many versions of it have run, if it was loaded again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
 }
 
 /// How the run ends.

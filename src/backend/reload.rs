@@ -1,0 +1,116 @@
+//! A changed script on the backend, between two seconds of stream time: never inside a flush.
+
+use std::rc::Rc;
+
+use super::crew::{Crew, seats};
+use super::cycle::Backend;
+use super::monitor::{Hook, Monitor};
+use super::outlet::BackendOutlet;
+use super::trackers::Tracker;
+use crate::metrics::GroupIndex;
+use crate::plugin::{
+    BlockTable, Edition, Exchanged, HostSettings, Instance, InstanceReport, JobPlan, Member, Prepared, Seat, Swap,
+    describe, exchange, report_problem,
+};
+use crate::api::MonitoredGroup;
+use crate::lua::{FaultKind, PluginError};
+
+impl Member for Monitor {
+    fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    fn instance_mut(&mut self) -> &mut Instance {
+        &mut self.instance
+    }
+}
+
+impl<O: BackendOutlet> Backend<O> {
+    /// Puts the new version of a script in the place of the one that runs. What waits for the end of the window is kept.
+    pub fn reload(&mut self, edition: &Edition, settings: &HostSettings) -> Swap {
+        self.jobs.pools = edition.pools.clone();
+        self.crew.outlet.learn_names(&edition.catalog);
+        let names = self.crew.trackers.iter().map(|(_, control)| control.clone());
+        let mut trackers: Vec<_> = names.zip(std::mem::take(&mut self.trackers)).collect();
+        let swap = self.crew.reload(edition, settings, &self.jobs);
+        self.crew.publish_wants(self.takes_all);
+        for (_, control) in &self.crew.trackers {
+            // One that is as it was keeps what it has of the open interval.
+            let known = trackers.iter().position(|(before, _)| before == control);
+            let tracker = known.map(|at| trackers.swap_remove(at).1);
+            self.trackers.push(tracker.unwrap_or_else(|| Tracker::new(control, self.window)));
+        }
+        let (crew, takes_all) = (&self.crew, self.takes_all);
+        self.counters.track(&crew.context.groups, |group| takes_all || crew.hears_toppers(group));
+        self.crew.after();
+        swap
+    }
+}
+
+impl<O: BackendOutlet> Crew<O> {
+    /// Says what is wanted; with `takes_all` everything that is flushed.
+    pub(super) fn publish_wants(&mut self, takes_all: bool) {
+        self.context.has_backend.set(self.wants.messages);
+        if takes_all {
+            let wants = &mut self.wants;
+            wants.groups.iter_mut().for_each(|group| group.buckets = true);
+            (wants.alerts, wants.resources, wants.documents, wants.flows) = (true, true, true, true);
+        }
+        super::attend_anew(&mut self.context.shard.borrow_mut(), &self.wants);
+    }
+
+    /// Whether a monitor of a group hears of its toppers.
+    pub(super) fn hears_toppers(&self, group: GroupIndex) -> bool {
+        let toppers = [Hook::BeginTopper, Hook::TopperFilter, Hook::Topper, Hook::EndTopper];
+        let members = self.of_group(group);
+        toppers.iter().any(|&hook| self.any(&members, hook))
+    }
+
+    fn reload(&mut self, edition: &Edition, settings: &HostSettings, jobs: &JobPlan) -> Swap {
+        let Some(file) = edition.file(settings).map(Rc::new) else { return Swap::Absent };
+        // What they post while they load is heard by those that are loaded.
+        self.context.has_backend.set(true);
+        let mut fresh = Vec::new();
+        for seat in seats(&file, &edition.catalog.groups) {
+            match Prepared::new(&file, seat, &self.context, settings, jobs) {
+                Ok(prepared) => fresh.push(prepared),
+                Err(e) => return Swap::Kept(describe(&e)),
+            }
+        }
+        let context = Rc::clone(&self.context);
+        let attach = |instance: Instance, block: &BlockTable, before: Option<&mut Monitor>| {
+            let mut monitor = Monitor::attach(instance, block)?;
+            if monitor.is_idle() {
+                return Ok(None);
+            }
+            monitor.ticks = before.map_or(0, |before| before.ticks);
+            Ok(Some(monitor))
+        };
+        let groups = std::sync::Arc::clone(&self.context.groups);
+        let again = |old: &Instance| {
+            let (kind, guid) = old.seat();
+            let block = old.file.block(kind);
+            let group: Option<MonitoredGroup> =
+                block.and_then(|block| block.monitored(&groups).find(|group| Some(group.guid) == guid));
+            let seat = Seat { group, ..Seat::new(kind, old.context().order.get()) };
+            Prepared::new(&old.file, seat, &context, settings, jobs)
+        };
+        let script = file.id;
+        let old: Vec<Monitor> = self.monitors.extract_if(.., |monitor| monitor.instance.file.id == script).collect();
+        let Exchanged { members, retired, swap } = exchange(old, fresh, attach, again);
+        self.monitors.extend(members);
+        InstanceReport::add_up(&mut self.retired, retired);
+        // Those of one file stand in the order in which they were made.
+        self.monitors.sort_by_key(|monitor| edition.place(monitor.instance.file.id));
+        for (at, monitor) in self.monitors.iter().enumerate() {
+            monitor.instance.context().order.set(at as u32 + 1);
+        }
+        self.bind_all();
+        if let Swap::Lost(message) = &swap {
+            let (kind, message) = (FaultKind::Error, message.clone());
+            let error = PluginError { kind, message, traceback: String::new() };
+            self.problems.push(report_problem(&self.context, script, "reload", error));
+        }
+        swap
+    }
+}

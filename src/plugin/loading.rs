@@ -1,0 +1,214 @@
+//! From a file to an instance, in two steps: a VM in which the file was executed, and an instance whose `onload` has run.
+//! Between the two nothing of the script has happened yet that others could notice.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use mlua::{Function, Table, Value};
+
+use super::completions::JobPlan;
+use super::handover::State;
+use super::health::Health as PluginHealth;
+use super::instance::{BlockTable, CallStats, Caught, Instance, LoadFailure, PluginFile, Seat};
+use super::kind::{PluginKind, Side as KindSide};
+use super::manifest;
+use super::settings::{HostSettings, STUCK_AFTER};
+use crate::api::t_async::{self, AsyncEnd};
+use crate::api::{EngineContext, EngineParts, Side, VmContext, engine as engine_object, global_t, modules};
+use crate::guid::Guid;
+use crate::lua::{Budget, Loader, Vm, VmOptions};
+
+const ON_ERROR: &str = include_str!("../api/lua/on_error.lua");
+
+/// A VM in which a file was executed and nothing else.
+#[derive(Debug)]
+pub struct Prepared {
+    file: Rc<PluginFile>,
+    kind: PluginKind,
+    group: Option<Guid>,
+    vm: Vm,
+    context: Rc<VmContext>,
+    parts: EngineParts,
+    on_error: Function,
+    caught: Rc<RefCell<Vec<Caught>>>,
+    jobs: AsyncEnd,
+    plugin: Table,
+    loader: Loader,
+    budget: Budget,
+    load_budget: Budget,
+}
+
+impl Prepared {
+    /// Creates the VM and executes the file.
+    ///
+    /// # Errors
+    /// [`LoadFailure`]; the VM is gone then.
+    pub fn new(
+        file: &Rc<PluginFile>,
+        seat: Seat,
+        engine: &Rc<EngineContext>,
+        settings: &HostSettings,
+        jobs: &JobPlan,
+    ) -> Result<Self, LoadFailure> {
+        let Seat { kind, order, group } = seat;
+        let guid = group.as_ref().map(|group| group.guid);
+        let is_backend = kind.side() == KindSide::Backend;
+        let fault = |e| LoadFailure::Fault("load", e);
+        let vm = Vm::new(&VmOptions {
+            name: file.name.clone(),
+            memory_limit: settings.memory_limit,
+            package_path: file.package_path.clone(),
+        })
+        .map_err(fault)?;
+        // Only the packet threads must not stand still.
+        if kind != PluginKind::InputFilter && !is_backend {
+            let (on_stuck, name) = (Arc::clone(&settings.on_stuck), file.name.clone());
+            vm.guard().on_stuck(STUCK_AFTER, move |_| on_stuck(&name));
+        }
+        let contextid = settings.next_context_id();
+        // Backend engines have numbers; there is one.
+        let instance_id = if is_backend { "0".to_owned() } else { settings.instance_id(contextid) };
+        let context = VmContext::new(
+            Rc::clone(engine),
+            file.id,
+            file.name.clone(),
+            order,
+            contextid,
+            instance_id,
+            Arc::clone(vm.guard()),
+        );
+        let context = Rc::new(context.on_side(if is_backend { Side::Backend } else { Side::Frontend }));
+        modules::install_searcher(vm.lua()).map_err(|e| fault(e.into()))?;
+        settings.libraries.watch(vm.lua(), file.id).map_err(|e| fault(e.into()))?;
+        let parts = engine_object::install(vm.lua(), &context).map_err(|e| fault(e.into()))?;
+        let t = global_t::install_for_engine(vm.lua(), &settings.run, &parts, &context, group.as_ref())
+            .map_err(|e| fault(e.into()))?;
+        let (caught, on_error) = message_handler(&vm).map_err(|e| fault(e.into()))?;
+        let jobs = t_async::install(vm.lua(), &t, &parts, &context, &on_error, jobs.of(file.id))
+            .map_err(|e| fault(e.into()))?;
+        let loader = Loader::new(vm.lua()).map_err(|e| fault(e.into()))?;
+        let chunk = vm.load(&file.script.source, &format!("@{}", file.script.path.display())).map_err(fault)?;
+        let budget = if is_backend { settings.backend_budget } else { settings.frontend_budget };
+        vm.call::<()>(&chunk, (), settings.load_budget).map_err(fault)?;
+        let plugin: Table = vm.lua().globals().get("TrisulPlugin").map_err(|e| fault(e.into()))?;
+        let (file, load_budget) = (Rc::clone(file), settings.load_budget);
+        Ok(Self {
+            file,
+            kind,
+            group: guid,
+            vm,
+            context,
+            parts,
+            on_error,
+            caught,
+            jobs,
+            plugin,
+            loader,
+            budget,
+            load_budget,
+        })
+    }
+
+    /// Which block it is of, and for which group.
+    #[must_use]
+    pub const fn seat(&self) -> (PluginKind, Option<Guid>) {
+        (self.kind, self.group)
+    }
+
+    /// Calls `onload`, with what the version before has left behind, and looks up the callbacks.
+    ///
+    /// # Errors
+    /// [`LoadFailure`]; the VM is gone then.
+    pub fn load(mut self, state: Option<&State>) -> Result<(Instance, BlockTable), LoadFailure> {
+        let fault = |e| LoadFailure::Fault("load", e);
+        let function = |name: &str| self.plugin.get::<Option<Function>>(name).ok().flatten();
+        // A monitor may bring its own where the file has none.
+        let own = manifest::block_table(&self.plugin, self.kind, &mut Vec::new()).map_err(|e| fault(e.into()))?;
+        let own = own.filter(|_| self.kind.side() == KindSide::Backend).map(|(block, _)| block);
+        let either = |name: &str| {
+            let of_block = || own.as_ref()?.get::<Option<Function>>(name).ok().flatten();
+            function(name).or_else(of_block)
+        };
+        if let Some(onload) = either("onload") {
+            let failed = |e| LoadFailure::Fault("onload", e);
+            let answer: Value = match state {
+                Some(state) => {
+                    let state = state.unpack(&mut self.loader, &self.vm, self.load_budget).map_err(failed)?;
+                    self.vm.call(&onload, state, self.load_budget)
+                }
+                None => self.vm.call(&onload, (), self.load_budget),
+            }
+            .map_err(failed)?;
+            if matches!(answer, Value::Boolean(false)) {
+                return Err(LoadFailure::Declined);
+            }
+        }
+        let function = |name: &str| self.plugin.get::<Option<Function>>(name).ok().flatten();
+        let mut remarks = Vec::new();
+        let block = manifest::block_table(&self.plugin, self.kind, &mut remarks).map_err(|e| fault(e.into()))?;
+        let block = match block {
+            Some((block, _)) => block,
+            // The block was there when the file was probed and is not now; it has no callbacks.
+            None => self.vm.lua().create_table().map_err(|e| fault(e.into()))?,
+        };
+        let on_channel = manifest::block_table(&self.plugin, PluginKind::ChannelListener, &mut remarks)
+            .ok()
+            .flatten()
+            .and_then(|(listener, _)| listener.get::<Option<Function>>("onchannelmessage").ok().flatten());
+        let of_block = |name: &str| own.as_ref()?.get::<Option<Function>>(name).ok().flatten();
+        let instance = Instance {
+            kind: self.kind,
+            group: self.group,
+            on_message: function("onmessage"),
+            on_channel,
+            on_unload: function("onunload").or_else(|| of_block("onunload")),
+            file: self.file,
+            vm: self.vm,
+            context: self.context,
+            parts: self.parts,
+            on_error: self.on_error,
+            jobs: self.jobs,
+            caught: self.caught,
+            budget: self.budget,
+            health: PluginHealth::default(),
+            stats: CallStats::default(),
+        };
+        Ok((instance, block))
+    }
+}
+
+impl Instance {
+    /// Creates the VM, runs the file, calls `onload`.
+    ///
+    /// # Errors
+    /// [`LoadFailure`]; the VM is gone then.
+    pub fn load(
+        file: &Rc<PluginFile>,
+        seat: Seat,
+        engine: &Rc<EngineContext>,
+        settings: &HostSettings,
+        jobs: &JobPlan,
+    ) -> Result<(Self, BlockTable), LoadFailure> {
+        Prepared::new(file, seat, engine, settings, jobs)?.load(None)
+    }
+}
+
+/// The handler that callbacks run under, and where it leaves what it caught.
+fn message_handler(vm: &Vm) -> mlua::Result<(Rc<RefCell<Vec<Caught>>>, Function)> {
+    let caught: Rc<RefCell<Vec<Caught>>> = Rc::default();
+    let store = Rc::clone(&caught);
+    let guard = std::sync::Arc::clone(vm.guard());
+    let fault = vm.lua().create_function(move |_, (message, traceback): (mlua::LuaString, mlua::LuaString)| {
+        let cut = |text: &mlua::LuaString| {
+            let bytes = text.as_bytes();
+            bytes[..bytes.len().min(4096)].to_vec()
+        };
+        store.borrow_mut().push((cut(&message), cut(&traceback), guard.progress.load(Ordering::Relaxed)));
+        Ok(())
+    })?;
+    let handler = vm.lua().load(ON_ERROR).set_name("=millstream.on_error").call(fault)?;
+    Ok((caught, handler))
+}
+
