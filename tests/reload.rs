@@ -194,7 +194,7 @@ fn a_version_that_does_not_load_leaves_the_one_that_runs() {
         // Without an onunload the old instance notices nothing; with one it is made anew from what it left.
         let mut bench = Bench::start(counting(more), &["--callback-budget", "300"]);
         let broken = [
-            ("this is no Lua", "count.lua:1:"),
+            ("TrisulPlugin = this is no Lua", "count.lua:1:"),
             ("error('at the top') TrisulPlugin = {}", "at the top"),
             ("while true do end TrisulPlugin = {}", "exceeded"),
             ("TrisulPlugin = 5", "not a table"),
@@ -239,7 +239,7 @@ fn what_cannot_be_handed_on_is_named() {
     let (_, ended) = bench.stop();
     ended.exits(0);
     assert!(ended.stderr.contains("kept two"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("onunload: state.co is a thread, which the next version does not get"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("onunload: state.co is a coroutine, which the next version does not get"), "{}", ended.stderr);
 }
 
 #[test]
@@ -406,34 +406,44 @@ fn the_backend_changes_between_two_seconds_and_never_inside_a_flush() {
              onendflush = function(engine, ts) print('end {version} ' .. windows) end }} }}"
         )
     };
-    // On the packet thread, and on one of its own.
-    for engines in ["1", "2"] {
-        let place = counting("").plugin("m.lua", &monitor("v1"));
-        let file = endless(&place);
-        let window = "Tuning>StreamingWindowMSecs=1000";
-        let speed: &[&str] = if engines == "1" { &["--speed", "2"] } else { &["--engines", "2", "--loop", "1000000"] };
-        let mut bench = Bench::start_on(place, &[&["-r", &file, "--set", window], speed].concat());
+    // On the packet thread.
+    let window = "Tuning>StreamingWindowMSecs=1000";
+    let mut bench = Bench::start(counting("").plugin("m.lua", &monitor("v1")), &["--set", window]);
+    let change = move |place: &Place, running: &mut Running| {
         for version in ["v2", "v3", "v4"] {
-            bench.write("m.lua", &monitor(version));
-            bench.reload();
-            bench.until_said(&format!("end {version}"));
+            write(place, "m.lua", &monitor(version));
+            running.signal("HUP");
+            running.until("the flush ends", |running| running.said().contains(&format!("end {version}")));
         }
-        let (_, ended) = bench.stop();
-        ended.exits(0);
-        let lines: Vec<&str> = ended.stderr.lines().filter(|l| {
-            ["begin ", "end ", "load ", "unload "].iter().any(|word| l.starts_with(word))
-        }).collect();
-        let mut last = 0;
-        for (at, line) in lines.iter().enumerate() {
-            if let Some(begun) = line.strip_prefix("begin ") {
-                assert_eq!(lines.get(at + 1).and_then(|next| next.strip_prefix("end ")), Some(begun), "{lines:#?}");
-                let number: u64 = begun.split(' ').nth(1).unwrap().parse().unwrap();
-                assert_eq!(number, last + 1, "no window is missed and the number is handed on: {lines:#?}");
-                last = number;
-            }
-        }
-        assert!(last >= 4, "{lines:#?}");
+    };
+    change(&bench.place, &mut bench.running);
+    let (_, ended) = bench.stop();
+    windows_are_whole(&ended);
+    // On a thread of its own.
+    in_namespace(move || {
+        let place = counting("").plugin("m.lua", &monitor("v1"));
+        let (place, mut running) = capturing(place, &["-i", "here", "--json", "--set", window]);
+        change(&place, &mut running);
+        running.signal("INT");
+        windows_are_whole(&running.wait(LIMIT));
+    });
+}
+
+/// Fails unless every flush begins and ends in the same version, and the number of windows was handed on.
+#[track_caller]
+fn windows_are_whole(ended: &Ended) {
+    ended.exits(0);
+    let words = ["begin ", "end ", "load ", "unload "];
+    let lines: Vec<&str> = ended.stderr.lines().filter(|l| words.iter().any(|word| l.starts_with(word))).collect();
+    let mut last = 0;
+    for (at, line) in lines.iter().enumerate() {
+        let Some(begun) = line.strip_prefix("begin ") else { continue };
+        assert_eq!(lines.get(at + 1).and_then(|next| next.strip_prefix("end ")), Some(begun), "{lines:#?}");
+        let number: u64 = begun.split(' ').nth(1).unwrap().parse().unwrap();
+        assert_eq!(number, last + 1, "no window is missed: {lines:#?}");
+        last = number;
     }
+    assert!(last >= 4, "{lines:#?}");
 }
 
 #[test]

@@ -160,6 +160,8 @@ pub fn run<O: BackendOutlet>(
         while let Some(ready) = inbox.next(patience) {
             silent = 0;
             backend.second(ready, stopping);
+            // Here as well: one that is always behind never comes to the end of this loop.
+            between(&mut backend);
             send(&mut backend, peers);
             queue.try_iter().for_each(|parcel| inbox.push(parcel));
         }

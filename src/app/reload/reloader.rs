@@ -242,7 +242,10 @@ impl Work {
         self.seen = now;
         // Before the files are read: what changes after this is seen the next time.
         let libraries = &self.settings.libraries;
-        self.roster.cards().for_each(|(id, card)| card.look(id, libraries));
+        self.roster.cards().for_each(|(id, card)| {
+            card.look_at_new(id, libraries);
+            card.look(id, libraries);
+        });
         let given: Vec<PathBuf> = self.given.iter().filter(|path| path.exists()).cloned().collect();
         let Ok(found) = discover(&given, &self.settings.search) else { return };
         for script in self.roster.places().to_vec() {
@@ -267,9 +270,7 @@ impl Work {
                 let mark = self.seen.get(&script.path).copied().flatten();
                 self.roster.add(&entry, mark, time::wall());
                 let mut pools = self.result.pools.to_vec();
-                let pool = entry.pool(&self.settings);
-                self.own_pools.push(pool.clone());
-                pools.push(pool);
+                pools.push(entry.pool(&self.settings));
                 self.result.pools = pools.into();
                 self.result.catalog = Arc::new(self.result.catalog.with(entry));
                 if let Some(outlet) = &mut self.outlet {
@@ -323,10 +324,8 @@ impl Work {
             return self.fail(id, &message, Some(&entry));
         }
         self.warn(&entry, notes);
+        self.find_workers(&entry);
         let (before, after) = (Arc::clone(&self.result.catalog), Arc::new(self.result.catalog.with(entry.clone())));
-        if let Some(pool) = self.result.pools.get(usize::from(id.0)) {
-            pool.renew();
-        }
         let answers = self.publish(id, Arc::clone(&after), &[]);
         let failed = answers.iter().find_map(|answer| answer.swap.failure());
         if let Some(reason) = failed {
@@ -353,6 +352,24 @@ impl Work {
         for answer in &answers {
             let (place, millis) = (side_of(answer.reach), answer.pause_nanos as f64 / 1e6);
             self.say(id, LogLevel::Debug, format!("{place} {} paused for {millis:.3} ms", answer.thread));
+        }
+    }
+
+    /// A script that is new gets as many workers as it asks for; those of others begin anew.
+    fn find_workers(&mut self, entry: &CatalogEntry) {
+        let at = usize::from(entry.id.0);
+        if self.roster.card(entry.id).is_some_and(|card| card.version > 0) {
+            if let Some(pool) = self.result.pools.get(at) {
+                pool.renew();
+            }
+            return;
+        }
+        let pool = entry.pool(&self.settings);
+        let mut pools = self.result.pools.to_vec();
+        if let Some(place) = pools.get_mut(at) {
+            self.own_pools.push(pool.clone());
+            *place = pool;
+            self.result.pools = pools.into();
         }
     }
 

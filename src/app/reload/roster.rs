@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::watched::{Mark, Marks};
+use super::watched::Marks;
 use crate::api::ScriptId;
-use crate::api::modules::Libraries;
+use crate::api::modules::{FileMark, Libraries};
 use crate::guid::Guid;
 use crate::plugin::{Catalog, CatalogEntry, Definition};
 use crate::time::Timestamp;
@@ -58,13 +58,14 @@ impl Card {
 
     /// Whether the file or a library is not as it was.
     pub fn has_changed(&self) -> bool {
-        self.marks.iter().any(|(path, mark)| Mark::of(path) != *mark)
+        self.marks.iter().any(|(path, mark)| FileMark::of(path) != *mark)
     }
 
     /// Notes how the file and the libraries are.
     pub fn look(&mut self, script: ScriptId, libraries: &Libraries) {
-        let files = libraries.of(script).into_iter().chain([self.path.clone()]);
-        self.latest = files.map(|path| (path.clone(), Mark::of(&path))).collect();
+        let libraries = libraries.of(script).into_iter().map(|(path, _)| path);
+        let files = libraries.chain([self.path.clone()]);
+        self.latest = files.map(|path| (path.clone(), FileMark::of(&path))).collect();
     }
 
     /// Whether they were not so the last time; once for each change.
@@ -76,8 +77,8 @@ impl Card {
 
     /// Libraries that a VM has read since the last look are watched from now on.
     pub fn look_at_new(&mut self, script: ScriptId, libraries: &Libraries) {
-        for path in libraries.of(script) {
-            self.marks.entry(path.clone()).or_insert_with(|| Mark::of(&path));
+        for (path, mark) in libraries.of(script) {
+            self.marks.entry(path).or_insert(mark);
         }
     }
 
@@ -115,8 +116,8 @@ impl Roster {
     pub fn new(catalog: &Catalog, since: Timestamp, libraries: &Libraries) -> Self {
         let mut cards: Vec<Card> = catalog.entries.iter().map(|entry| Card::new(entry, since)).collect();
         for (entry, card) in catalog.entries.iter().zip(&mut cards) {
-            card.look(entry.id, libraries);
-            card.take_change();
+            card.look_at_new(entry.id, libraries);
+            card.marks.insert(card.path.clone(), FileMark::of(&card.path));
         }
         Self { cards, places: catalog.entries.iter().map(|entry| entry.id).collect() }
     }
@@ -143,7 +144,7 @@ impl Roster {
     }
 
     /// Adds a file under the next number.
-    pub fn add(&mut self, entry: &CatalogEntry, mark: Option<Mark>, since: Timestamp) {
+    pub fn add(&mut self, entry: &CatalogEntry, mark: Option<FileMark>, since: Timestamp) {
         let mut card = Card::new(entry, since);
         (card.version, card.runs) = (0, false);
         // Nothing that it defines was there at the start.

@@ -2,34 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use crate::api::modules::FileMark;
 
 /// Directories deeper than this are not searched; a link cycle ends here.
 const MAX_DEPTH: usize = 32;
 /// Most files that are looked at.
 const MAX_FILES: usize = 100_000;
 
-/// What changes when a file does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
-    modified: (i64, i64),
-    size: u64,
-    inode: u64,
-}
-
-impl Mark {
-    /// The mark of a file; `None` if there is none.
-    #[must_use]
-    pub fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
-        let modified = (metadata.mtime(), metadata.mtime_nsec());
-        Some(Self { modified, size: metadata.len(), inode: metadata.ino() })
-    }
-}
-
 /// Files with their marks.
-pub type Marks = BTreeMap<PathBuf, Option<Mark>>;
+pub type Marks = BTreeMap<PathBuf, Option<FileMark>>;
 
 /// The Lua files below some paths, libraries among them.
 #[must_use]
@@ -39,7 +22,7 @@ pub fn survey<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Marks {
         if path.is_dir() {
             search(path, 0, &mut marks);
         } else {
-            marks.insert(path.clone(), Mark::of(path));
+            marks.insert(path.clone(), FileMark::of(path));
         }
     }
     marks
@@ -55,7 +38,7 @@ fn search(directory: &Path, depth: usize, marks: &mut Marks) {
             continue;
         }
         if name.ends_with(b".lua") {
-            let mark = Mark::of(&path);
+            let mark = FileMark::of(&path);
             if mark.is_some() {
                 marks.insert(path, mark);
             }
@@ -67,7 +50,8 @@ fn search(directory: &Path, depth: usize, marks: &mut Marks) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mark, survey};
+    use super::survey;
+    use crate::api::modules::FileMark;
     use std::fs;
 
     #[test]
@@ -88,7 +72,7 @@ mod tests {
         fs::write(at("new.lua"), "1").unwrap();
         assert_eq!(look().len(), 3);
         fs::remove_file(at("b.lua")).unwrap();
-        assert!(Mark::of(&at("b.lua")).is_none());
+        assert!(FileMark::of(&at("b.lua")).is_none());
         assert_eq!(look().len(), 2);
     }
 
@@ -97,9 +81,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (old, new) = (dir.path().join("x.lua"), dir.path().join("y"));
         fs::write(&old, "1").unwrap();
-        let before = Mark::of(&old);
+        let before = FileMark::of(&old);
         fs::write(&new, "2").unwrap();
         fs::rename(&new, &old).unwrap();
-        assert_ne!(Mark::of(&old), before);
+        assert_ne!(FileMark::of(&old), before);
     }
 }
