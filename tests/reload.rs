@@ -239,7 +239,11 @@ fn what_cannot_be_handed_on_is_named() {
     let (_, ended) = bench.stop();
     ended.exits(0);
     assert!(ended.stderr.contains("kept two"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("onunload: state.co is a coroutine, which the next version does not get"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("onunload: state.co is a coroutine, which the next version does not get"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -257,7 +261,10 @@ fn a_change_of_a_file_or_a_library_is_noticed_within_two_seconds() {
         bench.until_said(&format!("lib {number}"));
         times.push(watch.elapsed());
         bench.until_reloaded();
-        bench.write("count.lua", &counter(&format!("v{number}"), "", &format!("onload = function() print('own {number}') end,")));
+        bench.write(
+            "count.lua",
+            &counter(&format!("v{number}"), "", &format!("onload = function() print('own {number}') end,")),
+        );
         let watch = Stopwatch::start();
         bench.until_said(&format!("own {number}"));
         times.push(watch.elapsed());
@@ -310,7 +317,8 @@ fn new_files_take_their_place_and_deleted_ones_are_unloaded() {
              if layer:getbyte(11) == 0 then print('{name} sees') end end }} }}"
         )
     };
-    let place = Place::new().plugin("a-group.lua", &group()).plugin("b.lua", &teller("b")).plugin("d.lua", &teller("d"));
+    let place =
+        Place::new().plugin("a-group.lua", &group()).plugin("b.lua", &teller("b")).plugin("d.lua", &teller("d"));
     let mut bench = Bench::start(place, &["--watch"]);
     bench.write("c.lua", &teller("c"));
     bench.until_said("hello c");
@@ -553,6 +561,23 @@ fn a_disabled_script_begins_anew() {
     ended.exits(1);
     let (all, _) = counted(&place);
     assert_eq!(keys(&all), ["v2"]);
+}
+
+#[test]
+fn a_version_that_hangs_in_c_holds_up_neither_packets_nor_the_end() {
+    let mut bench = Bench::start(counting(""), &[]);
+    bench.write("count.lua", &counter("v2", "io.open('hangs', 'w'):close() os.execute('sleep 20')", ""));
+    bench.running.signal("HUP");
+    let hangs = bench.place.path("hangs");
+    bench.running.until("it hangs", |_| hangs.exists());
+    bench.some_packets();
+    // While a child of the C library's `system` runs, SIGINT is ignored.
+    bench.running.signal("TERM");
+    let (place, ended) = (bench.place, bench.running.wait(LIMIT));
+    ended.exits(0);
+    assert!(ended.took < Duration::from_secs(6), "{:?}", ended.took);
+    let (all, sum) = counted(&place);
+    assert_eq!((keys(&all), sum), (vec!["v1"], packets(&ended.report())));
 }
 
 #[test]

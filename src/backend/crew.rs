@@ -14,8 +14,8 @@ use crate::api::{EngineContext, FlowWish, ItemRef, LogLevel, Mail, MonitoredGrou
 use crate::guid::Guid;
 use crate::metrics::{Attention, GroupIndex, GroupKind, Level, Registry};
 use crate::plugin::{
-    ALL_FLOWS, Block, Catalog, CatalogEntry, HostSettings, Instance, InstanceReport, JobPlan, LoadFailure, LoadProblem, PluginFile,
-    PluginKind, Seat, TrackerControl, record_for, report_problem,
+    ALL_FLOWS, Block, Catalog, CatalogEntry, HostSettings, Instance, InstanceReport, JobPlan, LoadFailure, LoadProblem,
+    PluginFile, PluginKind, Seat, TrackerControl, no_callback, record_for, report_problem,
 };
 
 /// Rounds of messages between two callbacks; scripts that answer each message with another never end by themselves.
@@ -131,7 +131,7 @@ impl<O: BackendOutlet> Crew<O> {
         };
         match attached {
             Ok(monitor) if monitor.is_idle() => {
-                log(LogLevel::Warn, format!("{}: has no callback, not used", kind.name()));
+                record_for(&self.context, entry.id, no_callback(kind));
             }
             Ok(monitor) => self.monitors.push(monitor),
             Err((stage, error)) => {

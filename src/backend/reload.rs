@@ -7,13 +7,13 @@ use super::cycle::Backend;
 use super::monitor::{Hook, Monitor};
 use super::outlet::BackendOutlet;
 use super::trackers::Tracker;
+use crate::api::MonitoredGroup;
+use crate::lua::{FaultKind, PluginError};
 use crate::metrics::GroupIndex;
 use crate::plugin::{
     BlockTable, Edition, Exchanged, HostSettings, Instance, InstanceReport, JobPlan, Member, Prepared, Seat, Swap,
-    describe, exchange, report_problem,
+    describe, exchange, no_callback, record_for, report_problem,
 };
-use crate::api::MonitoredGroup;
-use crate::lua::{FaultKind, PluginError};
 
 impl Member for Monitor {
     fn instance(&self) -> &Instance {
@@ -79,8 +79,10 @@ impl<O: BackendOutlet> Crew<O> {
         }
         let context = Rc::clone(&self.context);
         let attach = |instance: Instance, block: &BlockTable, before: Option<&mut Monitor>| {
+            let (script, kind) = (instance.file.id, instance.kind);
             let mut monitor = Monitor::attach(instance, block)?;
             if monitor.is_idle() {
+                record_for(&context, script, no_callback(kind));
                 return Ok(None);
             }
             monitor.ticks = before.map_or(0, |before| before.ticks);

@@ -85,10 +85,7 @@ pub struct Dissectors {
 /// Which dissectors of streams and of datagrams have something to look for.
 fn bits_of(wants: &DissectWants) -> (u32, u32) {
     let bits = |wanted: &mut dyn Iterator<Item = Want>| {
-        wanted
-            .enumerate()
-            .filter(|(_, want)| (*want | wants.protocols).is_yes())
-            .fold(0, |bits, (i, _)| bits | 1 << i)
+        wanted.enumerate().filter(|(_, want)| (*want | wants.protocols).is_yes()).fold(0, |bits, (i, _)| bits | 1 << i)
     };
     (
         bits(&mut STREAMS.iter().map(|row| (row.wanted)(wants))),

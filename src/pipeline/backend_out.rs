@@ -7,9 +7,9 @@ use crate::backend::BackendOutlet;
 use crate::metrics::{
     Alert, Document, FlushSink, FlushedKey, FlushedTopper, Resource, Session, Shard, Snapshot, Stored, TrackedFlow,
 };
+use crate::plugin::Catalog;
 use crate::sink::{Field, Head, json_text};
 use crate::time::Timestamp;
-use crate::plugin::Catalog;
 
 /// The outlet of a backend.
 pub struct BackendOut {

@@ -112,11 +112,12 @@ impl BackendThread {
             let backend = Backend::new(plan.parts());
             // Nobody left to listen means that the run does not begin.
             let _ = tell.send(Arc::new(backend.wants().clone()));
-            let backend = backend::run(backend, &parcels, engines, &peers, when_silent, control.stopping(), |backend| {
-                if let Some(orders) = &orders {
-                    orders.carry_out(backend);
-                }
-            });
+            let backend =
+                backend::run(backend, &parcels, engines, &peers, when_silent, control.stopping(), |backend| {
+                    if let Some(orders) = &orders {
+                        orders.carry_out(backend);
+                    }
+                });
             let limit = if control.stop() == Stop::No { drain } else { Some(drain.unwrap_or(STOPPED_DRAIN)) };
             let ended = backend.finish(&Wait { limit, cancel: Some(control.cut()) });
             let mut outcome = backend_outcome(ended, id, watch);

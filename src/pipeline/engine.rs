@@ -83,8 +83,7 @@ impl Engine {
         let events = Want::from(plan.outlet.events.is_some());
         let config = &plan.settings.run.environment.config;
         let metering = metering(&plan.catalog, &plan.builtin, &plan.settings, plan.source.origins());
-        let reloading =
-            plan.orders.map(|orders| Reloading::new(orders, &plan.builtin, plan.flow_output, events));
+        let reloading = plan.orders.map(|orders| Reloading::new(orders, &plan.builtin, plan.flow_output, events));
         let asked = Asked {
             topics: frontend.topics(),
             output: plan.flow_output,

@@ -160,7 +160,12 @@ impl Catalog {
     /// Probes one script while a run goes on: what groups and protocols there are was settled at its start. Must run on a
     /// thread with a stack for Lua.
     #[must_use]
-    pub fn probe_again(&self, script: Script, id: ScriptId, settings: &HostSettings) -> (CatalogEntry, Vec<CatalogNote>) {
+    pub fn probe_again(
+        &self,
+        script: Script,
+        id: ScriptId,
+        settings: &HostSettings,
+    ) -> (CatalogEntry, Vec<CatalogNote>) {
         let name = script.name();
         let mut notes = Vec::new();
         let mut note = |level, text: String| notes.push(CatalogNote { script: id, level, text });
@@ -174,7 +179,9 @@ impl Catalog {
                 let taken: Vec<&str> =
                     others.flat_map(|m| &m.blocks).filter_map(|b| b.tracker.as_ref()).map(|t| &*t.name).collect();
                 manifest.blocks.retain(|block| {
-                    let Some(tracker) = block.tracker.as_ref().filter(|t| taken.contains(&&*t.name)) else { return true };
+                    let Some(tracker) = block.tracker.as_ref().filter(|t| taken.contains(&&*t.name)) else {
+                        return true;
+                    };
                     note(LogLevel::Warn, taken_tracker(&tracker.name));
                     false
                 });

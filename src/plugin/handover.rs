@@ -39,7 +39,10 @@ impl Instance {
         match packed {
             Ok(packed) => {
                 for warning in &packed.warnings {
-                    let text = format!("onunload: state{} is a {}, which the next version does not get", warning.path, warning.kind);
+                    let text = format!(
+                        "onunload: state{} is a {}, which the next version does not get",
+                        warning.path, warning.kind
+                    );
                     self.context.log(LogLevel::Warn, text);
                 }
                 Some(State(packed.portable))

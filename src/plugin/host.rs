@@ -115,14 +115,7 @@ impl Frontend {
         }
     }
 
-    fn add(
-        &mut self,
-        entry: &CatalogEntry,
-        file: &Rc<PluginFile>,
-        block: &Block,
-        order: u32,
-        settings: &HostSettings,
-    ) {
+    fn add(&mut self, entry: &CatalogEntry, file: &Rc<PluginFile>, block: &Block, order: u32, settings: &HostSettings) {
         if !self.has_place(entry.id, block) {
             return;
         }
@@ -158,7 +151,7 @@ impl Frontend {
         match attached {
             Ok(true) => {}
             Ok(false) => {
-                self.log_for(script, LogLevel::Warn, format!("{}: has no callback, not used", kind.name()));
+                record_for(&self.engine, script, no_callback(kind));
             }
             Err(error) => self.problem(script, "attach", error),
         }
@@ -410,6 +403,12 @@ pub fn report_problem(
     let message = error.message.clone();
     record_for(engine, script, Record::Fault { callback: stage.to_owned(), message, count: 1 });
     LoadProblem { script, stage, error }
+}
+
+/// What is said of a block that nothing can be called of.
+#[must_use]
+pub fn no_callback(kind: PluginKind) -> Record {
+    Record::Log { level: LogLevel::Warn, text: format!("{}: has no callback, not used", kind.name()).into_bytes() }
 }
 
 /// Records something about a script that is not in any VM of it.

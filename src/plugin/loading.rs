@@ -211,4 +211,3 @@ fn message_handler(vm: &Vm) -> mlua::Result<(Rc<RefCell<Vec<Caught>>>, Function)
     let handler = vm.lua().load(ON_ERROR).set_name("=millstream.on_error").call(fault)?;
     Ok((caught, handler))
 }
-

@@ -7,7 +7,7 @@ use super::content::ContentDesk;
 use super::edition::Edition;
 use super::exchange::{Exchanged, Swap, describe, exchange};
 use super::frontend::{FlowTap, StopOnMessage};
-use super::host::Frontend;
+use super::host::{Frontend, no_callback, record_for};
 use super::instance::{Instance, InstanceReport, Seat};
 use super::loading::Prepared;
 use super::settings::HostSettings;
@@ -35,7 +35,11 @@ impl Frontend {
         let (slots, places) = self.room();
         let (engine, jobs) = (Rc::clone(&self.engine), self.jobs.clone());
         let attach = |instance: Instance, block: &_, before: Option<&mut FrontendMember>| {
+            let (script, kind) = (instance.file.id, instance.kind);
             let mut member = FrontendMember::attach(instance, block, &engine, settings)?;
+            if member.is_none() {
+                record_for(&engine, script, no_callback(kind));
+            }
             if let Some(FrontendMember::Tap(tap)) = &mut member {
                 let before = match before {
                     Some(FrontendMember::Tap(before)) => Some(&*before),

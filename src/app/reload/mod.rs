@@ -7,6 +7,7 @@
 
 mod reloader;
 mod roster;
+mod threads;
 mod watched;
 
 pub use reloader::{ReloadCounts, Reloader, Watching};

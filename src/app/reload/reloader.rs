@@ -2,24 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::roster::Roster;
+use super::threads::Threads;
 use super::watched::{Marks, survey};
 use crate::api::{LogLevel, Rank, Record, ScriptId, Side, Stamp};
 use crate::app::cli::ReloadArgs;
 use crate::app::report::load_event;
 use crate::job::Pool;
 use crate::lua::{FaultKind, PluginError, spawn_lua_thread};
-use crate::pipeline::{Answer, Control, ORDERS, Order, Orders, Outlet, Pace, Reach, Stop, date_time};
-use crate::plugin::{Catalog, CatalogEntry, CatalogNote, Edition, HostSettings, PluginKind, Script, Side as KindSide, Swap, discover};
-use crate::time::{self, Timestamp};
+use crate::pipeline::{Answer, Control, Orders, Outlet, Pace, Reach, Stop, date_time};
+use crate::plugin::{
+    Catalog, CatalogEntry, CatalogNote, Edition, HostSettings, PluginKind, Script, Side as KindSide, Swap, discover,
+};
+use crate::time::{self, Stopwatch, Timestamp};
 
 /// Between two looks at the files.
 const LOOK: Duration = Duration::from_millis(500);
@@ -27,6 +29,8 @@ const LOOK: Duration = Duration::from_millis(500);
 const QUIET: Duration = Duration::from_millis(200);
 /// Looks in a row that may find them changed.
 const UNQUIET: usize = 5;
+/// How long the thread may take to end.
+const GRACE: Duration = Duration::from_secs(2);
 /// How often it is looked whether there is something to do.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -40,7 +44,7 @@ pub enum Watching {
 }
 
 /// What the reloads of a run came to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reloaded {
     /// The scripts as they were at the end.
     pub catalog: Arc<Catalog>,
@@ -83,16 +87,16 @@ pub struct Reloader {
 
 /// The thread at work.
 pub struct ReloaderThread {
-    done: Arc<AtomicBool>,
-    thread: JoinHandle<Reloaded>,
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
 }
 
-/// A thread that runs scripts.
+/// What is left of the thread if it does not come back from a script.
 #[derive(Debug)]
-struct Crewed {
-    reach: Reach,
-    thread: usize,
-    queue: Sender<Order>,
+struct Shared {
+    done: AtomicBool,
+    outlet: Mutex<Option<Outlet>>,
+    result: Mutex<Reloaded>,
 }
 
 struct Work {
@@ -100,7 +104,7 @@ struct Work {
     settings: HostSettings,
     control: Arc<Control>,
     watching: Watching,
-    threads: Vec<Crewed>,
+    threads: Threads,
     has_backend: bool,
     roster: Roster,
     result: Reloaded,
@@ -109,8 +113,7 @@ struct Work {
     asked: u64,
     /// Stream time, as far as threads have told.
     now: Timestamp,
-    outlet: Option<Outlet>,
-    done: Arc<AtomicBool>,
+    shared: Arc<Shared>,
 }
 
 impl Reloader {
@@ -125,19 +128,22 @@ impl Reloader {
         watching: Watching,
     ) -> Self {
         let mut settings = settings.clone();
-        settings.load_budget.limit = settings.frontend_budget.limit;
+        // Without a limit of its own a version that does not come to an end would keep this thread for ever.
+        settings.load_budget.limit = settings.frontend_budget.limit.or(settings.load_budget.limit);
         let roster = Roster::new(catalog, time::wall(), &settings.libraries);
-        let result = Reloaded {
-            catalog: Arc::clone(catalog),
-            pools: Arc::clone(pools),
-            counts: ReloadCounts::default(),
-        };
+        let result =
+            Reloaded { catalog: Arc::clone(catalog), pools: Arc::clone(pools), counts: ReloadCounts::default() };
+        let shared = Arc::new(Shared {
+            done: AtomicBool::new(false),
+            outlet: Mutex::default(),
+            result: Mutex::new(result.clone()),
+        });
         let work = Work {
             given: given.to_vec(),
             settings,
             control: Arc::clone(control),
             watching,
-            threads: Vec::new(),
+            threads: Threads::default(),
             has_backend: false,
             roster,
             result,
@@ -145,8 +151,7 @@ impl Reloader {
             seen: Marks::new(),
             asked: control.reloads(),
             now: Timestamp::EPOCH,
-            outlet: None,
-            done: Arc::default(),
+            shared,
         };
         Self { work }
     }
@@ -154,9 +159,7 @@ impl Reloader {
     /// The end of a thread that runs scripts: frontend ones, with the backend's on the same thread if it has none of its
     /// own, or those of the backend.
     pub fn orders(&mut self, reach: Reach, thread: usize, settings: &HostSettings) -> Orders {
-        let (queue, orders) = bounded(ORDERS);
-        self.work.threads.push(Crewed { reach, thread, queue });
-        Orders::new(orders, settings.clone(), thread)
+        Orders::new(self.work.threads.add(reach, thread), settings.clone(), thread)
     }
 
     /// Starts the thread. `has_backend` says whether there are backend scripts somewhere.
@@ -165,10 +168,11 @@ impl Reloader {
     /// When the thread cannot be started.
     pub fn start(self, outlet: Outlet, has_backend: bool) -> anyhow::Result<ReloaderThread> {
         let mut work = self.work;
-        (work.outlet, work.has_backend) = (Some(outlet), has_backend);
-        let done = Arc::clone(&work.done);
+        work.has_backend = has_backend;
+        let shared = Arc::clone(&work.shared);
+        *lock(&shared.outlet) = Some(outlet);
         let thread = spawn_lua_thread("reload", move || work.run()).context("starting a thread")?;
-        Ok(ReloaderThread { done, thread })
+        Ok(ReloaderThread { shared, thread })
     }
 }
 
@@ -178,39 +182,59 @@ impl ReloaderThread {
     /// # Errors
     /// When it panicked.
     pub fn stop(self) -> anyhow::Result<Reloaded> {
-        self.done.store(true, Ordering::Release);
-        crate::app::run::join(self.thread)
+        self.shared.done.store(true, Ordering::Release);
+        let since = Stopwatch::start();
+        while !self.thread.is_finished() && since.elapsed() < GRACE {
+            self.thread.thread().unpark();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // What is written to ends when nobody is left who could write.
+        lock(&self.shared.outlet).take();
+        if self.thread.is_finished() {
+            crate::app::run::join(self.thread)?;
+        } else {
+            log::warn!("a plugin that was to be loaded again does not come to an end and is left behind");
+        }
+        Ok(lock(&self.shared.result).clone())
     }
 }
 
 impl Work {
-    fn run(mut self) -> Reloaded {
-        self.seen = self.survey();
+    fn run(mut self) {
+        if self.watching == Watching::On {
+            self.seen = self.survey();
+        }
         let mut since_look = Duration::ZERO;
         while !self.is_done() {
-            std::thread::sleep(TICK);
+            std::thread::park_timeout(TICK);
             since_look += TICK;
             let asked = self.control.reloads();
             if asked != self.asked {
                 self.asked = asked;
                 let now = self.survey();
                 self.update(now);
+                self.show();
             } else if self.watching == Watching::On && since_look >= LOOK {
                 since_look = Duration::ZERO;
                 self.look();
+                self.show();
             }
         }
         if self.control.stop() == Stop::AtOnce {
             // Nobody else knows of these.
             self.own_pools.iter().for_each(Pool::abort);
         }
+    }
+
+    /// Shows how far the thread has come.
+    fn show(&mut self) {
         let more = self.roster.cards().filter(|(_, card)| card.version > 1).map(|(id, card)| (id, card.version));
         self.result.counts.versions = more.collect();
-        self.result
+        lock(&self.shared.result).clone_from(&self.result);
     }
 
     fn is_done(&self) -> bool {
-        self.done.load(Ordering::Acquire) || self.control.stop() == Stop::AtOnce
+        self.shared.done.load(Ordering::Acquire) || self.control.stop() == Stop::AtOnce
     }
 
     fn survey(&self) -> Marks {
@@ -226,7 +250,7 @@ impl Work {
             return;
         }
         for _ in 0..UNQUIET {
-            std::thread::sleep(QUIET);
+            std::thread::park_timeout(QUIET);
             let later = self.survey();
             if later == now {
                 break;
@@ -266,14 +290,15 @@ impl Work {
             let known = self.roster.find(&script.path);
             let Some(id) = known.or_else(|| self.roster.next()) else { continue };
             if known.is_none() {
-                let entry = CatalogEntry { id, name: script.name(), script: script.clone(), manifest: None, error: None };
+                let entry =
+                    CatalogEntry { id, name: script.name(), script: script.clone(), manifest: None, error: None };
                 let mark = self.seen.get(&script.path).copied().flatten();
                 self.roster.add(&entry, mark, time::wall());
                 let mut pools = self.result.pools.to_vec();
                 pools.push(entry.pool(&self.settings));
                 self.result.pools = pools.into();
                 self.result.catalog = Arc::new(self.result.catalog.with(entry));
-                if let Some(outlet) = &mut self.outlet {
+                if let Some(outlet) = &mut *lock(&self.shared.outlet) {
                     outlet.learn_names(&self.result.catalog);
                 }
             }
@@ -344,7 +369,7 @@ impl Work {
         (card.since, card.runs, card.has_failed) = (time::wall(), true, false);
         let version = card.version;
         self.result.counts.reloads += 1;
-        if let Some(outlet) = &mut self.outlet {
+        if let Some(outlet) = &mut *lock(&self.shared.outlet) {
             load_event(&entry, self.now, outlet);
         }
         let what = if version == 1 { "loaded".to_owned() } else { format!("reloaded ({} version)", ordinal(version)) };
@@ -414,62 +439,31 @@ impl Work {
         };
         let error = PluginError { kind: FaultKind::Error, message: reason.to_owned(), traceback: String::new() };
         let known = entry.or_else(|| self.result.catalog.entries.get(usize::from(id.0))).cloned();
-        if let (Some(known), Some(outlet)) = (known, &mut self.outlet) {
+        if let (Some(known), Some(outlet)) = (known, &mut *lock(&self.shared.outlet)) {
             load_event(&CatalogEntry { manifest: None, error: Some(error), ..known }, self.now, outlet);
         }
         self.say(id, LogLevel::Warn, format!("{reason}{goes_on}"));
     }
 
-    /// Sends a change to the backend first, whose wishes the packet threads must know, then to these; what became of it.
-    /// With `only`, to these threads, for the side that is named with them.
+    /// Sends a change to the threads, or only to some of them; what became of it.
     fn publish(&mut self, script: ScriptId, catalog: Arc<Catalog>, only: &[(Reach, usize)]) -> Vec<Answer> {
         let (places, pools) = (self.roster.places().into(), Arc::clone(&self.result.pools));
-        let edition = Edition { catalog, places, script, pools };
-        let mut all = Vec::new();
-        for stage in [Reach::Backend, Reach::Whole] {
-            let wants = all.iter().find_map(|answer: &Answer| answer.wants.clone());
-            let (answers, heard) = bounded(2 * self.threads.len() + 1);
-            for crewed in self.threads.iter().filter(|crewed| crewed.reach == stage) {
-                let mut sides = only.iter().filter(|(_, thread)| *thread == crewed.thread).map(|(reach, _)| *reach);
-                let reach = match (sides.next(), sides.next()) {
-                    (None, _) if !only.is_empty() && wants.is_none() => continue,
-                    // Nothing but what the backend wants.
-                    (None, _) if !only.is_empty() => Reach::Backend,
-                    (Some(side), None) => side,
-                    _ => Reach::Whole,
-                };
-                let (edition, wants) = (edition.clone(), wants.clone());
-                // A thread that has ended changes nothing any more.
-                let _ = crewed.queue.send(Order { edition, reach, wants, answers: answers.clone() });
-            }
-            drop(answers);
-            all.extend(self.hear(&heard));
-            if all.iter().any(|answer| answer.swap.failure().is_some()) {
-                break;
-            }
-        }
-        self.now = all.iter().map(|answer| answer.time).max().unwrap_or(self.now).max(self.now);
-        all
+        let answers = self.threads.publish(&Edition { catalog, places, script, pools }, only, || self.is_done());
+        self.now = answers.iter().map(|answer| answer.time).max().unwrap_or(self.now).max(self.now);
+        answers
     }
 
-    /// Waits for answers until nobody is left who could give one.
-    fn hear(&self, heard: &Receiver<Answer>) -> Vec<Answer> {
-        let mut answers = Vec::new();
-        loop {
-            match heard.recv_timeout(TICK) {
-                Ok(answer) => answers.push(answer),
-                Err(RecvTimeoutError::Timeout) if !self.is_done() => {}
-                Err(_) => return answers,
-            }
-        }
-    }
-
-    fn say(&mut self, script: ScriptId, level: LogLevel, text: String) {
-        let Some(outlet) = &mut self.outlet else { return };
+    fn say(&self, script: ScriptId, level: LogLevel, text: String) {
+        let mut outlet = lock(&self.shared.outlet);
+        let Some(outlet) = &mut *outlet else { return };
         let stamp = Stamp { packet: u32::MAX, rank: Rank::default(), time: self.now, script, side: Side::Frontend };
         outlet.take(&mut vec![(stamp, Record::Log { level, text: text.into_bytes() })]);
         outlet.flush();
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn side_of(reach: Reach) -> &'static str {
