@@ -161,8 +161,8 @@ impl Instance {
             vm.guard().on_stuck(STUCK_AFTER, move |_| on_stuck(&name));
         }
         let contextid = settings.next_context_id();
-        // Backend engines have numbers; there is one.
-        let instance_id = if is_backend { "0".to_owned() } else { settings.instance_id(contextid) };
+        let instance_id =
+            if is_backend { engine.backend_number.get().to_string() } else { settings.instance_id(contextid) };
         let context = VmContext::new(
             Rc::clone(engine),
             file.id,
