@@ -32,6 +32,7 @@ impl<O: BackendOutlet> Backend<O> {
         self.crew.outlet.learn_names(&edition.catalog);
         let names = self.crew.trackers.iter().map(|(_, control)| control.clone());
         let mut trackers: Vec<_> = names.zip(std::mem::take(&mut self.trackers)).collect();
+        let before: Vec<String> = trackers.iter().map(|(control, _)| control.name.clone()).collect();
         let swap = self.crew.reload(edition, settings, &self.jobs);
         self.crew.publish_wants(self.takes_all);
         for (_, control) in &self.crew.trackers {
@@ -40,6 +41,14 @@ impl<O: BackendOutlet> Backend<O> {
             let tracker = known.map(|at| trackers.swap_remove(at).1);
             self.trackers.push(tracker.unwrap_or_else(|| Tracker::new(control, self.window)));
         }
+        let rankings = self.rankings.clone();
+        self.crew
+            .trackers
+            .iter()
+            .filter(|(_, now)| !before.contains(&now.name))
+            .for_each(|(_, now)| rankings.join(&now.name));
+        let has = |name: &String| self.crew.trackers.iter().any(|(_, now)| now.name == *name);
+        before.iter().filter(|name| !has(name)).for_each(|name| rankings.leave(name));
         let (crew, takes_all) = (&self.crew, self.takes_all);
         self.counters.track(&crew.context.groups, |group| takes_all || crew.hears_toppers(group));
         self.crew.after();

@@ -5,7 +5,7 @@ use mlua::{Table, Value};
 
 use super::instance::Instance;
 use crate::api::LogLevel;
-use crate::lua::{Budget, Loader, PluginError, Portable, Vm};
+use crate::lua::{Budget, Loader, PluginError, Portable, Vm, own_text};
 
 /// A function that captures a table is what can be carried.
 const WRAP: &str = "local state = ... return function() return state end";
@@ -31,7 +31,9 @@ impl Instance {
     pub fn unload_for_next(&mut self) -> Option<State> {
         let Some(Value::Table(table)) = self.unload() else { return None };
         let lua = self.vm.lua();
-        let wrapped = lua.load(WRAP).set_name("=millstream.state").call(table).map_err(|e| PluginError::from_lua(&e));
+        let wrapped = own_text(lua, "=millstream.state", WRAP)
+            .and_then(|wrap| wrap.call(table))
+            .map_err(|e| PluginError::from_lua(&e));
         let packed = wrapped.and_then(|function| {
             let failed = |e: crate::lua::PackError| PluginError::caught(e.to_string().as_bytes(), b"");
             self.jobs.pack(lua, &function).map_err(failed)

@@ -171,8 +171,8 @@ impl Instance {
     ///
     /// # Errors
     /// When the VM is out of memory.
-    pub fn driver(&self, text: &str, name: &str, args: impl IntoLuaMulti) -> Result<Function, PluginError> {
-        let chunk = self.vm.load(text.as_bytes(), name)?;
+    pub fn driver(&self, text: &'static str, name: &str, args: impl IntoLuaMulti) -> Result<Function, PluginError> {
+        let chunk = self.vm.own(text, name)?;
         self.vm.call(&chunk, args, Budget { limit: None, slow: None })
     }
 

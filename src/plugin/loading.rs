@@ -18,7 +18,7 @@ use super::settings::{HostSettings, STUCK_AFTER};
 use crate::api::t_async::{self, AsyncEnd};
 use crate::api::{EngineContext, EngineParts, Side, VmContext, engine as engine_object, global_t, modules};
 use crate::guid::Guid;
-use crate::lua::{Budget, Loader, Vm, VmOptions};
+use crate::lua::{Budget, Loader, Vm, VmOptions, own_text};
 
 const ON_ERROR: &str = include_str!("../api/lua/on_error.lua");
 
@@ -62,14 +62,16 @@ impl Prepared {
             package_path: file.package_path.clone(),
         })
         .map_err(fault)?;
+        // All that is made here stays; there is nothing to collect before the script runs.
+        vm.lua().gc_stop();
         // Only the packet threads must not stand still.
         if kind != PluginKind::InputFilter && !is_backend {
             let (on_stuck, name) = (Arc::clone(&settings.on_stuck), file.name.clone());
             vm.guard().on_stuck(STUCK_AFTER, move |_| on_stuck(&name));
         }
         let contextid = settings.next_context_id();
-        // Backend engines have numbers; there is one.
-        let instance_id = if is_backend { "0".to_owned() } else { settings.instance_id(contextid) };
+        let instance_id =
+            if is_backend { engine.backend_number.get().to_string() } else { settings.instance_id(contextid) };
         let context = VmContext::new(
             Rc::clone(engine),
             file.id,
@@ -89,6 +91,7 @@ impl Prepared {
         let jobs = t_async::install(vm.lua(), &t, &parts, &context, &on_error, jobs.of(file.id))
             .map_err(|e| fault(e.into()))?;
         let loader = Loader::new(vm.lua()).map_err(|e| fault(e.into()))?;
+        vm.lua().gc_restart();
         let chunk = vm.load(&file.script.source, &format!("@{}", file.script.path.display())).map_err(fault)?;
         let budget = if is_backend { settings.backend_budget } else { settings.frontend_budget };
         vm.call::<()>(&chunk, (), settings.load_budget).map_err(fault)?;
@@ -208,6 +211,6 @@ fn message_handler(vm: &Vm) -> mlua::Result<(Rc<RefCell<Vec<Caught>>>, Function)
         store.borrow_mut().push((cut(&message), cut(&traceback), guard.progress.load(Ordering::Relaxed)));
         Ok(())
     })?;
-    let handler = vm.lua().load(ON_ERROR).set_name("=millstream.on_error").call(fault)?;
+    let handler = own_text(vm.lua(), "=millstream.on_error", ON_ERROR)?.call(fault)?;
     Ok((caught, handler))
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mlua::{Lua, LuaString, Table};
 
 use crate::api::record::ScriptId;
+use crate::lua::own_text;
 
 /// Puts itself in front of the searcher for Lua files. The file is told of first: one that does not compile is one whose
 /// change matters.
@@ -83,7 +84,7 @@ impl Libraries {
         })?;
         // A script that has no searchers has no files.
         lua.globals().get::<Table>("package")?.get::<Table>("loaders")?;
-        lua.load(FILE_SEARCHER).set_name("=[libraries]").call(found)
+        own_text(lua, "=[libraries]", FILE_SEARCHER)?.call(found)
     }
 }
 

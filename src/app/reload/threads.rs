@@ -1,5 +1,6 @@
 //! The threads that run scripts, and how a change reaches them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -30,12 +31,13 @@ impl Threads {
         orders
     }
 
-    /// Sends a change to the backend first, whose wishes the packet threads must know, then to these; what became of it.
+    /// Sends a change to the backends first, whose wishes the packet threads must know, then to these; what became of it.
     /// With `only`, to these threads, for the side that is named with them. Waits for the answers until `is_over`.
     pub fn publish(&self, edition: &Edition, only: &[(Reach, usize)], is_over: impl Fn() -> bool) -> Vec<Answer> {
         let mut all = Vec::new();
         for stage in [Reach::Backend, Reach::Whole] {
-            let wants = all.iter().find_map(|answer: &Answer| answer.wants.clone());
+            let each = all.iter().filter_map(|answer: &Answer| answer.wants.as_deref()).cloned();
+            let wants = each.reduce(|wants, more| wants.or(&more)).map(Arc::new);
             let (answers, heard) = bounded(2 * self.0.len() + 1);
             for crewed in self.0.iter().filter(|crewed| crewed.reach == stage) {
                 let mut sides = only.iter().filter(|(_, thread)| *thread == crewed.thread).map(|(reach, _)| *reach);
