@@ -475,6 +475,30 @@ fn both_engines_take_the_new_version() {
 }
 
 #[test]
+fn all_backends_take_the_new_version_or_none() {
+    let monitor = |version: &str, more: &str| {
+        format!(
+            "TrisulPlugin = {{ id = {{ name = 'm' }}, onload = function() {more} print('{version} on ' .. T.contextid) end, \
+             engine_monitor = {{ onbeginflush = function() end, onmetronome = function() end }} }}"
+        )
+    };
+    let place = counting("").plugin("m.lua", &monitor("v1", ""));
+    let file = endless(&place);
+    let mut bench = Bench::start_on(place, &["-r", &file, "--engines", "2", "--backends", "2", "--loop", "1000000"]);
+    bench.write("m.lua", &monitor("v2", ""));
+    bench.reload();
+    bench.running.until("both have it", |running| running.said().matches("v2 on ").count() == 2);
+    let odd = "if io.open('seen') then error('not here') end io.open('seen', 'w'):close()";
+    bench.write("m.lua", &monitor("v3", odd));
+    bench.fails("not here");
+    bench.running.until("one goes back", |running| running.said().matches("v2 on ").count() == 3);
+    let (place, ended) = bench.stop();
+    ended.exits(0);
+    let (_, sum) = counted(&place);
+    assert_eq!(sum, packets(&ended.report()));
+}
+
+#[test]
 fn a_first_reassembly_handler_hears_of_flows_that_go_on() {
     let place = counting("");
     let mut talk = Conversation::open(1025, 80);
