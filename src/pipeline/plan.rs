@@ -7,6 +7,7 @@ use crossbeam_channel::Sender;
 
 use super::backend_feed::BackendLink;
 use super::control::Control;
+use super::figures::Questions;
 use super::flow_stage::FlowOutcome;
 use super::outlet::Outlet;
 use super::packet_stage::PolicyCounts;
@@ -69,6 +70,8 @@ pub struct EnginePlan {
     pub drain: Option<Duration>,
     /// Reports while running.
     pub interim: Option<InterimPlan>,
+    /// Where others ask how far it has come; `None` if nobody can.
+    pub questions: Option<Questions>,
 }
 
 /// A copy of what an engine has counted so far.

@@ -198,6 +198,7 @@ impl Staff<'_> {
                 .reporter
                 .zip(self.args.output.report_every)
                 .map(|(reporter, every)| InterimPlan { every, queue: reporter.sender() }),
+            questions: None,
         }
     }
 
