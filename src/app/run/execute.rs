@@ -3,17 +3,29 @@
 use std::sync::Arc;
 
 use super::inputs::Inputs;
-use super::outputs::Outputs;
+use super::life::{Facts, Life};
+use super::outputs::Opened;
 use super::threads::Staff;
 use crate::app::cli::{Cli, RunArgs};
+use crate::app::control_socket::{Bound, Requests, Server};
 use crate::app::interim::{Form, Reporter};
 use crate::app::report::{self, RunResult};
 use crate::app::terminal;
 use crate::app::watch::Watcher;
 use crate::builtin::Selection;
 use crate::job;
-use crate::pipeline::Control;
+use crate::pipeline::{Control, Inquiry};
 use crate::plugin::{Catalog, HostSettings};
+
+/// What is open before the first thread starts.
+pub struct Doors {
+    /// Where packets come from.
+    pub inputs: Inputs,
+    /// Where results go.
+    pub outputs: Opened,
+    /// Where requests come from; `None` if nobody may ask.
+    pub socket: Option<Bound>,
+}
 
 /// Starts the threads, waits for them, and gathers what they leave behind.
 ///
@@ -25,10 +37,11 @@ pub fn execute(
     host: &HostSettings,
     catalog: &Arc<Catalog>,
     builtin: &Selection,
-    inputs: Inputs,
+    doors: Doors,
 ) -> anyhow::Result<RunResult> {
+    let inputs = doors.inputs;
     let (pace, engines, names) = (inputs.pace, inputs.sources.len(), inputs.names());
-    let outputs = Outputs::open(args, cli, catalog, pace, &names)?;
+    let outputs = doors.outputs.begin(args, cli, catalog, &names)?;
     let control = Arc::new(Control::default());
     let mut head = outputs.head();
     report::announce(catalog, &mut head);
@@ -40,6 +53,14 @@ pub fn execute(
         }
         None => None,
     };
+    let (inquiry, questions) = Inquiry::new(engines);
+    let facts = Facts {
+        inputs: names.clone(),
+        pace,
+        config: args.life.config.clone(),
+        socket: doors.socket.as_ref().map(|socket| socket.path().to_owned()),
+    };
+    let life = Arc::new(Life::new(&control, catalog, inquiry, &pools, facts));
     let staff = Staff {
         args,
         host,
@@ -50,9 +71,22 @@ pub fn execute(
         pools: &pools,
         reporter: reporter.as_ref(),
     };
-    let threads = staff.start(inputs)?;
-    let watcher = Watcher::start(Arc::clone(&control), pace, Arc::clone(&pools))?;
+    let threads = staff.start(inputs, questions)?;
+    let watcher = Watcher::start(&life)?;
+    let server = match doors.socket {
+        Some(socket) => {
+            let mut requests = Requests::default();
+            life.add_requests(&mut requests);
+            Some(Server::start(socket, Arc::new(requests))?)
+        }
+        None => None,
+    };
+    life.ready();
     let mut result = threads.wait(&control, catalog)?;
+    life.notify().stopping();
+    if let Some(server) = server {
+        server.stop();
+    }
     watcher.stop();
     if let Some(reporter) = reporter {
         reporter.stop();

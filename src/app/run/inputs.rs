@@ -33,23 +33,31 @@ impl Inputs {
     }
 }
 
-/// Opens what the arguments name.
+/// The input filter among the plugins, as the input.
 ///
 /// # Errors
-/// When there is nothing to read, or it cannot be opened.
-pub fn open_inputs(args: &RunArgs, catalog: &Catalog) -> anyhow::Result<Inputs> {
-    let (input, engines) = (&args.input, usize::from(args.work.engines));
-    if !input.interface.is_empty() {
-        return open_interfaces(input, engines);
-    }
-    if input.read.is_empty() {
-        if let Some(filter) = catalog.input_filter() {
-            let (queue, source) = input_queue(&filter.name);
-            return Ok(Inputs { sources: vec![Box::new(source)], pace: Pace::Packets, queue: Some(queue) });
-        }
+/// When there is none.
+pub fn from_filter(catalog: &Catalog) -> anyhow::Result<Inputs> {
+    let Some(filter) = catalog.input_filter() else {
         bail!(
             "no input: use -r FILE for a capture file, -i INTERFACE for live packets, or millstream demo to see it work"
         );
+    };
+    let (queue, source) = input_queue(&filter.name);
+    Ok(Inputs { sources: vec![Box::new(source)], pace: Pace::Packets, queue: Some(queue) })
+}
+
+/// Opens what the arguments name; `None` if they name nothing.
+///
+/// # Errors
+/// When something cannot be opened.
+pub fn open_named(args: &RunArgs) -> anyhow::Result<Option<Inputs>> {
+    let (input, engines) = (&args.input, usize::from(args.work.engines));
+    if !input.interface.is_empty() {
+        return open_interfaces(input, engines).map(Some);
+    }
+    if input.read.is_empty() {
+        return Ok(None);
     }
     let options = FileOptions {
         filter: input.filter.clone(),
@@ -64,7 +72,7 @@ pub fn open_inputs(args: &RunArgs, catalog: &Catalog) -> anyhow::Result<Inputs> 
         }
         let shared = SharedReader::split(source, engines, decode::flow_hash);
         let sources = shared.into_iter().map(|source| Box::new(source) as Box<dyn Source + Send>).collect();
-        return Ok(Inputs { sources, pace: Pace::Packets, queue: None });
+        return Ok(Some(Inputs { sources, pace: Pace::Packets, queue: None }));
     }
     let mut source: Box<dyn Source + Send> = Box::new(source);
     if input.count.is_some() || input.duration.is_some() {
@@ -74,7 +82,7 @@ pub fn open_inputs(args: &RunArgs, catalog: &Catalog) -> anyhow::Result<Inputs> 
     if let Some(speed) = input.speed {
         source = Box::new(Paced::new(source, speed)?);
     }
-    Ok(Inputs { sources: vec![source], pace: Pace::Packets, queue: None })
+    Ok(Some(Inputs { sources: vec![source], pace: Pace::Packets, queue: None }))
 }
 
 fn open_interfaces(input: &InputArgs, engines: usize) -> anyhow::Result<Inputs> {

@@ -14,7 +14,7 @@ use crate::api::Peers;
 use crate::app::cli::{Deterministic, RunArgs};
 use crate::app::interim::Reporter;
 use crate::app::report::RunResult;
-use crate::app::settings;
+use crate::app::{OwnFault, privileges, settings};
 use crate::backend::{WhenSilent, WhenSlow};
 use crate::builtin::Selection;
 use crate::capture::Source;
@@ -24,7 +24,7 @@ use crate::lua::spawn_lua_thread;
 use crate::metrics::{Buckets, Records, RunTotals, ShardConfig, Tallies};
 use crate::pipeline::{
     BackendLink, BackendPlan, BackendThread, Control, Engine, EngineOutcome, EnginePlan, InputPlan, InterimPlan, Pace,
-    Stop, run_input,
+    Questions, Stop, run_input,
 };
 use crate::plugin::{BuiltPacket, Catalog, HostSettings, JobPlan, Opinion};
 use crate::sink::StreamEnd;
@@ -73,11 +73,11 @@ struct Shared {
 }
 
 impl Staff<'_> {
-    /// Starts everything on these inputs.
+    /// Starts everything on these inputs; each packet thread answers one of the questioners.
     ///
     /// # Errors
     /// When a thread cannot be started or a setting not be understood.
-    pub fn start(&self, inputs: Inputs) -> anyhow::Result<Threads> {
+    pub fn start(&self, inputs: Inputs, questions: Vec<Questions>) -> anyhow::Result<Threads> {
         let engines = inputs.sources.len();
         let shared = self.shared(&inputs)?;
         // A file in one thread has its backend there as well; whatever has threads gives it one of its own.
@@ -99,12 +99,14 @@ impl Staff<'_> {
             }
         };
         let mut handles = Vec::new();
+        let mut questions = questions.into_iter();
         for (id, source) in inputs.sources.into_iter().enumerate() {
             let peers = peers.next().unwrap_or_default();
             // Packets of interfaces are shared out by the kernel, which does not say how.
             let is_shared = shared.pace == Pace::Packets && engines > 1;
             let peers = if is_shared { peers.sharing(id as u32, engines as u32) } else { peers };
-            let plan = self.engine_plan(&shared, id, source, peers, link()?);
+            let mut plan = self.engine_plan(&shared, id, source, peers, link()?);
+            plan.questions = questions.next();
             let thread = spawn_lua_thread(&format!("engine-{id}"), move || Engine::new(plan).run());
             handles.push(thread.context("starting a packet thread")?);
         }
@@ -163,7 +165,12 @@ impl Staff<'_> {
         let goes_on = shared.pace == Pace::Wall || shared.has_queue;
         let when_silent = if goes_on { WhenSilent::GoOn } else { WhenSilent::Wait };
         let plan = self.backend_plan(shared)?;
-        let started = BackendThread::start(plan, shared.threads, speaker, (when_slow, when_silent), run);
+        // A thread has the rights of the one that starts it, and the backend reads no interface.
+        let start = || {
+            privileges::forgo_capture();
+            BackendThread::start(plan, shared.threads, speaker, (when_slow, when_silent), run)
+        };
+        let started = std::thread::scope(|scope| scope.spawn(start).join()).map_err(|_| OwnFault)?;
         started.context("starting the backend")
     }
 
