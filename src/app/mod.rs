@@ -9,6 +9,8 @@ mod chart;
 mod check;
 pub mod cli;
 mod completions;
+mod config;
+mod control_socket;
 mod demo;
 mod doctor;
 mod guid;
@@ -18,7 +20,9 @@ mod logging;
 mod man;
 mod moment;
 mod new;
+mod notify;
 mod packets;
+mod privileges;
 mod query;
 mod reload;
 mod report;
@@ -29,6 +33,7 @@ mod settings;
 mod terminal;
 mod watch;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -55,7 +60,20 @@ const COULD_NOT_RUN: u8 = 2;
 /// Runs the command that was typed.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    let arguments = match config::layer(&typed, &variables) {
+        Ok(layered) => layered.map_or(typed, |layered| layered.arguments),
+        Err(faults) => {
+            use std::io::Write;
+            for fault in &faults {
+                // A closed standard error leaves nobody to tell.
+                let _ = writeln!(std::io::stderr(), "millstream: {fault}");
+            }
+            return ExitCode::from(COULD_NOT_RUN);
+        }
+    };
+    let cli = cli::Cli::parse_from(arguments);
     logging::start(cli.log);
     match dispatch(&cli) {
         Ok(Outcome::Good) => ExitCode::SUCCESS,
@@ -90,6 +108,12 @@ fn dispatch(cli: &cli::Cli) -> anyhow::Result<Outcome> {
         Command::Completions { shell } => completions::print(*shell, &mut screen),
         Command::Man => man::print(&mut screen),
         Command::Check(args) => check::check(args, &mut screen),
+        Command::Config(args) => config::command(args, &mut screen),
+        Command::Status(args) => control_socket::ask("status", args, &mut screen),
+        Command::Plugins(args) => control_socket::ask("plugins", args, &mut screen),
+        Command::Stats(args) => control_socket::ask("stats", args, &mut screen),
+        Command::Reload(args) => control_socket::ask("reload", args, &mut screen),
+        Command::Stop(args) => control_socket::stop(args, &mut screen),
         Command::Query(args) => query::query(args, &mut screen),
         Command::Report(args) => report_page::report(args, &mut screen),
         Command::Search(args) => query::search(args, &mut screen),

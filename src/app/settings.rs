@@ -59,6 +59,12 @@ pub fn with_store(results: &ResultArgs) -> Recording {
     if results.store.is_some() && !results.no_store { Recording::Store } else { Recording::None }
 }
 
+/// Whether a run has a store to which nobody gave a name.
+#[must_use]
+pub fn is_unnamed(results: &ResultArgs) -> bool {
+    results.store.as_ref().is_some_and(|path| path.as_os_str().is_empty())
+}
+
 /// Where results are stored; `None` if they are not.
 ///
 /// # Errors

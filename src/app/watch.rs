@@ -1,4 +1,4 @@
-//! While a run goes on: signals that end it, and a progress line on a terminal.
+//! While a run goes on: signals, a progress line on a terminal, signs of life for a service manager.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -7,9 +7,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Context;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
 
+use super::run::Life;
 use crate::job::Pool;
 use crate::pipeline::{Control, Pace, Stop};
 use crate::time::Stopwatch;
@@ -26,6 +27,7 @@ pub struct Watcher {
     signals: Handle,
     listener: JoinHandle<()>,
     progress: Option<JoinHandle<()>>,
+    watchdog: Option<JoinHandle<()>>,
     done: Arc<AtomicBool>,
 }
 
@@ -34,34 +36,41 @@ impl Watcher {
     ///
     /// # Errors
     /// When a handler or thread cannot be started.
-    pub fn start(control: Arc<Control>, pace: Pace, pools: Arc<[Pool]>) -> anyhow::Result<Self> {
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("installing signal handlers")?;
+    pub fn start(life: &Arc<Life>) -> anyhow::Result<Self> {
+        let listened = [SIGINT, SIGTERM, SIGHUP, SIGUSR1];
+        let mut signals = Signals::new(listened).context("installing signal handlers")?;
         let handle = signals.handle();
-        let on_signal = Arc::clone(&control);
+        let heard = Arc::clone(life);
         let listener = thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in &mut signals {
-                if signal == SIGHUP {
-                    on_signal.request_reload();
-                    continue;
+                match signal {
+                    SIGHUP => drop(heard.reload()),
+                    SIGUSR1 => heard.log_stats(),
+                    _ if heard.control().stop() == Stop::No => heard.stop(Stop::Graceful),
+                    _ => {
+                        heard.stop(Stop::AtOnce);
+                        end_children(Arc::clone(heard.pools()));
+                        // Whatever still holds the run up is not waited for.
+                        signal_hook::low_level::exit(128 + signal);
+                    }
                 }
-                if on_signal.stop() == Stop::No {
-                    on_signal.request_stop(Stop::Graceful);
-                    continue;
-                }
-                on_signal.request_stop(Stop::AtOnce);
-                end_children(Arc::clone(&pools));
-                // Whatever still holds the run up is not waited for.
-                signal_hook::low_level::exit(128 + signal);
             }
         })?;
         let done = Arc::new(AtomicBool::new(false));
         let progress = if std::io::stderr().is_terminal() {
-            let done = Arc::clone(&done);
+            let (done, control, pace) = (Arc::clone(&done), Arc::clone(life.control()), life.pace());
             Some(thread::Builder::new().name("progress".to_owned()).spawn(move || draw(&control, pace, &done))?)
         } else {
             None
         };
-        Ok(Self { signals: handle, listener, progress, done })
+        let watchdog = match life.notify().watchdog {
+            Some(every) => {
+                let (done, life) = (Arc::clone(&done), Arc::clone(life));
+                Some(thread::Builder::new().name("watchdog".to_owned()).spawn(move || report(&life, every, &done))?)
+            }
+            None => None,
+        };
+        Ok(Self { signals: handle, listener, progress, watchdog, done })
     }
 
     /// Stops watching; the progress line is wiped.
@@ -73,6 +82,10 @@ impl Watcher {
         if let Some(progress) = self.progress {
             progress.thread().unpark();
             let _ = progress.join();
+        }
+        if let Some(watchdog) = self.watchdog {
+            watchdog.thread().unpark();
+            let _ = watchdog.join();
         }
     }
 }
@@ -88,6 +101,16 @@ fn end_children(pools: Arc<[Pool]>) {
     });
     if thread.is_ok() {
         let _ = done.recv_timeout(LAST_MOMENT);
+    }
+}
+
+/// Tells the service manager, twice as often as it wants, that all packet threads answer. A run that ends has its own limits.
+fn report(life: &Life, every: Duration, done: &AtomicBool) {
+    while !done.load(Ordering::Acquire) {
+        if life.control().stop() != Stop::No || life.is_alive(every / 2) {
+            life.notify().alive();
+        }
+        thread::park_timeout(every / 2);
     }
 }
 

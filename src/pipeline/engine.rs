@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::backend_feed::BackendFeed;
 use super::control::{Control, Stop};
+use super::figures::{Figures, Questions};
 use super::flow_stage::FlowStage;
 use super::metering::{ContentMeters, Meter, Metering};
 use super::outlet::Outlet;
@@ -46,6 +47,7 @@ pub struct Engine {
     pub(super) control: Arc<Control>,
     pub(super) drain: Option<Duration>,
     interim: Option<InterimPlan>,
+    questions: Option<Questions>,
     next_interim: Option<Timestamp>,
     packets: u64,
     bytes: u64,
@@ -113,6 +115,7 @@ impl Engine {
             control: plan.control,
             drain: plan.drain,
             interim: plan.interim,
+            questions: plan.questions,
             next_interim: None,
             packets: 0,
             bytes: 0,
@@ -140,6 +143,7 @@ impl Engine {
             self.hand_on();
             self.reload();
             self.wait_for_room();
+            self.answer();
             let filled = self.source.fill(&mut self.context.batch.borrow_mut());
             match filled {
                 Ok(Fill::Packets) => {
@@ -402,6 +406,21 @@ impl Engine {
             }
             Some(_) => {}
         }
+    }
+
+    /// Tells whoever asks how far it has come.
+    fn answer(&mut self) {
+        let Some(question) = self.questions.as_ref().and_then(Questions::next) else { return };
+        let figures = Figures {
+            id: self.context.id,
+            packets: self.packets,
+            bytes: self.bytes,
+            span: self.span,
+            source: self.source.stats(),
+            instances: self.frontend.reports(),
+        };
+        // Whoever asked may have given up.
+        let _ = question.try_send(figures);
     }
 
     fn upkeep(&mut self) {

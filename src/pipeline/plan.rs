@@ -7,6 +7,7 @@ use crossbeam_channel::Sender;
 
 use super::backend_feed::BackendLink;
 use super::control::Control;
+use super::figures::Questions;
 use super::flow_stage::FlowOutcome;
 use super::outlet::Outlet;
 use super::packet_stage::PolicyCounts;
@@ -72,6 +73,8 @@ pub struct EnginePlan {
     pub interim: Option<InterimPlan>,
     /// Where changed scripts come from; `None` if scripts stay as they are.
     pub orders: Option<Orders>,
+    /// Where others ask how far it has come; `None` if nobody can.
+    pub questions: Option<Questions>,
 }
 
 /// A copy of what an engine has counted so far.

@@ -1,12 +1,14 @@
 //! Arguments exactly as typed: the commands here, the options of each group of commands in a file of its own.
 
 mod ask;
+mod life;
 mod reload;
 mod run;
 mod tools;
 mod value;
 
 pub use ask::{AnswerArgs, PacketsArgs, QueryArgs, QueryOrder, Question, ReportArgs, SearchArgs};
+pub use life::{ConfigArgs, ConfigCommand, LifeArgs, SpeakArgs, StopArgs};
 pub use reload::ReloadArgs;
 pub use run::{
     Deterministic, InputArgs, MeteringArgs, OutputArgs, PluginArgs, ResultArgs, RunArgs, StoreArgs, StoreMode, WorkArgs,
@@ -86,6 +88,18 @@ pub enum Command {
     Report(ReportArgs),
     /// Search the documents of a store for words
     Search(SearchArgs),
+    /// Check or show settings, or print a configuration file to start from
+    Config(ConfigArgs),
+    /// Say what a run is doing
+    Status(SpeakArgs),
+    /// Say how the plugins of a run do
+    Plugins(SpeakArgs),
+    /// Give the figures of a run: packets, drops, jobs
+    Stats(SpeakArgs),
+    /// Have a run load changed plugins and open its outputs anew
+    Reload(SpeakArgs),
+    /// End a run
+    Stop(StopArgs),
     /// Say what this machine can do: LuaJIT, libpcap, rights, interfaces
     Doctor(DoctorArgs),
     /// Print a completion script for a shell

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::life::LifeArgs;
 use super::reload::ReloadArgs;
 use super::value::{any_path, duration, interval, positive, size, whole};
 
@@ -109,6 +110,10 @@ pub struct RunArgs {
     /// What is written.
     #[command(flatten)]
     pub output: OutputArgs,
+
+    /// Settings, control socket, user.
+    #[command(flatten)]
+    pub life: LifeArgs,
 }
 
 /// What is counted without plugins.
@@ -149,19 +154,19 @@ pub struct WorkArgs {
     pub async_drain: Option<std::time::Duration>,
 
     /// Time for one frontend callback in milliseconds; 0 is no limit
-    #[arg(long, value_name = "MS", default_value_t = 1_000)]
+    #[arg(long, help_heading = "Limits", value_name = "MS", default_value_t = 1_000)]
     pub callback_budget: u64,
 
     /// Time for one backend callback in seconds; 0 is no limit
-    #[arg(long, value_name = "SECS", default_value_t = 30)]
+    #[arg(long, help_heading = "Limits", value_name = "SECS", default_value_t = 30)]
     pub flush_budget: u64,
 
     /// Time for one job in seconds; 0 is no limit
-    #[arg(long, value_name = "SECS", default_value_t = 60)]
+    #[arg(long, help_heading = "Limits", value_name = "SECS", default_value_t = 60)]
     pub job_budget: u64,
 
     /// Memory for one plugin VM, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(long, help_heading = "Limits", value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub plugin_memory: u32,
 }
 

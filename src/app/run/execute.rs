@@ -4,9 +4,11 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::inputs::Inputs;
-use super::outputs::Outputs;
+use super::life::{Facts, Life};
+use super::outputs::Opened;
 use super::threads::Staff;
 use crate::app::cli::{Cli, RunArgs};
+use crate::app::control_socket::{Bound, Requests, Server};
 use crate::app::interim::{Form, Reporter};
 use crate::app::reload::{Reloader, Watching};
 use crate::app::report::{self, RunResult};
@@ -14,8 +16,18 @@ use crate::app::terminal;
 use crate::app::watch::Watcher;
 use crate::builtin::Selection;
 use crate::job;
-use crate::pipeline::Control;
+use crate::pipeline::{Control, Inquiry};
 use crate::plugin::{Catalog, HostSettings};
+
+/// What is open before the first thread starts.
+pub struct Doors {
+    /// Where packets come from.
+    pub inputs: Inputs,
+    /// Where results go.
+    pub outputs: Opened,
+    /// Where requests come from; `None` if nobody may ask.
+    pub socket: Option<Bound>,
+}
 
 /// Starts the threads, waits for them, and gathers what they leave behind.
 ///
@@ -27,10 +39,11 @@ pub fn execute(
     host: &HostSettings,
     catalog: &Arc<Catalog>,
     builtin: &Selection,
-    inputs: Inputs,
+    doors: Doors,
 ) -> anyhow::Result<RunResult> {
+    let inputs = doors.inputs;
     let (pace, engines, names) = (inputs.pace, inputs.sources.len(), inputs.names());
-    let outputs = Outputs::open(args, cli, catalog, pace, &names)?;
+    let outputs = doors.outputs.begin(args, cli, catalog, &names)?;
     let control = Arc::new(Control::default());
     let mut head = outputs.head();
     report::announce(catalog, &mut head);
@@ -44,6 +57,14 @@ pub fn execute(
     };
     let watching = Watching::of(&args.reload, pace);
     let reloader = RefCell::new(Reloader::new(&args.plugins.plugin, host, catalog, &pools, &control, watching));
+    let (inquiry, questions) = Inquiry::new(engines);
+    let facts = Facts {
+        inputs: names.clone(),
+        pace,
+        config: args.life.config.clone(),
+        socket: doors.socket.as_ref().map(|socket| socket.path().to_owned()),
+    };
+    let life = Arc::new(Life::new(&control, catalog, inquiry, &pools, facts));
     let staff = Staff {
         args,
         host,
@@ -55,11 +76,24 @@ pub fn execute(
         reporter: reporter.as_ref(),
         reloader: &reloader,
     };
-    let threads = staff.start(inputs)?;
+    let threads = staff.start(inputs, questions)?;
     let has_backend = catalog.has_backend() || outputs.want_backend();
     let reloader = reloader.into_inner().start(outputs.head(), has_backend)?;
-    let watcher = Watcher::start(Arc::clone(&control), pace, Arc::clone(&pools))?;
+    let watcher = Watcher::start(&life)?;
+    let server = match doors.socket {
+        Some(socket) => {
+            let mut requests = Requests::default();
+            life.add_requests(&mut requests);
+            Some(Server::start(socket, Arc::new(requests))?)
+        }
+        None => None,
+    };
+    life.ready();
     let mut result = threads.wait(&control, catalog)?;
+    life.notify().stopping();
+    if let Some(server) = server {
+        server.stop();
+    }
     watcher.stop();
     let reloaded = reloader.stop()?;
     let (catalog, pools) = (&reloaded.catalog, &reloaded.pools);

@@ -33,23 +33,31 @@ impl Inputs {
     }
 }
 
-/// Opens what the arguments name.
+/// The input filter among the plugins, as the input.
 ///
 /// # Errors
-/// When there is nothing to read, or it cannot be opened.
-pub fn open_inputs(args: &RunArgs, catalog: &Catalog) -> anyhow::Result<Inputs> {
-    let (input, engines) = (&args.input, usize::from(args.work.engines));
-    if !input.interface.is_empty() {
-        return open_interfaces(input, engines);
-    }
-    if input.read.is_empty() {
-        if let Some(filter) = catalog.input_filter() {
-            let (queue, source) = input_queue(&filter.name);
-            return Ok(Inputs { sources: vec![Box::new(source)], pace: Pace::Packets, queue: Some(queue) });
-        }
+/// When there is none.
+pub fn from_filter(catalog: &Catalog) -> anyhow::Result<Inputs> {
+    let Some(filter) = catalog.input_filter() else {
         bail!(
             "no input: use -r FILE for a capture file, -i INTERFACE for live packets, or millstream demo to see it work"
         );
+    };
+    let (queue, source) = input_queue(&filter.name);
+    Ok(Inputs { sources: vec![Box::new(source)], pace: Pace::Packets, queue: Some(queue) })
+}
+
+/// Opens what the arguments name; `None` if they name nothing.
+///
+/// # Errors
+/// When something cannot be opened.
+pub fn open_named(args: &RunArgs) -> anyhow::Result<Option<Inputs>> {
+    let (input, engines) = (&args.input, usize::from(args.work.engines));
+    if !input.interface.is_empty() {
+        return open_interfaces(input, engines).map(Some);
+    }
+    if input.read.is_empty() {
+        return Ok(None);
     }
     let options = FileOptions {
         filter: input.filter.clone(),
@@ -62,7 +70,7 @@ pub fn open_inputs(args: &RunArgs, catalog: &Catalog) -> anyhow::Result<Inputs> 
             bail!("--count, --duration and --speed need one packet thread; leave out --engines {engines}");
         }
         let sources = open_split(&files, &options, engines, decode::flow_hash)?;
-        return Ok(Inputs { sources, pace: Pace::Packets, queue: None });
+        return Ok(Some(Inputs { sources, pace: Pace::Packets, queue: None }));
     }
     let mut source: Box<dyn Source + Send> = Box::new(FileSource::open(&files, &options)?);
     if input.count.is_some() || input.duration.is_some() {
@@ -72,7 +80,7 @@ pub fn open_inputs(args: &RunArgs, catalog: &Catalog) -> anyhow::Result<Inputs> 
     if let Some(speed) = input.speed {
         source = Box::new(Paced::new(source, speed)?);
     }
-    Ok(Inputs { sources: vec![source], pace: Pace::Packets, queue: None })
+    Ok(Some(Inputs { sources: vec![source], pace: Pace::Packets, queue: None }))
 }
 
 fn open_interfaces(input: &InputArgs, engines: usize) -> anyhow::Result<Inputs> {

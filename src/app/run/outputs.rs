@@ -1,19 +1,30 @@
 //! Everything that results of a run go to: the console, the event stream, the packet store, the store.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 
 use crate::api::LogLevel;
 use crate::app::cli::{Cli, RunArgs};
+use crate::app::privileges::User;
 use crate::app::report::{self, RunResult};
 use crate::app::{logging, settings};
 use crate::metrics::FlushSink;
 use crate::pipeline::{FlowOutput, Outlet, Pace, Prints};
 use crate::plugin::Catalog;
-use crate::sink::{Console, EventStream, PacketStore, Store, StoreFeed, WhenFull};
+use crate::sink::{Console, EventStream, PacketStore, Reserved, Store, StoreFeed, WhenFull};
 use crate::time;
+
+/// Outputs that are open, before it is known what comes.
+pub struct Opened {
+    console: Console,
+    events: Option<EventStream>,
+    packet_store: Option<PacketStore>,
+    store: Option<Reserved>,
+    pace: Pace,
+}
 
 /// Where results go.
 pub struct Outputs {
@@ -27,12 +38,12 @@ pub struct Outputs {
     flows: bool,
 }
 
-impl Outputs {
-    /// Opens what the arguments name, for results of what the inputs of these names bring.
+impl Opened {
+    /// Opens what the arguments name.
     ///
     /// # Errors
     /// When one of them cannot be written.
-    pub fn open(args: &RunArgs, cli: &Cli, catalog: &Catalog, pace: Pace, inputs: &[String]) -> anyhow::Result<Self> {
+    pub fn open(args: &RunArgs, pace: Pace) -> anyhow::Result<Self> {
         let when_full = if pace == Pace::Packets { WhenFull::Block } else { WhenFull::DropNewest };
         let console = Console::start(when_full).context("starting the console")?;
         let events = match &args.output.events {
@@ -47,16 +58,60 @@ impl Outputs {
             None => None,
         };
         let store = match settings::store_options(&args.output.results, when_full)? {
-            Some(options) => {
-                let started = (pace == Pace::Wall).then(time::wall);
-                Some((Store::open(&options, Arc::clone(&catalog.groups), inputs, started)?, options.file))
+            Some(options) => Some(Reserved::open(&options)?),
+            None => None,
+        };
+        Ok(Self { console, events, packet_store, store, pace })
+    }
+
+    /// Gives what was opened by name to the user that the run becomes, so that it can be written further, begun anew and
+    /// trimmed.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn hand_over(&self, args: &RunArgs, user: &User) -> anyhow::Result<()> {
+        let own = |path: &Path| user.own(path).with_context(|| format!("giving {} to {}", path.display(), user.name()));
+        if let Some(path) = &args.output.events {
+            own(path)?;
+        }
+        if let Some(folder) = &args.output.store.packets {
+            own(folder)?;
+            for file in files_of(folder).with_context(|| format!("reading {}", folder.display()))? {
+                own(&file)?;
+            }
+        }
+        if let Some(store) = &self.store {
+            let file = store.file();
+            for end in ["", "-wal", "-shm"] {
+                let mut name = file.as_os_str().to_owned();
+                name.push(end);
+                own(Path::new(&name))?;
+            }
+            // Without a name the directory was made for this run alone.
+            if let (true, Some(folder)) = (settings::is_unnamed(&args.output.results), file.parent()) {
+                own(folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to write results of these plugins on inputs of these names.
+    ///
+    /// # Errors
+    /// When the store's file cannot be written.
+    pub fn begin(self, args: &RunArgs, cli: &Cli, catalog: &Catalog, inputs: &[String]) -> anyhow::Result<Outputs> {
+        let store = match self.store {
+            Some(reserved) => {
+                let file = reserved.file().to_owned();
+                let started = (self.pace == Pace::Wall).then(time::wall);
+                Some((reserved.begin(Arc::clone(&catalog.groups), inputs, started)?, file))
             }
             None => None,
         };
-        Ok(Self {
-            console,
-            events,
-            packet_store,
+        Ok(Outputs {
+            console: self.console,
+            events: self.events,
+            packet_store: self.packet_store,
             store,
             names: catalog.entries.iter().map(|entry| entry.name.clone()).collect(),
             prints: if args.plugins.json { Prints::Error } else { Prints::Output },
@@ -64,7 +119,13 @@ impl Outputs {
             flows: args.output.flows,
         })
     }
+}
 
+fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+}
+
+impl Outputs {
     /// Where standard output and standard error go through.
     #[must_use]
     pub fn console(&self) -> &Console {

@@ -1,15 +1,19 @@
-//! Settles what is run and on what.
+//! Settles what is run and on what, and as whom.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::{Context, bail};
 
-use super::execute::execute;
-use super::inputs::open_inputs;
+use super::execute::{Doors, execute};
+use super::inputs::{Inputs, from_filter, open_named};
+use super::outputs::Opened;
 use crate::app::cli::{Cli, RunArgs};
+use crate::app::control_socket::{Bound, default_socket};
+use crate::app::privileges::{self, Keep, User};
 use crate::app::{OWN_FAULT, Outcome, OwnFault, report, settings};
 use crate::lua::{self, spawn_lua_thread};
+use crate::pipeline::Pace;
 use crate::plugin::{Catalog, HostSettings, SkipReason, discover};
 use crate::time::Stopwatch;
 
@@ -19,14 +23,19 @@ use crate::time::Stopwatch;
 /// When the run cannot begin: no such file, not a capture, no right, no such plugin.
 pub fn run(args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
     settings::check_input(&args.input)?;
-    let host = settings::host_settings(&args.plugins, Some(&args.work))?;
+    let mut host = settings::host_settings(&args.plugins, Some(&args.work))?;
+    if let Some(file) = &args.life.config {
+        let full = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+        host.run.environment.configfile = full.display().to_string();
+    }
     let self_test = lua::quick_self_test().context("LuaJIT self-test")?;
     if !self_test.passed() {
         bail!(
             "LuaJIT cannot interrupt a compiled loop in this build: {self_test}; rebuild with: cargo build --release"
         );
     }
-    let mut host = host;
+    privileges::keep_from_children();
+    let early = open_early(args)?;
     host.files = settings::file_rules(&mut host.run.environment.config)?;
     host.on_stuck = Arc::new(|plugin| {
         log::error!("{plugin}: a callback does not return from a C function; packets cannot go on");
@@ -42,11 +51,78 @@ pub fn run(args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
     let catalog = probe(found.scripts, &host)?;
     let builtin =
         settings::builtin_groups(&args.metering, settings::with_store(&args.output.results), &catalog.groups)?;
-    let inputs = open_inputs(args, &catalog)?;
+    let doors = open_rest(args, early, &catalog)?;
     let watch = Stopwatch::start();
-    let mut result = execute(args, cli, &host, &catalog, &builtin, inputs)?;
+    let mut result = execute(args, cli, &host, &catalog, &builtin, doors)?;
     result.wall = watch.elapsed();
     report::present(&result, args, cli)
+}
+
+/// What is opened with the rights of the user who started the run, for a run that becomes another one.
+#[derive(Default)]
+struct Early {
+    inputs: Option<Inputs>,
+    outputs: Option<Opened>,
+    socket: Option<Bound>,
+}
+
+/// With `--user`, opens everything that has a name and becomes that user: no plugin is read, let alone run, before that.
+/// Otherwise nothing is opened before the plugins are known to load.
+fn open_early(args: &RunArgs) -> anyhow::Result<Early> {
+    let Some(name) = &args.life.user else {
+        return Ok(Early::default());
+    };
+    let user = User::find(name)?;
+    let inputs = open_named(args)?;
+    let pace = inputs.as_ref().map_or(Pace::Packets, |inputs| inputs.pace);
+    let outputs = Opened::open(args, pace)?;
+    let socket = bind(args, pace)?;
+    outputs.hand_over(args, &user)?;
+    if let Some(socket) = &socket {
+        user.own(socket.path()).with_context(|| format!("giving {} to {name}", socket.path().display()))?;
+    }
+    let keep = if pace == Pace::Wall { Keep::Capture } else { Keep::Nothing };
+    user.become_for_good(keep)?;
+    log::info!("running as {}", user.name());
+    Ok(Early { inputs, outputs: Some(outputs), socket })
+}
+
+/// Opens what is not open yet.
+fn open_rest(args: &RunArgs, early: Early, catalog: &Catalog) -> anyhow::Result<Doors> {
+    let named = match early.inputs {
+        Some(inputs) => Some(inputs),
+        None => open_named(args)?,
+    };
+    let inputs = match named {
+        Some(inputs) => inputs,
+        None => from_filter(catalog)?,
+    };
+    if inputs.pace == Pace::Wall && privileges::is_root() {
+        log::info!("plugins run with the rights of root; --user NAME gives them up once the capture is open");
+    }
+    match early.outputs {
+        Some(outputs) => Ok(Doors { inputs, outputs, socket: early.socket }),
+        None => {
+            let socket = bind(args, inputs.pace)?;
+            Ok(Doors { outputs: Opened::open(args, inputs.pace)?, inputs, socket })
+        }
+    }
+}
+
+/// The control socket: where the arguments say, else of its own accord for runs over interfaces.
+fn bind(args: &RunArgs, pace: Pace) -> anyhow::Result<Option<Bound>> {
+    match &args.life.control {
+        Some(path) => Bound::new(path).map(Some),
+        None if args.life.no_control || pace == Pace::Packets => Ok(None),
+        None => {
+            let bound = default_socket().and_then(|path| Bound::new(&path).ok());
+            if bound.is_none() {
+                // Nobody asked for it, so it is no reason not to run.
+                log::debug!("no control socket: no directory for it; --control PATH names a place");
+            }
+            Ok(bound)
+        }
+    }
 }
 
 /// Probes scripts on a thread with a stack for Lua.
@@ -55,7 +131,11 @@ pub fn run(args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
 /// When the thread cannot be started or dies.
 pub fn probe(scripts: Vec<crate::plugin::Script>, host: &HostSettings) -> anyhow::Result<Arc<Catalog>> {
     let host = host.clone();
-    let thread = spawn_lua_thread("probe", move || Catalog::probe(scripts, &host)).context("starting a thread")?;
+    let work = move || {
+        privileges::forgo_capture();
+        Catalog::probe(scripts, &host)
+    };
+    let thread = spawn_lua_thread("probe", work).context("starting a thread")?;
     Ok(Arc::new(join(thread)?))
 }
 

@@ -16,7 +16,7 @@ use crate::app::cli::{Deterministic, RunArgs};
 use crate::app::interim::Reporter;
 use crate::app::reload::{ReloadCounts, Reloader};
 use crate::app::report::RunResult;
-use crate::app::settings;
+use crate::app::{OwnFault, privileges, settings};
 use crate::backend::{Rankings, Share, WhenSilent, WhenSlow};
 use crate::builtin::Selection;
 use crate::capture::Source;
@@ -26,7 +26,7 @@ use crate::lua::spawn_lua_thread;
 use crate::metrics::{Buckets, Records, RunTotals, ShardConfig, Tallies};
 use crate::pipeline::{
     BackendLink, BackendPace, BackendPlan, BackendThreads, Control, Engine, EngineOutcome, EnginePlan, InputPlan,
-    InterimPlan, Orders, Pace, Reach, Stop, run_input,
+    InterimPlan, Orders, Pace, Questions, Reach, Stop, run_input,
 };
 use crate::plugin::{BuiltPacket, Catalog, HostSettings, JobPlan, Opinion};
 use crate::sink::StreamEnd;
@@ -77,11 +77,11 @@ struct Shared {
 }
 
 impl Staff<'_> {
-    /// Starts everything on these inputs.
+    /// Starts everything on these inputs; each packet thread answers one of the questioners.
     ///
     /// # Errors
     /// When a thread cannot be started or a setting not be understood.
-    pub fn start(&self, inputs: Inputs) -> anyhow::Result<Threads> {
+    pub fn start(&self, inputs: Inputs, questions: Vec<Questions>) -> anyhow::Result<Threads> {
         let engines = inputs.sources.len();
         let shared = self.shared(&inputs)?;
         // A file in one thread has its one backend there as well; whatever has threads gives backends their own.
@@ -106,12 +106,14 @@ impl Staff<'_> {
             }
         };
         let mut handles = Vec::new();
+        let mut questions = questions.into_iter();
         for (id, source) in inputs.sources.into_iter().enumerate() {
             let peers = peers.next().unwrap_or_default();
             // Packets of interfaces are shared out by the kernel, which does not say how.
             let is_shared = shared.pace == Pace::Packets && engines > 1;
             let peers = if is_shared { peers.sharing(id as u32, engines as u32) } else { peers };
-            let plan = self.engine_plan(&shared, id, source, peers, link()?);
+            let mut plan = self.engine_plan(&shared, id, source, peers, link()?);
+            plan.questions = questions.next();
             let thread = spawn_lua_thread(&format!("engine-{id}"), move || Engine::new(plan).run());
             handles.push(thread.context("starting a packet thread")?);
         }
@@ -187,7 +189,14 @@ impl Staff<'_> {
         };
         let plans: anyhow::Result<Vec<_>> =
             speakers.into_iter().enumerate().map(|(at, speaker)| Ok((plan(at)?, speaker))).collect();
-        BackendThreads::start(plans?, pace, self.control).context("starting the backend")
+        let plans = plans?;
+        // A thread has the rights of the one that starts it, and the backend reads no interface.
+        let start = || {
+            privileges::forgo_capture();
+            BackendThreads::start(plans, pace, self.control)
+        };
+        let started = std::thread::scope(|scope| scope.spawn(start).join()).map_err(|_| OwnFault)?;
+        started.context("starting the backend")
     }
 
     fn engine_plan(
@@ -222,6 +231,7 @@ impl Staff<'_> {
                 .zip(self.args.output.report_every)
                 .map(|(reporter, every)| InterimPlan { every, queue: reporter.sender() }),
             orders: Some(self.orders(Reach::Whole, id)),
+            questions: None,
         }
     }
 

@@ -28,4 +28,4 @@ pub use options::StoreOptions;
 pub use row::{RunEnd, StoredJob, StoredTopper};
 pub use schema::VERSION;
 pub use sender::StoreSender;
-pub use writer::Store;
+pub use writer::{Reserved, Store};

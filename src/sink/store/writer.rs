@@ -1,5 +1,6 @@
 //! The writer thread.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -54,7 +55,16 @@ impl Store {
         inputs: &[String],
         started: Option<Timestamp>,
     ) -> Result<Self, StoreOpenError> {
-        let opened = open(&options.file)?;
+        Reserved::open(options)?.begin(registry, inputs, started)
+    }
+
+    fn start(
+        opened: Opened,
+        options: &StoreOptions,
+        registry: Arc<Registry>,
+        inputs: &[String],
+        started: Option<Timestamp>,
+    ) -> Result<Self, StoreOpenError> {
         let path = options.file.clone();
         let database = |error| StoreOpenError::Database { path: path.clone(), error };
         let shared = Arc::new(Shared::default());
@@ -86,6 +96,42 @@ impl Store {
             log::error!("the thread of the store ended early");
         }
         self.shared.get()
+    }
+}
+
+/// A store's file that is open and locked, before it is known what is counted.
+#[derive(Debug)]
+pub struct Reserved {
+    opened: Opened,
+    options: StoreOptions,
+}
+
+impl Reserved {
+    /// Opens the file.
+    ///
+    /// # Errors
+    /// [`StoreOpenError`]; each says what to type instead.
+    pub fn open(options: &StoreOptions) -> Result<Self, StoreOpenError> {
+        Ok(Self { opened: open(&options.file)?, options: options.clone() })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.options.file
+    }
+
+    /// Starts the writer. `started` is the wall-clock time of a run over interfaces.
+    ///
+    /// # Errors
+    /// [`StoreOpenError`]; each says what to type instead.
+    pub fn begin(
+        self,
+        registry: Arc<Registry>,
+        inputs: &[String],
+        started: Option<Timestamp>,
+    ) -> Result<Store, StoreOpenError> {
+        Store::start(self.opened, &self.options, registry, inputs, started)
     }
 }
 
