@@ -56,8 +56,11 @@ pub fn execute(
         reloader: &reloader,
     };
     let threads = staff.start(inputs)?;
-    let has_backend = catalog.has_backend() || outputs.want_backend();
-    let reloader = reloader.into_inner().start(outputs.head(), has_backend)?;
+    let mut reloader = reloader.into_inner();
+    if catalog.has_backend() || outputs.want_backend() {
+        reloader = reloader.with_backend();
+    }
+    let reloader = reloader.start(outputs.head())?;
     let watcher = Watcher::start(Arc::clone(&control), pace, Arc::clone(&pools))?;
     let mut result = threads.wait(&control, catalog)?;
     watcher.stop();
