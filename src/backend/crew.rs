@@ -69,6 +69,8 @@ pub struct Crew<O> {
     pub own: Vec<Item>,
     /// Items of scripts that found no room.
     pub own_dropped: u64,
+    /// Whether the outlet takes what is flushed where no script looks at it.
+    pub takes_all: bool,
     /// Messages for the other backends, if there are any.
     pub passed_on: Option<Vec<Mail>>,
 }
@@ -99,6 +101,7 @@ impl<O: BackendOutlet> Crew<O> {
             wants: BackendWants::default(),
             own: Vec::new(),
             own_dropped: 0,
+            takes_all: false,
             passed_on: None,
         };
         for entry in &catalog.entries {

@@ -110,7 +110,6 @@ pub struct Backend<O> {
     pub(super) counters: Counters,
     pub(super) trackers: Vec<Tracker>,
     pub(super) jobs: JobPlan,
-    pub(super) takes_all: bool,
     waiting: Waiting,
     pub(super) window: i64,
     /// The second stream time has reached; `None` before the first.
@@ -136,13 +135,13 @@ impl<O: BackendOutlet> Backend<O> {
         let in_order = parts.jobs.delivery == Delivery::InOrder;
         let mut crew = Crew::load(&parts.catalog, &context, &parts.settings, &parts.jobs, parts.outlet);
         crew.passed_on = (parts.share.backends > 1).then(Vec::new);
-        crew.publish_wants(parts.takes_all);
+        crew.takes_all = parts.takes_all;
+        crew.publish_wants();
         crew.trackers.iter().for_each(|(_, control)| parts.share.rankings.join(&control.name));
         Self {
             counters: Counters::new(&groups, |group| parts.takes_all || crew.hears_toppers(group)),
             trackers: crew.trackers.iter().map(|(_, control)| Tracker::new(control, parts.window)).collect(),
             jobs: parts.jobs,
-            takes_all: parts.takes_all,
             waiting: Waiting::default(),
             window: parts.window.max(1),
             now: None,

@@ -34,7 +34,7 @@ impl<O: BackendOutlet> Backend<O> {
         let mut trackers: Vec<_> = names.zip(std::mem::take(&mut self.trackers)).collect();
         let before: Vec<String> = trackers.iter().map(|(control, _)| control.name.clone()).collect();
         let swap = self.crew.reload(edition, settings, &self.jobs);
-        self.crew.publish_wants(self.takes_all);
+        self.crew.publish_wants();
         for (_, control) in &self.crew.trackers {
             // One that is as it was keeps what it has of the open interval.
             let known = trackers.iter().position(|(before, _)| before == control);
@@ -49,18 +49,18 @@ impl<O: BackendOutlet> Backend<O> {
             .for_each(|(_, now)| rankings.join(&now.name));
         let has = |name: &String| self.crew.trackers.iter().any(|(_, now)| now.name == *name);
         before.iter().filter(|name| !has(name)).for_each(|name| rankings.leave(name));
-        let (crew, takes_all) = (&self.crew, self.takes_all);
-        self.counters.track(&crew.context.groups, |group| takes_all || crew.hears_toppers(group));
+        let crew = &self.crew;
+        self.counters.track(&crew.context.groups, |group| crew.takes_all || crew.hears_toppers(group));
         self.crew.after();
         swap
     }
 }
 
 impl<O: BackendOutlet> Crew<O> {
-    /// Says what is wanted; with `takes_all` everything that is flushed.
-    pub(super) fn publish_wants(&mut self, takes_all: bool) {
+    /// Says what is wanted: everything that is flushed, if that is taken.
+    pub(super) fn publish_wants(&mut self) {
         self.context.has_backend.set(self.wants.messages);
-        if takes_all {
+        if self.takes_all {
             let wants = &mut self.wants;
             wants.groups.iter_mut().for_each(|group| group.buckets = true);
             (wants.alerts, wants.resources, wants.documents, wants.flows) = (true, true, true, true);

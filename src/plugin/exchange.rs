@@ -65,6 +65,12 @@ struct Leaving<M> {
     state: Option<State>,
 }
 
+impl<M> Leaving<M> {
+    const fn new(member: M) -> Self {
+        Self { member, has_left: false, state: None }
+    }
+}
+
 /// Puts the fresh ones in the place of the old ones. `attach` makes a member of an instance that has been loaded, `None` if
 /// it has no callback; it is shown the one that had the place before. `again` executes the file of an old one once more.
 pub fn exchange<M: Member>(
@@ -74,8 +80,7 @@ pub fn exchange<M: Member>(
     again: impl Fn(&Instance) -> Result<Prepared, LoadFailure>,
 ) -> Exchanged<M> {
     let (was_there, is_there) = (!old.is_empty(), !fresh.is_empty());
-    let mut old: Vec<Leaving<M>> =
-        old.into_iter().map(|member| Leaving { member, has_left: false, state: None }).collect();
+    let mut old: Vec<Leaving<M>> = old.into_iter().map(Leaving::new).collect();
     let mut members = Vec::new();
     let mut failure = None;
     for prepared in fresh {
@@ -101,7 +106,7 @@ pub fn exchange<M: Member>(
         }
     }
     let Some(reason) = failure else {
-        let retired = old.into_iter().map(|leaving| retire(leaving.member, leaving.has_left)).collect();
+        let retired = old.into_iter().map(retire).collect();
         let swap = match (was_there, is_there) {
             (_, true) => Swap::Loaded,
             (true, false) => Swap::Unloaded,
@@ -109,7 +114,7 @@ pub fn exchange<M: Member>(
         };
         return Exchanged { members, retired, swap };
     };
-    let mut retired: Vec<InstanceReport> = members.into_iter().map(|member| retire(member, false)).collect();
+    let mut retired: Vec<InstanceReport> = members.into_iter().map(|member| retire(Leaving::new(member))).collect();
     let mut swap = Swap::Kept(reason.clone());
     let mut members = Vec::new();
     for mut leaving in old {
@@ -123,7 +128,7 @@ pub fn exchange<M: Member>(
             .and_then(|(instance, block)| {
                 attach(instance, &block, Some(&mut leaving.member)).map_err(|e| format!("attach: {}", e.message))
             });
-        retired.push(retire(leaving.member, true));
+        retired.push(retire(leaving));
         match restored {
             Ok(member) => members.extend(member),
             Err(e) => swap = Swap::Lost(format!("{reason}; the version before cannot be loaded again: {e}")),
@@ -144,9 +149,9 @@ pub fn describe(failure: &LoadFailure) -> String {
     }
 }
 
-fn retire<M: Member>(mut member: M, has_left: bool) -> InstanceReport {
-    let instance = member.instance_mut();
-    if !has_left {
+fn retire<M: Member>(mut leaving: Leaving<M>) -> InstanceReport {
+    let instance = leaving.member.instance_mut();
+    if !leaving.has_left {
         instance.unload();
     }
     instance.tell_silent(None);

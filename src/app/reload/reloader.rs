@@ -110,6 +110,8 @@ struct Work {
     result: Reloaded,
     own_pools: Vec<Pool>,
     seen: Marks,
+    /// Whether there are files that were not there at the look before.
+    has_new_files: bool,
     asked: u64,
     /// Stream time, as far as threads have told.
     now: Timestamp,
@@ -149,6 +151,7 @@ impl Reloader {
             result,
             own_pools: Vec::new(),
             seen: Marks::new(),
+            has_new_files: false,
             asked: control.reloads(),
             now: Timestamp::EPOCH,
             shared,
@@ -162,13 +165,19 @@ impl Reloader {
         Orders::new(self.work.threads.add(reach, thread), settings.clone(), thread)
     }
 
-    /// Starts the thread. `has_backend` says whether there are backend scripts somewhere.
+    /// The run has a backend, whether it has threads of its own or not.
+    #[must_use]
+    pub fn with_backend(mut self) -> Self {
+        self.work.has_backend = true;
+        self
+    }
+
+    /// Starts the thread.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(self, outlet: Outlet, has_backend: bool) -> anyhow::Result<ReloaderThread> {
-        let mut work = self.work;
-        work.has_backend = has_backend;
+    pub fn start(self, outlet: Outlet) -> anyhow::Result<ReloaderThread> {
+        let work = self.work;
         let shared = Arc::clone(&work.shared);
         *lock(&shared.outlet) = Some(outlet);
         let thread = spawn_lua_thread("reload", move || work.run()).context("starting a thread")?;
@@ -262,7 +271,7 @@ impl Work {
 
     /// Brings the scripts up to the files.
     fn update(&mut self, now: Marks) {
-        let has_new_files = now.keys().any(|path| !self.seen.contains_key(path));
+        self.has_new_files = now.keys().any(|path| !self.seen.contains_key(path));
         self.seen = now;
         // Before the files are read: what changes after this is seen the next time.
         let libraries = &self.settings.libraries;
@@ -281,7 +290,7 @@ impl Work {
         }
         for skipped in &found.skipped {
             let Some(script) = self.roster.find(&skipped.path) else { continue };
-            if self.is_due(script, None, has_new_files) {
+            if self.is_due(script, None) {
                 self.fail(script, &skipped.reason.to_string(), None);
             }
         }
@@ -309,21 +318,21 @@ impl Work {
             if self.is_done() {
                 return;
             }
-            if is_new || self.is_due(id, Some(&script), has_new_files) {
+            if is_new || self.is_due(id, Some(&script)) {
                 self.load(id, script);
             }
         }
     }
 
     /// Whether a script is to be loaded again, and notes that it was looked at.
-    fn is_due(&mut self, id: ScriptId, script: Option<&Script>, has_new_files: bool) -> bool {
+    fn is_due(&mut self, id: ScriptId, script: Option<&Script>) -> bool {
         let Some(card) = self.roster.card(id) else { return false };
         let is_other = |entry: &CatalogEntry| script.is_some_and(|script| entry.script.source != script.source);
         // Changed between the start and the first look.
         let is_other = self.result.catalog.entries.get(usize::from(id.0)).is_some_and(is_other);
         let is_back = script.is_some() && !card.runs && card.version > 0;
         let has_changed = card.take_change();
-        has_changed || if card.has_failed { has_new_files } else { is_other || is_back }
+        has_changed || if card.has_failed { self.has_new_files } else { is_other || is_back }
     }
 
     fn remove(&mut self, script: ScriptId) {

@@ -89,7 +89,7 @@ impl Card {
         let late = all.filter(|definition| {
             let guid = guid_of(definition);
             // Of several definitions of one GUID the first is used, which is not that of a new file.
-            !self.definitions.contains(definition) && !(is_new && is_known(catalog, definition, guid))
+            !(self.definitions.contains(definition) || is_new && is_known(catalog, definition, guid))
         });
         late.map(guid_of).filter(|guid| self.warned.insert(*guid)).collect()
     }

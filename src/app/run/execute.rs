@@ -77,8 +77,11 @@ pub fn execute(
         reloader: &reloader,
     };
     let threads = staff.start(inputs, questions)?;
-    let has_backend = catalog.has_backend() || outputs.want_backend();
-    let reloader = reloader.into_inner().start(outputs.head(), has_backend)?;
+    let mut reloader = reloader.into_inner();
+    if catalog.has_backend() || outputs.want_backend() {
+        reloader = reloader.with_backend();
+    }
+    let reloader = reloader.start(outputs.head())?;
     let watcher = Watcher::start(&life)?;
     let server = match doors.socket {
         Some(socket) => {
