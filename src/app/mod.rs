@@ -19,13 +19,17 @@ mod man;
 mod moment;
 mod new;
 mod packets;
+mod profile;
 mod query;
+mod repl;
 mod report;
 mod report_page;
 mod run;
 mod screen;
 mod settings;
+mod staging;
 mod terminal;
+mod test;
 mod watch;
 
 use std::process::ExitCode;
@@ -78,6 +82,9 @@ fn dispatch(cli: &cli::Cli) -> anyhow::Result<Outcome> {
         Command::Run(args) => return run::run(args, cli),
         Command::Demo(args) => return demo::demo(args, cli),
         Command::Packets(args) => return packets::packets(args),
+        Command::Test(args) => return test::test(args, cli),
+        Command::Profile(args) => return profile::profile(args, cli),
+        Command::Repl(args) => return repl::repl(args, cli),
         _ => {}
     }
     let mut screen = screen::Screen::stdout(cli.color);
@@ -92,7 +99,12 @@ fn dispatch(cli: &cli::Cli) -> anyhow::Result<Outcome> {
         Command::Query(args) => query::query(args, &mut screen),
         Command::Report(args) => report_page::report(args, &mut screen),
         Command::Search(args) => query::search(args, &mut screen),
-        Command::Run(_) | Command::Demo(_) | Command::Packets(_) => unreachable!("taken care of above"),
+        Command::Run(_)
+        | Command::Demo(_)
+        | Command::Packets(_)
+        | Command::Test(_)
+        | Command::Profile(_)
+        | Command::Repl(_) => unreachable!("taken care of above"),
     }?;
     screen.flush()?;
     Ok(outcome)

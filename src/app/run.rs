@@ -15,6 +15,7 @@ use super::interim::{Form, Reporter};
 use super::logging;
 use super::report::{self, RunResult};
 use super::settings;
+use super::staging::{Staging, Voices, Whose};
 use super::terminal;
 use super::watch::Watcher;
 use crate::api::Peers;
@@ -34,7 +35,7 @@ use crate::pipeline::{
     InterimPlan, Outlet, Pace, Prints, Stop, input_queue, run_input,
 };
 use crate::plugin::{BuiltPacket, Catalog, HostSettings, JobPlan, SkipReason, discover};
-use crate::sink::{Console, EventStream, PacketStore, Store, StreamEnd, WhenFull};
+use crate::sink::{EventStream, PacketStore, Store, StreamEnd, WhenFull};
 use crate::time::{self, Stopwatch};
 
 /// How long an input filter may take to return after a request to stop.
@@ -45,6 +46,15 @@ const INPUT_GRACE: Duration = Duration::from_secs(2);
 /// # Errors
 /// When the run cannot begin: no such file, not a capture, no right, no such plugin.
 pub fn run(args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
+    let result = perform(args, cli, &Staging::default())?;
+    report::present(&result, args, cli)
+}
+
+/// Runs plugins on an input; gives what there is to report.
+///
+/// # Errors
+/// As for [`run`].
+pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<RunResult> {
     settings::check_input(&args.input)?;
     let host = settings::host_settings(&args.plugins, Some(&args.work))?;
     let self_test = lua::quick_self_test().context("LuaJIT self-test")?;
@@ -59,7 +69,10 @@ pub fn run(args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
         log::error!("{plugin}: a callback does not return from a C function; packets cannot go on");
         signal_hook::low_level::exit(i32::from(super::OWN_FAULT));
     });
-    let found = discover(&args.plugins.plugin, &host.search)?;
+    host.answers.clone_from(&staging.answers);
+    host.profiler.clone_from(&staging.profiler);
+    let standard = if staging.plugins == Whose::Named { &[][..] } else { &host.search[..] };
+    let found = discover(&args.plugins.plugin, standard)?;
     for skipped in &found.skipped {
         // Libraries lie beside plugins; one that was named was taken for a plugin.
         if skipped.reason != SkipReason::Library || args.plugins.plugin.contains(&skipped.path) {
@@ -71,9 +84,9 @@ pub fn run(args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
         settings::builtin_groups(&args.metering, settings::with_store(&args.output.results), &catalog.groups)?;
     let inputs = open_inputs(args, &catalog)?;
     let watch = Stopwatch::start();
-    let mut result = execute(args, cli, host, &catalog, builtin, inputs)?;
+    let mut result = execute(args, cli, staging, host, &catalog, builtin, inputs)?;
     result.wall = watch.elapsed();
-    report::present(&result, args, cli)
+    Ok(result)
 }
 
 /// Probes scripts on a thread with a stack for Lua.
@@ -173,6 +186,7 @@ fn open_interfaces(input: &InputArgs, engines: usize) -> anyhow::Result<Inputs> 
 fn execute(
     args: &RunArgs,
     cli: &Cli,
+    staging: &Staging,
     host: HostSettings,
     catalog: &Arc<Catalog>,
     builtin: Selection,
@@ -180,13 +194,14 @@ fn execute(
 ) -> anyhow::Result<RunResult> {
     let pace = inputs.pace;
     let when_full = if pace == Pace::Packets { WhenFull::Block } else { WhenFull::DropNewest };
-    let console = Console::start(when_full).context("starting the console")?;
-    let events = match &args.output.events {
-        Some(path) => {
+    let console = staging.console(when_full).context("starting the console")?;
+    let events = match (&staging.events, &args.output.events) {
+        (Some(kept), _) => Some(EventStream::start("events", Box::new(kept.clone()), when_full)?),
+        (None, Some(path)) => {
             let opened = EventStream::open(path, when_full);
             Some(opened.with_context(|| format!("--events {}: cannot be written", path.display()))?)
         }
-        None => None,
+        (None, None) => None,
     };
     let packet_store = match settings::store_config(&args.output.store, when_full) {
         Some(config) => Some(PacketStore::open(&config)?),
@@ -337,9 +352,14 @@ fn execute(
     }
     // Behind the engines, which it outlives.
     engines.extend(thread.map(BackendThread::into_thread));
-    let watcher = Watcher::start(Arc::clone(&control), pace, Arc::clone(&pools))?;
+    let watcher = match staging.voices {
+        Voices::Heard => Some(Watcher::start(Arc::clone(&control), pace, Arc::clone(&pools))?),
+        Voices::Silent => None,
+    };
     let outcomes = wait_for(engines, &control)?;
-    watcher.stop();
+    if let Some(watcher) = watcher {
+        watcher.stop();
+    }
     if let Some(reporter) = reporter {
         reporter.stop();
     }

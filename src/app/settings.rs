@@ -144,6 +144,8 @@ pub fn host_settings(plugins: &PluginArgs, work: Option<&WorkArgs>) -> anyhow::R
         },
         search,
         files: None,
+        answers: None,
+        profiler: None,
         netflow_tap: if netflow { NetflowTap::On } else { NetflowTap::Off },
         context_ids: Arc::default(),
         seed: 0x6D69_6C6C_7374_7265,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
-use crate::lua::{Budget, Direct, FaultKind, Health, Loader, PluginError, Portable, Ready, Returned, Vm};
+use crate::lua::{Budget, Direct, FaultKind, Health, Loader, Place, PluginError, Portable, Probe, Ready, Returned, Vm};
 use crate::time::Stopwatch;
 
 use super::completion::CompletionQueue;
@@ -91,6 +91,8 @@ struct Machine {
     direct: Direct,
     /// Functions that capture nothing, by the number of their code: one closure serves all of their jobs.
     ready: HashMap<u64, Ready, RandomState>,
+    /// Before the VM, which it needs to the end.
+    probe: Option<Probe>,
     vm: Vm,
 }
 
@@ -167,7 +169,9 @@ impl Worker<'_> {
             Some(machine) => machine,
             none => none.insert(Machine::new(self.shared, &self.control, self.number)?),
         };
+        machine.begin(function);
         let returned = machine.run(function, data, result, started, deadline);
+        machine.end(function, started, &returned);
         if machine.vm.tidy() == Health::Replace {
             self.machine = None;
             self.shared.counters.vms_replaced.fetch_add(1, Ordering::Relaxed);
@@ -191,7 +195,29 @@ impl Machine {
         };
         let failed = |error: mlua::Error| PluginError::caught(error.to_string().as_bytes(), b"");
         let (loader, direct) = set_up().map_err(failed)?;
-        Ok(Self { loader, direct, ready: HashMap::default(), vm })
+        let probe = |profiler| Probe::new(profiler, &vm, Place::Worker);
+        let probe = shared.options.profiler.as_ref().map(probe).transpose()?;
+        Ok(Self { loader, direct, ready: HashMap::default(), probe, vm })
+    }
+
+    /// Tells the probe, if there is one, that a job begins.
+    fn begin(&self, function: &Portable) {
+        if let Some(probe) = &self.probe {
+            probe.enter(&self.vm);
+            probe.open(function.code().location());
+        }
+    }
+
+    /// The same for its end. No job may follow for a long time, so others are sampled meanwhile.
+    fn end(&self, function: &Portable, started: Stopwatch, returned: &Result<Returned, PluginError>) {
+        let Some(probe) = &self.probe else { return };
+        if returned.is_err() {
+            probe.failed();
+        }
+        probe.close(function.code().location(), 1);
+        probe.leave(&self.vm, started.elapsed().as_nanos() as u64);
+        probe.rest();
+        probe.publish();
     }
 
     fn run(

@@ -9,7 +9,9 @@ mod budget;
 mod call;
 mod direct;
 mod portable;
+mod profile;
 mod raw;
+mod sampling;
 mod thread;
 mod vm;
 
@@ -17,5 +19,6 @@ pub use budget::{Guard, Slow};
 pub use call::{Budget, FaultKind, HOST_CHUNK, PluginError};
 pub use direct::{Direct, Ready, Returned};
 pub use portable::{Code, KnownName, Loader, PackError, Packed, Packer, Portable, Warning};
+pub use profile::{CallbackProfile, Place, Probe, Profiler, StackSampling, VmProfile};
 pub use thread::{SelfTest, quick_self_test, self_test, spawn_lua_thread};
 pub use vm::{Health, Vm, VmOptions};

@@ -17,6 +17,7 @@ mod metering;
 mod outlet;
 mod packet_stage;
 mod plan;
+mod step;
 mod stored;
 mod top_flows;
 mod wants;

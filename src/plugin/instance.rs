@@ -1,7 +1,7 @@
 //! One block of one plugin file in one VM on one engine: loading, calling, faults, unloading.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -19,7 +19,7 @@ use crate::api::{
     global_t, modules,
 };
 use crate::guid::Guid;
-use crate::lua::{Budget, FaultKind, Health, PluginError, Slow, Vm, VmOptions};
+use crate::lua::{Budget, FaultKind, Health, Place, PluginError, Probe, Slow, Vm, VmOptions};
 use crate::time::{Stopwatch, Timestamp};
 
 const ON_ERROR: &str = include_str!("../api/lua/on_error.lua");
@@ -94,6 +94,8 @@ pub struct Instance {
     pub file: Rc<PluginFile>,
     /// Which block.
     pub kind: PluginKind,
+    /// What looks on, if anything does. Before the VM, which it needs to the end.
+    probe: Option<Rc<Probe>>,
     pub(super) vm: Vm,
     pub(super) context: Rc<VmContext>,
     parts: EngineParts,
@@ -153,6 +155,8 @@ impl Instance {
             package_path: file.package_path.clone(),
         })
         .map_err(fault)?;
+        let probe = settings.profiler.as_ref().map(|profiler| Probe::new(profiler, &vm, Place::Engine));
+        let probe = probe.transpose().map_err(fault)?.map(Rc::new);
         // Only the packet threads must not stand still.
         if kind != PluginKind::InputFilter && !is_backend {
             let (on_stuck, name) = (Arc::clone(&settings.on_stuck), file.name.clone());
@@ -175,7 +179,7 @@ impl Instance {
         let parts = engine_object::install(vm.lua(), &context).map_err(|e| fault(e.into()))?;
         let t = global_t::install_for_engine(vm.lua(), &settings.run, &parts, &context, group.as_ref())
             .map_err(|e| fault(e.into()))?;
-        let (caught, on_error) = message_handler(&vm).map_err(|e| fault(e.into()))?;
+        let (caught, on_error) = message_handler(&vm, probe.as_ref()).map_err(|e| fault(e.into()))?;
         let jobs = t_async::install(vm.lua(), &t, &parts, &context, &on_error, jobs.of(file.id))
             .map_err(|e| fault(e.into()))?;
         let chunk = vm.load(&file.script.source, &format!("@{}", file.script.path.display())).map_err(fault)?;
@@ -211,6 +215,7 @@ impl Instance {
         let instance = Self {
             file: Rc::clone(file),
             kind,
+            probe,
             on_message: function("onmessage"),
             on_channel,
             on_unload: either("onunload"),
@@ -272,9 +277,16 @@ impl Instance {
         function: &Function,
         args: impl IntoLuaMulti,
     ) -> (Result<R, PluginError>, i32) {
+        if let Some(probe) = &self.probe {
+            probe.enter(&self.vm);
+        }
         let watch = Stopwatch::start();
         let result = self.vm.call(function, args, self.budget);
-        self.stats.nanos += watch.elapsed().as_nanos() as u64;
+        let nanos = watch.elapsed().as_nanos() as u64;
+        self.stats.nanos += nanos;
+        if let Some(probe) = &self.probe {
+            probe.leave(&self.vm, nanos);
+        }
         let last = self.context.guard.progress.swap(0, Ordering::Relaxed);
         (result, last)
     }
@@ -313,18 +325,59 @@ impl Instance {
             return None;
         }
         self.stats.calls += 1;
+        self.begins(name);
         let (result, _) = self.enter(function, args);
         match result {
-            Ok(value) => Some(value),
+            Ok(value) => {
+                self.ended(name, 1);
+                Some(value)
+            }
             Err(e) => {
                 self.fault(name, &e);
+                self.ended(name, 1);
                 None
             }
         }
     }
 
+    /// A callback that counts its calls and its time, if anything looks on; otherwise the callback.
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn watched(&self, name: &str, callback: Function) -> Result<Function, PluginError> {
+        match &self.probe {
+            Some(probe) => Ok(probe.wrap(name, &callback)?),
+            None => Ok(callback),
+        }
+    }
+
+    /// Tells whoever looks on that a callback begins that is not [`Instance::watched`].
+    pub(super) fn begins(&self, name: &str) {
+        if let Some(probe) = &self.probe {
+            probe.open(name);
+        }
+    }
+
+    /// The same for its end; it stood for so many calls.
+    pub(super) fn ended(&self, name: &str, calls: u64) {
+        if let Some(probe) = &self.probe {
+            probe.close(name, calls);
+        }
+    }
+
+    /// The VM is not entered for a while: if stacks are sampled, those of others are.
+    pub(super) fn rest(&self) {
+        if let Some(probe) = &self.probe {
+            probe.rest();
+        }
+    }
+
     /// Counts and reports a fault.
     pub fn fault(&mut self, callback: &str, error: &PluginError) {
+        if let Some(probe) = &self.probe {
+            // If the message handler was not called.
+            probe.failed();
+        }
         let now = self.context.time();
         let was_disabled = self.health.disabled().is_some();
         if self.health.fault(callback, error.kind, now) == Verdict::Report {
@@ -457,10 +510,12 @@ impl Instance {
     /// Calls `onunload`; the instance makes no callback afterwards.
     pub fn unload(&mut self) {
         if let Some(function) = self.on_unload.take() {
+            self.begins("onunload");
             let (result, _) = self.enter::<()>(&function, ());
             if let Err(e) = result {
                 self.fault("onunload", &e);
             }
+            self.ended("onunload", 1);
         }
         self.on_message = None;
         self.on_channel = None;
@@ -486,11 +541,16 @@ fn wanted(subscriptions: &Subscriptions, id: &[u8]) -> bool {
 }
 
 /// The handler that callbacks run under, and where it leaves what it caught.
-fn message_handler(vm: &Vm) -> mlua::Result<(Rc<RefCell<Vec<Caught>>>, Function)> {
+fn message_handler(vm: &Vm, probe: Option<&Rc<Probe>>) -> mlua::Result<(Rc<RefCell<Vec<Caught>>>, Function)> {
     let caught: Rc<RefCell<Vec<Caught>>> = Rc::default();
     let store = Rc::clone(&caught);
     let guard = std::sync::Arc::clone(vm.guard());
+    // The VM must not keep its own probe.
+    let probe = probe.map(Rc::downgrade);
     let fault = vm.lua().create_function(move |_, (message, traceback): (mlua::LuaString, mlua::LuaString)| {
+        if let Some(probe) = probe.as_ref().and_then(Weak::upgrade) {
+            probe.failed();
+        }
         let cut = |text: &mlua::LuaString| {
             let bytes = text.as_bytes();
             bytes[..bytes.len().min(4096)].to_vec()

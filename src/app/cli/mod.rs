@@ -1,11 +1,13 @@
 //! Arguments exactly as typed: the commands here, the options of each group of commands in a file of its own.
 
 mod ask;
+mod authors;
 mod run;
 mod tools;
 mod value;
 
 pub use ask::{AnswerArgs, PacketsArgs, QueryArgs, QueryOrder, Question, ReportArgs, SearchArgs};
+pub use authors::{ProfileArgs, ReplArgs, TestArgs};
 pub use run::{
     Deterministic, InputArgs, MeteringArgs, OutputArgs, PluginArgs, ResultArgs, RunArgs, StoreArgs, StoreMode, WorkArgs,
 };
@@ -72,6 +74,12 @@ pub enum Command {
     List(PluginArgs),
     /// Load plugins without traffic and point out mistakes
     Check(CheckArgs),
+    /// Run the tests of plugins: captures in, and what comes out compared with snapshots
+    Test(TestArgs),
+    /// Step through a capture: packets, layers, flows, counters, and Lua at a prompt
+    Repl(ReplArgs),
+    /// Run plugins and show where their time went
+    Profile(Box<ProfileArgs>),
     /// Write a plugin to start from
     New(NewArgs),
     /// Print new GUIDs
