@@ -215,7 +215,7 @@ impl Probe {
         let counts = (0..MAX_CALLBACKS).map(|_| Counts::default()).collect();
         let samples = UnsafeCell::new(Samples { open: -1, ..Samples::default() });
         let ledger = Rc::new(Ledger { counts, samples });
-        let chunk = vm.load(WRAPPER.as_bytes(), &format!("={HOST_CHUNK}.profile"))?;
+        let chunk = vm.own(WRAPPER, "=millstream.profile")?;
         let counts = LightUserData(ledger.counts.as_ptr().cast_mut().cast());
         // The number of the open callback is the first field behind this address.
         // SAFETY: the samples are there; only the address of a field is taken.

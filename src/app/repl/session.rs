@@ -15,6 +15,7 @@ use super::stepping::OneByOne;
 use crate::api::{EngineContext, LogLevel, Peers, strings};
 use crate::app::cli::PluginArgs;
 use crate::app::settings;
+use crate::backend::Share;
 use crate::builtin::Selection;
 use crate::capture::{FileOptions, FileSource, Fill, Filter};
 use crate::flow::FlowsConfig;
@@ -381,6 +382,7 @@ fn plan(
             sink: None,
             jobs: JobPlan { pools: Arc::clone(&jobs.pools), ids: JobIds::new(1), delivery: jobs.delivery },
             window,
+            share: Share::whole(),
         }))
     });
     Ok(EnginePlan {
