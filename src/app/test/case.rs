@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
+use crate::metrics::Level;
+
 /// What is compared.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "lowercase")]
@@ -174,9 +176,9 @@ impl Case {
     /// Whether counters of a group are compared: those named, else all that scripts define, and where nothing else is
     /// counted those they count in as well.
     #[must_use]
-    pub fn compares_group(&self, name: &str, guid: &str, of_scripts: bool) -> bool {
+    pub fn compares_group(&self, name: &str, guid: &str, level: Option<Level>) -> bool {
         if self.spec.groups.is_empty() {
-            return of_scripts || self.spec.builtin.is_empty();
+            return level == Some(Level::Script) || self.spec.builtin.is_empty();
         }
         self.spec.groups.iter().any(|wanted| wanted.eq_ignore_ascii_case(name) || wanted.eq_ignore_ascii_case(guid))
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::case::{Case, Part};
 use super::quoted::{quote, word};
 use crate::guid::Guid;
-use crate::metrics::{GroupKind, Level, Registry};
+use crate::metrics::{GroupKind, Registry};
 use crate::pipeline::date_time;
 use crate::time::Timestamp;
 
@@ -137,8 +137,7 @@ impl<'a> Snapshot<'a> {
         let guid = event["guid"].as_str().unwrap_or_default();
         let group = Guid::parse(guid.as_bytes()).ok().and_then(|guid| self.groups.find(GroupKind::Counter, guid));
         let name = group.map_or_else(String::new, |group| String::from_utf8_lossy(&group.name).into_owned());
-        let of_scripts = group.is_some_and(|group| group.level == Level::Script);
-        if !self.case.compares_group(&name, guid, of_scripts) {
+        if !self.case.compares_group(&name, guid, group.map(|group| group.level)) {
             return;
         }
         let meter = event["meter"].as_u64().unwrap_or_default();
