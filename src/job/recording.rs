@@ -60,7 +60,7 @@ pub struct Answers {
 
 #[derive(Debug)]
 enum State {
-    Recording { asked: Vec<(JobId, Question)>, ended: HashMap<JobId, Answer> },
+    Recording { order: Vec<JobId>, asked: HashMap<JobId, Question>, ended: HashMap<JobId, Answer> },
     Replaying(Replay),
 }
 
@@ -75,7 +75,10 @@ impl Answers {
     /// Records what is answered. In a recording the second of each pair of texts stands for the first.
     #[must_use]
     pub fn record(aliases: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
-        Self { state: Mutex::new(State::Recording { asked: Vec::new(), ended: HashMap::new() }), aliases }
+        Self {
+            state: Mutex::new(State::Recording { order: Vec::new(), asked: HashMap::new(), ended: HashMap::new() }),
+            aliases,
+        }
     }
 
     /// Gives these answers, and no others.
@@ -92,7 +95,7 @@ impl Answers {
     #[must_use]
     pub fn recorded(&self) -> Vec<Answer> {
         match &mut *self.lock() {
-            State::Recording { asked, ended } => asked.iter().filter_map(|(id, _)| ended.remove(id)).collect(),
+            State::Recording { order, ended, .. } => order.iter().filter_map(|id| ended.remove(id)).collect(),
             State::Replaying(_) => Vec::new(),
         }
     }
@@ -123,8 +126,13 @@ impl Answers {
     pub(super) fn meet(&self, shared: &Shared, jobs: &mut Vec<BoxedJob>) {
         let mut answered = Vec::new();
         match &mut *self.lock() {
-            State::Recording { asked, .. } => {
-                asked.extend(jobs.iter().filter_map(|job| Some((job.id, self.question(shared, job)?))));
+            State::Recording { order, asked, .. } => {
+                for job in jobs.iter() {
+                    if let Some(question) = self.question(shared, job) {
+                        order.push(job.id);
+                        asked.insert(job.id, question);
+                    }
+                }
             }
             State::Replaying(replay) => {
                 for job in std::mem::take(jobs) {
@@ -161,14 +169,15 @@ impl Answers {
 
     /// Hears how a job ended.
     pub(super) fn hear(&self, job: &Job) {
-        let State::Recording { asked, ended } = &mut *self.lock() else { return };
+        let mut state = self.lock();
+        let State::Recording { asked, ended, .. } = &mut *state else { return };
+        let Some(question) = asked.remove(&job.id) else { return };
         if !matches!(job.state, JobState::Done | JobState::Failed | JobState::TimedOut) {
             return;
         }
-        let Some((_, question)) = asked.iter().rev().find(|(id, _)| *id == job.id) else { return };
         let left = job.remains.as_deref();
         let answer = Answer {
-            question: question.clone(),
+            question,
             state: job.state,
             result: job.result.as_ref().map(|result| self.translate(result, Way::In)),
             error: left.and_then(|left| left.error.as_ref()).map(|error| error.message.clone()),
