@@ -169,9 +169,9 @@ impl Worker<'_> {
             Some(machine) => machine,
             none => none.insert(Machine::new(self.shared, &self.control, self.number)?),
         };
-        machine.begin(function);
+        let watch = machine.begin(function);
         let returned = machine.run(function, data, result, started, deadline);
-        machine.end(function, started, &returned);
+        machine.end(function, watch, &returned);
         if machine.vm.tidy() == Health::Replace {
             self.machine = None;
             self.shared.counters.vms_replaced.fetch_add(1, Ordering::Relaxed);
@@ -201,21 +201,22 @@ impl Machine {
     }
 
     /// Tells the probe, if there is one, that a job begins.
-    fn begin(&self, function: &Portable) {
-        if let Some(probe) = &self.probe {
-            probe.enter(&self.vm);
-            probe.open(function.code().location());
-        }
+    fn begin(&self, function: &Portable) -> Option<Stopwatch> {
+        let probe = self.probe.as_ref()?;
+        probe.enter(&self.vm);
+        let watch = Stopwatch::start();
+        probe.open(function.code().location());
+        Some(watch)
     }
 
     /// The same for its end. No job may follow for a long time, so others are sampled meanwhile.
-    fn end(&self, function: &Portable, started: Stopwatch, returned: &Result<Returned, PluginError>) {
-        let Some(probe) = &self.probe else { return };
+    fn end(&self, function: &Portable, watch: Option<Stopwatch>, returned: &Result<Returned, PluginError>) {
+        let Some((probe, watch)) = self.probe.as_ref().zip(watch) else { return };
         if returned.is_err() {
             probe.failed();
         }
         probe.close(function.code().location(), 1);
-        probe.leave(&self.vm, started.elapsed().as_nanos() as u64);
+        probe.leave(&self.vm, watch.elapsed().as_nanos() as u64);
         probe.rest();
         probe.publish();
     }

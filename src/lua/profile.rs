@@ -386,9 +386,10 @@ impl Drop for Probe {
 /// The frames of a plugin, without those of the host.
 fn readable(stack: &[u8]) -> String {
     let text = String::from_utf8_lossy(stack);
-    let frames: Vec<&str> =
-        text.split(';').filter(|frame| !frame.starts_with(HOST_CHUNK) && !frame.is_empty()).collect();
-    frames.join(";")
+    let frames = text.split(';').filter(|frame| !frame.starts_with(HOST_CHUNK) && !frame.is_empty());
+    // In front of the callback stands how the host calls it.
+    let is_call = |frame: &&str| frame.starts_with("[builtin") || matches!(*frame, "xpcall" | "pcall");
+    frames.skip_while(is_call).collect::<Vec<_>>().join(";")
 }
 
 /// Shares out time by samples; stacks that have become alike are put together.
@@ -474,7 +475,8 @@ mod tests {
 
     #[test]
     fn frames_of_the_host_are_left_out_and_time_is_shared_by_samples() {
-        assert_eq!(readable(b"millstream.driver:walk;a.lua:f;millstream.objects:x;a.lua:g"), "a.lua:f;a.lua:g");
+        let stack = b"[builtin#21];xpcall;millstream.driver:walk;a.lua:f;millstream.objects:x;pcall;a.lua:g";
+        assert_eq!(readable(stack), "a.lua:f;pcall;a.lua:g");
         let shared = weigh(vec![("a".to_owned(), 1), ("b".to_owned(), 2), ("a".to_owned(), 1)], 100);
         assert_eq!(shared, [("a".to_owned(), 50), ("b".to_owned(), 50)]);
     }

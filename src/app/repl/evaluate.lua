@@ -35,15 +35,18 @@ local function results(ok, ...)
   return true, concat(texts, "  "), not not (...)
 end
 
+-- Values go through a call of their own: a call in tail position would lose its place in messages.
+local VALUES = "local select = ... return select(1, %s\n)"
+
 local function message(e) return tostring(e) end
 
 return function(text, address, seq)
   bind(address, seq)
-  local chunk = load("return " .. text, "=repl")
+  local chunk = load(objects.format(VALUES, text), "=repl")
   local problem
   if not chunk then
     chunk, problem = load(text, "=repl")
   end
   if not chunk then return false, problem, false end
-  return results(xpcall(chunk, message))
+  return results(xpcall(chunk, message, select))
 end

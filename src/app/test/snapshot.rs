@@ -102,7 +102,7 @@ impl<'a> Snapshot<'a> {
 
     /// `time script field=value ...`; fields that say nothing are left out.
     fn line(&self, event: &Map<String, Value>, part: Part) -> String {
-        let is_bin = event.contains_key("bin");
+        let is_said = matches!(part, Part::Prints | Part::Logs);
         let script = event["script"].as_str().unwrap_or_default();
         let mut line = format!("{} {}", when(&event["t"]), word(script.as_bytes()));
         if event["side"] != "frontend" {
@@ -116,8 +116,9 @@ impl<'a> Snapshot<'a> {
             let text = match value {
                 Value::Null => continue,
                 Value::String(text) if text.is_empty() => continue,
-                Value::String(text) if name.ends_with("guid") => self.group_name(text),
-                Value::String(text) => self.bytes(text, is_bin),
+                Value::String(text) if name.ends_with("guid") => self.group_name(text, part),
+                Value::String(text) if is_said && name == "text" => quote(&self.bytes(text, event)),
+                Value::String(text) => word(&self.bytes(text, event)),
                 Value::Array(list) => format!("[{}]", list.iter().map(|v| number(v)).collect::<Vec<_>>().join(" ")),
                 other => number(other),
             };
@@ -144,7 +145,7 @@ impl<'a> Snapshot<'a> {
         let meter_name = group.and_then(|group| group.meters.iter().find(|m| u64::from(m.id) == meter));
         let meter_name =
             meter_name.map_or_else(|| meter.to_string(), |m| String::from_utf8_lossy(&m.name).into_owned());
-        let key = self.bytes(event["key"].as_str().unwrap_or_default(), event.contains_key("bin"));
+        let key = word(&self.bytes(event["key"].as_str().unwrap_or_default(), event));
         let [updates, sum, min, max, last] =
             ["updates", "sum", "min", "max", "last"].map(|name| number(event.get(name).unwrap_or(&Value::Null)));
         let line =
@@ -152,15 +153,23 @@ impl<'a> Snapshot<'a> {
         self.counters.entry((name, guid.to_owned())).or_default().push(line);
     }
 
-    /// A group by its name, if it has one.
-    fn group_name(&self, guid: &str) -> String {
+    /// A group by its name, if it has one: of the kind the part is about, if there is such a group.
+    fn group_name(&self, guid: &str, part: Part) -> String {
         let parsed = Guid::parse(guid.as_bytes()).ok();
-        let named = GroupKind::ALL.into_iter().find_map(|kind| self.groups.find(kind, parsed?));
+        let kind = match part {
+            Part::Alerts => GroupKind::Alert,
+            Part::Resources => GroupKind::Resource,
+            Part::Documents => GroupKind::Fts,
+            _ => GroupKind::Counter,
+        };
+        let kinds = std::iter::once(kind).chain(GroupKind::ALL);
+        let named = kinds.into_iter().find_map(|kind| self.groups.find(kind, parsed?));
         named.map_or_else(|| guid.to_owned(), |group| word(&group.name))
     }
 
-    /// A text of the stream as it was: in lines marked as binary, characters up to U+00FF stand for bytes.
-    fn bytes(&self, text: &str, is_bin: bool) -> String {
+    /// A text field of an event as it was: in events marked as binary, characters up to U+00FF stand for bytes.
+    fn bytes(&self, text: &str, event: &Map<String, Value>) -> Vec<u8> {
+        let is_bin = event.contains_key("bin");
         let mut bytes = Vec::with_capacity(text.len());
         for c in text.chars() {
             match u8::try_from(u32::from(c)) {
@@ -171,7 +180,7 @@ impl<'a> Snapshot<'a> {
         for (real, alias) in self.aliases {
             bytes = replace(&bytes, real, alias);
         }
-        word(&bytes)
+        bytes
     }
 }
 
