@@ -23,14 +23,18 @@ mod new;
 mod notify;
 mod packets;
 mod privileges;
+mod profile;
 mod query;
 mod reload;
+mod repl;
 mod report;
 mod report_page;
 mod run;
 mod screen;
 mod settings;
+mod staging;
 mod terminal;
+mod test;
 mod watch;
 
 use std::ffi::OsString;
@@ -97,6 +101,9 @@ fn dispatch(cli: &cli::Cli) -> anyhow::Result<Outcome> {
         Command::Run(args) => return run::run(args, cli),
         Command::Demo(args) => return demo::demo(args, cli),
         Command::Packets(args) => return packets::packets(args),
+        Command::Test(args) => return test::test(args, cli),
+        Command::Profile(args) => return profile::profile(args, cli),
+        Command::Repl(args) => return repl::repl(args, cli),
         _ => {}
     }
     let mut screen = screen::Screen::stdout(cli.color);
@@ -117,7 +124,12 @@ fn dispatch(cli: &cli::Cli) -> anyhow::Result<Outcome> {
         Command::Query(args) => query::query(args, &mut screen),
         Command::Report(args) => report_page::report(args, &mut screen),
         Command::Search(args) => query::search(args, &mut screen),
-        Command::Run(_) | Command::Demo(_) | Command::Packets(_) => unreachable!("taken care of above"),
+        Command::Run(_)
+        | Command::Demo(_)
+        | Command::Packets(_)
+        | Command::Test(_)
+        | Command::Profile(_)
+        | Command::Repl(_) => unreachable!("taken care of above"),
     }?;
     screen.flush()?;
     Ok(outcome)

@@ -100,7 +100,16 @@ pub fn write(args: &NewArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcome>
     if !run.starts_with("check") {
         writeln!(screen, "  {program} {run}")?;
     }
+    writeln!(screen, "Give it a test: {}", test_hint(&path, &program))?;
     Ok(Outcome::Good)
+}
+
+/// How a first case is made for a plugin.
+fn test_hint(path: &Path, program: &str) -> String {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_stem().unwrap_or_default();
+    let case = folder.join("tests").join(name).join("first.toml");
+    format!("write capture = \"...\" into {} and type: {program} test {} --update", case.display(), path.display())
 }
 
 /// The types that can be asked for, a line each.

@@ -151,6 +151,8 @@ pub fn host_settings(plugins: &PluginArgs, work: Option<&WorkArgs>) -> anyhow::R
         },
         search,
         files: None,
+        answers: None,
+        profiler: None,
         netflow_tap: if netflow { NetflowTap::On } else { NetflowTap::Off },
         context_ids: Arc::default(),
         libraries: Libraries::default(),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::lua::{PluginError, Vm, spawn_lua_thread};
+use crate::lua::{PluginError, Profiler, Vm, spawn_lua_thread};
 use crate::time::Stopwatch;
 
 use super::completion::CompletionQueue;
@@ -16,6 +16,7 @@ use super::model::{BoxedJob, Job, JobState};
 use super::output::JobOutput;
 use super::patience::Patience;
 use super::queue::{Lanes, Queue};
+use super::recording::Answers;
 use super::slot::{Assignment, Life, Slot, between};
 use super::{supervisor, worker};
 
@@ -55,6 +56,10 @@ pub struct PoolOptions {
     pub max_bytes: usize,
     /// Most bytes of results and output that wait for delivery.
     pub max_result_bytes: usize,
+    /// What records the answers of jobs, or gives them; usually nothing.
+    pub answers: Option<Arc<Answers>>,
+    /// What looks on while functions run; usually nothing.
+    pub profiler: Option<Arc<Profiler>>,
 }
 
 impl PoolOptions {
@@ -69,6 +74,8 @@ impl PoolOptions {
             max_jobs: 100_000,
             max_bytes: 256 << 20,
             max_result_bytes: 256 << 20,
+            answers: None,
+            profiler: None,
         }
     }
 }
@@ -221,6 +228,12 @@ impl Shared {
 
     /// Hands over jobs; starts the workers with the first.
     pub(super) fn submit(self: &Arc<Self>, jobs: &mut Vec<BoxedJob>) {
+        if let Some(answers) = &self.options.answers {
+            answers.meet(self, jobs);
+            if jobs.is_empty() {
+                return;
+            }
+        }
         let mut waiting = self.waiting();
         if self.is_stopped() {
             drop(waiting);
@@ -368,6 +381,9 @@ impl Shared {
         debug_assert!(std::ptr::eq(&raw const *job.home, home));
         if let Some(remains) = &mut job.remains {
             remains.keep = None;
+        }
+        if let Some(answers) = &self.options.answers {
+            answers.hear(&job);
         }
         let size = job.brings();
         if size > 0 && self.held.fetch_add(size, Ordering::Relaxed) + size > self.options.max_result_bytes {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
-use crate::lua::{Budget, Direct, FaultKind, Health, Loader, PluginError, Portable, Ready, Returned, Vm};
+use crate::lua::{Budget, Direct, FaultKind, Health, Loader, Place, PluginError, Portable, Probe, Ready, Returned, Vm};
 use crate::time::Stopwatch;
 
 use super::completion::CompletionQueue;
@@ -93,6 +93,8 @@ struct Machine {
     direct: Direct,
     /// Functions that capture nothing, by the number of their code: one closure serves all of their jobs.
     ready: HashMap<u64, Ready, RandomState>,
+    /// Before the VM, which it needs to the end.
+    probe: Option<Probe>,
     vm: Vm,
 }
 
@@ -172,7 +174,9 @@ impl Worker<'_> {
             Some(machine) => machine,
             none => none.insert(Machine::new(self.shared, &self.control, self.number)?),
         };
+        let watch = machine.begin(function);
         let returned = machine.run(function, data, result, started, deadline);
+        machine.end(function, watch, &returned);
         if machine.vm.tidy() == Health::Replace {
             self.machine = None;
             self.shared.counters.vms_replaced.fetch_add(1, Ordering::Relaxed);
@@ -198,7 +202,30 @@ impl Machine {
         };
         let failed = |error: mlua::Error| PluginError::caught(error.to_string().as_bytes(), b"");
         let (loader, direct) = set_up().map_err(failed)?;
-        Ok(Self { renewals, loader, direct, ready: HashMap::default(), vm })
+        let probe = |profiler| Probe::new(profiler, &vm, Place::Worker);
+        let probe = shared.options.profiler.as_ref().map(probe).transpose()?;
+        Ok(Self { renewals, loader, direct, ready: HashMap::default(), probe, vm })
+    }
+
+    /// Tells the probe, if there is one, that a job begins.
+    fn begin(&self, function: &Portable) -> Option<Stopwatch> {
+        let probe = self.probe.as_ref()?;
+        probe.enter(&self.vm);
+        let watch = Stopwatch::start();
+        probe.open(function.code().location());
+        Some(watch)
+    }
+
+    /// The same for its end. No job may follow for a long time, so others are sampled meanwhile.
+    fn end(&self, function: &Portable, watch: Option<Stopwatch>, returned: &Result<Returned, PluginError>) {
+        let Some((probe, watch)) = self.probe.as_ref().zip(watch) else { return };
+        if returned.is_err() {
+            probe.failed();
+        }
+        probe.close(function.code().location(), 1);
+        probe.leave(&self.vm, watch.elapsed().as_nanos() as u64);
+        probe.rest();
+        probe.publish();
     }
 
     fn run(

@@ -10,7 +10,9 @@ mod call;
 mod direct;
 mod own_text;
 mod portable;
+mod profile;
 mod raw;
+mod sampling;
 mod thread;
 mod vm;
 
@@ -19,5 +21,6 @@ pub use call::{Budget, FaultKind, HOST_CHUNK, PluginError};
 pub use direct::{Direct, Ready, Returned};
 pub use own_text::own_text;
 pub use portable::{Code, KnownName, Loader, PackError, Packed, Packer, Portable, Warning};
+pub use profile::{CallbackProfile, Place, Probe, Profiler, StackSampling, VmProfile};
 pub use thread::{SelfTest, quick_self_test, self_test, spawn_lua_thread};
 pub use vm::{Health, Vm, VmOptions};

@@ -32,7 +32,7 @@ const UPKEEP_BATCHES: u32 = 64;
 
 /// A packet thread at work.
 pub struct Engine {
-    source: Box<dyn Source + Send>,
+    pub(super) source: Box<dyn Source + Send>,
     pub(super) context: Rc<EngineContext>,
     pub(super) frontend: Frontend,
     pub(super) flows: Option<FlowStage>,
@@ -177,7 +177,7 @@ impl Engine {
     }
 
     /// Handles the packets of the context's batch.
-    fn batch(&mut self) {
+    pub(super) fn batch(&mut self) {
         let context = Rc::clone(&self.context);
         self.decoder.decode(&context.protocols, &mut context.batch.borrow_mut());
         if self.opaque_links {

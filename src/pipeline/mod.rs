@@ -19,6 +19,7 @@ mod outlet;
 mod packet_stage;
 mod plan;
 mod reload;
+mod step;
 mod stored;
 mod top_flows;
 mod wants;

@@ -70,6 +70,8 @@ impl CatalogEntry {
         let file = self.plugin_file(settings);
         let mut options = PoolOptions::new(&self.name, file.workers as i64);
         options.deadline = settings.job_budget.unwrap_or(NO_DEADLINE);
+        options.answers.clone_from(&settings.answers);
+        options.profiler.clone_from(&settings.profiler);
         let vm = WorkerVmOptions {
             name: self.name.clone(),
             memory_limit: settings.worker_memory_limit,

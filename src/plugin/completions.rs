@@ -98,6 +98,8 @@ impl Instance {
         let deliver = self.jobs.deliver_function().clone();
         let mut first = 0;
         while first < count {
+            let before = first;
+            self.begins("onresult");
             let (result, last) = self.enter::<usize>(&deliver, (first, count));
             match result {
                 Ok(reached) => first = reached,
@@ -107,6 +109,7 @@ impl Instance {
                     self.fault("onresult", &e);
                 }
             }
+            self.ended("onresult", (first - before) as u64);
             self.take_caught("onresult");
         }
         self.jobs.give_back(ended);

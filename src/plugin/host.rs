@@ -346,6 +346,7 @@ impl Frontend {
     /// left. When the wait ends early, what is missing is cancelled.
     pub fn drain_jobs(&mut self, wait: &Wait<'_>) {
         let watch = Stopwatch::start();
+        self.each(|instance| instance.rest());
         loop {
             let limit = wait.limit.map(|limit| limit.saturating_sub(watch.elapsed()));
             for instance in self.instances_mut().filter(|instance| instance.outstanding_jobs() > 0) {

@@ -13,7 +13,7 @@ use super::manifest::{Block, Subscriptions};
 use crate::api::t_async::AsyncEnd;
 use crate::api::{EngineContext, EngineParts, LogLevel, MonitoredGroup, Record, ScriptId, VmContext};
 use crate::guid::Guid;
-use crate::lua::{Budget, FaultKind, Health, PluginError, Slow, Vm};
+use crate::lua::{Budget, FaultKind, Health, PluginError, Probe, Slow, Vm};
 use crate::time::{Stopwatch, Timestamp};
 
 /// A plugin file as instances need it.
@@ -98,6 +98,8 @@ pub struct Instance {
     pub kind: PluginKind,
     /// The group it is bound to, on the backend.
     pub group: Option<Guid>,
+    /// What looks on, if anything does. Before the VM, which it needs to the end.
+    pub(super) probe: Option<Rc<Probe>>,
     pub(super) vm: Vm,
     pub(super) context: Rc<VmContext>,
     pub(super) parts: EngineParts,
@@ -188,9 +190,16 @@ impl Instance {
         function: &Function,
         args: impl IntoLuaMulti,
     ) -> (Result<R, PluginError>, i32) {
+        if let Some(probe) = &self.probe {
+            probe.enter(&self.vm);
+        }
         let watch = Stopwatch::start();
         let result = self.vm.call(function, args, self.budget);
-        self.stats.nanos += watch.elapsed().as_nanos() as u64;
+        let nanos = watch.elapsed().as_nanos() as u64;
+        self.stats.nanos += nanos;
+        if let Some(probe) = &self.probe {
+            probe.leave(&self.vm, nanos);
+        }
         let last = self.context.guard.progress.swap(0, Ordering::Relaxed);
         (result, last)
     }
@@ -229,18 +238,59 @@ impl Instance {
             return None;
         }
         self.stats.calls += 1;
+        self.begins(name);
         let (result, _) = self.enter(function, args);
         match result {
-            Ok(value) => Some(value),
+            Ok(value) => {
+                self.ended(name, 1);
+                Some(value)
+            }
             Err(e) => {
                 self.fault(name, &e);
+                self.ended(name, 1);
                 None
             }
         }
     }
 
+    /// A callback that counts its calls and its time, if anything looks on; otherwise the callback.
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn watched(&self, name: &str, callback: Function) -> Result<Function, PluginError> {
+        match &self.probe {
+            Some(probe) => Ok(probe.wrap(name, &callback)?),
+            None => Ok(callback),
+        }
+    }
+
+    /// Tells whoever looks on that a callback begins that is not [`Instance::watched`].
+    pub(super) fn begins(&self, name: &str) {
+        if let Some(probe) = &self.probe {
+            probe.open(name);
+        }
+    }
+
+    /// The same for its end; it stood for so many calls.
+    pub(super) fn ended(&self, name: &str, calls: u64) {
+        if let Some(probe) = &self.probe {
+            probe.close(name, calls);
+        }
+    }
+
+    /// The VM is not entered for a while: if stacks are sampled, those of others are.
+    pub(super) fn rest(&self) {
+        if let Some(probe) = &self.probe {
+            probe.rest();
+        }
+    }
+
     /// Counts and reports a fault.
     pub fn fault(&mut self, callback: &str, error: &PluginError) {
+        if let Some(probe) = &self.probe {
+            // If the message handler was not called.
+            probe.failed();
+        }
         let now = self.context.time();
         let was_disabled = self.health.disabled().is_some();
         if self.health.fault(callback, error.kind, now) == Verdict::Report {
@@ -374,10 +424,12 @@ impl Instance {
     pub fn unload(&mut self) -> Option<Value> {
         let mut left = None;
         if let Some(function) = self.on_unload.take() {
+            self.begins("onunload");
             match self.enter::<Value>(&function, ()).0 {
                 Ok(value) => left = Some(value),
                 Err(e) => self.fault("onunload", &e),
             }
+            self.ended("onunload", 1);
         }
         self.on_message = None;
         self.on_channel = None;

@@ -2,7 +2,7 @@
 //! Between the two nothing of the script has happened yet that others could notice.
 
 use std::cell::RefCell;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -18,7 +18,7 @@ use super::settings::{HostSettings, STUCK_AFTER};
 use crate::api::t_async::{self, AsyncEnd};
 use crate::api::{EngineContext, EngineParts, Side, VmContext, engine as engine_object, global_t, modules};
 use crate::guid::Guid;
-use crate::lua::{Budget, Loader, Vm, VmOptions, own_text};
+use crate::lua::{Budget, Loader, Place, Probe, Vm, VmOptions, own_text};
 
 const ON_ERROR: &str = include_str!("../api/lua/on_error.lua");
 
@@ -28,6 +28,8 @@ pub struct Prepared {
     file: Rc<PluginFile>,
     kind: PluginKind,
     group: Option<Guid>,
+    /// Before the VM, which it needs to the end.
+    probe: Option<Rc<Probe>>,
     vm: Vm,
     context: Rc<VmContext>,
     parts: EngineParts,
@@ -62,6 +64,8 @@ impl Prepared {
             package_path: file.package_path.clone(),
         })
         .map_err(fault)?;
+        let probe = settings.profiler.as_ref().map(|profiler| Probe::new(profiler, &vm, Place::Engine));
+        let probe = probe.transpose().map_err(fault)?.map(Rc::new);
         // All that is made here stays; there is nothing to collect before the script runs.
         vm.lua().gc_stop();
         // Only the packet threads must not stand still.
@@ -87,7 +91,7 @@ impl Prepared {
         let parts = engine_object::install(vm.lua(), &context).map_err(|e| fault(e.into()))?;
         let t = global_t::install_for_engine(vm.lua(), &settings.run, &parts, &context, group.as_ref())
             .map_err(|e| fault(e.into()))?;
-        let (caught, on_error) = message_handler(&vm).map_err(|e| fault(e.into()))?;
+        let (caught, on_error) = message_handler(&vm, probe.as_ref()).map_err(|e| fault(e.into()))?;
         let jobs = t_async::install(vm.lua(), &t, &parts, &context, &on_error, jobs.of(file.id))
             .map_err(|e| fault(e.into()))?;
         let loader = Loader::new(vm.lua()).map_err(|e| fault(e.into()))?;
@@ -101,6 +105,7 @@ impl Prepared {
             file,
             kind,
             group: guid,
+            probe,
             vm,
             context,
             parts,
@@ -168,6 +173,7 @@ impl Prepared {
             on_channel,
             on_unload: function("onunload").or_else(|| of_block("onunload")),
             file: self.file,
+            probe: self.probe,
             vm: self.vm,
             context: self.context,
             parts: self.parts,
@@ -199,11 +205,16 @@ impl Instance {
 }
 
 /// The handler that callbacks run under, and where it leaves what it caught.
-fn message_handler(vm: &Vm) -> mlua::Result<(Rc<RefCell<Vec<Caught>>>, Function)> {
+fn message_handler(vm: &Vm, probe: Option<&Rc<Probe>>) -> mlua::Result<(Rc<RefCell<Vec<Caught>>>, Function)> {
     let caught: Rc<RefCell<Vec<Caught>>> = Rc::default();
     let store = Rc::clone(&caught);
     let guard = std::sync::Arc::clone(vm.guard());
+    // The VM must not keep its own probe.
+    let probe = probe.map(Rc::downgrade);
     let fault = vm.lua().create_function(move |_, (message, traceback): (mlua::LuaString, mlua::LuaString)| {
+        if let Some(probe) = probe.as_ref().and_then(Weak::upgrade) {
+            probe.failed();
+        }
         let cut = |text: &mlua::LuaString| {
             let bytes = text.as_bytes();
             bytes[..bytes.len().min(4096)].to_vec()

@@ -8,7 +8,8 @@ use std::time::Duration;
 use crate::api::RunIdentity;
 use crate::api::modules::Libraries;
 use crate::content::FileRules;
-use crate::lua::Budget;
+use crate::job::Answers;
+use crate::lua::{Budget, Profiler};
 
 /// Settings of the plugin host; shared by all engines.
 #[derive(Clone)]
@@ -33,6 +34,10 @@ pub struct HostSettings {
     pub netflow_tap: NetflowTap,
     /// How files are extracted from HTTP; `None` if that is off.
     pub files: Option<FileRules>,
+    /// What records the answers of jobs, or gives them; usually nothing.
+    pub answers: Option<Arc<Answers>>,
+    /// What looks on while scripts run; usually nothing.
+    pub profiler: Option<Arc<Profiler>>,
     /// Numbers of VMs given out so far.
     pub context_ids: Arc<AtomicU32>,
     /// The files that scripts read with `require`.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 /// Parcels of lines that may wait.
 const QUEUE: usize = 256;
@@ -42,6 +42,13 @@ pub struct ConsoleSender {
 }
 
 impl ConsoleSender {
+    /// A sender whose lines are kept for whoever has the other end, without a console.
+    #[must_use]
+    pub fn kept() -> (Self, Receiver<Parcel>) {
+        let (queue, parcels) = unbounded();
+        (Self { queue, when_full: WhenFull::Block, dropped: Arc::default() }, parcels)
+    }
+
     /// Hands over lines.
     pub fn send(&self, parcel: Parcel) {
         let lines = parcel.lines;

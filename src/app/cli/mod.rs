@@ -1,6 +1,7 @@
 //! Arguments exactly as typed: the commands here, the options of each group of commands in a file of its own.
 
 mod ask;
+mod authors;
 mod life;
 mod reload;
 mod run;
@@ -8,6 +9,7 @@ mod tools;
 mod value;
 
 pub use ask::{AnswerArgs, PacketsArgs, QueryArgs, QueryOrder, Question, ReportArgs, SearchArgs};
+pub use authors::{ProfileArgs, ReplArgs, TestArgs};
 pub use life::{ConfigArgs, ConfigCommand, LifeArgs, SpeakArgs, StopArgs};
 pub use reload::ReloadArgs;
 pub use run::{
@@ -76,6 +78,12 @@ pub enum Command {
     List(PluginArgs),
     /// Load plugins without traffic and point out mistakes
     Check(CheckArgs),
+    /// Run the tests of plugins: captures in, and what comes out compared with snapshots
+    Test(TestArgs),
+    /// Step through a capture: packets, layers, flows, counters, and Lua at a prompt
+    Repl(ReplArgs),
+    /// Run plugins and show where their time went
+    Profile(Box<ProfileArgs>),
     /// Write a plugin to start from
     New(NewArgs),
     /// Print new GUIDs

@@ -58,7 +58,7 @@ pub struct InputArgs {
 }
 
 /// Where plugins come from and what they are told.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Plugins")]
 pub struct PluginArgs {
     /// Plugin file or directory; repeatable

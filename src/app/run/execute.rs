@@ -12,6 +12,7 @@ use crate::app::control_socket::{Bound, Requests, Server};
 use crate::app::interim::{Form, Reporter};
 use crate::app::reload::{Reloader, Watching};
 use crate::app::report::{self, RunResult};
+use crate::app::staging::{Staging, Voices};
 use crate::app::terminal;
 use crate::app::watch::Watcher;
 use crate::builtin::Selection;
@@ -36,6 +37,7 @@ pub struct Doors {
 pub fn execute(
     args: &RunArgs,
     cli: &Cli,
+    staging: &Staging,
     host: &HostSettings,
     catalog: &Arc<Catalog>,
     builtin: &Selection,
@@ -82,7 +84,10 @@ pub fn execute(
         reloader = reloader.with_backend();
     }
     let reloader = reloader.start(outputs.head())?;
-    let watcher = Watcher::start(&life)?;
+    let watcher = match staging.voices {
+        Voices::Heard => Some(Watcher::start(&life)?),
+        Voices::Silent => None,
+    };
     let server = match doors.socket {
         Some(socket) => {
             let mut requests = Requests::default();
@@ -97,7 +102,9 @@ pub fn execute(
     if let Some(server) = server {
         server.stop();
     }
-    watcher.stop();
+    if let Some(watcher) = watcher {
+        watcher.stop();
+    }
     let reloaded = reloader.stop()?;
     let (catalog, pools) = (&reloaded.catalog, &reloaded.pools);
     (result.catalog, result.reloads) = (Arc::clone(catalog), reloaded.counts());

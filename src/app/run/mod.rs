@@ -13,4 +13,4 @@ mod start;
 mod threads;
 
 pub use life::Life;
-pub use start::{join, probe, run};
+pub use start::{join, perform, probe, run};

@@ -10,6 +10,7 @@ use crate::api::LogLevel;
 use crate::app::cli::{Cli, RunArgs};
 use crate::app::privileges::User;
 use crate::app::report::{self, RunResult};
+use crate::app::staging::Staging;
 use crate::app::{logging, settings};
 use crate::metrics::FlushSink;
 use crate::pipeline::{FlowOutput, Outlet, Pace, Prints};
@@ -43,15 +44,16 @@ impl Opened {
     ///
     /// # Errors
     /// When one of them cannot be written.
-    pub fn open(args: &RunArgs, pace: Pace) -> anyhow::Result<Self> {
+    pub fn open(args: &RunArgs, staging: &Staging, pace: Pace) -> anyhow::Result<Self> {
         let when_full = if pace == Pace::Packets { WhenFull::Block } else { WhenFull::DropNewest };
-        let console = Console::start(when_full).context("starting the console")?;
-        let events = match &args.output.events {
-            Some(path) => {
+        let console = staging.console(when_full).context("starting the console")?;
+        let events = match (&staging.events, &args.output.events) {
+            (Some(kept), _) => Some(EventStream::start("events", Box::new(kept.clone()), when_full)?),
+            (None, Some(path)) => {
                 let opened = EventStream::open(path, when_full);
                 Some(opened.with_context(|| format!("--events {}: cannot be written", path.display()))?)
             }
-            None => None,
+            (None, None) => None,
         };
         let packet_store = match settings::store_config(&args.output.store, when_full) {
             Some(config) => Some(PacketStore::open(&config)?),

@@ -11,6 +11,8 @@ use super::outputs::Opened;
 use crate::app::cli::{Cli, RunArgs};
 use crate::app::control_socket::{Bound, default_socket};
 use crate::app::privileges::{self, Keep, User};
+use crate::app::report::RunResult;
+use crate::app::staging::{Staging, Whose};
 use crate::app::{OWN_FAULT, Outcome, OwnFault, report, settings};
 use crate::lua::{self, spawn_lua_thread};
 use crate::pipeline::Pace;
@@ -22,6 +24,15 @@ use crate::time::Stopwatch;
 /// # Errors
 /// When the run cannot begin: no such file, not a capture, no right, no such plugin.
 pub fn run(args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
+    let result = perform(args, cli, &Staging::default())?;
+    report::present(&result, args, cli)
+}
+
+/// Runs plugins on an input; gives what there is to report.
+///
+/// # Errors
+/// As for [`run`].
+pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<RunResult> {
     settings::check_input(&args.input)?;
     let mut host = settings::host_settings(&args.plugins, Some(&args.work))?;
     if let Some(file) = &args.life.config {
@@ -35,13 +46,16 @@ pub fn run(args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
         );
     }
     privileges::keep_from_children();
-    let early = open_early(args)?;
+    let early = open_early(args, staging)?;
     host.files = settings::file_rules(&mut host.run.environment.config)?;
     host.on_stuck = Arc::new(|plugin| {
         log::error!("{plugin}: a callback does not return from a C function; packets cannot go on");
         signal_hook::low_level::exit(i32::from(OWN_FAULT));
     });
-    let found = discover(&args.plugins.plugin, &host.search)?;
+    host.answers.clone_from(&staging.answers);
+    host.profiler.clone_from(&staging.profiler);
+    let standard = if staging.plugins == Whose::Named { &[][..] } else { &host.search[..] };
+    let found = discover(&args.plugins.plugin, standard)?;
     for skipped in &found.skipped {
         // Libraries lie beside plugins; one that was named was taken for a plugin.
         if skipped.reason != SkipReason::Library || args.plugins.plugin.contains(&skipped.path) {
@@ -51,11 +65,11 @@ pub fn run(args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
     let catalog = probe(found.scripts, &host)?;
     let builtin =
         settings::builtin_groups(&args.metering, settings::with_store(&args.output.results), &catalog.groups)?;
-    let doors = open_rest(args, early, &catalog)?;
+    let doors = open_rest(args, staging, early, &catalog)?;
     let watch = Stopwatch::start();
-    let mut result = execute(args, cli, &host, &catalog, &builtin, doors)?;
+    let mut result = execute(args, cli, staging, &host, &catalog, &builtin, doors)?;
     result.wall = watch.elapsed();
-    report::present(&result, args, cli)
+    Ok(result)
 }
 
 /// What is opened with the rights of the user who started the run, for a run that becomes another one.
@@ -68,14 +82,14 @@ struct Early {
 
 /// With `--user`, opens everything that has a name and becomes that user: no plugin is read, let alone run, before that.
 /// Otherwise nothing is opened before the plugins are known to load.
-fn open_early(args: &RunArgs) -> anyhow::Result<Early> {
+fn open_early(args: &RunArgs, staging: &Staging) -> anyhow::Result<Early> {
     let Some(name) = &args.life.user else {
         return Ok(Early::default());
     };
     let user = User::find(name)?;
     let inputs = open_named(args)?;
     let pace = inputs.as_ref().map_or(Pace::Packets, |inputs| inputs.pace);
-    let outputs = Opened::open(args, pace)?;
+    let outputs = Opened::open(args, staging, pace)?;
     let socket = bind(args, pace)?;
     outputs.hand_over(args, &user)?;
     if let Some(socket) = &socket {
@@ -88,7 +102,7 @@ fn open_early(args: &RunArgs) -> anyhow::Result<Early> {
 }
 
 /// Opens what is not open yet.
-fn open_rest(args: &RunArgs, early: Early, catalog: &Catalog) -> anyhow::Result<Doors> {
+fn open_rest(args: &RunArgs, staging: &Staging, early: Early, catalog: &Catalog) -> anyhow::Result<Doors> {
     let named = match early.inputs {
         Some(inputs) => Some(inputs),
         None => open_named(args)?,
@@ -104,7 +118,7 @@ fn open_rest(args: &RunArgs, early: Early, catalog: &Catalog) -> anyhow::Result<
         Some(outputs) => Ok(Doors { inputs, outputs, socket: early.socket }),
         None => {
             let socket = bind(args, inputs.pace)?;
-            Ok(Doors { outputs: Opened::open(args, inputs.pace)?, inputs, socket })
+            Ok(Doors { outputs: Opened::open(args, staging, inputs.pace)?, inputs, socket })
         }
     }
 }

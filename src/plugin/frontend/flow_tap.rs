@@ -130,7 +130,7 @@ impl FlowTap {
             } else {
                 callback
             };
-            callbacks.raw_set(topic as i32, callback)?;
+            callbacks.raw_set(topic as i32, instance.watched(whole, callback)?)?;
         }
         if topics == 0 {
             return Ok(Err(instance));

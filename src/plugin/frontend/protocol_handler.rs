@@ -64,6 +64,7 @@ impl ProtocolHandler {
     ) -> Result<Result<Self, Instance>, PluginError> {
         let callback: Option<Function> = block.get("parselayer")?;
         let Some(callback) = callback else { return Ok(Err(instance)) };
+        let callback = instance.watched(CALLBACK, callback)?;
         let parts = instance.parts().clone();
         let driver = instance.driver(
             DRIVER,

@@ -55,6 +55,7 @@ impl SimpleCounter {
     ) -> Result<Result<Self, Instance>, PluginError> {
         let callback: Option<Function> = block.get("onpacket")?;
         let Some(callback) = callback else { return Ok(Err(instance)) };
+        let callback = instance.watched(CALLBACK, callback)?;
         let parts = instance.parts().clone();
         let stop = stop_word((stop == StopOnMessage::Yes).then_some(engine));
         let driver = instance.driver(
