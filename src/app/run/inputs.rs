@@ -8,8 +8,8 @@ use crossbeam_channel::Sender;
 
 use crate::app::cli::{InputArgs, RunArgs};
 use crate::capture::{
-    Delivery, FileOptions, FileSource, Limit, Limits, LiveOptions, LiveSource, Paced, Promiscuity, SharedReader,
-    Source, TimeBase,
+    Delivery, FileOptions, FileSource, Limit, Limits, LiveOptions, LiveSource, Paced, Promiscuity, Source, TimeBase,
+    open_split,
 };
 use crate::decode;
 use crate::pipeline::{Pace, input_queue};
@@ -65,16 +65,14 @@ pub fn open_named(args: &RunArgs) -> anyhow::Result<Option<Inputs>> {
         rounds: NonZeroU64::new(u64::from(input.repeat)).unwrap_or(NonZeroU64::MIN),
     };
     let files: Vec<PathBuf> = input.read.clone();
-    let source = FileSource::open(&files, &options)?;
     if engines > 1 {
         if input.count.is_some() || input.duration.is_some() || input.speed.is_some() {
             bail!("--count, --duration and --speed need one packet thread; leave out --engines {engines}");
         }
-        let shared = SharedReader::split(source, engines, decode::flow_hash);
-        let sources = shared.into_iter().map(|source| Box::new(source) as Box<dyn Source + Send>).collect();
+        let sources = open_split(&files, &options, engines, decode::flow_hash)?;
         return Ok(Some(Inputs { sources, pace: Pace::Packets, queue: None }));
     }
-    let mut source: Box<dyn Source + Send> = Box::new(source);
+    let mut source: Box<dyn Source + Send> = Box::new(FileSource::open(&files, &options)?);
     if input.count.is_some() || input.duration.is_some() {
         let limits = Limits { count: input.count, duration: input.duration, time_base: TimeBase::Packets };
         source = Box::new(Limit::new(source, limits));

@@ -15,7 +15,7 @@ use crate::app::cli::{Deterministic, RunArgs};
 use crate::app::interim::Reporter;
 use crate::app::report::RunResult;
 use crate::app::{OwnFault, privileges, settings};
-use crate::backend::{WhenSilent, WhenSlow};
+use crate::backend::{Rankings, Share, WhenSilent, WhenSlow};
 use crate::builtin::Selection;
 use crate::capture::Source;
 use crate::flow::{FlowsConfig, StreamLimits};
@@ -23,8 +23,8 @@ use crate::job::{self, JobIds};
 use crate::lua::spawn_lua_thread;
 use crate::metrics::{Buckets, Records, RunTotals, ShardConfig, Tallies};
 use crate::pipeline::{
-    BackendLink, BackendPlan, BackendThread, Control, Engine, EngineOutcome, EnginePlan, InputPlan, InterimPlan, Pace,
-    Questions, Stop, run_input,
+    BackendLink, BackendPace, BackendPlan, BackendThreads, Control, Engine, EngineOutcome, EnginePlan, InputPlan,
+    InterimPlan, Pace, Questions, Stop, run_input,
 };
 use crate::plugin::{BuiltPacket, Catalog, HostSettings, JobPlan, Opinion};
 use crate::sink::StreamEnd;
@@ -80,21 +80,24 @@ impl Staff<'_> {
     pub fn start(&self, inputs: Inputs, questions: Vec<Questions>) -> anyhow::Result<Threads> {
         let engines = inputs.sources.len();
         let shared = self.shared(&inputs)?;
-        // A file in one thread has its backend there as well; whatever has threads gives it one of its own.
+        // A file in one thread has its one backend there as well; whatever has threads gives backends their own.
         let wants_backend = self.catalog.has_backend() || self.outputs.want_backend();
-        let is_inline = shared.threads == 1 && shared.pace == Pace::Packets;
+        let backends = usize::from(self.args.work.backends);
+        let is_inline = shared.threads == 1 && shared.pace == Pace::Packets && backends == 1;
         let has_thread = wants_backend && !is_inline;
-        let (peers, speaker) = if has_thread {
-            Peers::connect_with_speaker(shared.threads)
+        let (peers, speakers) = if has_thread {
+            Peers::connect_with_speakers(shared.threads, backends)
         } else {
-            (Peers::connect(shared.threads), Peers::default())
+            (Peers::connect(shared.threads), Vec::new())
         };
         let mut peers = peers.into_iter();
-        let backend = if has_thread { Some(self.start_backend(&shared, speaker)?) } else { None };
+        let backend = if has_thread { Some(self.start_backends(&shared, speakers)?) } else { None };
         let link = || -> anyhow::Result<Option<BackendLink>> {
             match &backend {
-                Some(thread) => Ok(Some(thread.link())),
-                None if wants_backend => Ok(Some(BackendLink::Inline(Box::new(self.backend_plan(&shared)?)))),
+                Some(threads) => Ok(Some(threads.link())),
+                None if wants_backend => {
+                    Ok(Some(BackendLink::Inline(Box::new(self.backend_plan(&shared, Share::whole())?))))
+                }
                 None => Ok(None),
             }
         };
@@ -115,7 +118,7 @@ impl Staff<'_> {
             handles.push(spawn_lua_thread("input", move || run_input(plan)).context("starting the input thread")?);
         }
         // Behind the engines, which it outlives.
-        handles.extend(backend.map(BackendThread::into_thread));
+        handles.extend(backend.into_iter().flat_map(BackendThreads::into_threads));
         Ok(Threads { handles, engines })
     }
 
@@ -145,30 +148,41 @@ impl Staff<'_> {
         JobPlan { pools: Arc::clone(self.pools), ids: JobIds::new(id as u16), delivery: shared.delivery }
     }
 
-    fn backend_plan(&self, shared: &Shared) -> anyhow::Result<BackendPlan> {
+    fn backend_plan(&self, shared: &Shared, share: Share) -> anyhow::Result<BackendPlan> {
+        let id = shared.threads + share.number as usize;
         Ok(BackendPlan {
-            id: shared.threads as u32,
+            id: id as u32,
             catalog: Arc::clone(self.catalog),
             settings: self.host.clone(),
             builtin: self.builtin.clone(),
             shard: shared.shard.clone(),
             outlet: self.outputs.outlet(),
             sink: self.outputs.flush_sink(),
-            jobs: self.jobs(shared, shared.threads),
+            jobs: self.jobs(shared, id),
             window: settings::window(&self.host.run.environment.config)?,
+            share,
         })
     }
 
-    fn start_backend(&self, shared: &Shared, speaker: Peers) -> anyhow::Result<BackendThread> {
-        let when_slow = if shared.pace == Pace::Wall { WhenSlow::Merge } else { WhenSlow::Wait };
-        let run = (Arc::clone(self.control), self.args.work.async_drain);
+    fn start_backends(&self, shared: &Shared, speakers: Vec<Peers>) -> anyhow::Result<BackendThreads> {
         let goes_on = shared.pace == Pace::Wall || shared.has_queue;
-        let when_silent = if goes_on { WhenSilent::GoOn } else { WhenSilent::Wait };
-        let plan = self.backend_plan(shared)?;
+        let pace = BackendPace {
+            engines: shared.threads,
+            when_slow: if shared.pace == Pace::Wall { WhenSlow::Merge } else { WhenSlow::Wait },
+            when_silent: if goes_on { WhenSilent::GoOn } else { WhenSilent::Wait },
+            drain: self.args.work.async_drain,
+        };
+        let (rankings, backends) = (Rankings::default(), speakers.len());
+        let plan = |number: usize| {
+            self.backend_plan(shared, Share { number: number as u32, backends, rankings: rankings.clone() })
+        };
+        let plans: anyhow::Result<Vec<_>> =
+            speakers.into_iter().enumerate().map(|(at, speaker)| Ok((plan(at)?, speaker))).collect();
+        let plans = plans?;
         // A thread has the rights of the one that starts it, and the backend reads no interface.
         let start = || {
             privileges::forgo_capture();
-            BackendThread::start(plan, shared.threads, speaker, (when_slow, when_silent), run)
+            BackendThreads::start(plans, pace, self.control)
         };
         let started = std::thread::scope(|scope| scope.spawn(start).join()).map_err(|_| OwnFault)?;
         started.context("starting the backend")
