@@ -45,7 +45,7 @@ impl Watcher {
             for signal in &mut signals {
                 match signal {
                     SIGHUP => drop(heard.reload()),
-                    SIGUSR1 => heard.log_stats(),
+                    SIGUSR1 => log_stats(&heard),
                     _ if heard.control().stop() == Stop::No => heard.stop(Stop::Graceful),
                     _ => {
                         heard.stop(Stop::AtOnce);
@@ -101,6 +101,14 @@ fn end_children(pools: Arc<[Pool]>) {
     });
     if thread.is_ok() {
         let _ = done.recv_timeout(LAST_MOMENT);
+    }
+}
+
+/// Packet threads are waited for, and the next signal must not be.
+fn log_stats(life: &Arc<Life>) {
+    let asking = Arc::clone(life);
+    if thread::Builder::new().name("stats".to_owned()).spawn(move || asking.log_stats()).is_err() {
+        log::warn!("no figures: no thread can be started");
     }
 }
 

@@ -92,7 +92,16 @@ fn after_the_switch_nothing_is_left_but_capturing_and_no_packet_is_missed() {
                 thread::sleep(Duration::from_millis(2));
             }
         }
-        thread::sleep(Duration::from_millis(200));
+        // Every one is seen, none twice: the figures of the plugin say so while the run goes on.
+        let calls = || {
+            let answer = crate::beside(&place, &["plugins", "--json", "--control", &socket], |_| {}).1;
+            let answer: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
+            let rows = answer["plugins"].as_array().cloned().unwrap_or_default();
+            rows.iter().find(|row| row["name"] == "count.lua").and_then(|row| row["calls"].as_u64()).unwrap_or_default()
+        };
+        running.until("all packets are counted", |_| calls() >= 2_000);
+        thread::sleep(Duration::from_millis(100));
+        assert_eq!(calls(), 2_000);
         // An interface that goes down and comes back has to be opened again, with the right that was kept.
         assert!(ip("link set here down"));
         thread::sleep(Duration::from_millis(300));

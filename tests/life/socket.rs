@@ -52,8 +52,11 @@ fn the_only_run_is_found_and_none_or_several_are_explained() {
     let folder = place.path("runtime");
     fs::create_dir(&folder).unwrap();
     fs::create_dir(folder.join("millstream")).unwrap();
-    let ask =
-        |place: &Place| beside(place, &["status", "--json"], |command| drop(command.env("XDG_RUNTIME_DIR", &folder)));
+    let ask = |place: &Place| {
+        beside(place, &["status", "--json"], |command| {
+            command.env("XDG_RUNTIME_DIR", &folder);
+        })
+    };
     let named = |name: &str| folder.join("millstream").join(name).display().to_string();
     let (code, _, err) = ask(&place);
     // Another run on this machine, as of a test over interfaces, would be found as well.
@@ -76,6 +79,21 @@ fn the_only_run_is_found_and_none_or_several_are_explained() {
     first.signal("TERM");
     first.wait(LIMIT).exits(0);
     drop((first_place, second_place));
+}
+
+#[test]
+fn what_holds_a_run_up_does_not_hold_up_its_end_at_once() {
+    let sleeping = "TrisulPlugin = { id = { name = 'slow' }, onunload = function() os.execute('sleep 30') end, \
+                    simplecounter = { protocol_guid = '{14D7AB53-CC51-47E9-8814-9C06AAE60189}', onpacket = function() end } }";
+    let (place, running) = endless(Place::new().plugin("slow.lua", sleeping), &[], |_| {});
+    assert_eq!(asked(&place, &["stop"])["state"], "ending");
+    std::thread::sleep(Duration::from_millis(300));
+    let socket = place.path("socket").display().to_string();
+    let (code, out, err) = beside(&place, &["stop", "--at-once", "--json", "--control", &socket], |_| {});
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("ending at once"), "{out}");
+    let ended = running.wait(Duration::from_secs(5));
+    assert_eq!(ended.code, Some(128 + 15), "{}", ended.stderr);
 }
 
 #[test]

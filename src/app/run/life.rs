@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use signal_hook::consts::SIGTERM;
 
 use crate::app::control_socket::{self, Requests};
 use crate::app::notify::Notify;
@@ -18,6 +20,9 @@ use crate::time::Stopwatch;
 
 /// How long packet threads may take to answer; they do so between two batches.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long an answer may take to leave before the run ends at once.
+const ANSWERED: Duration = Duration::from_millis(200);
 
 /// Opens an output anew, as after its file was moved away; says why it could not.
 pub type Reopen = Box<dyn Fn() -> Result<(), String> + Send>;
@@ -265,9 +270,26 @@ impl Life {
                 Some(other) => return Err(format!("at_once: true or false is needed, not {other:.64}")),
             };
             life.stop(stop);
+            if stop == Stop::AtOnce {
+                end_soon()?;
+            }
             Ok(fields(json!({ "state": life.state() })))
         });
     }
+}
+
+/// What may hold the run up is not waited for: once the answer is on its way, the second signal ends it.
+fn end_soon() -> Result<(), String> {
+    let end = || {
+        thread::sleep(ANSWERED);
+        // A process that takes no signal from itself has ended.
+        let _ = signal_hook::low_level::raise(SIGTERM);
+    };
+    thread::Builder::new()
+        .name("end".to_owned())
+        .spawn(end)
+        .map(drop)
+        .map_err(|e| format!("no thread can be started: {e}"))
 }
 
 fn fields(value: Value) -> Map<String, Value> {
