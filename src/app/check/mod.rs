@@ -13,4 +13,5 @@ mod inspect;
 mod loading;
 mod tokens;
 
+pub use api_names::nearest;
 pub use command::check;

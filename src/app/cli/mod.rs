@@ -1,11 +1,13 @@
 //! Arguments exactly as typed: the commands here, the options of each group of commands in a file of its own.
 
 mod ask;
+mod reference;
 mod run;
 mod tools;
 mod value;
 
 pub use ask::{AnswerArgs, PacketsArgs, QueryArgs, QueryOrder, Question, ReportArgs, SearchArgs};
+pub use reference::ApiArgs;
 pub use run::{
     Deterministic, InputArgs, MeteringArgs, OutputArgs, PluginArgs, ResultArgs, RunArgs, StoreArgs, StoreMode, WorkArgs,
 };
@@ -72,6 +74,8 @@ pub enum Command {
     List(PluginArgs),
     /// Load plugins without traffic and point out mistakes
     Check(CheckArgs),
+    /// Explain the names of the plugin API
+    Api(ApiArgs),
     /// Write a plugin to start from
     New(NewArgs),
     /// Print new GUIDs
