@@ -51,8 +51,15 @@ fn entries(wanted: impl Fn(&str, EntryKind) -> bool) -> Names {
         .collect()
 }
 
+/// What of names is compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Compared {
+    Names,
+    NamesAndPlaces,
+}
+
 /// Compares what exists with what has an entry, and says what to do about each difference.
-fn compare(exists: &Names, described: &Names, is_placed: bool) {
+fn compare(exists: &Names, described: &Names, what: Compared) {
     let mut wrong = String::new();
     let shown = |places: &BTreeSet<char>| places.iter().collect::<String>();
     for ((owner, name), places) in exists {
@@ -67,7 +74,7 @@ fn compare(exists: &Names, described: &Names, is_placed: bool) {
                     text_of(owner)
                 );
             }
-            Some(said) if is_placed && said != places => {
+            Some(said) if what == Compared::NamesAndPlaces && said != places => {
                 let _ = writeln!(
                     wrong,
                     "{owner}: {name} is available in {}, and its entry in {} says {}.",
@@ -130,7 +137,7 @@ fn every_function_method_field_and_constant_of_a_running_program_has_an_entry() 
     };
     let described = entries(is_walked);
     assert!(exists.len() > 150, "{exists:?}");
-    compare(&exists, &described, true);
+    compare(&exists, &described, Compared::NamesAndPlaces);
 }
 
 /// Methods of the objects that are structs of the host: what is given to `ffi.metatype` while they are made.
@@ -207,7 +214,7 @@ fn every_block_callback_and_field_that_the_host_asks_for_has_an_entry() {
     }
     // Monitors may have an onload of their own; the entry is that of the plugin.
     exists.retain(|(owner, name), _| !(is_block(owner) && (name == "onload" || name == "onunload")));
-    compare(&exists, &described, false);
+    compare(&exists, &described, Compared::Names);
 }
 
 #[test]
