@@ -2,7 +2,8 @@
 
 use super::container::{START, Trace};
 use super::{
-    conversation, demo, dhcp, disorder, dns, fragments, http, interfaces, mail, scan, ssh, tls, transfer, tunnels,
+    conversation, demo, dhcp, disorder, dns, fragments, http, incidents, interfaces, mail, scan, ssh, tls, transfer,
+    tunnels,
 };
 
 /// One finished file.
@@ -26,6 +27,7 @@ pub fn captures() -> Vec<Capture> {
     let (interfaces, interface_packets) = interfaces::capture();
     let mut all: Vec<Capture> = [
         ("demo.pcap", demo::capture()),
+        ("incidents.pcap", incidents::capture()),
         ("dns.pcap", dns::capture()),
         ("http-files.pcap", http::capture()),
         ("tls-hello.pcap", tls::capture()),

@@ -13,6 +13,7 @@ mod disorder;
 mod dns;
 mod fragments;
 mod http;
+mod incidents;
 mod interfaces;
 mod mail;
 mod random;

@@ -127,8 +127,26 @@ fn distinguished_name(organisation: &str, common: &str) -> Vec<u8> {
     der(0x30, &[part(10, organisation), part(3, common)].concat())
 }
 
+/// Who a certificate is for, who vouches for it, and from when until when.
+pub struct Identity<'a> {
+    pub subject: (&'a str, &'a str),
+    pub issuer: (&'a str, &'a str),
+    pub validity: (&'a [u8], &'a [u8]),
+}
+
+impl<'a> Identity<'a> {
+    /// A certificate with nothing wrong about it.
+    const fn sound(server_name: &'a str) -> Self {
+        Self {
+            subject: ("Example Widgets", server_name),
+            issuer: ("Example Trust Services", "Example Issuing CA"),
+            validity: (b"260101000000Z", b"261231235959Z"),
+        }
+    }
+}
+
 /// A certificate with well-formed fields; key and signature are random numbers.
-fn certificate(server_name: &str, random: &mut Random) -> Vec<u8> {
+fn certificate(identity: &Identity<'_>, random: &mut Random) -> Vec<u8> {
     let sha256_with_rsa = der(0x30, &[der(6, &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 1, 1, 11]), der(5, &[])].concat());
     let mut modulus = random.bytes(256);
     modulus[0] |= 0x80;
@@ -136,16 +154,16 @@ fn certificate(server_name: &str, random: &mut Random) -> Vec<u8> {
     let key = der(0x30, &[number(&modulus), der(2, &[1, 0, 1])].concat());
     let rsa = der(0x30, &[der(6, &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 1, 1, 1]), der(5, &[])].concat());
     let public = der(0x30, &[rsa, der(3, &[&[0][..], &key].concat())].concat());
-    let names = der(0x30, &der(0x82, server_name.as_bytes()));
+    let names = der(0x30, &der(0x82, identity.subject.1.as_bytes()));
     let alternative = der(0x30, &[der(6, &[0x55, 0x1D, 0x11]), der(4, &names)].concat());
-    let validity = der(0x30, &[der(0x17, b"260101000000Z"), der(0x17, b"261231235959Z")].concat());
+    let validity = der(0x30, &[der(0x17, identity.validity.0), der(0x17, identity.validity.1)].concat());
     let body = [
         der(0xA0, &der(2, &[2])),
         number(&[0x31, 0x5A, 0x77]),
         sha256_with_rsa.clone(),
-        distinguished_name("Example Trust Services", "Example Issuing CA"),
+        distinguished_name(identity.issuer.0, identity.issuer.1),
         validity,
-        distinguished_name("Example Widgets", server_name),
+        distinguished_name(identity.subject.0, identity.subject.1),
         public,
         der(0xA3, &der(0x30, &alternative)),
     ]
@@ -167,7 +185,7 @@ pub fn handshake(talk: &mut Conversation, version: Version, server_name: &str, r
             talk.send(ToServer, &[change, record(APPLICATION_DATA, &random.bytes(53))].concat());
         }
         Version::Tls12 => {
-            let chain = list24(&list24(&certificate(server_name, random)));
+            let chain = list24(&list24(&certificate(&Identity::sound(server_name), random)));
             let mut exchange = [vec![3, 0, 29], list8(&random.bytes(32)), vec![8, 4]].concat();
             exchange.extend(list16(&random.bytes(256)));
             let answer = [
@@ -183,6 +201,36 @@ pub fn handshake(talk: &mut Conversation, version: Version, server_name: &str, r
             talk.send(ToClient, &[change, record(HANDSHAKE, &random.bytes(40))].concat());
         }
     }
+}
+
+/// The handshake of TLS 1.0 or 1.2 as an old device does it: RSA key exchange, a certificate of its own.
+pub fn plain_handshake(talk: &mut Conversation, minor: u8, identity: &Identity<'_>, random: &mut Random) {
+    let aged = |kind: u8, body: &[u8]| [&[kind, 3, minor][..], &len16(body).to_be_bytes(), body].concat();
+    let mut hello = client_hello(Version::Tls12, identity.subject.1, random);
+    // Behind the headers of record and message stands the version that the client offers.
+    hello[10] = minor;
+    talk.send(ToServer, &hello);
+    let answer = [
+        words(&[0x0300 | u16::from(minor)]),
+        random.bytes(32),
+        list8(&[]),
+        words(&[0x002F]),
+        vec![0],
+        list16(&extension(0xFF01, &[0])),
+    ]
+    .concat();
+    let chain = list24(&list24(&certificate(identity, random)));
+    let answer = [
+        aged(HANDSHAKE, &message(2, &answer)),
+        aged(HANDSHAKE, &message(11, &chain)),
+        aged(HANDSHAKE, &message(14, &[])),
+    ]
+    .concat();
+    talk.send(ToClient, &answer);
+    let change = aged(CHANGE_CIPHER_SPEC, &[1]);
+    let key = aged(HANDSHAKE, &message(16, &list16(&random.bytes(256))));
+    talk.send(ToServer, &[key, change.clone(), aged(HANDSHAKE, &random.bytes(48))].concat());
+    talk.send(ToClient, &[change, aged(HANDSHAKE, &random.bytes(48))].concat());
 }
 
 /// Encrypted application data, in records of at most 4 KiB.

@@ -22,6 +22,7 @@ pub mod modules;
 mod peers;
 pub mod re2;
 mod record;
+pub mod reference;
 pub mod strings;
 pub mod t_async;
 pub mod t_env;

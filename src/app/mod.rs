@@ -5,6 +5,7 @@
 //! own fault.
 
 mod answer;
+mod api;
 mod chart;
 mod check;
 pub mod cli;
@@ -108,6 +109,7 @@ fn dispatch(cli: &cli::Cli) -> anyhow::Result<Outcome> {
     }
     let mut screen = screen::Screen::stdout(cli.color);
     let outcome = match &cli.command {
+        Command::Api(args) => api::api(args, &mut screen),
         Command::List(args) => list::list(args, &mut screen),
         Command::New(args) => new::write(args, &mut screen),
         Command::Guid(args) => guid::print(args, &mut screen),

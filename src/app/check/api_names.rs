@@ -1,173 +1,50 @@
-//! The names of the plugin API: what `T` has, what the engine has, what each block may hold.
+//! The names of the plugin API as the checks want them; they stand in the reference.
 
-use crate::api::LogLevel;
-use crate::api::constants::VARTYPES;
+use crate::api::reference::{self, EntryKind};
 use crate::plugin::PluginKind;
 
 /// Fields of `T` itself, those included that only some VMs have.
-pub const T: [&str; 28] = [
-    "K",
-    "util",
-    "env",
-    "host",
-    "async",
-    "re2",
-    "ac",
-    "log",
-    "logerror",
-    "logwarning",
-    "loginfo",
-    "logdebug",
-    "contextid",
-    "execution_contextid",
-    "probeid",
-    "probeversion",
-    "context_name",
-    "contextname",
-    "args",
-    "enginetype",
-    "backend_engineid",
-    "countergroups",
-    "alertgroups",
-    "resourcegroups",
-    "ftsgroups",
-    "sessiongroups",
-    "monitor_group_name",
-    "monitor_group_guid",
-];
-
-/// Fields of the tables in `T`, by the name of the table.
-const TABLES: [(&str, &[&str]); 5] = [
-    ("K", &["loglevel", "vartype", "vartypes"]),
-    (
-        "util",
-        &[
-            "ntop",
-            "pton",
-            "bor",
-            "band",
-            "testbit32",
-            "bitval32",
-            "split",
-            "splitm",
-            "hash",
-            "bin2hex",
-            "hex2bin",
-            "sha256",
-            "sha256_file",
-            "md5",
-            "md5_file",
-        ],
-    ),
-    ("env", &["configfile", "domain_configfile", "get_config", "get_domain_config"]),
-    (
-        "host",
-        &[
-            "get_homenets",
-            "is_homenet",
-            "is_homenet_key",
-            "get_configpath",
-            "get_datapath",
-            "createkey",
-            "prepare_config",
-            "broadcast",
-            "log",
-            "id",
-        ],
-    ),
-    ("async", &["cat", "copy", "cp", "rm", "copybuffer", "schedule", "pending_items"]),
-];
+#[must_use]
+pub fn fields_of_t() -> Vec<&'static str> {
+    reference::names("T")
+}
 
 /// The fields of a table in `T`, by its path below `T`; `None` for tables with names of their own (groups).
 #[must_use]
 pub fn fields_of(path: &str) -> Option<Vec<&'static str>> {
-    match path {
-        "K.vartype" | "K.vartypes" => Some(VARTYPES.iter().map(|(name, _)| *name).collect()),
-        "K.loglevel" => Some(LogLevel::ALL.iter().map(|(name, _)| *name).collect()),
-        _ => TABLES.iter().find(|(name, _)| *name == path).map(|(_, fields)| fields.to_vec()),
-    }
+    let path = if path == "K.vartypes" { "K.vartype" } else { path };
+    let owner = format!("T.{path}");
+    reference::object(&owner).map(|_| reference::names(&owner))
 }
 
 /// Fields of `TrisulPlugin` that are no blocks.
-pub const PLUGIN_FIELDS: [&str; 6] =
-    ["id", "onload", "onunload", "onmessage", "message_subscriptions", "request_async_workers"];
+#[must_use]
+pub fn plugin_fields() -> Vec<&'static str> {
+    reference::object("TrisulPlugin").into_iter().flat_map(|object| &object.entries).map(|entry| entry.name).collect()
+}
 
 /// Fields of every `control` table.
-pub const CONTROL: [&str; 9] = [
-    "guid",
-    "name",
-    "description",
-    "bucketsize",
-    "topper_bucketsize",
-    "resolver_guid",
-    "host_protocol_guid",
-    "host_protocol_ports",
-    "count",
-];
+#[must_use]
+pub fn control() -> Vec<&'static str> {
+    let controls = reference::objects().filter(|object| object.name.ends_with(".control"));
+    controls.flat_map(|object| &object.entries).map(|entry| entry.name).collect()
+}
 
 /// Callbacks of a block.
 #[must_use]
-pub fn callbacks(kind: PluginKind) -> &'static [&'static str] {
-    use PluginKind as K;
-    match kind {
-        K::CounterGroup | K::ResourceGroup | K::AlertGroup => &[],
-        K::ProtocolHandler => &["parselayer"],
-        K::SimpleCounter => &["onpacket"],
-        K::ReassemblyHandler => &["filter", "onnewflow", "onpayload", "onattribute", "onterminateflow", "onterminate"],
-        K::FilexMonitor => {
-            &["filter_flow", "filter", "onpayload_raw", "onpayload_http", "onfile_http", "onterminateflow"]
-        }
-        K::PacketStorage => &["filter", "filter_payload"],
-        K::InputFilter => &["step", "step_alert"],
-        K::MessageMonitor => &["onnewflowrecord", "onflowmetric"],
-        K::FlowMonitor => &["onflowattribute"],
-        K::ChannelListener => &["onchannelmessage"],
-        K::EngineMonitor => &["onbeginflush", "onendflush", "onmetronome"],
-        K::CgMonitor => &[
-            "onbeginflush",
-            "onflushfilter",
-            "onflush",
-            "onendflush",
-            "onbegintopperflush",
-            "ontopperflushfilter",
-            "ontopperflush",
-            "onendtopperflush",
-            "onupdate",
-            "onnewkey",
-            "onmetronome",
-        ],
-        K::SgMonitor => &[
-            "onnewflow",
-            "onupdate",
-            "onterminate",
-            "onbeginflush",
-            "flushfilter",
-            "onflush",
-            "onendflush",
-            "onmetronome",
-        ],
-        K::AlertMonitor => &["onnewalert", "onbeginflush", "flushfilter", "onflush", "onendflush", "onmetronome"],
-        K::ResourceMonitor => &["onnewresource", "onbeginflush", "flushfilter", "onflush", "onendflush", "onmetronome"],
-        K::FtsMonitor => &["onnewfts", "onbeginflush", "flushfilter", "onflush", "onendflush", "onmetronome"],
-        K::FlowTracker => &["getmetric", "onbeginflush", "onendflush", "onmetronome"],
-    }
+pub fn callbacks(kind: PluginKind) -> Vec<&'static str> {
+    names_of(kind, |kind| kind == EntryKind::Callback)
 }
 
 /// Fields of a block that are no callbacks.
 #[must_use]
-pub fn block_fields(kind: PluginKind) -> &'static [&'static str] {
-    use PluginKind as K;
-    match kind {
-        K::CounterGroup => &["control", "meters", "keyinfo"],
-        K::ResourceGroup | K::AlertGroup | K::ProtocolHandler | K::FlowTracker => &["control"],
-        K::SimpleCounter => &["protocol_guid", "flow_counter"],
-        K::CgMonitor => &["counter_guid", "counter_name_match", "counter_name_regex"],
-        K::SgMonitor => &["session_guid"],
-        K::AlertMonitor => &["alert_guid", "alert_name_match", "alert_name_regex"],
-        K::ResourceMonitor => &["resource_guid"],
-        K::FtsMonitor => &["fts_guid"],
-        _ => &[],
-    }
+pub fn block_fields(kind: PluginKind) -> Vec<&'static str> {
+    names_of(kind, |kind| kind != EntryKind::Callback)
+}
+
+fn names_of(kind: PluginKind, wanted: impl Fn(EntryKind) -> bool) -> Vec<&'static str> {
+    let entries = reference::object(kind.name()).into_iter().flat_map(|object| &object.entries);
+    entries.filter(|entry| wanted(entry.kind)).map(|entry| entry.name).collect()
 }
 
 /// Names further apart have nothing to do with each other.
@@ -212,16 +89,16 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{T, callbacks, distance, fields_of, nearest};
+    use super::{callbacks, distance, fields_of, fields_of_t, nearest};
     use crate::plugin::PluginKind;
 
     #[test]
     fn the_name_that_was_meant_is_the_nearest() {
-        assert_eq!(nearest("onpackt", callbacks(PluginKind::SimpleCounter).iter().copied()), Some("onpacket"));
+        assert_eq!(nearest("onpackt", callbacks(PluginKind::SimpleCounter)), Some("onpacket"));
         assert_eq!(nearest("onPacket", ["onpacket"]), Some("onpacket"));
         assert_eq!(nearest("onpacket", ["onpacket"]), None);
         assert_eq!(nearest("x", ["id"]), None);
-        assert_eq!(nearest("lgo", T), Some("log"));
+        assert_eq!(nearest("lgo", fields_of_t()), Some("log"));
         assert_eq!(distance("ab", "ba"), 1);
     }
 

@@ -23,6 +23,7 @@ pub fn fields_of_t(tokens: &Tokens, live: &BTreeSet<String>, findings: &mut Find
         return;
     }
     let accesses = accesses(tokens);
+    let known = api_names::fields_of_t();
     let set: BTreeSet<&str> = accesses.iter().filter(|a| a.is_set).map(|a| a.path[0].as_str()).collect();
     let set_below: BTreeSet<String> = accesses.iter().filter(|a| a.is_set).map(|a| a.path.join(".")).collect();
     // A field that is also looked at without being called is asked for before it is used.
@@ -30,11 +31,11 @@ pub fn fields_of_t(tokens: &Tokens, live: &BTreeSet<String>, findings: &mut Find
         accesses.iter().filter(|a| !a.is_called && !a.is_set).map(|a| a.path.join(".")).collect();
     for access in accesses.iter().filter(|access| !access.is_set) {
         let first = access.path[0].as_str();
-        let is_known = api_names::T.contains(&first) || live.contains(first) || set.contains(first);
+        let is_known = known.contains(&first) || live.contains(first) || set.contains(first);
         let missing = if is_known {
             missing_below(&access.path, &set_below)
         } else {
-            Some((format!("T.{first}"), nearest(first, api_names::T.into_iter().chain(set.iter().copied()))))
+            Some((format!("T.{first}"), nearest(first, known.iter().chain(&set).copied())))
         };
         let Some((name, meant)) = missing else { continue };
         let severity = if access.is_called && !asked.contains(&access.path.join(".")) {
@@ -110,7 +111,7 @@ fn is_set(tokens: &Tokens, from: usize, mut next: usize) -> bool {
 pub fn block(kind: PluginKind, spelling: &str, fields: &[(String, String)], tokens: &Tokens, findings: &mut Findings) {
     let (callbacks, data) = (api_names::callbacks(kind), api_names::block_fields(kind));
     let present: BTreeSet<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
-    let slips = misspelled(&[spelling], &present, callbacks.iter().chain(data).copied(), tokens, findings);
+    let slips = misspelled(&[spelling], &present, callbacks.iter().chain(&data).copied(), tokens, findings);
     let has_callback = fields.iter().any(|(name, value)| value == "function" && callbacks.contains(&name.as_str()));
     if !callbacks.is_empty() && !has_callback && slips == 0 {
         let message = format!("{spelling} has none of its callbacks, so it is never called");
@@ -123,13 +124,13 @@ pub fn block(kind: PluginKind, spelling: &str, fields: &[(String, String)], toke
 pub fn plugin(fields: &[(String, String)], tokens: &Tokens, findings: &mut Findings) {
     let present: BTreeSet<&str> =
         fields.iter().filter(|(_, value)| value != "table").map(|(name, _)| name.as_str()).collect();
-    misspelled(&[], &present, api_names::PLUGIN_FIELDS.into_iter(), tokens, findings);
+    misspelled(&[], &present, api_names::plugin_fields().into_iter(), tokens, findings);
 }
 
 /// Looks for fields of a `control` table that are spelled almost right.
 pub fn control(spelling: &str, fields: &[(String, String)], tokens: &Tokens, findings: &mut Findings) {
     let present: BTreeSet<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
-    misspelled(&[spelling, "control"], &present, api_names::CONTROL.into_iter(), tokens, findings);
+    misspelled(&[spelling, "control"], &present, api_names::control().into_iter(), tokens, findings);
 }
 
 /// Says which names are no known ones but nearly so; returns how many.

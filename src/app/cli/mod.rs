@@ -4,6 +4,7 @@ mod ask;
 mod authors;
 mod life;
 mod reload;
+mod reference;
 mod run;
 mod tools;
 mod value;
@@ -12,6 +13,7 @@ pub use ask::{AnswerArgs, PacketsArgs, QueryArgs, QueryOrder, Question, ReportAr
 pub use authors::{ProfileArgs, ReplArgs, TestArgs};
 pub use life::{ConfigArgs, ConfigCommand, LifeArgs, SpeakArgs, StopArgs};
 pub use reload::ReloadArgs;
+pub use reference::ApiArgs;
 pub use run::{
     Deterministic, InputArgs, MeteringArgs, OutputArgs, PluginArgs, ResultArgs, RunArgs, StoreArgs, StoreMode, WorkArgs,
 };
@@ -84,6 +86,8 @@ pub enum Command {
     Repl(ReplArgs),
     /// Run plugins and show where their time went
     Profile(Box<ProfileArgs>),
+    /// Explain the names of the plugin API
+    Api(ApiArgs),
     /// Write a plugin to start from
     New(NewArgs),
     /// Print new GUIDs
