@@ -200,7 +200,6 @@ fn engines_that_read_for_themselves_agree_on_rounds_and_on_what_the_filter_rejec
         filter: Some("ip".to_owned()),
         snaplen: Some(60),
         rounds: NonZeroU64::new(3).unwrap(),
-        ..FileOptions::default()
     };
     let (all, whole) = read_with(std::slice::from_ref(&path), &options).unwrap();
     assert!(whole.filtered > 0 && whole.time_back > 0);

@@ -3,8 +3,8 @@
 mod ask;
 mod authors;
 mod life;
-mod reload;
 mod reference;
+mod reload;
 mod run;
 mod tools;
 mod value;
@@ -12,8 +12,8 @@ mod value;
 pub use ask::{AnswerArgs, PacketsArgs, QueryArgs, QueryOrder, Question, ReportArgs, SearchArgs};
 pub use authors::{ProfileArgs, ReplArgs, TestArgs};
 pub use life::{ConfigArgs, ConfigCommand, LifeArgs, SpeakArgs, StopArgs};
-pub use reload::ReloadArgs;
 pub use reference::ApiArgs;
+pub use reload::ReloadArgs;
 pub use run::{
     Deterministic, InputArgs, MeteringArgs, OutputArgs, PluginArgs, ResultArgs, RunArgs, StoreArgs, StoreMode, WorkArgs,
 };
