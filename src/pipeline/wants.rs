@@ -116,6 +116,7 @@ impl Wants {
             http_bodies: both(hears(Topic::HttpPayload) | hears(Topic::HttpFile), reassembly),
             protocols: raw,
             host_names: facts.host_names,
+            events: Want::No,
         };
         let dissected = Want::from(dissect != DissectWants::default());
         let streams = hears(Topic::Payload) | hears(Topic::StorePayload) | dissected;

@@ -31,6 +31,7 @@ const ALL: DissectWants = DissectWants {
     http_bodies: Want::Yes,
     host_names: Want::No,
     protocols: Want::No,
+    events: Want::No,
 };
 
 const BODIES: DissectWants =
