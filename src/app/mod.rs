@@ -18,6 +18,7 @@ mod logging;
 mod man;
 mod moment;
 mod new;
+mod outputs;
 mod packets;
 mod query;
 mod report;

@@ -13,6 +13,7 @@ use super::Outcome;
 use super::cli::{Cli, Deterministic, InputArgs, RunArgs};
 use super::interim::{Form, Reporter};
 use super::logging;
+use super::outputs::{self, OutputSet};
 use super::report::{self, RunResult};
 use super::settings;
 use super::terminal;
@@ -31,7 +32,7 @@ use crate::lua::{self, spawn_lua_thread};
 use crate::metrics::{Buckets, FlushSink, Records, RunTotals, ShardConfig, Tallies};
 use crate::pipeline::{
     BackendLink, BackendPlan, BackendThread, Control, Engine, EngineOutcome, EnginePlan, FlowOutput, InputPlan,
-    InterimPlan, Outlet, Pace, Prints, Stop, input_queue, run_input,
+    InterimPlan, Outlet, Outputs, Pace, Prints, Stop, input_queue, run_input,
 };
 use crate::plugin::{BuiltPacket, Catalog, HostSettings, JobPlan, SkipReason, discover};
 use crate::sink::{Console, EventStream, PacketStore, Store, StreamEnd, WhenFull};
@@ -46,6 +47,7 @@ const INPUT_GRACE: Duration = Duration::from_secs(2);
 /// When the run cannot begin: no such file, not a capture, no right, no such plugin.
 pub fn run(args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
     settings::check_input(&args.input)?;
+    outputs::check(args)?;
     let host = settings::host_settings(&args.plugins, Some(&args.work))?;
     let self_test = lua::quick_self_test().context("LuaJIT self-test")?;
     if !self_test.passed() {
@@ -194,6 +196,7 @@ fn execute(
     };
     let store_options = settings::store_options(&args.output.results, when_full)?;
     let control = Arc::new(Control::default());
+    let others = OutputSet::open(args, pace, &catalog.groups, &control)?;
     let names: Arc<[String]> = catalog.entries.iter().map(|entry| entry.name.clone()).collect();
     let shard = ShardConfig {
         tallies: if events.is_some() { Tallies::On } else { Tallies::Off },
@@ -204,7 +207,9 @@ fn execute(
     let outlet = || {
         let mut outlet = Outlet::new(Arc::clone(&names), logging::threshold(cli.log));
         outlet.console = Some(console.sender());
-        outlet.prints = if args.plugins.json { Prints::Error } else { Prints::Output };
+        let is_taken = args.plugins.json || outputs::takes_standard_output(&args.output.others);
+        outlet.prints = if is_taken { Prints::Error } else { Prints::Output };
+        outlet.outputs = others.of_thread();
         outlet.events = events.as_ref().map(EventStream::sender);
         outlet
     };
@@ -241,14 +246,14 @@ fn execute(
     let streams = StreamLimits { total: whole.streams.total / threads, ..whole.streams };
     let flows = FlowsConfig { memory: whole.memory / threads, streams, ..whole };
     let flow_output = match &packet_store {
-        _ if args.output.flows || store.is_some() => FlowOutput::All,
+        _ if args.output.flows || store.is_some() || others.needs_all() => FlowOutput::All,
         Some(_) => FlowOutput::Store,
         None => FlowOutput::Plugins,
     };
     let store_mode = settings::store_mode(&args.output.store, &host.run.environment.config)?;
     let mut engines = Vec::new();
     // A file in one thread has its backend there as well; whatever has threads gives it one of its own.
-    let wants_backend = catalog.has_backend() || events.is_some() || store.is_some();
+    let wants_backend = catalog.has_backend() || events.is_some() || store.is_some() || others.takes_flush();
     let is_inline = threads == 1 && pace == Pace::Packets;
     let has_thread = wants_backend && !is_inline;
     let (peers, speaker) =
@@ -264,7 +269,7 @@ fn execute(
             builtin: builtin.clone(),
             shard: shard.clone(),
             outlet: stored(),
-            sink: store.as_ref().map(|store| Box::new(store.sender()) as Box<dyn FlushSink + Send>),
+            sink: others.of_flush(store.as_ref().map(|store| Box::new(store.sender()) as Box<dyn FlushSink + Send>)),
             jobs,
             window: settings::window(&host.run.environment.config)?,
         })
@@ -337,7 +342,7 @@ fn execute(
     }
     // Behind the engines, which it outlives.
     engines.extend(thread.map(BackendThread::into_thread));
-    let watcher = Watcher::start(Arc::clone(&control), pace, Arc::clone(&pools))?;
+    let watcher = Watcher::start(Arc::clone(&control), pace, Arc::clone(&pools), others.eve_handle())?;
     let outcomes = wait_for(engines, &control)?;
     watcher.stop();
     if let Some(reporter) = reporter {
@@ -353,8 +358,11 @@ fn execute(
     if events.is_some() {
         report::close_events(&result, &mut head);
     }
+    others.close_events(&result, &mut head);
     result.records.merge(std::mem::take(&mut head.records));
     drop(head);
+    result.outputs = others.close();
+    result.is_quiet = control.is_quiet();
     result.packet_store = packet_store.map(PacketStore::close);
     if let (Some(store), Some(options)) = (store, store_options) {
         let tally = store.close(report::run_end(&result));
@@ -398,6 +406,7 @@ fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usi
         outcome.outlet.events = None;
         outcome.outlet.console = None;
         outcome.outlet.store = None;
+        outcome.outlet.outputs = Outputs::default();
     }
     RunResult {
         totals: RunTotals::merge(totals),
@@ -410,6 +419,8 @@ fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usi
         store: None,
         console_dropped: 0,
         events: StreamEnd::default(),
+        outputs: Vec::new(),
+        is_quiet: false,
         jobs: Vec::new(),
         inputs: Vec::new(),
         workers: 0,

@@ -7,11 +7,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Context;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use crate::job::Pool;
 use crate::pipeline::{Control, Pace, Stop};
+use crate::sink::eve::EveHandle;
 use crate::time::Stopwatch;
 
 /// How often the progress line is drawn.
@@ -34,12 +35,23 @@ impl Watcher {
     ///
     /// # Errors
     /// When a handler or thread cannot be started.
-    pub fn start(control: Arc<Control>, pace: Pace, pools: Arc<[Pool]>) -> anyhow::Result<Self> {
-        let mut signals = Signals::new([SIGINT, SIGTERM]).context("installing signal handlers")?;
+    pub fn start(
+        control: Arc<Control>,
+        pace: Pace,
+        pools: Arc<[Pool]>,
+        events: Option<EveHandle>,
+    ) -> anyhow::Result<Self> {
+        // Without a file to begin anew a hang-up of the terminal ends the run, as it always does.
+        let wanted = [SIGINT, SIGTERM].into_iter().chain(events.is_some().then_some(SIGHUP));
+        let mut signals = Signals::new(wanted).context("installing signal handlers")?;
         let handle = signals.handle();
         let on_signal = Arc::clone(&control);
         let listener = thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in &mut signals {
+                if let (SIGHUP, Some(events)) = (signal, &events) {
+                    events.reopen();
+                    continue;
+                }
                 if on_signal.stop() == Stop::No {
                     on_signal.request_stop(Stop::Graceful);
                     continue;

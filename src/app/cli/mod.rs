@@ -1,11 +1,13 @@
 //! Arguments exactly as typed: the commands here, the options of each group of commands in a file of its own.
 
 mod ask;
+mod outputs;
 mod run;
 mod tools;
 mod value;
 
 pub use ask::{AnswerArgs, PacketsArgs, QueryArgs, QueryOrder, Question, ReportArgs, SearchArgs};
+pub use outputs::{OutputsArgs, PrintKind};
 pub use run::{
     Deterministic, InputArgs, MeteringArgs, OutputArgs, PluginArgs, ResultArgs, RunArgs, StoreArgs, StoreMode, WorkArgs,
 };

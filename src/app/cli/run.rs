@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::outputs::OutputsArgs;
 use super::value::{any_path, duration, interval, positive, size, whole};
 
 /// Where packets come from.
@@ -196,6 +197,10 @@ pub struct OutputArgs {
     /// Where results are stored.
     #[command(flatten)]
     pub results: ResultArgs,
+
+    /// Where results go for other programs.
+    #[command(flatten)]
+    pub others: OutputsArgs,
 }
 
 /// Where results are stored, and for how long.
