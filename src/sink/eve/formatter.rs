@@ -315,3 +315,92 @@ fn note(item: &NoteItem, object: &mut Object<'_>) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{EveOrigin, Formatter, Readers};
+    use crate::key::{End, FlowTuple};
+    use crate::metrics::{Extent, HttpBodyEnd, Seen, SeenFile, Session, Sighting};
+    use crate::sink::eve::{DnsFacts, EveItem, FlowItem};
+    use crate::time::Timestamp;
+    use proptest::prelude::*;
+
+    const READERS: Readers = Readers {
+        dns: |bytes| {
+            let name = bytes.to_vec();
+            Some(DnsFacts { questions: vec![(name.clone(), name)], ..DnsFacts::default() })
+        },
+        certificate: |_| None,
+    };
+
+    const NAMES: [&str; 7] =
+        ["TLS:SNI", "TLS:JA3S", "TLS:VERSION", "TLS:ALPN", "SSH:BANNER:CLIENT", "SSH:HASSH", "SSH:X"];
+
+    fn tuple(port: u16) -> FlowTuple {
+        FlowTuple::v4(6, [10, 0, 0, 1], [10, 0, 0, 2], 40_000 + port, 80).0
+    }
+
+    fn seen() -> impl Strategy<Value = Seen> {
+        let bytes = || proptest::collection::vec(any::<u8>(), 0..40);
+        let end = || prop_oneof![Just(End::A), Just(End::Z)];
+        prop_oneof![
+            prop_oneof![Just("http"), Just("tls"), Just("quic")].prop_map(Seen::Protocol),
+            (proptest::sample::select(&NAMES[..]), bytes()).prop_map(|(n, v)| Seen::Attribute(n.into(), v)),
+            bytes().prop_map(Seen::Certificate),
+            (0..4_u64, end(), bytes()).prop_map(|(exchange, sender, block)| Seen::HttpHeader {
+                exchange,
+                sender,
+                block
+            }),
+            (0..4_u64, end(), any::<u64>()).prop_map(|(exchange, sender, length)| {
+                Seen::HttpEnd(HttpBodyEnd { exchange, sender, length, extent: Extent::Cut })
+            }),
+            (end(), bytes()).prop_map(|(sender, message)| Seen::Dns(sender, message)),
+            bytes().prop_map(|name| Seen::File(Box::new(SeenFile { name, length: 1, md5: [0; 16] }))),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_seen_makes_whole_and_valid_lines(
+            items in proptest::collection::vec((0..3_u16, seen(), any::<bool>(), any::<i64>()), 0..60),
+            origin in ".*",
+        ) {
+            let mut formatter = Formatter::new(EveOrigin::File(origin), READERS);
+            let (mut out, mut lines) = (Vec::new(), 0);
+            for (flow, seen, ends, nanos) in items {
+                let (time, flow) = (Timestamp::from_nanos(nanos), tuple(flow));
+                let sighting = Box::new(Sighting { flow, client: End::A, seen });
+                lines += formatter.take(EveItem::Sighting(time, sighting), &mut out);
+                if ends {
+                    let session = Session { id: flow.id().as_bytes().to_vec(), ..Session::default() };
+                    let item = FlowItem { time, flow: session, client: None };
+                    lines += formatter.take(EveItem::Flow(Box::new(item)), &mut out);
+                }
+            }
+            lines += formatter.finish(&mut out);
+            let mut count = 0;
+            for line in out.split_inclusive(|&byte| byte == b'\n') {
+                let event: serde_json::Value = serde_json::from_slice(line).expect("a line is valid JSON");
+                prop_assert!(event[event["event_type"].as_str().unwrap_or_default()].is_object());
+                count += 1;
+            }
+            prop_assert_eq!(count, lines);
+        }
+    }
+
+    #[test]
+    fn a_handshake_that_stops_is_told_of_when_the_flow_ends() {
+        let mut formatter = Formatter::new(EveOrigin::Unnamed, READERS);
+        let mut out = Vec::new();
+        let seen = Seen::Attribute(b"TLS:SNI".to_vec(), b"example.com".to_vec());
+        let sighting = Box::new(Sighting { flow: tuple(1), client: End::A, seen });
+        assert_eq!(formatter.take(EveItem::Sighting(Timestamp::EPOCH, sighting), &mut out), 0);
+        let session = Session { id: tuple(1).id().as_bytes().to_vec(), reason: "rst", ..Session::default() };
+        let item = FlowItem { time: Timestamp::EPOCH, flow: session, client: Some(End::A) };
+        assert_eq!(formatter.take(EveItem::Flow(Box::new(item)), &mut out), 2);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("\"sni\":\"example.com\",\"version\":\"UNDETERMINED\""), "{text}");
+        assert_eq!(formatter.finish(&mut Vec::new()), 0);
+    }
+}
