@@ -1,5 +1,7 @@
 //! The backend, statement by statement of the contract, through the built program.
 
+#[path = "backend/backends.rs"]
+mod backends;
 #[path = "backend/counters.rs"]
 mod counters;
 #[path = "backend/cycle.rs"]

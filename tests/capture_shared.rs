@@ -6,7 +6,11 @@ mod capture_support;
 use std::path::PathBuf;
 
 use capture_support::{MICROS, Order, Pcap, Scratch, Seen, drain, gzip, read, read_with, real_captures};
-use millstream::capture::{FileOptions, FileSource, Fill, Limit, Limits, SharedReader, Source, TimeBase};
+use std::num::NonZeroU64;
+
+use millstream::capture::{
+    FileOptions, FileSource, Fill, Limit, Limits, SharedReader, Source, SourceStats, TimeBase, open_split,
+};
 use millstream::packet::{Batch, LinkType};
 
 /// Flow of a packet for these tests: its last byte, spread over all bits.
@@ -28,10 +32,16 @@ fn split(paths: &[PathBuf], engines: usize) -> Vec<impl Source + Send + 'static>
     SharedReader::split(FileSource::open(paths, &FileOptions::default()).unwrap(), engines, last_byte)
 }
 
+/// The ways in which engines share an input: one reads for all, or as is best for these files.
+fn ways(paths: &[PathBuf], engines: usize) -> [Vec<Box<dyn Source + Send>>; 2] {
+    let shared = split(paths, engines).into_iter().map(|source| Box::new(source) as Box<dyn Source + Send>);
+    [shared.collect(), open_split(paths, &FileOptions::default(), engines, last_byte).unwrap()]
+}
+
 /// Reads with one thread per engine.
-fn drain_all(sources: Vec<impl Source + Send + 'static>) -> Vec<Vec<Seen>> {
+fn drain_all(sources: Vec<Box<dyn Source + Send>>) -> Vec<Vec<Seen>> {
     let threads: Vec<_> =
-        sources.into_iter().map(|mut source| std::thread::spawn(move || drain(&mut source).0)).collect();
+        sources.into_iter().map(|mut source| std::thread::spawn(move || drain(&mut *source).0)).collect();
     threads.into_iter().map(|thread| thread.join().unwrap()).collect()
 }
 
@@ -53,7 +63,9 @@ fn engines_together_get_every_packet_in_order() {
     let path = numbered(&scratch, 40_000);
     let (all, _) = read(&path).unwrap();
     for engines in 1..=4 {
-        assert_dealt(&drain_all(split(std::slice::from_ref(&path), engines)), &all);
+        for sources in ways(std::slice::from_ref(&path), engines) {
+            assert_dealt(&drain_all(sources), &all);
+        }
     }
 }
 
@@ -69,11 +81,15 @@ fn merged_and_compressed_files_are_dealt_out_too() {
     let paths = [plain, packed, scratch.file("large", &large.bytes)];
     let (all, _) = read_with(&paths, &FileOptions::default()).unwrap();
     for engines in 1..=3 {
-        assert_dealt(&drain_all(split(&paths, engines)), &all);
+        for sources in ways(&paths, engines) {
+            assert_dealt(&drain_all(sources), &all);
+        }
     }
     let (alone, _) = read(&paths[2]).unwrap();
     assert_eq!(alone.len(), 3);
-    assert_dealt(&drain_all(split(&paths[2..], 2)), &alone);
+    for sources in ways(&paths[2..], 2) {
+        assert_dealt(&drain_all(sources), &alone);
+    }
 }
 
 #[test]
@@ -85,7 +101,9 @@ fn real_captures_are_dealt_out() {
         let path = directory.join(name);
         let (all, _) = read(&path).unwrap();
         for engines in 1..=4 {
-            assert_dealt(&drain_all(split(std::slice::from_ref(&path), engines)), &all);
+            for sources in ways(std::slice::from_ref(&path), engines) {
+                assert_dealt(&drain_all(sources), &all);
+            }
         }
     }
 }
@@ -95,15 +113,20 @@ fn engines_that_take_turns_on_one_thread_do_not_block() {
     let scratch = Scratch::new();
     let path = numbered(&scratch, 60_000);
     let (all, _) = read(&path).unwrap();
-    let mut sources = split(&[path], 3);
-    let mut batch = Batch::new();
+    for sources in ways(&[path], 3) {
+        assert_dealt(&take_turns(sources), &all);
+    }
+}
+
+fn take_turns(mut sources: Vec<Box<dyn Source + Send>>) -> Vec<Vec<Seen>> {
+    let mut batches = [Batch::new(), Batch::new(), Batch::new()];
     let mut engines = vec![Vec::new(); 3];
     // The first reads until it is held back by the full queues of the others.
     let mut ended = [false; 3];
     while ended != [true; 3] {
-        for (engine, source) in sources.iter_mut().enumerate() {
+        for (engine, (source, batch)) in sources.iter_mut().zip(&mut batches).enumerate() {
             loop {
-                match source.fill(&mut batch).unwrap() {
+                match source.fill(batch).unwrap() {
                     Fill::Packets => engines[engine].extend(batch.packets().iter().map(|packet| Seen {
                         nanos: packet.ts.as_nanos(),
                         bytes: batch.packet_bytes(packet).to_vec(),
@@ -120,7 +143,7 @@ fn engines_that_take_turns_on_one_thread_do_not_block() {
             }
         }
     }
-    assert_dealt(&engines, &all);
+    engines
 }
 
 #[test]
@@ -147,12 +170,64 @@ fn the_first_engine_tells_of_the_source_as_a_whole() {
     let path = numbered(&scratch, 1_000);
     let mut bytes = std::fs::read(&path).unwrap();
     bytes.pop();
-    let mut sources = split(&[scratch.file("cut", &bytes)], 2);
-    let mut second = sources.pop().unwrap();
+    for mut sources in ways(&[scratch.file("cut", &bytes)], 2) {
+        let mut second = sources.pop().unwrap();
+        let mut first = sources.pop().unwrap();
+        let other = std::thread::spawn(move || drain(&mut *second).1);
+        let (_, stats) = drain(&mut *first);
+        let other = other.join().unwrap();
+        assert_eq!((stats.packets + other.packets, stats.damage.len(), other.damage.len()), (999, 1, 0));
+        assert_eq!(first.progress().map(|progress| progress.bytes), Some(bytes.len() as u64));
+    }
+}
+
+#[test]
+fn engines_that_read_for_themselves_agree_on_rounds_and_on_what_the_filter_rejects() {
+    let scratch = Scratch::new();
+    let mut file = Pcap::new(Order::Little, MICROS);
+    for i in 0..5_000_u32 {
+        // Every third packet is no IP, and so are the first and the last; the clock goes back now and then.
+        let kind: [u8; 2] = if i % 3 == 0 || i == 4_999 { [0x08, 0x06] } else { [0x08, 0x00] };
+        let mut data = vec![0; 40 + i as usize % 200];
+        data[12..14].copy_from_slice(&kind);
+        data[14] = 0x45;
+        let last = data.len() - 1;
+        data[last] = i as u8;
+        file = file.packet(if i % 1_000 == 999 { i - 5 } else { i }, 0, &data);
+    }
+    let path = scratch.file("rounds", &file.bytes);
+    let options = FileOptions {
+        filter: Some("ip".to_owned()),
+        snaplen: Some(60),
+        rounds: NonZeroU64::new(3).unwrap(),
+        ..FileOptions::default()
+    };
+    let (all, whole) = read_with(std::slice::from_ref(&path), &options).unwrap();
+    assert!(whole.filtered > 0 && whole.time_back > 0);
+    for engines in 1..=3 {
+        let mut sources = open_split(std::slice::from_ref(&path), &options, engines, last_byte).unwrap();
+        let (seen, stats): (Vec<_>, Vec<_>) = sources.iter_mut().map(|source| drain(&mut **source)).unzip();
+        assert_dealt(&seen, &all);
+        let sum = |of: fn(&SourceStats) -> u64| stats.iter().map(of).sum::<u64>();
+        assert_eq!(sum(|stats| stats.packets), whole.packets);
+        assert_eq!(sum(|stats| stats.bytes), whole.bytes);
+        assert_eq!((sum(|stats| stats.filtered), sum(|stats| stats.time_back)), (whole.filtered, whole.time_back));
+    }
+}
+
+#[test]
+fn an_engine_waits_for_one_that_is_far_behind_and_for_none_that_has_gone() {
+    let scratch = Scratch::new();
+    // 24 MB: three times what one engine may be ahead.
+    let path = numbered(&scratch, 140_000);
+    let mut sources = open_split(&[path], &FileOptions::default(), 2, last_byte).unwrap();
+    let second = sources.pop().unwrap();
     let mut first = sources.pop().unwrap();
-    let other = std::thread::spawn(move || drain(&mut second).1);
-    let (_, stats) = drain(&mut first);
-    let other = other.join().unwrap();
-    assert_eq!((stats.packets + other.packets, stats.damage.len(), other.damage.len()), (999, 1, 0));
-    assert_eq!(first.progress().map(|progress| progress.bytes), Some(bytes.len() as u64));
+    let mut batch = Batch::new();
+    while first.fill(&mut batch).unwrap() != Fill::Idle {}
+    let ahead = first.progress().unwrap();
+    assert!(ahead.bytes > 7 << 20 && ahead.bytes < 10 << 20, "{ahead:?}");
+    drop(second);
+    while first.fill(&mut batch).unwrap() != Fill::End {}
+    assert_eq!(first.progress().unwrap().bytes, ahead.total);
 }

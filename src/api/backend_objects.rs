@@ -8,6 +8,7 @@ use sha1::{Digest, Sha1};
 
 use super::context::VmContext;
 use super::engine::{EngineParts, until_nul};
+use crate::lua::own_text;
 use crate::metrics::{Alert, Document, Resource, Session, add_tag};
 use crate::time::Timestamp;
 
@@ -107,7 +108,7 @@ impl BackendObjects {
                 lua.create_string(tags)
             })?,
         )?;
-        let chunk = lua.load(OBJECTS).set_name("=millstream.backend_objects");
+        let chunk = own_text(lua, "=millstream.backend_objects", OBJECTS)?;
         let makers: Table = chunk.call((&parts.objects, &parts.engine, host))?;
         Ok(Self {
             alert: makers.get("alert")?,

@@ -143,6 +143,8 @@ pub struct EngineContext {
     pub backend_mail: RefCell<Vec<Mail>>,
     /// Whether this is the state of a backend.
     pub is_backend: Cell<bool>,
+    /// Which of the backends this is.
+    pub backend_number: Cell<u32>,
     /// Whether there is a backend that takes them.
     pub has_backend: Cell<bool>,
     /// On a backend: start of the last window that was flushed; before the first one, the time of the first update.
@@ -193,6 +195,7 @@ impl EngineContext {
             mail: RefCell::default(),
             backend_mail: RefCell::default(),
             is_backend: Cell::new(false),
+            backend_number: Cell::new(0),
             has_backend: Cell::new(false),
             last_window: Cell::new(Timestamp::EPOCH),
             peers,

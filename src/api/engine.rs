@@ -16,6 +16,7 @@ use super::record::{AlertKind, AlertRecord, Record, Side};
 use super::strings::{self, FileFailures};
 use crate::flow::FlowCounter;
 use crate::guid::Guid;
+use crate::lua::own_text;
 use crate::metrics::{CountedDirection, GroupIndex, GroupKind};
 use crate::time::Timestamp;
 
@@ -57,9 +58,9 @@ pub fn install(lua: &Lua, vm: &Rc<VmContext>) -> mlua::Result<EngineParts> {
     install_items(lua, &host, vm)?;
     install_flows(lua, &host, vm)?;
     install_messages(lua, &host, vm)?;
-    let objects: Table = lua.load(OBJECTS).set_name("=millstream.objects").call(&host)?;
+    let objects: Table = own_text(lua, "=millstream.objects", OBJECTS)?.call(&host)?;
     http_header::install(lua, &objects, &host, vm)?;
-    let engine: Table = lua.load(ENGINE).set_name("=millstream.engine").call((&objects, &host, vm.side.name()))?;
+    let engine: Table = own_text(lua, "=millstream.engine", ENGINE)?.call((&objects, &host, vm.side.name()))?;
     Ok(EngineParts { objects, engine, host })
 }
 

@@ -69,16 +69,16 @@ impl Peers {
             .collect()
     }
 
-    /// As [`Peers::connect`], and one more that all of them hear and that hears nothing: for the backend.
+    /// As [`Peers::connect`], and `speakers` more that all of them hear and that hear nothing: for the backends.
     #[must_use]
-    pub fn connect_with_speaker(count: usize) -> (Vec<Self>, Self) {
+    pub fn connect_with_speakers(count: usize, speakers: usize) -> (Vec<Self>, Vec<Self>) {
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| bounded(PEER_QUEUE)).unzip();
         let others =
             |own: usize| senders.iter().enumerate().filter(|(i, _)| *i != own).map(|(_, s)| s.clone()).collect();
         let peer =
             |own: usize, inbox| Self { others: RefCell::new(others(own)), left: Cell::new(0), inbox, sharing: None };
-        let speaker = peer(usize::MAX, None);
-        (receivers.into_iter().enumerate().map(|(own, inbox)| peer(own, Some(inbox))).collect(), speaker)
+        let speakers = (0..speakers).map(|_| peer(usize::MAX, None)).collect();
+        (receivers.into_iter().enumerate().map(|(own, inbox)| peer(own, Some(inbox))).collect(), speakers)
     }
 
     /// Tells the end of engine `own` that it is one of `engines` that share the packets out by their flows' hash.

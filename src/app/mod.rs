@@ -1,6 +1,6 @@
 //! The command line: what is typed, what it means, and wiring the parts together.
 //!
-//! [`cli`] holds arguments as typed, `settings.rs` what they mean, `run.rs` a run from start to report; each other command has
+//! [`cli`] holds arguments as typed, `settings.rs` what they mean, `run/` a run from start to report; each other command has
 //! a file of its own. Exit status: 0 all well, 1 finished with damaged input or failed plugins, 2 could not run, 70 our
 //! own fault.
 
@@ -18,7 +18,6 @@ mod logging;
 mod man;
 mod moment;
 mod new;
-mod outputs;
 mod packets;
 mod query;
 mod report;

@@ -10,7 +10,7 @@ use anyhow::Context;
 
 use super::Outcome;
 use super::cli::{Cli, RunArgs};
-use super::outputs;
+use super::run::takes_standard_output;
 use super::terminal;
 use crate::api::{Rank, Record, ScriptId, Side, Stamp};
 use crate::job::Summary;
@@ -298,7 +298,7 @@ pub fn present(result: &RunResult, args: &RunArgs, cli: &Cli) -> anyhow::Result<
         let report = build(result, args.output.top, outcome);
         let written = match () {
             () if args.plugins.json => write_json(&report),
-            () if outputs::takes_standard_output(&args.output.others) => write_text(&report, cli, io::stderr().lock()),
+            () if takes_standard_output(&args.output.others) => write_text(&report, cli, io::stderr().lock()),
             () => write_text(&report, cli, io::stdout().lock()),
         };
         match written {

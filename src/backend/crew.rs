@@ -56,6 +56,8 @@ pub struct Crew<O> {
     pub own: Vec<Item>,
     /// Items of scripts that found no room.
     pub own_dropped: u64,
+    /// Messages for the other backends, if there are any.
+    pub passed_on: Option<Vec<Mail>>,
 }
 
 impl<O: BackendOutlet> Crew<O> {
@@ -83,6 +85,7 @@ impl<O: BackendOutlet> Crew<O> {
             wants: BackendWants::default(),
             own: Vec::new(),
             own_dropped: 0,
+            passed_on: None,
         };
         for entry in &catalog.entries {
             let Some(manifest) = &entry.manifest else { continue };
@@ -271,6 +274,9 @@ impl<O: BackendOutlet> Crew<O> {
             let due = std::mem::take(&mut *self.context.backend_mail.borrow_mut());
             if due.is_empty() {
                 return;
+            }
+            if let Some(passed_on) = &mut self.passed_on {
+                passed_on.extend_from_slice(&due);
             }
             self.deliver(&due);
         }

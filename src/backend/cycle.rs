@@ -11,7 +11,7 @@ use super::items::Pending;
 use super::monitor::Hook;
 use super::outlet::BackendOutlet;
 use super::parcel::Item;
-use super::trackers::Tracker;
+use super::trackers::{Rankings, Tracker};
 use super::wants::BackendWants;
 use crate::api::{EngineContext, FlowCommand, Mail, Note, Peers};
 use crate::job::{Delivery, Wait};
@@ -44,6 +44,27 @@ pub struct BackendParts<O> {
     pub takes_all: bool,
     /// Seconds of a window.
     pub window: i64,
+    /// Its place among the backends of the run.
+    pub share: Share,
+}
+
+/// Which of several backends one is.
+#[derive(Clone, Debug)]
+pub struct Share {
+    /// Its number, which scripts see as that of their engine.
+    pub number: u32,
+    /// How many there are.
+    pub backends: usize,
+    /// Where trackers put their flows together.
+    pub rankings: Rankings,
+}
+
+impl Share {
+    /// The only one.
+    #[must_use]
+    pub fn whole() -> Self {
+        Self { number: 0, backends: 1, rankings: Rankings::default() }
+    }
 }
 
 /// What scripts said to the frontend since the last time.
@@ -55,6 +76,8 @@ pub struct Outgoing {
     pub commands: Vec<FlowCommand>,
     /// What was said about flows.
     pub notes: Vec<Note>,
+    /// Messages to scripts on other backends.
+    pub passed_on: Vec<Mail>,
 }
 
 /// What a backend leaves behind.
@@ -93,6 +116,7 @@ pub struct Backend<O> {
     in_order: bool,
     /// Keys that scripts touched and that were not told of yet.
     own_keys: Vec<SecondKeys>,
+    rankings: Rankings,
 }
 
 impl<O: BackendOutlet> Backend<O> {
@@ -104,11 +128,13 @@ impl<O: BackendOutlet> Backend<O> {
         let protocols = Arc::clone(&parts.catalog.protocols);
         let context = Rc::new(EngineContext::new(parts.id, shard, Arc::clone(&groups), protocols, Peers::default()));
         context.is_backend.set(true);
+        context.backend_number.set(parts.share.number);
         // What they post while they load is heard by those that are loaded.
         context.has_backend.set(true);
         let in_order = parts.jobs.delivery == Delivery::InOrder;
         let mut crew = Crew::load(&parts.catalog, &context, &parts.settings, &parts.jobs, parts.outlet);
         context.has_backend.set(crew.wants.messages);
+        crew.passed_on = (parts.share.backends > 1).then(Vec::new);
         if parts.takes_all {
             let wants = &mut crew.wants;
             wants.groups.iter_mut().for_each(|group| group.buckets = true);
@@ -117,6 +143,7 @@ impl<O: BackendOutlet> Backend<O> {
         for (index, attention) in crew.wants.groups.iter().enumerate() {
             context.shard.borrow_mut().attend(crate::metrics::GroupIndex(index as u16), *attention);
         }
+        crew.trackers.iter().for_each(|(_, control)| parts.share.rankings.join(&control.name));
         let toppers = [Hook::BeginTopper, Hook::TopperFilter, Hook::Topper, Hook::EndTopper];
         let tracks = |group| parts.takes_all || toppers.iter().any(|&hook| crew.any(&crew.of_group(group), hook));
         Self {
@@ -127,6 +154,7 @@ impl<O: BackendOutlet> Backend<O> {
             now: None,
             in_order,
             own_keys: Vec::new(),
+            rankings: parts.share.rankings,
             crew,
         }
     }
@@ -290,7 +318,7 @@ impl<O: BackendOutlet> Backend<O> {
         crew.flush_items(GroupKind::Resource, self.waiting.resources.take(), start);
         crew.flush_items(GroupKind::Fts, self.waiting.documents.take(), start);
         let flows = crew.flush_flows(&mut self.waiting.flows, start);
-        crew.flush_trackers(&mut self.trackers, &flows, start, end);
+        crew.flush_trackers(&mut self.trackers, &self.rankings, &flows, (start, end));
         crew.tell(&engine, Hook::EndFlush, start);
         crew.outlet.end_window(start);
         crew.context.last_window.set(Timestamp::new(start, 0));
@@ -317,6 +345,12 @@ impl<O: BackendOutlet> Backend<O> {
         }
     }
 
+    /// Delivers a message from a script on another backend.
+    pub fn hear(&mut self, mail: Mail) {
+        self.crew.deliver(&[mail]);
+        self.crew.after();
+    }
+
     /// Hands over jobs, and delivers results that have come.
     pub fn take_completions(&mut self, stopping: &AtomicBool) {
         for member in 0..self.crew.monitors.len() {
@@ -330,8 +364,14 @@ impl<O: BackendOutlet> Backend<O> {
 
     /// What scripts said to the frontend since the last time.
     pub fn take_outgoing(&mut self) -> Outgoing {
+        let passed_on = self.crew.passed_on.as_mut().map(std::mem::take).unwrap_or_default();
         let context = &self.crew.context;
-        Outgoing { mail: context.mail.take(), commands: context.commands.take(), notes: context.notes.take() }
+        Outgoing {
+            mail: context.mail.take(),
+            commands: context.commands.take(),
+            notes: context.notes.take(),
+            passed_on,
+        }
     }
 
     /// The input has ended: results of jobs, the last flush, unloading.

@@ -3,6 +3,7 @@
 //! Takes [`Parcel`]s of what left the engines in a second, puts those of several engines together, and runs the cycle:
 //! news, the flush of a window that is over, updates, ticks. Knows nothing of packets. Has VMs and counters of its own and
 //! shares nothing: it runs on the packet thread (files, one engine) or on a thread of its own, fed through a bounded queue.
+//! Several share the keys, flows and records out among them; each sees the same seconds and windows.
 //! What it flushes leaves through a [`BackendOutlet`].
 //!
 //! Invariants: time never goes back; everything is flushed once; an item is announced before it is flushed, and never
@@ -23,10 +24,11 @@ mod toppers;
 mod trackers;
 mod wants;
 
-pub use cycle::{Backend, BackendEnd, BackendParts, Outgoing, attend};
+pub use cycle::{Backend, BackendEnd, BackendParts, Outgoing, Share, attend};
 pub use inbox::{Inbox, Patience, Ready};
 pub use monitor::Hook;
 pub use outlet::BackendOutlet;
 pub use parcel::{Item, NO_TIME, Parcel, Phase, alert_of, item_of, session_of};
-pub use queue::{ParcelSender, QUEUE, QueueCounts, WhenSilent, WhenSlow, run};
+pub use queue::{Mates, ParcelSender, QUEUE, QueueCounts, WhenSilent, WhenSlow, run};
+pub use trackers::Rankings;
 pub use wants::BackendWants;

@@ -1,5 +1,9 @@
 //! What leaves an engine when a second of stream time is over.
 
+use std::hash::BuildHasher;
+
+use foldhash::quality::FixedState;
+
 use super::wants::BackendWants;
 use crate::api::{AlertKind, AlertRecord, EndedFlow, Mail, Record};
 use crate::metrics::{
@@ -62,6 +66,54 @@ pub struct Parcel {
     pub keys: Vec<SecondKeys>,
     /// Buckets that closed.
     pub snapshots: Vec<Snapshot>,
+}
+
+impl Item {
+    /// What it is shared out by: the flow it belongs to, or what it says where there is none.
+    fn share_key(&self) -> &[u8] {
+        match self {
+            Self::Alert(alert) => alert.flow.as_deref().unwrap_or(&alert.message),
+            Self::Resource(resource) => resource.flow.as_deref().unwrap_or(&resource.uri),
+            Self::Document(document) => document.flow.as_deref().unwrap_or(&document.text),
+            Self::NewFlow(flow)
+            | Self::ActiveFlow(flow)
+            | Self::Interim(flow)
+            | Self::EndedFlow(flow)
+            | Self::Reported(flow) => &flow.id,
+        }
+    }
+}
+
+impl Parcel {
+    /// Shares a parcel out among backends: each flow and each key of a group has one that is told of it, messages go to all.
+    #[must_use]
+    pub fn split(self, backends: usize) -> Vec<Self> {
+        if backends < 2 {
+            return vec![self];
+        }
+        // A fixed seed: which backend has what must not differ from run to run.
+        let hasher = FixedState::with_seed(0x6D73);
+        let place = |key: &[u8]| (hasher.hash_one(key) % backends as u64) as usize;
+        let Self { engine, second, now, phase, mail, items, keys, snapshots } = self;
+        let part = |_| Self { engine, second, now, phase, mail: mail.clone(), ..Self::default() };
+        let mut parts: Vec<Self> = (0..backends).map(part).collect();
+        for item in items {
+            let at = place(item.share_key());
+            parts[at].items.push(item);
+        }
+        for keys in keys {
+            for (part, keys) in parts.iter_mut().zip(keys.split(backends, place)) {
+                part.keys.extend(Some(keys).filter(|keys| !keys.is_empty()));
+            }
+        }
+        for snapshot in snapshots {
+            for (at, (part, snapshot)) in parts.iter_mut().zip(snapshot.split(backends, place)).enumerate() {
+                // What is left of the totals where there are no keys is with the first.
+                part.snapshots.extend(Some(snapshot).filter(|snapshot| at == 0 || !snapshot.is_empty()));
+            }
+        }
+        parts
+    }
 }
 
 /// What the backend is told of a record, if it wants to know.

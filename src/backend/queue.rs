@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use super::cycle::Backend;
 use super::inbox::{Inbox, Patience};
 use super::outlet::BackendOutlet;
 use super::parcel::{Parcel, Phase};
-use crate::api::{Letter, Peers};
+use crate::api::{Letter, Mail, Peers};
 
 /// Parcels in the queue.
 pub const QUEUE: usize = 16;
@@ -69,55 +69,53 @@ impl QueueCounts {
     }
 }
 
-/// An engine's end of the queue.
+/// An engine's end of the queues, one for each backend.
 #[derive(Debug)]
 pub struct ParcelSender {
-    queue: Sender<Parcel>,
+    queues: Vec<(Sender<Parcel>, Option<Parcel>)>,
     when_slow: WhenSlow,
-    held: Option<Parcel>,
     counts: Arc<QueueCounts>,
 }
 
 impl ParcelSender {
     /// One engine's end.
     #[must_use]
-    pub const fn new(queue: Sender<Parcel>, when_slow: WhenSlow, counts: Arc<QueueCounts>) -> Self {
-        Self { queue, when_slow, held: None, counts }
+    pub fn new(queues: Vec<Sender<Parcel>>, when_slow: WhenSlow, counts: Arc<QueueCounts>) -> Self {
+        Self { queues: queues.into_iter().map(|queue| (queue, None)).collect(), when_slow, counts }
     }
 
-    /// Sends a second, or keeps it for the next one.
+    /// Shares a second out, and sends each backend its part or keeps it for the next one.
     pub fn send(&mut self, parcel: Parcel) {
-        let parcel = match self.held.take() {
-            Some(held) => self.merge(held, parcel),
-            None => parcel,
-        };
-        if parcel.phase == Phase::Over {
-            // Packets are over, nothing is held up any more. A backend that is gone has left what it had to leave.
-            drop(self.queue.send_timeout(parcel, LAST));
-            return;
-        }
-        if self.when_slow == WhenSlow::Wait {
-            drop(self.queue.send(parcel));
-            return;
-        }
-        match self.queue.try_send(parcel) {
-            Err(TrySendError::Full(parcel)) => self.held = Some(parcel),
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+        let parts = parcel.split(self.queues.len());
+        for ((queue, held), part) in self.queues.iter_mut().zip(parts) {
+            let part = match held.take() {
+                Some(first) => merge(&self.counts, first, part),
+                None => part,
+            };
+            if part.phase == Phase::Over {
+                // Packets are over, nothing is held up any more. A backend that is gone has left what it had to leave.
+                drop(queue.send_timeout(part, LAST));
+            } else if self.when_slow == WhenSlow::Wait {
+                drop(queue.send(part));
+            } else if let Err(TrySendError::Full(part)) = queue.try_send(part) {
+                *held = Some(part);
+            }
         }
     }
+}
 
-    fn merge(&self, mut first: Parcel, next: Parcel) -> Parcel {
-        let Parcel { now, phase, mail, items, keys, snapshots, .. } = next;
-        self.counts.merged.fetch_add(1, Ordering::Relaxed);
-        (first.now, first.phase) = (now, phase);
-        let left_out = append(&mut first.mail, mail, MAX_HELD)
-            + append(&mut first.items, items, MAX_HELD)
-            + append(&mut first.keys, keys, MAX_HELD);
-        self.counts.items.fetch_add(left_out, Ordering::Relaxed);
-        let left_out = append(&mut first.snapshots, snapshots, MAX_BUCKETS);
-        self.counts.buckets.fetch_add(left_out, Ordering::Relaxed);
-        first
-    }
+/// Puts a second for which there was no room together with the next one.
+fn merge(counts: &QueueCounts, mut first: Parcel, next: Parcel) -> Parcel {
+    let Parcel { now, phase, mail, items, keys, snapshots, .. } = next;
+    counts.merged.fetch_add(1, Ordering::Relaxed);
+    (first.now, first.phase) = (now, phase);
+    let left_out = append(&mut first.mail, mail, MAX_HELD)
+        + append(&mut first.items, items, MAX_HELD)
+        + append(&mut first.keys, keys, MAX_HELD);
+    counts.items.fetch_add(left_out, Ordering::Relaxed);
+    let left_out = append(&mut first.snapshots, snapshots, MAX_BUCKETS);
+    counts.buckets.fetch_add(left_out, Ordering::Relaxed);
+    first
 }
 
 /// Appends as long as there is room; tells how much there was no room for.
@@ -129,13 +127,46 @@ fn append<T>(list: &mut Vec<T>, mut more: Vec<T>, most: usize) -> u64 {
     left_out as u64
 }
 
-/// Runs a backend until every engine has sent its last parcel; what is left is to finish it. `peers` leads to the engines.
+/// The way of messages between backends.
+#[derive(Debug)]
+pub struct Mates {
+    others: Vec<Sender<Mail>>,
+    inbox: Receiver<Mail>,
+}
+
+/// Messages from other backends that may wait.
+const MATE_QUEUE: usize = 10_000;
+
+impl Mates {
+    /// One for each of `count` backends.
+    #[must_use]
+    pub fn connect(count: usize) -> Vec<Self> {
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| bounded(MATE_QUEUE)).unzip();
+        let others = |own: usize| {
+            senders
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| *at != own)
+                .map(|(_, s): (_, &Sender<Mail>)| s.clone())
+                .collect()
+        };
+        receivers.into_iter().enumerate().map(|(own, inbox)| Self { others: others(own), inbox }).collect()
+    }
+
+    /// Passes a message on; returns how many backends could not take it.
+    fn send(&self, mail: &Mail) -> u64 {
+        self.others.iter().filter(|other| other.try_send(mail.clone()).is_err()).count() as u64
+    }
+}
+
+/// Runs a backend until every engine has sent its last parcel; what is left is to finish it. `peers` leads to the engines, `mates` to the
+/// other backends.
 #[must_use]
 pub fn run<O: BackendOutlet>(
     mut backend: Backend<O>,
     queue: &Receiver<Parcel>,
     engines: usize,
-    peers: &Peers,
+    (peers, mates): (&Peers, &Mates),
     when_silent: WhenSilent,
     stopping: &AtomicBool,
 ) -> Backend<O> {
@@ -157,12 +188,14 @@ pub fn run<O: BackendOutlet>(
         while let Some(ready) = inbox.next(patience) {
             silent = 0;
             backend.second(ready, stopping);
-            send(&mut backend, peers);
+            mates.inbox.try_iter().for_each(|mail| backend.hear(mail));
+            send(&mut backend, peers, mates);
             queue.try_iter().for_each(|parcel| inbox.push(parcel));
         }
         if when_silent == WhenSilent::GoOn {
             backend.take_completions(stopping);
-            send(&mut backend, peers);
+            mates.inbox.try_iter().for_each(|mail| backend.hear(mail));
+            send(&mut backend, peers, mates);
         }
         // Engines at their end hear the others out; nothing more can be said to them.
         if !has_left && inbox.phase() >= Phase::PacketsOver {
@@ -183,11 +216,14 @@ pub fn run<O: BackendOutlet>(
 /// Parcels that wait for a silent engine, over files.
 const MAX_WAITING: usize = 1 << 16;
 
-fn send<O: BackendOutlet>(backend: &mut Backend<O>, peers: &Peers) {
+fn send<O: BackendOutlet>(backend: &mut Backend<O>, peers: &Peers, mates: &Mates) {
     let outgoing = backend.take_outgoing();
     let mut lost = 0;
     for mail in &outgoing.mail {
         lost += peers.send(mail);
+    }
+    for mail in &outgoing.passed_on {
+        lost += mates.send(mail);
     }
     let oddities = &backend.context().oddities;
     oddities.messages_dropped.set(oddities.messages_dropped.get() + lost);
@@ -201,15 +237,13 @@ fn send<O: BackendOutlet>(backend: &mut Backend<O>, peers: &Peers) {
 mod tests {
     use std::sync::Arc;
 
-    use crossbeam_channel::bounded;
-
-    use super::{Parcel, ParcelSender, Phase, QueueCounts, WhenSlow};
+    use super::{Parcel, ParcelSender, Phase, QueueCounts, WhenSlow, bounded};
 
     #[test]
     fn a_second_for_which_there_is_no_room_goes_with_the_next() {
         let (sender, receiver) = bounded(1);
         let counts = Arc::new(QueueCounts::default());
-        let mut end = ParcelSender::new(sender, WhenSlow::Merge, Arc::clone(&counts));
+        let mut end = ParcelSender::new(vec![sender], WhenSlow::Merge, Arc::clone(&counts));
         for second in 0..4 {
             end.send(Parcel { second, now: second + 1, ..Parcel::default() });
         }

@@ -1,5 +1,8 @@
 //! Flow trackers: the flows with the largest metric that a script computes, snapshot by snapshot.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 
@@ -13,6 +16,9 @@ use crate::plugin::TrackerControl;
 /// Flows remembered for each that is kept, before the smallest are let go.
 const REMEMBERED: usize = 8;
 const REMEMBERED_AT_LEAST: usize = 4_096;
+
+/// A flow by its id, and its metric.
+type Ranked = (Box<[u8]>, f64);
 
 /// What one tracker has of the open interval.
 #[derive(Debug)]
@@ -46,17 +52,68 @@ impl Tracker {
     }
 
     /// The first, largest first; of equal ones by id.
-    fn ranked(&mut self) -> Vec<(Box<[u8]>, f64)> {
-        let mut all: Vec<(Box<[u8]>, f64)> = self.flows.drain().collect();
-        all.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        all.truncate(self.count);
-        all
+    fn ranked(&mut self) -> Vec<Ranked> {
+        first(self.flows.drain().collect(), self.count)
+    }
+}
+
+fn first(mut flows: Vec<Ranked>, count: usize) -> Vec<Ranked> {
+    flows.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    flows.truncate(count);
+    flows
+}
+
+/// Where several backends put together what their trackers ranked in an interval.
+#[derive(Clone, Debug, Default)]
+pub struct Rankings(Arc<Mutex<Joined>>);
+
+#[derive(Debug, Default)]
+struct Joined {
+    /// By tracker, the backends that have it.
+    backends: BTreeMap<String, usize>,
+    /// By tracker and start of the interval: how many backends have ended it, and their flows.
+    open: BTreeMap<(String, i64), (usize, Vec<Ranked>)>,
+}
+
+impl Rankings {
+    /// One more backend has a tracker. To be said by all before the first interval ends.
+    pub fn join(&self, name: &str) {
+        *self.lock().backends.entry(name.to_owned()).or_default() += 1;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Joined> {
+        // Whole between any two statements, whatever panics.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A backend has ended an interval of a tracker: its first flows. The last one gets those of all, the others none.
+    fn end(&self, name: &str, start: i64, tracker: &mut Tracker) -> Vec<Ranked> {
+        let own = tracker.ranked();
+        let mut joined = self.lock();
+        let backends = joined.backends.get(name).copied().unwrap_or(1);
+        if backends < 2 {
+            return own;
+        }
+        let key = (name.to_owned(), start);
+        let (ended, mut flows) = joined.open.remove(&key).unwrap_or_default();
+        flows.extend(own);
+        if ended + 1 < backends {
+            joined.open.insert(key, (ended + 1, flows));
+            return Vec::new();
+        }
+        first(flows, tracker.count)
     }
 }
 
 impl<O: BackendOutlet> Crew<O> {
     /// Offers the flows of a flush to every tracker, and writes the snapshots of intervals that end with the window.
-    pub fn flush_trackers(&mut self, trackers: &mut [Tracker], flows: &[Session], window: i64, end: i64) {
+    pub fn flush_trackers(
+        &mut self,
+        trackers: &mut [Tracker],
+        rankings: &Rankings,
+        flows: &[Session],
+        (window, end): (i64, i64),
+    ) {
         for (at, tracker) in trackers.iter_mut().enumerate() {
             let member = self.trackers[at].0;
             self.tell(&[member], Hook::BeginFlush, window);
@@ -71,8 +128,8 @@ impl<O: BackendOutlet> Crew<O> {
             if end < start.saturating_add(tracker.size) {
                 continue;
             }
-            for (rank, (flow, metric)) in (1..).zip(tracker.ranked()) {
-                let name = &self.trackers[at].1.name;
+            let name = &self.trackers[at].1.name;
+            for (rank, (flow, metric)) in (1..).zip(rankings.end(name, start, tracker)) {
                 let tracked =
                     TrackedFlow { tracker: name, bucket: start, size: tracker.size, rank, flow: &flow, metric };
                 self.outlet.tracked(&tracked);

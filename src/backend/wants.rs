@@ -30,6 +30,26 @@ pub struct BackendWants {
 }
 
 impl BackendWants {
+    /// What either of two wants.
+    #[must_use]
+    pub fn or(mut self, other: &Self) -> Self {
+        self.groups.resize(self.groups.len().max(other.groups.len()), Attention::default());
+        for (own, other) in self.groups.iter_mut().zip(&other.groups) {
+            *own = own.or(*other);
+        }
+        self.alerts |= other.alerts;
+        self.resources |= other.resources;
+        self.documents |= other.documents;
+        self.new_flows |= other.new_flows;
+        self.active_flows |= other.active_flows;
+        self.flows |= other.flows;
+        self.messages |= other.messages;
+        self.asks_flows |= other.asks_flows;
+        self.asks_resources |= other.asks_resources;
+        self.asks_documents |= other.asks_documents;
+        self
+    }
+
     /// True if somebody wants flows at all.
     #[must_use]
     pub const fn any_flows(&self) -> bool {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::filter::Filter;
-use super::gate::Gate;
+use super::gate::{Gate, Share, Verdict};
 use super::opening::{Active, MAX_EMPTY_READS, Opening, Planned};
 use super::reader::{READ_LEN, Reader, Refill, Scan, Target};
 use super::source::{Fill, OpenError, Origin, Progress, Source, SourceError, SourceStats};
@@ -87,6 +87,8 @@ pub struct FileSource {
     gate: Gate,
     round: Round,
     progress: Progress,
+    /// False if some file is compressed or can be read only once.
+    is_plain: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +120,7 @@ impl FileSource {
                 return Err(failure.into());
             }
         }
-        let Opening { origins, mut entries, skipped, has_pipe, .. } = opening;
+        let Opening { origins, mut entries, skipped, has_pipe, has_compressed, .. } = opening;
         entries.sort_by_key(|(planned, pipe)| (pipe.is_none(), planned.first, planned.origin));
         let total = if has_pipe {
             0
@@ -140,6 +142,7 @@ impl FileSource {
             round: Round { left: options.rounds.get() - 1, is_first: true },
             progress: Progress { bytes: 0, total },
             files,
+            is_plain: !has_pipe && !has_compressed,
         };
         // Pipes stay open from the start; they come first in the plan, as their first packet is not known.
         while source.files.get(source.next).is_some_and(Option::is_some) {
@@ -147,6 +150,23 @@ impl FileSource {
             source.next += 1;
         }
         Ok(source)
+    }
+
+    /// True if reading it several times over is cheap: no pipe, nothing to unpack.
+    pub(super) const fn is_plain(&self) -> bool {
+        self.is_plain
+    }
+
+    /// Only the packets of one engine. To be said before anything is read.
+    pub(super) fn sharing(mut self, share: Share) -> Self {
+        self.gate.share = Some(share);
+        self
+    }
+
+    /// Bytes read so far, in all rounds.
+    pub(super) fn bytes_read(&self) -> u64 {
+        let reading = self.open.iter().filter_map(|&rank| self.files[rank].as_ref()).map(|file| file.reader.raw_read());
+        self.progress.bytes + reading.sum::<u64>()
     }
 
     /// Opens the next file of the plan.
@@ -311,11 +331,15 @@ impl FileSource {
             let Some(file) = &mut self.files[rank] else { continue };
             let Some(record) = file.head.take() else { continue };
             let bytes = file.reader.record_bytes(&record, &file.buffer);
-            if self.gate.admits(&record, bytes) {
-                let offset = target.bytes().len();
-                target.bytes_mut().extend_from_slice(bytes);
-                let packet = self.gate.tally.packet(&record, offset, file.reader.index());
-                target.push(packet);
+            match self.gate.judge(&record, bytes) {
+                Verdict::Ours => {
+                    let offset = target.bytes().len();
+                    target.bytes_mut().extend_from_slice(bytes);
+                    let packet = self.gate.tally.packet(&record, offset, file.reader.index());
+                    target.push(packet);
+                }
+                Verdict::Others => drop(self.gate.tally.see(&record)),
+                Verdict::Rejected => {}
             }
             file.reader.advance(&record);
             if self.look_ahead(rank)? == Refill::Idle {
@@ -381,9 +405,8 @@ impl Source for FileSource {
     }
 
     fn progress(&self) -> Option<Progress> {
-        let Progress { bytes, total } = self.progress;
-        let reading = self.open.iter().filter_map(|&rank| self.files[rank].as_ref()).map(|file| file.reader.raw_read());
-        (total > 0).then(|| Progress { bytes: bytes + reading.sum::<u64>(), total })
+        let total = self.progress.total;
+        (total > 0).then(|| Progress { bytes: self.bytes_read(), total })
     }
 
     fn origins(&self) -> &[Origin] {

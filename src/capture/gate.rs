@@ -5,8 +5,35 @@ use std::time::Duration;
 use super::filter::{Filter, Match};
 use super::record::Record;
 use super::source::SourceStats;
-use crate::packet::Packet;
+use crate::packet::{LinkType, Packet};
 use crate::time::Timestamp;
+
+/// A hash of a packet's flow that is the same for both directions.
+pub type FlowHash = fn(LinkType, &[u8]) -> u32;
+
+/// Which packets of an input belong to one of several engines.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    /// The engine, from 0.
+    pub engine: usize,
+    /// How many there are.
+    pub engines: usize,
+    pub hash: FlowHash,
+}
+
+impl Share {
+    #[inline]
+    fn has(&self, linktype: LinkType, bytes: &[u8]) -> bool {
+        engine_of((self.hash)(linktype, bytes), self.engines) == self.engine
+    }
+}
+
+/// The engine that packets of a flow hash belong to. The high bits decide, as engines use the low ones again for their own
+/// tables.
+#[inline]
+pub(super) fn engine_of(hash: u32, engines: usize) -> usize {
+    ((u64::from(hash) * engines as u64) >> 32) as usize
+}
 
 /// Counts and times of the packets that passed. Small and `Copy`, so that the scan loop keeps it in registers.
 #[derive(Clone, Copy, Debug)]
@@ -31,14 +58,27 @@ impl Tally {
     /// The packet as it leaves; `offset` is where its bytes are.
     #[inline(always)]
     pub fn packet(&mut self, record: &Record, offset: usize, origin: u16) -> Packet {
+        let ts = self.see(record);
+        self.packets += 1;
+        self.bytes += u64::from(record.wirelen);
+        Packet::new(ts, offset as u32, self.kept(record), record.wirelen, record.linktype, origin)
+    }
+
+    /// Bytes kept of a packet.
+    #[inline(always)]
+    pub fn kept(&self, record: &Record) -> u32 {
+        record.caplen.min(self.snaplen)
+    }
+
+    /// The time of a packet as it leaves; all engines that share an input see all times.
+    #[inline(always)]
+    pub fn see(&mut self, record: &Record) -> Timestamp {
         let ts = Timestamp::from_nanos(record.ts.as_nanos().saturating_add(self.shift));
         self.time_back += u64::from(ts < self.last);
         self.last = ts;
         self.first = self.first.min(record.ts);
         self.latest = self.latest.max(record.ts);
-        self.packets += 1;
-        self.bytes += u64::from(record.wirelen);
-        Packet::new(ts, offset as u32, record.caplen.min(self.snaplen), record.wirelen, record.linktype, origin)
+        ts
     }
 }
 
@@ -46,6 +86,8 @@ impl Tally {
 #[derive(Debug)]
 pub(super) struct Gate {
     pub filter: Option<Filter>,
+    /// Without one, all packets are wanted.
+    pub share: Option<Share>,
     pub tally: Tally,
     /// All counters but those of the tally.
     pub stats: SourceStats,
@@ -63,13 +105,23 @@ impl Gate {
             first: Timestamp::from_nanos(i64::MAX),
             latest: Timestamp::from_nanos(i64::MIN),
         };
-        Self { filter, tally, stats: SourceStats::default() }
+        Self { filter, share: None, tally, stats: SourceStats::default() }
     }
 
-    /// All counters.
+    /// All counters. What several engines meet alike is told by the first one only, so that sums are right.
     pub fn all_stats(&self) -> SourceStats {
         let Tally { packets, bytes, time_back, .. } = self.tally;
-        SourceStats { packets, bytes, time_back, ..self.stats.clone() }
+        let all = SourceStats { packets, bytes, time_back, ..self.stats.clone() };
+        match self.share {
+            Some(Share { engine: 1.., .. }) => SourceStats { packets, bytes, ..SourceStats::default() },
+            _ => all,
+        }
+    }
+
+    /// True if every packet passes.
+    #[inline]
+    pub const fn is_open(&self) -> bool {
+        self.filter.is_none() && self.share.is_none()
     }
 
     /// Moves the times of all further packets behind those so far, with a gap; false if there were none.
@@ -77,17 +129,37 @@ impl Gate {
         let span = self.tally.latest.as_nanos().checked_sub(self.tally.first.as_nanos()).unwrap_or(i64::MAX);
         let length = span.saturating_add(gap.as_nanos() as i64);
         self.tally.shift = self.tally.shift.saturating_add(length);
-        self.tally.packets > 0
+        self.tally.first <= self.tally.latest
     }
 
-    /// Whether the filter lets a packet pass; counts it if not.
-    pub fn admits(&mut self, record: &Record, bytes: &[u8]) -> bool {
-        let Some(filter) = &mut self.filter else { return true };
-        match filter.matches(record.linktype, bytes, record.wirelen) {
-            Match::Pass => return true,
-            Match::Reject => self.stats.filtered += 1,
-            Match::NoMeaning => self.stats.filter_linktype += 1,
+    /// Whether the filter lets a packet pass, which is counted, and whether it belongs to this engine.
+    pub fn judge(&mut self, record: &Record, bytes: &[u8]) -> Verdict {
+        if let Some(filter) = &mut self.filter {
+            match filter.matches(record.linktype, bytes, record.wirelen) {
+                Match::Pass => {}
+                Match::Reject => {
+                    self.stats.filtered += 1;
+                    return Verdict::Rejected;
+                }
+                Match::NoMeaning => {
+                    self.stats.filter_linktype += 1;
+                    return Verdict::Rejected;
+                }
+            }
         }
-        false
+        match self.share {
+            Some(share) if !share.has(record.linktype, &bytes[..self.tally.kept(record) as usize]) => Verdict::Others,
+            _ => Verdict::Ours,
+        }
     }
+}
+
+/// What is to become of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Ours,
+    /// Another engine delivers it; this one knows of its time.
+    Others,
+    /// The filter turned it away.
+    Rejected,
 }

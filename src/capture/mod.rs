@@ -25,14 +25,17 @@ mod record;
 mod shared;
 mod sniff;
 mod source;
+mod split;
 
 pub use file::{FileOptions, FileSource};
 pub use filter::{Filter, FilterError};
+pub use gate::FlowHash;
 pub use library::{InterfaceState, LinkState, interfaces, library_version, may_capture};
 pub use limit::{Limit, Limits, TimeBase};
 pub use live::{Delivery, LiveOptions, LiveSource, Promiscuity};
 pub use pace::Paced;
 pub use record::{Cut, DamageReason, MAX_CAPLEN};
-pub use shared::{FlowHash, SharedReader, SharedSource};
+pub use shared::{SharedReader, SharedSource};
 pub use sniff::{Compression, Content};
 pub use source::{Damage, Fill, OpenError, Origin, Progress, Skipped, Source, SourceError, SourceStats};
+pub use split::open_split;

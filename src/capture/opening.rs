@@ -62,6 +62,8 @@ pub(super) struct Opening {
     pub skipped: Vec<Skipped>,
     /// True if one of them can be read only once.
     pub has_pipe: bool,
+    /// True if one of them has to be unpacked.
+    pub has_compressed: bool,
 }
 
 impl Opening {
@@ -104,6 +106,7 @@ impl Opening {
         } else {
             let mut gate = Gate::new(None, u32::MAX);
             while file.look_ahead(&mut gate)? == Refill::Idle {}
+            self.has_compressed |= file.reader.is_compressed();
             self.linktypes.extend(file.reader.linktypes());
             planned.first = file.head.map(|head| head.ts);
             planned.size = std::fs::metadata(origin.path()).map_or(0, |metadata| metadata.len());

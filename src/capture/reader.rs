@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use super::compressed::Input;
-use super::gate::Gate;
+use super::gate::{Gate, Verdict};
 use super::pcapfile::{FILE_HEADER_LEN, PcapFile};
 use super::pcapng::Pcapng;
 use super::record::{Cut, DamageReason, Format, MAX_BLOCK, Record, Step};
@@ -240,6 +240,11 @@ impl Reader {
         self.input.is_regular()
     }
 
+    /// True if what is read has to be unpacked; known once something was read.
+    pub fn is_compressed(&self) -> bool {
+        self.input.compression().is_some()
+    }
+
     /// True if more bytes fit behind those in the buffer.
     pub fn has_room(&self, buffer: &[u8]) -> bool {
         self.cursor.end < buffer.len()
@@ -445,7 +450,7 @@ fn scan<F: Format, T: Target>(
     if !pass_over(cursor, gate) {
         return Ok(Scan::Starved);
     }
-    let mut tally = gate.tally;
+    let (mut tally, is_open) = (gate.tally, gate.is_open());
     // The position in a register too: each record begins where the length of the one before says, and a way through
     // memory would be added to that chain.
     let (mut pos, mut end) = (cursor.pos, cursor.end);
@@ -480,8 +485,14 @@ fn scan<F: Format, T: Target>(
         }
         let offset = pos + record.data as usize;
         pos += record.len as usize;
-        if gate.filter.is_none() || gate.admits(&record, &buffer[offset..offset + record.caplen as usize]) {
+        if is_open {
             packets.push(tally.packet(&record, offset, origin));
+            continue;
+        }
+        match gate.judge(&record, &buffer[offset..offset + record.caplen as usize]) {
+            Verdict::Ours => packets.push(tally.packet(&record, offset, origin)),
+            Verdict::Others => drop(tally.see(&record)),
+            Verdict::Rejected => {}
         }
     };
     std::hint::black_box(seen);

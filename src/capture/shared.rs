@@ -15,13 +15,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::file::{CHUNK_LEN, Chunk, FileSource};
+use super::gate::{FlowHash, engine_of};
 use super::poll::MAX_WAIT;
 use super::source::{Fill, Origin, Progress, Source, SourceError, SourceStats};
-use crate::packet::{Batch, LinkType, MAX_BATCH, Packet};
+use crate::packet::{Batch, MAX_BATCH, Packet};
 use crate::time::Stopwatch;
-
-/// A hash of a packet's flow that is the same for both directions.
-pub type FlowHash = fn(LinkType, &[u8]) -> u32;
 
 /// Portions a queue holds: at 64 to 256 KiB a chunk this keeps an engine busy for a millisecond or more, and memory to a few
 /// MiB.
@@ -200,13 +198,11 @@ impl Reading {
             self.outcome = Ending::Ended;
         }
         let chunk = Arc::new(std::mem::take(&mut self.chunk.bytes));
-        let engines = self.dealt.len() as u64;
+        let engines = self.dealt.len();
         for packet in &self.chunk.packets {
             let start = packet.offset as usize;
             let bytes = &chunk[start..start + packet.caplen as usize];
-            // The high bits decide, as engines use the low ones again for their own tables.
-            let engine = (u64::from(hash(packet.linktype, bytes)) * engines) >> 32;
-            self.dealt[engine as usize].packets.push(*packet);
+            self.dealt[engine_of(hash(packet.linktype, bytes), engines)].packets.push(*packet);
         }
         for portion in self.dealt.iter_mut().filter(|portion| !portion.packets.is_empty()) {
             portion.chunk = Some(Arc::clone(&chunk));

@@ -43,7 +43,7 @@ const CHUNK: usize = 1 << 11;
 /// The flows.
 #[derive(Debug)]
 pub(super) struct Table {
-    chunks: Vec<Box<[Slot]>>,
+    chunks: Vec<Box<[Slot; CHUNK]>>,
     // Number of slots there have ever been.
     slots: u32,
     index: Index,
@@ -105,7 +105,8 @@ impl Table {
         } else {
             if self.slots as usize == self.chunks.len() * CHUNK {
                 let unused = Slot { flow: Flow { state: 0, ..flow }, ..new };
-                self.chunks.push(vec![unused; CHUNK].into());
+                // Made on the heap: a chunk is too large for the stack.
+                self.chunks.extend(<Box<[Slot; CHUNK]>>::try_from(vec![unused; CHUNK]));
             }
             self.slots += 1;
             self.slots - 1

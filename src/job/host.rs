@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mlua::{AnyUserData, Lua, LuaString, Value};
 
-use crate::lua::HOST_CHUNK;
+use crate::lua::{HOST_CHUNK, own_text};
 use crate::time::Stopwatch;
 
 use super::output::{JobOutput, OutputLine};
@@ -104,7 +104,7 @@ pub(super) fn install(lua: &Lua, control: &Rc<Control>) -> mlua::Result<()> {
         PipeHandle::open(lua, &owner, &command, mode.as_ref())
     })?;
     let kind = lua.create_function(|_, value: Value| Ok(kind_of(value.as_userdata())))?;
-    lua.load(include_str!("host.lua")).set_name(format!("={HOST_CHUNK}/job")).call::<()>((emit, execute, popen, kind))
+    own_text(lua, &format!("={HOST_CHUNK}/job"), include_str!("host.lua"))?.call::<()>((emit, execute, popen, kind))
 }
 
 fn kind_of(value: Option<&AnyUserData>) -> Option<&'static str> {

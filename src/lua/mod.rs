@@ -2,12 +2,13 @@
 //!
 //! Knows nothing of packets or of the plugin API. A [`Vm`] is created, used and dropped on one thread, made by
 //! [`spawn_lua_thread`]; what other threads may touch of it is its [`Guard`]. Invariant: plugin code is loaded from text
-//! only, and every entry into a VM goes through [`Vm::call`], so that it is timed, can be interrupted, and comes back as a
+//! only (the host's own also from bytecode of this process), and every entry into a VM goes through [`Vm::call`], so that it is timed, can be interrupted, and comes back as a
 //! [`PluginError`] at worst.
 
 mod budget;
 mod call;
 mod direct;
+mod own_text;
 mod portable;
 mod raw;
 mod thread;
@@ -16,6 +17,7 @@ mod vm;
 pub use budget::{Guard, Slow};
 pub use call::{Budget, FaultKind, HOST_CHUNK, PluginError};
 pub use direct::{Direct, Ready, Returned};
+pub use own_text::own_text;
 pub use portable::{Code, KnownName, Loader, PackError, Packed, Packer, Portable, Warning};
 pub use thread::{SelfTest, quick_self_test, self_test, spawn_lua_thread};
 pub use vm::{Health, Vm, VmOptions};

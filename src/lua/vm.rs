@@ -11,6 +11,7 @@ use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 use super::budget::{Guard, Watch};
 use super::call::{Budget, FaultKind, HOST_CHUNK, PluginError, text};
 use super::direct::{Direct, Ready, Returned};
+use super::own_text::own_text;
 use super::raw;
 
 /// Lua text run once in every new VM: search path, module searcher, refusals.
@@ -95,8 +96,8 @@ impl Vm {
     fn set_up(lua: &Lua, guard: &Arc<Guard>, options: &VmOptions) -> mlua::Result<(Table, Function, Function)> {
         // First of all userdata, hence the last that is finalized when the VM is closed.
         lua.set_named_registry_value("millstream.closing", lua.create_userdata(Closing(Arc::clone(guard)))?)?;
-        lua.load(FORMAT).set_name(format!("={HOST_CHUNK}.format")).set_mode(ChunkMode::Text).exec()?;
-        let setup = lua.load(SETUP).set_name(format!("={HOST_CHUNK}")).set_mode(ChunkMode::Text);
+        own_text(lua, &format!("={HOST_CHUNK}.format"), FORMAT)?.call::<()>(())?;
+        let setup = own_text(lua, &format!("={HOST_CHUNK}"), SETUP)?;
         let (modules, xpcall) = setup.call(options.package_path.clone())?;
         let handler = raw::message_handler(lua)?;
         guard.set_state(raw::main_state(lua)?);
@@ -146,6 +147,14 @@ impl Vm {
         self.watched(HOUSEKEEPING, |lua| {
             lua.load(source).set_name(chunk_name).set_mode(ChunkMode::Text).into_function()
         })
+    }
+
+    /// The function of one of the host's own texts, see [`own_text`].
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn own(&self, text: &'static str, chunk_name: &str) -> Result<Function, PluginError> {
+        self.watched(HOUSEKEEPING, |lua| own_text(lua, chunk_name, text))
     }
 
     /// Makes source text available to `require`, behind every entry of `package.path` but LuaJIT's default ones.

@@ -61,6 +61,19 @@ impl SecondKeys {
         })
     }
 
+    /// Deals the keys out to several lists.
+    #[must_use]
+    pub fn split(self, parts: usize, part_of: impl Fn(&[u8]) -> usize) -> Vec<Self> {
+        if parts < 2 {
+            return vec![self];
+        }
+        let mut split: Vec<Self> = (0..parts).map(|_| Self::new(self.group, self.width)).collect();
+        for (key, values) in self.iter() {
+            split[part_of(key).min(parts - 1)].push(key, values);
+        }
+        split
+    }
+
     /// Number of keys.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -186,6 +186,27 @@ impl Snapshot {
         }
     }
 
+    /// Deals the keys out to several snapshots of the same bucket, which merge into this one again. What totals owe to keys
+    /// that are gone stays with the first.
+    #[must_use]
+    pub fn split(self, parts: usize, part_of: impl Fn(&[u8]) -> usize) -> Vec<Self> {
+        if parts < 2 {
+            return vec![self];
+        }
+        let empty = || Self::new(self.group, self.start, self.size, Arc::clone(&self.layout), 0);
+        let mut split: Vec<Self> = (0..parts).map(|_| empty()).collect();
+        for slot in self.layout.running() {
+            let at = usize::from(slot.bucket);
+            split[0].totals[at] = Self::pruned_running(at)(&self);
+        }
+        // In the order of their texts, which stays.
+        for &(key, row) in &self.keys {
+            let part = key.with_text(&self.texts, &part_of).min(parts - 1);
+            split[part].push(key, &self.texts, self.raw_row(row));
+        }
+        split
+    }
+
     fn raw_row(&self, row: u32) -> &[f64] {
         &self.raw[row as usize * self.layout.bucket..][..self.layout.bucket]
     }

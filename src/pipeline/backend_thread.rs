@@ -1,4 +1,4 @@
-//! A backend on a thread of its own.
+//! Backends on threads of their own.
 
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -16,7 +16,8 @@ use super::plan::EngineOutcome;
 use crate::api::Peers;
 use crate::api::engine::PROBE_ID;
 use crate::backend::{
-    self, Backend, BackendParts, BackendWants, Parcel, ParcelSender, QUEUE, QueueCounts, WhenSilent, WhenSlow,
+    self, Backend, BackendParts, BackendWants, Mates, Parcel, ParcelSender, QUEUE, QueueCounts, Share, WhenSilent,
+    WhenSlow,
 };
 use crate::builtin::{BuiltinPlan, Selection};
 use crate::capture::SourceStats;
@@ -50,6 +51,8 @@ pub struct BackendPlan {
     pub jobs: JobPlan,
     /// Seconds of a window.
     pub window: i64,
+    /// Which of the backends it is.
+    pub share: Share,
 }
 
 impl BackendPlan {
@@ -73,63 +76,89 @@ impl BackendPlan {
             id: self.id,
             takes_all,
             window: self.window,
+            share: self.share,
         }
     }
 }
 
-/// The thread.
-pub struct BackendThread {
-    thread: JoinHandle<EngineOutcome>,
-    queue: Sender<Parcel>,
+/// The threads, one for each backend.
+pub struct BackendThreads {
+    threads: Vec<JoinHandle<EngineOutcome>>,
+    queues: Vec<Sender<Parcel>>,
     wants: Arc<BackendWants>,
     when_slow: WhenSlow,
     counts: Arc<QueueCounts>,
 }
 
-impl BackendThread {
-    /// Starts the thread and waits until its plugins are loaded, so that the engines know what is wanted.
+/// How backends and engines wait for each other.
+#[derive(Clone, Copy, Debug)]
+pub struct BackendPace {
+    /// Engines that feed the backends.
+    pub engines: usize,
+    /// What an engine does when there is no room.
+    pub when_slow: WhenSlow,
+    /// What happens when an engine is silent.
+    pub when_silent: WhenSilent,
+    /// How long jobs are waited for at the end.
+    pub drain: Option<Duration>,
+}
+
+impl BackendThreads {
+    /// Starts a thread for each backend and waits until its plugins are loaded, so that the engines know what is wanted.
+    /// Each plan comes with its backend's way to the engines.
     ///
     /// # Errors
-    /// When the thread cannot be started.
-    pub fn start(
-        plan: BackendPlan,
-        engines: usize,
-        peers: Peers,
-        (when_slow, when_silent): (WhenSlow, WhenSilent),
-        (control, drain): (Arc<Control>, Option<Duration>),
-    ) -> io::Result<Self> {
-        let (queue, parcels) = bounded(QUEUE);
-        let counts: Arc<QueueCounts> = Arc::default();
-        let (tell, loaded) = mpsc::channel();
-        let counted = Arc::clone(&counts);
-        let thread = spawn_lua_thread("backend", move || {
-            let watch = Stopwatch::start();
-            let id = plan.id;
-            let backend = Backend::new(plan.parts());
-            // Nobody left to listen means that the run does not begin.
-            let _ = tell.send(Arc::new(backend.wants().clone()));
-            let backend = backend::run(backend, &parcels, engines, &peers, when_silent, control.stopping());
-            let limit = if control.stop() == Stop::No { drain } else { Some(drain.unwrap_or(STOPPED_DRAIN)) };
-            let ended = backend.finish(&Wait { limit, cancel: Some(control.cut()) });
-            let mut outcome = backend_outcome(ended, id, watch);
-            outcome.oddities.extend(counted.named());
-            outcome
-        })?;
-        let wants = loaded.recv().unwrap_or_default();
-        Ok(Self { thread, queue, wants, when_slow, counts })
+    /// When a thread cannot be started.
+    pub fn start(plans: Vec<(BackendPlan, Peers)>, pace: BackendPace, control: &Arc<Control>) -> io::Result<Self> {
+        let mut all = Self {
+            threads: Vec::new(),
+            queues: Vec::new(),
+            wants: Arc::default(),
+            when_slow: pace.when_slow,
+            counts: Arc::default(),
+        };
+        let mut wants = BackendWants::default();
+        let mates = Mates::connect(plans.len());
+        for (at, ((plan, peers), mates)) in plans.into_iter().zip(mates).enumerate() {
+            let (queue, parcels) = bounded(QUEUE);
+            // Told once, by the first.
+            let counts = (at == 0).then(|| Arc::clone(&all.counts));
+            let (tell, loaded) = mpsc::channel();
+            let control = Arc::clone(control);
+            let thread = spawn_lua_thread(&format!("backend-{at}"), move || {
+                let watch = Stopwatch::start();
+                let id = plan.id;
+                let backend = Backend::new(plan.parts());
+                // Nobody left to listen means that the run does not begin.
+                let _ = tell.send(backend.wants().clone());
+                let ways = (&peers, &mates);
+                let backend = backend::run(backend, &parcels, pace.engines, ways, pace.when_silent, control.stopping());
+                let limit =
+                    if control.stop() == Stop::No { pace.drain } else { Some(pace.drain.unwrap_or(STOPPED_DRAIN)) };
+                let ended = backend.finish(&Wait { limit, cancel: Some(control.cut()) });
+                let mut outcome = backend_outcome(ended, id, watch);
+                outcome.oddities.extend(counts.iter().flat_map(|counts| counts.named()));
+                outcome
+            })?;
+            wants = wants.or(&loaded.recv().unwrap_or_default());
+            all.threads.push(thread);
+            all.queues.push(queue);
+        }
+        all.wants = Arc::new(wants);
+        Ok(all)
     }
 
     /// The way from an engine.
     #[must_use]
     pub fn link(&self) -> BackendLink {
-        let sender = ParcelSender::new(self.queue.clone(), self.when_slow, Arc::clone(&self.counts));
+        let sender = ParcelSender::new(self.queues.clone(), self.when_slow, Arc::clone(&self.counts));
         BackendLink::Queue(Arc::clone(&self.wants), sender)
     }
 
-    /// The thread alone: it ends when every engine has sent its last parcel, or is gone.
+    /// The threads alone: they end when every engine has sent its last parcel, or is gone.
     #[must_use]
-    pub fn into_thread(self) -> JoinHandle<EngineOutcome> {
-        self.thread
+    pub fn into_threads(self) -> Vec<JoinHandle<EngineOutcome>> {
+        self.threads
     }
 }
 

@@ -19,7 +19,7 @@ use crate::api::{
     global_t, modules,
 };
 use crate::guid::Guid;
-use crate::lua::{Budget, FaultKind, Health, PluginError, Slow, Vm, VmOptions};
+use crate::lua::{Budget, FaultKind, Health, PluginError, Slow, Vm, VmOptions, own_text};
 use crate::time::{Stopwatch, Timestamp};
 
 const ON_ERROR: &str = include_str!("../api/lua/on_error.lua");
@@ -153,14 +153,16 @@ impl Instance {
             package_path: file.package_path.clone(),
         })
         .map_err(fault)?;
+        // All that is made here stays; there is nothing to collect before the script runs.
+        vm.lua().gc_stop();
         // Only the packet threads must not stand still.
         if kind != PluginKind::InputFilter && !is_backend {
             let (on_stuck, name) = (Arc::clone(&settings.on_stuck), file.name.clone());
             vm.guard().on_stuck(STUCK_AFTER, move |_| on_stuck(&name));
         }
         let contextid = settings.next_context_id();
-        // Backend engines have numbers; there is one.
-        let instance_id = if is_backend { "0".to_owned() } else { settings.instance_id(contextid) };
+        let instance_id =
+            if is_backend { engine.backend_number.get().to_string() } else { settings.instance_id(contextid) };
         let context = VmContext::new(
             Rc::clone(engine),
             file.id,
@@ -178,6 +180,7 @@ impl Instance {
         let (caught, on_error) = message_handler(&vm).map_err(|e| fault(e.into()))?;
         let jobs = t_async::install(vm.lua(), &t, &parts, &context, &on_error, jobs.of(file.id))
             .map_err(|e| fault(e.into()))?;
+        vm.lua().gc_restart();
         let chunk = vm.load(&file.script.source, &format!("@{}", file.script.path.display())).map_err(fault)?;
         let budget = if is_backend { settings.backend_budget } else { settings.frontend_budget };
         vm.call::<()>(&chunk, (), settings.load_budget).map_err(fault)?;
@@ -255,8 +258,8 @@ impl Instance {
     ///
     /// # Errors
     /// When the VM is out of memory.
-    pub fn driver(&self, text: &str, name: &str, args: impl IntoLuaMulti) -> Result<Function, PluginError> {
-        let chunk = self.vm.load(text.as_bytes(), name)?;
+    pub fn driver(&self, text: &'static str, name: &str, args: impl IntoLuaMulti) -> Result<Function, PluginError> {
+        let chunk = self.vm.own(text, name)?;
         self.vm.call(&chunk, args, Budget { limit: None, slow: None })
     }
 
@@ -498,7 +501,7 @@ fn message_handler(vm: &Vm) -> mlua::Result<(Rc<RefCell<Vec<Caught>>>, Function)
         store.borrow_mut().push((cut(&message), cut(&traceback), guard.progress.load(Ordering::Relaxed)));
         Ok(())
     })?;
-    let handler = vm.lua().load(ON_ERROR).set_name("=millstream.on_error").call(fault)?;
+    let handler = own_text(vm.lua(), "=millstream.on_error", ON_ERROR)?.call(fault)?;
     Ok((caught, handler))
 }
 

@@ -4,7 +4,7 @@ use crate::support::{Bench, Capture, GROUP, Outcome, frames};
 use crate::{block, counting};
 
 /// Packets of many flows over three minutes.
-fn many() -> Capture {
+pub fn many() -> Capture {
     (0..4_000_u32).fold(Capture::new(), |capture, n| {
         let ports = (2_000 + (n % 97) as u16, 6_000 + (n % 13) as u16);
         let datagram = frames::udp(ports, b"payload");

@@ -11,7 +11,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::time::Duration;
 
 use millstream::api::modules::{ModuleSource, module};
-use millstream::capture::{FileOptions, FileSource, Fill, SharedReader, Source, SourceStats};
+use millstream::capture::{FileOptions, FileSource, Fill, SharedReader, Source, SourceStats, open_split};
 use millstream::decode::{Decoder, MAX_LAYERS, Registry, flow_hash, flow_tuple, fragment_info, payload_range};
 use millstream::dissect::{DissectWants, Dissectors, FindingKind, Findings};
 use millstream::flow::{
@@ -63,25 +63,33 @@ pub fn reader(bytes: &[u8]) {
         assert_eq!((stats.packets, stats.bytes), (packets, octets));
         assert!(stats.damage.len() <= 1, "one file is damaged once");
         let Ok(again) = FileSource::open(&paths, &options) else { panic!("the file could be opened before") };
-        let mut shared = SharedReader::split(again, 2, flow_hash);
-        // Queues between engines are bounded, so both are read in turn.
-        let mut seen = 0;
-        let mut ended = [false; 2];
-        let mut batch = Batch::new();
-        while ended != [true, true] {
-            for (source, ended) in shared.iter_mut().zip(&mut ended).filter(|(_, ended)| !**ended) {
-                match source.fill(&mut batch) {
-                    Ok(Fill::Packets) => seen += check_batch(&batch).0,
-                    Ok(Fill::Idle) => {}
-                    Ok(Fill::End) | Err(_) => *ended = true,
-                }
+        let shared = SharedReader::split(again, 2, flow_hash).into_iter();
+        let shared = shared.map(|source| Box::new(source) as Box<dyn Source + Send>).collect();
+        let Ok(split) = open_split(&paths, &options, 2, flow_hash) else { panic!("the file could be opened before") };
+        for sources in [shared, split] {
+            check_two(sources, packets, &stats);
+        }
+    });
+}
+
+/// Two engines share what one reads. What they have ahead of each other is bounded, so both are read in turn.
+fn check_two(mut sources: Vec<Box<dyn Source + Send>>, packets: u64, whole: &SourceStats) {
+    let mut seen = 0;
+    let mut ended = [false; 2];
+    let mut batches = [Batch::new(), Batch::new()];
+    while ended != [true, true] {
+        let both = sources.iter_mut().zip(&mut batches).zip(&mut ended);
+        for ((source, batch), ended) in both.filter(|(_, ended)| !**ended) {
+            match source.fill(batch) {
+                Ok(Fill::Packets) => seen += check_batch(batch).0,
+                Ok(Fill::Idle) => {}
+                Ok(Fill::End) | Err(_) => *ended = true,
             }
         }
-        assert_eq!(seen, packets, "two engines share what one reads");
-        assert_eq!(shared.iter().map(|source| source.stats().packets).sum::<u64>(), packets);
-        let damage = |stats: SourceStats| stats.damage.len();
-        assert_eq!(shared.iter().map(|source| damage(source.stats())).sum::<usize>(), stats.damage.len());
-    });
+    }
+    assert_eq!(seen, packets);
+    assert_eq!(sources.iter().map(|source| source.stats().packets).sum::<u64>(), packets);
+    assert_eq!(sources.iter().map(|source| source.stats().damage.len()).sum::<usize>(), whole.damage.len());
 }
 
 fn drain(source: &mut FileSource) -> (u64, u64) {

@@ -3,6 +3,7 @@
 use mlua::{Function, IntoLuaMulti, Lua, Table, Value};
 
 use super::json;
+use crate::lua::own_text;
 
 /// Where a module's value comes from.
 #[derive(Clone, Copy)]
@@ -62,15 +63,15 @@ fn loader(lua: &Lua, module: &'static Module) -> mlua::Result<Function> {
     }
 }
 
-fn chunk(lua: &Lua, name: &str, text: &str) -> mlua::Result<Function> {
-    lua.load(text).set_name(format!("=[{name}]")).set_mode(mlua::chunk::ChunkMode::Text).into_function()
+fn chunk(lua: &Lua, name: &str, text: &'static str) -> mlua::Result<Function> {
+    own_text(lua, &format!("=[{name}]"), text)
 }
 
 /// Runs one of our own chunks with the given arguments and returns its first result.
 pub(in crate::api) fn run_host_chunk(
     lua: &Lua,
     name: &str,
-    text: &str,
+    text: &'static str,
     args: impl IntoLuaMulti,
 ) -> mlua::Result<Value> {
     chunk(lua, name, text)?.call(args)
@@ -80,7 +81,7 @@ pub(in crate::api) fn run_host_chunk(
 pub(in crate::api) fn run_host_chunk_multi<R: mlua::FromLuaMulti>(
     lua: &Lua,
     name: &str,
-    text: &str,
+    text: &'static str,
     args: impl IntoLuaMulti,
 ) -> mlua::Result<R> {
     chunk(lua, name, text)?.call(args)

@@ -131,6 +131,11 @@ pub struct WorkArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub engines: u16,
 
+    /// Threads for backend scripts; keys, flows and records are shared out among them. Two or more: runs over files do not
+    /// repeat the order of events exactly
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub backends: u16,
+
     /// Results of jobs re-enter at fixed points, so that two runs are identical (default for files)
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Deterministic::Files)]
     pub deterministic: Deterministic,

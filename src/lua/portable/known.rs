@@ -2,7 +2,7 @@
 
 use mlua::{Lua, Table};
 
-use crate::lua::HOST_CHUNK;
+use crate::lua::{HOST_CHUNK, own_text};
 
 /// Builds the helpers of a [`Packer`](super::Packer): an array of `refresh`, `describe`, `classify` and the table that maps
 /// a known value to its number. The table holds the values themselves, so that none can be collected and its address
@@ -18,5 +18,5 @@ pub(super) const TRAMPOLINE: i32 = 5;
 
 /// Builds the helpers in a VM whose libraries and `T` are complete.
 pub(super) fn helpers(lua: &Lua) -> mlua::Result<Table> {
-    lua.load(HELPERS).set_name(format!("={HOST_CHUNK}/portable")).eval()
+    own_text(lua, &format!("={HOST_CHUNK}/portable"), HELPERS)?.call(())
 }

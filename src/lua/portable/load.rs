@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use mlua::chunk::ChunkMode;
 use mlua::{Function, IntoLuaMulti as _, Lua, MultiValue, Table};
 
-use crate::lua::{HOST_CHUNK, PluginError};
+use crate::lua::{HOST_CHUNK, PluginError, own_text};
 
 use super::code::{Code, MAX_UPVALUES};
 use super::stack::{Kind, Stack};
@@ -49,7 +49,7 @@ impl Loader {
     /// # Errors
     /// When the VM has no room.
     pub fn new(lua: &Lua) -> mlua::Result<Self> {
-        let shared: Table = lua.load(SHARED).set_name(format!("={HOST_CHUNK}/portable")).eval()?;
+        let shared: Table = own_text(lua, &format!("={HOST_CHUNK}/portable"), SHARED)?.call(())?;
         Ok(Self {
             wrappers: shared.raw_get(WRAPPERS)?,
             resolve: shared.raw_get(RESOLVE)?,

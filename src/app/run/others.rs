@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
-use super::cli::{OutputsArgs, PrintKind, RunArgs};
-use super::report::RunResult;
+use crate::app::cli::{OutputsArgs, PrintKind, RunArgs};
+use crate::app::report::RunResult;
 use crate::flow::Want;
 use crate::metrics::{FlushSink, Registry};
 use crate::pipeline::{Control, EVE_READERS, Outlet, Outputs, Pace, Stop};

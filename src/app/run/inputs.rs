@@ -1,0 +1,101 @@
+//! Where packets come from: files, interfaces, or an input filter.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use crossbeam_channel::Sender;
+
+use crate::app::cli::{InputArgs, RunArgs};
+use crate::capture::{
+    Delivery, FileOptions, FileSource, Limit, Limits, LiveOptions, LiveSource, Paced, Promiscuity, Source, TimeBase,
+    open_split,
+};
+use crate::decode;
+use crate::pipeline::{Pace, input_queue};
+use crate::plugin::{BuiltPacket, Catalog};
+
+/// The sources of all engines and what drives their time.
+pub struct Inputs {
+    /// One per engine.
+    pub sources: Vec<Box<dyn Source + Send>>,
+    /// What drives time.
+    pub pace: Pace,
+    /// Where an input filter puts its packets.
+    pub queue: Option<Sender<BuiltPacket>>,
+}
+
+impl Inputs {
+    /// Names of what is read.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.sources.first().map(|s| s.origins().iter().map(ToString::to_string).collect()).unwrap_or_default()
+    }
+}
+
+/// Opens what the arguments name.
+///
+/// # Errors
+/// When there is nothing to read, or it cannot be opened.
+pub fn open_inputs(args: &RunArgs, catalog: &Catalog) -> anyhow::Result<Inputs> {
+    let (input, engines) = (&args.input, usize::from(args.work.engines));
+    if !input.interface.is_empty() {
+        return open_interfaces(input, engines);
+    }
+    if input.read.is_empty() {
+        if let Some(filter) = catalog.input_filter() {
+            let (queue, source) = input_queue(&filter.name);
+            return Ok(Inputs { sources: vec![Box::new(source)], pace: Pace::Packets, queue: Some(queue) });
+        }
+        bail!(
+            "no input: use -r FILE for a capture file, -i INTERFACE for live packets, or millstream demo to see it work"
+        );
+    }
+    let options = FileOptions {
+        filter: input.filter.clone(),
+        snaplen: input.snaplen,
+        rounds: NonZeroU64::new(u64::from(input.repeat)).unwrap_or(NonZeroU64::MIN),
+    };
+    let files: Vec<PathBuf> = input.read.clone();
+    if engines > 1 {
+        if input.count.is_some() || input.duration.is_some() || input.speed.is_some() {
+            bail!("--count, --duration and --speed need one packet thread; leave out --engines {engines}");
+        }
+        let sources = open_split(&files, &options, engines, decode::flow_hash)?;
+        return Ok(Inputs { sources, pace: Pace::Packets, queue: None });
+    }
+    let mut source: Box<dyn Source + Send> = Box::new(FileSource::open(&files, &options)?);
+    if input.count.is_some() || input.duration.is_some() {
+        let limits = Limits { count: input.count, duration: input.duration, time_base: TimeBase::Packets };
+        source = Box::new(Limit::new(source, limits));
+    }
+    if let Some(speed) = input.speed {
+        source = Box::new(Paced::new(source, speed)?);
+    }
+    Ok(Inputs { sources: vec![source], pace: Pace::Packets, queue: None })
+}
+
+fn open_interfaces(input: &InputArgs, engines: usize) -> anyhow::Result<Inputs> {
+    let mut options = LiveOptions::new(input.interface.clone());
+    if input.no_promisc {
+        options.promiscuity = Promiscuity::Off;
+    }
+    if input.immediate {
+        options.delivery = Delivery::Immediate;
+    }
+    if let Some(snaplen) = input.snaplen {
+        options.snaplen = snaplen;
+    }
+    options.buffer_bytes = input.buffer.saturating_mul(1 << 20);
+    options.filter.clone_from(&input.filter);
+    let limits = Limits { count: input.count, duration: input.duration, time_base: TimeBase::Elapsed };
+    let sources = LiveSource::open_engines(&options, engines)?;
+    let limited = limits.count.is_some() || limits.duration.is_some();
+    if limited && engines > 1 && limits.count.is_some() {
+        bail!("--count needs one packet thread; leave out --engines {engines}");
+    }
+    let boxed = |source: LiveSource| -> Box<dyn Source + Send> {
+        if limited { Box::new(Limit::new(source, limits)) } else { Box::new(source) }
+    };
+    Ok(Inputs { sources: sources.into_iter().map(boxed).collect(), pace: Pace::Wall, queue: None })
+}

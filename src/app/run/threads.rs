@@ -1,0 +1,298 @@
+//! The threads of a run: one for each engine, the input filter's, the backend's.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context;
+use crossbeam_channel::Sender;
+
+use super::inputs::Inputs;
+use super::outputs::Outputs;
+use super::start::join;
+use crate::api::Peers;
+use crate::app::cli::{Deterministic, RunArgs};
+use crate::app::interim::Reporter;
+use crate::app::report::RunResult;
+use crate::app::settings;
+use crate::backend::{Rankings, Share, WhenSilent, WhenSlow};
+use crate::builtin::Selection;
+use crate::capture::Source;
+use crate::flow::{FlowsConfig, StreamLimits};
+use crate::job::{self, JobIds};
+use crate::lua::spawn_lua_thread;
+use crate::metrics::{Buckets, Records, RunTotals, ShardConfig, Tallies};
+use crate::pipeline::{
+    BackendLink, BackendPace, BackendPlan, BackendThreads, Control, Engine, EngineOutcome, EnginePlan, InputPlan,
+    InterimPlan, Pace, Stop, run_input,
+};
+use crate::plugin::{BuiltPacket, Catalog, HostSettings, JobPlan, Opinion};
+use crate::sink::StreamEnd;
+use crate::time::Stopwatch;
+
+/// How long an input filter may take to return after a request to stop.
+const INPUT_GRACE: Duration = Duration::from_secs(2);
+
+/// What the threads are started with.
+pub struct Staff<'a> {
+    /// Options of the run.
+    pub args: &'a RunArgs,
+    /// What plugins are told.
+    pub host: &'a HostSettings,
+    /// The plugins.
+    pub catalog: &'a Arc<Catalog>,
+    /// Groups counted natively.
+    pub builtin: &'a Selection,
+    /// Where results go.
+    pub outputs: &'a Outputs,
+    /// The way of requests to the threads.
+    pub control: &'a Arc<Control>,
+    /// The workers.
+    pub pools: &'a Arc<[job::Pool]>,
+    /// Reports while running.
+    pub reporter: Option<&'a Reporter>,
+}
+
+/// The threads of a run.
+pub struct Threads {
+    handles: Vec<JoinHandle<EngineOutcome>>,
+    /// Number of packet threads.
+    engines: usize,
+}
+
+/// What is the same for all threads.
+struct Shared {
+    shard: ShardConfig,
+    flows: FlowsConfig,
+    delivery: job::Delivery,
+    store_mode: Opinion,
+    pace: Pace,
+    has_queue: bool,
+    /// Packet threads and that of an input filter.
+    threads: usize,
+}
+
+impl Staff<'_> {
+    /// Starts everything on these inputs.
+    ///
+    /// # Errors
+    /// When a thread cannot be started or a setting not be understood.
+    pub fn start(&self, inputs: Inputs) -> anyhow::Result<Threads> {
+        let engines = inputs.sources.len();
+        let shared = self.shared(&inputs)?;
+        // A file in one thread has its one backend there as well; whatever has threads gives backends their own.
+        let wants_backend = self.catalog.has_backend() || self.outputs.want_backend();
+        let backends = usize::from(self.args.work.backends);
+        let is_inline = shared.threads == 1 && shared.pace == Pace::Packets && backends == 1;
+        let has_thread = wants_backend && !is_inline;
+        let (peers, speakers) = if has_thread {
+            Peers::connect_with_speakers(shared.threads, backends)
+        } else {
+            (Peers::connect(shared.threads), Vec::new())
+        };
+        let mut peers = peers.into_iter();
+        let backend = if has_thread { Some(self.start_backends(&shared, speakers)?) } else { None };
+        let link = || -> anyhow::Result<Option<BackendLink>> {
+            match &backend {
+                Some(threads) => Ok(Some(threads.link())),
+                None if wants_backend => {
+                    Ok(Some(BackendLink::Inline(Box::new(self.backend_plan(&shared, Share::whole())?))))
+                }
+                None => Ok(None),
+            }
+        };
+        let mut handles = Vec::new();
+        for (id, source) in inputs.sources.into_iter().enumerate() {
+            let peers = peers.next().unwrap_or_default();
+            // Packets of interfaces are shared out by the kernel, which does not say how.
+            let is_shared = shared.pace == Pace::Packets && engines > 1;
+            let peers = if is_shared { peers.sharing(id as u32, engines as u32) } else { peers };
+            let plan = self.engine_plan(&shared, id, source, peers, link()?);
+            let thread = spawn_lua_thread(&format!("engine-{id}"), move || Engine::new(plan).run());
+            handles.push(thread.context("starting a packet thread")?);
+        }
+        if let Some(queue) = inputs.queue {
+            let plan = self.input_plan(&shared, engines, queue, peers.next().unwrap_or_default(), link()?);
+            handles.push(spawn_lua_thread("input", move || run_input(plan)).context("starting the input thread")?);
+        }
+        // Behind the engines, which it outlives.
+        handles.extend(backend.into_iter().flat_map(BackendThreads::into_threads));
+        Ok(Threads { handles, engines })
+    }
+
+    fn shared(&self, inputs: &Inputs) -> anyhow::Result<Shared> {
+        let threads = inputs.sources.len() + usize::from(inputs.queue.is_some());
+        let whole = FlowsConfig::default();
+        // The limits are those of the run, whatever the number of threads.
+        let streams = StreamLimits { total: whole.streams.total / threads, ..whole.streams };
+        let in_order = inputs.pace == Pace::Packets && self.args.work.deterministic == Deterministic::Files;
+        Ok(Shared {
+            shard: ShardConfig {
+                tallies: if self.outputs.has_events() { Tallies::On } else { Tallies::Off },
+                // The backend says of which groups it wants them.
+                buckets: Buckets::Discard,
+                ..ShardConfig::default()
+            },
+            flows: FlowsConfig { memory: whole.memory / threads, streams, ..whole },
+            delivery: if in_order { job::Delivery::InOrder } else { job::Delivery::AsFinished },
+            store_mode: settings::store_mode(&self.args.output.store, &self.host.run.environment.config)?,
+            pace: inputs.pace,
+            has_queue: inputs.queue.is_some(),
+            threads,
+        })
+    }
+
+    fn jobs(&self, shared: &Shared, id: usize) -> JobPlan {
+        JobPlan { pools: Arc::clone(self.pools), ids: JobIds::new(id as u16), delivery: shared.delivery }
+    }
+
+    fn backend_plan(&self, shared: &Shared, share: Share) -> anyhow::Result<BackendPlan> {
+        let id = shared.threads + share.number as usize;
+        Ok(BackendPlan {
+            id: id as u32,
+            catalog: Arc::clone(self.catalog),
+            settings: self.host.clone(),
+            builtin: self.builtin.clone(),
+            shard: shared.shard.clone(),
+            outlet: self.outputs.outlet(),
+            sink: self.outputs.flush_sink(),
+            jobs: self.jobs(shared, id),
+            window: settings::window(&self.host.run.environment.config)?,
+            share,
+        })
+    }
+
+    fn start_backends(&self, shared: &Shared, speakers: Vec<Peers>) -> anyhow::Result<BackendThreads> {
+        let goes_on = shared.pace == Pace::Wall || shared.has_queue;
+        let pace = BackendPace {
+            engines: shared.threads,
+            when_slow: if shared.pace == Pace::Wall { WhenSlow::Merge } else { WhenSlow::Wait },
+            when_silent: if goes_on { WhenSilent::GoOn } else { WhenSilent::Wait },
+            drain: self.args.work.async_drain,
+        };
+        let (rankings, backends) = (Rankings::default(), speakers.len());
+        let plan = |number: usize| {
+            self.backend_plan(shared, Share { number: number as u32, backends, rankings: rankings.clone() })
+        };
+        let plans: anyhow::Result<Vec<_>> =
+            speakers.into_iter().enumerate().map(|(at, speaker)| Ok((plan(at)?, speaker))).collect();
+        BackendThreads::start(plans?, pace, self.control).context("starting the backend")
+    }
+
+    fn engine_plan(
+        &self,
+        shared: &Shared,
+        id: usize,
+        source: Box<dyn Source + Send>,
+        peers: Peers,
+        backend: Option<BackendLink>,
+    ) -> EnginePlan {
+        EnginePlan {
+            id: id as u32,
+            source,
+            catalog: Arc::clone(self.catalog),
+            settings: self.host.clone(),
+            builtin: self.builtin.clone(),
+            shard: shared.shard.clone(),
+            flows: shared.flows,
+            flow_output: self.outputs.flow_output(),
+            store: self.outputs.packet_feed().map(|feed| (feed, shared.store_mode)),
+            top: self.args.output.top,
+            outlet: self.outputs.outlet(),
+            pace: shared.pace,
+            opaque_links: shared.has_queue,
+            peers,
+            control: Arc::clone(self.control),
+            jobs: self.jobs(shared, id),
+            backend,
+            drain: self.args.work.async_drain,
+            interim: self
+                .reporter
+                .zip(self.args.output.report_every)
+                .map(|(reporter, every)| InterimPlan { every, queue: reporter.sender() }),
+        }
+    }
+
+    fn input_plan(
+        &self,
+        shared: &Shared,
+        id: usize,
+        queue: Sender<BuiltPacket>,
+        peers: Peers,
+        backend: Option<BackendLink>,
+    ) -> InputPlan {
+        InputPlan {
+            id: id as u32,
+            catalog: Arc::clone(self.catalog),
+            settings: self.host.clone(),
+            builtin: self.builtin.clone(),
+            shard: shared.shard.clone(),
+            flows: shared.flows,
+            top: self.args.output.top,
+            outlet: self.outputs.outlet(),
+            peers,
+            control: Arc::clone(self.control),
+            jobs: self.jobs(shared, id),
+            backend,
+            queue,
+        }
+    }
+}
+
+impl Threads {
+    /// Waits for the threads and gathers what they leave behind. After a request to stop, an input filter that waits
+    /// inside its script is left behind.
+    ///
+    /// # Errors
+    /// When one of them panicked.
+    pub fn wait(self, control: &Control, catalog: &Arc<Catalog>) -> anyhow::Result<RunResult> {
+        let mut outcomes = Vec::new();
+        for thread in self.handles {
+            if thread.thread().name() == Some("input") {
+                let since = Stopwatch::start();
+                while !thread.is_finished() && (control.stop() == Stop::No || since.elapsed() < INPUT_GRACE) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                if !thread.is_finished() {
+                    log::warn!("the input filter is waiting inside its script and is left behind");
+                    continue;
+                }
+            }
+            outcomes.push(join(thread)?);
+        }
+        Ok(gather(outcomes, catalog, self.engines))
+    }
+}
+
+fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usize) -> RunResult {
+    let backends: Vec<EngineOutcome> =
+        outcomes.iter_mut().filter_map(|outcome| outcome.backend.take()).map(|outcome| *outcome).collect();
+    outcomes.extend(backends);
+    let totals = outcomes.iter().map(|outcome| RunTotals::of(&outcome.shard)).collect();
+    let mut records = Records::default();
+    for outcome in &mut outcomes {
+        records.merge(std::mem::take(&mut outcome.outlet.records));
+        // The event stream ends when its last sender is gone.
+        outcome.outlet.events = None;
+        outcome.outlet.console = None;
+        outcome.outlet.store = None;
+        outcome.outlet.outputs = crate::pipeline::Outputs::default();
+    }
+    RunResult {
+        totals: RunTotals::merge(totals),
+        outcomes,
+        records,
+        catalog: Arc::clone(catalog),
+        engines,
+        wall: Duration::ZERO,
+        packet_store: None,
+        store: None,
+        console_dropped: 0,
+        events: StreamEnd::default(),
+        outputs: Vec::new(),
+        is_quiet: false,
+        jobs: Vec::new(),
+        inputs: Vec::new(),
+        workers: 0,
+    }
+}
