@@ -1,6 +1,6 @@
 //! DNS events: one for each message.
 
-use super::json::Object;
+use super::json::{Object, Truth};
 
 /// What a DNS message says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub(super) fn write(facts: &DnsFacts, object: &mut Object<'_>) {
         let bits = [("qr", 0x8000), ("aa", 0x0400), ("tc", 0x0200), ("rd", 0x0100), ("ra", 0x0080), ("z", 0x0040)];
         for (name, bit) in bits {
             if has(bit) {
-                object.flag(name, true);
+                object.flag(name, Truth::Yes);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::formatter::push_timestamp;
 use super::item::FlowItem;
-use super::json::Object;
+use super::json::{Object, Truth};
 use crate::key::End;
 
 /// State bits of flows.
@@ -18,7 +18,7 @@ mod bit {
 const TCP: u8 = 6;
 
 /// The objects of an event.
-pub(super) fn write(item: &FlowItem, client: End, proto: Option<u8>, alerted: bool, object: &mut Object<'_>) {
+pub(super) fn write(item: &FlowItem, client: End, proto: Option<u8>, alerted: Truth, object: &mut Object<'_>) {
     let flow = &item.flow;
     let [to_server, to_client] = if client == End::A { [0, 1] } else { [1, 0] };
     let state = state_of(item, proto);
@@ -42,7 +42,7 @@ pub(super) fn write(item: &FlowItem, client: End, proto: Option<u8>, alerted: bo
             let has = |bits: u16| flow.state & bits != 0;
             for (name, bits) in [("syn", bit::SYN), ("fin", bit::FIN), ("rst", bit::RST), ("ack", bit::SYN_ACK)] {
                 if has(bits) {
-                    object.flag(name, true);
+                    object.flag(name, Truth::Yes);
                 }
             }
             let state = match () {

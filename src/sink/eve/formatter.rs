@@ -278,7 +278,7 @@ impl Lines<'_> {
             if let Some(app) = app {
                 object.text("app_proto", app.as_bytes());
             }
-            flow::write(item, client, proto, alerted, object);
+            flow::write(item, client, proto, alerted.into(), object);
         });
     }
 

@@ -2,6 +2,19 @@
 
 use crate::sink::events::write_text;
 
+/// Whether something is so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Truth {
+    No,
+    Yes,
+}
+
+impl From<bool> for Truth {
+    fn from(is_so: bool) -> Self {
+        if is_so { Self::Yes } else { Self::No }
+    }
+}
+
 /// An object that is being written.
 #[derive(Debug)]
 pub(super) struct Object<'a> {
@@ -57,9 +70,12 @@ impl<'a> Object<'a> {
     }
 
     /// A truth value.
-    pub fn flag(&mut self, name: &str, flag: bool) {
+    pub fn flag(&mut self, name: &str, truth: Truth) {
         self.name(name);
-        self.out.extend_from_slice(if flag { b"true" } else { b"false" });
+        self.out.extend_from_slice(match truth {
+            Truth::Yes => b"true",
+            Truth::No => b"false",
+        });
     }
 
     /// An object within.
@@ -128,7 +144,7 @@ pub(super) fn push_string(out: &mut Vec<u8>, bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Object, push_count, push_string};
+    use super::{Object, Truth, push_count, push_string};
     use proptest::prelude::*;
 
     #[test]
@@ -138,7 +154,7 @@ mod tests {
         object.text("a", b"x\"y");
         object.some_text("none", b"");
         object.count("b", 12);
-        object.object("c", |inner| inner.flag("d", true));
+        object.object("c", |inner| inner.flag("d", Truth::Yes));
         object.texts("e", [&b"1"[..], b"2"].into_iter());
         object.objects("f", 1..3, |inner, n| inner.count("n", n));
         object.end();

@@ -2,7 +2,7 @@
 
 use sha1::{Digest, Sha1};
 
-use super::json::Object;
+use super::json::{Object, Truth};
 
 /// What a certificate says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl TlsFlow {
             object.text("fingerprint", pairs(fingerprint, |byte| format!("{byte:02x}")).as_bytes());
         } else if !self.ja3s.is_empty() && !self.version.starts_with(b"TLS 1.3") {
             // A server that shows no certificate goes on with an earlier session.
-            object.flag("session_resumed", true);
+            object.flag("session_resumed", Truth::Yes);
         }
         object.some_text("sni", &self.sni);
         object.text("version", version(&self.version));
