@@ -196,11 +196,7 @@ fn engines_that_read_for_themselves_agree_on_rounds_and_on_what_the_filter_rejec
         file = file.packet(if i % 1_000 == 999 { i - 5 } else { i }, 0, &data);
     }
     let path = scratch.file("rounds", &file.bytes);
-    let options = FileOptions {
-        filter: Some("ip".to_owned()),
-        snaplen: Some(60),
-        rounds: NonZeroU64::new(3).unwrap(),
-    };
+    let options = FileOptions { filter: Some("ip".to_owned()), snaplen: Some(60), rounds: NonZeroU64::new(3).unwrap() };
     let (all, whole) = read_with(std::slice::from_ref(&path), &options).unwrap();
     assert!(whole.filtered > 0 && whole.time_back > 0);
     for engines in 1..=3 {

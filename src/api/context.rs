@@ -233,6 +233,15 @@ impl EngineContext {
         Some(decode::flow_end(&batch, batch.packets().get(index)?, end))
     }
 
+    /// The end of a flow that is the client, if the flow is known.
+    #[must_use]
+    pub fn client_of(&self, flow: &[u8]) -> Option<End> {
+        let flows = self.flows.try_borrow().ok()?;
+        let flows = flows.as_ref()?;
+        let handle = flows.find(&FlowTuple::from_id(flow)?)?;
+        flows.flow(handle).map(crate::flow::Flow::client)
+    }
+
     /// Begins lending the packets of the batch, and what happens to their flows.
     pub fn begin_loans(&self) {
         let (mut loans, mut events) = (self.loans.borrow_mut(), self.events.borrow_mut());

@@ -253,9 +253,11 @@ fn install_items(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
                 vm.warn_once(&format!("no alert group {guid} is defined; alerts for it are dropped"));
                 return Ok(());
             }
+            let flow = flow_of(flow);
+            let client = vm.engine.client_of(&flow);
             vm.record(Record::Alert(Box::new(AlertRecord {
                 guid,
-                flow: flow_of(flow),
+                flow,
                 sigid: nul_ended(&sigid),
                 priority,
                 message: owned(&message),
@@ -265,6 +267,7 @@ fn install_items(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
                 ack: 0,
                 kind,
                 ends: None,
+                client,
             })));
             Ok(())
         },

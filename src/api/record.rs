@@ -2,6 +2,8 @@
 
 use super::constants::LogLevel;
 use crate::guid::Guid;
+use crate::key::End;
+use crate::metrics::Sighting;
 use crate::time::Timestamp;
 
 /// Index of a script file in the run's list of scripts.
@@ -113,6 +115,8 @@ pub struct AlertRecord {
     pub kind: AlertKind,
     /// For [`AlertKind::Ids`] only.
     pub ends: Option<AlertEnds>,
+    /// The end of the flow that is the client, where the flow is known.
+    pub client: Option<End>,
 }
 
 /// A flow at its end.
@@ -142,6 +146,8 @@ pub struct EndedFlow {
     pub reason: &'static str,
     /// Scripts speak of it, and it is in no packets.
     pub is_spoken_of: bool,
+    /// The end that is the client; unknown for a flow that is in no packets.
+    pub client: Option<End>,
 }
 
 /// One thing a script produced.
@@ -256,6 +262,8 @@ pub enum Record {
     },
     /// A flow ended, or was reported.
     Flow(Box<EndedFlow>),
+    /// Something that protocol events are made from.
+    Sighting(Box<Sighting>),
     /// What is stored of a flow has been decided anew.
     StorePolicy {
         /// Flow id.

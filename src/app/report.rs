@@ -11,6 +11,7 @@ use anyhow::Context;
 use super::Outcome;
 use super::cli::{Cli, RunArgs};
 use super::reload::ReloadCounts;
+use super::run::takes_standard_output;
 use super::terminal;
 use crate::api::{Rank, Record, ScriptId, Side, Stamp};
 use crate::job::Summary;
@@ -19,9 +20,9 @@ use crate::metrics::{GroupIndex, GroupKind, Records, RunTotals};
 use crate::pipeline::{EngineOutcome, FlowOutcome, NATIVE, Outlet, PolicyCounts, TopFlow};
 use crate::plugin::{Catalog, CatalogEntry};
 use crate::sink::{
-    Damage, DamagedInput, Field, FlowLine, FlowsReport, Head, JobLatency, Jobs, NamedCount, PacketStoreReport,
-    PluginReport, Report, Run, RunEnd, StoreCounts, StoreReport, StoreTally, StoredJob, StreamEnd, Verdict,
-    collect_groups, collect_records, json_text,
+    Damage, DamagedInput, Field, FlowLine, FlowsReport, Head, JobLatency, Jobs, NamedCount, OutputReport,
+    PacketStoreReport, PluginReport, Report, Run, RunEnd, StoreCounts, StoreReport, StoreTally, StoredJob, StreamEnd,
+    Verdict, collect_groups, collect_records, json_text,
 };
 use crate::time::Timestamp;
 
@@ -51,6 +52,10 @@ pub struct RunResult {
     pub store: Option<(PathBuf, StoreTally)>,
     /// How the event stream ended.
     pub events: StreamEnd,
+    /// What outputs for other programs wrote and lost.
+    pub outputs: Vec<OutputReport>,
+    /// Nobody takes results any more.
+    pub is_quiet: bool,
     /// What became of each script's jobs.
     pub jobs: Vec<Summary>,
     /// How often scripts were loaded again.
@@ -120,6 +125,9 @@ impl RunResult {
         drops.add("labels_over_limit", self.records.notes.limited());
         drops.add("console_lines", self.console_dropped);
         drops.add("events", self.events.dropped);
+        for drop in self.outputs.iter().flat_map(|output| &output.dropped) {
+            drops.add(&drop.name, drop.count);
+        }
         drops.0
     }
 
@@ -146,7 +154,9 @@ impl RunResult {
                 || !outcome.problems.is_empty()
                 || outcome.instances.iter().any(|instance| instance.faults > 0)
         };
-        let has_failed = self.outcomes.iter().any(engine) || self.events.failure.is_some();
+        let has_failed = self.outcomes.iter().any(engine)
+            || self.events.failure.is_some()
+            || self.outputs.iter().any(|output| output.failure.is_some());
         has_failed || self.catalog.entries.iter().any(|entry| entry.error.is_some())
     }
 }
@@ -288,9 +298,16 @@ pub fn close_events(result: &RunResult, head: &mut Outlet) {
 /// When the output cannot be written.
 pub fn present(result: &RunResult, args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
     let outcome = if result.is_flawed() { Outcome::Flawed } else { Outcome::Good };
+    if result.is_quiet {
+        return Ok(Outcome::Good);
+    }
     if !args.output.quiet {
         let report = build(result, args.output.top, outcome);
-        let written = if args.plugins.json { write_json(&report) } else { write_text(&report, cli) };
+        let written = match () {
+            () if args.plugins.json => write_json(&report),
+            () if takes_standard_output(&args.output.others) => write_text(&report, cli, io::stderr().lock()),
+            () => write_text(&report, cli, io::stdout().lock()),
+        };
         match written {
             Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {}
             other => other.context("writing the report")?,
@@ -305,8 +322,8 @@ fn write_json(report: &Report) -> io::Result<()> {
     out.flush()
 }
 
-fn write_text(report: &Report, cli: &Cli) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
+fn write_text(report: &Report, cli: &Cli, out: impl Write) -> io::Result<()> {
+    let mut out = BufWriter::new(out);
     report.write_text(&mut out, terminal::style(cli.color))?;
     out.flush()
 }
@@ -352,6 +369,7 @@ pub fn build(result: &RunResult, top: usize, outcome: Outcome) -> Report {
         flows: flows(result),
         packet_store: stored(result),
         store: result.store.as_ref().map(|(file, tally)| store_report(file, *tally)),
+        outputs: result.outputs.clone(),
         records: collect_records(groups, &result.records, top),
         jobs: jobs(result),
         plugins: plugins(result),
@@ -511,6 +529,11 @@ fn verdict(result: &RunResult, outcome: Outcome) -> Verdict {
     }
     if result.outcomes.iter().any(|outcome| outcome.source_error.is_some()) {
         reasons.push("the input ended early".to_owned());
+    }
+    for output in &result.outputs {
+        if let Some(e) = &output.failure {
+            reasons.push(format!("{} could not be written in full: {e}", output.name));
+        }
     }
     if let Some(e) = &result.events.failure {
         reasons.push(format!("the event stream could not be written: {e}"));

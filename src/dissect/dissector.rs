@@ -71,9 +71,9 @@ impl Context<'_> {
         self.findings.push(self.after, self.handle, kind);
     }
 
-    /// Adds an attribute of the flow, if attributes are asked for.
+    /// Adds an attribute of the flow, if attributes are asked for, or the events that are made from them.
     pub fn attribute(&mut self, name: &str, value: &[u8]) {
-        if self.wants.attributes.is_yes() {
+        if (self.wants.attributes | self.wants.events).is_yes() {
             self.findings.attribute(self.after, self.handle, name, value);
         }
     }

@@ -299,7 +299,7 @@ impl Dissectors {
             && let Some(expectation) = self.expected.take(at.time, &at.flow.tuple)
         {
             self.desk.recognised(at, Protocol::FtpData);
-            let wanted = self.desk.wants.file_hashes.is_yes();
+            let wanted = self.desk.wants.hashes().is_yes();
             self.slots[index].state = match expectation.name {
                 Some(name) if wanted => State::Stream(Box::new(FtpData::new(name))),
                 _ => State::Ignored,

@@ -22,16 +22,22 @@ impl FileHash {
 
     /// The file is complete: reports it, unless it is empty.
     pub fn report(self, cx: &mut Context<'_>, name: &[u8]) {
-        if self.len == 0 || !cx.wants.file_hashes.is_yes() {
+        if self.len == 0 || !cx.wants.hashes().is_yes() {
             return;
         }
-        let mark = cx.findings.mark();
-        let uri = cx.findings.writer();
-        uri.extend_from_slice(b"MD5:");
-        push_hex(uri, &self.md5.finalize());
-        let uri = cx.findings.since(mark);
+        let md5: [u8; 16] = self.md5.finalize().into();
         let label = cx.findings.text(name);
-        cx.push(FindingKind::Resource { kind: ResourceKind::FileHash, uri, label });
+        if cx.wants.file_hashes.is_yes() {
+            let mark = cx.findings.mark();
+            let uri = cx.findings.writer();
+            uri.extend_from_slice(b"MD5:");
+            push_hex(uri, &md5);
+            let uri = cx.findings.since(mark);
+            cx.push(FindingKind::Resource { kind: ResourceKind::FileHash, uri, label });
+        }
+        if cx.wants.events.is_yes() {
+            cx.push(FindingKind::File { name: label, length: self.len, md5 });
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What dissectors find in flows, in the order in which it was found.
 
 use crate::flow::{Direction, FlowHandle, Want};
+use crate::metrics::Extent;
 
 /// A range of the bytes that [`Findings`] holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -151,6 +152,47 @@ pub enum FindingKind {
         /// The bytes.
         bytes: Text,
     },
+    /// A complete HTTP header as in [`FindingKind::HttpHeader`], for whoever shows protocol events.
+    HttpMessage {
+        /// The transaction.
+        transaction: Transaction,
+        /// To the server: request.
+        direction: Direction,
+        /// The block.
+        block: Text,
+    },
+    /// An HTTP message is over, with or without a body.
+    HttpEnd {
+        /// The transaction.
+        transaction: Transaction,
+        /// To the server: of the request.
+        direction: Direction,
+        /// Bytes of its body, without transfer encoding, content encoding left as it is.
+        length: u64,
+        /// What is missing of it.
+        extent: Extent,
+    },
+    /// A DNS message as on the wire.
+    DnsMessage {
+        /// To the server: normally a query.
+        direction: Direction,
+        /// The message, as far as it was captured.
+        message: Text,
+    },
+    /// The certificate that a server shows for itself, as DER.
+    Certificate {
+        /// The bytes.
+        der: Text,
+    },
+    /// A file went by that was hashed.
+    File {
+        /// Its name as the protocol gives it; may be empty.
+        name: Text,
+        /// Bytes.
+        length: u64,
+        /// Its hash.
+        md5: [u8; 16],
+    },
     /// A name that a host gave itself (DHCP).
     HostName {
         /// Hardware address.
@@ -265,6 +307,9 @@ pub struct DissectWants {
     pub host_names: Want,
     /// [`FindingKind::Recognised`].
     pub protocols: Want,
+    /// What protocol events are made from: [`FindingKind::HttpMessage`], [`FindingKind::HttpEnd`],
+    /// [`FindingKind::DnsMessage`], [`FindingKind::Certificate`], [`FindingKind::File`], and the attributes of TLS and SSH.
+    pub events: Want,
 }
 
 impl DissectWants {
@@ -283,6 +328,7 @@ impl DissectWants {
             certificate_documents: self.certificate_documents | other.certificate_documents,
             http_headers: self.http_headers | other.http_headers,
             http_bodies: self.http_bodies | other.http_bodies,
+            events: self.events | other.events,
             host_names: self.host_names | other.host_names,
             protocols: self.protocols | other.protocols,
         }
@@ -303,5 +349,12 @@ impl DissectWants {
         http_bodies: Want::Yes,
         host_names: Want::Yes,
         protocols: Want::Yes,
+        events: Want::Yes,
     };
+
+    /// Whether files that go by are hashed.
+    #[must_use]
+    pub fn hashes(&self) -> Want {
+        self.file_hashes | self.events
+    }
 }

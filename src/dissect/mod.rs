@@ -28,6 +28,7 @@ pub mod tls;
 pub mod x509;
 
 pub use dissector::{Appetite, Context, Counts, DatagramDissector, Expectation, Recognition, StreamDissector};
+pub use dns::{DnsLine, DnsOutline, DnsSection};
 pub use driver::Dissectors;
 pub use finding::{
     DissectWants, DocumentKind, Finding, FindingKind, Findings, Protocol, ResourceKind, Text, Transaction,

@@ -55,7 +55,7 @@ pub(super) const STREAMS: &[StreamProtocol] = &[
     },
     StreamProtocol {
         protocol: Protocol::Ssh,
-        wanted: |wants| wants.attributes,
+        wanted: |wants| wants.attributes | wants.events,
         recognise: ssh::recognise,
         start: |_| Box::<Ssh>::default(),
         midstream: Midstream::Accepted,
@@ -72,21 +72,21 @@ pub(super) const STREAMS: &[StreamProtocol] = &[
     },
     StreamProtocol {
         protocol: Protocol::Smtp,
-        wanted: |wants| wants.file_hashes | behind_tls(wants),
+        wanted: |wants| wants.hashes() | behind_tls(wants),
         recognise: smtp::recognise,
         start: |_| Box::<Smtp>::default(),
         midstream: Midstream::Refused,
     },
     StreamProtocol {
         protocol: Protocol::Ftp,
-        wanted: |wants| wants.file_hashes | wants.protocols | behind_tls(wants),
+        wanted: |wants| wants.hashes() | wants.protocols | behind_tls(wants),
         recognise: ftp::recognise,
         start: |_| Box::<Ftp>::default(),
         midstream: Midstream::Refused,
     },
     StreamProtocol {
         protocol: Protocol::Dns,
-        wanted: |wants| wants.dns_resources | wants.dns_documents,
+        wanted: |wants| wants.dns_resources | wants.dns_documents | wants.events,
         recognise: dns::recognise_stream,
         start: |_| Box::<DnsStream>::default(),
         midstream: Midstream::Refused,
@@ -97,13 +97,13 @@ pub(super) const STREAMS: &[StreamProtocol] = &[
 pub(super) const DATAGRAMS: &[DatagramProtocol] = &[
     DatagramProtocol {
         protocol: Protocol::Quic,
-        wanted: |wants| wants.attributes | wants.protocols,
+        wanted: |wants| wants.attributes | wants.protocols | wants.events,
         recognise: |_, datagram| quic::recognise(datagram),
         start: |_| Box::new(Quic::new()),
     },
     DatagramProtocol {
         protocol: Protocol::Dns,
-        wanted: |wants| wants.dns_resources | wants.dns_documents,
+        wanted: |wants| wants.dns_resources | wants.dns_documents | wants.events,
         recognise: dns::recognise_datagram,
         start: |_| Box::<DnsDatagrams>::default(),
     },
@@ -117,5 +117,6 @@ pub(super) const DATAGRAMS: &[DatagramProtocol] = &[
 
 /// Whether somebody wants what may follow when a flow changes to TLS.
 fn behind_tls(wants: &DissectWants) -> Want {
-    wants.attributes | wants.tls_records | wants.certificate_resources | wants.certificate_documents | wants.protocols
+    let certificates = wants.certificate_resources | wants.certificate_documents;
+    wants.attributes | wants.tls_records | certificates | wants.protocols | wants.events
 }

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use proptest::test_runner::TestCaseError;
 
 use super::{DissectWants, Dissectors, FindingKind, Findings};
-use crate::flow::{Direction, EndReason, Flow, FlowEvent, FlowEvents, FlowHandle, FlowLookup, Happening, state};
+use crate::flow::{Direction, EndReason, Flow, FlowEvent, FlowEvents, FlowHandle, FlowLookup, Happening, Want, state};
 use crate::key::FlowTuple;
 use crate::packet::Batch;
 use crate::time::Timestamp;
 
-/// Everything that can be asked for.
-pub const ALL: DissectWants = DissectWants::ALL;
+/// Everything that can be asked for, but for what events are made from: that repeats the rest.
+pub const ALL: DissectWants = DissectWants { events: Want::No, ..DissectWants::ALL };
 
 /// What one end says.
 pub type Said = (Direction, Vec<u8>);

@@ -142,7 +142,7 @@ impl Smtp {
     }
 
     fn begin(&mut self, cx: &Context<'_>) {
-        if self.message.is_none() && cx.wants.file_hashes.is_yes() {
+        if self.message.is_none() && cx.wants.hashes().is_yes() {
             self.message = Some(Box::default());
         }
     }

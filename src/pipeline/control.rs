@@ -21,6 +21,7 @@ pub struct Control {
     stopping: AtomicBool,
     draining: AtomicBool,
     cut: AtomicBool,
+    quiet: AtomicBool,
     reloads: AtomicU64,
     /// Packets handled so far.
     pub packets: AtomicU64,
@@ -49,6 +50,17 @@ impl Control {
     /// Input has ended and jobs are waited for: the next request to stop cuts the wait short.
     pub fn begin_drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Nobody takes results any more: the run ends without a word.
+    pub fn end_quietly(&self) {
+        self.quiet.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it does.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Relaxed)
     }
 
     /// Asks for changed plugins to be loaded again.

@@ -25,6 +25,7 @@ use crate::decode::{self, Decoder};
 use crate::flow::{Defrag, DefragLimits, FlowsConfig, Want};
 use crate::metrics::{Shard, ShardConfig};
 use crate::plugin::{Catalog, Frontend, HostSettings};
+use crate::sink::eve::StatsItem;
 use crate::time::{self, Stopwatch, Timestamp};
 
 /// Batches between two looks at what is not worth doing each time (progress, garbage, minute counts).
@@ -91,6 +92,7 @@ impl Engine {
             output: plan.flow_output,
             events,
             backend: backend.as_ref().map(BackendFeed::wants),
+            outputs: plan.outlet.outputs.wants(),
         };
         let wants = Wants::of(&asked, &plan.catalog, metering.builtin(), config);
         let mut flows = FlowStage::start(&context, wants, metering, plan.flows, plan.top);
@@ -209,6 +211,7 @@ impl Engine {
         self.settle();
         self.hand_on();
         self.report_interim();
+        self.report_stats();
         self.batches += 1;
         if self.batches.is_multiple_of(UPKEEP_BATCHES) {
             self.upkeep();
@@ -353,6 +356,7 @@ impl Engine {
         self.settle();
         self.hand_on();
         self.report_interim();
+        self.report_stats();
         self.upkeep();
     }
 
@@ -421,6 +425,29 @@ impl Engine {
         };
         // Whoever asked may have given up.
         let _ = question.try_send(figures);
+    }
+
+    /// Tells outputs how far this engine is, when it is time for that.
+    fn report_stats(&mut self) {
+        let time = self.context.now.get();
+        if !self.outlet.outputs.is_stats_due(time) {
+            return;
+        }
+        let (flows, live_flows) =
+            self.context.flows.borrow().as_ref().map_or((0, 0), |flows| (flows.counts().created, flows.live() as u64));
+        let source = self.source.stats();
+        let drops = source.drops().into_iter().filter(|(_, count)| *count > 0);
+        self.outlet.outputs.stats(StatsItem {
+            engine: Some(self.context.id),
+            time,
+            first: self.span.map_or(time, |(first, _)| first),
+            packets: self.packets,
+            bytes: self.bytes,
+            kernel_drops: source.kernel_dropped + source.interface_dropped,
+            flows,
+            live_flows,
+            drops: drops.map(|(name, count)| (name.to_owned(), count)).collect(),
+        });
     }
 
     fn upkeep(&mut self) {

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use super::metering::Metering;
+use super::sightings::sighting_of;
 use super::top_flows::{TopFlow, TopFlows};
 use super::wants::Wants;
 use crate::api::{EndedFlow, EngineContext, FlowCommand, FlowWish, Rank, Record, ScriptId, Side, Stamp};
@@ -284,6 +285,7 @@ impl FlowStage {
                 tags: record.tags.clone(),
                 reason: EndReason::Script.name(),
                 is_spoken_of: true,
+                client: None,
                 ..ended_flow(&record.flow)
             };
             self.top.offer(ended.bytes.iter().sum(), || TopFlow::of(&ended));
@@ -379,15 +381,24 @@ impl FlowStage {
                 let tuple = traffic.flows.flow(finding.flow).map(|flow| flow.tuple);
                 tuple.map(|tuple| tuple.id().as_bytes().to_vec()).unwrap_or_default()
             };
+            let stage = Rank::FINDINGS.saturating_add(index as u32);
+            let rank = Rank { event: finding.after.saturating_add(1), stage, vm: 0, echo: 0 };
+            let stamp = |script| Stamp { packet, rank, time, script, side: Side::Frontend };
+            if self.wants.dissect.events.is_yes()
+                && let Some(sighting) = sighting_of(findings, finding, traffic.flows)
+            {
+                records.push((stamp(ScriptId::NATIVE), Record::Sighting(Box::new(sighting))));
+            }
+            let is_told =
+                !matches!(finding.kind, FindingKind::Attribute { .. }) || self.wants.dissect.attributes.is_yes();
             let made = match self.depth_of(&finding.kind) {
+                _ if !is_told => None,
                 Depth::Whole => record_of(findings, finding, flow),
                 Depth::Counted => counted_record(&finding.kind),
             };
-            let Some((script, record)) = made else { continue };
-            let stage = Rank::FINDINGS.saturating_add(index as u32);
-            let rank = Rank { event: finding.after.saturating_add(1), stage, vm: 0, echo: 0 };
-            let stamp = Stamp { packet, rank, time, script, side: Side::Frontend };
-            records.push((stamp, record));
+            if let Some((script, record)) = made {
+                records.push((stamp(script), record));
+            }
         }
     }
 
@@ -439,6 +450,7 @@ pub(super) fn ended_flow(flow: &crate::flow::Flow) -> EndedFlow {
         retransmissions: flow.retransmissions,
         reason: "",
         is_spoken_of: false,
+        client: Some(flow.client()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::outputs::Outputs;
 use super::stored;
 use crate::api::{AlertRecord, EndedFlow, LogLevel, Record, ScriptId, Stamp};
 use crate::backend::alert_of;
@@ -42,6 +43,8 @@ pub struct Outlet {
     pub store: Option<StoreSender>,
     /// Least important log line shown on the terminal.
     pub threshold: LogLevel,
+    /// Everybody else.
+    pub outputs: Outputs,
     /// What the report is made from.
     pub records: Records,
     parcel: Parcel,
@@ -60,6 +63,7 @@ impl Outlet {
             events: None,
             store: None,
             threshold,
+            outputs: Outputs::default(),
             records: Records::default(),
             parcel: Parcel::default(),
             published: (0, 0),
@@ -108,12 +112,19 @@ impl Outlet {
             }
             _ => {}
         }
-        if let Some(events) = &mut self.events {
+        let lines = match self.prints {
+            Prints::Output => &mut self.parcel.out,
+            Prints::Error => &mut self.parcel.err,
+        };
+        self.parcel.lines += self.outputs.offer(stamp, name(&self.names, stamp.script), &record, lines);
+        if let Some(events) = self.events.as_mut().filter(|_| !matches!(record, Record::Sighting(_))) {
             let script = name(&self.names, stamp.script);
             let head = Head { ev: kind_of(&record), time: stamp.time, script, side: stamp.side.name() };
             write_record(events, &head, &record);
         }
-        if let Some(store) = &mut self.store {
+        if matches!(record, Record::Sighting(_) | Record::Flow(_)) {
+            self.outputs.take(stamp, record);
+        } else if let Some(store) = &mut self.store {
             stored::store(store, stamp.time, record);
         }
     }
@@ -126,6 +137,7 @@ impl Outlet {
         if let Some(store) = &mut self.store {
             store.flush();
         }
+        self.outputs.flush();
     }
 }
 
@@ -157,6 +169,7 @@ fn kind_of(record: &Record) -> &'static str {
         Record::Message { .. } => "message",
         Record::Fault { .. } => "fault",
         Record::Job { .. } => "job",
+        Record::Sighting(_) => "sighting",
     }
 }
 
@@ -223,6 +236,7 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
         | Record::Fault { .. }
         | Record::Job { .. }
         | Record::Flow(_)
+        | Record::Sighting(_)
         | Record::File { .. }
         | Record::StorePolicy { .. } => {}
     }
@@ -308,6 +322,7 @@ fn write_record(events: &mut EventSender, head: &Head<'_>, record: &Record) {
             events.event(head, &[("guid", Text(&guid_text(*guid))), ("flow", Bytes(flow)), ("text", Bytes(text))])
         }
         Record::Flow(flow) => write_flow(events, head, flow),
+        Record::Sighting(_) => {}
         Record::StorePolicy { flow, policy } => {
             events.event(head, &[("flow", Bytes(flow)), ("policy", Count(u64::from(*policy)))]);
         }

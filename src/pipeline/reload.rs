@@ -159,6 +159,7 @@ impl Engine {
             output: reloading.output,
             events: reloading.events,
             backend: self.backend.as_ref().map(BackendFeed::wants),
+            outputs: self.outlet.outputs.wants(),
         };
         let wants = |builtin: &Builtin| Wants::of(&asked, &edition.catalog, builtin, config);
         if let Some(flows) = &mut self.flows {

@@ -43,6 +43,17 @@ pub struct Asked<'a> {
     pub events: Want,
     /// What the backend wants; `None` without one.
     pub backend: Option<&'a BackendWants>,
+    /// Who else writes records out.
+    pub outputs: OutputWants,
+}
+
+/// What outputs want that write records as they come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutputWants {
+    /// What protocol events are made from, and the records of flows.
+    pub protocol_events: Want,
+    /// Every record of those that are made.
+    pub in_full: Want,
 }
 
 /// What is asked for.
@@ -87,7 +98,8 @@ impl Wants {
     /// What callbacks, outputs, the scripts' texts, the built-in groups and the settings want.
     #[must_use]
     pub fn of(asked: &Asked<'_>, catalog: &Catalog, builtin: &Builtin, config: &ConfigPaths) -> Self {
-        let Asked { topics, output, events, backend } = *asked;
+        let Asked { topics, output, events, backend, outputs } = *asked;
+        let shown = outputs.protocol_events;
         let of_backend = |asks: fn(&BackendWants) -> bool| Want::from(backend.is_some_and(asks));
         let of_scripts = of_backend(|wants| wants.asks_flows);
         let (of_resources, of_documents) =
@@ -101,7 +113,7 @@ impl Wants {
         }
         let all = Want::from(output == FlowOutput::All);
         let speaks = || catalog.entries.iter().any(|entry| FLOW_METHODS.iter().any(|name| entry.mentions(name)));
-        let asked = Want::from(topics != 0 || output != FlowOutput::Plugins || speaks()) | monitored;
+        let asked = Want::from(topics != 0 || output != FlowOutput::Plugins || speaks()) | monitored | shown;
         let (metered, facts) = (builtin.flow_wants(), builtin.fact_wants());
         if !(asked | metered.records).is_yes() {
             return Self::default();
@@ -111,7 +123,7 @@ impl Wants {
         let all_shown = both(all | events, asked);
         let resources = both(all_shown | of_resources, reassembly);
         let documents = both(all_shown | of_documents, reassembly);
-        let records = all_shown | monitored;
+        let records = all_shown | monitored | shown;
         let attributes = both(hears(Topic::Attribute) | all_shown | facts.attributes, reassembly);
         let contents = both(Want::from(topics & Topic::CONTENT != 0), reassembly);
         let raw = both(hears(Topic::RawPayload), reassembly);
@@ -127,8 +139,9 @@ impl Wants {
             certificate_documents: both(documents, application("EnableSSLFTS")),
             http_headers: both(facts.http_headers, reassembly) | contents,
             http_bodies: both(hears(Topic::HttpPayload) | hears(Topic::HttpFile), reassembly),
-            protocols: raw,
+            protocols: raw | both(shown, reassembly),
             host_names: facts.host_names,
+            events: both(shown, reassembly),
         };
         let dissected = Want::from(dissect != DissectWants::default());
         let streams = hears(Topic::Payload) | hears(Topic::StorePayload) | dissected;
@@ -138,7 +151,7 @@ impl Wants {
             datagrams: hears(Topic::StorePayload) | dissected,
         };
         let read = |wants: &BackendWants| wants.any_flows() || wants.resources || wants.documents;
-        let in_full = events | of_backend(read);
+        let in_full = events | of_backend(read) | shown | outputs.in_full;
         Self { flows, dissect, records, in_full, contents, raw }
     }
 }
@@ -148,7 +161,7 @@ const DNS_DOCUMENTS: &str = "Reassembly>TCPReassembly>Applications>EnableDNSFTS"
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, BackendWants, FlowOutput, Wants};
+    use super::{Asked, BackendWants, FlowOutput, OutputWants, Wants};
     use crate::api::Topic;
     use crate::api::t_env::ConfigPaths;
     use crate::builtin::{Builtin, BuiltinPlan, Selection};
@@ -167,7 +180,12 @@ mod tests {
         let mut config = ConfigPaths::with_defaults(Path::new("/tmp"));
         set.iter().for_each(|text| config.apply(text).unwrap());
         let builtin = Builtin::new(&catalog.groups, &Selection::default(), BuiltinPlan::default());
-        Wants::of(&Asked { topics, output, events: Want::No, backend: None }, &catalog, &builtin, &config)
+        Wants::of(
+            &Asked { topics, output, events: Want::No, backend: None, outputs: OutputWants::default() },
+            &catalog,
+            &builtin,
+            &config,
+        )
     }
 
     #[test]
@@ -181,7 +199,7 @@ mod tests {
         let config = ConfigPaths::with_defaults(Path::new("/tmp"));
         let builtin = Builtin::new(&catalog.groups, &Selection::default(), BuiltinPlan::default());
         let of = |events, backend: Option<&BackendWants>| {
-            let asked = Asked { topics: 0, output: FlowOutput::All, events, backend };
+            let asked = Asked { topics: 0, output: FlowOutput::All, events, backend, outputs: OutputWants::default() };
             Wants::of(&asked, &catalog, &builtin, &config).in_full
         };
         assert_eq!(of(Want::No, None), Want::No);

@@ -119,7 +119,7 @@ fn write_number(out: &mut Vec<u8>, number: f64) {
 }
 
 /// A JSON string; bytes that are not valid UTF-8 become `\u00XX`. Returns whether there were any.
-fn write_text(out: &mut Vec<u8>, mut bytes: &[u8]) -> bool {
+pub(super) fn write_text(out: &mut Vec<u8>, mut bytes: &[u8]) -> bool {
     let mut binary = false;
     out.push(b'"');
     loop {

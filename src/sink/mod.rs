@@ -3,21 +3,33 @@
 //! A sink has a thread of its own behind a bounded queue, and states what happens when the queue is full: the sender waits
 //! or the newest is dropped and counted. A reader that goes away ends its sink, not the run.
 
+mod alert_queue;
 mod console;
+pub mod csv;
+pub mod eve;
 mod events;
+mod flush_sinks;
+mod iso_time;
+mod line_file;
 mod pcap_store;
+pub mod printed;
 mod report;
 mod store;
+pub mod syslog;
+pub mod webhook;
 
+pub use alert_queue::{AlertSender, AlertsEnd};
 pub use console::{Console, ConsoleSender, Parcel, WhenFull};
 pub use events::{EventSender, EventStream, Field, Head, StreamEnd, json_text, write_event};
+pub use flush_sinks::FlushSinks;
+pub use line_file::{Begin, OutputError};
 pub use pcap_store::{
     CaptureWriter, Offer, PacketStore, RecordError, Selection, StoreConfig, StoreCounts, StoreError, StoreFeed,
     StoredPacket, StoredPackets, flow_mark, host_mark, query as query_packets,
 };
 pub use report::{
     AlertLine, Charset, ColourMode, Damage, DamagedInput, EdgeLine, Edges, FlowLine, FlowsReport, GroupReport,
-    JobLatency, Jobs, KeyReport, Lines, MeterReport, NamedCount, PacketStoreReport, PluginReport,
+    JobLatency, Jobs, KeyReport, Lines, MeterReport, NamedCount, OutputReport, PacketStoreReport, PluginReport,
     Records as RecordsReport, Report, ResourceLine, Run, StoreReport, TextStyle, TopKey, Verdict, collect_groups,
     collect_records, human_count,
 };

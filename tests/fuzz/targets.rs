@@ -508,9 +508,16 @@ fn dissected(findings: &Findings, kind: FindingKind) -> String {
         FindingKind::Resource { kind, uri, label } => format!("{kind:?} {} {}", text(uri), text(label)),
         FindingKind::Document { kind, text: all } => format!("{kind:?} {}", text(all)),
         FindingKind::HostName { mac, ip, name } => format!("{mac:?} {ip:?} {}", text(name)),
-        FindingKind::HttpHeader { transaction, direction, block } => {
+        FindingKind::HttpHeader { transaction, direction, block }
+        | FindingKind::HttpMessage { transaction, direction, block } => {
             format!("{transaction:?} {direction:?} {}", text(block))
         }
+        FindingKind::HttpEnd { transaction, direction, length, extent } => {
+            format!("{transaction:?} {direction:?} {length} {extent:?}")
+        }
+        FindingKind::DnsMessage { direction, message } => format!("{direction:?} {}", text(message)),
+        FindingKind::Certificate { der } => text(der),
+        FindingKind::File { name, length, md5 } => format!("{} {length} {md5:?}", text(name)),
         // How a body is cut may depend on the pieces.
         FindingKind::HttpBody { .. } => String::new(),
     }

@@ -3,6 +3,7 @@
 mod ask;
 mod authors;
 mod life;
+mod outputs;
 mod reference;
 mod reload;
 mod run;
@@ -12,6 +13,7 @@ mod value;
 pub use ask::{AnswerArgs, PacketsArgs, QueryArgs, QueryOrder, Question, ReportArgs, SearchArgs};
 pub use authors::{ProfileArgs, ReplArgs, TestArgs};
 pub use life::{ConfigArgs, ConfigCommand, LifeArgs, SpeakArgs, StopArgs};
+pub use outputs::{OutputsArgs, PrintKind};
 pub use reference::ApiArgs;
 pub use reload::ReloadArgs;
 pub use run::{

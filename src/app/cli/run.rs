@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::life::LifeArgs;
+use super::outputs::OutputsArgs;
 use super::reload::ReloadArgs;
 use super::value::{any_path, duration, interval, positive, size, whole};
 
@@ -211,6 +212,10 @@ pub struct OutputArgs {
     /// Where results are stored.
     #[command(flatten)]
     pub results: ResultArgs,
+
+    /// Where results go for other programs.
+    #[command(flatten)]
+    pub others: OutputsArgs,
 }
 
 /// Where results are stored, and for how long.

@@ -45,8 +45,8 @@ pub fn execute(
 ) -> anyhow::Result<RunResult> {
     let inputs = doors.inputs;
     let (pace, engines, names) = (inputs.pace, inputs.sources.len(), inputs.names());
-    let outputs = doors.outputs.begin(args, cli, catalog, &names)?;
     let control = Arc::new(Control::default());
+    let outputs = doors.outputs.begin(args, cli, catalog, &names, &control)?;
     let mut head = outputs.head();
     report::announce(catalog, &mut head);
     let pools = catalog.pools(host);
@@ -84,6 +84,15 @@ pub fn execute(
         reloader = reloader.with_backend();
     }
     let reloader = reloader.start(outputs.head())?;
+    if let Some(events) = outputs.eve_handle() {
+        life.on_reopen(
+            "eve",
+            Box::new(move || {
+                events.reopen();
+                Ok(())
+            }),
+        );
+    }
     let watcher = match staging.voices {
         Voices::Heard => Some(Watcher::start(&life)?),
         Voices::Silent => None,
@@ -118,5 +127,6 @@ pub fn execute(
     let with_jobs = catalog.entries.iter().zip(&result.jobs).filter(|(_, jobs)| jobs.scheduled > 0);
     result.workers = with_jobs.filter_map(|(entry, _)| entry.manifest.as_ref()).map(|m| m.workers as u32).sum();
     outputs.close(head, &mut result);
+    result.is_quiet = control.is_quiet();
     Ok(result)
 }

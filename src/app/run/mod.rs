@@ -1,16 +1,18 @@
 //! `millstream run`: from arguments to threads to report.
 //!
 //! `start.rs` settles what is run and on what, `inputs.rs` opens where packets come from, `outputs.rs` holds everything that
-//! results go to, `threads.rs` the packet threads, the backend and the input filter, and `execute.rs` puts these in order
-//! from the first to the last. Whatever a run writes is opened and closed in `outputs.rs` alone; what can be asked of a run
-//! while it goes on is in `life.rs`.
+//! results go to, `others.rs` what is for other programs, `threads.rs` the packet threads, the backend and the input filter, and
+//! `execute.rs` puts these in order from the first to the last. Whatever a run writes is opened and closed in `outputs.rs`
+//! alone; what can be asked of a run while it goes on is in `life.rs`.
 
 mod execute;
 mod inputs;
 mod life;
+mod others;
 mod outputs;
 mod start;
 mod threads;
 
 pub use life::Life;
+pub use others::takes_standard_output;
 pub use start::{join, perform, probe, run};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
+use super::others::{OutputSet, takes_standard_output};
 use crate::api::LogLevel;
 use crate::app::cli::{Cli, RunArgs};
 use crate::app::privileges::User;
@@ -13,8 +14,9 @@ use crate::app::report::{self, RunResult};
 use crate::app::staging::Staging;
 use crate::app::{logging, settings};
 use crate::metrics::FlushSink;
-use crate::pipeline::{FlowOutput, Outlet, Pace, Prints};
+use crate::pipeline::{Control, FlowOutput, Outlet, Pace, Prints};
 use crate::plugin::Catalog;
+use crate::sink::eve::EveHandle;
 use crate::sink::{Console, EventStream, PacketStore, Reserved, Store, StoreFeed, WhenFull};
 use crate::time;
 
@@ -33,6 +35,7 @@ pub struct Outputs {
     events: Option<EventStream>,
     packet_store: Option<PacketStore>,
     store: Option<(Store, PathBuf)>,
+    others: OutputSet,
     names: Arc<[String]>,
     prints: Prints,
     threshold: LogLevel,
@@ -100,8 +103,15 @@ impl Opened {
     /// Begins to write results of these plugins on inputs of these names.
     ///
     /// # Errors
-    /// When the store's file cannot be written.
-    pub fn begin(self, args: &RunArgs, cli: &Cli, catalog: &Catalog, inputs: &[String]) -> anyhow::Result<Outputs> {
+    /// When the store's file or an output for other programs cannot be written.
+    pub fn begin(
+        self,
+        args: &RunArgs,
+        cli: &Cli,
+        catalog: &Catalog,
+        inputs: &[String],
+        control: &Arc<Control>,
+    ) -> anyhow::Result<Outputs> {
         let store = match self.store {
             Some(reserved) => {
                 let file = reserved.file().to_owned();
@@ -110,13 +120,15 @@ impl Opened {
             }
             None => None,
         };
+        let is_taken = args.plugins.json || takes_standard_output(&args.output.others);
         Ok(Outputs {
+            others: OutputSet::open(args, self.pace, &catalog.groups, control)?,
             console: self.console,
             events: self.events,
             packet_store: self.packet_store,
             store,
             names: catalog.entries.iter().map(|entry| entry.name.clone()).collect(),
-            prints: if args.plugins.json { Prints::Error } else { Prints::Output },
+            prints: if is_taken { Prints::Error } else { Prints::Output },
             threshold: logging::threshold(cli.log),
             flows: args.output.flows,
         })
@@ -143,25 +155,32 @@ impl Outputs {
     /// Whether somebody takes what leaves the backend.
     #[must_use]
     pub fn want_backend(&self) -> bool {
-        self.events.is_some() || self.store.is_some()
+        self.events.is_some() || self.store.is_some() || self.others.takes_flush()
     }
 
     /// Which flows are wanted without a plugin that wants them.
     #[must_use]
     pub fn flow_output(&self) -> FlowOutput {
         match &self.packet_store {
-            _ if self.flows || self.store.is_some() => FlowOutput::All,
+            _ if self.flows || self.store.is_some() || self.others.needs_all() => FlowOutput::All,
             Some(_) => FlowOutput::Store,
             None => FlowOutput::Plugins,
         }
     }
 
-    /// The way of one thread's records to the console and the event stream.
+    /// What begins a new file of events.
+    #[must_use]
+    pub fn eve_handle(&self) -> Option<EveHandle> {
+        self.others.eve_handle()
+    }
+
+    /// The way of one thread's records to the console, the event stream and other programs.
     #[must_use]
     pub fn head(&self) -> Outlet {
         let mut outlet = Outlet::new(Arc::clone(&self.names), self.threshold);
         outlet.console = Some(self.console.sender());
         outlet.prints = self.prints;
+        outlet.outputs = self.others.of_thread();
         outlet.events = self.events.as_ref().map(EventStream::sender);
         outlet
     }
@@ -174,10 +193,11 @@ impl Outputs {
         outlet
     }
 
-    /// The way of closed buckets to the store.
+    /// The way of what is flushed to the store and the tables.
     #[must_use]
     pub fn flush_sink(&self) -> Option<Box<dyn FlushSink + Send>> {
-        self.store.as_ref().map(|(store, _)| Box::new(store.sender()) as Box<dyn FlushSink + Send>)
+        let store = self.store.as_ref().map(|(store, _)| Box::new(store.sender()) as Box<dyn FlushSink + Send>);
+        self.others.of_flush(store)
     }
 
     /// The way of one engine's packets to the packet store.
@@ -191,8 +211,10 @@ impl Outputs {
         if self.events.is_some() {
             report::close_events(result, &mut head);
         }
+        self.others.close_events(result, &mut head);
         result.records.merge(std::mem::take(&mut head.records));
         drop(head);
+        result.outputs = self.others.close();
         result.packet_store = self.packet_store.map(PacketStore::close);
         if let Some((store, file)) = self.store {
             let tally = store.close(report::run_end(result));

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 
 use super::execute::{Doors, execute};
 use super::inputs::{Inputs, from_filter, open_named};
+use super::others;
 use super::outputs::Opened;
 use crate::app::cli::{Cli, RunArgs};
 use crate::app::control_socket::{Bound, default_socket};
@@ -34,6 +35,7 @@ pub fn run(args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
 /// As for [`run`].
 pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<RunResult> {
     settings::check_input(&args.input)?;
+    others::check(args)?;
     let mut host = settings::host_settings(&args.plugins, Some(&args.work))?;
     if let Some(file) = &args.life.config {
         let full = std::path::absolute(file).unwrap_or_else(|_| file.clone());

@@ -298,6 +298,7 @@ fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usi
         outcome.outlet.events = None;
         outcome.outlet.console = None;
         outcome.outlet.store = None;
+        outcome.outlet.outputs = crate::pipeline::Outputs::default();
     }
     RunResult {
         totals: RunTotals::merge(totals),
@@ -310,6 +311,8 @@ fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usi
         store: None,
         console_dropped: 0,
         events: StreamEnd::default(),
+        outputs: Vec::new(),
+        is_quiet: false,
         jobs: Vec::new(),
         inputs: Vec::new(),
         workers: 0,

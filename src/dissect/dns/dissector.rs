@@ -37,7 +37,11 @@ pub fn recognise_stream(_direction: Direction, head: &[u8], _position: u64) -> R
     }
 }
 
-fn message(cx: &mut Context<'_>, pending: &mut Pending, message: &Message<'_>) {
+fn message(cx: &mut Context<'_>, pending: &mut Pending, direction: Direction, message: &Message<'_>) {
+    if cx.wants.events.is_yes() {
+        let text = cx.findings.text(message.bytes);
+        cx.push(FindingKind::DnsMessage { direction, message: text });
+    }
     if message.is_response() {
         pending.answer(message);
         resource(cx, message);
@@ -80,9 +84,9 @@ pub struct DnsDatagrams {
 }
 
 impl DatagramDissector for DnsDatagrams {
-    fn datagram(&mut self, cx: &mut Context<'_>, _direction: Direction, bytes: &[u8]) -> Appetite {
+    fn datagram(&mut self, cx: &mut Context<'_>, direction: Direction, bytes: &[u8]) -> Appetite {
         match Message::check(bytes) {
-            Ok(read) => message(cx, &mut self.pending, &read),
+            Ok(read) => message(cx, &mut self.pending, direction, &read),
             Err(_) => cx.counts.add("dns messages refused"),
         }
         Appetite::More
@@ -115,10 +119,10 @@ pub struct DnsStream {
 
 impl DnsStream {
     /// A message with its length in front.
-    fn framed(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Appetite {
+    fn framed(&mut self, cx: &mut Context<'_>, direction: Direction, bytes: &[u8]) -> Appetite {
         match Message::check(&bytes[PREFIX..]) {
             Ok(read) => {
-                message(cx, &mut self.pending, &read);
+                message(cx, &mut self.pending, direction, &read);
                 Appetite::More
             }
             Err(_) => {
@@ -144,7 +148,7 @@ impl StreamDissector for DnsStream {
             partial.extend_from_slice(now);
             bytes = later;
             if framed_len(&partial) == Some(partial.len()) {
-                if self.framed(cx, &partial) != Appetite::More {
+                if self.framed(cx, direction, &partial) != Appetite::More {
                     return Appetite::Done;
                 }
                 partial.clear();
@@ -152,7 +156,7 @@ impl StreamDissector for DnsStream {
         }
         while let Some(len) = framed_len(bytes).filter(|len| *len <= bytes.len()) {
             let (now, later) = bytes.split_at(len);
-            if self.framed(cx, now) != Appetite::More {
+            if self.framed(cx, direction, now) != Appetite::More {
                 return Appetite::Done;
             }
             bytes = later;

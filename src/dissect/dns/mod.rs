@@ -8,7 +8,10 @@ mod dissector;
 mod kind;
 mod message;
 mod name;
+mod outline;
 mod pending;
 mod text;
+
+pub use outline::{DnsLine, DnsOutline, DnsSection};
 
 pub(super) use dissector::{DnsDatagrams, DnsStream, recognise_datagram, recognise_stream};

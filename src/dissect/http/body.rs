@@ -3,7 +3,8 @@
 use super::chunked::{Chunked, Piece};
 use super::coding::{Chain, Codings};
 use crate::dissect::{Context, FindingKind, Text, Transaction};
-use crate::flow::Direction;
+use crate::flow::{Direction, state};
+use crate::metrics::Extent;
 
 /// Most bytes of findings of a batch; a body that would go beyond ends early. Bodies are the only findings that can be
 /// far larger than what they are made of.
@@ -37,12 +38,36 @@ pub(super) struct Body {
     measure: Measure,
     /// Nothing if nobody wants the bytes, or no more of them.
     content: Option<Content>,
+    /// Nothing if nobody wants to know, or is told already.
+    tally: Option<BodyTally>,
+}
+
+/// How long a body is, for whoever wants to know when it is over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyTally {
+    transaction: Transaction,
+    direction: Direction,
+    length: u64,
+    extent: Extent,
+}
+
+impl BodyTally {
+    /// Before the first byte.
+    pub const fn new(transaction: Transaction, direction: Direction) -> Self {
+        Self { transaction, direction, length: 0, extent: Extent::Whole }
+    }
+
+    /// The body is over.
+    pub fn tell(self, cx: &mut Context<'_>) {
+        let Self { transaction, direction, length, extent } = self;
+        cx.push(FindingKind::HttpEnd { transaction, direction, length, extent });
+    }
 }
 
 impl Body {
     /// A body with or without interest in its bytes.
-    pub const fn new(measure: Measure, content: Option<Content>) -> Self {
-        Self { measure, content }
+    pub const fn new(measure: Measure, content: Option<Content>, tally: Option<BodyTally>) -> Self {
+        Self { measure, content, tally }
     }
 
     /// Takes the next bytes of the stream, which are not empty; tells how many belong to the body.
@@ -52,10 +77,12 @@ impl Body {
                 let len = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
                 *left -= len as u64;
                 let progress = if *left == 0 { Progress::Complete } else { Progress::More };
+                count(&mut self.tally, len);
                 write(&mut self.content, cx, &bytes[..len]);
                 (len, progress)
             }
             Measure::UntilClose => {
+                count(&mut self.tally, bytes.len());
                 write(&mut self.content, cx, bytes);
                 (bytes.len(), Progress::More)
             }
@@ -66,7 +93,10 @@ impl Body {
                     let (len, piece) = chunked.step(&bytes[used..]);
                     match piece {
                         Piece::Coding => {}
-                        Piece::Data => write(&mut self.content, cx, &bytes[used..used + len]),
+                        Piece::Data => {
+                            count(&mut self.tally, len);
+                            write(&mut self.content, cx, &bytes[used..used + len]);
+                        }
                         Piece::End => progress = Progress::Complete,
                         Piece::Damaged => progress = Progress::Lost,
                     }
@@ -81,15 +111,22 @@ impl Body {
                     content.tell(cx);
                 }
             }
-            Progress::Complete | Progress::Lost => self.end(cx),
+            Progress::Complete => {
+                self.end_content(cx);
+                self.over(cx);
+            }
+            Progress::Lost => self.end(cx),
         }
         (used, progress)
     }
 
     /// Bytes are missing: the content ends here. Whether the body goes on depends on where they are missing.
     pub fn gap(&mut self, cx: &mut Context<'_>, missing: u64) -> Progress {
-        self.end(cx);
-        match &mut self.measure {
+        self.end_content(cx);
+        if let Some(tally) = &mut self.tally {
+            tally.extent = Extent::Gaps;
+        }
+        let progress = match &mut self.measure {
             Measure::Length(left) if missing <= *left => {
                 *left -= missing;
                 if *left == 0 { Progress::Complete } else { Progress::More }
@@ -97,11 +134,31 @@ impl Body {
             Measure::Length(_) => Progress::Lost,
             Measure::Chunked(chunked) => chunked.skip(missing).map_or(Progress::Lost, |()| Progress::More),
             Measure::UntilClose => Progress::More,
+        };
+        if progress != Progress::More {
+            self.over(cx);
+        }
+        progress
+    }
+
+    /// The body ends here, whatever still comes.
+    pub fn end(&mut self, cx: &mut Context<'_>) {
+        self.end_content(cx);
+        // Where the stream ends is where such a body ends, if the end was seen.
+        let is_whole = matches!(self.measure, Measure::UntilClose) && cx.flow.state & state::SEEN_FIN != 0;
+        if let Some(tally) = self.tally.as_mut().filter(|tally| tally.extent == Extent::Whole && !is_whole) {
+            tally.extent = Extent::Cut;
+        }
+        self.over(cx);
+    }
+
+    fn over(&mut self, cx: &mut Context<'_>) {
+        if let Some(tally) = self.tally.take() {
+            tally.tell(cx);
         }
     }
 
-    /// The content ends, whatever still comes.
-    pub fn end(&mut self, cx: &mut Context<'_>) {
+    fn end_content(&mut self, cx: &mut Context<'_>) {
         if let Some(content) = self.content.take() {
             content.end(cx);
         }
@@ -110,6 +167,12 @@ impl Body {
     /// Nobody wants the rest of the content of a transaction; not even its end is told.
     pub fn decline(&mut self, transaction: Transaction) {
         self.content.take_if(|content| content.transaction == transaction);
+    }
+}
+
+fn count(tally: &mut Option<BodyTally>, len: usize) {
+    if let Some(tally) = tally {
+        tally.length += len as u64;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::body::{Body, Content, Measure, Progress};
+use super::body::{Body, BodyTally, Content, Measure, Progress};
 use super::framing::{Asked, Framing, codings, of_request, of_response};
 use super::header::HeaderBlock;
 use super::outstanding::Outstanding;
@@ -220,17 +220,21 @@ impl Http {
         header: &HeaderBlock<'_>,
         owner: Owner,
     ) {
+        let tally = cx.wants.events.is_yes().then(|| BodyTally::new(owner.transaction, direction));
         let measure = match framing {
             Framing::None => {
                 self.side(direction).state = State::Between;
+                tally.into_iter().for_each(|tally| tally.tell(cx));
                 return;
             }
             Framing::Switch => {
+                tally.into_iter().for_each(|tally| tally.tell(cx));
                 self.switched = Switched::Yes;
                 self.give_up(cx);
                 return;
             }
             Framing::Unclear => {
+                tally.into_iter().for_each(|tally| tally.tell(cx));
                 self.stop(cx, direction, "http body framing lost");
                 return;
             }
@@ -245,7 +249,7 @@ impl Http {
             }
             Content::new(owner.transaction, direction, &codings)
         });
-        self.side(direction).state = State::Body(Body::new(measure, content));
+        self.side(direction).state = State::Body(Body::new(measure, content, tally));
     }
 
     /// Reads what waited, as far as it need not wait any more: one direction may free the other.
@@ -328,8 +332,11 @@ fn tell_header(
     whole: Want,
 ) {
     let wants = cx.wants;
-    if (wants.attributes | wants.http_documents | wants.http_headers).is_yes() {
+    if (wants.attributes | wants.http_documents | wants.http_headers | wants.events).is_yes() {
         let block = cx.findings.text(block);
+        if wants.events.is_yes() {
+            cx.push(FindingKind::HttpMessage { transaction, direction, block });
+        }
         report::header(cx, direction, block, header);
         if (wants.http_headers.min(whole)).is_yes() {
             cx.push(FindingKind::HttpHeader { transaction, direction, block });

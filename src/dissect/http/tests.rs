@@ -31,6 +31,7 @@ const ALL: DissectWants = DissectWants {
     http_bodies: Want::Yes,
     host_names: Want::No,
     protocols: Want::No,
+    events: Want::No,
 };
 
 const BODIES: DissectWants =
@@ -95,6 +96,12 @@ impl Bench {
                     let block = text(block);
                     assert!(block.ends_with('\n'));
                     format!("{} {}", sign(transaction, direction), block.lines().next().unwrap_or_default())
+                }
+                FindingKind::HttpMessage { transaction, direction, block } => {
+                    format!("{} event {}", sign(transaction, direction), text(block).lines().next().unwrap_or_default())
+                }
+                FindingKind::HttpEnd { transaction, direction, length, extent } => {
+                    format!("{} over {length} {extent:?}", sign(transaction, direction))
                 }
                 other => panic!("{other:?}"),
             };
@@ -585,4 +592,47 @@ proptest! {
             }
         }
     }
+}
+
+/// For events alone.
+fn for_events() -> Bench {
+    Bench::new(DissectWants { events: Want::Yes, ..DissectWants::default() })
+}
+
+#[test]
+fn each_message_is_over_once_and_says_how_long_it_was() {
+    let mut bench = for_events();
+    bench.say(ToServer, "POST /a HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc");
+    bench.say(ToClient, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    bench.say(ToClient, "5\r\nhello\r\n2\r\n !\r\n0\r\n\r\n");
+    bench.say(ToServer, "HEAD /b HTTP/1.1\r\n\r\n");
+    bench.say(ToClient, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n");
+    assert_eq!(
+        bench.end(),
+        [
+            "1> event POST /a HTTP/1.1",
+            "1> over 3 Whole",
+            "1< event HTTP/1.1 200 OK",
+            "1< over 7 Whole",
+            "2> event HEAD /b HTTP/1.1",
+            "2> over 0 Whole",
+            "2< event HTTP/1.1 200 OK",
+            "2< over 0 Whole",
+        ]
+    );
+}
+
+#[test]
+fn bodies_with_holes_and_without_end_are_told_as_such() {
+    let mut bench = for_events();
+    bench.say(ToServer, "GET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n");
+    bench.say(ToClient, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
+    bench.gap(ToClient, 4);
+    bench.say(ToClient, "hij");
+    bench.say(ToClient, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
+    let heard = bench.end();
+    assert_eq!(
+        heard.iter().filter(|line| line.contains("over")).collect::<Vec<_>>(),
+        ["1> over 0 Whole", "2> over 0 Whole", "1< over 6 Gaps", "2< over 3 Cut",]
+    );
 }

@@ -6,7 +6,7 @@ use crate::dissect::Context;
 
 /// Server name, protocols offered and fingerprints. QUIC has one version of TLS only, so there the offer is the agreement.
 pub fn report_client_hello(cx: &mut Context<'_>, hello: &ClientHello<'_>, transport: Transport) {
-    if !cx.wants.attributes.is_yes() {
+    if !(cx.wants.attributes | cx.wants.events).is_yes() {
         return;
     }
     if let Some(name) = hello.server_name() {
@@ -25,7 +25,7 @@ pub fn report_client_hello(cx: &mut Context<'_>, hello: &ClientHello<'_>, transp
 
 /// What was agreed on, and the fingerprint.
 pub fn report_server_hello(cx: &mut Context<'_>, hello: &ServerHello<'_>, transport: Transport) {
-    if !cx.wants.attributes.is_yes() {
+    if !(cx.wants.attributes | cx.wants.events).is_yes() {
         return;
     }
     cx.attribute("TLS:CIPHER", format!("{:04X}", hello.cipher()).as_bytes());

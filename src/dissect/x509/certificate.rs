@@ -78,6 +78,18 @@ impl<'a> Certificate<'a> {
         })
     }
 
+    /// Its number, big end first.
+    #[must_use]
+    pub const fn serial(&self) -> &'a [u8] {
+        self.serial
+    }
+
+    /// Begin and end of its validity as `2026-01-02T03:04:05`, if both can be read.
+    #[must_use]
+    pub fn validity(&self) -> Option<(String, String)> {
+        Some((self.not_before.iso()?, self.not_after.iso()?))
+    }
+
     /// Whom it is for.
     #[must_use]
     pub const fn subject(&self) -> Name<'a> {

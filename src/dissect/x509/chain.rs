@@ -52,6 +52,12 @@ pub fn report<'a>(cx: &mut Context<'_>, owner: Owner, chain: impl Iterator<Item 
     }
     if owner == Owner::Server {
         organisations(cx, &links);
+        if cx.wants.events.is_yes()
+            && let Some(leaf) = links.first()
+        {
+            let der = cx.findings.text(leaf.bytes);
+            cx.push(FindingKind::Certificate { der });
+        }
     }
     if cx.wants.certificate_resources.is_yes() {
         resource(cx, &links);

@@ -11,6 +11,12 @@ const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Au
 pub struct Moment<'a>(pub Element<'a>);
 
 impl Moment<'_> {
+    /// `2026-01-02T03:04:05`, in universal time.
+    pub fn iso(&self) -> Option<String> {
+        let [year, month, day, hour, minute, second] = self.fields()?;
+        Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"))
+    }
+
     /// Year, month from 1, day, hour, minute, second.
     fn fields(&self) -> Option<[u32; 6]> {
         let Element { tag, value, .. } = self.0;

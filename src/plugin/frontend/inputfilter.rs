@@ -312,6 +312,7 @@ fn read_alert(table: &Table, engine: &EngineContext) -> mlua::Result<Result<Aler
         ack: u8::from(number("AcknowledgeFlag")?.unwrap_or(0.0) != 0.0),
         kind: AlertKind::Ids,
         ends: Some(ends),
+        client: None,
     };
     Ok(Ok((record, label)))
 }

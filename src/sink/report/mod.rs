@@ -8,6 +8,7 @@ mod collect;
 mod flows;
 mod human;
 mod model;
+mod outputs;
 mod packet_store;
 mod store;
 mod text;
@@ -21,6 +22,7 @@ pub use model::{
     AlertLine, Damage, DamagedInput, EdgeLine, Edges, GroupReport, JobLatency, Jobs, KeyReport, Lines, MeterReport,
     NamedCount, PluginReport, Records, Report, ResourceLine, Run, TopKey, Verdict,
 };
+pub use outputs::OutputReport;
 pub use packet_store::PacketStoreReport;
 pub use store::StoreReport;
 pub use text::{Charset, ColourMode, TextStyle};

@@ -28,6 +28,9 @@ pub struct Report {
     /// The store; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<super::store::StoreReport>,
+    /// Outputs for other programs; absent without any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<super::outputs::OutputReport>,
     /// Alerts, resources and the rest.
     pub records: Records,
     /// Asynchronous work; absent if there was none.

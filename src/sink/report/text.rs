@@ -85,6 +85,9 @@ impl Report {
         if let Some(store) = &self.store {
             page.store(store);
         }
+        if !self.outputs.is_empty() {
+            page.outputs(&self.outputs);
+        }
         page.records(&self.records);
         if let Some(jobs) = &self.jobs {
             page.jobs(jobs);

@@ -1,0 +1,254 @@
+//! Outputs for other programs: from arguments to threads, and what became of them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+
+use crate::app::cli::{OutputsArgs, PrintKind, RunArgs};
+use crate::app::report::RunResult;
+use crate::flow::Want;
+use crate::metrics::{FlushSink, Registry};
+use crate::pipeline::{Control, EVE_READERS, Outlet, Outputs, Pace, Stop};
+use crate::sink::csv::Csv;
+use crate::sink::eve::{EveHandle, EveOptions, EveOrigin, EveStream, EveTarget, StatsItem};
+use crate::sink::printed::PrintKinds;
+use crate::sink::syslog::{Syslog, SyslogTarget};
+use crate::sink::webhook::{HookLimits, Webhook, WebhookOptions};
+use crate::sink::{AlertsEnd, Begin, FlushSinks, NamedCount, OutputReport, WhenFull};
+
+/// Whether the output of events has standard output for itself.
+#[must_use]
+pub fn takes_standard_output(args: &OutputsArgs) -> bool {
+    args.eve == Some(EveTarget::Output)
+}
+
+/// Checks what the argument parser cannot.
+///
+/// # Errors
+/// When two documents would go to standard output.
+pub fn check(args: &RunArgs) -> anyhow::Result<()> {
+    if !takes_standard_output(&args.output.others) {
+        return Ok(());
+    }
+    if args.plugins.json {
+        bail!("--eve - and --json both write to standard output; name a file for the events");
+    }
+    if args.output.events.as_deref() == Some(Path::new("-")) {
+        bail!("--eve - and --events - both write to standard output; name a file for one of them");
+    }
+    Ok(())
+}
+
+/// The outputs of a run.
+#[derive(Default)]
+pub struct OutputSet {
+    eve: Option<(EveTarget, EveStream)>,
+    csv: Option<(String, Csv)>,
+    webhook: Option<(String, Webhook)>,
+    syslog: Option<(SyslogTarget, Syslog)>,
+    print: PrintKinds,
+    stats_every: std::time::Duration,
+    groups: Option<Arc<Registry>>,
+}
+
+impl OutputSet {
+    /// Opens what was asked for.
+    ///
+    /// # Errors
+    /// When an output cannot be opened or may not be used; the message says which.
+    pub fn open(args: &RunArgs, pace: Pace, groups: &Arc<Registry>, control: &Arc<Control>) -> anyhow::Result<Self> {
+        let others = &args.output.others;
+        // A run over files makes its outputs anew; one that watches an interface goes on where the last one ended.
+        let (begin, when_full) = match pace {
+            Pace::Packets => (Begin::Anew, WhenFull::Block),
+            Pace::Wall => (Begin::Append, WhenFull::DropNewest),
+        };
+        let eve = match &others.eve {
+            Some(target) => {
+                let target = target.clone();
+                let readers = EVE_READERS;
+                let options = EveOptions { target: target.clone(), begin, when_full, origin: origin(args), readers };
+                let stream = EveStream::open(options, on_closed(args, control)).context("--eve")?;
+                Some((target, stream))
+            }
+            None => None,
+        };
+        let csv = match &others.csv {
+            Some(folder) => {
+                let csv = Csv::open(folder, begin, when_full, Arc::clone(groups)).context("--csv")?;
+                Some((folder.display().to_string(), csv))
+            }
+            None => None,
+        };
+        let webhook = match &others.webhook {
+            Some(url) => {
+                let (url, allowed) = (url.clone(), others.webhook_allow.clone());
+                let options = WebhookOptions { url: url.clone(), allowed, limits: HookLimits::default() };
+                Some((url, Webhook::start(options).context("--webhook")?))
+            }
+            None => None,
+        };
+        let syslog = match &others.syslog {
+            Some(target) => {
+                let started = Syslog::start(target.clone());
+                let started = started.with_context(|| format!("--syslog: {target} cannot be reached"))?;
+                Some((target.clone(), started))
+            }
+            None => None,
+        };
+        let has = |kind| others.print.contains(&kind);
+        let print = PrintKinds {
+            alerts: has(PrintKind::Alerts),
+            resources: has(PrintKind::Resources),
+            documents: has(PrintKind::Documents),
+            flows: has(PrintKind::Flows),
+        };
+        let (stats_every, groups) = (others.eve_stats, Some(Arc::clone(groups)));
+        Ok(Self { eve, csv, webhook, syslog, print, stats_every, groups })
+    }
+
+    /// True if flows, and what is found in them, have to be made for some output as `--flows` makes them.
+    #[must_use]
+    pub fn needs_all(&self) -> bool {
+        self.csv.is_some() || self.print.resources || self.print.documents || self.print.flows
+    }
+
+    /// True if something takes what is flushed.
+    #[must_use]
+    pub fn takes_flush(&self) -> bool {
+        self.csv.is_some()
+    }
+
+    /// What a thread that makes records gives them to.
+    #[must_use]
+    pub fn of_thread(&self) -> Outputs {
+        let hook = self.webhook.iter().map(|(_, webhook)| webhook.sender());
+        let alerts = hook.chain(self.syslog.iter().map(|(_, syslog)| syslog.sender())).collect();
+        let mut outputs = Outputs::default();
+        outputs.eve = self.eve.as_ref().map(|(_, eve)| eve.sender());
+        outputs.alerts = alerts;
+        outputs.print = self.print;
+        outputs.in_full = Want::from(self.takes_flush());
+        outputs.groups.clone_from(&self.groups);
+        outputs.with_stats(self.stats_every)
+    }
+
+    /// What is flushed goes to these besides `first`.
+    #[must_use]
+    pub fn of_flush(&self, first: Option<Box<dyn FlushSink + Send>>) -> Option<Box<dyn FlushSink + Send>> {
+        let Some((_, csv)) = &self.csv else { return first };
+        let csv: Box<dyn FlushSink + Send> = Box::new(csv.sender());
+        Some(match first {
+            Some(first) => Box::new(FlushSinks::new(vec![csv], first)),
+            None => csv,
+        })
+    }
+
+    /// What begins a new file of events.
+    #[must_use]
+    pub fn eve_handle(&self) -> Option<EveHandle> {
+        self.eve.as_ref().map(|(_, eve)| eve.handle())
+    }
+
+    /// The last statistics.
+    pub fn close_events(&self, result: &RunResult, head: &mut Outlet) {
+        if self.eve.is_none() {
+            return;
+        }
+        let (first, time) = result.span().unwrap_or_default();
+        let flows = result.outcomes.iter().filter_map(|outcome| outcome.flows.as_ref());
+        let kernel =
+            |outcome: &crate::pipeline::EngineOutcome| outcome.source.kernel_dropped + outcome.source.interface_dropped;
+        head.outputs.stats(StatsItem {
+            engine: None,
+            time,
+            first,
+            packets: result.packets(),
+            bytes: result.bytes(),
+            kernel_drops: result.outcomes.iter().map(kernel).sum(),
+            flows: flows.map(|flows| flows.counts.created).sum(),
+            live_flows: 0,
+            drops: result.drops().into_iter().collect(),
+        });
+    }
+
+    /// Writes what is left and says what became of everything; every sender must be gone.
+    #[must_use]
+    pub fn close(self) -> Vec<OutputReport> {
+        let named = |dropped: Vec<(&'static str, u64)>| {
+            dropped.into_iter().map(|(name, count)| NamedCount { name: name.to_owned(), count }).collect()
+        };
+        let mut reports = Vec::new();
+        if let Some((target, eve)) = self.eve {
+            let end = eve.close();
+            let mut dropped = end.dropped;
+            if end.forgotten > 0 {
+                dropped.push(("eve_flows_forgotten", end.forgotten));
+            }
+            reports.push(OutputReport {
+                name: "eve".to_owned(),
+                target: target.to_string(),
+                written: end.written,
+                dropped: named(dropped),
+                failure: end.failure.map(|e| e.to_string()),
+            });
+        }
+        if let Some((target, csv)) = self.csv {
+            let end = csv.close();
+            reports.push(OutputReport {
+                name: "csv".to_owned(),
+                target,
+                written: end.written,
+                dropped: named(end.dropped),
+                failure: end.failure.map(|e| e.to_string()),
+            });
+        }
+        let mut alerts = |name: &str, target: String, end: AlertsEnd| {
+            reports.push(OutputReport {
+                name: name.to_owned(),
+                target,
+                written: end.delivered,
+                // What was delivered at a later try is no failure.
+                failure: end.failure.filter(|_| !end.dropped.is_empty()),
+                dropped: named(end.dropped),
+            });
+        };
+        if let Some((target, webhook)) = self.webhook {
+            alerts("webhook", target, webhook.close());
+        }
+        if let Some((target, syslog)) = self.syslog {
+            alerts("syslog", target.to_string(), syslog.close());
+        }
+        reports
+    }
+}
+
+/// One place where packets come from has a name in every event.
+fn origin(args: &RunArgs) -> EveOrigin {
+    match (&args.input.interface[..], &args.input.read[..]) {
+        ([one], _) => EveOrigin::Interface(one.clone()),
+        // A folder is many files.
+        (_, [one]) if !one.is_dir() && one.as_os_str() != "-" => EveOrigin::File(one.display().to_string()),
+        _ => EveOrigin::Unnamed,
+    }
+}
+
+/// When the reader of standard output is gone and nobody else takes anything, there is nothing left to do.
+fn on_closed(args: &RunArgs, control: &Arc<Control>) -> Box<dyn FnOnce() + Send> {
+    let (output, others) = (&args.output, &args.output.others);
+    let has_store = output.results.store.is_some() && !output.results.no_store;
+    let is_only = output.events.is_none()
+        && !has_store
+        && output.store.packets.is_none()
+        && others.csv.is_none()
+        && others.webhook.is_none()
+        && others.syslog.is_none();
+    let control = Arc::clone(control);
+    Box::new(move || {
+        if is_only {
+            control.end_quietly();
+            control.request_stop(Stop::Graceful);
+        }
+    })
+}

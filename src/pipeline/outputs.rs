@@ -1,0 +1,182 @@
+//! Where records go besides the terminal, the event stream and the store: outputs that take them as they come.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::wants::OutputWants;
+use crate::api::{AlertRecord, Record, ScriptId, Stamp};
+use crate::backend::{alert_of, session_of};
+use crate::flow::Want;
+use crate::guid::Guid;
+use crate::metrics::{Document, GroupKind, Registry, Resource};
+use crate::sink::AlertSender;
+use crate::sink::eve::{AlertItem, EveItem, EveSender, FlowItem, NoteItem, NoteKind, StatsItem};
+use crate::sink::printed::{self, PrintKinds};
+use crate::time::Timestamp;
+
+/// The outputs of one thread.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// Events in the public schema.
+    pub eve: Option<EveSender>,
+    /// Those who are told of alerts.
+    pub alerts: Vec<AlertSender>,
+    /// What is printed as it happens.
+    pub print: PrintKinds,
+    /// Somebody writes out whatever is made, by way of the backend.
+    pub in_full: Want,
+    /// Names of groups.
+    pub groups: Option<Arc<Registry>>,
+    /// Packet time between two statistics, and when the next are due.
+    stats: Option<(Duration, Option<Timestamp>)>,
+}
+
+impl Outputs {
+    /// Tells of the engine this often; never, if it is no time at all.
+    #[must_use]
+    pub fn with_stats(mut self, every: Duration) -> Self {
+        self.stats = (self.eve.is_some() && !every.is_zero()).then_some((every, None));
+        self
+    }
+
+    /// Whether statistics are due.
+    pub(super) fn is_stats_due(&mut self, now: Timestamp) -> bool {
+        let Some((every, next)) = &mut self.stats else { return false };
+        let is_due = next.is_some_and(|next| now >= next);
+        if is_due || next.is_none() {
+            *next = Some(now.plus(*every));
+        }
+        is_due
+    }
+
+    /// What has to be made for them.
+    #[must_use]
+    pub fn wants(&self) -> OutputWants {
+        let printed = Want::from(self.print != PrintKinds::default());
+        OutputWants { protocol_events: self.eve.is_some().into(), in_full: self.in_full | printed }
+    }
+
+    /// Takes a record of which others need to be told as well; what is to be printed of it is appended to `lines`, and
+    /// the number of lines given back.
+    pub(super) fn offer(&mut self, stamp: &Stamp, script: &str, record: &Record, lines: &mut Vec<u8>) -> u64 {
+        self.hand_on(stamp, script, record);
+        if self.print == PrintKinds::default() || !self.print_record(stamp, script, record, lines) {
+            return 0;
+        }
+        lines.push(b'\n');
+        1
+    }
+
+    /// Takes alerts and what plugins record.
+    fn hand_on(&mut self, stamp: &Stamp, script: &str, record: &Record) {
+        match record {
+            Record::Alert(alert) if self.eve.is_some() || !self.alerts.is_empty() => {
+                let item = self.alert(stamp, script, alert);
+                if !self.alerts.is_empty() {
+                    let shared = Arc::new(item.clone());
+                    self.alerts.iter().for_each(|sender| sender.send(Arc::clone(&shared)));
+                }
+                if let Some(eve) = &mut self.eve {
+                    eve.item(EveItem::Alert(Box::new(item)));
+                }
+            }
+            Record::Resource { guid, flow, uri, label } if is_of_plugin(stamp.script) => {
+                self.note(stamp, script, NoteKind::Resource, (*guid, flow), (uri, label));
+            }
+            Record::Document { guid, flow, text } if is_of_plugin(stamp.script) => {
+                self.note(stamp, script, NoteKind::Document, (*guid, flow), (&Vec::new(), text));
+            }
+            _ => {}
+        }
+    }
+
+    /// Appends a line without its end, if the record is of a kind that is printed.
+    fn print_record(&self, stamp: &Stamp, script: &str, record: &Record, lines: &mut Vec<u8>) -> bool {
+        let time = stamp.time;
+        let some = |flow: &Vec<u8>| (!flow.is_empty()).then(|| flow.clone());
+        match record {
+            Record::Alert(alert) if self.print.alerts => printed::alert(lines, &alert_of(time, alert), script),
+            Record::Resource { guid, flow, uri, label } if self.print.resources => {
+                let (flow, uri, label) = (some(flow), uri.clone(), label.clone());
+                let resource = Resource { time, group: *guid, flow, uri, label };
+                printed::resource(lines, &resource, &self.name(GroupKind::Resource, *guid));
+            }
+            Record::Document { guid, flow, text } if self.print.documents => {
+                let document = Document { time, group: *guid, flow: some(flow), text: text.clone() };
+                printed::document(lines, &document, &self.name(GroupKind::Fts, *guid));
+            }
+            Record::Flow(flow) if self.print.flows => printed::flow(lines, &session_of(flow)),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Takes a record that nobody else needs.
+    pub(super) fn take(&mut self, stamp: &Stamp, record: Record) {
+        let Some(eve) = &mut self.eve else { return };
+        match record {
+            Record::Sighting(sighting) => eve.item(EveItem::Sighting(stamp.time, sighting)),
+            Record::Flow(flow) => {
+                let (time, client) = (stamp.time, flow.client);
+                eve.item(EveItem::Flow(Box::new(FlowItem { time, flow: session_of(&flow), client })));
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes what an engine has done so far.
+    pub fn stats(&mut self, item: StatsItem) {
+        if let Some(eve) = &mut self.eve {
+            eve.item(EveItem::Stats(Box::new(item)));
+        }
+    }
+
+    /// Hands over what has come together.
+    pub(super) fn flush(&mut self) {
+        if let Some(eve) = &mut self.eve {
+            eve.flush();
+        }
+    }
+
+    fn alert(&self, stamp: &Stamp, script: &str, alert: &AlertRecord) -> AlertItem {
+        AlertItem {
+            alert: alert_of(stamp.time, alert),
+            script: script.to_owned(),
+            group: self.name(GroupKind::Alert, alert.guid),
+            client: alert.client,
+        }
+    }
+
+    fn note(
+        &mut self,
+        stamp: &Stamp,
+        script: &str,
+        kind: NoteKind,
+        (group, flow): (Guid, &[u8]),
+        (summary, text): (&[u8], &[u8]),
+    ) {
+        let of = if kind == NoteKind::Resource { GroupKind::Resource } else { GroupKind::Fts };
+        let group_name = self.name(of, group);
+        let Some(eve) = &mut self.eve else { return };
+        eve.item(EveItem::Note(Box::new(NoteItem {
+            time: stamp.time,
+            kind,
+            group,
+            group_name,
+            script: script.to_owned(),
+            flow: flow.to_vec(),
+            summary: summary.to_vec(),
+            text: text.to_vec(),
+        })));
+    }
+
+    fn name(&self, kind: GroupKind, guid: Guid) -> Vec<u8> {
+        let group = self.groups.as_ref().and_then(|groups| groups.find(kind, guid));
+        group.map_or_else(|| guid.to_string().into_bytes(), |group| group.name.clone())
+    }
+}
+
+/// Native modules have protocol events of their own.
+fn is_of_plugin(script: ScriptId) -> bool {
+    script < ScriptId::NATIVE_STORE
+}

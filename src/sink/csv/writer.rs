@@ -1,0 +1,173 @@
+//! The thread that writes the tables.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::row::Row;
+use super::sender::CsvSender;
+use super::table::{self, Line, Table};
+use crate::metrics::Registry;
+use crate::sink::WhenFull;
+use crate::sink::line_file::{Begin, LineFile, OutputError};
+use crate::time::Stopwatch;
+
+/// Parcels that may wait.
+const QUEUE: usize = 64;
+/// Bytes of a table that are written at once.
+const WRITE_BYTES: usize = 64 << 10;
+/// How long it takes until a file that failed is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How the tables ended.
+#[derive(Debug, Default)]
+pub struct CsvEnd {
+    /// Lines written.
+    pub written: u64,
+    /// What was lost, by name.
+    pub dropped: Vec<(&'static str, u64)>,
+    /// The last failure.
+    pub failure: Option<io::Error>,
+}
+
+/// A folder of tables.
+#[derive(Debug)]
+pub struct Csv {
+    queue: Option<Sender<Vec<Row>>>,
+    when_full: WhenFull,
+    full: Arc<AtomicU64>,
+    writer: Option<JoinHandle<Outcome>>,
+}
+
+#[derive(Debug, Default)]
+struct Outcome {
+    written: u64,
+    lost: u64,
+    failure: Option<io::Error>,
+}
+
+struct OpenTable {
+    table: Table,
+    file: LineFile,
+    out: Vec<u8>,
+    /// Where the lines in it end.
+    ends: Vec<usize>,
+    failed: Option<Stopwatch>,
+}
+
+impl Csv {
+    /// Opens the tables of a folder, which is made if it is not there.
+    ///
+    /// # Errors
+    /// When a file cannot be opened.
+    pub fn open(folder: &Path, begin: Begin, when_full: WhenFull, groups: Arc<Registry>) -> Result<Self, OutputError> {
+        let failed = |error| OutputError::Failed { path: folder.to_owned(), error };
+        match folder.symlink_metadata() {
+            Ok(about) if about.is_symlink() => {
+                return Err(OutputError::NoFile { path: folder.to_owned(), kind: "link" });
+            }
+            Ok(about) if !about.is_dir() => {
+                return Err(failed(io::ErrorKind::NotADirectory.into()));
+            }
+            _ => DirBuilder::new().recursive(true).mode(0o750).create(folder).map_err(failed)?,
+        }
+        let mut tables = Vec::new();
+        for table in Table::ALL {
+            let file = LineFile::open(&folder.join(table.file()), begin)?;
+            let mut open = OpenTable { table, file, out: Vec::new(), ends: Vec::new(), failed: None };
+            if open.file.is_empty() {
+                let mut line = Line::new(&mut open.out);
+                table.columns().iter().for_each(|column| line.text(column.as_bytes()));
+                line.end();
+                // The names of the columns are no row: written now, or the folder is of no use.
+                open.file.write(&open.out).map_err(|(_, error)| failed(error))?;
+                open.out.clear();
+            }
+            tables.push(open);
+        }
+        let (queue, parcels) = bounded(QUEUE);
+        let thread = thread::Builder::new().name("csv".to_owned());
+        let writer = thread.spawn(move || write(&parcels, tables, &groups)).map_err(failed)?;
+        Ok(Self { queue: Some(queue), when_full, full: Arc::default(), writer: Some(writer) })
+    }
+
+    /// A sender for the thread that flushes.
+    #[must_use]
+    pub fn sender(&self) -> CsvSender {
+        let queue = self.queue.clone().expect("the queue is there until the tables are closed");
+        CsvSender::new(queue, self.when_full, Arc::clone(&self.full))
+    }
+
+    /// Writes what is left; every sender must be gone.
+    #[must_use]
+    pub fn close(mut self) -> CsvEnd {
+        self.queue = None;
+        // A panic of the writer has been reported by its thread.
+        let outcome = self.writer.take().and_then(|writer| writer.join().ok()).unwrap_or_default();
+        let full = self.full.load(Ordering::Relaxed);
+        let dropped = [("csv_queue_full", full), ("csv_not_written", outcome.lost)];
+        CsvEnd {
+            written: outcome.written,
+            dropped: dropped.into_iter().filter(|(_, count)| *count > 0).collect(),
+            failure: outcome.failure,
+        }
+    }
+}
+
+fn write(parcels: &Receiver<Vec<Row>>, mut tables: Vec<OpenTable>, groups: &Registry) -> Outcome {
+    let mut outcome = Outcome::default();
+    for parcel in parcels {
+        for row in parcel {
+            let Some(table) = tables.iter_mut().find(|open| open.table == Table::of(&row)) else { continue };
+            // The lines of a row go together.
+            let lines = table::push(&mut table.out, &row, groups);
+            table.ends.extend((0..lines).map(|_| table.out.len()));
+            if table.out.len() >= WRITE_BYTES {
+                table.write(&mut outcome);
+            }
+        }
+        tables.iter_mut().for_each(|table| table.write(&mut outcome));
+    }
+    outcome
+}
+
+impl OpenTable {
+    fn write(&mut self, outcome: &mut Outcome) {
+        let lines = self.ends.len() as u64;
+        if lines == 0 {
+            return;
+        }
+        if self.failed.is_some_and(|since| since.elapsed() < AGAIN) {
+            outcome.lost += lines;
+        } else {
+            let ends = &self.ends;
+            let count = |bytes: usize| ends.partition_point(|end| *end <= bytes);
+            let whole = |bytes: usize| count(bytes).checked_sub(1).map_or(0, |last| ends[last]);
+            match self.file.write_whole(&self.out, whole) {
+                Ok(()) => {
+                    outcome.written += lines;
+                    self.failed = None;
+                }
+                Err((bytes, error)) => {
+                    let written = count(bytes) as u64;
+                    outcome.written += written;
+                    outcome.lost += lines - written;
+                    if self.failed.is_none() {
+                        log::error!("{}: {error}; its rows are lost until it works again", self.table.file());
+                    }
+                    self.failed = Some(Stopwatch::start());
+                    outcome.failure = Some(error);
+                }
+            }
+        }
+        self.out.clear();
+        self.ends.clear();
+    }
+}

@@ -1,0 +1,139 @@
+//! Who talks to whom: addresses, ports, protocol, and the numbers that tell flows apart.
+
+use data_encoding::BASE64;
+use sha1::{Digest, Sha1};
+
+use super::json::Object;
+use crate::key::{End, FlowText, FlowTuple, Host, IpVersion, has_ports, parse_port};
+
+/// A flow, looked at from one end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ends {
+    pub tuple: FlowTuple,
+    /// Who sends what the event is about.
+    pub source: End,
+}
+
+impl Ends {
+    /// Of a flow id; without knowledge of the client it is the A end, whose port is the higher one.
+    pub fn of_id(id: &[u8], client: Option<End>) -> Option<Self> {
+        let tuple = FlowTuple::from_id(id).or_else(|| of_text(&FlowText::new(id)))?;
+        Some(Self { tuple, source: client.unwrap_or(End::A) })
+    }
+
+    /// The number of the flow: the same for all events of it, and small enough for every reader of JSON.
+    pub fn flow_id(&self) -> u64 {
+        let FlowTuple { a, z, port_a, port_z, proto, version } = &self.tuple;
+        let ports = [port_a.to_be_bytes(), port_z.to_be_bytes()];
+        let bytes = a.iter().chain(z).chain(ports.as_flattened()).chain([proto]).copied().chain([*version as u8]);
+        let mut hash =
+            bytes.fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
+        // The low bits of this hash are good, the high ones are not.
+        hash ^= hash >> 32;
+        hash = hash.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (hash >> 11).max(1)
+    }
+
+    /// Addresses, ports and protocol.
+    pub fn write(&self, object: &mut Object<'_>) {
+        let Self { tuple, source } = *self;
+        if tuple == FlowTuple::NO_IP {
+            return;
+        }
+        let has_ports = has_ports(tuple.proto);
+        for (end, ip, port) in [(source, "src_ip", "src_port"), (source.other(), "dest_ip", "dest_port")] {
+            object.text(ip, tuple.host(end).readable().as_bytes());
+            if has_ports {
+                object.count(port, u64::from(tuple.port(end)));
+            }
+        }
+        object.text("proto", proto_name(tuple.proto).as_bytes());
+    }
+
+    /// Community ID, version 1, seed 0: a hash of the five-tuple with the smaller end first. None for ICMP, whose flows
+    /// have no types here.
+    pub fn community_id(&self) -> Option<String> {
+        let tuple = &self.tuple;
+        if matches!(tuple.proto, 0 | 1 | 58) {
+            return None;
+        }
+        let len = if tuple.version == IpVersion::V4 { 4 } else { 16 };
+        let (a, z) = ((&tuple.a[..len], tuple.port_a), (&tuple.z[..len], tuple.port_z));
+        let (first, second) = if a <= z { (a, z) } else { (z, a) };
+        let mut hash = Sha1::new();
+        hash.update([0, 0]);
+        hash.update(first.0);
+        hash.update(second.0);
+        hash.update([tuple.proto, 0]);
+        if has_ports(tuple.proto) {
+            hash.update(first.1.to_be_bytes());
+            hash.update(second.1.to_be_bytes());
+        }
+        Some(format!("1:{}", BASE64.encode(&hash.finalize())))
+    }
+}
+
+/// A flow id with NetFlow fields, or in small letters.
+fn of_text(text: &FlowText<'_>) -> Option<FlowTuple> {
+    let address = |text: &str| match Host::from_key(text.as_bytes())? {
+        Host::V4([a, b, c, d]) => {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&[a, b, c, d]);
+            Some((bytes, IpVersion::V4))
+        }
+        Host::V6(bytes) => Some((bytes, IpVersion::V6)),
+    };
+    let ((a, version), (z, other)) = (address(text.ipa())?, address(text.ipz())?);
+    // A token in place of a port is none.
+    let port = |text: &str| parse_port(text.as_bytes()).unwrap_or(0);
+    let (port_a, port_z) = (port(text.porta()), port(text.portz()));
+    (version == other).then_some(FlowTuple { a, z, port_a, port_z, proto: text.protocol_number()?, version })
+}
+
+/// The name of an IP protocol in events.
+pub(super) fn proto_name(proto: u8) -> String {
+    let name = match proto {
+        1 => "ICMP",
+        2 => "IGMP",
+        6 => "TCP",
+        17 => "UDP",
+        33 => "DCCP",
+        47 => "GRE",
+        50 => "ESP",
+        51 => "AH",
+        58 => "IPv6-ICMP",
+        89 => "OSPF",
+        103 => "PIM",
+        112 => "VRRP",
+        132 => "SCTP",
+        136 => "UDPLite",
+        _ => return format!("{proto:03}"),
+    };
+    name.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ends;
+    use crate::key::{End, FlowTuple};
+
+    #[test]
+    fn community_ids_are_those_of_the_specification() {
+        let tcp = FlowTuple::v4(6, [128, 232, 110, 120], [66, 35, 250, 204], 34_855, 80).0;
+        let id = |tuple| Ends { tuple, source: End::A }.community_id();
+        assert_eq!(id(tcp).as_deref(), Some("1:LQU9qZlK+B5F3KDmev6m5PMibrg="));
+        let udp = FlowTuple::v4(17, [192, 168, 1, 52], [8, 8, 8, 8], 54_585, 53).0;
+        assert_eq!(id(udp).as_deref(), Some("1:d/FP5EW3wiY1vCndhwleRRKHowQ="));
+        assert_eq!(id(FlowTuple::v4(1, [1; 4], [2; 4], 0, 0).0), None);
+    }
+
+    #[test]
+    fn a_flow_has_one_number_whatever_end_is_looked_from() {
+        let id = b"06A:C0.A8.01.02:p-0B94_D1.D8.F9.3A:p-0016";
+        let (one, other) = (Ends::of_id(id, None).unwrap(), Ends::of_id(id, Some(End::Z)).unwrap());
+        assert_eq!(one.flow_id(), other.flow_id());
+        assert!((1..1 << 53).contains(&one.flow_id()));
+        assert_ne!(one.flow_id(), Ends::of_id(b"06A:C0.A8.01.02:p-0B94_D1.D8.F9.3A:p-0017", None).unwrap().flow_id());
+        assert!(Ends::of_id(b"no flow", None).is_none());
+    }
+}

@@ -1,0 +1,406 @@
+//! Puts together what was seen and writes it as lines.
+
+use super::alert;
+use super::dns::{self, DnsFacts};
+use super::ends::Ends;
+use super::file_info;
+use super::flow;
+use super::flows::{FlowTable, Followed};
+use super::http::Exchange;
+use super::item::{EveItem, FlowItem, NoteItem, NoteKind};
+use super::json::Object;
+use super::ssh::SshFlow;
+use super::stats::{self, StatsBook};
+use super::tls::{CertificateFacts, TlsFlow};
+use crate::key::FlowTuple;
+use crate::metrics::{Seen, Sighting};
+use crate::sink::iso_time::push_time;
+use crate::time::Timestamp;
+
+/// How protocols are taken apart that this module knows nothing of.
+#[derive(Clone, Copy, Debug)]
+pub struct Readers {
+    /// A DNS message.
+    pub dns: fn(&[u8]) -> Option<DnsFacts>,
+    /// A certificate.
+    pub certificate: fn(&[u8]) -> Option<CertificateFacts>,
+}
+
+/// Where the packets come from, if it is one place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum EveOrigin {
+    /// A capture file.
+    File(String),
+    /// An interface.
+    Interface(String),
+    /// Several places, or none that has a name.
+    #[default]
+    Unnamed,
+}
+
+/// What all lines have at their beginning.
+pub(super) fn head(
+    object: &mut Object<'_>,
+    time: Timestamp,
+    event: &str,
+    ends: Option<&Ends>,
+    origin: Option<&EveOrigin>,
+) {
+    object.raw("timestamp", |out| push_timestamp(out, time));
+    if let Some(ends) = ends {
+        object.count("flow_id", ends.flow_id());
+    }
+    match origin {
+        Some(EveOrigin::Interface(name)) => object.text("in_iface", name.as_bytes()),
+        Some(EveOrigin::File(name)) => object.text("pcap_filename", name.as_bytes()),
+        Some(EveOrigin::Unnamed) | None => {}
+    }
+    object.text("event_type", event.as_bytes());
+    if let Some(ends) = ends {
+        ends.write(object);
+        if let Some(id) = ends.community_id() {
+            object.text("community_id", id.as_bytes());
+        }
+    }
+}
+
+/// A time in quotes: `"2026-01-15T09:00:30.123456+0000"`.
+pub(super) fn push_timestamp(out: &mut Vec<u8>, time: Timestamp) {
+    out.push(b'"');
+    push_time(out, time);
+    out.extend_from_slice(b"+0000\"");
+}
+
+/// Makes lines of items.
+#[derive(Debug)]
+pub(super) struct Formatter {
+    origin: EveOrigin,
+    readers: Readers,
+    flows: FlowTable,
+    stats: StatsBook,
+    /// Flows that were forgotten while they lasted, because there were too many.
+    pub forgotten: u64,
+    /// Time of the last item.
+    now: Timestamp,
+}
+
+impl Formatter {
+    /// A formatter that has seen nothing.
+    pub fn new(origin: EveOrigin, readers: Readers) -> Self {
+        Self {
+            origin,
+            readers,
+            flows: FlowTable::default(),
+            stats: StatsBook::default(),
+            forgotten: 0,
+            now: Timestamp::EPOCH,
+        }
+    }
+
+    /// Takes an item in and appends the lines that are complete with it; tells how many.
+    pub fn take(&mut self, item: EveItem, out: &mut Vec<u8>) -> u64 {
+        let mut lines = Lines { origin: &self.origin, out, count: 0 };
+        match item {
+            EveItem::Sighting(time, sighting) => {
+                self.now = time;
+                let (flow, app) = (sighting.flow, sighting.client);
+                let (followed, gone) = self.flows.follow(flow);
+                followed.client = Some(app);
+                if let Some((flow, gone)) = gone {
+                    self.forgotten += 1;
+                    lines.rest(time, flow, gone);
+                }
+                lines.sighting(time, *sighting, followed, self.readers);
+            }
+            EveItem::Flow(item) => {
+                self.now = item.time;
+                lines.flow(&item, &mut self.flows);
+            }
+            EveItem::Alert(item) => {
+                let ends = alert::ends(&item);
+                let mut app = None;
+                if let Some(ends) = &ends {
+                    let (followed, gone) = self.flows.follow(ends.tuple);
+                    followed.alerted = true;
+                    app = followed.app;
+                    if let Some((flow, gone)) = gone {
+                        self.forgotten += 1;
+                        lines.rest(item.alert.time, flow, gone);
+                    }
+                }
+                lines.line(item.alert.time, "alert", ends, |object| {
+                    if let Some(app) = app {
+                        object.text("app_proto", app.as_bytes());
+                    }
+                    alert::write(&item, object);
+                });
+            }
+            EveItem::Note(item) => {
+                let mut ends = Ends::of_id(&item.flow, None);
+                if let Some(ends) = &mut ends
+                    && let Some(client) = self.flows.get(&ends.tuple).and_then(|followed| followed.client)
+                {
+                    ends.source = client;
+                }
+                lines.line(item.time, "plugin", ends, |object| note(&item, object));
+            }
+            EveItem::Stats(item) => {
+                if let Some(sum) = self.stats.take(*item) {
+                    lines.line(sum.time, "stats", None, |object| stats::write(&sum, object));
+                }
+            }
+        }
+        lines.count
+    }
+
+    /// Everything is over: what is not complete is told as it is.
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> u64 {
+        let mut lines = Lines { origin: &self.origin, out, count: 0 };
+        while let Some((flow, followed)) = self.flows.forget_oldest() {
+            lines.rest(self.now, flow, followed);
+        }
+        lines.count
+    }
+}
+
+/// Lines on their way into a buffer.
+struct Lines<'a> {
+    origin: &'a EveOrigin,
+    out: &'a mut Vec<u8>,
+    count: u64,
+}
+
+impl Lines<'_> {
+    fn line(&mut self, time: Timestamp, event: &str, ends: Option<Ends>, fill: impl FnOnce(&mut Object<'_>)) {
+        let mut object = Object::begin(self.out);
+        head(&mut object, time, event, ends.as_ref(), Some(self.origin));
+        fill(&mut object);
+        object.end();
+        self.out.push(b'\n');
+        self.count += 1;
+    }
+
+    fn sighting(&mut self, time: Timestamp, sighting: Sighting, followed: &mut Followed, readers: Readers) {
+        let Sighting { flow, client, seen } = sighting;
+        let ends = Ends { tuple: flow, source: client };
+        match seen {
+            Seen::Protocol(name) => followed.app = Some(name),
+            Seen::Attribute(name, value) if name.starts_with(b"TLS:") => {
+                let tls = followed.tls.get_or_insert_default();
+                if tls.attribute(&name, value)
+                    && let Some(tls) = followed.tls.take()
+                {
+                    self.tls(time, ends, &tls, followed.app);
+                }
+            }
+            Seen::Attribute(name, value) => {
+                let ssh = followed.ssh.get_or_insert_default();
+                if ssh.attribute(&name, value)
+                    && let Some(ssh) = followed.ssh.take()
+                {
+                    self.ssh(time, ends, &ssh);
+                }
+            }
+            Seen::Certificate(der) => {
+                let mut tls = followed.tls.take().unwrap_or_default();
+                tls.certificate(&der, (readers.certificate)(&der));
+                self.tls(time, ends, &tls, followed.app);
+            }
+            Seen::HttpHeader { exchange, sender, block } => {
+                if let Some(gone) = followed.http.header(exchange, sender, client, block) {
+                    self.http(time, ends, &gone);
+                }
+            }
+            Seen::HttpEnd(end) => {
+                if let Some(over) = followed.http.end(end, client) {
+                    self.http(time, ends, &over);
+                }
+            }
+            Seen::Dns(_, message) => {
+                if let Some(facts) = (readers.dns)(&message) {
+                    self.line(time, "dns", Some(ends), |object| {
+                        object.object("dns", |object| dns::write(&facts, object))
+                    });
+                }
+            }
+            Seen::File(file) => {
+                let app = followed.app;
+                self.line(time, "fileinfo", Some(ends), |object| {
+                    if let Some(app) = app {
+                        object.text("app_proto", app.as_bytes());
+                    }
+                    file_info::of_file(&file, object);
+                });
+            }
+        }
+    }
+
+    fn tls(&mut self, time: Timestamp, ends: Ends, tls: &TlsFlow, app: Option<&'static str>) {
+        if app == Some("quic") {
+            self.line(time, "quic", Some(ends), |object| object.object("quic", |object| tls.write_quic(object)));
+        } else {
+            self.line(time, "tls", Some(ends), |object| object.object("tls", |object| tls.write(object)));
+        }
+    }
+
+    fn ssh(&mut self, time: Timestamp, ends: Ends, ssh: &SshFlow) {
+        self.line(time, "ssh", Some(ends), |object| object.object("ssh", |object| ssh.write(object)));
+    }
+
+    /// An exchange, and the files in it.
+    fn http(&mut self, time: Timestamp, ends: Ends, exchange: &Exchange) {
+        self.line(time, "http", Some(ends), |object| {
+            object.count("tx_id", exchange.place);
+            object.object("http", |object| exchange.write(object));
+        });
+        for end in exchange.files() {
+            let ends = Ends { source: end.sender, ..ends };
+            self.line(time, "fileinfo", Some(ends), |object| {
+                object.object("http", |object| exchange.write(object));
+                object.text("app_proto", b"http");
+                file_info::of_body(exchange.file_name(), end, exchange.place, object);
+            });
+        }
+    }
+
+    fn flow(&mut self, item: &FlowItem, flows: &mut FlowTable) {
+        let ends = Ends::of_id(&item.flow.id, item.client);
+        let (mut app, mut alerted) = (None, false);
+        if let Some(ends) = &ends
+            && let Some(followed) = flows.end(&ends.tuple)
+        {
+            (app, alerted) = (followed.app, followed.alerted);
+            self.rest(item.time, ends.tuple, followed);
+        }
+        let proto = ends.as_ref().map(|ends| ends.tuple.proto);
+        let client = ends.as_ref().map_or(crate::key::End::A, |ends| ends.source);
+        self.line(item.time, "flow", ends, |object| {
+            if let Some(app) = app {
+                object.text("app_proto", app.as_bytes());
+            }
+            flow::write(item, client, proto, alerted.into(), object);
+        });
+    }
+
+    /// What of a flow was not complete, when it is over or forgotten.
+    fn rest(&mut self, time: Timestamp, flow: FlowTuple, mut followed: Followed) {
+        let ends = Ends { tuple: flow, source: followed.client.unwrap_or(crate::key::End::A) };
+        if let Some(tls) = followed.tls.take() {
+            self.tls(time, ends, &tls, followed.app);
+        }
+        if let Some(ssh) = followed.ssh.take() {
+            self.ssh(time, ends, &ssh);
+        }
+        for exchange in followed.http.take() {
+            self.http(time, ends, &exchange);
+        }
+    }
+}
+
+fn note(item: &NoteItem, object: &mut Object<'_>) {
+    object.object("plugin", |object| {
+        let kind = match item.kind {
+            NoteKind::Resource => "resource",
+            NoteKind::Document => "document",
+        };
+        object.text("kind", kind.as_bytes());
+        object.text("script", item.script.as_bytes());
+        object.text("group", &item.group_name);
+        object.text("guid", item.group.to_string().as_bytes());
+        if item.kind == NoteKind::Resource {
+            object.text("uri", &item.summary);
+            object.text("label", &item.text);
+        } else {
+            object.text("text", &item.text);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EveOrigin, Formatter, Readers};
+    use crate::key::{End, FlowTuple};
+    use crate::metrics::{Extent, HttpBodyEnd, Seen, SeenFile, Session, Sighting};
+    use crate::sink::eve::{DnsFacts, EveItem, FlowItem};
+    use crate::time::Timestamp;
+    use proptest::prelude::*;
+
+    const READERS: Readers = Readers {
+        dns: |bytes| {
+            let name = bytes.to_vec();
+            Some(DnsFacts { questions: vec![(name.clone(), name)], ..DnsFacts::default() })
+        },
+        certificate: |_| None,
+    };
+
+    const NAMES: [&str; 7] =
+        ["TLS:SNI", "TLS:JA3S", "TLS:VERSION", "TLS:ALPN", "SSH:BANNER:CLIENT", "SSH:HASSH", "SSH:X"];
+
+    fn tuple(port: u16) -> FlowTuple {
+        FlowTuple::v4(6, [10, 0, 0, 1], [10, 0, 0, 2], 40_000 + port, 80).0
+    }
+
+    fn seen() -> impl Strategy<Value = Seen> {
+        let bytes = || proptest::collection::vec(any::<u8>(), 0..40);
+        let end = || prop_oneof![Just(End::A), Just(End::Z)];
+        prop_oneof![
+            prop_oneof![Just("http"), Just("tls"), Just("quic")].prop_map(Seen::Protocol),
+            (proptest::sample::select(&NAMES[..]), bytes()).prop_map(|(n, v)| Seen::Attribute(n.into(), v)),
+            bytes().prop_map(Seen::Certificate),
+            (0..4_u64, end(), bytes()).prop_map(|(exchange, sender, block)| Seen::HttpHeader {
+                exchange,
+                sender,
+                block
+            }),
+            (0..4_u64, end(), any::<u64>()).prop_map(|(exchange, sender, length)| {
+                Seen::HttpEnd(HttpBodyEnd { exchange, sender, length, extent: Extent::Cut })
+            }),
+            (end(), bytes()).prop_map(|(sender, message)| Seen::Dns(sender, message)),
+            bytes().prop_map(|name| Seen::File(Box::new(SeenFile { name, length: 1, md5: [0; 16] }))),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_seen_makes_whole_and_valid_lines(
+            items in proptest::collection::vec((0..3_u16, seen(), any::<bool>(), any::<i64>()), 0..60),
+            origin in ".*",
+        ) {
+            let mut formatter = Formatter::new(EveOrigin::File(origin), READERS);
+            let (mut out, mut lines) = (Vec::new(), 0);
+            for (flow, seen, ends, nanos) in items {
+                let (time, flow) = (Timestamp::from_nanos(nanos), tuple(flow));
+                let sighting = Box::new(Sighting { flow, client: End::A, seen });
+                lines += formatter.take(EveItem::Sighting(time, sighting), &mut out);
+                if ends {
+                    let session = Session { id: flow.id().as_bytes().to_vec(), ..Session::default() };
+                    let item = FlowItem { time, flow: session, client: None };
+                    lines += formatter.take(EveItem::Flow(Box::new(item)), &mut out);
+                }
+            }
+            lines += formatter.finish(&mut out);
+            let mut count = 0;
+            for line in out.split_inclusive(|&byte| byte == b'\n') {
+                let event: serde_json::Value = serde_json::from_slice(line).expect("a line is valid JSON");
+                prop_assert!(event[event["event_type"].as_str().unwrap_or_default()].is_object());
+                count += 1;
+            }
+            prop_assert_eq!(count, lines);
+        }
+    }
+
+    #[test]
+    fn a_handshake_that_stops_is_told_of_when_the_flow_ends() {
+        let mut formatter = Formatter::new(EveOrigin::Unnamed, READERS);
+        let mut out = Vec::new();
+        let seen = Seen::Attribute(b"TLS:SNI".to_vec(), b"example.com".to_vec());
+        let sighting = Box::new(Sighting { flow: tuple(1), client: End::A, seen });
+        assert_eq!(formatter.take(EveItem::Sighting(Timestamp::EPOCH, sighting), &mut out), 0);
+        let session = Session { id: tuple(1).id().as_bytes().to_vec(), reason: "rst", ..Session::default() };
+        let item = FlowItem { time: Timestamp::EPOCH, flow: session, client: Some(End::A) };
+        assert_eq!(formatter.take(EveItem::Flow(Box::new(item)), &mut out), 2);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("\"sni\":\"example.com\",\"version\":\"UNDETERMINED\""), "{text}");
+        assert_eq!(formatter.finish(&mut Vec::new()), 0);
+    }
+}

@@ -1,0 +1,111 @@
+//! What is handed over to the thread that writes events.
+
+use crate::guid::Guid;
+use crate::key::End;
+use crate::metrics::{Alert, Session, Sighting};
+use crate::time::Timestamp;
+
+/// One thing that becomes an event, or a part of one.
+#[derive(Debug)]
+pub enum EveItem {
+    /// A piece of a protocol.
+    Sighting(Timestamp, Box<Sighting>),
+    /// A flow ended.
+    Flow(Box<FlowItem>),
+    /// An alert.
+    Alert(Box<AlertItem>),
+    /// A resource or a document of a plugin.
+    Note(Box<NoteItem>),
+    /// How far an engine has come.
+    Stats(Box<StatsItem>),
+}
+
+/// A flow at its end.
+#[derive(Debug)]
+pub struct FlowItem {
+    /// When its end was noticed.
+    pub time: Timestamp,
+    /// The flow.
+    pub flow: Session,
+    /// The end that is the client, if known.
+    pub client: Option<End>,
+}
+
+/// An alert and who raised it.
+#[derive(Clone, Debug)]
+pub struct AlertItem {
+    /// The alert.
+    pub alert: Alert,
+    /// File name of the script.
+    pub script: String,
+    /// Name of the alert group.
+    pub group: Vec<u8>,
+    /// The end of the flow that is the client, if known.
+    pub client: Option<End>,
+}
+
+/// What a plugin recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoteKind {
+    /// A resource: summary and contents.
+    Resource,
+    /// A full-text document; the summary is empty.
+    Document,
+}
+
+/// Something that a plugin recorded.
+#[derive(Clone, Debug)]
+pub struct NoteItem {
+    /// When.
+    pub time: Timestamp,
+    /// What.
+    pub kind: NoteKind,
+    /// Its group.
+    pub group: Guid,
+    /// Name of that.
+    pub group_name: Vec<u8>,
+    /// File name of the script.
+    pub script: String,
+    /// Flow id; empty if none.
+    pub flow: Vec<u8>,
+    /// Summary.
+    pub summary: Vec<u8>,
+    /// Contents.
+    pub text: Vec<u8>,
+}
+
+/// What an engine has done so far.
+#[derive(Clone, Debug, Default)]
+pub struct StatsItem {
+    /// Number of the engine; `None` for the sum at the end of a run.
+    pub engine: Option<u32>,
+    /// Stream time.
+    pub time: Timestamp,
+    /// Time of the first packet.
+    pub first: Timestamp,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes on the wire.
+    pub bytes: u64,
+    /// Packets that the kernel and the interface dropped.
+    pub kernel_drops: u64,
+    /// Flows that began.
+    pub flows: u64,
+    /// Flows that go on.
+    pub live_flows: u64,
+    /// Everything that was lost at a limit, by name.
+    pub drops: Vec<(String, u64)>,
+}
+
+impl EveItem {
+    /// Bytes it holds, roughly.
+    pub(super) fn held(&self) -> usize {
+        match self {
+            Self::Sighting(_, sighting) => 128 + sighting.held(),
+            Self::Flow(flow) => 256 + flow.flow.tags.len(),
+            Self::Alert(item) => 512 + item.alert.message.len() + item.alert.extra.len(),
+            Self::Note(note) => 256 + note.summary.len() + note.text.len(),
+            Self::Stats(_) => 512,
+        }
+    }
+}

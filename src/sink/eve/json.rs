@@ -1,0 +1,184 @@
+//! Writing JSON objects field by field, straight into a buffer.
+
+use crate::sink::events::write_text;
+
+/// Whether something is so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Truth {
+    No,
+    Yes,
+}
+
+impl From<bool> for Truth {
+    fn from(is_so: bool) -> Self {
+        if is_so { Self::Yes } else { Self::No }
+    }
+}
+
+/// An object that is being written.
+#[derive(Debug)]
+pub(super) struct Object<'a> {
+    out: &'a mut Vec<u8>,
+    is_empty: bool,
+}
+
+impl<'a> Object<'a> {
+    /// Begins an object.
+    pub fn begin(out: &'a mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, is_empty: true }
+    }
+
+    /// Ends it.
+    pub fn end(self) {
+        self.out.push(b'}');
+    }
+
+    fn name(&mut self, name: &str) {
+        if !self.is_empty {
+            self.out.push(b',');
+        }
+        self.is_empty = false;
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    /// A field whose value a function writes.
+    pub fn raw(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.name(name);
+        write(self.out);
+    }
+
+    /// Text of any bytes.
+    pub fn text(&mut self, name: &str, bytes: &[u8]) {
+        self.name(name);
+        push_string(self.out, bytes);
+    }
+
+    /// The same, if there is any.
+    pub fn some_text(&mut self, name: &str, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.text(name, bytes);
+        }
+    }
+
+    /// A number.
+    pub fn count(&mut self, name: &str, count: u64) {
+        self.name(name);
+        push_count(self.out, count);
+    }
+
+    /// A truth value.
+    pub fn flag(&mut self, name: &str, truth: Truth) {
+        self.name(name);
+        self.out.extend_from_slice(match truth {
+            Truth::Yes => b"true",
+            Truth::No => b"false",
+        });
+    }
+
+    /// An object within.
+    pub fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) {
+        self.name(name);
+        let mut inner = Object::begin(self.out);
+        fill(&mut inner);
+        inner.end();
+    }
+
+    /// A list of texts.
+    pub fn texts<'t>(&mut self, name: &str, texts: impl Iterator<Item = &'t [u8]>) {
+        self.name(name);
+        self.out.push(b'[');
+        for (index, text) in texts.enumerate() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            push_string(self.out, text);
+        }
+        self.out.push(b']');
+    }
+
+    /// A list of objects.
+    pub fn objects<T>(&mut self, name: &str, items: impl Iterator<Item = T>, mut fill: impl FnMut(&mut Object<'_>, T)) {
+        self.name(name);
+        self.out.push(b'[');
+        for (index, item) in items.enumerate() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            let mut inner = Object::begin(self.out);
+            fill(&mut inner, item);
+            inner.end();
+        }
+        self.out.push(b']');
+    }
+}
+
+/// Appends a whole number.
+pub(super) fn push_count(out: &mut Vec<u8>, mut count: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (count % 10) as u8;
+        count /= 10;
+        if count == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Appends a JSON string. Most texts need no escapes and are copied at once; bytes that are no UTF-8 become `\u00XX`.
+pub(super) fn push_string(out: &mut Vec<u8>, bytes: &[u8]) {
+    let is_plain = |byte: &u8| matches!(byte, 0x20..=0x7E) && !matches!(byte, b'"' | b'\\');
+    if bytes.iter().all(is_plain) {
+        out.push(b'"');
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+    } else {
+        write_text(out, bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Object, Truth, push_count, push_string};
+    use proptest::prelude::*;
+
+    #[test]
+    fn fields_stand_in_order_and_lists_and_objects_nest() {
+        let mut out = Vec::new();
+        let mut object = Object::begin(&mut out);
+        object.text("a", b"x\"y");
+        object.some_text("none", b"");
+        object.count("b", 12);
+        object.object("c", |inner| inner.flag("d", Truth::Yes));
+        object.texts("e", [&b"1"[..], b"2"].into_iter());
+        object.objects("f", 1..3, |inner, n| inner.count("n", n));
+        object.end();
+        let text = r#"{"a":"x\"y","b":12,"c":{"d":true},"e":["1","2"],"f":[{"n":1},{"n":2}]}"#;
+        assert_eq!(String::from_utf8(out).unwrap(), text);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_make_a_valid_string(bytes: Vec<u8>) {
+            let mut out = Vec::new();
+            push_string(&mut out, &bytes);
+            let back: String = serde_json::from_slice(&out).expect("valid JSON");
+            if let Ok(text) = String::from_utf8(bytes) {
+                prop_assert_eq!(back, text);
+            }
+            prop_assert!(!out.contains(&b'\n'));
+        }
+
+        #[test]
+        fn counts_are_written_as_they_are(count: u64) {
+            let mut out = Vec::new();
+            push_count(&mut out, count);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), count.to_string());
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The producer's side: items are collected into parcels, and full parcels go to the writer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{SendTimeoutError, Sender};
+
+use super::item::EveItem;
+use crate::sink::WhenFull;
+
+/// Items of a parcel.
+const PARCEL_ITEMS: usize = 512;
+/// Bytes in them, but for the one that goes beyond.
+const PARCEL_BYTES: usize = 128 << 10;
+/// How long a sender that may wait does so while the writer does not come on at all.
+const STALL: Duration = Duration::from_secs(2);
+
+/// What senders and writer share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// Items that found the queue full.
+    pub queue_full: AtomicU64,
+    /// Set while the writer does not come on; nobody waits for it then.
+    pub is_stalled: AtomicBool,
+    /// Parcels the writer has taken.
+    pub taken: AtomicU64,
+    /// All senders are gone or will be soon: what cannot be written at once is not waited for long.
+    pub closing: AtomicBool,
+}
+
+/// Takes items in; one per thread that makes any.
+#[derive(Debug)]
+pub struct EveSender {
+    parcel: Vec<EveItem>,
+    bytes: usize,
+    queue: Sender<Vec<EveItem>>,
+    when_full: WhenFull,
+    shared: Arc<Shared>,
+}
+
+impl EveSender {
+    pub(super) fn new(queue: Sender<Vec<EveItem>>, when_full: WhenFull, shared: Arc<Shared>) -> Self {
+        Self { parcel: Vec::new(), bytes: 0, queue, when_full, shared }
+    }
+
+    /// Adds one item; handed over when enough have come together.
+    pub fn item(&mut self, item: EveItem) {
+        self.bytes += item.held();
+        self.parcel.push(item);
+        if self.parcel.len() >= PARCEL_ITEMS || self.bytes >= PARCEL_BYTES {
+            self.flush();
+        }
+    }
+
+    /// Hands over what has come together.
+    pub fn flush(&mut self) {
+        if self.parcel.is_empty() {
+            return;
+        }
+        self.bytes = 0;
+        let parcel = std::mem::take(&mut self.parcel);
+        let count = parcel.len() as u64;
+        if !self.send(parcel) {
+            self.shared.queue_full.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    fn send(&self, parcel: Vec<EveItem>) -> bool {
+        let mut parcel = match self.queue.try_send(parcel) {
+            Ok(()) => return true,
+            Err(e) => e.into_inner(),
+        };
+        if self.when_full == WhenFull::DropNewest {
+            return false;
+        }
+        // A reader that is slow is waited for as long as it reads at all.
+        while !self.shared.is_stalled.load(Ordering::Relaxed) {
+            let taken = self.shared.taken.load(Ordering::Relaxed);
+            match self.queue.send_timeout(parcel, STALL) {
+                Ok(()) => return true,
+                Err(SendTimeoutError::Disconnected(_)) => return false,
+                Err(SendTimeoutError::Timeout(back)) => parcel = back,
+            }
+            if self.shared.taken.load(Ordering::Relaxed) == taken {
+                self.shared.is_stalled.store(true, Ordering::Relaxed);
+            }
+        }
+        false
+    }
+}
+
+impl Drop for EveSender {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}

@@ -1,0 +1,212 @@
+//! Where lines go: a file, standard output, or a socket on which somebody listens.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::sender::Shared;
+use crate::sink::line_file::{Begin, LineFile, OutputError};
+
+/// How long one look takes whether a reader has made room.
+const LOOK: Duration = Duration::from_millis(100);
+/// Looks without room before a reader counts as stalled; and at the end of a run, before it is given up.
+const STALLED: u32 = 20;
+/// Bytes that a pipe takes at once if it takes any, without waiting.
+const PIPE_BYTES: usize = 4_096;
+
+/// Where events go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EveTarget {
+    /// Standard output.
+    Output,
+    /// A file.
+    File(PathBuf),
+    /// A socket that somebody listens on.
+    Socket(PathBuf),
+}
+
+impl std::fmt::Display for EveTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Output => f.write_str("standard output"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Socket(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Why lines could not be written.
+#[derive(Debug)]
+pub(super) struct Fault {
+    /// Bytes of whole lines that were written all the same.
+    pub written: usize,
+    /// What happened.
+    pub error: io::Error,
+    /// What it means.
+    pub meaning: Meaning,
+}
+
+/// What a failure means for later lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// The reader is gone for good.
+    Over,
+    /// It may work again later.
+    Later,
+}
+
+/// An open target.
+#[derive(Debug)]
+pub(super) enum Outlet {
+    Output(Pipe<File>),
+    File(LineFile),
+    Socket { path: PathBuf, stream: Option<Pipe<UnixStream>> },
+}
+
+impl Outlet {
+    /// Opens a target. A socket on which nobody listens yet is no failure.
+    pub fn open(target: &EveTarget, begin: Begin) -> Result<Self, OutputError> {
+        Ok(match target {
+            EveTarget::Output => {
+                let failed = |error| OutputError::Failed { path: target.to_string().into(), error };
+                // Without the buffer of the standard library, which hides how much has gone out.
+                let copy = io::stdout().as_fd().try_clone_to_owned().map_err(failed)?;
+                Self::Output(Pipe::new(File::from(copy)))
+            }
+            EveTarget::File(path) => Self::File(LineFile::open(path, begin)?),
+            EveTarget::Socket(path) => {
+                if let Ok(about) = path.symlink_metadata()
+                    && !about.file_type().is_socket()
+                {
+                    return Err(OutputError::NoFile { path: path.clone(), kind: "file and no socket" });
+                }
+                Self::Socket { path: path.clone(), stream: connect(path).ok() }
+            }
+        })
+    }
+
+    /// Writes whole lines.
+    pub fn write(&mut self, lines: &[u8], shared: &Shared) -> Result<(), Fault> {
+        match self {
+            Self::File(file) => file.write(lines).map_err(|(written, error)| later(written, error)),
+            Self::Output(pipe) => pipe.write(lines, shared).map_err(|(written, error)| {
+                let gone = error.kind() == io::ErrorKind::BrokenPipe;
+                let meaning = if gone { Meaning::Over } else { Meaning::Later };
+                Fault { written, error, meaning }
+            }),
+            Self::Socket { path, stream } => {
+                if stream.is_none() {
+                    *stream = Some(connect(path).map_err(|error| later(0, error))?);
+                }
+                let Some(open) = stream else { return Ok(()) };
+                open.write(lines, shared).map_err(|(written, error)| {
+                    // A new reader begins with a whole line.
+                    *stream = None;
+                    later(written, error)
+                })
+            }
+        }
+    }
+
+    /// Begins anew where the path leads now.
+    pub fn reopen(&mut self) -> Result<(), OutputError> {
+        match self {
+            Self::Output(_) => Ok(()),
+            Self::File(file) => file.reopen(),
+            Self::Socket { stream, .. } => {
+                *stream = None;
+                Ok(())
+            }
+        }
+    }
+}
+
+fn later(written: usize, error: io::Error) -> Fault {
+    Fault { written, error, meaning: Meaning::Later }
+}
+
+fn connect(path: &Path) -> io::Result<Pipe<UnixStream>> {
+    let stream = UnixStream::connect(path)?;
+    stream.set_nonblocking(true)?;
+    Ok(Pipe::new(stream))
+}
+
+/// A stream with a reader at the other end, who may be slow.
+#[derive(Debug)]
+pub(super) struct Pipe<W> {
+    stream: W,
+    /// Rest of a line whose beginning the reader has.
+    rest: Vec<u8>,
+}
+
+impl<W: Write + AsFd> Pipe<W> {
+    fn new(stream: W) -> Self {
+        Self { stream, rest: Vec::new() }
+    }
+
+    /// Writes lines; on failure, how many bytes of whole lines went out. The rest of a line that is out in part goes out
+    /// with the next call, and counts as written.
+    fn write(&mut self, lines: &[u8], shared: &Shared) -> Result<(), (usize, io::Error)> {
+        let rest = std::mem::take(&mut self.rest);
+        if let Err((written, error)) = self.put(&rest, shared) {
+            self.rest = rest[written..].to_vec();
+            return Err((0, error));
+        }
+        self.put(lines, shared).map_err(|(written, error)| {
+            let whole = |end: usize| lines[..end].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+            if whole(written) == written {
+                return (written, error);
+            }
+            let end =
+                lines[written..].iter().position(|&byte| byte == b'\n').map_or(lines.len(), |at| written + at + 1);
+            self.rest = lines[written..end].to_vec();
+            (end, error)
+        })
+    }
+
+    fn put(&mut self, bytes: &[u8], shared: &Shared) -> Result<(), (usize, io::Error)> {
+        let mut written = 0;
+        while written < bytes.len() {
+            self.wait(shared).map_err(|error| (written, error))?;
+            let piece = &bytes[written..bytes.len().min(written + PIPE_BYTES)];
+            match self.stream.write(piece) {
+                Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
+                Ok(count) => written += count,
+                Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
+                Err(e) => return Err((written, e)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until there is room. While there is none senders are told not to wait; at the end of a run it is not waited
+    /// for much longer.
+    fn wait(&self, shared: &Shared) -> io::Result<()> {
+        let look = Timespec { tv_sec: 0, tv_nsec: LOOK.as_nanos() as _ };
+        for looks in 1.. {
+            let mut fds = [PollFd::new(&self.stream, PollFlags::OUT)];
+            match poll(&mut fds, Some(&look)) {
+                Ok(1..) => {
+                    shared.is_stalled.store(false, Ordering::Relaxed);
+                    return Ok(());
+                }
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+            if looks >= STALLED {
+                shared.is_stalled.store(true, Ordering::Relaxed);
+                if shared.closing.load(Ordering::Relaxed) {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
+        }
+        Ok(())
+    }
+}

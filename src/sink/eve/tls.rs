@@ -1,0 +1,109 @@
+//! TLS and QUIC events: what the hellos and the certificate of the server say.
+
+use sha1::{Digest, Sha1};
+
+use super::json::{Object, Truth};
+
+/// What a certificate says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// Whom it is for.
+    pub subject: String,
+    /// Who made it.
+    pub issuer: String,
+    /// Its number, big end first.
+    pub serial: Vec<u8>,
+    /// Begin and end of its validity, `2026-01-02T03:04:05`.
+    pub validity: Option<(String, String)>,
+}
+
+/// A handshake that is not over.
+#[derive(Debug, Default)]
+pub(super) struct TlsFlow {
+    sni: Vec<u8>,
+    alpn: Vec<u8>,
+    version: Vec<u8>,
+    ja3: Vec<u8>,
+    ja3s: Vec<u8>,
+    ja4: Vec<u8>,
+    certificate: Option<(Vec<u8>, CertificateFacts)>,
+}
+
+impl TlsFlow {
+    /// Takes an attribute in; true once nothing more is to come in the clear.
+    pub fn attribute(&mut self, name: &[u8], value: Vec<u8>) -> bool {
+        match name {
+            b"TLS:SNI" => self.sni = value,
+            b"TLS:ALPN" => self.alpn = value,
+            b"TLS:VERSION" => self.version = value,
+            b"TLS:JA3" => self.ja3 = value,
+            b"TLS:JA4" => self.ja4 = value,
+            b"TLS:JA3S" => {
+                self.ja3s = value;
+                return self.version.starts_with(b"TLS 1.3");
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// Takes the certificate of the server in.
+    pub fn certificate(&mut self, der: &[u8], facts: Option<CertificateFacts>) {
+        self.certificate = Some((Sha1::digest(der).to_vec(), facts.unwrap_or_default()));
+    }
+
+    /// The object of a `tls` event.
+    pub fn write(&self, object: &mut Object<'_>) {
+        if let Some((fingerprint, facts)) = &self.certificate {
+            object.some_text("subject", facts.subject.as_bytes());
+            object.some_text("issuerdn", facts.issuer.as_bytes());
+            if !facts.serial.is_empty() {
+                object.text("serial", pairs(&facts.serial, |byte| format!("{byte:02X}")).as_bytes());
+            }
+            object.text("fingerprint", pairs(fingerprint, |byte| format!("{byte:02x}")).as_bytes());
+        } else if !self.ja3s.is_empty() && !self.version.starts_with(b"TLS 1.3") {
+            // A server that shows no certificate goes on with an earlier session.
+            object.flag("session_resumed", Truth::Yes);
+        }
+        object.some_text("sni", &self.sni);
+        object.text("version", version(&self.version));
+        if let Some((_, CertificateFacts { validity: Some((from, until)), .. })) = &self.certificate {
+            object.text("notbefore", from.as_bytes());
+            object.text("notafter", until.as_bytes());
+        }
+        if !self.alpn.is_empty() {
+            object.texts("client_alpns", self.alpn.split(|&byte| byte == b','));
+        }
+        self.fingerprints(object);
+    }
+
+    /// The object of a `quic` event.
+    pub fn write_quic(&self, object: &mut Object<'_>) {
+        object.text("version", b"1");
+        object.some_text("sni", &self.sni);
+        self.fingerprints(object);
+    }
+
+    fn fingerprints(&self, object: &mut Object<'_>) {
+        for (name, hash) in [("ja3", &self.ja3), ("ja3s", &self.ja3s)] {
+            if !hash.is_empty() {
+                object.object(name, |object| object.text("hash", hash));
+            }
+        }
+        object.some_text("ja4", &self.ja4);
+    }
+}
+
+/// Versions as the schema writes them.
+fn version(name: &[u8]) -> &[u8] {
+    match name {
+        b"" => b"UNDETERMINED",
+        b"SSL 3.0" => b"SSLv3",
+        b"TLS 1.0" => b"TLSv1",
+        other => other,
+    }
+}
+
+fn pairs(bytes: &[u8], hex: impl Fn(&u8) -> String) -> String {
+    bytes.iter().map(hex).collect::<Vec<_>>().join(":")
+}

@@ -1,0 +1,252 @@
+//! The thread that formats and writes.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use super::formatter::{EveOrigin, Formatter, Readers};
+use super::item::EveItem;
+use super::sender::{EveSender, Shared};
+use super::target::{EveTarget, Meaning, Outlet};
+use crate::sink::WhenFull;
+use crate::sink::line_file::{Begin, OutputError};
+use crate::time::Stopwatch;
+
+/// Parcels that may wait.
+const QUEUE: usize = 64;
+/// Bytes of lines that are written at once.
+const WRITE_BYTES: usize = 64 << 10;
+/// How long it takes until a target that failed is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What an output of events is told.
+#[derive(Debug)]
+pub struct EveOptions {
+    /// Where events go.
+    pub target: EveTarget,
+    /// What becomes of lines that are there.
+    pub begin: Begin,
+    /// Whether packets may wait for a file that is slow.
+    pub when_full: WhenFull,
+    /// Where packets come from.
+    pub origin: EveOrigin,
+    /// What takes protocols apart.
+    pub readers: Readers,
+}
+
+/// How an output of events ended.
+#[derive(Debug, Default)]
+pub struct EveEnd {
+    /// Lines written.
+    pub written: u64,
+    /// What was lost, by name.
+    pub dropped: Vec<(&'static str, u64)>,
+    /// Flows that were forgotten while they lasted.
+    pub forgotten: u64,
+    /// The last failure that was no closed pipe.
+    pub failure: Option<io::Error>,
+}
+
+/// What is asked of the writer from outside.
+type Request = Sender<()>;
+
+/// A handle on the writer, for any thread.
+#[derive(Clone, Debug)]
+pub struct EveHandle {
+    requests: Request,
+}
+
+impl EveHandle {
+    /// The file was moved away: begins a new one at the same path. No line is lost or split.
+    pub fn reopen(&self) {
+        // One request that waits is as good as two.
+        let _ = self.requests.try_send(());
+    }
+}
+
+/// An output of events.
+#[derive(Debug)]
+pub struct EveStream {
+    queue: Option<Sender<Vec<EveItem>>>,
+    requests: Request,
+    when_full: WhenFull,
+    shared: Arc<Shared>,
+    writer: Option<JoinHandle<Outcome>>,
+}
+
+#[derive(Debug, Default)]
+struct Outcome {
+    written: u64,
+    lost_writing: u64,
+    lost_without_reader: u64,
+    forgotten: u64,
+    failure: Option<io::Error>,
+}
+
+impl EveStream {
+    /// Opens the target and starts the thread; `on_closed` is called, once, when the reader of standard output is gone.
+    ///
+    /// # Errors
+    /// When the target cannot be opened.
+    pub fn open(options: EveOptions, on_closed: Box<dyn FnOnce() + Send>) -> Result<Self, OutputError> {
+        let outlet = Outlet::open(&options.target, options.begin)?;
+        let (queue, parcels) = bounded(QUEUE);
+        let (requests, asked) = bounded(1);
+        let shared: Arc<Shared> = Arc::default();
+        let when_full = options.when_full;
+        let writer = Writer {
+            formatter: Formatter::new(options.origin, options.readers),
+            name: options.target.to_string(),
+            outlet: Some(outlet),
+            shared: Arc::clone(&shared),
+            failed: None,
+            on_closed: Some(on_closed),
+            outcome: Outcome::default(),
+        };
+        let path = options.target.to_string().into();
+        let thread = thread::Builder::new().name("eve".to_owned()).spawn(move || writer.run(&parcels, &asked));
+        let thread = thread.map_err(|error| OutputError::Failed { path, error })?;
+        Ok(Self { queue: Some(queue), requests, when_full, shared, writer: Some(thread) })
+    }
+
+    /// A sender for one more thread.
+    #[must_use]
+    pub fn sender(&self) -> EveSender {
+        let queue = self.queue.clone().expect("the queue is there until the output is closed");
+        EveSender::new(queue, self.when_full, Arc::clone(&self.shared))
+    }
+
+    /// A handle for other threads.
+    #[must_use]
+    pub fn handle(&self) -> EveHandle {
+        EveHandle { requests: self.requests.clone() }
+    }
+
+    /// Writes what is left; every sender must be gone.
+    #[must_use]
+    pub fn close(mut self) -> EveEnd {
+        self.shared.closing.store(true, Ordering::Relaxed);
+        self.queue = None;
+        // A panic of the writer has been reported by its thread.
+        let outcome = self.writer.take().and_then(|writer| writer.join().ok()).unwrap_or_default();
+        let full = self.shared.queue_full.load(Ordering::Relaxed);
+        let dropped = [
+            ("eve_queue_full", full),
+            ("eve_not_written", outcome.lost_writing),
+            ("eve_no_reader", outcome.lost_without_reader),
+        ];
+        EveEnd {
+            written: outcome.written,
+            dropped: dropped.into_iter().filter(|(_, count)| *count > 0).collect(),
+            forgotten: outcome.forgotten,
+            failure: outcome.failure,
+        }
+    }
+}
+
+struct Writer {
+    formatter: Formatter,
+    name: String,
+    /// Nothing once the reader is gone for good.
+    outlet: Option<Outlet>,
+    shared: Arc<Shared>,
+    /// Since when the target fails.
+    failed: Option<Stopwatch>,
+    on_closed: Option<Box<dyn FnOnce() + Send>>,
+    outcome: Outcome,
+}
+
+impl Writer {
+    fn run(mut self, parcels: &Receiver<Vec<EveItem>>, asked: &Receiver<()>) -> Outcome {
+        let mut out = Vec::with_capacity(WRITE_BYTES * 2);
+        loop {
+            select! {
+                recv(asked) -> request => if request.is_ok() { self.reopen() },
+                recv(parcels) -> parcel => {
+                    let Ok(parcel) = parcel else { break };
+                    add(&self.shared.taken, 1);
+                    let mut lines = 0;
+                    for item in parcel {
+                        lines += self.formatter.take(item, &mut out);
+                        if out.len() >= WRITE_BYTES {
+                            self.write(&mut out, &mut lines);
+                        }
+                    }
+                    self.write(&mut out, &mut lines);
+                }
+            }
+        }
+        let mut lines = self.formatter.finish(&mut out);
+        self.write(&mut out, &mut lines);
+        self.outcome.forgotten = self.formatter.forgotten;
+        self.outcome
+    }
+
+    fn write(&mut self, out: &mut Vec<u8>, lines: &mut u64) {
+        let (bytes, count) = (std::mem::take(out), std::mem::take(lines));
+        self.put(&bytes, count);
+        *out = bytes;
+        out.clear();
+    }
+
+    fn put(&mut self, bytes: &[u8], count: u64) {
+        if count == 0 {
+            return;
+        }
+        let Some(outlet) = &mut self.outlet else {
+            self.outcome.lost_without_reader += count;
+            return;
+        };
+        if self.failed.is_some_and(|since| since.elapsed() < AGAIN) {
+            self.lose(count);
+            return;
+        }
+        let Err(fault) = outlet.write(bytes, &self.shared) else {
+            self.outcome.written += count;
+            if self.failed.take().is_some() {
+                log::warn!("{}: events are written again", self.name);
+            }
+            return;
+        };
+        let written = bytes[..fault.written].iter().filter(|&&byte| byte == b'\n').count() as u64;
+        self.outcome.written += written;
+        self.lose(count - written);
+        if fault.meaning == Meaning::Over {
+            self.outlet = None;
+            if let Some(tell) = self.on_closed.take() {
+                tell();
+            }
+            return;
+        }
+        if self.failed.is_none() {
+            log::error!("{}: {}; events are lost until it works again", self.name, fault.error);
+        }
+        self.failed = Some(Stopwatch::start());
+        if !matches!(self.outlet, Some(Outlet::Socket { .. })) {
+            self.outcome.failure = Some(fault.error);
+        }
+    }
+
+    fn lose(&mut self, count: u64) {
+        match &self.outlet {
+            Some(Outlet::File(_)) => self.outcome.lost_writing += count,
+            _ => self.outcome.lost_without_reader += count,
+        }
+    }
+
+    fn reopen(&mut self) {
+        let Some(outlet) = &mut self.outlet else { return };
+        match outlet.reopen() {
+            Ok(()) => self.failed = None,
+            Err(e) => log::error!("{e}; events go on where they went"),
+        }
+    }
+}
+
+fn add(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Ordering::Relaxed);
+}

@@ -1,0 +1,159 @@
+//! A file of lines: opened with care, never left with half a line in it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Why an output cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// It is there, and no plain file.
+    #[error("{}: is a {kind}; name a plain file", path.display())]
+    NoFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// Anything else.
+    #[error("{}: cannot be written: {error}", path.display())]
+    Failed {
+        /// The path.
+        path: PathBuf,
+        /// What happened.
+        error: io::Error,
+    },
+}
+
+/// What becomes of lines that are in the file already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// They are deleted.
+    Anew,
+    /// They stay.
+    Append,
+}
+
+/// A file of lines that this process writes.
+#[derive(Debug)]
+pub(super) struct LineFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl LineFile {
+    /// Opens a plain file or a device; makes a file that only owner and group may read.
+    pub fn open(path: &Path, begin: Begin) -> Result<Self, OutputError> {
+        let failed = |error| OutputError::Failed { path: path.to_owned(), error };
+        let refused = |kind| OutputError::NoFile { path: path.to_owned(), kind };
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o640);
+        // A pipe must not hold the open call up until somebody reads.
+        options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC);
+        let file = match options.open(path) {
+            Ok(file) => file,
+            Err(e) if e.raw_os_error() == Some(libc::ELOOP) => return Err(refused("link")),
+            Err(e) if e.raw_os_error() == Some(libc::EISDIR) => return Err(refused("directory")),
+            // A pipe without a reader, or a socket.
+            Err(e) if e.raw_os_error() == Some(libc::ENXIO) => return Err(refused("pipe or socket")),
+            Err(e) => return Err(failed(e)),
+        };
+        let about = file.metadata().map_err(failed)?;
+        let kind = about.file_type();
+        if kind.is_fifo() {
+            return Err(refused("pipe"));
+        }
+        if !kind.is_file() && !kind.is_char_device() {
+            return Err(refused("device that cannot take lines"));
+        }
+        if kind.is_file() && begin == Begin::Anew {
+            file.set_len(0).map_err(failed)?;
+        }
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// True if there is nothing in it yet.
+    pub fn is_empty(&self) -> bool {
+        self.file.metadata().is_ok_and(|about| about.size() == 0)
+    }
+
+    /// Writes lines; on failure, how many of the bytes are in the file as whole lines. What is there of the next line is
+    /// taken back.
+    pub fn write(&mut self, lines: &[u8]) -> Result<(), (usize, io::Error)> {
+        self.write_whole(lines, |written| {
+            lines[..written].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1)
+        })
+    }
+
+    /// The same for records that may have line ends in them: `whole` tells how many of so many bytes are whole ones.
+    pub fn write_whole(&mut self, lines: &[u8], whole: impl FnOnce(usize) -> usize) -> Result<(), (usize, io::Error)> {
+        let mut written = 0;
+        while written < lines.len() {
+            match self.file.write(&lines[written..]) {
+                Ok(0) => return Err((self.take_back(written, whole(written)), io::ErrorKind::WriteZero.into())),
+                Ok(count) => written += count,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err((self.take_back(written, whole(written)), e)),
+            }
+        }
+        Ok(())
+    }
+
+    fn take_back(&mut self, written: usize, whole: usize) -> usize {
+        if written > whole
+            && let Ok(about) = self.file.metadata()
+            && about.is_file()
+        {
+            // A file that cannot be cut either has a broken line; nothing more can be done.
+            let _ = self.file.set_len(about.size().saturating_sub((written - whole) as u64));
+        }
+        whole
+    }
+
+    /// Opens the path again, because the file was moved away; the old one stays if that fails.
+    pub fn reopen(&mut self) -> Result<(), OutputError> {
+        *self = Self::open(&self.path, Begin::Append)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Begin, LineFile, OutputError};
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn a_file_belongs_to_its_owner_and_begins_as_it_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lines");
+        LineFile::open(&path, Begin::Anew).unwrap().write(b"one\n").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o137, 0);
+        LineFile::open(&path, Begin::Append).unwrap().write(b"two\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"one\ntwo\n");
+        LineFile::open(&path, Begin::Anew).unwrap().write(b"three\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"three\n");
+    }
+
+    #[test]
+    fn links_directories_and_sockets_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("target"), b"keep").unwrap();
+        symlink(dir.path().join("target"), dir.path().join("link")).unwrap();
+        fs::create_dir(dir.path().join("folder")).unwrap();
+        let _listener = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+        for name in ["link", "folder", "socket"] {
+            let refused = LineFile::open(&dir.path().join(name), Begin::Anew);
+            assert!(matches!(refused, Err(OutputError::NoFile { .. })), "{name}: {refused:?}");
+        }
+        assert_eq!(fs::read(dir.path().join("target")).unwrap(), b"keep");
+    }
+
+    #[test]
+    fn a_full_device_is_told_of_with_what_was_written() {
+        let mut full = LineFile::open(std::path::Path::new("/dev/full"), Begin::Anew).unwrap();
+        let (written, error) = full.write(b"line\n").unwrap_err();
+        assert_eq!((written, error.raw_os_error()), (0, Some(libc::ENOSPC)));
+    }
+}

@@ -1,0 +1,187 @@
+//! One try to deliver.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::{Agent, Error};
+
+use super::rules::{AllowedHost, allows_address, allows_host};
+
+/// Bounds of one try, and how often it is tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookLimits {
+    /// Time to connect.
+    pub connect: Duration,
+    /// Time for everything.
+    pub whole: Duration,
+    /// Bytes of an answer that are read.
+    pub answer: u64,
+    /// Pauses between tries; there is one try more than pauses.
+    pub pauses: Vec<Duration>,
+    /// Time that is left for all when the run is over.
+    pub at_end: Duration,
+}
+
+impl Default for HookLimits {
+    /// 3 s to connect, 10 s in all, 64 KiB read, five tries over five minutes, 10 s at the end.
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            whole: Duration::from_secs(10),
+            answer: 64 << 10,
+            pauses: [1, 9, 60, 230].map(Duration::from_secs).to_vec(),
+            at_end: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why an address of the web cannot be called.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HookUrlError {
+    /// It is none.
+    #[error("'{url}' is no address such as http://host:8080/path")]
+    Unreadable {
+        /// The text.
+        url: String,
+    },
+    /// Another protocol.
+    #[error("'{url}': only http is spoken; put a forwarder in front that speaks https")]
+    Protocol {
+        /// The text.
+        url: String,
+    },
+    /// Not among the hosts that may be called.
+    #[error("'{host}' may not be called; allow it with --webhook-allow {host}")]
+    NotAllowed {
+        /// The host.
+        host: String,
+    },
+}
+
+/// What became of a try.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Tried {
+    /// The other side has it.
+    Delivered,
+    /// It does not want it, or the rules forbid to ask.
+    Refused(String),
+    /// It may want it later.
+    Failed(String),
+}
+
+/// Resolves names and lets nothing through that the rules forbid. What is connected to is what was checked.
+#[derive(Debug)]
+struct Checked {
+    allowed: Vec<AllowedHost>,
+    resolver: DefaultResolver,
+}
+
+/// How a refusal by the rules reaches the caller.
+const FORBIDDEN: &str = "the name leads to an address that may not be called";
+
+impl Resolver for Checked {
+    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        let found = self.resolver.resolve(uri, config, timeout)?;
+        let allows = |address: &SocketAddr| allows_address(&self.allowed, address.ip());
+        // One bad address among good ones is a trap, or a mistake nobody should build on.
+        if !found.iter().all(allows) {
+            return Err(Error::BadUri(FORBIDDEN.to_owned()));
+        }
+        Ok(found)
+    }
+}
+
+/// Delivers to one address of the web.
+#[derive(Debug)]
+pub(super) struct Hook {
+    agent: Agent,
+    url: String,
+    limits: HookLimits,
+}
+
+impl Hook {
+    /// Checks what can be checked before the first alert.
+    pub fn new(url: &str, allowed: Vec<AllowedHost>, limits: HookLimits) -> Result<Self, HookUrlError> {
+        let unreadable = || HookUrlError::Unreadable { url: url.to_owned() };
+        let uri: Uri = url.parse().map_err(|_| unreadable())?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some(_) => return Err(HookUrlError::Protocol { url: url.to_owned() }),
+            None => return Err(unreadable()),
+        }
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(unreadable)?;
+        if !allows_host(&allowed, host) {
+            return Err(HookUrlError::NotAllowed { host: host.to_owned() });
+        }
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            // Nothing may come between: the addresses that were checked are those that are called.
+            .proxy(None)
+            .timeout_connect(Some(limits.connect))
+            .timeout_global(Some(limits.whole))
+            .max_idle_connections(0)
+            .user_agent("millstream")
+            .build();
+        let resolver = Checked { allowed, resolver: DefaultResolver::default() };
+        let agent = Agent::with_parts(config, DefaultConnector::default(), resolver);
+        Ok(Self { agent, url: url.to_owned(), limits })
+    }
+
+    pub const fn limits(&self) -> &HookLimits {
+        &self.limits
+    }
+
+    /// Tries once, in no more than the time given.
+    pub fn deliver(&self, body: &[u8], time: Duration) -> Tried {
+        let request = self.agent.post(&self.url).config().timeout_global(Some(time.min(self.limits.whole))).build();
+        let mut response = match request.content_type("application/json").send(body) {
+            Ok(response) => response,
+            Err(Error::BadUri(why)) => return Tried::Refused(why),
+            Err(e) => return Tried::Failed(e.to_string()),
+        };
+        // Read, so that the other side does not see its answer cut off; what it says is of no interest.
+        let mut answer = response.body_mut().as_reader().take(self.limits.answer);
+        let _ = std::io::copy(&mut answer, &mut std::io::sink());
+        let status = response.status().as_u16();
+        match status {
+            200..=299 => Tried::Delivered,
+            300..=399 => Tried::Refused(format!("answer {status}: redirects are not followed")),
+            408 | 425 | 429 | 500.. => Tried::Failed(format!("answer {status}")),
+            _ => Tried::Refused(format!("answer {status}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Hook, HookLimits, HookUrlError, Tried};
+    use std::time::Duration;
+
+    #[test]
+    fn only_allowed_hosts_over_http_are_accepted() {
+        let allowed = || vec!["127.0.0.1".parse().unwrap(), "localhost".parse().unwrap()];
+        let new = |url: &str| Hook::new(url, allowed(), HookLimits::default()).map(|_| ());
+        assert_eq!(new("http://127.0.0.1:1/x"), Ok(()));
+        assert!(matches!(new("https://127.0.0.1/"), Err(HookUrlError::Protocol { .. })));
+        assert!(matches!(new("127.0.0.1"), Err(HookUrlError::Unreadable { .. })));
+        assert!(matches!(new("http://10.0.0.1/"), Err(HookUrlError::NotAllowed { .. })));
+        assert!(matches!(new("http://127.0.0.1.example.org/"), Err(HookUrlError::NotAllowed { .. })));
+    }
+
+    #[test]
+    fn a_name_that_leads_inside_is_refused_before_connecting() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let url = format!("http://localhost:{}/", listener.local_addr().unwrap().port());
+        let hook = Hook::new(&url, vec!["localhost".parse().unwrap()], HookLimits::default()).unwrap();
+        let tried = hook.deliver(b"{}", Duration::from_secs(5));
+        assert!(matches!(tried, Tried::Refused(_)), "{tried:?}");
+        assert!(listener.accept().is_err(), "nobody may have connected");
+    }
+}

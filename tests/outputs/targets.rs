@@ -1,0 +1,243 @@
+//! Readers that are slow or gone, files that move away, disks that fill up.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::run::{BIN, DEMO, dropped, events, lines, lost, noisy, of, output, report, run, timed, wait_until};
+
+/// `millstream run` in the background.
+fn begin(arguments: &[&str]) -> Child {
+    let mut command = Command::new(BIN);
+    command.arg("run").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn a_link_a_pipe_and_a_folder_are_refused_with_a_message() {
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    fs::write(path("target"), "keep\n").unwrap();
+    symlink(path("target"), path("link")).unwrap();
+    fs::create_dir(path("folder")).unwrap();
+    assert!(Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+    for (name, word) in [("link", "link"), ("folder", "directory"), ("pipe", "pipe")] {
+        let (output, time) = timed(|| run(&["-r", DEMO, "--eve", path(name).to_str().unwrap()]));
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{name}: {text}");
+        assert!(text.contains(word) && text.contains("--eve"), "{name}: {text}");
+        assert!(time < Duration::from_secs(20), "{name}");
+    }
+    assert_eq!(fs::read(path("target")).unwrap(), b"keep\n");
+    // The same goes for the files of tables.
+    fs::create_dir(path("tables")).unwrap();
+    symlink(path("target"), path("tables/alerts.csv")).unwrap();
+    let output = run(&["-r", DEMO, "--csv", path("tables").to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(fs::read(path("target")).unwrap(), b"keep\n");
+}
+
+#[test]
+fn files_may_be_read_by_owner_and_group_alone() {
+    let dir = TempDir::new().unwrap();
+    let (eve, csv) = (dir.path().join("eve.json"), dir.path().join("csv"));
+    report(&["-r", DEMO, "--eve", eve.to_str().unwrap(), "--csv", csv.to_str().unwrap()], 0);
+    for path in [eve, csv.join("flows.csv"), csv.join("counters.csv")] {
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o137, 0, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_costs_events_and_nothing_else() {
+    let dir = TempDir::new().unwrap();
+    let disk = dir.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "none"]).arg(&disk).output();
+    if !mount.is_ok_and(|mount| mount.status.success()) {
+        return eprintln!("skipped: mounting a small disk needs root");
+    }
+    let whole = dir.path().join("whole.json");
+    let all = output(&report(&["-r", DEMO, "--eve", whole.to_str().unwrap()], 0), "eve")["written"].as_u64().unwrap();
+    let eve = disk.join("eve.json");
+    let report = report(&["-r", DEMO, "--eve", eve.to_str().unwrap()], 1);
+    let written = events(&eve).len() as u64;
+    let unmounted = Command::new("umount").arg(&disk).status().unwrap();
+    let eve = output(&report, "eve");
+    assert!(unmounted.success());
+    assert_eq!(eve["written"].as_u64(), Some(written), "what is there is whole lines");
+    assert!(written > 0 && lost(eve) > 0);
+    assert_eq!(written + lost(eve), all, "{eve}");
+    assert_eq!(report["run"]["packets"], 3399);
+    assert!(eve["failure"].as_str().unwrap().contains("space"), "{eve}");
+}
+
+#[test]
+fn a_disk_that_has_room_again_is_written_again() {
+    // A device that is always full stands for the disk; what is written to a plain file afterwards is another run.
+    let report = report(&["-r", DEMO, "--eve", "/dev/full"], 1);
+    let eve = output(&report, "eve");
+    assert_eq!((eve["written"].as_u64(), dropped(eve, "eve_not_written")), (Some(0), lost(eve)));
+    assert_eq!(report["run"]["packets"], 3399);
+}
+
+#[test]
+fn a_closed_pipe_ends_a_run_that_has_no_other_output_quietly() {
+    let mut child = begin(&["-r", DEMO, "--loop", "100000", "--eve", "-"]);
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    reader.read_line(&mut first).unwrap();
+    assert!(serde_json::from_str::<Value>(&first).is_ok());
+    drop(reader);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
+fn a_closed_pipe_ends_that_output_and_others_go_on() {
+    let dir = TempDir::new().unwrap();
+    let csv = dir.path().join("csv");
+    let mut child = begin(&["-r", DEMO, "--loop", "3", "--eve", "-", "--csv", csv.to_str().unwrap()]);
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(
+        text.contains("10,197") || text.contains("10197") || text.contains("10.2"),
+        "the report counts all: {text}"
+    );
+    assert!(fs::metadata(csv.join("flows.csv")).unwrap().len() > 1_000);
+}
+
+#[test]
+fn a_reader_that_stalls_costs_events_and_no_packets() {
+    let dir = TempDir::new().unwrap();
+    let socket = dir.path().join("socket");
+    // Somebody listens, takes the connection, and never reads.
+    let listener = UnixListener::bind(&socket).unwrap();
+    let taken = thread::spawn(move || listener.accept().unwrap());
+    let target = format!("unix:{}", socket.display());
+    let (report, time) = timed(|| report(&["-r", DEMO, "--loop", "60", "--eve", &target], 0));
+    let stream = taken.join().unwrap();
+    let eve = output(&report, "eve");
+    assert_eq!(report["run"]["packets"], 3399 * 60);
+    assert!(dropped(eve, "eve_queue_full") > 0, "{eve}");
+    assert!(time < Duration::from_secs(120), "{time:?}");
+    drop(stream);
+}
+
+#[test]
+fn a_reader_that_is_slow_gets_everything_from_a_file() {
+    let dir = TempDir::new().unwrap();
+    let whole = dir.path().join("whole.json");
+    report(&["-r", DEMO, "--loop", "3", "--eve", whole.to_str().unwrap()], 0);
+    let mut child = begin(&["-r", DEMO, "--loop", "3", "--eve", "-", "-q"]);
+    let mut out = child.stdout.take().unwrap();
+    let (mut bytes, mut piece) = (Vec::new(), vec![0; 32 << 10]);
+    loop {
+        let count = out.read(&mut piece).unwrap();
+        if count == 0 {
+            break;
+        }
+        bytes.extend_from_slice(&piece[..count]);
+        thread::sleep(Duration::from_millis(2));
+    }
+    assert!(child.wait().unwrap().success());
+    assert!(bytes == fs::read(&whole).unwrap());
+}
+
+#[test]
+fn a_reader_that_comes_back_begins_with_a_whole_line() {
+    let dir = TempDir::new().unwrap();
+    let socket = dir.path().join("socket");
+    let target = format!("unix:{}", socket.display());
+    // At this speed the 84 seconds take eight.
+    let child = begin(&["-r", DEMO, "--speed", "10", "--eve", &target, "--json", "--eve-stats", "1s"]);
+    let listen = || {
+        let _ = fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        (listener, BufReader::new(stream))
+    };
+    let mut received = 0;
+    let (listener, mut first) = listen();
+    for _ in 0..2 {
+        let mut line = String::new();
+        first.read_line(&mut line).unwrap();
+        assert!(serde_json::from_str::<Value>(&line).is_ok(), "{line}");
+        received += 1;
+    }
+    drop((listener, first));
+    let (_listener, mut second) = listen();
+    let mut rest = Vec::new();
+    second.read_to_end(&mut rest).unwrap();
+    let rest = lines(&rest);
+    let output_of = child.wait_with_output().unwrap();
+    assert_eq!(output_of.status.code(), Some(0), "{}", String::from_utf8_lossy(&output_of.stderr));
+    let report: Value = serde_json::from_slice(&output_of.stdout).unwrap();
+    let eve = output(&report, "eve");
+    assert!(!rest.is_empty() && received > 0);
+    assert!(dropped(eve, "eve_no_reader") > 0, "what came while nobody listened is counted: {eve}");
+}
+
+#[test]
+fn rotation_loses_and_splits_no_line() {
+    let dir = TempDir::new().unwrap();
+    let eve = dir.path().join("eve.json");
+    let child = begin(&["-r", DEMO, "--loop", "30", "--eve", eve.to_str().unwrap(), "--json", "--eve-stats", "0"]);
+    let mut moved = Vec::new();
+    for number in 0..20 {
+        wait_until("the file of events", || fs::metadata(&eve).is_ok_and(|about| about.len() > 0));
+        let name = dir.path().join(format!("eve.{number}"));
+        fs::rename(&eve, &name).unwrap();
+        moved.push(name);
+        signal(&child, "-HUP");
+        if is_over(&child) {
+            break;
+        }
+    }
+    let done = child.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+    moved.push(eve);
+    let count = |path: &Path| if path.exists() { events(path).len() as u64 } else { 0 };
+    let written: u64 = moved.iter().map(|path| count(path)).sum();
+    let eve = output(&report, "eve");
+    assert_eq!((Some(written), lost(eve)), (eve["written"].as_u64(), 0), "{eve}");
+    assert!(moved.iter().filter(|path| count(path) > 0).count() > 2, "it was moved while it was written");
+}
+
+/// Whether a process has come to its end: its state is that of one that waits to be fetched.
+fn is_over(child: &Child) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+}
+
+#[test]
+fn standard_output_holds_events_alone() {
+    let dir = TempDir::new().unwrap();
+    let plugin = noisy(dir.path(), 1_000);
+    let output = run(&["-r", DEMO, "-p", &plugin, "--eve", "-", "--print", "alerts"]);
+    assert_eq!(output.status.code(), Some(0));
+    let events = lines(&output.stdout);
+    let printed = String::from_utf8_lossy(&output.stderr);
+    let alerts = of(&events, "alert").len();
+    assert_eq!(printed.lines().filter(|line| line.contains("  alert  priority 2  [noisy.lua]")).count(), alerts);
+    for arguments in [["--json", "-q"], ["--events", "-"]] {
+        let refused = run(&[&["-r", DEMO, "--eve", "-"][..], &arguments].concat());
+        assert_eq!(refused.status.code(), Some(2));
+    }
+}
