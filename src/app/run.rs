@@ -247,9 +247,11 @@ fn execute(
     };
     let store_mode = settings::store_mode(&args.output.store, &host.run.environment.config)?;
     let mut engines = Vec::new();
-    // A file in one thread has its backend there as well; whatever has threads gives it one of its own.
-    let wants_backend = catalog.has_backend() || events.is_some() || store.is_some();
-    let is_inline = threads == 1 && pace == Pace::Packets;
+    // A file in one thread has its backend there as well; whatever has threads gives it one of its own. So does a store that
+    // nobody else looks at: what the backend does can then be seen in the store alone, in whose order it makes no difference.
+    let is_watched = catalog.has_backend() || events.is_some();
+    let wants_backend = is_watched || store.is_some();
+    let is_inline = threads == 1 && pace == Pace::Packets && is_watched;
     let has_thread = wants_backend && !is_inline;
     let (peers, speaker) =
         if has_thread { Peers::connect_with_speaker(threads) } else { (Peers::connect(threads), Peers::default()) };

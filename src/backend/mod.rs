@@ -27,6 +27,6 @@ pub use cycle::{Backend, BackendEnd, BackendParts, Outgoing, attend};
 pub use inbox::{Inbox, Patience, Ready};
 pub use monitor::Hook;
 pub use outlet::BackendOutlet;
-pub use parcel::{Item, NO_TIME, Parcel, Phase, alert_of, item_of, session_of};
+pub use parcel::{Item, NO_TIME, Parcel, Phase, alert_of, into_item, item_of, session_of};
 pub use queue::{ParcelSender, QUEUE, QueueCounts, WhenSilent, WhenSlow, run};
 pub use wants::BackendWants;

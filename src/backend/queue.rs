@@ -91,13 +91,14 @@ impl ParcelSender {
             Some(held) => self.merge(held, parcel),
             None => parcel,
         };
-        if parcel.phase == Phase::Over {
-            // Packets are over, nothing is held up any more. A backend that is gone has left what it had to leave.
-            drop(self.queue.send_timeout(parcel, LAST));
+        if self.when_slow == WhenSlow::Wait {
+            // A backend that is gone has left what it had to leave.
+            drop(self.queue.send(parcel));
             return;
         }
-        if self.when_slow == WhenSlow::Wait {
-            drop(self.queue.send(parcel));
+        if parcel.phase == Phase::Over {
+            // Packets are over, nothing is held up any more.
+            drop(self.queue.send_timeout(parcel, LAST));
             return;
         }
         match self.queue.try_send(parcel) {

@@ -22,6 +22,6 @@ pub use report::{
     collect_records, human_count,
 };
 pub use store::{
-    RunEnd, Store, StoreOpenError, StoreOptions, StoreSender, StoreTally, StoredJob, StoredTopper,
-    VERSION as STORE_VERSION, default_store, latest_store, query as store_query, store_file,
+    Durability, RunEnd, Store, StoreOpenError, StoreOptions, StoreSender, StoreTally, StoredJob, StoredJobEnd,
+    StoredTopper, VERSION as STORE_VERSION, default_store, latest_store, query as store_query, store_file,
 };

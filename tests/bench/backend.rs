@@ -146,8 +146,7 @@ fn measure(scripts: Vec<Script>, guids: &[Guid], keys: usize) -> (f64, f64, u64)
     let jobs = JobPlan { pools: catalog.pools(&settings), ids: JobIds::new(0), delivery: Delivery::AsFinished };
     let registry = Arc::clone(&catalog.groups);
     let shard = ShardConfig::default();
-    let parts =
-        BackendParts { catalog, settings, shard, jobs, id: 1, outlet: counting, takes_all: true, window: 60 };
+    let parts = BackendParts { catalog, settings, shard, jobs, id: 1, outlet: counting, takes_all: true, window: 60 };
     let mut backend = Backend::new(parts);
     let stopping = AtomicBool::new(false);
     let mut times = Vec::new();

@@ -74,9 +74,11 @@ fn questions() -> Vec<Question<'static>> {
                 keys(r, &query)
             }),
         ));
-        for (what, key, limit) in
-            [("a key", Some("01.00.00.01"), 10_000), ("a key by the hour", Some("01.00.00.01"), 1_000), ("all", None, 10_000)]
-        {
+        for (what, key, limit) in [
+            ("a key", Some("01.00.00.01"), 10_000),
+            ("a key by the hour", Some("01.00.00.01"), 1_000),
+            ("all", None, 10_000),
+        ] {
             let key = key.map(str::to_owned);
             found.push((
                 name(format!("query series, {what}").leak()),

@@ -75,9 +75,8 @@ fn registry() -> Registry {
     let mut registry = Registry::new();
     let text = |text: &str| Column::Text(text.as_bytes().to_vec());
     let number = Column::Number;
-    let row = |id: u32| {
-        vec![number(f64::from(id)), number(2.0), number(10.0), number(0.0), text("m"), text(""), text("")]
-    };
+    let row =
+        |id: u32| vec![number(f64::from(id)), number(2.0), number(10.0), number(0.0), text("m"), text(""), text("")];
     registry.define_counter_group(CounterGroupDefinition {
         guid: GROUP,
         name: b"Things".to_vec(),
