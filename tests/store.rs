@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use harness::{DEMO, fill, good, json, millstream, number, options, refused, rows, run_into};
-use millstream::sink::StoreOptions;
+use harness::{DEMO, fill, flow, good, json, millstream, number, open, options, refused, rows, run_into};
+use millstream::metrics::{FlushSink, Session, Stored};
+use millstream::sink::{RunEnd, StoreOptions};
 use rusqlite::Connection;
 use rusqlite::types::Value as Sql;
 use serde_json::Value;
@@ -437,6 +438,34 @@ fn flows_have_attributes_trackers_their_snapshots_and_jobs_their_ends() {
     assert!(jobs[0]["function"].as_str().unwrap().contains("about.lua:"));
     let keys = ask(&["keys", "hosts"]);
     assert!(keys.iter().any(|key| key["attributes"] == "role=server"), "{keys:?}");
+}
+
+#[test]
+fn a_flow_that_goes_on_is_among_the_flows_until_it_ends() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("store.db");
+    let run = |records: &[Session]| {
+        let store = open(&options(&file)).unwrap();
+        let mut sender = store.sender();
+        records.iter().for_each(|record| sender.flow(record, Stored::Yes));
+        drop(sender);
+        assert_eq!(store.close(RunEnd::default()).lost(), 0);
+    };
+    let at = |number: i64, bytes: u64, reason: &'static str| Session { bytes: [bytes, 0], reason, ..flow(number) };
+    let asked = |by: &str| -> Vec<(i64, String)> {
+        let found = json(&["query", "flows", "--by", by, "--json", "--store", file.to_str().unwrap()]);
+        let row = |row: &Value| (row["bytes"].as_i64().unwrap(), row["reason"].as_str().unwrap().to_owned());
+        found.as_array().unwrap().iter().map(row).collect()
+    };
+    // The end of the run does not end the flow: nobody said so.
+    run(&[at(1, 10, ""), at(2, 15, "idle"), at(1, 20, "")]);
+    let expected =
+        |rows: &[(i64, &str)]| rows.iter().map(|(bytes, reason)| (*bytes, (*reason).to_owned())).collect::<Vec<_>>();
+    assert_eq!(asked("bytes"), expected(&[(20, "open"), (15, "idle")]));
+    assert_eq!(asked("time"), expected(&[(15, "idle"), (20, "open")]));
+    run(&[at(3, 30, ""), at(3, 40, "fin")]);
+    assert_eq!(asked("bytes"), expected(&[(40, "fin"), (20, "open"), (15, "idle")]));
+    assert_eq!(number(&file, "SELECT count(*) FROM flow_sizes"), 2);
 }
 
 /// One host goes, one is changed; no DNS resource stays.
