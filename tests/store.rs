@@ -1,26 +1,24 @@
 //! The store: what goes in comes out, whatever ends the run, and what is refused with what to type instead.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "store/harness.rs"]
+#[allow(dead_code, reason = "shared by several files of tests")]
+mod harness;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use millstream::guid::Guid;
-use millstream::metrics::{Document, FlushSink, Registry, Session, Stored};
-use millstream::sink::store_query::Reader;
-use millstream::sink::{RunEnd, Store, StoreOpenError, StoreOptions, StoreTally, WhenFull};
-use millstream::time::Timestamp;
+use harness::{DEMO, fill, flow, good, json, millstream, number, open, options, refused, rows, run_into};
+use millstream::metrics::{FlushSink, Session, Stored};
+use millstream::sink::{RunEnd, StoreOptions};
 use rusqlite::Connection;
 use rusqlite::types::Value as Sql;
 use serde_json::Value;
 use tempfile::TempDir;
-
-const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/pcaps/demo.pcap");
-const PLUGINS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/plugins");
 
 /// Says something of every kind.
 const EVERYTHING: &str = r#"
@@ -54,52 +52,6 @@ TrisulPlugin = {
 }
 "#;
 
-fn millstream(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_millstream")).args(arguments).output().unwrap()
-}
-
-fn good(arguments: &[&str]) -> String {
-    let output = millstream(arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// What is said on standard error by something that cannot run.
-fn refused(arguments: &[&str]) -> String {
-    let output = millstream(arguments);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-    said
-}
-
-fn json(arguments: &[&str]) -> Value {
-    serde_json::from_str(&good(arguments)).unwrap()
-}
-
-/// Runs the demo capture into a store.
-fn run_into(store: &Path, more: &[&str]) {
-    let mut arguments = vec!["run", "-q", "-r", DEMO, "-p", PLUGINS, "--store", store.to_str().unwrap()];
-    arguments.extend(more);
-    let output = millstream(&arguments);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn rows(file: &Path, sql: &str) -> Vec<Vec<Sql>> {
-    let db = Connection::open(file).unwrap();
-    let mut select = db.prepare(sql).unwrap();
-    let columns = select.column_count();
-    let rows = select.query_map([], |row| (0..columns).map(|column| row.get(column)).collect()).unwrap();
-    rows.collect::<Result<_, _>>().unwrap()
-}
-
-fn number(file: &Path, sql: &str) -> i64 {
-    match rows(file, sql)[0][0] {
-        Sql::Integer(number) => number,
-        Sql::Null => 0,
-        ref other => panic!("{sql}: {other:?}"),
-    }
-}
-
 fn tables(file: &Path) -> Vec<String> {
     let sql =
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE '%_fts%'
@@ -123,12 +75,13 @@ fn meaning(file: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let mut found = BTreeMap::new();
     for table in tables(file) {
         let sql = match table.as_str() {
-            "keys" | "windows" => continue,
+            "keys" | "windows" | "job_ends" | "flow_sizes" => continue,
             "runs" => "SELECT inputs, first, last, packets, bytes FROM runs".to_owned(),
             "toppers" => {
                 "SELECT t.grp, t.meter, t.bucket, k.key, t.value FROM toppers t JOIN keys k ON k.id = t.key".to_owned()
             }
-            "rolled" | "losses" | "labels" | "attributes" | "edges" | "groups" | "meters" | "jobs" => {
+            "rolled" | "losses" | "labels" | "attributes" | "edges" | "groups" | "meters" | "jobs"
+            | "flow_attributes" | "tracked" | "open_flows" => {
                 format!("SELECT * FROM {table}")
             }
             "flows" | "alerts" | "resources" | "documents" => {
@@ -165,35 +118,6 @@ fn meaning(file: &Path) -> BTreeMap<String, BTreeSet<String>> {
         found.insert(table.clone(), rows(file, &sql).into_iter().map(line).collect());
     }
     found
-}
-
-fn options(file: &Path) -> StoreOptions {
-    StoreOptions::new(file.to_owned(), WhenFull::Block)
-}
-
-fn open(options: &StoreOptions) -> Result<Store, StoreOpenError> {
-    Store::open(options, Arc::new(Registry::new()), &["test".to_owned()], None)
-}
-
-/// A flow of the given number, a second after the one before.
-fn flow(number: i64) -> Session {
-    let time = Timestamp::new(1_700_000_000 + number, 0);
-    Session {
-        id: format!("06A:0A.00.00.01:p-{number:04X}_0A.00.00.02:p-0050").into_bytes(),
-        start: time,
-        end: time,
-        bytes: [100, 200],
-        reason: "idle",
-        ..Session::default()
-    }
-}
-
-fn fill(options: &StoreOptions, numbers: std::ops::Range<i64>) -> StoreTally {
-    let store = open(options).unwrap();
-    let mut sender = store.sender();
-    numbers.for_each(|number| sender.flow(&flow(number), Stored::Yes));
-    drop(sender);
-    store.close(RunEnd::default())
 }
 
 #[test]
@@ -428,21 +352,135 @@ fn what_is_no_store_and_what_makes_no_sense_is_refused_in_one_line() {
 #[test]
 fn an_older_store_is_brought_up_to_date_when_it_is_opened() {
     let folder = TempDir::new().unwrap();
-    let old = |name: &str| {
+    // What each version added, taken away again, from the last one on.
+    let added = [
+        "DROP TABLE flow_attributes; DROP TABLE open_flows; DROP TABLE tracked; DROP TABLE job_ends; DROP TABLE flow_sizes;
+         CREATE INDEX flows_bytes ON flows(bytes);
+         CREATE TRIGGER documents_insert AFTER INSERT ON documents BEGIN
+           INSERT INTO documents_fts(rowid, text) VALUES(new.id, new.text);
+         END;",
+        "DROP TABLE losses; UPDATE runs SET lost = 7;",
+    ];
+    let old = |name: &str, version: usize| {
         let file = folder.path().join(name);
         run_into(&file, &[]);
         let db = Connection::open(&file).unwrap();
-        db.execute_batch("DROP TABLE losses; UPDATE runs SET lost = 7; PRAGMA user_version = 1").unwrap();
+        db.execute_batch(&added[..added.len() + 1 - version].concat()).unwrap();
+        db.pragma_update(None, "user_version", version as i64).unwrap();
         file
     };
-    let (written, read) = (old("written"), old("read"));
-    run_into(&written, &[]);
-    assert!(good(&["query", "top", "Hosts", "--store", read.to_str().unwrap()]).lines().count() > 2);
-    for file in [&written, &read] {
-        assert_eq!(number(file, "PRAGMA user_version"), millstream::sink::STORE_VERSION);
-        assert_eq!(number(file, "SELECT rows FROM losses WHERE run = 1 AND reason = 'store_failed'"), 7);
+    for version in 1..=added.len() {
+        let (written, read) = (old(&format!("written-{version}"), version), old(&format!("read-{version}"), version));
+        let before = number(&written, "SELECT count(*) FROM flows");
+        run_into(&written, &[]);
+        assert!(good(&["query", "top", "Hosts", "--store", read.to_str().unwrap()]).lines().count() > 2);
+        for file in [&written, &read] {
+            assert_eq!(number(file, "PRAGMA user_version"), millstream::sink::STORE_VERSION);
+            assert!(good(&["query", "flows", "--store", file.to_str().unwrap()]).lines().count() > 2);
+        }
+        assert_eq!(number(&written, "SELECT count(*) FROM flows"), 2 * before);
+        assert!(number(&written, "SELECT count(*) FROM flow_attributes") > 0);
+        assert_eq!(number(&written, "SELECT count(*) FROM flow_sizes"), 2 * before);
+        let words = "SELECT count(*) FROM documents_fts WHERE documents_fts MATCH 'host'";
+        assert_eq!(number(&written, words), 2 * number(&read, words));
+        assert_eq!(number(&written, "SELECT count(*) FROM runs WHERE state = 'done'"), 2);
+        if version == 1 {
+            assert_eq!(number(&read, "SELECT rows FROM losses WHERE run = 1 AND reason = 'store_failed'"), 7);
+        }
     }
-    assert_eq!(number(&written, "SELECT count(*) FROM runs WHERE state = 'done'"), 2);
+}
+
+/// Says something about flows, keys and jobs.
+const ABOUT: &str = r#"
+local HOSTS = "{4CD742B1-C1CA-4708-BE78-0FCA2EB01A86}"
+local jobs = 0
+TrisulPlugin = {
+  id = { name = "about", description = "d" },
+  simplecounter = {
+    protocol_guid = "{0A2C724B-5B9F-4BA6-9C97-B05080558574}",
+    onpacket = function(engine, layer)
+      local flow = layer:packet():flowid()
+      engine:add_flow_attribute(flow:id(), "colour", "green")
+      engine:set_key_attribute(HOSTS, flow:ipa(), "role", "server")
+      if jobs < 3 then
+        jobs = jobs + 1
+        T.async:schedule { data = "", onexecute = function() return "" end, onresult = function() end }
+      end
+    end,
+  },
+}
+"#;
+
+/// Ranks flows by their bytes.
+const TRACKER: &str = r#"
+TrisulPlugin = {
+  id = { name = "tracker", description = "d" },
+  flowtracker = {
+    control = { name = "Largest", description = "d", bucketsize = 60, count = 5 },
+    getmetric = function(engine, flow) return flow:az_bytes() + flow:za_bytes() end,
+  },
+}
+"#;
+
+#[test]
+fn flows_have_attributes_trackers_their_snapshots_and_jobs_their_ends() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("about.lua"), ABOUT).unwrap();
+    fs::write(path("tracker.lua"), TRACKER).unwrap();
+    good(&["run", "-q", "-r", DEMO, "-p", &path("about.lua"), "-p", &path("tracker.lua"), "--store", &path("s.db")]);
+    let ask = |what: &[&str]| {
+        let found = json(&[&["query"], what, &["--store", &path("s.db"), "--json", "--limit", "1000"]].concat());
+        found.as_array().unwrap().clone()
+    };
+    let flows = ask(&["flows"]);
+    let of = |flow: &Value| flow["attributes"].as_str().unwrap_or_default().to_owned();
+    assert!(flows.iter().filter(|flow| of(flow).contains("colour=green")).count() > 5, "{flows:?}");
+    for name in ["TLS:SNI=", "Host=", "User-Agent="] {
+        assert!(flows.iter().any(|flow| of(flow).contains(name)), "{name}");
+    }
+    assert!(flows.iter().all(|flow| !of(flow).contains("HTTP-Header")));
+    assert_eq!(number(Path::new(&path("s.db")), "SELECT count(*) FROM open_flows"), 0);
+    let tracked = ask(&["flows", "--tracked", "largest"]);
+    let ranks: Vec<i64> = tracked.iter().map(|row| row["rank"].as_i64().unwrap()).collect();
+    assert_eq!(&ranks[..5], [1, 2, 3, 4, 5]);
+    let times: Vec<&str> = tracked.iter().map(|row| row["time"].as_str().unwrap()).collect();
+    assert!(times.is_sorted_by(|a, b| a >= b) && times.first() > times.last());
+    assert!(refused(&["query", "flows", "--tracked", "x", "--store", &path("s.db")]).contains("there are: Largest"));
+    let jobs = ask(&["jobs"]);
+    assert_eq!(jobs.len(), 3);
+    assert!(jobs.iter().all(|job| job["plugin"] == "about.lua" && job["state"] == "done" && job["kind"] == "schedule"));
+    assert!(jobs[0]["function"].as_str().unwrap().contains("about.lua:"));
+    let keys = ask(&["keys", "hosts"]);
+    assert!(keys.iter().any(|key| key["attributes"] == "role=server"), "{keys:?}");
+}
+
+#[test]
+fn a_flow_that_goes_on_is_among_the_flows_until_it_ends() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("store.db");
+    let run = |records: &[Session]| {
+        let store = open(&options(&file)).unwrap();
+        let mut sender = store.sender();
+        records.iter().for_each(|record| sender.flow(record, Stored::Yes));
+        drop(sender);
+        assert_eq!(store.close(RunEnd::default()).lost(), 0);
+    };
+    let at = |number: i64, bytes: u64, reason: &'static str| Session { bytes: [bytes, 0], reason, ..flow(number) };
+    let asked = |by: &str| -> Vec<(i64, String)> {
+        let found = json(&["query", "flows", "--by", by, "--json", "--store", file.to_str().unwrap()]);
+        let row = |row: &Value| (row["bytes"].as_i64().unwrap(), row["reason"].as_str().unwrap().to_owned());
+        found.as_array().unwrap().iter().map(row).collect()
+    };
+    // The end of the run does not end the flow: nobody said so.
+    run(&[at(1, 10, ""), at(2, 15, "idle"), at(1, 20, "")]);
+    let expected =
+        |rows: &[(i64, &str)]| rows.iter().map(|(bytes, reason)| (*bytes, (*reason).to_owned())).collect::<Vec<_>>();
+    assert_eq!(asked("bytes"), expected(&[(20, "open"), (15, "idle")]));
+    assert_eq!(asked("time"), expected(&[(15, "idle"), (20, "open")]));
+    run(&[at(3, 30, ""), at(3, 40, "fin")]);
+    assert_eq!(asked("bytes"), expected(&[(40, "fin"), (20, "open"), (15, "idle")]));
+    assert_eq!(number(&file, "SELECT count(*) FROM flow_sizes"), 2);
 }
 
 /// One host goes, one is changed; no DNS resource stays.
@@ -550,112 +588,6 @@ fn the_page_has_charts_and_nothing_of_the_traffic_becomes_markup() {
 }
 
 #[test]
-fn a_damaged_store_is_moved_aside_and_a_new_one_begun() {
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("store.db");
-    run_into(&file, &[]);
-    let mut bytes = fs::read(&file).unwrap();
-    bytes[100..40_000].fill(0xA5);
-    fs::write(&file, &bytes).unwrap();
-    assert!(refused(&["query", "top", "Hosts", "--store", file.to_str().unwrap()]).contains("damaged"));
-    run_into(&file, &[]);
-    assert!(good(&["query", "top", "Hosts", "--store", file.to_str().unwrap()]).lines().count() > 2);
-    let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    assert_eq!(names.filter(|name| name.starts_with("store.db.damaged-")).count(), 1);
-}
-
-#[test]
-fn a_store_has_one_writer_and_readers_do_not_disturb_it() {
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("store.db");
-    let store = open(&options(&file)).unwrap();
-    assert!(matches!(open(&options(&file)), Err(StoreOpenError::InUse { .. })));
-    let said = refused(&["run", "-q", "-r", DEMO, "--store", file.to_str().unwrap()]);
-    assert!(said.contains("another program is writing it"), "{said}");
-    let mut sender = store.sender();
-    // A reader that holds on to what it sees from the beginning on.
-    let reader = Connection::open(&file).unwrap();
-    reader.execute_batch("BEGIN; SELECT count(*) FROM flows").unwrap();
-    (0..200_000).for_each(|number| sender.flow(&flow(number), Stored::Yes));
-    drop(sender);
-    let tally = store.close(RunEnd::default());
-    assert_eq!((tally.written, tally.lost()), (200_000, 0));
-    let seen: i64 = reader.query_row("SELECT count(*) FROM flows", [], |row| row.get(0)).unwrap();
-    assert_eq!(seen, 0);
-    drop(reader);
-    assert_eq!(number(&file, "SELECT count(*) FROM flows"), 200_000);
-    // Somebody else's transaction.
-    let other = Connection::open(&file).unwrap();
-    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    assert!(matches!(open(&options(&file)), Err(StoreOpenError::InUse { .. })));
-}
-
-#[test]
-fn a_directory_that_cannot_be_written_is_refused_and_can_be_read() {
-    let folder = TempDir::new().unwrap();
-    let mount = folder.path().join("small");
-    fs::create_dir(&mount).unwrap();
-    let target = mount.to_str().unwrap();
-    if !mounted(target, "size=32m") {
-        return;
-    }
-    let outcome = std::panic::catch_unwind(|| {
-        let file = mount.join("millstream.db");
-        fill(&options(&file), 0..1_000);
-        assert!(Command::new("mount").args(["-o", "remount,ro", target]).status().unwrap().success());
-        let said = refused(&["run", "-q", "-r", DEMO, "--store", target]);
-        assert!(said.contains("name a file in a directory that can be written"), "{said}");
-        let flows = json(&["query", "flows", "--store", target, "--json", "--limit", "7"]);
-        assert_eq!(flows.as_array().unwrap().len(), 7);
-    });
-    assert!(Command::new("umount").arg(target).status().unwrap().success());
-    outcome.unwrap();
-}
-
-fn mounted(target: &str, size: &str) -> bool {
-    let mounted =
-        Command::new("mount").args(["-t", "tmpfs", "-o", size, "tmpfs", target]).stderr(Stdio::null()).status();
-    let mounted = mounted.is_ok_and(|status| status.success());
-    if !mounted {
-        eprintln!("skipped: mounting a small file system needs root");
-    }
-    mounted
-}
-
-#[test]
-fn a_full_disk_costs_rows_that_are_counted_and_storing_goes_on_when_there_is_room() {
-    let folder = TempDir::new().unwrap();
-    let mount = folder.path().join("small");
-    fs::create_dir(&mount).unwrap();
-    let target = mount.to_str().unwrap();
-    if !mounted(target, "size=48m") {
-        return;
-    }
-    let outcome = std::panic::catch_unwind(|| {
-        let file = mount.join("store.db");
-        let store = open(&options(&file)).unwrap();
-        let ballast = mount.join("ballast");
-        fs::write(&ballast, vec![0; 40 << 20]).unwrap();
-        let mut sender = store.sender();
-        (0..100_000).for_each(|number| sender.flow(&flow(number), Stored::Yes));
-        sender.flush();
-        std::thread::sleep(Duration::from_millis(2_500));
-        fs::remove_file(&ballast).unwrap();
-        std::thread::sleep(Duration::from_millis(1_100));
-        (100_000..101_000).for_each(|number| sender.flow(&flow(number), Stored::Yes));
-        drop(sender);
-        let tally = store.close(RunEnd::default());
-        assert!(tally.disk_full > 0 && tally.written >= 1_000, "{tally:?}");
-        assert_eq!(tally.written + tally.lost(), 101_000);
-        assert_eq!(number(&file, "SELECT count(*) FROM flows"), tally.written as i64);
-        assert_eq!(number(&file, "SELECT rows FROM runs"), tally.written as i64);
-        assert_eq!(rows(&file, "PRAGMA integrity_check"), [[Sql::Text("ok".to_owned())]]);
-    });
-    assert!(Command::new("umount").arg(target).status().unwrap().success());
-    outcome.unwrap();
-}
-
-#[test]
 fn old_rows_are_deleted_by_age_and_by_size() {
     let folder = TempDir::new().unwrap();
     let aged = folder.path().join("aged");
@@ -669,79 +601,4 @@ fn old_rows_are_deleted_by_age_and_by_size() {
     assert!(size <= 5 << 20, "{size}");
     assert_eq!(number(&small, "SELECT max(start) / 1000000000 FROM flows"), 1_700_299_999);
     assert_eq!(number(&small, "SELECT count(*) FROM flows") as u64, tally.written - tally.deleted);
-}
-
-/// Not a test: writes numbered flows until it is killed.
-#[test]
-#[ignore = "run by a_killed_run_leaves_what_its_windows_say"]
-fn child_that_writes_until_it_is_killed() {
-    let Some(file) = std::env::var_os("MILLSTREAM_TEST_STORE") else { return };
-    let store = open(&options(Path::new(&file))).unwrap();
-    let mut sender = store.sender();
-    for number in 0.. {
-        sender.flow(&flow(number), Stored::Yes);
-        if number % 10 == 0 {
-            let text = format!("document {number}").into_bytes();
-            let time = flow(number).start;
-            sender.document(&Document { time, group: Guid::from_u128(7), flow: None, text }, Stored::Yes);
-        }
-    }
-}
-
-#[test]
-fn a_killed_run_leaves_what_its_windows_say() {
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("store.db");
-    for round in 0..20_u64 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_that_writes_until_it_is_killed", "--ignored", "--nocapture"])
-            .env("MILLSTREAM_TEST_STORE", &file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        // From before the first flush to several flushes later.
-        std::thread::sleep(Duration::from_millis(50 + round * 97 % 700));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        if !Reader::open(&file).is_ok_and(|reader| reader.span().is_ok()) {
-            // Killed before there were tables.
-            continue;
-        }
-        assert_eq!(rows(&file, "PRAGMA integrity_check"), [[Sql::Text("ok".to_owned())]]);
-        let Some(run) = rows(&file, "SELECT max(id) FROM runs").pop().and_then(|row| row.into_iter().next()) else {
-            continue;
-        };
-        let Sql::Integer(run) = run else { continue };
-        let flows = number(&file, &format!("SELECT count(*) FROM flows WHERE run = {run}"));
-        let documents = number(&file, &format!("SELECT count(*) FROM documents WHERE run = {run}"));
-        let flushed = format!("SELECT sum(rows) FROM windows WHERE run = {run} AND state = 'flushed'");
-        assert_eq!(number(&file, &flushed), flows + documents, "round {round}");
-        assert_eq!(number(&file, &format!("SELECT rows FROM runs WHERE id = {run}")), flows + documents);
-        // A beginning without holes.
-        let last = format!("SELECT max(start) / 1000000000 - 1700000000 + 1 FROM flows WHERE run = {run}");
-        assert_eq!(number(&file, &last), flows);
-        let found = "SELECT count(*) FROM documents_fts WHERE documents_fts MATCH 'document'";
-        assert_eq!(number(&file, found), number(&file, "SELECT count(*) FROM documents"));
-    }
-    let output = millstream(&["run", "-q", "-r", DEMO, "--store", file.to_str().unwrap()]);
-    assert!(output.status.success());
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("ended early"), "{said}");
-    assert_eq!(number(&file, "SELECT count(*) FROM runs WHERE state = 'open'"), 0);
-    assert_eq!(number(&file, "SELECT count(*) FROM windows WHERE state = 'open'"), 0);
-    assert!(number(&file, "SELECT count(*) FROM runs WHERE state = 'lost'") > 10);
-}
-
-#[test]
-fn a_live_store_that_cannot_keep_up_counts_what_it_drops() {
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("store.db");
-    let store = open(&StoreOptions::new(file.clone(), WhenFull::DropNewest)).unwrap();
-    let mut sender = store.sender();
-    (0..300_000).for_each(|number| sender.flow(&flow(number), Stored::Yes));
-    drop(sender);
-    let tally = store.close(RunEnd::default());
-    assert_eq!(tally.written + tally.queue_full, 300_000);
-    assert_eq!(number(&file, "SELECT count(*) FROM flows") as u64, tally.written);
 }

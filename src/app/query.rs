@@ -8,7 +8,7 @@ use super::cli::{QueryArgs, QueryOrder, Question};
 use super::screen::Screen;
 use crate::sink::store_query::{
     Answer, FlowOrder, KeysQuery, QueryError, Reader, RecordsQuery, SeriesQuery, TopQuery, alerts, documents, edges,
-    flows, keys, resources, runs, series, top,
+    flows, jobs, keys, resources, runs, series, top, tracked,
 };
 
 /// Points of a series unless told otherwise.
@@ -35,7 +35,7 @@ fn check(args: &QueryArgs) -> anyhow::Result<()> {
     if needs_group && args.group.is_none() {
         bail!("query {name}: which counter group? as in: millstream query {name} Hosts");
     }
-    let takes_group = !matches!(args.question, Question::Flows | Question::Runs);
+    let takes_group = !matches!(args.question, Question::Flows | Question::Jobs | Question::Runs);
     if !takes_group && args.group.is_some() {
         bail!("query {name} takes no group");
     }
@@ -45,6 +45,9 @@ fn check(args: &QueryArgs) -> anyhow::Result<()> {
     }
     if args.meter.is_some() && !matches!(args.question, Question::Top | Question::Series) {
         bail!("--meter is for query top and query series");
+    }
+    if args.tracked.is_some() && args.question != Question::Flows {
+        bail!("--tracked is for query flows");
     }
     Ok(())
 }
@@ -64,6 +67,9 @@ fn ask(
         Question::Keys => keys(reader, &KeysQuery { group, containing: args.key.clone(), from, to, limit }),
         Question::Series => series(reader, &SeriesQuery { group, key: args.key.clone(), meter, from, to, limit }),
         Question::Flows => {
+            if let Some(tracker) = &args.tracked {
+                return tracked(reader, tracker, &records);
+            }
             let order = if args.by == QueryOrder::Bytes { FlowOrder::Bytes } else { FlowOrder::Time };
             flows(reader, &records, order)
         }
@@ -71,6 +77,7 @@ fn ask(
         Question::Resources => resources(reader, &records),
         Question::Docs => documents(reader, &records),
         Question::Edges => edges(reader, &records),
+        Question::Jobs => jobs(reader, &records),
         Question::Runs => runs(reader, &records),
     }
 }

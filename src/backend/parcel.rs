@@ -119,39 +119,57 @@ impl Parcel {
 /// What the backend is told of a record, if it wants to know.
 #[must_use]
 pub fn item_of(time: Timestamp, record: &Record, wants: &BackendWants) -> Option<Item> {
-    let flow_of = |flow: &Vec<u8>| (!flow.is_empty()).then(|| flow.clone());
+    if is_wanted(record, wants) { into_item(time, record.clone(), wants).ok() } else { None }
+}
+
+fn is_wanted(record: &Record, wants: &BackendWants) -> bool {
     match record {
-        Record::Alert(alert) if wants.alerts => Some(Item::Alert(Box::new(alert_of(time, alert)))),
-        Record::Resource { guid, flow, uri, label } if wants.resources => Some(Item::Resource(Box::new(Resource {
-            time,
-            group: *guid,
-            flow: flow_of(flow),
-            uri: uri.clone(),
-            label: label.clone(),
-        }))),
-        Record::Document { guid, flow, text } if wants.documents => {
-            Some(Item::Document(Box::new(Document { time, group: *guid, flow: flow_of(flow), text: text.clone() })))
-        }
-        Record::Flow(flow) if wants.any_flows() => {
-            let session = Box::new(session_of(flow));
-            Some(if flow.is_spoken_of { Item::Reported(session) } else { Item::EndedFlow(session) })
-        }
-        _ => None,
+        Record::Alert(_) => wants.alerts,
+        Record::Resource { .. } => wants.resources,
+        Record::Document { .. } => wants.documents,
+        Record::Flow(_) => wants.any_flows(),
+        _ => false,
     }
+}
+
+/// The same for a record that nobody else reads; it comes back where the backend does not want it.
+///
+/// # Errors
+/// The record.
+pub fn into_item(time: Timestamp, record: Record, wants: &BackendWants) -> Result<Item, Record> {
+    if !is_wanted(&record, wants) {
+        return Err(record);
+    }
+    let flow_of = |flow: Vec<u8>| (!flow.is_empty()).then_some(flow);
+    Ok(match record {
+        Record::Alert(alert) => Item::Alert(Box::new(alert_of(time, &alert))),
+        Record::Resource { guid: group, flow, uri, label } => {
+            Item::Resource(Box::new(Resource { time, group, flow: flow_of(flow), uri, label }))
+        }
+        Record::Document { guid: group, flow, text } => {
+            Item::Document(Box::new(Document { time, group, flow: flow_of(flow), text }))
+        }
+        Record::Flow(flow) => {
+            let is_spoken_of = flow.is_spoken_of;
+            let session = Box::new(session_of(*flow));
+            if is_spoken_of { Item::Reported(session) } else { Item::EndedFlow(session) }
+        }
+        other => return Err(other),
+    })
 }
 
 /// A flow as it was recorded.
 #[must_use]
-pub fn session_of(flow: &EndedFlow) -> Session {
+pub fn session_of(flow: EndedFlow) -> Session {
     Session {
-        id: flow.id.clone(),
+        id: flow.id,
         start: flow.start,
         end: flow.end,
         bytes: flow.bytes,
         packets: flow.packets,
         payload: flow.payload,
         state: flow.state,
-        tags: flow.tags.clone(),
+        tags: flow.tags,
         setup_rtt: flow.setup_rtt,
         retransmissions: flow.retransmissions,
         reason: flow.reason,

@@ -92,11 +92,12 @@ impl ParcelSender {
                 Some(first) => merge(&self.counts, first, part),
                 None => part,
             };
-            if part.phase == Phase::Over {
-                // Packets are over, nothing is held up any more. A backend that is gone has left what it had to leave.
-                drop(queue.send_timeout(part, LAST));
-            } else if self.when_slow == WhenSlow::Wait {
+            if self.when_slow == WhenSlow::Wait {
+                // A backend that is gone has left what it had to leave.
                 drop(queue.send(part));
+            } else if part.phase == Phase::Over {
+                // Packets are over, nothing is held up any more.
+                drop(queue.send_timeout(part, LAST));
             } else if let Err(TrySendError::Full(part)) = queue.try_send(part) {
                 *held = Some(part);
             }

@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicBool;
 use super::backend_out::BackendOut;
 use super::backend_thread::BackendPlan;
 use super::flow_news::FlowNews;
-use crate::api::{EngineContext, FlowCommand, Mail, Note, Rank, Record, Stamp};
+use crate::api::{EngineContext, FlowCommand, Mail, Note, Rank, Record};
 use crate::backend::{
-    Backend, BackendEnd, BackendWants, Inbox, Item, NO_TIME, Parcel, ParcelSender, Patience, Phase, item_of,
+    Backend, BackendEnd, BackendWants, Inbox, Item, NO_TIME, Parcel, ParcelSender, Patience, Phase, into_item,
 };
 use crate::job::Wait;
 use crate::metrics::{SecondKeys, Shard, Snapshot};
@@ -100,16 +100,28 @@ impl BackendFeed {
         }
     }
 
-    /// Takes in records that are about to be handed on.
-    pub fn records(&mut self, records: &[(Stamp, Record)]) {
-        for (stamp, record) in records {
-            let Some(item) = item_of(stamp.time, record, &self.wants) else { continue };
-            if self.items.len() < MAX_ITEMS {
-                self.items.push(item);
-            } else {
-                self.dropped += 1;
-            }
+    /// Takes in a record that everybody else has seen; gives back what the backend does not want.
+    pub fn record(&mut self, time: Timestamp, record: Record) -> Option<Record> {
+        match into_item(time, record, &self.wants) {
+            Ok(item) if self.items.len() < MAX_ITEMS => self.items.push(item),
+            Ok(_) => self.dropped += 1,
+            Err(record) => return Some(record),
         }
+        None
+    }
+
+    /// Takes in records where there is a feed.
+    pub fn taker(feed: &mut Option<Self>) -> impl FnMut(Timestamp, Record) -> Option<Record> {
+        move |time, record| match feed {
+            Some(feed) => feed.record(time, record),
+            None => Some(record),
+        }
+    }
+
+    /// Whether somebody reads which keys were touched in a second.
+    #[must_use]
+    pub fn reads_seconds(&self) -> bool {
+        self.wants.groups.iter().any(|group| group.new_keys || group.updates)
     }
 
     /// Takes in a closed bucket.

@@ -62,7 +62,7 @@ impl std::fmt::Debug for BackendOut {
 impl BackendOutlet for BackendOut {
     fn records(&mut self, records: &mut Vec<(Stamp, Record)>, shard: &mut Shard) {
         self.metering.alerts(records, shard);
-        self.outlet.take(records);
+        self.outlet.take(records, |_, record| Some(record));
     }
 
     fn learn_names(&mut self, catalog: &Catalog) {

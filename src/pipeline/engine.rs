@@ -75,7 +75,7 @@ impl Engine {
             Arc::clone(&plan.catalog.protocols),
             plan.peers,
         ));
-        context.job_events.set(plan.outlet.events.is_some());
+        context.job_events.set(plan.outlet.reads_jobs());
         context.edges.set(wants_edges(&plan.settings));
         if plan.pace == Pace::Wall {
             context.now.set(time::wall());
@@ -91,6 +91,7 @@ impl Engine {
             topics: frontend.topics(),
             output: plan.flow_output,
             events,
+            store: Want::from(plan.outlet.store.is_some()),
             backend: backend.as_ref().map(BackendFeed::wants),
             outputs: plan.outlet.outputs.wants(),
         };
@@ -314,8 +315,7 @@ impl Engine {
                 return;
             }
             if let Some(flows) = &mut self.flows {
-                if ends_second {
-                    // The keys of the second are read.
+                if ends_second && self.backend.as_ref().is_some_and(BackendFeed::reads_seconds) {
                     flows.metering().flush(&mut shard);
                 }
                 flows.metering().close(now, &mut shard);
@@ -368,10 +368,7 @@ impl Engine {
                 flows.metering().alerts(&records, &mut self.context.shard.borrow_mut());
             }
             records.sort_by_key(|(stamp, _)| (stamp.packet, stamp.rank));
-            if let Some(backend) = &mut self.backend {
-                backend.records(&records);
-            }
-            self.outlet.take(&mut records);
+            self.outlet.take(&mut records, BackendFeed::taker(&mut self.backend));
         }
     }
 
@@ -385,10 +382,7 @@ impl Engine {
             }
             // In the order in which they are handed on.
             earlier.sort_by_key(|(stamp, _)| (stamp.packet, stamp.rank));
-            if let Some(backend) = &mut self.backend {
-                backend.records(&earlier);
-            }
-            self.outlet.take(&mut earlier);
+            self.outlet.take(&mut earlier, BackendFeed::taker(&mut self.backend));
         }
     }
 
@@ -458,6 +452,7 @@ impl Engine {
             self.frontend.tell_silent(Some(now));
         }
         self.hand_on();
+        self.context.job_events.set(self.outlet.reads_jobs());
         self.outlet.flush();
         if let Some(store) = &mut self.store {
             store.flush();

@@ -163,5 +163,5 @@ fn session(flows: &Flows, handle: FlowHandle, flow: &Flow) -> Session {
     let ended = ended_flow(flow);
     // It may have ended later in the batch.
     let state = ended.state & !(state::TERMINATED | state::TIMEDOUT | state::ERROR);
-    session_of(&EndedFlow { tags: flows.tags(handle).to_vec(), state, ..ended })
+    session_of(EndedFlow { tags: flows.tags(handle).to_vec(), state, ..ended })
 }

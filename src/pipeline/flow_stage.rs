@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use super::metering::Metering;
 use super::sightings::sighting_of;
+use super::stored;
 use super::top_flows::{TopFlow, TopFlows};
-use super::wants::Wants;
+use super::wants::{AttributeReaders, Wants};
 use crate::api::{EndedFlow, EngineContext, FlowCommand, FlowWish, Rank, Record, ScriptId, Side, Stamp};
 use crate::builtin::CounterWhat;
 use crate::content::{ContentCounts, Contents, FileRules};
@@ -391,7 +392,7 @@ impl FlowStage {
             }
             let is_told =
                 !matches!(finding.kind, FindingKind::Attribute { .. }) || self.wants.dissect.attributes.is_yes();
-            let made = match self.depth_of(&finding.kind) {
+            let made = match self.depth_of(findings, &finding.kind) {
                 _ if !is_told => None,
                 Depth::Whole => record_of(findings, finding, flow),
                 Depth::Counted => counted_record(&finding.kind),
@@ -403,15 +404,20 @@ impl FlowStage {
     }
 
     /// How much of a finding anybody reads: where records are not written, the first ones of each kind.
-    fn depth_of(&self, kind: &FindingKind) -> Depth {
-        let place = match kind {
-            FindingKind::Attribute { .. } => 0,
-            FindingKind::Resource { .. } => 1,
-            FindingKind::Document { .. } => 2,
+    fn depth_of(&self, findings: &Findings, kind: &FindingKind) -> Depth {
+        let in_full = self.wants.in_full.is_yes();
+        let (place, is_read) = match kind {
+            FindingKind::Attribute { name, .. } => match self.wants.attribute_readers {
+                AttributeReaders::Nobody => (0, false),
+                AttributeReaders::Store => (0, stored::is_stored(findings.bytes(*name))),
+                AttributeReaders::All => (0, true),
+            },
+            FindingKind::Resource { .. } => (1, in_full),
+            FindingKind::Document { .. } => (2, in_full),
             _ => return Depth::Whole,
         };
         let mut recorded = self.recorded.get();
-        if !self.wants.in_full.is_yes() && recorded[place] >= DEFAULT_KEPT {
+        if !is_read && recorded[place] >= DEFAULT_KEPT {
             return Depth::Counted;
         }
         recorded[place] += 1;

@@ -125,7 +125,7 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
     let protocols = Arc::clone(&plan.catalog.protocols);
     let context = Rc::new(EngineContext::new(plan.id, shard, groups, protocols, plan.peers));
     let mut outlet = plan.outlet;
-    context.job_events.set(outlet.events.is_some());
+    context.job_events.set(outlet.reads_jobs());
     context.edges.set(engine::wants_edges(&plan.settings));
     let backend = plan.backend.map(|link| BackendFeed::new(link, plan.id as usize, &context));
     let mut problems = Vec::new();
@@ -314,10 +314,7 @@ impl Input<'_> {
         if !records.is_empty() {
             self.metering.alerts(&records, &mut self.context.shard.borrow_mut());
             records.sort_by_key(|(stamp, _)| (stamp.packet, stamp.rank));
-            if let Some(backend) = &mut self.backend {
-                backend.records(&records);
-            }
-            self.outlet.take(&mut records);
+            self.outlet.take(&mut records, BackendFeed::taker(&mut self.backend));
         }
     }
 }

@@ -77,13 +77,27 @@ impl Outlet {
         }
     }
 
-    /// Takes the records of a batch, in the order of their packets and, for one packet, of the scripts.
-    pub fn take(&mut self, records: &mut Vec<(Stamp, Record)>) {
+    /// Takes the records of a batch, in the order of their packets and, for one packet, of the scripts. What has been seen
+    /// goes to `next`, and what comes back from there to the store.
+    pub fn take(
+        &mut self,
+        records: &mut Vec<(Stamp, Record)>,
+        mut next: impl FnMut(Timestamp, Record) -> Option<Record>,
+    ) {
         // Records without a packet come from between two batches; those that belong together there have the same rank and
         // keep their place.
         records.sort_by_key(|(stamp, _)| (stamp.packet, stamp.rank));
         for (stamp, record) in records.drain(..) {
-            self.one(&stamp, record);
+            self.see(&stamp, &record);
+            if let Record::Sighting(sighting) = record {
+                self.outputs.sighting(&stamp, sighting);
+                continue;
+            }
+            if let Some(record) = next(stamp.time, record)
+                && let Some(store) = &mut self.store
+            {
+                stored::store(store, stamp.time, name(&self.names, stamp.script), record);
+            }
         }
         if self.parcel.lines > 0 {
             let parcel = std::mem::take(&mut self.parcel);
@@ -93,9 +107,9 @@ impl Outlet {
         }
     }
 
-    fn one(&mut self, stamp: &Stamp, record: Record) {
-        keep(&mut self.records, stamp.time, &record);
-        match &record {
+    fn see(&mut self, stamp: &Stamp, record: &Record) {
+        keep(&mut self.records, stamp.time, record);
+        match record {
             Record::Print { text } => {
                 let lines = match self.prints {
                     Prints::Output => &mut self.parcel.out,
@@ -116,17 +130,18 @@ impl Outlet {
             Prints::Output => &mut self.parcel.out,
             Prints::Error => &mut self.parcel.err,
         };
-        self.parcel.lines += self.outputs.offer(stamp, name(&self.names, stamp.script), &record, lines);
+        self.parcel.lines += self.outputs.offer(stamp, name(&self.names, stamp.script), record, lines);
         if let Some(events) = self.events.as_mut().filter(|_| !matches!(record, Record::Sighting(_))) {
             let script = name(&self.names, stamp.script);
-            let head = Head { ev: kind_of(&record), time: stamp.time, script, side: stamp.side.name() };
-            write_record(events, &head, &record);
+            let head = Head { ev: kind_of(record), time: stamp.time, script, side: stamp.side.name() };
+            write_record(events, &head, record);
         }
-        if matches!(record, Record::Sighting(_) | Record::Flow(_)) {
-            self.outputs.take(stamp, record);
-        } else if let Some(store) = &mut self.store {
-            stored::store(store, stamp.time, record);
-        }
+    }
+
+    /// Whether somebody reads how each job ended.
+    #[must_use]
+    pub fn reads_jobs(&self) -> bool {
+        self.events.is_some() || self.store.as_ref().is_some_and(StoreSender::takes_job_ends)
     }
 
     /// Hands on what has come together.

@@ -8,7 +8,7 @@ use crate::api::{AlertRecord, Record, ScriptId, Stamp};
 use crate::backend::{alert_of, session_of};
 use crate::flow::Want;
 use crate::guid::Guid;
-use crate::metrics::{Document, GroupKind, Registry, Resource};
+use crate::metrics::{Document, GroupKind, Registry, Resource, Sighting};
 use crate::sink::AlertSender;
 use crate::sink::eve::{AlertItem, EveItem, EveSender, FlowItem, NoteItem, NoteKind, StatsItem};
 use crate::sink::printed::{self, PrintKinds};
@@ -86,6 +86,13 @@ impl Outputs {
             Record::Document { guid, flow, text } if is_of_plugin(stamp.script) => {
                 self.note(stamp, script, NoteKind::Document, (*guid, flow), (&Vec::new(), text));
             }
+            Record::Flow(flow) => {
+                if let Some(eve) = &mut self.eve {
+                    let (time, client) = (stamp.time, flow.client);
+                    let flow = session_of((**flow).clone());
+                    eve.item(EveItem::Flow(Box::new(FlowItem { time, flow, client })));
+                }
+            }
             _ => {}
         }
     }
@@ -105,22 +112,16 @@ impl Outputs {
                 let document = Document { time, group: *guid, flow: some(flow), text: text.clone() };
                 printed::document(lines, &document, &self.name(GroupKind::Fts, *guid));
             }
-            Record::Flow(flow) if self.print.flows => printed::flow(lines, &session_of(flow)),
+            Record::Flow(flow) if self.print.flows => printed::flow(lines, &session_of((**flow).clone())),
             _ => return false,
         }
         true
     }
 
     /// Takes a record that nobody else needs.
-    pub(super) fn take(&mut self, stamp: &Stamp, record: Record) {
-        let Some(eve) = &mut self.eve else { return };
-        match record {
-            Record::Sighting(sighting) => eve.item(EveItem::Sighting(stamp.time, sighting)),
-            Record::Flow(flow) => {
-                let (time, client) = (stamp.time, flow.client);
-                eve.item(EveItem::Flow(Box::new(FlowItem { time, flow: session_of(&flow), client })));
-            }
-            _ => {}
+    pub(super) fn sighting(&mut self, stamp: &Stamp, sighting: Box<Sighting>) {
+        if let Some(eve) = &mut self.eve {
+            eve.item(EveItem::Sighting(stamp.time, sighting));
         }
     }
 

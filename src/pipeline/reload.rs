@@ -158,6 +158,7 @@ impl Engine {
             topics: self.frontend.topics(),
             output: reloading.output,
             events: reloading.events,
+            store: Want::from(self.outlet.store.is_some()),
             backend: self.backend.as_ref().map(BackendFeed::wants),
             outputs: self.outlet.outputs.wants(),
         };

@@ -2,11 +2,20 @@
 
 use crate::api::Record;
 use crate::metrics::{Edge, flow_edges};
-use crate::sink::StoreSender;
+use crate::sink::{StoreSender, StoredJobEnd};
 use crate::time::Timestamp;
 
-/// Hands an edge, a label or an attribute to the store.
-pub(super) fn store(sender: &mut StoreSender, time: Timestamp, record: Record) {
+/// Attributes of flows that are not stored: where a stream begins and ends, and all headers of HTTP at once. The flow's row
+/// says the former, documents the latter.
+const NOT_STORED: [&[u8]; 3] = [b"", b"^D", b"HTTP-Header"];
+
+/// Whether an attribute of a flow is stored.
+pub(super) fn is_stored(name: &[u8]) -> bool {
+    !NOT_STORED.contains(&name)
+}
+
+/// Hands an edge, a label, an attribute or the end of a job to the store; `script` is the name of the script.
+pub(super) fn store(sender: &mut StoreSender, time: Timestamp, script: &str, record: Record) {
     match record {
         Record::Edge { from_guid, from_key, to_guid, to_key } => {
             sender.edge(time, Edge { from_guid, from_key, to_guid, to_key });
@@ -18,6 +27,12 @@ pub(super) fn store(sender: &mut StoreSender, time: Timestamp, record: Record) {
             sender.label(guid, &key, &label, description.as_deref());
         }
         Record::KeyAttribute { guid, key, name, value } => sender.attribute(guid, &key, &name, &value),
+        Record::FlowAttribute { flow, name, value } if is_stored(&name) => {
+            sender.flow_attribute(time, flow, name, value);
+        }
+        Record::Job { id, state, kind, function, attempt } => {
+            sender.job_end(time, StoredJobEnd { plugin: script.to_owned(), job: id, kind, function, state, attempt });
+        }
         _ => {}
     }
 }

@@ -32,6 +32,18 @@ pub enum FlowOutput {
     All,
 }
 
+/// Who reads the attributes of flows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AttributeReaders {
+    /// Nobody: they are counted, and the first ones kept.
+    #[default]
+    Nobody,
+    /// A store, those it keeps.
+    Store,
+    /// Everybody reads all of them.
+    All,
+}
+
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
@@ -41,6 +53,8 @@ pub struct Asked<'a> {
     pub output: FlowOutput,
     /// Whether there is an event stream.
     pub events: Want,
+    /// Whether there is a store.
+    pub store: Want,
     /// What the backend wants; `None` without one.
     pub backend: Option<&'a BackendWants>,
     /// Who else writes records out.
@@ -68,6 +82,8 @@ pub struct Wants {
     /// Whether somebody reads every record: an event stream, the backend, a store. Without, all are counted and the first
     /// ones kept.
     pub in_full: Want,
+    /// Who reads attributes.
+    pub attribute_readers: AttributeReaders,
     /// Whether scripts are told of what HTTP carries.
     pub contents: Want,
     /// And of the bytes that carry it.
@@ -85,6 +101,7 @@ impl Wants {
             in_full: self.in_full | other.in_full,
             contents: self.contents | other.contents,
             raw: self.raw | other.raw,
+            attribute_readers: self.attribute_readers.max(other.attribute_readers),
         }
     }
 
@@ -92,13 +109,14 @@ impl Wants {
     #[must_use]
     pub fn late() -> Self {
         let flows = FlowWants { records: Want::Yes, ..FlowWants::default() };
-        Self { flows, records: Want::Yes, in_full: Want::Yes, ..Self::default() }
+        let attribute_readers = AttributeReaders::All;
+        Self { flows, records: Want::Yes, in_full: Want::Yes, attribute_readers, ..Self::default() }
     }
 
     /// What callbacks, outputs, the scripts' texts, the built-in groups and the settings want.
     #[must_use]
     pub fn of(asked: &Asked<'_>, catalog: &Catalog, builtin: &Builtin, config: &ConfigPaths) -> Self {
-        let Asked { topics, output, events, backend, outputs } = *asked;
+        let Asked { topics, output, events, store, backend, outputs } = *asked;
         let shown = outputs.protocol_events;
         let of_backend = |asks: fn(&BackendWants) -> bool| Want::from(backend.is_some_and(asks));
         let of_scripts = of_backend(|wants| wants.asks_flows);
@@ -152,7 +170,12 @@ impl Wants {
         };
         let read = |wants: &BackendWants| wants.any_flows() || wants.resources || wants.documents;
         let in_full = events | of_backend(read) | shown | outputs.in_full;
-        Self { flows, dissect, records, in_full, contents, raw }
+        let attribute_readers = match (events, store) {
+            (Want::Yes, _) => AttributeReaders::All,
+            (_, Want::Yes) => AttributeReaders::Store,
+            _ => AttributeReaders::Nobody,
+        };
+        Self { flows, dissect, records, in_full, attribute_readers, contents, raw }
     }
 }
 
@@ -161,7 +184,7 @@ const DNS_DOCUMENTS: &str = "Reassembly>TCPReassembly>Applications>EnableDNSFTS"
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, BackendWants, FlowOutput, OutputWants, Wants};
+    use super::{Asked, AttributeReaders, BackendWants, FlowOutput, OutputWants, Wants};
     use crate::api::Topic;
     use crate::api::t_env::ConfigPaths;
     use crate::builtin::{Builtin, BuiltinPlan, Selection};
@@ -181,7 +204,14 @@ mod tests {
         set.iter().for_each(|text| config.apply(text).unwrap());
         let builtin = Builtin::new(&catalog.groups, &Selection::default(), BuiltinPlan::default());
         Wants::of(
-            &Asked { topics, output, events: Want::No, backend: None, outputs: OutputWants::default() },
+            &Asked {
+                topics,
+                output,
+                events: Want::No,
+                store: Want::No,
+                backend: None,
+                outputs: OutputWants::default(),
+            },
             &catalog,
             &builtin,
             &config,
@@ -199,7 +229,14 @@ mod tests {
         let config = ConfigPaths::with_defaults(Path::new("/tmp"));
         let builtin = Builtin::new(&catalog.groups, &Selection::default(), BuiltinPlan::default());
         let of = |events, backend: Option<&BackendWants>| {
-            let asked = Asked { topics: 0, output: FlowOutput::All, events, backend, outputs: OutputWants::default() };
+            let asked = Asked {
+                topics: 0,
+                output: FlowOutput::All,
+                events,
+                store: Want::No,
+                backend,
+                outputs: OutputWants::default(),
+            };
             Wants::of(&asked, &catalog, &builtin, &config).in_full
         };
         assert_eq!(of(Want::No, None), Want::No);
@@ -211,6 +248,25 @@ mod tests {
             BackendWants { documents: true, ..BackendWants::default() },
         ];
         assert!(readers.iter().all(|wants| of(Want::No, Some(wants)) == Want::Yes));
+    }
+
+    #[test]
+    fn attributes_are_made_in_full_for_those_who_read_them() {
+        let catalog = Catalog {
+            entries: Vec::new(),
+            groups: Arc::new(crate::metrics::Registry::new()),
+            protocols: Arc::new(crate::decode::Registry::new()),
+            notes: Vec::new(),
+        };
+        let config = ConfigPaths::with_defaults(Path::new("/tmp"));
+        let builtin = Builtin::new(&catalog.groups, &Selection::default(), BuiltinPlan::default());
+        let of = |events, store| {
+            let asked = Asked { topics: 0, output: FlowOutput::All, events, store, backend: None };
+            Wants::of(&asked, &catalog, &builtin, &config).attribute_readers
+        };
+        assert_eq!(of(Want::No, Want::No), AttributeReaders::Nobody);
+        assert_eq!(of(Want::No, Want::Yes), AttributeReaders::Store);
+        assert_eq!(of(Want::Yes, Want::Yes), AttributeReaders::All);
     }
 
     #[test]

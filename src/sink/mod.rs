@@ -34,6 +34,7 @@ pub use report::{
     collect_records, human_count,
 };
 pub use store::{
-    Reserved, RunEnd, Store, StoreOpenError, StoreOptions, StoreSender, StoreTally, StoredJob, StoredTopper,
-    VERSION as STORE_VERSION, default_store, latest_store, query as store_query, store_file,
+    Durability, Reserved, RunEnd, Store, StoreOpenError, StoreOptions, StoreSender, StoreTally, StoredJob,
+    StoredJobEnd, StoredTopper, VERSION as STORE_VERSION, default_store, latest_store, query as store_query,
+    store_file,
 };

@@ -106,6 +106,10 @@ pub struct QueryArgs {
     #[arg(long, value_enum, value_name = "ORDER", default_value_t = QueryOrder::Bytes)]
     pub by: QueryOrder,
 
+    /// The snapshots of a flow tracker instead of all flows
+    #[arg(long, value_name = "NAME", conflicts_with = "by")]
+    pub tracked: Option<String>,
+
     /// Which store is asked.
     #[command(flatten)]
     pub answer: AnswerArgs,
@@ -130,6 +134,8 @@ pub enum Question {
     Docs,
     /// Links between keys; of a group or of one of its keys, if named.
     Edges,
+    /// How jobs ended, the latest first.
+    Jobs,
     /// The runs that wrote the store.
     Runs,
 }

@@ -84,10 +84,13 @@ impl Staff<'_> {
     pub fn start(&self, inputs: Inputs, questions: Vec<Questions>) -> anyhow::Result<Threads> {
         let engines = inputs.sources.len();
         let shared = self.shared(&inputs)?;
-        // A file in one thread has its one backend there as well; whatever has threads gives backends their own.
+        // A file in one thread has its one backend there as well; whatever has threads gives backends their own. So does a
+        // store that nobody else looks at: what the backend does can then be seen in the store alone, in whose order it makes
+        // no difference.
+        let is_watched = self.catalog.has_backend() || self.outputs.has_events();
         let wants_backend = self.catalog.has_backend() || self.outputs.want_backend();
         let backends = usize::from(self.args.work.backends);
-        let is_inline = shared.threads == 1 && shared.pace == Pace::Packets && backends == 1;
+        let is_inline = shared.threads == 1 && shared.pace == Pace::Packets && backends == 1 && is_watched;
         let has_thread = wants_backend && !is_inline;
         let (peers, speakers) = if has_thread {
             Peers::connect_with_speakers(shared.threads, backends)

@@ -11,6 +11,7 @@ pub(super) struct Shared {
     pub(super) failed: AtomicU64,
     pub(super) deleted: AtomicU64,
     pub(super) windows: AtomicU64,
+    pub(super) largest_log: AtomicU64,
 }
 
 /// Adds to a counter.
@@ -28,6 +29,7 @@ impl Shared {
             failed: read(&self.failed),
             deleted: read(&self.deleted),
             windows: read(&self.windows),
+            largest_log: read(&self.largest_log),
         }
     }
 }
@@ -47,6 +49,8 @@ pub struct StoreTally {
     pub deleted: u64,
     /// Flushes.
     pub windows: u64,
+    /// Most bytes of the write-ahead log.
+    pub largest_log: u64,
 }
 
 impl StoreTally {

@@ -8,8 +8,8 @@ use super::row::Text;
 use crate::guid::Guid;
 use crate::metrics::{Group, GroupKind, Registry};
 
-/// Keys whose numbers are remembered; more are looked up.
-const REMEMBERED: usize = 500_000;
+/// Keys whose numbers are remembered twice over; more are looked up.
+const REMEMBERED: usize = 400_000;
 
 /// What the file calls the groups.
 #[derive(Debug, Default)]
@@ -73,6 +73,8 @@ fn define(db: &Connection, group: &Group) -> rusqlite::Result<i64> {
 #[derive(Debug)]
 pub(super) struct Keys {
     ids: HashMap<Box<[u8]>, i64, foldhash::fast::RandomState>,
+    /// Those that were asked for before `ids` was last full.
+    older: HashMap<Box<[u8]>, i64, foldhash::fast::RandomState>,
     /// Whether a key that is not remembered may be in the file.
     complete: bool,
 }
@@ -81,7 +83,7 @@ impl Keys {
     /// For a file as it is.
     pub(super) fn new(db: &Connection) -> rusqlite::Result<Self> {
         let any: bool = db.query_row("SELECT EXISTS(SELECT 1 FROM keys)", [], |row| row.get(0))?;
-        Ok(Self { ids: HashMap::default(), complete: !any })
+        Ok(Self { ids: HashMap::default(), older: HashMap::default(), complete: !any })
     }
 
     /// The number of a key, given now if it has none.
@@ -89,8 +91,9 @@ impl Keys {
         if let Some(id) = self.ids.get(key) {
             return Ok(*id);
         }
-        let known: Option<i64> = if self.complete {
-            None
+        let remembered = self.older.get(key).copied();
+        let known: Option<i64> = if remembered.is_some() || self.complete {
+            remembered
         } else {
             let mut select = db.prepare_cached("SELECT id FROM keys WHERE key = ?1")?;
             select.query_row([Text(key)], |row| row.get(0)).optional()?
@@ -103,7 +106,9 @@ impl Keys {
             }
         };
         if self.ids.len() >= REMEMBERED {
-            self.forget();
+            self.older = std::mem::take(&mut self.ids);
+            // What both have let go has to be looked up.
+            self.complete = false;
         }
         self.ids.insert(key.into(), id);
         Ok(id)
@@ -112,6 +117,7 @@ impl Keys {
     /// What was given since the last commit may be gone.
     pub(super) fn forget(&mut self) {
         self.ids.clear();
+        self.older.clear();
         self.complete = false;
     }
 }

@@ -20,12 +20,13 @@ mod row;
 mod runs;
 mod schema;
 mod sender;
+mod statements;
 mod writer;
 
 pub use counts::StoreTally;
 pub use open::{StoreOpenError, default_store, latest_store, store_file};
-pub use options::StoreOptions;
-pub use row::{RunEnd, StoredJob, StoredTopper};
+pub use options::{Durability, StoreOptions};
+pub use row::{RunEnd, StoredJob, StoredJobEnd, StoredTopper};
 pub use schema::VERSION;
 pub use sender::StoreSender;
 pub use writer::{Reserved, Store};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::options::Durability;
 use super::schema;
 use crate::time;
 
@@ -121,8 +122,8 @@ pub(super) struct Opened {
 }
 
 /// Opens a file for writing, or makes it. A damaged one is moved aside.
-pub(super) fn open(path: &Path) -> Result<Opened, StoreOpenError> {
-    match try_open(path) {
+pub(super) fn open(path: &Path, durability: Durability) -> Result<Opened, StoreOpenError> {
+    match try_open(path, durability) {
         Err(StoreOpenError::Database { error, .. }) if is_damage(&error) => {
             let aside = move_aside(path).map_err(|error| StoreOpenError::File { path: path.to_owned(), error })?;
             log::error!(
@@ -130,7 +131,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, StoreOpenError> {
                 path.display(),
                 aside.display()
             );
-            try_open(path)
+            try_open(path, durability)
         }
         other => other,
     }
@@ -158,7 +159,38 @@ fn move_aside(path: &Path) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-fn try_open(path: &Path) -> Result<Opened, StoreOpenError> {
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(BUSY)?;
+    Ok(db)
+}
+
+/// Pages of indexes are written all over the file: the more of them wait for a checkpoint, the fewer are written twice.
+fn set_up(db: &Connection, durability: Durability) -> rusqlite::Result<()> {
+    let synchronous = match durability {
+        Durability::Process => "NORMAL",
+        Durability::PowerFailure => "FULL",
+    };
+    db.execute_batch(&format!(
+        "PRAGMA synchronous = {synchronous}; PRAGMA cache_size = -131072; PRAGMA temp_store = MEMORY;
+         PRAGMA wal_autocheckpoint = 16000; PRAGMA journal_size_limit = 134217728; PRAGMA trusted_schema = OFF"
+    ))?;
+    db.set_prepared_statement_cache_capacity(512);
+    Ok(())
+}
+
+impl Opened {
+    /// Another connection in place of the one that failed: what it believes to be on the disk may not be there.
+    pub(super) fn reconnect(&mut self, path: &Path, durability: Durability) -> rusqlite::Result<()> {
+        let db = connect(path)?;
+        set_up(&db, durability)?;
+        self.db = db;
+        Ok(())
+    }
+}
+
+fn try_open(path: &Path, durability: Durability) -> Result<Opened, StoreOpenError> {
     let lock = lock(path)?;
     let database = |error| StoreOpenError::Database { path: path.to_owned(), error };
     let refused = |error: rusqlite::Error| match error.sqlite_error_code() {
@@ -169,9 +201,7 @@ fn try_open(path: &Path) -> Result<Opened, StoreOpenError> {
         },
         _ => StoreOpenError::Database { path: path.to_owned(), error },
     };
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut db = Connection::open_with_flags(path, flags).map_err(refused)?;
-    db.busy_timeout(BUSY).map_err(database)?;
+    let mut db = connect(path).map_err(refused)?;
     let number = |db: &Connection, sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0));
     let tables = number(&db, "SELECT count(*) FROM sqlite_master").map_err(refused)?;
     let application = number(&db, "PRAGMA application_id").map_err(database)?;
@@ -184,11 +214,7 @@ fn try_open(path: &Path) -> Result<Opened, StoreOpenError> {
     }
     // Has to come before the first table.
     db.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL").map_err(refused)?;
-    db.execute_batch(
-        "PRAGMA synchronous = FULL; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;
-         PRAGMA wal_autocheckpoint = 8000; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF",
-    )
-    .map_err(database)?;
+    set_up(&db, durability).map_err(database)?;
     let found = schema::migrate(&mut db).map_err(refused)?;
     if found > 0 && found < schema::VERSION {
         log::info!("store {}: tables brought from version {found} to {}", path.display(), schema::VERSION);
@@ -197,7 +223,6 @@ fn try_open(path: &Path) -> Result<Opened, StoreOpenError> {
     for table in ["groups", "keys", "runs", "windows", "flows", "alerts", "resources", "documents"] {
         number(&db, &format!("SELECT ifnull(max(id), 0) + ifnull(min(id), 0) FROM {table}")).map_err(database)?;
     }
-    db.set_prepared_statement_cache_capacity(512);
     Ok(Opened { db, lock })
 }
 

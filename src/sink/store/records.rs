@@ -1,73 +1,202 @@
 //! Everything but counters: one statement a row.
 
-use rusqlite::{Connection, params};
+use std::collections::HashSet;
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use rusqlite::{Connection, Statement, params};
 
 use super::keys::{Groups, Keys};
-use super::row::{Row, StoredTopper, Text, whole};
+use super::row::{Row, StoredJobEnd, StoredTopper, StoredTracked, Text, whole};
+use super::statements::{Statements, Which};
 use crate::metrics::{Alert, Document, Edge, GroupKind, Resource, Session};
 use crate::time::Timestamp;
 
-/// Writes one row of a run.
-pub(super) fn write(
-    db: &Connection,
-    groups: &mut Groups,
-    keys: &mut Keys,
-    run: i64,
-    row: &Row,
-) -> rusqlite::Result<()> {
-    match row {
-        Row::Flow(flow) => write_flow(db, run, flow),
-        Row::Alert(alert) => {
-            let group = groups.id(db, GroupKind::Alert, alert.group)?;
-            write_alert(db, run, group, alert)
-        }
-        Row::Resource(resource) => {
-            let group = groups.id(db, GroupKind::Resource, resource.group)?;
-            write_resource(db, run, group, resource)
-        }
-        Row::Document(document) => {
-            let group = groups.id(db, GroupKind::Fts, document.group)?;
-            write_document(db, run, group, document)
-        }
-        Row::Edge(time, edge) => write_edge(db, groups, *time, edge),
-        Row::Topper(topper) => write_topper(db, groups, keys, topper),
-        Row::Label { group, key, label, description } => {
-            let group = groups.id(db, GroupKind::Counter, *group)?;
-            write_label(db, group, key, label, description.as_deref())
-        }
-        Row::Attribute { group, key, name, value } => {
-            let group = groups.id(db, GroupKind::Counter, *group)?;
-            let sql = "INSERT INTO attributes(grp, key, name, value) VALUES(?1, ?2, ?3, ?4)
-                       ON CONFLICT(grp, key, name) DO UPDATE SET value = excluded.value";
-            db.prepare_cached(sql)?.execute(params![group, Text(key), Text(name), Text(value)])?;
-            Ok(())
-        }
+/// Longest value of a flow's attribute that is stored.
+const LONGEST_VALUE: usize = 512;
+
+/// The flows with a row in `open_flows`, by a hash of id and start; one too many costs a statement that does nothing.
+#[derive(Debug, Default)]
+pub(super) struct OpenFlows {
+    known: HashSet<u64, RandomState>,
+    /// After a rollback the table may hold others.
+    unsure: bool,
+}
+
+impl OpenFlows {
+    fn hash(&self, flow: &Session) -> u64 {
+        self.known.hasher().hash_one((&flow.id, flow.start))
+    }
+
+    /// What was written since the last commit is gone.
+    pub(super) fn forget(&mut self) {
+        self.unsure = true;
     }
 }
 
-fn write_flow(db: &Connection, run: i64, flow: &Session) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO flows(run, flow, start, end, bytes, az_bytes, za_bytes, az_packets, za_packets, az_payload,
-                 za_payload, state, tags, setup_rtt, retrans, reason)
-               VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
-    db.prepare_cached(sql)?.execute(params![
-        run,
-        Text(&flow.id),
+/// Flows of the transaction by size. Entered in order, they change each page of the index once.
+#[derive(Debug, Default)]
+pub(super) struct Sizes(Vec<(i64, i64)>);
+
+impl Sizes {
+    /// Enters them.
+    pub(super) fn write(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        self.0.sort_unstable();
+        let mut statements = Statements::new(db);
+        for (bytes, id) in self.0.drain(..) {
+            let statement = statements.get(Which::FlowSize)?;
+            statement.raw_bind_parameter(1, bytes)?;
+            statement.raw_bind_parameter(2, id)?;
+            statement.raw_execute()?;
+        }
+        Ok(())
+    }
+
+    /// What was written since the last commit is gone.
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Where rows go.
+pub(super) struct Target<'a> {
+    pub(super) db: &'a Connection,
+    pub(super) groups: &'a mut Groups,
+    pub(super) keys: &'a mut Keys,
+    pub(super) open: &'a mut OpenFlows,
+    pub(super) sizes: &'a mut Sizes,
+    pub(super) run: i64,
+}
+
+impl Target<'_> {
+    /// Writes rows of a run.
+    pub(super) fn write(&mut self, rows: &[Row]) -> rusqlite::Result<()> {
+        let mut statements = Statements::new(self.db);
+        rows.iter().try_for_each(|row| self.one(&mut statements, row))
+    }
+
+    fn one(&mut self, to: &mut Statements<'_>, row: &Row) -> rusqlite::Result<()> {
+        let (db, run) = (self.db, self.run);
+        match row {
+            Row::Flow(flow) => {
+                write_flow(to.get(Which::Flow)?, run, flow)?;
+                self.sizes.0.push((bytes_of(flow), db.last_insert_rowid()));
+                let was_open = !self.open.known.is_empty() && self.open.known.remove(&self.open.hash(flow));
+                if was_open || self.open.unsure {
+                    to.get(Which::FlowEnded)?.execute(params![Text(&flow.id), flow.start.as_nanos()])?;
+                }
+                Ok(())
+            }
+            Row::OpenFlow(flow) => {
+                let hash = self.open.hash(flow);
+                self.open.known.insert(hash);
+                write_open_flow(to.get(Which::OpenFlow)?, run, flow)
+            }
+            Row::FlowAttribute { time, flow, name, value } => {
+                let value = cut(value);
+                let statement = to.get(Which::FlowAttribute)?;
+                statement.execute(params![hour(*time), Text(flow), Text(name), Text(value), time.as_nanos()])?;
+                Ok(())
+            }
+            Row::Alert(alert) => {
+                let group = self.groups.id(db, GroupKind::Alert, alert.group)?;
+                write_alert(to.get(Which::Alert)?, run, group, alert)
+            }
+            Row::Resource(resource) => {
+                let group = self.groups.id(db, GroupKind::Resource, resource.group)?;
+                write_resource(to.get(Which::Resource)?, run, group, resource)
+            }
+            Row::Document(document) => {
+                let group = self.groups.id(db, GroupKind::Fts, document.group)?;
+                write_document(to.get(Which::Document)?, run, group, document)?;
+                to.get(Which::DocumentWords)?.execute(params![db.last_insert_rowid(), Text(&document.text)])?;
+                Ok(())
+            }
+            Row::Edge(time, edge) => self.edge(to, *time, edge),
+            Row::Topper(topper) => self.topper(to, topper),
+            Row::Tracked(tracked) => write_tracked(to.get(Which::Tracked)?, tracked),
+            Row::JobEnd(time, job) => write_job_end(to.get(Which::JobEnd)?, run, *time, job),
+            Row::Label { group, key, label, description } => {
+                let group = self.groups.id(db, GroupKind::Counter, *group)?;
+                write_label(to, group, key, label, description.as_deref())
+            }
+            Row::Attribute { group, key, name, value } => {
+                let group = self.groups.id(db, GroupKind::Counter, *group)?;
+                to.get(Which::Attribute)?.execute(params![group, Text(key), Text(name), Text(value)])?;
+                Ok(())
+            }
+        }
+    }
+
+    fn edge(&mut self, to: &mut Statements<'_>, time: Timestamp, edge: &Edge) -> rusqlite::Result<()> {
+        let from_group = self.groups.id(self.db, GroupKind::Counter, edge.from_guid)?;
+        let to_group = self.groups.id(self.db, GroupKind::Counter, edge.to_guid)?;
+        let (from_key, to_key) = (Text(&edge.from_key), Text(&edge.to_key));
+        to.get(Which::Edge)?.execute(params![from_group, from_key, hour(time), to_group, to_key])?;
+        Ok(())
+    }
+
+    fn topper(&mut self, to: &mut Statements<'_>, topper: &StoredTopper) -> rusqlite::Result<()> {
+        let group = self.groups.id(self.db, GroupKind::Counter, topper.group)?;
+        let key = self.keys.id(self.db, &topper.key)?;
+        to.get(Which::Topper)?.execute(params![group, topper.meter, topper.bucket, key, topper.value])?;
+        Ok(())
+    }
+}
+
+/// A value of at most the longest, and of text whole characters.
+fn cut(value: &[u8]) -> &[u8] {
+    match std::str::from_utf8(value) {
+        Ok(text) => &value[..text.floor_char_boundary(LONGEST_VALUE)],
+        Err(_) => &value[..value.len().min(LONGEST_VALUE)],
+    }
+}
+
+/// The start of the hour in seconds.
+fn hour(time: Timestamp) -> i64 {
+    time.secs().div_euclid(3_600).saturating_mul(3_600)
+}
+
+fn write_flow(statement: &mut Statement<'_>, run: i64, flow: &Session) -> rusqlite::Result<()> {
+    bind_flow(statement, run, flow)?;
+    statement.raw_bind_parameter(16, flow.reason)?;
+    statement.raw_execute()?;
+    Ok(())
+}
+
+fn write_open_flow(statement: &mut Statement<'_>, run: i64, flow: &Session) -> rusqlite::Result<()> {
+    bind_flow(statement, run, flow)?;
+    statement.raw_execute()?;
+    Ok(())
+}
+
+/// Bytes of both directions.
+fn bytes_of(flow: &Session) -> i64 {
+    whole(flow.bytes[0].saturating_add(flow.bytes[1]))
+}
+
+/// The columns that flows that ended and others share.
+fn bind_flow(statement: &mut Statement<'_>, run: i64, flow: &Session) -> rusqlite::Result<()> {
+    statement.raw_bind_parameter(1, run)?;
+    statement.raw_bind_parameter(2, Text(&flow.id))?;
+    let numbers = [
         flow.start.as_nanos(),
         flow.end.as_nanos(),
-        whole(flow.bytes[0].saturating_add(flow.bytes[1])),
+        bytes_of(flow),
         whole(flow.bytes[0]),
         whole(flow.bytes[1]),
         whole(flow.packets[0]),
         whole(flow.packets[1]),
         whole(flow.payload[0]),
         whole(flow.payload[1]),
-        flow.state,
-        optional(&flow.tags),
-        flow.setup_rtt,
-        flow.retransmissions,
-        flow.reason,
-    ])?;
-    Ok(())
+        i64::from(flow.state),
+    ];
+    for (index, number) in (3..).zip(numbers) {
+        statement.raw_bind_parameter(index, number)?;
+    }
+    statement.raw_bind_parameter(13, optional(&flow.tags))?;
+    statement.raw_bind_parameter(14, flow.setup_rtt)?;
+    statement.raw_bind_parameter(15, flow.retransmissions)
 }
 
 /// Empty texts are no text.
@@ -75,12 +204,10 @@ fn optional(text: &[u8]) -> Option<Text<'_>> {
     (!text.is_empty()).then_some(Text(text))
 }
 
-fn write_alert(db: &Connection, run: i64, group: i64, alert: &Alert) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO alerts(run, time, grp, flow, sigid, priority, message, classification, status, kind, extra)
-               VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+fn write_alert(statement: &mut Statement<'_>, run: i64, group: i64, alert: &Alert) -> rusqlite::Result<()> {
     // NaN would be NULL.
     let priority = if alert.priority.is_nan() { 0.0 } else { alert.priority };
-    db.prepare_cached(sql)?.execute(params![
+    statement.execute(params![
         run,
         alert.time.as_nanos(),
         group,
@@ -96,9 +223,8 @@ fn write_alert(db: &Connection, run: i64, group: i64, alert: &Alert) -> rusqlite
     Ok(())
 }
 
-fn write_resource(db: &Connection, run: i64, group: i64, resource: &Resource) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO resources(run, time, grp, flow, uri, label) VALUES(?1, ?2, ?3, ?4, ?5, ?6)";
-    db.prepare_cached(sql)?.execute(params![
+fn write_resource(statement: &mut Statement<'_>, run: i64, group: i64, resource: &Resource) -> rusqlite::Result<()> {
+    statement.execute(params![
         run,
         resource.time.as_nanos(),
         group,
@@ -109,9 +235,8 @@ fn write_resource(db: &Connection, run: i64, group: i64, resource: &Resource) ->
     Ok(())
 }
 
-fn write_document(db: &Connection, run: i64, group: i64, document: &Document) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO documents(run, time, grp, flow, text) VALUES(?1, ?2, ?3, ?4, ?5)";
-    db.prepare_cached(sql)?.execute(params![
+fn write_document(statement: &mut Statement<'_>, run: i64, group: i64, document: &Document) -> rusqlite::Result<()> {
+    statement.execute(params![
         run,
         document.time.as_nanos(),
         group,
@@ -121,38 +246,29 @@ fn write_document(db: &Connection, run: i64, group: i64, document: &Document) ->
     Ok(())
 }
 
-fn write_edge(db: &Connection, groups: &mut Groups, time: Timestamp, edge: &Edge) -> rusqlite::Result<()> {
-    let from = groups.id(db, GroupKind::Counter, edge.from_guid)?;
-    let to = groups.id(db, GroupKind::Counter, edge.to_guid)?;
-    let hour = time.secs().div_euclid(3_600).saturating_mul(3_600);
-    let sql = "INSERT OR IGNORE INTO edges(from_grp, from_key, hour, to_grp, to_key) VALUES(?1, ?2, ?3, ?4, ?5)";
-    db.prepare_cached(sql)?.execute(params![from, Text(&edge.from_key), hour, to, Text(&edge.to_key)])?;
+fn write_tracked(statement: &mut Statement<'_>, tracked: &StoredTracked) -> rusqlite::Result<()> {
+    let StoredTracked { tracker, bucket, size, rank, flow, metric } = tracked;
+    statement.execute(params![Text(tracker.as_bytes()), bucket, rank, size, Text(flow), metric])?;
     Ok(())
 }
 
-fn write_topper(db: &Connection, groups: &mut Groups, keys: &mut Keys, topper: &StoredTopper) -> rusqlite::Result<()> {
-    let group = groups.id(db, GroupKind::Counter, topper.group)?;
-    let key = keys.id(db, &topper.key)?;
-    let sql = "INSERT INTO toppers(grp, meter, bucket, key, value) VALUES(?1, ?2, ?3, ?4, ifnull(?5, 0))
-               ON CONFLICT(grp, meter, bucket, key) DO UPDATE SET value = excluded.value";
-    db.prepare_cached(sql)?.execute(params![group, topper.meter, topper.bucket, key, topper.value])?;
+fn write_job_end(statement: &mut Statement<'_>, run: i64, time: Timestamp, end: &StoredJobEnd) -> rusqlite::Result<()> {
+    let StoredJobEnd { plugin, job, kind, function, state, attempt } = end;
+    let plugin = Text(plugin.as_bytes());
+    statement.execute(params![run, time.as_nanos(), plugin, job, kind, function, state, attempt])?;
     Ok(())
 }
 
 fn write_label(
-    db: &Connection,
+    to: &mut Statements<'_>,
     group: i64,
     key: &[u8],
     label: &[u8],
     description: Option<&[u8]>,
 ) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO labels(grp, key, label, description) VALUES(?1, ?2, ?3, ifnull(?4, ''))
-               ON CONFLICT(grp, key) DO UPDATE SET label = excluded.label, description = ifnull(?4, description)";
-    db.prepare_cached(sql)?.execute(params![group, Text(key), Text(label), description.map(Text)])?;
+    to.get(Which::Label)?.execute(params![group, Text(key), Text(label), description.map(Text)])?;
     if label.is_empty() {
-        // A label and a description that are both empty are none.
-        let sql = "DELETE FROM labels WHERE grp = ?1 AND key = ?2 AND label = '' AND description = ''";
-        db.prepare_cached(sql)?.execute(params![group, Text(key)])?;
+        to.get(Which::LabelGone)?.execute(params![group, Text(key)])?;
     }
     Ok(())
 }

@@ -71,6 +71,8 @@ fn oldest(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
 
 fn delete_before(db: &Connection, cut: Timestamp) -> rusqlite::Result<u64> {
     let mut deleted = 0;
+    let sizes = "DELETE FROM flow_sizes WHERE (bytes, id) IN (SELECT bytes, id FROM flows WHERE start < ?1)";
+    db.prepare_cached(sizes)?.execute([cut.as_nanos()])?;
     for (table, column) in RECORDS {
         let sql = format!("DELETE FROM {table} WHERE {column} < ?1");
         deleted += db.prepare_cached(&sql)?.execute([cut.as_nanos()])?;
@@ -78,7 +80,12 @@ fn delete_before(db: &Connection, cut: Timestamp) -> rusqlite::Result<u64> {
     // Everything below is kept by the second in which it begins; an interval that is no longer whole loses its coarse rows.
     let secs = cut.secs();
     deleted += db.prepare_cached("DELETE FROM edges WHERE hour < ?1")?.execute([secs - 3_600])?;
+    deleted += db.prepare_cached("DELETE FROM flow_attributes WHERE hour < ?1")?.execute([secs - 3_600])?;
     deleted += db.prepare_cached("DELETE FROM toppers WHERE bucket < ?1")?.execute([secs])?;
+    deleted += db.prepare_cached("DELETE FROM tracked WHERE bucket < ?1")?.execute([secs])?;
+    for sql in ["DELETE FROM open_flows WHERE end < ?1", "DELETE FROM job_ends WHERE time < ?1"] {
+        deleted += db.prepare_cached(sql)?.execute([cut.as_nanos()])?;
+    }
     for group in counter_groups(db)? {
         let name = schema::counters(group);
         for level in std::iter::once(0).chain(schema::LEVELS) {

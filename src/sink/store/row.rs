@@ -41,6 +41,35 @@ pub struct StoredJob {
     pub dropped: u64,
 }
 
+/// How one job ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredJobEnd {
+    /// The script.
+    pub plugin: String,
+    /// Its id.
+    pub job: String,
+    /// `schedule`, `copy`, ...
+    pub kind: &'static str,
+    /// `file:line` of the function; empty for file operations.
+    pub function: String,
+    /// Terminal state.
+    pub state: &'static str,
+    /// Attempt, from 1.
+    pub attempt: u32,
+}
+
+/// A place in the snapshot of a flow tracker.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct StoredTracked {
+    pub(super) tracker: String,
+    /// Start of the interval in seconds, and its length.
+    pub(super) bucket: i64,
+    pub(super) size: i64,
+    pub(super) rank: u32,
+    pub(super) flow: Vec<u8>,
+    pub(super) metric: f64,
+}
+
 /// What is known of a run at its end.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunEnd {
@@ -61,10 +90,30 @@ pub(super) enum Row {
     Resource(Box<Resource>),
     Document(Box<Document>),
     Flow(Box<Session>),
+    /// One that goes on.
+    OpenFlow(Box<Session>),
+    FlowAttribute {
+        time: Timestamp,
+        flow: Vec<u8>,
+        name: Vec<u8>,
+        value: Vec<u8>,
+    },
     Edge(Timestamp, Box<Edge>),
-    Label { group: Guid, key: Vec<u8>, label: Vec<u8>, description: Option<Vec<u8>> },
-    Attribute { group: Guid, key: Vec<u8>, name: Vec<u8>, value: Vec<u8> },
+    Label {
+        group: Guid,
+        key: Vec<u8>,
+        label: Vec<u8>,
+        description: Option<Vec<u8>>,
+    },
+    Attribute {
+        group: Guid,
+        key: Vec<u8>,
+        name: Vec<u8>,
+        value: Vec<u8>,
+    },
     Topper(Box<StoredTopper>),
+    Tracked(Box<StoredTracked>),
+    JobEnd(Timestamp, Box<StoredJobEnd>),
 }
 
 impl Row {
@@ -74,9 +123,10 @@ impl Row {
             Self::Alert(alert) => Some(alert.time),
             Self::Resource(resource) => Some(resource.time),
             Self::Document(document) => Some(document.time),
-            Self::Flow(flow) => Some(flow.end),
-            Self::Edge(time, _) => Some(*time),
+            Self::Flow(flow) | Self::OpenFlow(flow) => Some(flow.end),
+            Self::Edge(time, _) | Self::FlowAttribute { time, .. } | Self::JobEnd(time, _) => Some(*time),
             Self::Topper(topper) => Some(Timestamp::new(topper.bucket, 0)),
+            Self::Tracked(tracked) => Some(Timestamp::new(tracked.bucket, 0)),
             Self::Label { .. } | Self::Attribute { .. } => None,
         }
     }

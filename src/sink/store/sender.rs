@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::counts::{Shared, add};
-use super::row::{Row, RunEnd, StoredTopper};
+use super::row::{Row, RunEnd, StoredJobEnd, StoredTopper, StoredTracked};
 use crate::guid::Guid;
 use crate::metrics::{
     Alert, Document, Edge, FlushSink, FlushedKey, FlushedTopper, Resource, Session, Snapshot, Stored, TrackedFlow,
@@ -17,6 +17,9 @@ use crate::time::Timestamp;
 const PARCEL_ROWS: usize = 1_024;
 /// Bytes of buckets in a parcel, but for the one that goes beyond.
 const PARCEL_BYTES: usize = 1 << 20;
+
+/// Ends of jobs that one sender takes; more are only counted in the sums.
+const JOB_ENDS: u32 = 10_000;
 
 /// What a sender hands over at once.
 #[derive(Debug, Default)]
@@ -56,11 +59,13 @@ pub struct StoreSender {
     shared: Arc<Shared>,
     /// Where the last of the buckets taken in ends.
     last: Option<Timestamp>,
+    job_ends: u32,
 }
 
 impl StoreSender {
     pub(super) fn new(sender: usize, queue: Sender<Delivery>, when_full: WhenFull, shared: Arc<Shared>) -> Self {
-        Self { parcel: Parcel { sender, ..Parcel::default() }, bytes: 0, queue, when_full, shared, last: None }
+        let parcel = Parcel { sender, ..Parcel::default() };
+        Self { parcel, bytes: 0, queue, when_full, shared, last: None, job_ends: 0 }
     }
 
     /// Buckets of others need not wait for this sender: it has none.
@@ -95,6 +100,25 @@ impl StoreSender {
         self.row(Row::Attribute { group, key: key.to_vec(), name: name.to_vec(), value: value.to_vec() });
     }
 
+    /// A named value of a flow; kept once an hour.
+    pub fn flow_attribute(&mut self, time: Timestamp, flow: Vec<u8>, name: Vec<u8>, value: Vec<u8>) {
+        self.row(Row::FlowAttribute { time, flow, name, value });
+    }
+
+    /// How a job ended; so many are taken and no more.
+    pub fn job_end(&mut self, time: Timestamp, end: StoredJobEnd) {
+        if self.takes_job_ends() {
+            self.job_ends += 1;
+            self.row(Row::JobEnd(time, Box::new(end)));
+        }
+    }
+
+    /// Whether more ends of jobs are taken.
+    #[must_use]
+    pub const fn takes_job_ends(&self) -> bool {
+        self.job_ends < JOB_ENDS
+    }
+
     fn row(&mut self, row: Row) {
         self.parcel.rows.push(row);
         if self.parcel.rows.len() >= PARCEL_ROWS {
@@ -123,7 +147,7 @@ impl StoreSender {
     }
 }
 
-/// Keeps what the votes say is to be kept; of a flow the record of its end. Buckets of several senders are merged.
+/// Keeps what the votes say is to be kept; of a flow that goes on the latest record. Buckets of several senders are merged.
 impl FlushSink for StoreSender {
     fn begin_window(&mut self, _start: i64) {}
 
@@ -165,12 +189,17 @@ impl FlushSink for StoreSender {
     }
 
     fn flow(&mut self, flow: &Session, stored: Stored) {
-        if stored.is_yes() && !flow.reason.is_empty() {
-            self.row(Row::Flow(Box::new(flow.clone())));
+        if stored.is_yes() {
+            let session = Box::new(flow.clone());
+            self.row(if flow.reason.is_empty() { Row::OpenFlow(session) } else { Row::Flow(session) });
         }
     }
 
-    fn tracked(&mut self, _flow: &TrackedFlow<'_>) {}
+    fn tracked(&mut self, flow: &TrackedFlow<'_>) {
+        let TrackedFlow { tracker, bucket, size, rank, flow, metric } = *flow;
+        let (tracker, flow) = (tracker.to_owned(), flow.to_vec());
+        self.row(Row::Tracked(Box::new(StoredTracked { tracker, bucket, size, rank, flow, metric })));
+    }
 
     fn end_window(&mut self, _start: i64) {
         if let Some(last) = self.last {

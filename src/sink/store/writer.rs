@@ -14,25 +14,24 @@ use super::counts::{Shared, StoreTally, add};
 use super::keys::{Groups, Keys};
 use super::open::{Opened, StoreOpenError, open};
 use super::options::StoreOptions;
+use super::records::{OpenFlows, Sizes, Target};
 use super::row::{Row, RunEnd};
 use super::runs::{Run, Unfinished, close_unfinished};
 use super::sender::{Delivery, Parcel, StoreSender};
-use super::{records, retention, rollup};
+use super::{retention, rollup};
 use crate::metrics::{GroupKind, Registry, Snapshot};
 use crate::time::{Stopwatch, Timestamp};
 
 /// Parcels that may wait.
 const QUEUE: usize = 32;
 /// Rows of a transaction, but for the parcel that goes beyond.
-const FLUSH_ROWS: u64 = 65_536;
+const FLUSH_ROWS: u64 = 262_144;
 /// A transaction is ended after this long.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// After a failure nothing is written for this long.
 const RETRY: Duration = Duration::from_secs(1);
 /// Limits are applied every so many flushes, and at the end.
 const PRUNE_EVERY: u64 = 16;
-/// A write-ahead log of this size is worth a warning.
-const LARGE_LOG: u64 = 1 << 30;
 
 /// The store while it is written.
 #[derive(Debug)]
@@ -112,7 +111,7 @@ impl Reserved {
     /// # Errors
     /// [`StoreOpenError`]; each says what to type instead.
     pub fn open(options: &StoreOptions) -> Result<Self, StoreOpenError> {
-        Ok(Self { opened: open(&options.file)?, options: options.clone() })
+        Ok(Self { opened: open(&options.file, options.durability)?, options: options.clone() })
     }
 
     /// The file.
@@ -151,10 +150,14 @@ struct Writer {
     keys: Keys,
     tables: Tables,
     waiting: Waiting,
+    open: OpenFlows,
+    sizes: Sizes,
     run: Run,
     /// Rows of the transaction that is open, if one is.
     pending: Option<(u64, Stopwatch)>,
     broken: Option<(Stopwatch, Trouble)>,
+    /// The system failed to read or write: the connection cannot be trusted.
+    stale: bool,
     told: Option<Trouble>,
     log_told: bool,
     flushes: u64,
@@ -189,9 +192,12 @@ impl Writer {
             keys,
             tables: Tables::default(),
             waiting: Waiting::default(),
+            open: OpenFlows::default(),
+            sizes: Sizes::default(),
             run,
             pending: None,
             broken: None,
+            stale: false,
             told: None,
             log_told: false,
             flushes: 0,
@@ -219,9 +225,7 @@ impl Writer {
         let count = parcel.rows.len() as u64;
         if count > 0 {
             self.attempt(count, |writer| {
-                for row in &parcel.rows {
-                    writer.row(row)?;
-                }
+                writer.rows(&parcel.rows)?;
                 Ok(count)
             });
         }
@@ -238,11 +242,14 @@ impl Writer {
         }
     }
 
-    fn row(&mut self, row: &Row) -> rusqlite::Result<()> {
-        if let Some(time) = row.time() {
+    fn rows(&mut self, rows: &[Row]) -> rusqlite::Result<()> {
+        for time in rows.iter().filter_map(Row::time) {
             self.run.cover(time, time);
         }
-        records::write(&self.opened.db, &mut self.groups, &mut self.keys, self.run.id, row)
+        let run = self.run.id;
+        let (groups, keys) = (&mut self.groups, &mut self.keys);
+        let (open, sizes) = (&mut self.open, &mut self.sizes);
+        Target { db: &self.opened.db, groups, keys, open, sizes, run }.write(rows)
     }
 
     fn bucket(&mut self, bucket: &Snapshot) -> rusqlite::Result<u64> {
@@ -274,6 +281,10 @@ impl Writer {
 
     fn open_transaction(&mut self) -> rusqlite::Result<()> {
         if self.pending.is_none() {
+            if self.stale {
+                self.opened.reconnect(&self.options.file, self.options.durability)?;
+                self.stale = false;
+            }
             self.opened.db.execute_batch("BEGIN IMMEDIATE")?;
             self.pending = Some((0, Stopwatch::start()));
             if self.told.is_some() {
@@ -294,11 +305,14 @@ impl Writer {
                 self.options.file.display()
             );
         }
+        self.stale |= error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
         // SQLite may have rolled back by itself.
         let _ = self.opened.db.execute_batch("ROLLBACK");
         let rows = self.pending.take().map_or(0, |(rows, _)| rows);
         self.keys.forget();
         self.tables.forget();
+        self.open.forget();
+        self.sizes.forget();
         self.broken = Some((Stopwatch::start(), trouble));
         self.lost(trouble, rows + offered);
     }
@@ -337,6 +351,7 @@ impl Writer {
     }
 
     fn try_flush(&mut self, rows: u64) -> rusqlite::Result<()> {
+        self.sizes.write(&self.opened.db)?;
         let until = self.waiting.watermark();
         let latest = self.run.span.map_or(until, |(_, last)| until.min(last));
         rollup::roll(&self.opened.db, &mut self.tables, latest.secs())?;
@@ -370,16 +385,16 @@ impl Writer {
 
     /// A reader that stays for long keeps the write-ahead log from being used again.
     fn watch_log(&mut self) {
-        if self.log_told {
-            return;
-        }
         let mut log = self.options.file.as_os_str().to_owned();
         log.push("-wal");
-        if std::fs::metadata(&log).is_ok_and(|meta| meta.len() > LARGE_LOG) {
+        let bytes = std::fs::metadata(&log).map_or(0, |meta| meta.len());
+        self.shared.largest_log.fetch_max(bytes, Ordering::Relaxed);
+        if bytes > self.options.large_log && !self.log_told {
             self.log_told = true;
             log::warn!(
-                "store {}: its log has grown beyond 1 GiB, because somebody reads the store without ever letting go",
-                self.options.file.display()
+                "store {}: its log has grown to {} MiB, because somebody reads the store without ever letting go",
+                self.options.file.display(),
+                bytes >> 20
             );
         }
     }

@@ -38,6 +38,10 @@ impl Answer {
         Self { columns: columns.iter().map(|name| Column(name)).collect(), rows: Vec::new() }
     }
 
+    pub(super) fn add_column(&mut self, name: &'static str) {
+        self.columns.push(Column(name));
+    }
+
     /// Position of a column.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<usize> {

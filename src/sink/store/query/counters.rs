@@ -143,7 +143,7 @@ pub fn top(reader: &Reader, query: &TopQuery) -> Result<Answer, QueryError> {
 pub fn keys(reader: &Reader, query: &KeysQuery) -> Result<Answer, QueryError> {
     let group = reader.group(GroupKind::Counter, &query.group)?;
     let meter = reader.meter(&group, None)?;
-    let mut answer = Answer::new(&["key", "readable", "label", "value"]);
+    let mut answer = Answer::new(&["key", "readable", "label", "value", "attributes"]);
     let Some((from, to)) = touched(reader, &group, query.from, query.to)? else { return Ok(answer) };
     let sums = sum(reader, &group, &meter, &pieces(reader, &group, from, to)?)?;
     let labels = Labels::new(reader, &group)?;
@@ -164,7 +164,8 @@ pub fn keys(reader: &Reader, query: &KeysQuery) -> Result<Answer, QueryError> {
         if key == GROUP_TOTALS || !wanted.as_ref().is_none_or(matches) {
             continue;
         }
-        answer.rows.push(vec![Cell::Text(text), readable.into(), label.into(), Cell::Real(value)]);
+        let attributes = labels.attributes(&key)?.into();
+        answer.rows.push(vec![Cell::Text(text), readable.into(), label.into(), Cell::Real(value), attributes]);
     }
     Ok(answer)
 }

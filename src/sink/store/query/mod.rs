@@ -6,6 +6,7 @@
 
 mod answer;
 mod counters;
+mod flows;
 mod names;
 mod ranges;
 mod reader;
@@ -15,9 +16,10 @@ mod series;
 
 pub use answer::{Answer, Cell, Column};
 pub use counters::{KeysQuery, TopQuery, keys, top};
+pub use flows::{FlowOrder, flows, tracked};
 pub use names::{GroupName, MeterName};
 pub use reader::{QueryError, Reader, Span};
-pub use records::{FlowOrder, RecordsQuery, alerts, documents, edges, flows, resources, runs};
+pub use records::{RecordsQuery, alerts, documents, edges, jobs, resources, runs};
 pub use search::search;
 pub use series::{SeriesQuery, series};
 

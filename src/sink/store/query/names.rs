@@ -198,6 +198,14 @@ impl<'a> Labels<'a> {
         Ok(self.resolver.map(set).transpose()?.flatten())
     }
 
+    /// The attributes of a key, as `name=value; name=value`.
+    pub(super) fn attributes(&self, key: &[u8]) -> Result<Option<String>, QueryError> {
+        let mut select = self.reader.prepare("SELECT name, value FROM attributes WHERE grp = ?1 AND key = ?2")?;
+        let pair = |row: &rusqlite::Row<'_>| Ok(format!("{}={}", text(row.get_ref(0)?), text(row.get_ref(1)?)));
+        let pairs = select.query_map(params![self.group, Text(key)], pair)?.collect::<Result<Vec<_>, _>>()?;
+        Ok((!pairs.is_empty()).then(|| pairs.join("; ")))
+    }
+
     /// The address or number a key stands for, if it is not readable as it is.
     pub(super) fn readable(key: &[u8]) -> Option<String> {
         readable(key)

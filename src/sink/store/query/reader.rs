@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags};
 
 use crate::sink::store::open::{self, BUSY, StoreOpenError};
+use crate::sink::store::options::Durability;
 use crate::sink::store::schema;
 use crate::time::Timestamp;
 
@@ -79,6 +80,14 @@ pub enum QueryError {
         /// As it was asked for.
         key: String,
     },
+    /// No such tracker.
+    #[error("no flow tracker '{name}' in this store; there are: {}", if there.is_empty() { "none" } else { there })]
+    NoTracker {
+        /// As it was asked for.
+        name: String,
+        /// Those there are.
+        there: String,
+    },
     /// The words to search for cannot be understood.
     #[error(
         "cannot search for '{words}': {error}; put in double quotes what is to be taken as it stands, as in '\"a-b.c\"'"
@@ -135,7 +144,7 @@ impl Reader {
         }
         if found < schema::VERSION {
             drop(reader);
-            drop(open::open(path).map_err(QueryError::TooOld)?);
+            drop(open::open(path, Durability::PowerFailure).map_err(QueryError::TooOld)?);
             return Self::connected(path);
         }
         Ok(reader)

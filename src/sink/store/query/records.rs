@@ -24,40 +24,9 @@ pub struct RecordsQuery {
     pub limit: usize,
 }
 
-/// Which flows come first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FlowOrder {
-    /// Those with most bytes.
-    #[default]
-    Bytes,
-    /// Those that began last.
-    Time,
-}
-
-/// Share of the whole time span above which the largest flows are found by walking the index by size.
-const WIDE: f64 = 0.002;
-
 /// One column: its name, its expression, and whether it holds nanoseconds.
-type Field = (&'static str, &'static str, bool);
+pub(super) type Field = (&'static str, &'static str, bool);
 
-const FLOWS: [Field; 16] = [
-    ("start", "start", true),
-    ("end", "end", true),
-    ("flow", "flow", false),
-    ("bytes", "bytes", false),
-    ("az_bytes", "az_bytes", false),
-    ("za_bytes", "za_bytes", false),
-    ("az_packets", "az_packets", false),
-    ("za_packets", "za_packets", false),
-    ("az_payload", "az_payload", false),
-    ("za_payload", "za_payload", false),
-    ("state", "state", false),
-    ("tags", "tags", false),
-    ("setup_rtt", "setup_rtt", false),
-    ("retrans", "retrans", false),
-    ("reason", "reason", false),
-    ("run", "run", false),
-];
 const GROUP: Field = ("group", "(SELECT name FROM groups WHERE id = grp)", false);
 const ALERTS: [Field; 11] = [
     ("time", "time", true),
@@ -105,21 +74,21 @@ const RUNS: [Field; 12] = [
 ];
 
 /// What a statement needs besides its fields.
-struct Select<'a> {
-    from: &'a str,
-    conditions: Vec<String>,
-    values: Vec<Value>,
-    order: &'a str,
-    limit: usize,
+pub(super) struct Select<'a> {
+    pub(super) from: &'a str,
+    pub(super) conditions: Vec<String>,
+    pub(super) values: Vec<Value>,
+    pub(super) order: &'a str,
+    pub(super) limit: usize,
 }
 
 impl Select<'_> {
-    fn condition(&mut self, condition: &str, value: impl Into<Value>) {
+    pub(super) fn condition(&mut self, condition: &str, value: impl Into<Value>) {
         self.values.push(value.into());
         self.conditions.push(condition.replace('?', &format!("?{}", self.values.len())));
     }
 
-    fn time(&mut self, column: &str, query: &RecordsQuery) {
+    pub(super) fn time(&mut self, column: &str, query: &RecordsQuery) {
         if let Some(from) = query.from {
             self.condition(&format!("{column} >= ?"), from.as_nanos());
         }
@@ -135,7 +104,7 @@ impl Select<'_> {
         format!("SELECT {} FROM {from} WHERE {conditions} ORDER BY {order} LIMIT {limit}", columns.join(", "))
     }
 
-    fn run(self, reader: &Reader, fields: &[Field]) -> Result<Answer, QueryError> {
+    pub(super) fn run(self, reader: &Reader, fields: &[Field]) -> Result<Answer, QueryError> {
         let names: Vec<&'static str> = fields.iter().map(|field| field.0).collect();
         let mut answer = Answer::new(&names);
         let mut select = reader.prepare(&self.sql(fields))?;
@@ -203,34 +172,6 @@ pub fn documents(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryE
     of_group(reader, GroupKind::Fts, ["documents", "documents_time", "documents_group"], &DOCUMENTS, query)
 }
 
-/// Flows that began in the range.
-///
-/// # Errors
-/// [`QueryError`].
-pub fn flows(reader: &Reader, query: &RecordsQuery, order: FlowOrder) -> Result<Answer, QueryError> {
-    let by_size = order == FlowOrder::Bytes && is_wide(reader, query)?;
-    let from = if by_size { "flows INDEXED BY flows_bytes" } else { "flows INDEXED BY flows_start" };
-    let order = match order {
-        FlowOrder::Bytes => "bytes DESC, id DESC",
-        FlowOrder::Time => "start DESC, id DESC",
-    };
-    let mut select = Select { from, conditions: Vec::new(), values: Vec::new(), order, limit: query.limit };
-    select.time("start", query);
-    if !by_size && select.conditions.is_empty() {
-        // The index is asked for by name, and is one over everything.
-        select.conditions.push("start IS NOT NULL".to_owned());
-    }
-    select.run(reader, &FLOWS)
-}
-
-/// Whether the range is so much of everything that the largest flows are soon found among the largest of all.
-fn is_wide(reader: &Reader, query: &RecordsQuery) -> Result<bool, QueryError> {
-    let Some((first, last)) = reader.span()? else { return Ok(true) };
-    let all = last.since(first).as_secs_f64();
-    let (from, to) = (query.from.unwrap_or(first).max(first), query.to.unwrap_or(last).min(last));
-    Ok(all <= 0.0 || to.since(from).as_secs_f64() / all > WIDE)
-}
-
 /// Edges that were seen in the hours of the range, the latest first.
 ///
 /// # Errors
@@ -273,6 +214,28 @@ fn vertex(reader: &Reader, name: &str) -> Result<i64, QueryError> {
 fn vertex_key(asked: &str) -> String {
     let key = |host: Host| String::from_utf8_lossy(host.key().as_bytes()).into_owned();
     Host::from_readable(asked).map_or_else(|| asked.to_owned(), key)
+}
+
+const JOBS: [Field; 8] = [
+    ("time", "time", true),
+    ("job", "job", false),
+    ("plugin", "plugin", false),
+    ("kind", "kind", false),
+    ("function", "function", false),
+    ("state", "state", false),
+    ("attempt", "attempt", false),
+    ("run", "run", false),
+];
+
+/// How jobs ended, the latest first; of a run with many the first ones are there.
+///
+/// # Errors
+/// [`QueryError`].
+pub fn jobs(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryError> {
+    let (conditions, values) = (Vec::new(), Vec::new());
+    let mut select = Select { from: "job_ends", conditions, values, order: "id DESC", limit: query.limit };
+    select.time("time", query);
+    select.run(reader, &JOBS)
 }
 
 /// Runs, the latest first.
