@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::time::Stopwatch;
 
+use super::board::Letter;
 use super::model::{BoxedJob, Job};
 
 /// How long a thread that waits for a completion looks before it sleeps: waking it again costs more than a short job.
@@ -42,6 +43,10 @@ pub(super) struct CompletionQueue {
     sleeping: AtomicBool,
     arrived: Condvar,
     closed: AtomicBool,
+    /// Completions of deferred executions; taken after the list where both are held.
+    letters: Mutex<Vec<Letter>>,
+    /// Their number, so that looking is one load.
+    mail: AtomicUsize,
 }
 
 impl CompletionQueue {
@@ -64,6 +69,40 @@ impl CompletionQueue {
             self.arrived.notify_one();
         }
         Ok(())
+    }
+
+    fn letters(&self) -> MutexGuard<'_, Vec<Letter>> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a letter; false if the owner is gone.
+    pub(super) fn post(&self, letter: Letter) -> bool {
+        let list = self.lock();
+        if self.closed.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut letters = self.letters();
+        letters.push(letter);
+        self.mail.store(letters.len(), Ordering::Release);
+        drop(letters);
+        drop(list);
+        self.arrived.notify_one();
+        true
+    }
+
+    /// Whether there are letters.
+    pub(super) fn has_mail(&self) -> bool {
+        self.mail.load(Ordering::Acquire) > 0
+    }
+
+    /// Takes the letters that are wanted, in the order of the executions they are about.
+    pub(super) fn take_mail(&self, wanted: impl Fn(&Letter) -> bool) -> Vec<Letter> {
+        let mut letters = self.letters();
+        let (mut taken, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut *letters).into_iter().partition(|l| wanted(l));
+        *letters = rest;
+        self.mail.store(letters.len(), Ordering::Release);
+        taken.sort_by_key(|letter| letter.id);
+        taken
     }
 
     pub(super) fn is_empty(&self) -> bool {

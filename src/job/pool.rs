@@ -9,14 +9,16 @@ use std::time::Duration;
 use crate::lua::{PluginError, Vm, spawn_lua_thread};
 use crate::time::Stopwatch;
 
+use super::board::Board;
 use super::completion::CompletionQueue;
 use super::counts::{Counters, Pending, Summary};
 use super::histogram::Histogram;
-use super::model::{BoxedJob, Job, JobState};
+use super::model::{BoxedJob, Job, JobId, JobStatus, Work};
 use super::output::JobOutput;
 use super::patience::Patience;
-use super::queue::{Lanes, Queue};
-use super::slot::{Assignment, Life, Slot, between};
+use super::queue::{Lanes, Queue, Queued};
+use super::slot::{Assignment, Life, Slot, State, between};
+use super::state::{JobState, Step};
 use super::{supervisor, worker};
 
 /// Most jobs a sole worker takes at once.
@@ -36,6 +38,8 @@ pub struct WorkerContext {
     pub worker: usize,
     /// Where functions of the VM put log records of the job that runs. `print` is in place already when a job runs.
     pub output: JobOutput,
+    /// Where executions without a worker are completed.
+    pub board: Board,
 }
 
 /// Limits of a pool.
@@ -55,6 +59,8 @@ pub struct PoolOptions {
     pub max_bytes: usize,
     /// Most bytes of results and output that wait for delivery.
     pub max_result_bytes: usize,
+    /// Where executions without a worker are completed: one for all plugins of a run.
+    pub board: Board,
 }
 
 impl PoolOptions {
@@ -69,6 +75,7 @@ impl PoolOptions {
             max_jobs: 100_000,
             max_bytes: 256 << 20,
             max_result_bytes: 256 << 20,
+            board: Board::default(),
         }
     }
 }
@@ -94,6 +101,42 @@ impl Pool {
     #[must_use]
     pub fn summary(&self) -> Summary {
         self.0.shared.summary()
+    }
+
+    /// Takes back one job, wherever it waits or runs; false if it has ended, or was not handed over by its scheduler yet.
+    #[must_use]
+    pub fn cancel(&self, id: JobId) -> bool {
+        self.0.shared.cancel_one(id)
+    }
+
+    /// What is known of a job that waits or runs.
+    #[must_use]
+    pub fn status(&self, id: JobId) -> Option<JobStatus> {
+        let mut found = None;
+        self.0.shared.each_job(|job| {
+            if job.id == id {
+                found = Some(job.status());
+            }
+        });
+        found
+    }
+
+    /// The first `count` jobs that wait or run, in the order of their ids.
+    #[must_use]
+    pub fn jobs(&self, count: usize) -> Vec<JobStatus> {
+        let mut ids = Vec::new();
+        self.0.shared.each_job(|job| ids.push(job.id));
+        ids.sort_unstable();
+        ids.truncate(count);
+        let mut jobs = Vec::with_capacity(ids.len());
+        self.0.shared.each_job(|job| {
+            if ids.binary_search(&job.id).is_ok() {
+                jobs.push(job.status());
+            }
+        });
+        jobs.sort_by_key(|job| job.id);
+        jobs.dedup_by_key(|job| job.id);
+        jobs
     }
 
     /// Cancels every job and ends all child processes, for the end of the process. The pool takes no jobs afterwards.
@@ -134,6 +177,8 @@ pub(super) struct Shared {
     waiting: Mutex<Waiting>,
     /// Jobs ready in the queue, to be looked at without the lock.
     ready: AtomicUsize,
+    /// Whether one with a priority is among them: a sole worker must not finish first what it has taken.
+    urgent: AtomicBool,
     stopped: AtomicBool,
     arrived: Condvar,
     /// One idle worker at a time looks for jobs; the others sleep.
@@ -180,6 +225,7 @@ impl Shared {
             factory,
             waiting,
             ready: AtomicUsize::new(0),
+            urgent: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             arrived: Condvar::new(),
             looking: AtomicBool::new(false),
@@ -223,7 +269,10 @@ impl Shared {
             jobs.drain(..).for_each(|job| self.end(job, JobState::Failed, Some(error.clone())));
             return;
         }
-        jobs.drain(..).for_each(|job| waiting.queue.push(job));
+        for mut job in jobs.drain(..) {
+            job.step(Step::Accept);
+            waiting.queue.push(job);
+        }
         self.publish(&waiting);
     }
 
@@ -231,6 +280,7 @@ impl Shared {
     fn publish(&self, waiting: &Waiting) {
         let ready = waiting.queue.ready();
         self.ready.store(ready, Ordering::Release);
+        self.note_urgent(waiting);
         match waiting.sleepers.min(ready) {
             0 => {}
             // The one that looks takes the first.
@@ -239,10 +289,23 @@ impl Shared {
         }
     }
 
+    /// Written only when it changes: the workers read it before every job.
+    fn note_urgent(&self, waiting: &Waiting) {
+        let urgent = waiting.queue.is_urgent();
+        if self.urgent.load(Ordering::Relaxed) != urgent {
+            self.urgent.store(urgent, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a job with a priority waits.
+    pub(super) fn has_urgent(&self) -> bool {
+        self.urgent.load(Ordering::Relaxed)
+    }
+
     fn start_workers(self: &Arc<Self>) -> Workers {
         let mut failure = None;
         for worker in 0..self.options.workers {
-            let slot = Slot::new();
+            let slot = Slot::new(worker);
             match self.start_worker(worker, &slot) {
                 Ok(()) => self.slots().push(slot),
                 Err(error) => failure = Some(error),
@@ -274,13 +337,13 @@ impl Shared {
         let mut idle = None;
         loop {
             let mut waiting = self.waiting();
-            if let Some(first) = waiting.queue.pop() {
-                let mut state = slot.lock();
+            if let Some((first, mut state)) = self.next_of(&mut waiting, slot) {
                 // More than one only if there is no other worker: jobs start in the order they were scheduled.
                 if self.options.workers == 1 {
                     waiting.queue.pop_many(TAKE, &mut state.local);
                 }
                 self.ready.store(waiting.queue.ready(), Ordering::Release);
+                self.note_urgent(&waiting);
                 drop(waiting);
                 state.local.iter_mut().for_each(|queued| queued.job.touch());
                 let now = Stopwatch::start();
@@ -307,6 +370,46 @@ impl Shared {
             if waiting.queue.ready() == 0 && !self.is_stopped() {
                 self.sleep(waiting);
             }
+        }
+    }
+
+    /// Takes the job to be started next, and locks the slot for it. What the slot has left over from before comes first,
+    /// but for what is urgent.
+    fn next_of<'a>(&self, waiting: &mut Waiting, slot: &'a Slot) -> Option<(Queued, MutexGuard<'a, State>)> {
+        let mut state = slot.lock();
+        if state.life != Life::Serving {
+            return None;
+        }
+        let next = waiting.queue.pop_urgent().or_else(|| state.local.pop_front()).or_else(|| waiting.queue.pop())?;
+        Some((next, state))
+    }
+
+    /// Puts the running job of a slot back into the queue for another attempt. Gives its work back if it is not to be:
+    /// somebody else has ended it, or the pool has stopped.
+    pub(super) fn retry(&self, slot: &Slot, work: Work, now: Stopwatch) -> Result<(), Work> {
+        let mut waiting = self.waiting();
+        if self.is_stopped() {
+            return Err(work);
+        }
+        let again = Slot::take_for_retry(&mut slot.lock(), work, now)?;
+        let pause = again
+            .job
+            .options()
+            .map_or(Duration::ZERO, |options| options.backoff.pause(again.job.id, again.job.life.attempts()));
+        self.counters.retries.fetch_add(1, Ordering::Relaxed);
+        waiting.queue.push_again(again, (!pause.is_zero()).then(|| now.deadline(pause)));
+        self.publish(&waiting);
+        // Its sleep was planned without this one.
+        self.stop_signal.notify_all();
+        Ok(())
+    }
+
+    /// Makes ready the jobs whose next attempt is due.
+    pub(super) fn release_due(&self) {
+        let mut waiting = self.waiting();
+        if waiting.queue.next_due().is_some() && waiting.queue.release_due(Stopwatch::start().deadline(Duration::ZERO))
+        {
+            self.publish(&waiting);
         }
     }
 
@@ -341,7 +444,7 @@ impl Shared {
 
     /// Ends a job: from here on it is counted and on its way home. Called once for each job, by whoever took it.
     pub(super) fn end(&self, mut job: Box<Job>, state: JobState, error: Option<PluginError>) {
-        job.state = state;
+        job.step(if state == JobState::Dropped { Step::Drop } else { Step::End(state) });
         if error.is_some() {
             job.remains().error = error;
         }
@@ -356,12 +459,13 @@ impl Shared {
         if let Some(remains) = &mut job.remains {
             remains.keep = None;
         }
+        debug_assert!(job.life.state().is_end(), "job {} goes home before its end", job.id);
         let size = job.brings();
         if size > 0 && self.held.fetch_add(size, Ordering::Relaxed) + size > self.options.max_result_bytes {
             self.held.fetch_sub(size, Ordering::Relaxed);
             self.refuse_result(&mut job);
         }
-        self.counters.ended(job.state);
+        self.counters.ended(job.life.state());
         if let Err(job) = home.push(job) {
             self.orphan(&job);
         }
@@ -372,20 +476,23 @@ impl Shared {
         self.counters.results_over_limit.fetch_add(1, Ordering::Relaxed);
         let limit = self.options.max_result_bytes;
         job.result = None;
-        let done = job.state == JobState::Done;
+        let done = job.life.state() == JobState::Done;
         let remains = job.remains();
+        remains.value = None;
         remains.output_cut += std::mem::take(&mut remains.output).len() as u64;
         if done {
             let message = format!("result refused: more than {limit} bytes of results wait for delivery");
             remains.error = Some(PluginError::caught(message.as_bytes(), b""));
-            job.state = JobState::Failed;
+            job.life = job.life.refused();
         }
     }
 
     /// A completion that nobody will fetch.
     pub(super) fn orphan(&self, job: &Job) {
         self.counters.orphaned.fetch_add(1, Ordering::Relaxed);
-        self.delivered(1, job.size, job.brings());
+        // One that made room for others has left its place already.
+        let (jobs, bytes) = if job.life.state() == JobState::Dropped { (0, 0) } else { (1, job.size) };
+        self.delivered(jobs, bytes, job.brings());
     }
 
     /// Completions were fetched: they count as pending no longer.
@@ -398,13 +505,22 @@ impl Shared {
 
     /// Takes back the jobs of one home, or all; gives their number.
     pub(super) fn cancel(&self, home: Option<&Arc<CompletionQueue>>, reach: Reach) -> usize {
+        self.cancel_where(|job| home.is_none_or(|home| Arc::ptr_eq(home, &job.home)), reach)
+    }
+
+    /// Takes back one job; false if it has ended.
+    pub(super) fn cancel_one(&self, id: JobId) -> bool {
+        self.cancel_where(|job| job.id == id, Reach::Running) > 0
+    }
+
+    fn cancel_where(&self, wanted: impl Fn(&Job) -> bool, reach: Reach) -> usize {
         let mut jobs = {
             let mut waiting = self.waiting();
-            let mut jobs = waiting.queue.remove(home);
+            let mut jobs = waiting.queue.remove(&wanted);
             for slot in self.slots().iter() {
-                jobs.extend(slot.take_waiting(home));
+                jobs.extend(slot.take_waiting(&wanted));
                 if reach == Reach::Running {
-                    jobs.extend(slot.take_running(home));
+                    jobs.extend(slot.take_running(&wanted));
                 }
             }
             // Without these, operations of other homes may have become ready.
@@ -417,6 +533,28 @@ impl Shared {
         count
     }
 
+    /// Ends the job of a home that has waited longest, to make room for another; false if none waits.
+    pub(super) fn evict(&self, home: &Arc<CompletionQueue>) -> bool {
+        let evicted = self.waiting().queue.remove_oldest(|job| Arc::ptr_eq(home, &job.home));
+        let Some(job) = evicted else { return false };
+        self.pending.release(1, job.size);
+        self.end(job, JobState::Dropped, None);
+        true
+    }
+
+    /// Shows every job that waits or runs.
+    pub(super) fn each_job(&self, mut see: impl FnMut(&Job)) {
+        let waiting = self.waiting();
+        waiting.queue.jobs().for_each(&mut see);
+        for slot in self.slots().iter() {
+            let state = slot.lock();
+            state.local.iter().for_each(|queued| see(&queued.job));
+            if let Some(job) = state.running.as_ref().and_then(|running| running.job.as_deref()) {
+                see(job);
+            }
+        }
+    }
+
     fn stop(&self) {
         let waiting = self.waiting();
         self.stopped.store(true, Ordering::Release);
@@ -425,9 +563,12 @@ impl Shared {
         drop(waiting);
     }
 
-    /// Waits for the given time or until the pool stops.
+    /// Waits for the given time, until the pool stops, or until a job is due again.
     pub(super) fn wait_for_stop(&self, pause: Duration) {
         let waiting = self.waiting();
+        let now = || Stopwatch::start().deadline(Duration::ZERO);
+        let due = waiting.queue.next_due().map(|due| due.saturating_duration_since(now()));
+        let pause = due.map_or(pause, |due| due.min(pause)).max(Duration::from_micros(100));
         if !self.is_stopped() {
             drop(self.stop_signal.wait_timeout(waiting, pause).unwrap_or_else(PoisonError::into_inner));
         }
@@ -459,7 +600,7 @@ impl Shared {
         if let Some(lanes) = lanes {
             waiting.queue.release(&lanes);
         }
-        let successor = Slot::new();
+        let successor = Slot::new(number);
         let started = if stuck > MAX_STUCK {
             Err(std::io::Error::other(format!("{MAX_STUCK} workers do not return from C functions")))
         } else if self.is_stopped() {
@@ -472,7 +613,7 @@ impl Shared {
             Ok(()) => self.slots()[number] = successor,
             Err(error) if self.slots().iter().all(|slot| slot.lock().life != Life::Serving) => {
                 let reason = format!("no worker is left: {error}");
-                refused = waiting.queue.remove(None);
+                refused = waiting.queue.remove(|_| true);
                 waiting.workers = Workers::Unavailable(reason);
             }
             Err(_) => {}

@@ -10,10 +10,14 @@ use std::time::Duration;
 use crate::lua::Portable;
 use crate::time::Stopwatch;
 
+use super::board::{Board, Decided, Letter};
 use super::completion::{CompletionQueue, Wait};
-use super::model::{BoxedJob, Completion, Ended, Job, JobId, JobIds, JobKind, JobState, Keep, Nanos, Work};
+use super::counts::Summary;
+use super::model::{BoxedJob, Completion, Ended, Job, JobId, JobIds, JobKind, JobStatus, Keep, Nanos, Work};
 use super::native::FileOp;
+use super::options::JobOptions;
 use super::pool::{Handle, Pool, Reach};
+use super::state::{JobState, Life, Step};
 
 /// Jobs collected before they are handed over without being asked to.
 const BATCH: usize = 64;
@@ -71,6 +75,25 @@ impl fmt::Display for Rejected {
     }
 }
 
+/// What becomes of a job when there is no room for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenCrowded {
+    /// It is dropped.
+    #[default]
+    DropNew,
+    /// The job of this scheduler that has waited longest for a worker is dropped in its place.
+    DropOld,
+}
+
+/// Whether the owner is at a point where results are handed out whatever the delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settling {
+    /// Between two batches.
+    No,
+    /// At such a point.
+    Yes,
+}
+
 /// What [`Scheduler::drain`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
@@ -96,7 +119,13 @@ pub struct Scheduler {
     spare: RefCell<Vec<BoxedJob>>,
     /// Accepted and not handed out.
     outstanding: Cell<usize>,
+    /// Of those, the ones that made room for others.
+    evicted: Cell<usize>,
+    when_crowded: Cell<WhenCrowded>,
+    /// Most jobs of this scheduler that are outstanding, below the limit of the pool.
+    most: Cell<usize>,
     keeper: Keeper,
+    board: Board,
 }
 
 /// Says what a job that is being scheduled keeps.
@@ -121,7 +150,11 @@ impl Scheduler {
             arrived: RefCell::default(),
             spare: RefCell::default(),
             outstanding: Cell::new(0),
+            evicted: Cell::new(0),
+            when_crowded: Cell::default(),
+            most: Cell::new(usize::MAX),
             keeper: Keeper(Box::new(|| None)),
+            board: pool.0.shared.options.board.clone(),
         }
     }
 
@@ -137,14 +170,150 @@ impl Scheduler {
     /// # Errors
     /// When too many jobs of the plugin are pending. The job is counted as dropped then.
     pub fn schedule(&self, request: JobRequest) -> Result<JobId, Rejected> {
+        self.schedule_with(request, None)
+    }
+
+    /// The same for a function that is to be treated in a way of its own.
+    ///
+    /// # Errors
+    /// As for [`Scheduler::schedule`].
+    pub fn schedule_with(&self, request: JobRequest, options: Option<Box<JobOptions>>) -> Result<JobId, Rejected> {
         let JobRequest { function, data, token, timeout } = request;
         let size = function.size() + data.len();
         let id = self.admit(size)?;
-        let location = Arc::clone(function.code().location());
+        let name = options.as_ref().and_then(|options| options.name.clone());
+        let location = name.unwrap_or_else(|| Arc::clone(function.code().location()));
         let work = Work::Lua { function: Arc::new(function), data, room: Vec::new() };
-        let job = self.job(id, JobKind::Schedule, location, work, (token, timeout), size);
+        let mut job = self.job(id, JobKind::Schedule, location, work, (token, timeout), size);
+        if options.is_some() {
+            job.remains().options = options;
+        }
         self.collect(job);
         Ok(id)
+    }
+
+    /// Begins an execution that has no worker: it is completed by way of the board, or by its owner. It counts as running
+    /// until [`Scheduler::close`].
+    ///
+    /// # Errors
+    /// As for [`Scheduler::schedule`].
+    pub fn open(&self) -> Result<JobId, Rejected> {
+        let id = self.admit(0)?;
+        self.board.open(id, &self.home, self.delivery);
+        Ok(id)
+    }
+
+    /// Takes an execution off the board for its owner, as when its time is over; false if somebody else has completed it,
+    /// whose letter is on its way.
+    #[must_use]
+    pub fn withdraw(&self, id: JobId) -> bool {
+        self.board.withdraw(id)
+    }
+
+    /// Ends an execution that was begun with [`Scheduler::open`]. To be called once for each, by its owner.
+    pub fn close(&self, end: JobState) {
+        let shared = &self.pool.shared;
+        shared.counters.ended(end);
+        shared.delivered(1, size_of::<Job>(), 0);
+    }
+
+    /// Number of the engine whose jobs these are.
+    #[must_use]
+    pub fn engine(&self) -> u16 {
+        self.ids.engine()
+    }
+
+    /// The board on which executions without a worker are completed.
+    #[must_use]
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Whether letters have come.
+    #[must_use]
+    pub fn has_mail(&self) -> bool {
+        self.home.has_mail()
+    }
+
+    /// Takes the letters that stand. Those of other threads stand, with delivery in order, only where `everything` is
+    /// settled; what came too late is left out.
+    #[must_use]
+    pub fn take_mail(&self, everything: Settling) -> Vec<Letter> {
+        let wanted = |letter: &Letter| everything == Settling::Yes || letter.decided == Decided::Yes;
+        let mut letters = self.home.take_mail(wanted);
+        letters.retain(|letter| letter.decided == Decided::Yes || self.board.withdraw(letter.id));
+        letters
+    }
+
+    /// Says how many jobs of this scheduler may be outstanding, and what becomes of further ones.
+    pub fn set_limit(&self, most: usize, when_crowded: WhenCrowded) {
+        self.most.set(most);
+        self.when_crowded.set(when_crowded);
+    }
+
+    /// Takes back one job of the plugin, wherever it is; false if it has ended. With delivery in order a job has ended when
+    /// its completion is handed out, whatever its worker has done by then: what becomes of it must not depend on how fast
+    /// that was.
+    pub fn cancel_one(&self, id: JobId) -> bool {
+        self.flush();
+        if self.pool.shared.cancel_one(id) {
+            return true;
+        }
+        if self.delivery == Delivery::AsFinished {
+            return false;
+        }
+        let mut arrived = self.arrived.borrow_mut();
+        self.home.take(&mut arrived);
+        let Some(job) = arrived.iter_mut().find(|job| job.id == id) else { return false };
+        let before = job.life.state();
+        if job.life.step(Step::Overrule).is_err() {
+            return false;
+        }
+        let held = job.brings();
+        job.result = None;
+        if let Some(remains) = &mut job.remains {
+            (remains.value, remains.error) = (None, None);
+        }
+        self.pool.shared.counters.overruled(before);
+        self.pool.shared.delivered(0, 0, held - job.brings());
+        true
+    }
+
+    /// What is known of a job of the plugin that has not been handed out. With delivery in order, what nobody could know
+    /// in another run is left out: such a job is queued until it is handed out.
+    #[must_use]
+    pub fn status(&self, id: JobId) -> Option<JobStatus> {
+        let collected = self.batch.borrow().iter().find(|job| job.id == id).map(|job| job.status());
+        let mut status = collected.or_else(|| {
+            let mut found = None;
+            self.pool.shared.each_job(|job| {
+                if job.id == id {
+                    found = Some(job.status());
+                }
+            });
+            found
+        });
+        if status.is_none() {
+            let mut arrived = self.arrived.borrow_mut();
+            self.home.take(&mut arrived);
+            status = arrived.iter().find(|job| job.id == id).map(|job| job.status());
+        }
+        if self.delivery == Delivery::InOrder
+            && let Some(status) = &mut status
+        {
+            let created = status.state == JobState::Created;
+            status.state = if created { JobState::Created } else { JobState::Queued };
+            (status.attempts, status.worker, status.data, status.result) = (0, None, 0, 0);
+            (status.age, status.waited, status.ran) = Default::default();
+            status.error = None;
+        }
+        status
+    }
+
+    /// What became of the jobs of the plugin so far.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        Pool(Arc::clone(&self.pool)).summary()
     }
 
     /// Schedules a function that is scheduled often: as [`Scheduler::schedule`], with the data copied into the memory of a
@@ -182,6 +351,29 @@ impl Scheduler {
 
     /// Gives a job its number and its place among the pending ones, or counts it as dropped.
     fn admit(&self, size: usize) -> Result<JobId, Rejected> {
+        if self.when_crowded.get() == WhenCrowded::DropOld && self.is_crowded(size) {
+            self.flush();
+            if self.pool.shared.evict(&self.home) {
+                self.evicted.set(self.evicted.get() + 1);
+            }
+        }
+        self.admit_new(size)
+    }
+
+    #[cold]
+    fn is_crowded(&self, size: usize) -> bool {
+        let (pending, limits) = (&self.pool.shared.pending, &self.pool.shared.options);
+        let bytes = pending.bytes.load(Ordering::Relaxed) + size + size_of::<Job>();
+        let jobs = pending.jobs.load(Ordering::Relaxed);
+        jobs >= limits.max_jobs || bytes > limits.max_bytes || self.waiting() >= self.most.get()
+    }
+
+    /// Jobs of this scheduler that count against its own limit: those that made room for others no longer do.
+    fn waiting(&self) -> usize {
+        self.outstanding.get() - self.evicted.get()
+    }
+
+    fn admit_new(&self, size: usize) -> Result<JobId, Rejected> {
         let shared = &self.pool.shared;
         let (pending, limits) = (&shared.pending, &shared.options);
         let id = self.ids.next();
@@ -192,6 +384,8 @@ impl Scheduler {
         let bytes = pending.bytes.fetch_add(size, Ordering::Relaxed);
         let overflow = if jobs >= limits.max_jobs {
             Overflow::Jobs(limits.max_jobs)
+        } else if self.waiting() >= self.most.get() {
+            Overflow::Jobs(self.most.get())
         } else if bytes + size > limits.max_bytes {
             Overflow::Bytes(limits.max_bytes)
         } else {
@@ -214,8 +408,8 @@ impl Scheduler {
         Box::new(Job {
             id,
             kind,
-            // Overwritten by whoever ends the job.
-            state: JobState::Cancelled,
+            life: Life::new(),
+            worker: 0,
             token,
             function,
             work: Some(work),
@@ -240,7 +434,7 @@ impl Scheduler {
         token: u64,
         size: usize,
     ) -> BoxedJob {
-        (job.id, job.token, job.state) = (id, token, JobState::Cancelled);
+        (job.id, job.token, job.life) = (id, token, Life::new());
         match &mut job.work {
             Some(Work::Lua { function: last, data, .. }) => {
                 data.clear();
@@ -417,12 +611,18 @@ impl Scheduler {
         }
         arrived.range(..count.min(BATCH)).for_each(|job| job.glance());
         let (mut bytes, mut held) = (0, 0);
+        let mut released = 0;
         for job in arrived.drain(..count) {
-            bytes += job.size;
+            if job.life.state() == JobState::Dropped {
+                released += 1;
+            } else {
+                bytes += job.size;
+            }
             held += job.brings();
             take(Ended(job));
         }
-        self.pool.shared.delivered(count, bytes, held);
+        self.pool.shared.delivered(count - released, bytes, held);
+        self.evicted.set(self.evicted.get() - released);
         self.outstanding.set(self.outstanding.get() - count);
         count
     }
@@ -430,9 +630,10 @@ impl Scheduler {
 
 impl Drop for Scheduler {
     fn drop(&mut self) {
-        let shared = &self.pool.shared;
+        let shared = Arc::clone(&self.pool.shared);
         // Closed first: what is cancelled now has no home any more.
         let mut unclaimed = self.home.close();
+        (0..self.board.forget(&self.home)).for_each(|_| self.close(JobState::Cancelled));
         unclaimed.append(&mut self.arrived.borrow_mut());
         unclaimed.iter().for_each(|job| shared.orphan(job));
         self.batch.borrow_mut().drain(..).for_each(|job| shared.end(job, JobState::Cancelled, None));
