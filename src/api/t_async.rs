@@ -11,17 +11,20 @@ use super::constants::{LogFn, LogLevel};
 use super::context::VmContext;
 use super::engine::EngineParts;
 use super::global_t::{self, Outlets, RunIdentity, VmIdentity};
+use super::job_desk::{self, JobDesk};
 use super::jobcall::{BATCH, JobCalls};
 use super::modules;
 use super::record::{Record, Side};
 use super::t_host::HostFunctions;
 use crate::job::{
-    Delivery, Ended, FileOp, JobIds, JobKind, JobRequest, JobState, OutputLine, Pool, Rejected, Scheduler, VmFactory,
-    Wait, WorkerContext,
+    Delivery, Ended, FileOp, JobIds, JobKind, JobRequest, JobState, Letter, OutputLine, Party, Pool, Rejected,
+    Scheduler, Settling, VmFactory, Wait, WorkerContext,
 };
 use crate::lua::{Packer, PluginError, Vm, VmOptions};
 
 const ASYNC: &str = include_str!("lua/async.lua");
+const MANAGED: &str = include_str!("lua/async_managed.lua");
+const TASKS: &str = include_str!("lua/async_tasks.lua");
 /// What a plugin is told once when its jobs are refused.
 const TOO_MANY: &str = "more than 100000 items are pending; new ones are dropped";
 
@@ -30,7 +33,10 @@ const TOO_MANY: &str = "more than 100000 items are pending; new ones are dropped
 pub struct AsyncEnd {
     scheduler: Rc<Scheduler>,
     calls: Rc<JobCalls>,
+    desk: Rc<JobDesk>,
     deliver: Function,
+    /// `tick`, `completed` and `run_out` of async_managed.lua.
+    managed: Table,
     delivery: Delivery,
     /// An empty list, kept for its memory.
     list: RefCell<Vec<Ended>>,
@@ -102,10 +108,14 @@ pub fn install(
             on_files.record(dropped(rejected.id.to_string(), "file", String::new()));
         }
     })?;
-    let (table, deliver): (Table, Function) =
+    let desk = JobDesk::new(lua, &packer, &scheduler, &calls, context)?;
+    job_desk::install(lua, &host, &desk)?;
+    host.set("managed_chunk", modules::host_chunk(lua, "millstream.async_managed", MANAGED)?)?;
+    host.set("tasks_chunk", modules::host_chunk(lua, "millstream.async_tasks", TASKS)?)?;
+    let (table, deliver, managed): (Table, Function, Table) =
         modules::run_host_chunk_multi(lua, "millstream.async", ASYNC, (&parts.objects, host, &parts.engine, on_error))?;
     t.set("async", table)?;
-    Ok(AsyncEnd { scheduler, calls, deliver, delivery: jobs.delivery, list: RefCell::default() })
+    Ok(AsyncEnd { scheduler, calls, desk, deliver, managed, delivery: jobs.delivery, list: RefCell::default() })
 }
 
 fn dropped(id: String, kind: &'static str, function: String) -> Record {
@@ -113,7 +123,7 @@ fn dropped(id: String, kind: &'static str, function: String) -> Record {
 }
 
 /// Tells of a job that was dropped; gives the reason in words.
-fn refuse(context: &VmContext, rejected: &Rejected, function: &str) -> String {
+pub(super) fn refuse(context: &VmContext, rejected: &Rejected, function: &str) -> String {
     context.warn_once(TOO_MANY);
     context.record(dropped(rejected.id.to_string(), "schedule", function.to_owned()));
     rejected.to_string()
@@ -240,6 +250,44 @@ impl AsyncEnd {
         }
     }
 
+    /// Whether timers are due or letters have come. Two loads and a comparison.
+    #[must_use]
+    pub fn has_business(&self) -> bool {
+        self.desk.is_due() || self.scheduler.has_mail()
+    }
+
+    /// The function that does what is due: `tick(now)`, and what it takes for now.
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn tick(&self) -> mlua::Result<(Function, f64)> {
+        Ok((self.managed.raw_get("tick")?, self.desk.now()))
+    }
+
+    /// The function that lets time run on at the end of the input: `run_out(at_once) -> whether anything was left`.
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn run_out(&self) -> mlua::Result<Function> {
+        self.managed.raw_get("run_out")
+    }
+
+    /// The letters that stand now, and the function that reads them: `completed(id, verdict, value)`.
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn letters(&self, settling: Settling) -> mlua::Result<(Function, Vec<Letter>)> {
+        Ok((self.managed.raw_get("completed")?, self.scheduler.take_mail(settling)))
+    }
+
+    /// What `completed` is called with for a letter. A value that cannot be made here makes it a failure.
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn read(&self, lua: &Lua, letter: Letter) -> mlua::Result<(String, u32, Value)> {
+        self.desk.read(lua, letter)
+    }
+
     /// Waits until something has arrived; false if nothing will, or not in time.
     #[must_use]
     pub fn wait(&self, wait: &Wait<'_>) -> bool {
@@ -282,11 +330,20 @@ fn record(context: &VmContext, ended: &mut Ended, failures: &mut Vec<JobFailure>
     }
     if context.engine.job_events.get() {
         let function = if ended.kind() == JobKind::Schedule { ended.function().to_string() } else { String::new() };
-        let (kind, state) = (ended.kind().name(), ended.state().name());
-        context.record_as(Side::Async, Record::Job { id: ended.id().to_string(), state, kind, function, attempt: 1 });
+        let (kind, state, attempt) = (ended.kind().name(), ended.state().name(), u32::from(ended.attempts().max(1)));
+        context.record_as(Side::Async, Record::Job { id: ended.id().to_string(), state, kind, function, attempt });
     }
     if let Some(error) = ended.take_error() {
-        failures.push((Arc::clone(ended.function()), error));
+        let Some(options) = ended.options() else {
+            failures.push((Arc::clone(ended.function()), error));
+            return;
+        };
+        let handled = options.handled;
+        let is_handled = if ended.state() == JobState::TimedOut { handled.timeouts() } else { handled.errors() };
+        ended.set_result(error.message.clone().into_bytes());
+        if !is_handled {
+            failures.push((Arc::clone(ended.function()), error));
+        }
     }
 }
 
@@ -348,6 +405,8 @@ fn install_worker(vm: &Vm, run: &RunIdentity, worker: &WorkerContext, contextid:
         })?,
     )?;
     host.set("pending", lua.create_function(|_, ()| Ok(0))?)?;
+    let packer = Rc::new(RefCell::new(Packer::new(lua)?));
+    job_desk::install_complete(lua, &host, &packer, &worker.board, Party::Elsewhere)?;
     install_files(lua, &host, move |operation| {
         if let Err(e) = operation.run(|| true) {
             log(LogLevel::Error, &e.to_string());

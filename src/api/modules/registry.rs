@@ -66,6 +66,11 @@ fn chunk(lua: &Lua, name: &str, text: &str) -> mlua::Result<Function> {
     lua.load(text).set_name(format!("=[{name}]")).set_mode(mlua::chunk::ChunkMode::Text).into_function()
 }
 
+/// One of our own chunks as a function.
+pub(in crate::api) fn host_chunk(lua: &Lua, name: &str, text: &str) -> mlua::Result<Function> {
+    chunk(lua, name, text)
+}
+
 /// Runs one of our own chunks with the given arguments and returns its first result.
 pub(in crate::api) fn run_host_chunk(
     lua: &Lua,
