@@ -34,8 +34,9 @@ TrisulPlugin = {
         priority = address:match("^10%.") and 1 or 0,
 
         onexecute = function(data)
-          tries = (tries or 0) + 1
-          if tries % 5 == 0 then error("no answer about " .. data.address) end
+          -- What is kept in T is this worker's own.
+          T.tries = (T.tries or 0) + 1
+          if T.tries % 5 == 0 then error("no answer about " .. data.address) end
           -- And so may be the result.
           return { name = "host " .. data.address, network = data.network }
         end,

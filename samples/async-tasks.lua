@@ -1,8 +1,8 @@
 -- T.async:spawn: several steps in the background, written one below the other.
 --
 -- Run it:       millstream run -r pcaps/demo.pcap -p samples/async-tasks.lua
--- What it does: at the first packet a task begins. It asks three workers at once, then takes the first answer of two,
---               and then says every ten seconds (of the packets) how many packets there were.
+-- What it does: at the first packet two tasks begin. One asks three workers at once and then takes the first answer of
+--               two; the other says every ten seconds (of the packets) how many packets there were.
 
 local IPV4 = "{0A2C724B-5B9F-4BA6-9C97-B05080558574}"
 local packets = 0
@@ -21,12 +21,15 @@ local function steps(engine)
     { timeout = 5, onexecute = function() os.execute("sleep 0.3") return "the slow one" end },
   }
   print("race: " .. winner)
+end
 
-  for _ = 1, 3 do
+local function ticks(engine)
+  while true do
     local before = packets
     -- Packets go on in the meantime. Nil at the end of the input, when no time will come any more.
     if not T.async:sleep(10) then return end
     print("ten seconds later: " .. packets - before .. " packets")
+    if packets == before then return end
   end
 end
 
@@ -38,7 +41,9 @@ TrisulPlugin = {
     protocol_guid = IPV4,
     onpacket = function(engine, layer)
       packets = packets + 1
-      if packets == 1 then T.async:spawn(steps, function() print("the task is over") end) end
+      if packets > 1 then return end
+      T.async:spawn(steps, function() print("the steps are done") end)
+      T.async:spawn(ticks)
     end,
   },
 }

@@ -331,3 +331,147 @@ fn two_runs_over_a_file_say_the_same() {
     assert!(first.contains("woken") && first.contains("late") && first.contains("c\t1\n"), "{first}");
     assert_eq!(first, run());
 }
+
+#[test]
+fn a_worker_runs_a_function_of_its_script_between_two_batches() {
+    let head = "counted, kept = 0, { 5, 6 }";
+    let outcome = once_of(
+        600,
+        head,
+        "for i = 1, 3 do
+           T.async:schedule { data = i, onexecute = function(d)
+               local before = tostring(counted)
+               local a, b, c = T.block(function(engine, x, y)
+                 counted = counted + x return engine ~= nil, counted, { kept[1], y }
+               end, 10, 'y')
+               local ok, message = pcall(T.block, function() error('inside') end)
+               local refused, why = pcall(T.block, 5)
+               return table.concat({ before, tostring(a), b, c[1], c[2], tostring(ok), message:match('inside'), tostring(refused) }, ' ')
+             end, onresult = function(_, d, r) print(r, counted) end }
+         end
+         print(pcall(T.block, print))",
+    );
+    outcome.exits(0);
+    let lines = outcome.lines();
+    assert!(lines[0].starts_with("false") && lines[0].contains("ERR_NOTAVAIL"), "{lines:?}");
+    assert_eq!(
+        lines[1..],
+        [
+            "nil true 10 5 y false inside false\t30",
+            "nil true 20 5 y false inside false\t30",
+            "nil true 30 5 y false inside false\t30"
+        ]
+    );
+}
+
+#[test]
+fn sections_of_several_vms_and_workers_do_not_lock_each_other_out() {
+    let text = format!(
+        "total = 0
+         local function begin(tag)
+           for i = 1, 5 do
+             T.async:schedule {{ data = tag .. i, onexecute = function(d)
+               return T.block(function() total = total + 1 return total end) .. T.block(function() return d end) end,
+               onresult = function(_, d, r) done = (done or 0) + 1 if done == 5 then print(tag, total) end end }}
+           end
+         end
+         local n = 0
+         TrisulPlugin = {{ id = {{}}, WORKERS
+           simplecounter = {{ protocol_guid = '{IPV4}', onpacket = function() n = n + 1 if n == 1 then begin('c') end end }},
+           flowmonitor = {{ onflowattribute = function() if not begun then begun = true begin('f') end end }} }}"
+    );
+    for workers in ["", "request_async_workers = 3,"] {
+        for args in [&[][..], &["--deterministic", "never"]] {
+            let bench = Bench::new().plugin("b.lua", &text.replace("WORKERS", workers));
+            let outcome = bench.args(args).run_with(&["-r", concat!(env!("CARGO_MANIFEST_DIR"), "/pcaps/demo.pcap")]);
+            outcome.exits(0);
+            let mut lines = outcome.lines();
+            lines.sort_unstable();
+            assert_eq!(lines, ["c\t5", "f\t5"], "{}", outcome.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_section_that_takes_too_long_is_interrupted_or_disables_its_plugin() {
+    for (policy, told) in [("abort", "interrupted"), ("kill", "finished")] {
+        let body = format!(
+            "if n == 1 then
+               T.async:configure {{ block_timeout = 0.1, block_policy = '{policy}' }}
+               T.async:schedule {{ onexecute = function()
+                 local ok, message = pcall(T.block, function()
+                   local clock = os.clock
+                   local from = clock() while clock() - from < 0.4 do end
+                   return 'finished'
+                 end)
+                 return ok and message or message:find('exceeded its time budget') and 'interrupted' or message
+               end, onresult = function(_, _, r) print(r) end }}
+             end"
+        );
+        let bench = Bench::new().counter("l.lua", IPV4, "", &body);
+        let outcome = bench.run(&Capture::udp(300, 100));
+        assert_eq!(outcome.lines(), [told], "{}", outcome.stderr);
+        assert_eq!(outcome.logged("ERROR", "took longer").len(), usize::from(policy == "kill"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn what_ended_is_remembered_as_long_as_it_is_wanted() {
+    let outcome = once_of(
+        2000,
+        "",
+        "T.async:configure { retain = 2 }
+         local ids = {}
+         for i = 1, 3 do ids[i] = T.async:schedule { data = i, onexecute = function(d) return 'r' .. d end } end
+         T.async:spawn(function()
+           T.async:await { onexecute = function() error('last') end }
+           for i = 1, 3 do local s = T.async:status(ids[i]) print(s and s.state, s and s.result) end
+         end)",
+    );
+    // The last two are the third and the one that the task waited for.
+    outcome.prints(&["nil\tnil", "nil\tnil", "done\tr3"]).exits(0);
+}
+
+#[test]
+fn dead_letters_can_be_sent_again() {
+    let outcome = once_of(
+        2000,
+        "",
+        "T.async:configure { dead_letters = 2 }
+         local job = { onexecute = function(d)
+             if not io.open('mended') then error('broken ' .. d) end return 'mended ' .. d end,
+           onresult = function(_, d, r) print(r) end, onerror = function(_, d, e)
+             print(e:match('broken %d'))
+             if d == '3' then
+               local list = T.async:letters()
+               print(#list, list[1].data, list[1].state, list[2].data)
+               io.open('mended', 'w'):close()
+               print(T.async:retry(list[1].id) ~= list[1].id, T.async:retry('0-1'))
+             end
+           end }
+         for i = 1, 3 do job.data = i T.async:schedule(job) end",
+    );
+    outcome.exits(0);
+    assert_eq!(
+        outcome.lines(),
+        ["broken 1", "broken 2", "broken 3", "2\t2\tfailed\t3", "true\tnil\tno dead letter has the id 0-1", "mended 2"]
+    );
+}
+
+#[test]
+fn blocking_is_for_the_backend_and_loses_nothing_there() {
+    let frontend = once("print(pcall(T.async.configure, { overflow = 'block' }))");
+    assert!(frontend.lines()[0].contains("on the backend block expected"), "{:?}", frontend.lines());
+    let text = "local n = 0
+         TrisulPlugin = { id = {}, engine_monitor = { onbeginflush = function(engine)
+           if begun then return end begun = true
+           T.async:configure { overflow = 'block', pending = 3 }
+           for i = 1, 40 do
+             local id, why = T.async:schedule { data = i, onexecute = function(d) return d end,
+               onresult = function(_, d, r) n = n + 1 if n == 40 then print('all', d) end end }
+             if not id then print(why) end
+           end
+         end } }";
+    let outcome = Bench::new().plugin("b.lua", text).run(&Capture::udp(1500, 100));
+    outcome.prints(&["all\t40"]).exits(0);
+}

@@ -1,18 +1,21 @@
 //! What `lua/async_managed.lua` asks of the host: jobs with options, their states, deferred executions, and the time.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mlua::{Function, Lua, LuaString, Table, Value};
+use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
 
 use super::context::VmContext;
 use super::jobcall::JobCalls;
+use super::modules;
+use super::record::Side;
 use super::t_async::refuse;
 use crate::job::{
-    Backoff, Board, Carried, Handled, JobId, JobOptions, JobRequest, JobState, JobStatus, Letter, Party, Returns,
-    Scheduler, Summary, Verdict, WhenCrowded,
+    Backoff, Board, Carried, Delivery, Ended, Handled, JobId, JobOptions, JobRequest, JobState, JobStatus, Letter,
+    Owner, Party, Returns, Scheduler, SectionError, Summary, Verdict, WhenCrowded,
 };
 use crate::lua::{Loader, Packer, Portable};
 
@@ -32,7 +35,35 @@ pub(super) struct JobDesk {
     due: Cell<f64>,
     /// Time as it runs on at the end of the input.
     moved: Cell<f64>,
+    /// How long an atomic section may run, and what is done about one that takes longer.
+    block: Cell<(Duration, BlockPolicy)>,
+    /// How many jobs that have ended are remembered, and for how many seconds.
+    retain: Cell<(usize, f64)>,
+    kept: RefCell<VecDeque<Kept>>,
 }
+
+/// A job that has ended and is remembered.
+#[derive(Debug)]
+struct Kept {
+    status: JobStatus,
+    result: Option<Box<[u8]>>,
+    until: f64,
+}
+
+/// Most jobs that are remembered.
+const MAX_KEPT: f64 = 100_000.0;
+
+/// What is done about an atomic section that takes too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockPolicy {
+    /// It is interrupted; the worker sees the error.
+    Abort,
+    /// It runs to its end, and then the plugin is disabled.
+    Kill,
+}
+
+/// How long an atomic section may run if nothing else is said.
+const BLOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Answer of `schedule_with`: the id, or nil, the reason, and true for an error.
 type Scheduled = (Option<String>, Option<String>, Option<bool>);
@@ -56,6 +87,9 @@ impl JobDesk {
             context: Rc::clone(context),
             due: Cell::new(f64::INFINITY),
             moved: Cell::new(f64::NEG_INFINITY),
+            block: Cell::new((BLOCK_TIMEOUT, BlockPolicy::Abort)),
+            retain: Cell::new((0, 0.0)),
+            kept: RefCell::default(),
         }))
     }
 
@@ -115,12 +149,60 @@ impl JobDesk {
         })
     }
 
-    /// Makes the value that a function carries.
-    fn unpack(&self, lua: &Lua, portable: &Portable) -> mlua::Result<Value> {
+    /// Remembers a job that has ended, if any are. To be called before its error is taken.
+    pub(super) fn remember(&self, ended: &Ended) {
+        let (most, seconds) = self.retain.get();
+        if most == 0 {
+            return;
+        }
+        let (now, mut status) = (self.now(), ended.status());
+        if self.scheduler.delivery() == Delivery::InOrder {
+            // How long it took is no property of the input.
+            (status.age, status.waited, status.ran, status.worker) = Default::default();
+        }
+        let mut kept = self.kept.borrow_mut();
+        while kept.len() >= most || kept.front().is_some_and(|first| first.until < now) {
+            kept.pop_front();
+        }
+        kept.push_back(Kept { status, result: ended.result().map(Box::from), until: now + seconds });
+    }
+
+    /// What is known of a job: where it is, or how it ended.
+    fn status(&self, lua: &Lua, id: JobId) -> mlua::Result<Option<Table>> {
+        if let Some(status) = self.scheduler.status(id) {
+            return status_table(lua, &status).map(Some);
+        }
+        let (kept, now) = (self.kept.borrow(), self.now());
+        let Some(kept) = kept.iter().rev().find(|kept| kept.status.id == id && kept.until >= now) else {
+            return Ok(None);
+        };
+        let table = status_table(lua, &kept.status)?;
+        if let Some(result) = &kept.result {
+            table.set("result", lua.create_string(result)?)?;
+        }
+        Ok(Some(table))
+    }
+
+    /// How long an atomic section may run, and what is done about one that takes longer.
+    pub(super) fn block(&self) -> (Duration, BlockPolicy) {
+        self.block.get()
+    }
+
+    /// A function of another VM as one of this VM.
+    pub(super) fn load(&self, lua: &Lua, portable: &Portable) -> mlua::Result<Function> {
         let mut loader = self.loader.borrow_mut();
         let loaded = loader.load(lua, portable, |resolve, arguments| Ok(resolve.call::<()>(arguments)?));
-        drop(loader);
-        loaded.map_err(|error| mlua::Error::runtime(error.message))?.call(())
+        loaded.map_err(|error| mlua::Error::runtime(error.message))
+    }
+
+    /// A function of this VM that returns values, for another VM.
+    pub(super) fn carry(&self, lua: &Lua, function: &Function) -> mlua::Result<Carried> {
+        carry(lua, &self.packer, &Value::Function(function.clone()))
+    }
+
+    /// Makes the value that a function carries.
+    fn unpack(&self, lua: &Lua, portable: &Portable) -> mlua::Result<Value> {
+        self.load(lua, portable)?.call(())
     }
 
     /// What a letter says, as `completed` takes it.
@@ -166,8 +248,8 @@ pub(super) fn install(lua: &Lua, host: &Table, desk: &Rc<JobDesk>) -> mlua::Resu
     host.set(
         "status",
         lua.create_function(move |lua, id: LuaString| {
-            let status = JobId::parse(&id.as_bytes()).and_then(|id| d.scheduler.status(id));
-            status.map(|status| status_table(lua, &status)).transpose()
+            let Some(id) = JobId::parse(&id.as_bytes()) else { return Ok(None) };
+            d.status(lua, id)
         })?,
     )?;
     let d = with();
@@ -193,12 +275,33 @@ pub(super) fn install(lua: &Lua, host: &Table, desk: &Rc<JobDesk>) -> mlua::Resu
     install_deferred(lua, host, desk)?;
     let d = with();
     host.set(
+        "configure_block",
+        lua.create_function(move |_, (timeout, wait, kill): (Option<f64>, Option<f64>, bool)| {
+            let policy = if kill { BlockPolicy::Kill } else { BlockPolicy::Abort };
+            d.block.set((timeout.map_or(BLOCK_TIMEOUT, seconds), policy));
+            if let Some(wait) = wait {
+                d.scheduler.set_patience(seconds(wait));
+            }
+            Ok(())
+        })?,
+    )?;
+    let d = with();
+    host.set(
         "configure",
-        lua.create_function(move |_, (pending, drop_old): (f64, bool)| {
-            let when = if drop_old { WhenCrowded::DropOld } else { WhenCrowded::DropNew };
+        lua.create_function(move |_, (pending, overflow, retain, retain_for): (f64, LuaString, f64, f64)| {
+            let when = match &*overflow.as_bytes() {
+                b"drop_new" => WhenCrowded::DropNew,
+                b"drop_old" => WhenCrowded::DropOld,
+                b"block" if d.context.side == Side::Backend => WhenCrowded::Block,
+                _ => return Ok(false),
+            };
             // A float that is too large for it becomes the largest number.
             d.scheduler.set_limit(pending.max(0.0) as usize, when);
-            Ok(())
+            d.retain.set((retain.clamp(0.0, MAX_KEPT) as usize, retain_for));
+            if retain < 1.0 {
+                d.kept.borrow_mut().clear();
+            }
+            Ok(true)
         })?,
     )
 }
@@ -238,16 +341,20 @@ pub(super) fn install_complete(
 ) -> mlua::Result<()> {
     let (packer, board) = (Rc::clone(packer), board.clone());
     let complete = move |lua: &Lua, (id, verdict, value): (LuaString, u32, Value)| {
-        let Some(id) = JobId::parse(&id.as_bytes()) else { return Ok(false) };
-        let carried = carry(lua, &packer, &value)?;
+        let Some(id) = JobId::parse(&id.as_bytes()) else { return Ok((false, None)) };
+        let carried = match carry(lua, &packer, &value) {
+            Ok(carried) => carried,
+            Err(mlua::Error::RuntimeError(message)) => return Ok((false, Some(message))),
+            Err(error) => return Err(error),
+        };
         let verdict = match (verdict, carried) {
             (1, carried) => Verdict::Resolve(carried),
             (2, Carried::Text(message)) => Verdict::Reject(message),
             (2, Carried::Nothing) => Verdict::Reject(b"rejected".to_vec()),
-            (2, Carried::Value(_)) => return Err(mlua::Error::runtime("reject(): a text is expected")),
+            (2, Carried::Value(_)) => return Ok((false, Some("a text is expected".to_owned()))),
             _ => Verdict::Abort,
         };
-        Ok(board.complete(id, party, verdict))
+        Ok::<(bool, Option<String>), mlua::Error>((board.complete(id, party, verdict), None))
     };
     host.set("complete", lua.create_function(move |lua, arguments| complete(lua, arguments))?)
 }
@@ -257,7 +364,7 @@ fn carry(lua: &Lua, packer: &Rc<RefCell<Packer>>, value: &Value) -> mlua::Result
         Value::String(text) => Ok(Carried::Text(text.as_bytes().to_vec())),
         Value::Function(function) => {
             let mut packer = packer.borrow_mut();
-            packer.forget_warnings("value");
+            ["value", "results", "arguments"].into_iter().for_each(|name| packer.forget_warnings(name));
             let packed = packer.pack(lua, function).map_err(|error| mlua::Error::runtime(error.to_string()))?;
             match packed.warnings.iter().find(|warning| warning.is_loss()) {
                 Some(lost) => Err(mlua::Error::runtime(lost.to_string())),
@@ -266,6 +373,31 @@ fn carry(lua: &Lua, packer: &Rc<RefCell<Packer>>, value: &Value) -> mlua::Result
         }
         _ => Ok(Carried::Nothing),
     }
+}
+
+/// Adds `T.block` to the VM of a worker.
+pub(super) fn install_block(lua: &Lua, t: &Table, packer: &Rc<RefCell<Packer>>, owner: &Owner) -> mlua::Result<()> {
+    let (packer, owner) = (Rc::clone(packer), owner.clone());
+    let loader = RefCell::new(Loader::new(lua)?);
+    let enter = move |lua: &Lua, function: Function| -> mlua::Result<MultiValue> {
+        let Carried::Value(portable) = carry(lua, &packer, &Value::Function(function))? else {
+            return Ok(MultiValue::new());
+        };
+        let failed = |error: SectionError| mlua::Error::runtime(format!("T.block: {error}"));
+        let Carried::Value(results) = owner.enter(*portable).map_err(failed)? else { return Ok(MultiValue::new()) };
+        let mut loader = loader.borrow_mut();
+        let loaded = loader.load(lua, &results, |resolve, arguments| Ok(resolve.call::<()>(arguments)?));
+        drop(loader);
+        loaded.map_err(|error| mlua::Error::runtime(error.message))?.call(())
+    };
+    // An error is told as text: one raised from here would be an object.
+    let enter = lua.create_function(move |lua, function| match enter(lua, function) {
+        Ok(results) => Ok((None, results)),
+        Err(mlua::Error::RuntimeError(message)) => Ok((Some(message), MultiValue::new())),
+        Err(error) => Ok((Some(error.to_string()), MultiValue::new())),
+    })?;
+    let block: Function = modules::host_chunk(lua, "millstream.block", include_str!("lua/block.lua"))?.call(enter)?;
+    t.set("block", block)
 }
 
 fn status_table(lua: &Lua, status: &JobStatus) -> mlua::Result<Table> {

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mlua::{Function, LightUserData, Lua, LuaString, MultiValue, Table, Value};
 
@@ -11,20 +12,23 @@ use super::constants::{LogFn, LogLevel};
 use super::context::VmContext;
 use super::engine::EngineParts;
 use super::global_t::{self, Outlets, RunIdentity, VmIdentity};
-use super::job_desk::{self, JobDesk};
+use super::job_desk::{self, BlockPolicy, JobDesk};
 use super::jobcall::{BATCH, JobCalls};
 use super::modules;
 use super::record::{Record, Side};
 use super::t_host::HostFunctions;
 use crate::job::{
-    Delivery, Ended, FileOp, JobIds, JobKind, JobRequest, JobState, Letter, OutputLine, Party, Pool, Rejected,
-    Scheduler, Settling, VmFactory, Wait, WorkerContext,
+    Carried, Delivery, Ended, FileOp, JobIds, JobKind, JobRequest, JobState, Letter, OutputLine, Party, Pool, Rejected,
+    Scheduler, Section, SectionError, Settled, Settling, VmFactory, Wait, WorkerContext,
 };
 use crate::lua::{Packer, PluginError, Vm, VmOptions};
 
 const ASYNC: &str = include_str!("lua/async.lua");
 const MANAGED: &str = include_str!("lua/async_managed.lua");
 const TASKS: &str = include_str!("lua/async_tasks.lua");
+/// `T.block` where there is nothing to be blocked.
+const NO_BLOCK: &str =
+    "local error = error return function() error('ERR_NOTAVAIL: block() is available inside onexecute only', 2) end";
 /// What a plugin is told once when its jobs are refused.
 const TOO_MANY: &str = "more than 100000 items are pending; new ones are dropped";
 
@@ -115,6 +119,7 @@ pub fn install(
     let (table, deliver, managed): (Table, Function, Table) =
         modules::run_host_chunk_multi(lua, "millstream.async", ASYNC, (&parts.objects, host, &parts.engine, on_error))?;
     t.set("async", table)?;
+    t.set("block", modules::run_host_chunk(lua, "millstream.block", NO_BLOCK, ())?)?;
     Ok(AsyncEnd { scheduler, calls, desk, deliver, managed, delivery: jobs.delivery, list: RefCell::default() })
 }
 
@@ -236,24 +241,75 @@ impl AsyncEnd {
 
     /// Waits until all jobs have ended and takes them in the order scheduled; those that have arrived when the wait ends
     /// early.
-    pub fn await_all(&self, wait: &Wait<'_>, into: &mut Vec<Ended>) {
-        self.scheduler.settle_ended(wait, into);
+    pub fn await_all(&self, wait: &Wait<'_>, into: &mut Vec<Ended>) -> Settled {
+        self.scheduler.settle_ended(wait, into)
     }
 
     /// Waits until all jobs have ended and takes them in the order scheduled. What is missing when the wait ends early is
     /// cancelled and comes as such.
-    pub fn settle(&self, wait: &Wait<'_>, into: &mut Vec<Ended>) {
-        self.scheduler.settle_ended(wait, into);
-        if self.scheduler.outstanding() > 0 {
-            self.scheduler.cancel();
-            self.scheduler.settle_ended(&Wait::default(), into);
+    pub fn settle(&self, wait: &Wait<'_>, into: &mut Vec<Ended>) -> Settled {
+        let settled = self.scheduler.settle_ended(wait, into);
+        if settled != Settled::Yes || self.scheduler.outstanding() == 0 {
+            return settled;
         }
+        self.scheduler.refuse_sections();
+        self.scheduler.cancel();
+        self.scheduler.settle_ended(&Wait::default(), into)
     }
 
-    /// Whether timers are due or letters have come. Two loads and a comparison.
+    /// Whether workers ask for atomic sections that may be run between two batches. Over files they are run where results
+    /// are handed out.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.delivery == Delivery::AsFinished && self.scheduler.is_asked()
+    }
+
+    /// The next atomic section, begun: it must be finished. With it the function that runs it, `section(f) -> results`.
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn next_section(&self) -> mlua::Result<Option<(Function, Arc<Section>)>> {
+        while let Some(section) = self.scheduler.take_section() {
+            if section.begin() {
+                let run = self.managed.raw_get("section");
+                return match run {
+                    Ok(run) => Ok(Some((run, section))),
+                    Err(error) => {
+                        section.finish(Err(SectionError::Failed(error.to_string())));
+                        Err(error)
+                    }
+                };
+            }
+        }
+        Ok(None)
+    }
+
+    /// How long an atomic section may run, and what is done about one that takes longer.
+    #[must_use]
+    pub fn block(&self) -> (Duration, BlockPolicy) {
+        self.desk.block()
+    }
+
+    /// What a section is to run, as a function of this VM.
+    ///
+    /// # Errors
+    /// When it cannot be made here.
+    pub fn section_function(&self, lua: &Lua, section: &Section) -> mlua::Result<Function> {
+        self.desk.load(lua, section.function())
+    }
+
+    /// What a section returned, for its worker.
+    ///
+    /// # Errors
+    /// When it cannot travel.
+    pub fn carry(&self, lua: &Lua, results: &Function) -> mlua::Result<Carried> {
+        self.desk.carry(lua, results)
+    }
+
+    /// Whether timers are due, letters have come, or workers ask for sections. Loads and comparisons.
     #[must_use]
     pub fn has_business(&self) -> bool {
-        self.desk.is_due() || self.scheduler.has_mail()
+        self.desk.is_due() || self.scheduler.has_mail() || self.is_asked()
     }
 
     /// The function that does what is due: `tick(now)`, and what it takes for now.
@@ -302,7 +358,10 @@ impl AsyncEnd {
     /// Records how each job ended and what it printed, lists those that failed, and shows them to the VM; gives how many
     /// it shows, which is all if there are no more than 64. They must be kept until the VM has read them.
     pub fn collect(&self, context: &VmContext, ended: &mut [Ended], failures: &mut Vec<JobFailure>) -> usize {
-        ended.iter_mut().for_each(|ended| record(context, ended, failures));
+        for ended in ended.iter_mut() {
+            self.desk.remember(ended);
+            record(context, ended, failures);
+        }
         self.calls.show(ended)
     }
 
@@ -407,6 +466,7 @@ fn install_worker(vm: &Vm, run: &RunIdentity, worker: &WorkerContext, contextid:
     host.set("pending", lua.create_function(|_, ()| Ok(0))?)?;
     let packer = Rc::new(RefCell::new(Packer::new(lua)?));
     job_desk::install_complete(lua, &host, &packer, &worker.board, Party::Elsewhere)?;
+    job_desk::install_block(lua, &t, &packer, &worker.owner)?;
     install_files(lua, &host, move |operation| {
         if let Err(e) = operation.run(|| true) {
             log(LogLevel::Error, &e.to_string());

@@ -211,6 +211,8 @@ pub(super) struct Job {
     pub life: Life,
     /// The worker that ran it last.
     pub worker: u8,
+    /// Whether it has left its place among the pending ones before it was handed out.
+    pub place: Place,
     /// Taken by the worker while it runs.
     pub work: Option<Work>,
     /// What most jobs leave none of.
@@ -224,6 +226,14 @@ pub(super) struct Job {
 }
 
 const _: () = assert!(size_of::<Job>() == 192, "a job has three cache lines");
+
+/// Whether a job counts as pending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Held,
+    /// It made room for another.
+    Left,
+}
 
 /// A length of time in half the space of a [`Duration`]: up to 584 years.
 #[derive(Clone, Copy, Debug, Default)]

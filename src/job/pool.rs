@@ -13,7 +13,8 @@ use super::board::Board;
 use super::completion::CompletionQueue;
 use super::counts::{Counters, Pending, Summary};
 use super::histogram::Histogram;
-use super::model::{BoxedJob, Job, JobId, JobStatus, Work};
+use super::host::Owner;
+use super::model::{BoxedJob, Job, JobId, JobStatus, Place, Work};
 use super::output::JobOutput;
 use super::patience::Patience;
 use super::queue::{Lanes, Queue, Queued};
@@ -40,6 +41,8 @@ pub struct WorkerContext {
     pub output: JobOutput,
     /// Where executions without a worker are completed.
     pub board: Board,
+    /// The way to the owner of the job that runs.
+    pub owner: Owner,
 }
 
 /// Limits of a pool.
@@ -187,6 +190,8 @@ pub(super) struct Shared {
     slots: Mutex<Vec<Arc<Slot>>>,
     pub pending: Pending,
     pub counters: Counters,
+    /// Atomic sections that wait for owners.
+    pub asked: Arc<AtomicUsize>,
     /// Bytes of results and output that wait for delivery.
     held: AtomicUsize,
     /// Wait and run times of workers that were given up.
@@ -232,6 +237,7 @@ impl Shared {
             patience: Patience::default(),
             slots: Mutex::default(),
             counters: Counters::default(),
+            asked: Arc::default(),
             pending: Pending::default(),
             held: AtomicUsize::new(0),
             past: Mutex::default(),
@@ -491,7 +497,7 @@ impl Shared {
     pub(super) fn orphan(&self, job: &Job) {
         self.counters.orphaned.fetch_add(1, Ordering::Relaxed);
         // One that made room for others has left its place already.
-        let (jobs, bytes) = if job.life.state() == JobState::Dropped { (0, 0) } else { (1, job.size) };
+        let (jobs, bytes) = if job.place == Place::Left { (0, 0) } else { (1, job.size) };
         self.delivered(jobs, bytes, job.brings());
     }
 
@@ -536,8 +542,9 @@ impl Shared {
     /// Ends the job of a home that has waited longest, to make room for another; false if none waits.
     pub(super) fn evict(&self, home: &Arc<CompletionQueue>) -> bool {
         let evicted = self.waiting().queue.remove_oldest(|job| Arc::ptr_eq(home, &job.home));
-        let Some(job) = evicted else { return false };
+        let Some(mut job) = evicted else { return false };
         self.pending.release(1, job.size);
+        job.place = Place::Left;
         self.end(job, JobState::Dropped, None);
         true
     }

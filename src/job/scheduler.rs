@@ -13,10 +13,11 @@ use crate::time::Stopwatch;
 use super::board::{Board, Decided, Letter};
 use super::completion::{CompletionQueue, Wait};
 use super::counts::Summary;
-use super::model::{BoxedJob, Completion, Ended, Job, JobId, JobIds, JobKind, JobStatus, Keep, Nanos, Work};
+use super::model::{BoxedJob, Completion, Ended, Job, JobId, JobIds, JobKind, JobStatus, Keep, Nanos, Place, Work};
 use super::native::FileOp;
 use super::options::JobOptions;
 use super::pool::{Handle, Pool, Reach};
+use super::section::{Section, SectionError};
 use super::state::{JobState, Life, Step};
 
 /// Jobs collected before they are handed over without being asked to.
@@ -83,6 +84,8 @@ pub enum WhenCrowded {
     DropNew,
     /// The job of this scheduler that has waited longest for a worker is dropped in its place.
     DropOld,
+    /// The scheduling thread waits until a job of this scheduler has ended. Not for threads that packets wait for.
+    Block,
 }
 
 /// Whether the owner is at a point where results are handed out whatever the delivery.
@@ -93,6 +96,24 @@ pub enum Settling {
     /// At such a point.
     Yes,
 }
+
+/// How waiting for all jobs came to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// All have ended, or the wait has; what has arrived was handed out.
+    Yes,
+    /// A worker asks this owner for an atomic section. Nothing was handed out; wait again when it was served.
+    Asked,
+    /// Workers wait for other owners on this thread. Nothing was handed out.
+    Elsewhere,
+}
+
+/// How long a worker waits for its owner to come to a section: where results are handed out as they come, and over files,
+/// where that is at the end of the input.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE_IN_ORDER: Duration = Duration::from_secs(300);
+/// How often an owner that waits looks whether workers wait for another.
+const LOOK_ELSEWHERE: Duration = Duration::from_millis(20);
 
 /// What [`Scheduler::drain`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -141,7 +162,7 @@ impl Scheduler {
     /// A scheduler for one VM of the plugin that `pool` belongs to.
     #[must_use]
     pub fn new(pool: &Pool, ids: &JobIds, delivery: Delivery) -> Self {
-        Self {
+        let scheduler = Self {
             pool: Arc::clone(&pool.0),
             home: Arc::default(),
             ids: ids.clone(),
@@ -155,7 +176,32 @@ impl Scheduler {
             most: Cell::new(usize::MAX),
             keeper: Keeper(Box::new(|| None)),
             board: pool.0.shared.options.board.clone(),
-        }
+        };
+        scheduler.set_patience(if delivery == Delivery::InOrder { PATIENCE_IN_ORDER } else { PATIENCE });
+        scheduler
+    }
+
+    /// Says how long workers wait for this owner to come to their sections.
+    pub fn set_patience(&self, patience: Duration) {
+        let millis = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        self.home.patience.store(millis, Ordering::Relaxed);
+    }
+
+    /// Whether workers ask for atomic sections.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.home.is_asked()
+    }
+
+    /// Takes the section of the job with the lowest number. Whoever takes one begins and finishes it.
+    #[must_use]
+    pub fn take_section(&self) -> Option<Arc<Section>> {
+        self.home.take_section()
+    }
+
+    /// Takes no more sections: workers that wait are told so.
+    pub fn refuse_sections(&self) {
+        self.home.refuse_sections(&SectionError::ShuttingDown);
     }
 
     /// The same, with jobs that keep what `keeper` says when they are scheduled, until they have ended.
@@ -215,6 +261,12 @@ impl Scheduler {
         let shared = &self.pool.shared;
         shared.counters.ended(end);
         shared.delivered(1, size_of::<Job>(), 0);
+    }
+
+    /// When completions are handed out.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        self.delivery
     }
 
     /// Number of the engine whose jobs these are.
@@ -351,13 +403,38 @@ impl Scheduler {
 
     /// Gives a job its number and its place among the pending ones, or counts it as dropped.
     fn admit(&self, size: usize) -> Result<JobId, Rejected> {
-        if self.when_crowded.get() == WhenCrowded::DropOld && self.is_crowded(size) {
+        if self.when_crowded.get() != WhenCrowded::DropNew && self.is_crowded(size) {
             self.flush();
-            if self.pool.shared.evict(&self.home) {
+            let made = match self.when_crowded.get() {
+                WhenCrowded::DropOld => self.pool.shared.evict(&self.home),
+                _ => self.wait_for_place(),
+            };
+            if made {
                 self.evicted.set(self.evicted.get() + 1);
             }
         }
         self.admit_new(size)
+    }
+
+    /// Waits until a job of this scheduler has ended, and counts it as pending no longer although it was not handed out.
+    /// False if none will end, or workers wait for an owner on this thread.
+    fn wait_for_place(&self) -> bool {
+        loop {
+            let mut arrived = self.arrived.borrow_mut();
+            self.home.take(&mut arrived);
+            if let Some(job) = arrived.iter_mut().find(|job| job.place == Place::Held) {
+                job.place = Place::Left;
+                self.pool.shared.pending.release(1, job.size);
+                return true;
+            }
+            let under_way = arrived.len() < self.outstanding.get();
+            drop(arrived);
+            let blocked = self.pool.shared.asked.load(Ordering::Relaxed) > 0;
+            if !under_way || blocked || self.pool.shared.is_stopped() {
+                return false;
+            }
+            self.home.wait(&Wait { limit: Some(LOOK_ELSEWHERE), cancel: None });
+        }
     }
 
     #[cold]
@@ -410,6 +487,7 @@ impl Scheduler {
             kind,
             life: Life::new(),
             worker: 0,
+            place: Place::Held,
             token,
             function,
             work: Some(work),
@@ -434,7 +512,7 @@ impl Scheduler {
         token: u64,
         size: usize,
     ) -> BoxedJob {
-        (job.id, job.token, job.life) = (id, token, Life::new());
+        (job.id, job.token, job.life, job.place) = (id, token, Life::new(), Place::Held);
         match &mut job.work {
             Some(Work::Lua { function: last, data, .. }) => {
                 data.clear();
@@ -535,11 +613,11 @@ impl Scheduler {
     }
 
     /// As [`Scheduler::settle`], for an owner that gives the jobs back.
-    pub fn settle_ended(&self, wait: &Wait<'_>, into: &mut Vec<Ended>) {
-        self.settle_into(wait, |ended| into.push(ended));
+    pub fn settle_ended(&self, wait: &Wait<'_>, into: &mut Vec<Ended>) -> Settled {
+        self.settle_into(wait, |ended| into.push(ended))
     }
 
-    fn settle_into(&self, wait: &Wait<'_>, take: impl FnMut(Ended)) {
+    fn settle_into(&self, wait: &Wait<'_>, take: impl FnMut(Ended)) -> Settled {
         self.flush();
         let since = Stopwatch::start();
         loop {
@@ -548,12 +626,27 @@ impl Scheduler {
                 self.home.take(&mut arrived);
                 arrived.len() >= self.outstanding.get()
             };
-            if complete || !self.home.wait(&remaining(wait, since)) {
+            if complete {
                 break;
+            }
+            if self.is_asked() {
+                return Settled::Asked;
+            }
+            let mut piece = remaining(wait, since);
+            piece.limit = Some(piece.limit.map_or(LOOK_ELSEWHERE, |limit| limit.min(LOOK_ELSEWHERE)));
+            if self.home.wait(&piece) {
+                continue;
+            }
+            if wait.is_over(since) {
+                break;
+            }
+            if self.pool.shared.asked.load(Ordering::Relaxed) > 0 && !self.is_asked() {
+                return Settled::Elsewhere;
             }
         }
         self.arrived.borrow_mut().make_contiguous().sort_by_key(|job| job.id);
         self.hand_out(usize::MAX, take);
+        Settled::Yes
     }
 
     /// Waits until some completion has arrived; false if the wait ended first or nothing is outstanding.
@@ -613,7 +706,7 @@ impl Scheduler {
         let (mut bytes, mut held) = (0, 0);
         let mut released = 0;
         for job in arrived.drain(..count) {
-            if job.life.state() == JobState::Dropped {
+            if job.place == Place::Left {
                 released += 1;
             } else {
                 bytes += job.size;

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::time::Stopwatch;
 
+use super::completion::CompletionQueue;
 use super::histogram::Histogram;
-use super::model::{BoxedJob, Job, Work};
+use super::model::{BoxedJob, Job, JobId, Work};
 use super::options::Returns;
 use super::process::Children;
 use super::queue::{Lanes, Queued};
@@ -100,6 +101,20 @@ impl Slot {
 
     pub(super) fn disown(&self) {
         self.disowned.store(true, Ordering::Relaxed);
+    }
+
+    /// The running job and its home; nothing if somebody else has ended it.
+    pub(super) fn running_job(&self) -> Option<(JobId, Arc<CompletionQueue>)> {
+        let state = self.lock();
+        let job = state.running.as_ref()?.job.as_ref()?;
+        Some((job.id, Arc::clone(&job.home)))
+    }
+
+    /// Gives the running job more time.
+    pub(super) fn extend(&self, by: Duration) {
+        if let Some(running) = &mut self.lock().running {
+            running.deadline = running.deadline.saturating_add(by);
+        }
     }
 
     /// Takes the running job from the worker if it is wanted.

@@ -14,7 +14,7 @@ use crate::lua::{
 use crate::time::Stopwatch;
 
 use super::completion::CompletionQueue;
-use super::host::{self, Control};
+use super::host::{self, Control, Owner};
 use super::model::{Job, Work};
 use super::options::Returns;
 use super::output::OutputLine;
@@ -33,7 +33,8 @@ const CARRY: &str = "return function(result) return function() return result end
 pub(super) fn run(shared: &Arc<Shared>, slot: &Arc<Slot>, number: usize) {
     process::yield_to_packets();
     let _ending = Ending { shared, slot };
-    let mut worker = Worker { shared, control: Control::new(Arc::clone(slot)), number, machine: None };
+    let mut worker =
+        Worker { shared, control: Control::new(Arc::clone(slot), Arc::clone(&shared.asked)), number, machine: None };
     let mut home = None;
     let mut next = shared.fetch(slot);
     while let Some(assignment) = next {
@@ -251,7 +252,9 @@ impl Machine {
             worker: number,
             output: control.output.clone(),
             board: shared.options.board.clone(),
+            owner: Owner(Rc::clone(control)),
         })?;
+        control.set_guard(vm.guard());
         let set_up = || {
             host::install(vm.lua(), control)?;
             let carry = vm.lua().load(CARRY).set_name(format!("={HOST_CHUNK}/job")).eval()?;

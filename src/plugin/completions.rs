@@ -8,10 +8,11 @@ use mlua::{Function, IntoLuaMulti};
 
 use super::health::Verdict;
 use super::instance::Instance;
-use crate::api::ScriptId;
+use crate::api::job_desk::BlockPolicy;
 use crate::api::t_async::JobSide;
-use crate::job::{Delivery, Ended, JobIds, Pool, Settling, Wait};
-use crate::lua::{FaultKind, PluginError};
+use crate::api::{LogLevel, ScriptId};
+use crate::job::{Carried, Delivery, Ended, JobIds, Pool, Section, SectionError, Settled, Settling, Wait};
+use crate::lua::{Budget, FaultKind, PluginError};
 use crate::time::Stopwatch;
 
 /// With delivery in order: jobs outstanding above which all are waited for, below the 100,000 at which they are dropped.
@@ -74,6 +75,9 @@ impl Instance {
     /// fast the workers are. That wait ends as soon as `stopping` is set; the jobs go on then.
     pub fn take_completions(&mut self, stopping: &AtomicBool) {
         if self.jobs.has_business() {
+            if self.jobs.is_asked() {
+                self.run_sections();
+            }
             self.take_letters(Settling::No);
             self.tick();
         }
@@ -84,7 +88,15 @@ impl Instance {
         if self.jobs.delivery() == Delivery::InOrder {
             if self.jobs.outstanding() >= SETTLE_ABOVE {
                 let mut ended = Vec::new();
-                self.jobs.await_all(&Wait { limit: None, cancel: Some(stopping) }, &mut ended);
+                let wait = Wait { limit: None, cancel: Some(stopping) };
+                let mut settled = self.jobs.await_all(&wait, &mut ended);
+                while settled == Settled::Asked {
+                    self.run_sections();
+                    settled = self.jobs.await_all(&wait, &mut ended);
+                }
+                if settled == Settled::Elsewhere {
+                    return;
+                }
                 self.deliver_in_parts(ended);
                 self.take_letters(Settling::Yes);
             }
@@ -105,10 +117,56 @@ impl Instance {
     /// Waits for all jobs and delivers their results in the order scheduled; what is missing when the wait ends early is
     /// cancelled.
     pub fn settle(&mut self, wait: &Wait<'_>) {
-        let mut ended = Vec::new();
-        self.jobs.settle(wait, &mut ended);
+        let (watch, mut ended) = (Stopwatch::start(), Vec::new());
+        loop {
+            let limit = wait.limit.map(|limit| limit.saturating_sub(watch.elapsed()));
+            match self.jobs.settle(&Wait { limit, cancel: wait.cancel }, &mut ended) {
+                Settled::Asked => self.run_sections(),
+                // The caller comes by the others, and then back here.
+                Settled::Elsewhere => return,
+                Settled::Yes => break,
+            }
+        }
         self.deliver_in_parts(ended);
         self.take_letters(Settling::Yes);
+    }
+
+    /// Runs the functions that workers wait for, for as long as the next packets can.
+    fn run_sections(&mut self) {
+        let watch = Stopwatch::start();
+        loop {
+            match self.jobs.next_section() {
+                Ok(Some((run, section))) => {
+                    let result = self.run_section(&run, &section);
+                    section.finish(result);
+                }
+                Ok(None) => return,
+                Err(e) => return self.fault("block", &PluginError::from_lua(&e)),
+            }
+            if watch.elapsed() >= DELIVERY_TIME {
+                return;
+            }
+        }
+    }
+
+    fn run_section(&mut self, run: &Function, section: &Section) -> Result<Carried, SectionError> {
+        let failed = |error: mlua::Error| SectionError::Failed(PluginError::from_lua(&error).message);
+        if let Some(why) = self.health.disabled() {
+            return Err(SectionError::Failed(format!("the plugin is disabled: {why}")));
+        }
+        let lua = self.vm.lua().clone();
+        let function = self.jobs.section_function(&lua, section).map_err(failed)?;
+        let (timeout, policy) = self.jobs.block();
+        let limit = (policy == BlockPolicy::Abort).then_some(timeout);
+        let watch = Stopwatch::start();
+        let (result, _) = self.enter_within::<Function>(Budget { limit, slow: None }, run, function);
+        if policy == BlockPolicy::Kill && watch.elapsed() > timeout {
+            self.health.disable("an atomic section took too long");
+            let text = format!("block: disabled: an atomic section of {} took longer than {timeout:?}", section.job());
+            self.context.log(LogLevel::Error, text);
+        }
+        let results = result.map_err(|error| SectionError::Failed(error.message))?;
+        self.jobs.carry(&lua, &results).map_err(failed)
     }
 
     /// At the end of the input, for an instance alone: waits for the jobs, lets time run on, until nothing is left.

@@ -328,7 +328,7 @@ fn errors_of_schedule_name_the_line_of_the_call() {
         outcome.lines(),
         [
             "bad argument #1 to 'schedule' (a function onexecute is missing)",
-            "bad argument #1 to 'schedule' (data: string expected, got table)"
+            "bad argument #1 to 'schedule' ('data' is a coroutine, which cannot be sent to a worker)"
         ]
     );
 }

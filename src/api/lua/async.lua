@@ -61,7 +61,9 @@ local function completing(name, verdict)
     if type(id) == "table" then id = id.id end
     id = to_text(id, 1, name)
     if not id then return false end
-    return host.complete(id, verdict, parcel(value))
+    local won, message = host.complete(id, verdict, parcel(value))
+    if message then error("bad argument #2 to '" .. name .. "' (" .. message .. ")", 2) end
+    return won
   end)
 end
 async.resolve, async.reject, async.abort = completing("resolve", 1), completing("reject", 2), completing("abort", 3)

@@ -7,6 +7,7 @@
 local async, host, engine, on_error, either, cur = ...
 local ffi = require "ffi"
 local type, error, tostring, xpcall, pairs, setmetatable = type, error, tostring, xpcall, pairs, setmetatable
+local select, unpack, remove = select, unpack, table.remove
 local floor, format, getinfo, huge, sort, ipairs = math.floor, string.format, debug.getinfo, math.huge, table.sort, ipairs
 local ffi_string = ffi.string
 
@@ -133,7 +134,7 @@ end
 --- Options ------------------------------------------------------------------------------------------------------------
 
 local function refuse(name, wanted, got, level)
-  error(format("bad argument #1 to 'schedule' (%s: %s expected, got %s)", name, wanted, type(got)), level)
+  error(format("bad argument #1 to 'schedule' (%s: %s expected, got %s)", name, wanted, type(got)), level + 1)
 end
 
 local function number(block, name, level)
@@ -194,6 +195,9 @@ local function keep_answer(entry, result)
   answers[entry.same] = { id = entry.id, result = result, dead = host.now() + entry.ttl }
 end
 
+-- Jobs that failed for good, as long as they are wanted.
+local letters, max_letters = {}, 0
+
 local function take_number(entry)
   local n = free[#free]
   if n then free[#free] = nil else n, count = count, count + 1 end
@@ -223,7 +227,7 @@ local function schedule(block, entry, level)
   if type(key) == "number" then key = tostring(key) end
   if key ~= nil and type(key) ~= "string" then refuse("key", "text", key, level) end
   entry.ttl = number(block, "ttl", level + 1)
-  entry.same = same_as(block, data, level)
+  entry.same = same_as(block, data, level + 1)
   if entry.same then
     local answer = answers[entry.same]
     if answer and entry.ttl and host.now() < answer.dead then
@@ -253,13 +257,24 @@ local function schedule(block, entry, level)
     return nil, reason
   end
   entry.id, entry.n = id, n
+  if max_letters > 0 and not entry.finish then
+    -- As it is now: scripts use one table for many jobs.
+    local copy = {}
+    for key, value in pairs(block) do copy[key] = value end
+    entry.block = copy
+  end
   if entry.same then flights[entry.same] = entry end
   return id
 end
 
-function managed.schedule(block) return schedule(block, {}, 2) end
+-- In the place of async.schedule: the caller of that is the caller of `schedule` here.
+function managed.schedule(block) return schedule(block, {}, 1) end
 
 local function conclude(entry, state, result, message)
+  if max_letters > 0 and (state == "failed" or state == "timed_out") and entry.block then
+    if #letters >= max_letters then remove(letters, 1) end
+    letters[#letters + 1] = { id = entry.id, state = state, message = message, block = entry.block }
+  end
   if entry.same then
     flights[entry.same] = nil
     if state == "done" and entry.ttl and result ~= nil then keep_answer(entry, result) end
@@ -379,12 +394,50 @@ async.configure = either(function(limits)
   if type(limits) ~= "table" then
     error("bad argument #1 to 'configure' (table expected, got " .. type(limits) .. ")", 2)
   end
-  local overflow = limits.overflow or "drop_new"
-  if overflow ~= "drop_new" and overflow ~= "drop_old" then
-    error("bad argument #1 to 'configure' (overflow: drop_new or drop_old expected)", 2)
+  local overflow = tostring(limits.overflow or "drop_new")
+  local fine = host.configure(number(limits, "pending", 3) or huge, overflow, number(limits, "retain", 3) or 0,
+    number(limits, "retain_for", 3) or huge)
+  if not fine then
+    error("bad argument #1 to 'configure' (overflow: drop_new, drop_old, or on the backend block expected)", 2)
   end
-  host.configure(limits.pending or huge, overflow == "drop_old")
+  max_letters = number(limits, "dead_letters", 3) or 0
+  while #letters > max_letters do remove(letters, 1) end
+  local policy = limits.block_policy or "abort"
+  if policy ~= "abort" and policy ~= "kill" then
+    error("bad argument #1 to 'configure' (block_policy: abort or kill expected)", 2)
+  end
+  host.configure_block(number(limits, "block_timeout", 3), number(limits, "block_wait", 3), policy == "kill")
 end)
+
+async.letters = either(function()
+  local list = {}
+  for i, letter in ipairs(letters) do
+    list[i] = { id = letter.id, state = letter.state, error = letter.message, data = letter.block.data }
+  end
+  return list
+end)
+
+-- Schedules again what a dead letter says: a new execution with an id of its own.
+async.retry = either(function(id)
+  id = tostring(id)
+  for i, letter in ipairs(letters) do
+    if letter.id == id then
+      remove(letters, i)
+      return schedule(letter.block, {}, 1)
+    end
+  end
+  return nil, "no dead letter has the id " .. id
+end)
+
+--- Atomic sections of workers -----------------------------------------------------------------------------------------
+
+local function gather(...) return select("#", ...), { ... } end
+
+-- Runs what a worker asks for; gives a function that returns the results.
+function managed.section(f)
+  local n, results = gather(f(engine))
+  return function() return unpack(results, 1, n) end
+end
 
 --- The end of the input -----------------------------------------------------------------------------------------------
 

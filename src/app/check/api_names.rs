@@ -5,12 +5,13 @@ use crate::api::constants::VARTYPES;
 use crate::plugin::PluginKind;
 
 /// Fields of `T` itself, those included that only some VMs have.
-pub const T: [&str; 28] = [
+pub const T: [&str; 29] = [
     "K",
     "util",
     "env",
     "host",
     "async",
+    "block",
     "re2",
     "ac",
     "log",
@@ -75,7 +76,33 @@ const TABLES: [(&str, &[&str]); 5] = [
             "id",
         ],
     ),
-    ("async", &["cat", "copy", "cp", "rm", "copybuffer", "schedule", "pending_items"]),
+    (
+        "async",
+        &[
+            "cat",
+            "copy",
+            "cp",
+            "rm",
+            "copybuffer",
+            "schedule",
+            "pending_items",
+            "cancel",
+            "status",
+            "stats",
+            "configure",
+            "letters",
+            "retry",
+            "defer",
+            "resolve",
+            "reject",
+            "abort",
+            "spawn",
+            "await",
+            "sleep",
+            "all",
+            "race",
+        ],
+    ),
 ];
 
 /// The fields of a table in `T`, by its path below `T`; `None` for tables with names of their own (groups).
