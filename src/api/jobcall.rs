@@ -16,10 +16,16 @@ use hashbrown::HashMap;
 use crate::job::{Ended, JobState, Rejected, Scheduler};
 use crate::lua::Portable;
 
+/// Slots of jobs that are more than plain ones begin here; as Lua sees them they are negative.
+const MANAGED: u64 = 1 << 31;
+
 /// Completions handed to Lua at once.
 pub(super) const BATCH: usize = 64;
 /// Most functions that are known; all are forgotten when there are more.
 const MAX_FUNCTIONS: usize = 1024;
+
+/// A managed job is done and its result is no text.
+const VALUE: i32 = 2;
 
 /// Answers of [`JobCalls::schedule`] that are no running number.
 const REJECTED: f64 = 0.0;
@@ -56,13 +62,16 @@ pub(super) struct JobCalls {
     /// Functions that capture nothing, by the number of their code: later closures of it are not looked at.
     functions: RefCell<HashMap<u64, Arc<Portable>, RandomState>>,
     rejected: RefCell<Option<(Rejected, Arc<str>)>>,
+    /// Results of the completions shown that are no text.
+    values: RefCell<Vec<Option<Box<Portable>>>>,
     items: RefCell<Box<[Item]>>,
 }
 
 impl JobCalls {
     pub(super) fn new(scheduler: Rc<Scheduler>) -> Self {
         let items = RefCell::new(vec![NO_ITEM; BATCH].into_boxed_slice());
-        Self { scheduler, functions: RefCell::default(), rejected: RefCell::default(), items }
+        let (functions, rejected, values) = (RefCell::default(), RefCell::default(), RefCell::default());
+        Self { scheduler, functions, rejected, values, items }
     }
 
     /// Address of the table of functions, for `ffi.cast`.
@@ -113,11 +122,30 @@ impl JobCalls {
         self.rejected.borrow_mut().take()
     }
 
+    /// Takes the result of a completion that was shown, if it is no text.
+    pub(super) fn take_value(&self, index: usize) -> Option<Box<Portable>> {
+        self.values.borrow_mut().get_mut(index)?.take()
+    }
+
     /// Shows Lua the first 64 completions; gives their number. They must be kept until Lua has read them.
-    pub(super) fn show(&self, ended: &[Ended]) -> usize {
+    pub(super) fn show(&self, ended: &mut [Ended]) -> usize {
         let mut items = self.items.borrow_mut();
+        let mut values = self.values.borrow_mut();
+        values.clear();
         let mut count = 0;
         for (item, ended) in items.iter_mut().zip(ended) {
+            if ended.token() >= MANAGED {
+                let value = ended.take_value();
+                let code = if value.is_some() && ended.state() == JobState::Done { VALUE } else { code_of(ended) };
+                values.resize_with(count, || None);
+                values.push(value);
+                let bytes = ended.result().unwrap_or_default();
+                *item = Item { result: bytes.as_ptr(), result_len: bytes.len() as i32, deliver: code, ..NO_ITEM };
+                // Behind the sign bit: the slot is negative.
+                item.slot = ended.token() as u32 as i32;
+                count += 1;
+                continue;
+            }
             // The script waits only if there is something to deliver; otherwise its onresult is forgotten.
             let result = ended.result().filter(|_| ended.state() == JobState::Done);
             let (data, bytes) = (ended.data(), result.unwrap_or_default());
@@ -133,6 +161,18 @@ impl JobCalls {
             count += 1;
         }
         count
+    }
+}
+
+/// How a managed job ended, in the numbers of `lua/async_managed.lua`.
+fn code_of(ended: &Ended) -> i32 {
+    match ended.state() {
+        JobState::Done if ended.result().is_some() => 1,
+        JobState::Done => 3,
+        JobState::Failed => 4,
+        JobState::TimedOut => 5,
+        JobState::Dropped => 7,
+        JobState::Cancelled | JobState::Created | JobState::Queued | JobState::Running => 6,
     }
 }
 

@@ -16,6 +16,7 @@ mod flow_fields;
 pub mod global_t;
 mod hostcall;
 mod http_header;
+pub mod job_desk;
 mod jobcall;
 mod loan;
 pub mod modules;

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mlua::{Function, LightUserData, Lua, LuaString, MultiValue, Table, Value};
 
@@ -11,17 +12,23 @@ use super::constants::{LogFn, LogLevel};
 use super::context::VmContext;
 use super::engine::EngineParts;
 use super::global_t::{self, Outlets, RunIdentity, VmIdentity};
+use super::job_desk::{self, BlockPolicy, JobDesk};
 use super::jobcall::{BATCH, JobCalls};
 use super::modules::{self, Libraries};
 use super::record::{Record, ScriptId, Side};
 use super::t_host::HostFunctions;
 use crate::job::{
-    Delivery, Ended, FileOp, JobIds, JobKind, JobRequest, JobState, OutputLine, Pool, Rejected, Scheduler, VmFactory,
-    Wait, WorkerContext,
+    Carried, Delivery, Ended, FileOp, JobIds, JobKind, JobRequest, JobState, Letter, OutputLine, Party, Pool, Rejected,
+    Scheduler, Section, SectionError, Settled, Settling, VmFactory, Wait, WorkerContext,
 };
 use crate::lua::{PackError, Packed, Packer, PluginError, Vm, VmOptions};
 
 const ASYNC: &str = include_str!("lua/async.lua");
+const MANAGED: &str = include_str!("lua/async_managed.lua");
+const TASKS: &str = include_str!("lua/async_tasks.lua");
+/// `T.block` where there is nothing to be blocked.
+const NO_BLOCK: &str =
+    "local error = error return function() error('ERR_NOTAVAIL: block() is available inside onexecute only', 2) end";
 /// What a plugin is told once when its jobs are refused.
 const TOO_MANY: &str = "more than 100000 items are pending; new ones are dropped";
 
@@ -30,7 +37,10 @@ const TOO_MANY: &str = "more than 100000 items are pending; new ones are dropped
 pub struct AsyncEnd {
     scheduler: Rc<Scheduler>,
     calls: Rc<JobCalls>,
+    desk: Rc<JobDesk>,
     deliver: Function,
+    /// `tick`, `completed` and `run_out` of async_managed.lua.
+    managed: Table,
     delivery: Delivery,
     packer: Rc<RefCell<Packer>>,
     /// An empty list, kept for its memory.
@@ -103,10 +113,15 @@ pub fn install(
             on_files.record(dropped(rejected.id.to_string(), "file", String::new()));
         }
     })?;
-    let (table, deliver): (Table, Function) =
+    let desk = JobDesk::new(lua, &packer, &scheduler, &calls, context)?;
+    job_desk::install(lua, &host, &desk)?;
+    host.set("managed_chunk", modules::host_chunk(lua, "millstream.async_managed", MANAGED)?)?;
+    host.set("tasks_chunk", modules::host_chunk(lua, "millstream.async_tasks", TASKS)?)?;
+    let (table, deliver, managed): (Table, Function, Table) =
         modules::run_host_chunk_multi(lua, "millstream.async", ASYNC, (&parts.objects, host, &parts.engine, on_error))?;
     t.set("async", table)?;
-    Ok(AsyncEnd { scheduler, calls, deliver, delivery: jobs.delivery, packer, list: RefCell::default() })
+    t.set("block", modules::run_host_chunk(lua, "millstream.block", NO_BLOCK, ())?)?;
+    Ok(AsyncEnd { scheduler, calls, desk, deliver, managed, delivery: jobs.delivery, packer, list: RefCell::default() })
 }
 
 fn dropped(id: String, kind: &'static str, function: String) -> Record {
@@ -114,7 +129,7 @@ fn dropped(id: String, kind: &'static str, function: String) -> Record {
 }
 
 /// Tells of a job that was dropped; gives the reason in words.
-fn refuse(context: &VmContext, rejected: &Rejected, function: &str) -> String {
+pub(super) fn refuse(context: &VmContext, rejected: &Rejected, function: &str) -> String {
     context.warn_once(TOO_MANY);
     context.record(dropped(rejected.id.to_string(), "schedule", function.to_owned()));
     rejected.to_string()
@@ -235,18 +250,107 @@ impl AsyncEnd {
 
     /// Waits until all jobs have ended and takes them in the order scheduled; those that have arrived when the wait ends
     /// early.
-    pub fn await_all(&self, wait: &Wait<'_>, into: &mut Vec<Ended>) {
-        self.scheduler.settle_ended(wait, into);
+    pub fn await_all(&self, wait: &Wait<'_>, into: &mut Vec<Ended>) -> Settled {
+        self.scheduler.settle_ended(wait, into)
     }
 
     /// Waits until all jobs have ended and takes them in the order scheduled. What is missing when the wait ends early is
     /// cancelled and comes as such.
-    pub fn settle(&self, wait: &Wait<'_>, into: &mut Vec<Ended>) {
-        self.scheduler.settle_ended(wait, into);
-        if self.scheduler.outstanding() > 0 {
-            self.scheduler.cancel();
-            self.scheduler.settle_ended(&Wait::default(), into);
+    pub fn settle(&self, wait: &Wait<'_>, into: &mut Vec<Ended>) -> Settled {
+        let settled = self.scheduler.settle_ended(wait, into);
+        if settled != Settled::Yes || self.scheduler.outstanding() == 0 {
+            return settled;
         }
+        self.scheduler.refuse_sections();
+        self.scheduler.cancel();
+        self.scheduler.settle_ended(&Wait::default(), into)
+    }
+
+    /// Whether workers ask for atomic sections that may be run between two batches. Over files they are run where results
+    /// are handed out.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.delivery == Delivery::AsFinished && self.scheduler.is_asked()
+    }
+
+    /// The next atomic section, begun: it must be finished. With it the function that runs it, `section(f) -> results`.
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn next_section(&self) -> mlua::Result<Option<(Function, Arc<Section>)>> {
+        while let Some(section) = self.scheduler.take_section() {
+            if section.begin() {
+                let run = self.managed.raw_get("section");
+                return match run {
+                    Ok(run) => Ok(Some((run, section))),
+                    Err(error) => {
+                        section.finish(Err(SectionError::Failed(error.to_string())));
+                        Err(error)
+                    }
+                };
+            }
+        }
+        Ok(None)
+    }
+
+    /// How long an atomic section may run, and what is done about one that takes longer.
+    #[must_use]
+    pub fn block(&self) -> (Duration, BlockPolicy) {
+        self.desk.block()
+    }
+
+    /// What a section is to run, as a function of this VM.
+    ///
+    /// # Errors
+    /// When it cannot be made here.
+    pub fn section_function(&self, lua: &Lua, section: &Section) -> mlua::Result<Function> {
+        self.desk.load(lua, section.function())
+    }
+
+    /// What a section returned, for its worker.
+    ///
+    /// # Errors
+    /// When it cannot travel.
+    pub fn carry(&self, lua: &Lua, results: &Function) -> mlua::Result<Carried> {
+        self.desk.carry(lua, results)
+    }
+
+    /// Whether timers are due, letters have come, or workers ask for sections. Loads and comparisons.
+    #[must_use]
+    pub fn has_business(&self) -> bool {
+        self.desk.is_due() || self.scheduler.has_mail() || self.is_asked()
+    }
+
+    /// The function that does what is due: `tick(now)`, and what it takes for now.
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn tick(&self) -> mlua::Result<(Function, f64)> {
+        Ok((self.managed.raw_get("tick")?, self.desk.now()))
+    }
+
+    /// The function that lets time run on at the end of the input: `run_out(at_once) -> whether anything was left`.
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn run_out(&self) -> mlua::Result<Function> {
+        self.managed.raw_get("run_out")
+    }
+
+    /// The letters that stand now, and the function that reads them: `completed(id, verdict, value)`.
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn letters(&self, settling: Settling) -> mlua::Result<(Function, Vec<Letter>)> {
+        Ok((self.managed.raw_get("completed")?, self.scheduler.take_mail(settling)))
+    }
+
+    /// What `completed` is called with for a letter. A value that cannot be made here makes it a failure.
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn read(&self, lua: &Lua, letter: Letter) -> mlua::Result<(String, u32, Value)> {
+        self.desk.read(lua, letter)
     }
 
     /// Waits until something has arrived; false if nothing will, or not in time.
@@ -263,7 +367,10 @@ impl AsyncEnd {
     /// Records how each job ended and what it printed, lists those that failed, and shows them to the VM; gives how many
     /// it shows, which is all if there are no more than 64. They must be kept until the VM has read them.
     pub fn collect(&self, context: &VmContext, ended: &mut [Ended], failures: &mut Vec<JobFailure>) -> usize {
-        ended.iter_mut().for_each(|ended| record(context, ended, failures));
+        for ended in ended.iter_mut() {
+            self.desk.remember(ended);
+            record(context, ended, failures);
+        }
         self.calls.show(ended)
     }
 
@@ -291,11 +398,20 @@ fn record(context: &VmContext, ended: &mut Ended, failures: &mut Vec<JobFailure>
     }
     if context.engine.job_events.get() {
         let function = if ended.kind() == JobKind::Schedule { ended.function().to_string() } else { String::new() };
-        let (kind, state) = (ended.kind().name(), ended.state().name());
-        context.record_as(Side::Async, Record::Job { id: ended.id().to_string(), state, kind, function, attempt: 1 });
+        let (kind, state, attempt) = (ended.kind().name(), ended.state().name(), u32::from(ended.attempts().max(1)));
+        context.record_as(Side::Async, Record::Job { id: ended.id().to_string(), state, kind, function, attempt });
     }
     if let Some(error) = ended.take_error() {
-        failures.push((Arc::clone(ended.function()), error));
+        let Some(options) = ended.options() else {
+            failures.push((Arc::clone(ended.function()), error));
+            return;
+        };
+        let handled = options.handled;
+        let is_handled = if ended.state() == JobState::TimedOut { handled.timeouts() } else { handled.errors() };
+        ended.set_result(error.message.clone().into_bytes());
+        if !is_handled {
+            failures.push((Arc::clone(ended.function()), error));
+        }
     }
 }
 
@@ -362,6 +478,9 @@ fn install_worker(vm: &Vm, run: &RunIdentity, worker: &WorkerContext, contextid:
         })?,
     )?;
     host.set("pending", lua.create_function(|_, ()| Ok(0))?)?;
+    let packer = Rc::new(RefCell::new(Packer::new(lua)?));
+    job_desk::install_complete(lua, &host, &packer, &worker.board, Party::Elsewhere)?;
+    job_desk::install_block(lua, &t, &packer, &worker.owner)?;
     install_files(lua, &host, move |operation| {
         if let Err(e) = operation.run(|| true) {
             log(LogLevel::Error, &e.to_string());

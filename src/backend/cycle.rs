@@ -348,7 +348,7 @@ impl<O: BackendOutlet> Backend<O> {
     pub fn take_completions(&mut self, stopping: &AtomicBool) {
         for member in 0..self.crew.monitors.len() {
             let instance = &mut self.crew.monitors[member].instance;
-            if instance.outstanding_jobs() > 0 {
+            if instance.has_async_work() {
                 instance.take_completions(stopping);
                 self.crew.after();
             }
@@ -372,7 +372,12 @@ impl<O: BackendOutlet> Backend<O> {
     pub fn finish(mut self, wait: &Wait<'_>) -> BackendEnd<O> {
         let outlast = AtomicBool::new(false);
         if let Some(now) = self.now {
-            self.drain(wait);
+            for member in 0..self.crew.monitors.len() {
+                while self.crew.monitors[member].instance.outstanding_jobs() > 0 {
+                    self.crew.monitors[member].instance.settle(wait);
+                    self.crew.after();
+                }
+            }
             for _ in 0..LAST_ROUNDS {
                 for item in std::mem::take(&mut self.crew.own) {
                     self.news(item);
@@ -396,13 +401,11 @@ impl<O: BackendOutlet> Backend<O> {
         self.end()
     }
 
-    /// Waits for the jobs until none is left; when the wait ends early, what is missing is cancelled.
+    /// Waits until no job and nothing else is left; when the wait ends early, what is missing is cancelled.
     fn drain(&mut self, wait: &Wait<'_>) {
         for member in 0..self.crew.monitors.len() {
-            while self.crew.monitors[member].instance.outstanding_jobs() > 0 {
-                self.crew.monitors[member].instance.settle(wait);
-                self.crew.after();
-            }
+            self.crew.monitors[member].instance.settle_all(wait);
+            self.crew.after();
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::model::JobState;
+use super::state::JobState;
 
 /// What became of the jobs of a pool. `scheduled` is the sum of all states at every moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Summary {
     pub cancelled: u64,
     /// Refused because too many were pending.
     pub dropped: u64,
+    /// Attempts that failed and were followed by another.
+    pub retries: u64,
     /// Given up because the VM that scheduled them was gone before it heard of their end.
     pub orphaned: u64,
     /// Results refused because too much waited for delivery; counted under `failed` as well.
@@ -76,6 +78,9 @@ pub(super) struct Counters {
     failed: AtomicU64,
     timed_out: AtomicU64,
     cancelled: AtomicU64,
+    /// Made room for others after they were accepted.
+    evicted: AtomicU64,
+    pub retries: AtomicU64,
     orphaned: AtomicU64,
     pub results_over_limit: AtomicU64,
     pub workers_abandoned: AtomicU64,
@@ -85,35 +90,52 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// A job has come to its end.
-    pub(super) fn ended(&self, state: JobState) {
-        // Release: whoever sees this count also sees that the job was scheduled.
-        self.of(state).fetch_add(1, Ordering::Release);
-    }
-
-    /// A job that has come to its end turns out to belong to nobody: that is how it ended.
-    pub(super) fn orphaned(&self, state: JobState) {
-        // In this order: a job that is counted nowhere for a moment is taken for a queued one.
-        self.of(state).fetch_sub(1, Ordering::AcqRel);
-        self.orphaned.fetch_add(1, Ordering::Release);
-    }
-
-    fn of(&self, state: JobState) -> &AtomicU64 {
-        match state {
+    fn of(&self, end: JobState) -> &AtomicU64 {
+        match end {
             JobState::Done => &self.done,
             JobState::Failed => &self.failed,
             JobState::TimedOut => &self.timed_out,
-            // Jobs that are dropped were never accepted and end with the scheduler.
-            JobState::Cancelled | JobState::Dropped => &self.cancelled,
+            // Those that were never accepted end with the scheduler, see `Pending::dropped`.
+            JobState::Dropped => &self.evicted,
+            JobState::Cancelled | JobState::Created | JobState::Queued | JobState::Running => &self.cancelled,
         }
+    }
+
+    /// A job has come to its end.
+    pub(super) fn ended(&self, end: JobState) {
+        debug_assert!(end.is_end(), "{end:?}");
+        // Release: whoever sees this count also sees that the job was scheduled.
+        self.of(end).fetch_add(1, Ordering::Release);
+    }
+
+    /// An end that nobody was told of is replaced. It counts as not ended for a moment, and never twice.
+    pub(super) fn overruled(&self, before: JobState) {
+        self.of(before).fetch_sub(1, Ordering::Release);
+        self.cancelled.fetch_add(1, Ordering::Release);
+    }
+
+    /// A job that has come to its end turns out to belong to nobody: that is how it ended.
+    pub(super) fn orphaned(&self, end: JobState) {
+        // In this order: a job that is counted nowhere for a moment is taken for a queued one.
+        self.of(end).fetch_sub(1, Ordering::AcqRel);
+        self.orphaned.fetch_add(1, Ordering::Release);
     }
 
     /// All counts; `running` is how many jobs are on a worker.
     pub(super) fn summary(&self, pending: &Pending, running: u64) -> Summary {
         // The ended first: whatever has ended by then has been scheduled by the time `scheduled` is read.
-        let [orphaned, done, failed, timed_out, cancelled, dropped] =
-            [&self.orphaned, &self.done, &self.failed, &self.timed_out, &self.cancelled, &pending.dropped]
-                .map(|counter| counter.load(Ordering::Acquire));
+        let counters = [
+            &self.orphaned,
+            &self.done,
+            &self.failed,
+            &self.timed_out,
+            &self.cancelled,
+            &self.evicted,
+            &pending.dropped,
+        ];
+        let [orphaned, done, failed, timed_out, cancelled, evicted, refused] =
+            counters.map(|counter| counter.load(Ordering::Acquire));
+        let dropped = evicted + refused;
         let scheduled = pending.scheduled.load(Ordering::Acquire);
         let open = scheduled - (orphaned + done + failed + timed_out + cancelled + dropped);
         let running = running.min(open);
@@ -126,6 +148,7 @@ impl Counters {
             timed_out,
             cancelled,
             dropped,
+            retries: self.retries.load(Ordering::Relaxed),
             orphaned,
             results_over_limit: self.results_over_limit.load(Ordering::Relaxed),
             workers_abandoned: self.workers_abandoned.load(Ordering::Relaxed),

@@ -1,19 +1,22 @@
 //! Functions that replace those of the standard library in the VM of a worker.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use mlua::{AnyUserData, Lua, LuaString, Value};
 
-use crate::lua::{HOST_CHUNK, own_text};
+use crate::lua::{Guard, HOST_CHUNK, Portable, own_text};
 use crate::time::Stopwatch;
 
+use super::board::Carried;
 use super::output::{JobOutput, OutputLine};
 use super::popen::PipeHandle;
 use super::process::Pipe;
+use super::section::{Section, SectionError};
 use super::slot::Slot;
 
 /// Longest wait before looking again whether the job has been cancelled.
@@ -26,12 +29,65 @@ pub(super) struct Control {
     pub output: JobOutput,
     started: Cell<Option<(Stopwatch, Duration)>>,
     expired: Cell<bool>,
+    /// What the watchdog sees of the worker's VM.
+    guard: RefCell<Option<Arc<Guard>>>,
+    /// Atomic sections that wait for owners, of the whole pool.
+    asked: Arc<AtomicUsize>,
+}
+
+/// How often a worker that waits for its owner looks whether it still should, and tells the watchdog that it is well: less
+/// than the distance of the watchdog's samples.
+const PAUSE: Duration = Duration::from_millis(4);
+
+/// The way from a worker's VM to the owner of the job that runs in it.
+#[derive(Clone, Debug)]
+pub struct Owner(pub(super) Rc<Control>);
+
+impl Owner {
+    /// Has a function run by the owner, between two batches, and waits for it. The deadline of the job stands still.
+    ///
+    /// # Errors
+    /// When the owner does not run it, or it fails.
+    pub fn enter(&self, function: Portable) -> Result<Carried, SectionError> {
+        let control = &self.0;
+        let (job, home) = control.slot.running_job().ok_or(SectionError::Cancelled)?;
+        let section = Section::new(job, function);
+        home.ask(&section)?;
+        control.asked.fetch_add(1, Ordering::Relaxed);
+        let since = Stopwatch::start();
+        let patience = Duration::from_millis(home.patience.load(Ordering::Relaxed));
+        let result = section.wait(PAUSE, || {
+            if let Some(guard) = &*control.guard.borrow() {
+                guard.progress.fetch_add(1, Ordering::Relaxed);
+            }
+            if control.slot.is_disowned() {
+                return Err(SectionError::Cancelled);
+            }
+            if since.elapsed() >= patience { Err(SectionError::TooLate(patience)) } else { Ok(()) }
+        });
+        control.asked.fetch_sub(1, Ordering::Relaxed);
+        control.stood_still(since.elapsed());
+        result
+    }
 }
 
 impl Control {
-    pub(super) fn new(slot: Arc<Slot>) -> Rc<Self> {
-        let output = JobOutput::default();
-        Rc::new(Self { slot, output, started: Cell::new(None), expired: Cell::new(false) })
+    pub(super) fn new(slot: Arc<Slot>, asked: Arc<AtomicUsize>) -> Rc<Self> {
+        let (output, guard) = (JobOutput::default(), RefCell::default());
+        Rc::new(Self { slot, output, started: Cell::new(None), expired: Cell::new(false), guard, asked })
+    }
+
+    /// Names what the watchdog sees of the worker's VM.
+    pub(super) fn set_guard(&self, guard: &Arc<Guard>) {
+        self.guard.replace(Some(Arc::clone(guard)));
+    }
+
+    /// The job has waited for its owner, which does not count as running.
+    fn stood_still(&self, waited: Duration) {
+        self.slot.extend(waited);
+        if let Some((started, deadline)) = self.started.get() {
+            self.started.set(Some((started, deadline.saturating_add(waited))));
+        }
     }
 
     /// A job begins.

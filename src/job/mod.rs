@@ -5,12 +5,16 @@
 //! nothing of packets or of the plugin API; the VMs of the workers come from a [`VmFactory`]. Invariant: every job
 //! accepted ends in exactly one terminal [`JobState`] and is counted there once. The protocol is in `README.md`.
 
+mod board;
 mod completion;
 mod counts;
 mod histogram;
 mod host;
+#[cfg(test)]
+mod interleavings;
 mod model;
 mod native;
+mod options;
 mod output;
 mod patience;
 mod pool;
@@ -19,15 +23,22 @@ mod process;
 mod queue;
 mod recording;
 mod scheduler;
+mod section;
 mod slot;
+mod state;
 mod supervisor;
 mod worker;
 
+pub use board::{Board, Carried, Letter, Party, Verdict};
 pub use completion::Wait;
 pub use counts::Summary;
-pub use model::{Completion, Ended, JobId, JobIds, JobKind, JobState, Keep};
+pub use host::Owner;
+pub use model::{Completion, Ended, JobId, JobIds, JobKind, JobStatus, Keep};
 pub use native::{FileError, FileOp};
+pub use options::{Backoff, Handled, JobOptions, Returns};
 pub use output::{JobOutput, OutputLine};
 pub use pool::{Pool, PoolOptions, VmFactory, WorkerContext};
 pub use recording::{Answer, Answers, Question};
-pub use scheduler::{Delivery, Drained, JobRequest, Overflow, Rejected, Scheduler};
+pub use scheduler::{Delivery, Drained, JobRequest, Overflow, Rejected, Scheduler, Settled, Settling, WhenCrowded};
+pub use section::{Section, SectionError};
+pub use state::{Impossible, JobState, Life, Step};

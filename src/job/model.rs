@@ -12,7 +12,9 @@ use crate::time::Stopwatch;
 
 use super::completion::CompletionQueue;
 use super::native::FileOp;
+use super::options::JobOptions;
 use super::output::OutputLine;
+use super::state::{JobState, Life, Step};
 
 /// Number of a job, unique in the process: the engine that scheduled it and a running number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +28,23 @@ impl JobId {
     #[must_use]
     pub const fn seq(self) -> u64 {
         self.seq
+    }
+
+    /// Number of the engine that scheduled it.
+    #[must_use]
+    pub const fn engine(self) -> u16 {
+        self.engine
+    }
+
+    /// From `<engine>-<seq>`.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let (engine, seq) = std::str::from_utf8(text).ok()?.split_once('-')?;
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(engine) || !digits(seq) {
+            return None;
+        }
+        Some(Self { engine: engine.parse().ok()?, seq: seq.parse().ok()? })
     }
 }
 
@@ -53,6 +72,11 @@ impl JobIds {
     #[must_use]
     pub fn prefix(&self) -> String {
         format!("{}-", self.engine)
+    }
+
+    /// Number of the engine.
+    pub(super) const fn engine(&self) -> u16 {
+        self.engine
     }
 
     pub(super) fn next(&self) -> JobId {
@@ -89,35 +113,6 @@ impl JobKind {
     }
 }
 
-/// How a job ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum JobState {
-    /// It ran to its end, with or without a result.
-    Done,
-    /// It raised an error, or its result was refused.
-    Failed,
-    /// It exceeded its deadline.
-    TimedOut,
-    /// It was taken back before it ended.
-    Cancelled,
-    /// It was never accepted.
-    Dropped,
-}
-
-impl JobState {
-    /// The name used in events and reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-            Self::Cancelled => "cancelled",
-            Self::Dropped => "dropped",
-        }
-    }
-}
-
 /// A job that has ended, on its way home.
 #[derive(Clone, Debug)]
 pub struct Completion {
@@ -145,6 +140,37 @@ pub struct Completion {
     pub waited: Duration,
     /// Time from start to end.
     pub ran: Duration,
+}
+
+/// What anybody may know of a job, at one moment.
+#[derive(Clone, Debug)]
+pub struct JobStatus {
+    /// The job.
+    pub id: JobId,
+    /// What it is.
+    pub kind: JobKind,
+    /// Where it is in its life.
+    pub state: JobState,
+    /// How often it was started.
+    pub attempts: u16,
+    /// The worker that runs it, or ran it last.
+    pub worker: Option<usize>,
+    /// Where the function begins (`file:line`); the kind for file operations.
+    pub function: Arc<str>,
+    /// Bytes of data; 0 while a worker holds them.
+    pub data: usize,
+    /// Bytes counted against the limit of pending jobs: data, captured values, the job itself.
+    pub size: usize,
+    /// Bytes of result and output.
+    pub result: usize,
+    /// Time since it was scheduled.
+    pub age: Duration,
+    /// Time from scheduling to its last start.
+    pub waited: Duration,
+    /// How long its last attempt took.
+    pub ran: Duration,
+    /// Why it failed.
+    pub error: Option<PluginError>,
 }
 
 /// What is to be done.
@@ -181,8 +207,12 @@ pub(super) struct Job {
     /// Bytes counted against the queue's limit.
     pub size: usize,
     pub kind: JobKind,
-    /// Meaningful once the job has ended.
-    pub state: JobState,
+    /// Where it is, and how often it was started.
+    pub life: Life,
+    /// The worker that ran it last.
+    pub worker: u8,
+    /// Whether it has left its place among the pending ones before it was handed out.
+    pub place: Place,
     /// Taken by the worker while it runs.
     pub work: Option<Work>,
     /// What most jobs leave none of.
@@ -196,6 +226,14 @@ pub(super) struct Job {
 }
 
 const _: () = assert!(size_of::<Job>() == 192, "a job has three cache lines");
+
+/// Whether a job counts as pending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Held,
+    /// It made room for another.
+    Left,
+}
 
 /// A length of time in half the space of a [`Duration`]: up to 584 years.
 #[derive(Clone, Copy, Debug, Default)]
@@ -216,6 +254,10 @@ impl From<Nanos> for Duration {
 /// Why a job failed, what it printed and logged, and what must live until it has ended.
 #[derive(Debug, Default)]
 pub(super) struct Remains {
+    /// How it is to be treated, if not like most.
+    pub options: Option<Box<JobOptions>>,
+    /// What it returned, if that is no text.
+    pub value: Option<Box<Portable>>,
     pub keep: Option<Keep>,
     pub error: Option<PluginError>,
     pub output: Vec<OutputLine>,
@@ -226,13 +268,51 @@ impl Job {
     /// Bytes it brings home.
     pub(super) fn brings(&self) -> usize {
         let output = |remains: &Remains| remains.output.iter().map(OutputLine::size).sum::<usize>();
-        self.result.as_ref().map_or(0, Vec::len) + self.remains.as_deref().map_or(0, output)
+        let value = |remains: &Remains| remains.value.as_ref().map_or(0, |value| value.size());
+        self.result.as_ref().map_or(0, Vec::len)
+            + self.remains.as_deref().map_or(0, |remains| output(remains) + value(remains))
+    }
+
+    /// How it is to be treated, if not like most.
+    pub(super) fn options(&self) -> Option<&JobOptions> {
+        self.remains.as_deref()?.options.as_deref()
+    }
+
+    /// Makes a step that its owner knows to be possible.
+    pub(super) fn step(&mut self, step: Step) {
+        let made = self.life.step(step);
+        debug_assert!(made.is_ok(), "job {}: {made:?}", self.id);
+    }
+
+    /// What anybody may know of it.
+    pub(super) fn status(&self) -> JobStatus {
+        let work = self.work.as_ref();
+        let data = match work {
+            Some(Work::Lua { data, .. }) => data.len(),
+            _ => 0,
+        };
+        let error = self.remains.as_deref().and_then(|remains| remains.error.as_ref());
+        JobStatus {
+            id: self.id,
+            kind: self.kind,
+            state: self.life.state(),
+            attempts: self.life.attempts(),
+            worker: (self.life.attempts() > 0).then_some(usize::from(self.worker)),
+            function: Arc::clone(&self.function),
+            data,
+            size: self.size,
+            result: self.brings(),
+            age: self.created.elapsed(),
+            waited: self.waited.into(),
+            ran: self.ran.into(),
+            error: error.cloned(),
+        }
     }
 
     /// Fetches the job into the cache and makes it this processor's own, by writing what will be written anyway to each of
     /// its lines. Done to many jobs at a time their memory arrives at once, and not for one after the other.
     pub(super) fn touch(&mut self) {
-        self.state = JobState::Cancelled;
+        self.life = hint::black_box(self.life);
         self.remains = hint::black_box(self.remains.take());
         (self.waited, self.ran) = (Nanos::default(), Nanos::default());
     }
@@ -267,7 +347,29 @@ impl Ended {
     /// How it ended.
     #[must_use]
     pub fn state(&self) -> JobState {
-        self.0.state
+        self.0.life.state()
+    }
+
+    /// How often it was started.
+    #[must_use]
+    pub fn attempts(&self) -> u16 {
+        self.0.life.attempts()
+    }
+
+    /// How it was to be treated, if not like most.
+    #[must_use]
+    pub fn options(&self) -> Option<&JobOptions> {
+        self.0.options()
+    }
+
+    /// Takes what the function returned, if that is no text.
+    pub fn take_value(&mut self) -> Option<Box<Portable>> {
+        self.0.remains.as_mut()?.value.take()
+    }
+
+    /// Puts a text in the place of the result.
+    pub fn set_result(&mut self, text: Vec<u8>) {
+        self.0.result = Some(text);
     }
 
     /// What the scheduler's owner gave along with it.
@@ -280,6 +382,12 @@ impl Ended {
     #[must_use]
     pub fn function(&self) -> &Arc<str> {
         &self.0.function
+    }
+
+    /// What anybody may know of it.
+    #[must_use]
+    pub fn status(&self) -> JobStatus {
+        self.0.status()
     }
 
     /// The data given to the function; empty if the worker still holds it.
@@ -320,7 +428,7 @@ impl Ended {
         Completion {
             id: job.id,
             kind: job.kind,
-            state: job.state,
+            state: job.life.state(),
             token: job.token,
             function: job.function,
             data,

@@ -9,15 +9,18 @@ use std::time::Duration;
 use crate::lua::{PluginError, Profiler, Vm, spawn_lua_thread};
 use crate::time::Stopwatch;
 
+use super::board::Board;
 use super::completion::CompletionQueue;
 use super::counts::{Counters, Pending, Summary};
 use super::histogram::Histogram;
-use super::model::{BoxedJob, Job, JobState};
+use super::host::Owner;
+use super::model::{BoxedJob, Job, JobId, JobStatus, Place, Work};
 use super::output::JobOutput;
 use super::patience::Patience;
-use super::queue::{Lanes, Queue};
+use super::queue::{Lanes, Queue, Queued};
 use super::recording::Answers;
-use super::slot::{Assignment, Life, Slot, between};
+use super::slot::{Assignment, Life, Slot, State, between};
+use super::state::{JobState, Step};
 use super::{supervisor, worker};
 
 /// Most jobs a sole worker takes at once.
@@ -37,6 +40,10 @@ pub struct WorkerContext {
     pub worker: usize,
     /// Where functions of the VM put log records of the job that runs. `print` is in place already when a job runs.
     pub output: JobOutput,
+    /// Where executions without a worker are completed.
+    pub board: Board,
+    /// The way to the owner of the job that runs.
+    pub owner: Owner,
 }
 
 /// Limits of a pool.
@@ -60,6 +67,8 @@ pub struct PoolOptions {
     pub answers: Option<Arc<Answers>>,
     /// What looks on while functions run; usually nothing.
     pub profiler: Option<Arc<Profiler>>,
+    /// Where executions without a worker are completed: one for all plugins of a run.
+    pub board: Board,
 }
 
 impl PoolOptions {
@@ -76,6 +85,7 @@ impl PoolOptions {
             max_result_bytes: 256 << 20,
             answers: None,
             profiler: None,
+            board: Board::default(),
         }
     }
 }
@@ -89,6 +99,12 @@ impl Pool {
     #[must_use]
     pub fn new(options: PoolOptions, factory: VmFactory) -> Self {
         Self(Arc::new(Handle { shared: Arc::new(Shared::new(options, factory)) }))
+    }
+
+    /// Where executions of its run without a worker are completed.
+    #[must_use]
+    pub fn board(&self) -> Board {
+        self.0.shared.options.board.clone()
     }
 
     /// Jobs of the plugin that are queued, running or not delivered yet.
@@ -106,6 +122,42 @@ impl Pool {
     /// The script or a library of it has changed: each worker does its next job in a new VM.
     pub fn renew(&self) {
         self.0.shared.renewals.fetch_add(1, Ordering::Release);
+    }
+
+    /// Takes back one job, wherever it waits or runs; false if it has ended, or was not handed over by its scheduler yet.
+    #[must_use]
+    pub fn cancel(&self, id: JobId) -> bool {
+        self.0.shared.cancel_one(id)
+    }
+
+    /// What is known of a job that waits or runs.
+    #[must_use]
+    pub fn status(&self, id: JobId) -> Option<JobStatus> {
+        let mut found = None;
+        self.0.shared.each_job(|job| {
+            if job.id == id {
+                found = Some(job.status());
+            }
+        });
+        found
+    }
+
+    /// The first `count` jobs that wait or run, in the order of their ids.
+    #[must_use]
+    pub fn jobs(&self, count: usize) -> Vec<JobStatus> {
+        let mut ids = Vec::new();
+        self.0.shared.each_job(|job| ids.push(job.id));
+        ids.sort_unstable();
+        ids.truncate(count);
+        let mut jobs = Vec::with_capacity(ids.len());
+        self.0.shared.each_job(|job| {
+            if ids.binary_search(&job.id).is_ok() {
+                jobs.push(job.status());
+            }
+        });
+        jobs.sort_by_key(|job| job.id);
+        jobs.dedup_by_key(|job| job.id);
+        jobs
     }
 
     /// Cancels every job and ends all child processes, for the end of the process. The pool takes no jobs afterwards.
@@ -146,6 +198,8 @@ pub(super) struct Shared {
     waiting: Mutex<Waiting>,
     /// Jobs ready in the queue, to be looked at without the lock.
     ready: AtomicUsize,
+    /// Whether one with a priority is among them: a sole worker must not finish first what it has taken.
+    urgent: AtomicBool,
     stopped: AtomicBool,
     /// How often the workers were told to begin with new VMs.
     renewals: AtomicU64,
@@ -156,6 +210,8 @@ pub(super) struct Shared {
     slots: Mutex<Vec<Arc<Slot>>>,
     pub pending: Pending,
     pub counters: Counters,
+    /// Atomic sections that wait for owners.
+    pub asked: Arc<AtomicUsize>,
     /// Bytes of results and output that wait for delivery.
     held: AtomicUsize,
     /// Wait and run times of workers that were given up.
@@ -194,6 +250,7 @@ impl Shared {
             factory,
             waiting,
             ready: AtomicUsize::new(0),
+            urgent: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             renewals: AtomicU64::new(0),
             arrived: Condvar::new(),
@@ -201,6 +258,7 @@ impl Shared {
             patience: Patience::default(),
             slots: Mutex::default(),
             counters: Counters::default(),
+            asked: Arc::default(),
             pending: Pending::default(),
             held: AtomicUsize::new(0),
             past: Mutex::default(),
@@ -249,7 +307,10 @@ impl Shared {
             jobs.drain(..).for_each(|job| self.end(job, JobState::Failed, Some(error.clone())));
             return;
         }
-        jobs.drain(..).for_each(|job| waiting.queue.push(job));
+        for mut job in jobs.drain(..) {
+            job.step(Step::Accept);
+            waiting.queue.push(job);
+        }
         self.publish(&waiting);
     }
 
@@ -257,6 +318,7 @@ impl Shared {
     fn publish(&self, waiting: &Waiting) {
         let ready = waiting.queue.ready();
         self.ready.store(ready, Ordering::Release);
+        self.note_urgent(waiting);
         match waiting.sleepers.min(ready) {
             0 => {}
             // The one that looks takes the first.
@@ -265,10 +327,23 @@ impl Shared {
         }
     }
 
+    /// Written only when it changes: the workers read it before every job.
+    fn note_urgent(&self, waiting: &Waiting) {
+        let urgent = waiting.queue.is_urgent();
+        if self.urgent.load(Ordering::Relaxed) != urgent {
+            self.urgent.store(urgent, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a job with a priority waits.
+    pub(super) fn has_urgent(&self) -> bool {
+        self.urgent.load(Ordering::Relaxed)
+    }
+
     fn start_workers(self: &Arc<Self>) -> Workers {
         let mut failure = None;
         for worker in 0..self.options.workers {
-            let slot = Slot::new();
+            let slot = Slot::new(worker);
             match self.start_worker(worker, &slot) {
                 Ok(()) => self.slots().push(slot),
                 Err(error) => failure = Some(error),
@@ -300,13 +375,13 @@ impl Shared {
         let mut idle = None;
         loop {
             let mut waiting = self.waiting();
-            if let Some(first) = waiting.queue.pop() {
-                let mut state = slot.lock();
+            if let Some((first, mut state)) = self.next_of(&mut waiting, slot) {
                 // More than one only if there is no other worker: jobs start in the order they were scheduled.
                 if self.options.workers == 1 {
                     waiting.queue.pop_many(TAKE, &mut state.local);
                 }
                 self.ready.store(waiting.queue.ready(), Ordering::Release);
+                self.note_urgent(&waiting);
                 drop(waiting);
                 state.local.iter_mut().for_each(|queued| queued.job.touch());
                 let now = Stopwatch::start();
@@ -333,6 +408,46 @@ impl Shared {
             if waiting.queue.ready() == 0 && !self.is_stopped() {
                 self.sleep(waiting);
             }
+        }
+    }
+
+    /// Takes the job to be started next, and locks the slot for it. What the slot has left over from before comes first,
+    /// but for what is urgent.
+    fn next_of<'a>(&self, waiting: &mut Waiting, slot: &'a Slot) -> Option<(Queued, MutexGuard<'a, State>)> {
+        let mut state = slot.lock();
+        if state.life != Life::Serving {
+            return None;
+        }
+        let next = waiting.queue.pop_urgent().or_else(|| state.local.pop_front()).or_else(|| waiting.queue.pop())?;
+        Some((next, state))
+    }
+
+    /// Puts the running job of a slot back into the queue for another attempt. Gives its work back if it is not to be:
+    /// somebody else has ended it, or the pool has stopped.
+    pub(super) fn retry(&self, slot: &Slot, work: Work, now: Stopwatch) -> Result<(), Work> {
+        let mut waiting = self.waiting();
+        if self.is_stopped() {
+            return Err(work);
+        }
+        let again = Slot::take_for_retry(&mut slot.lock(), work, now)?;
+        let pause = again
+            .job
+            .options()
+            .map_or(Duration::ZERO, |options| options.backoff.pause(again.job.id, again.job.life.attempts()));
+        self.counters.retries.fetch_add(1, Ordering::Relaxed);
+        waiting.queue.push_again(again, (!pause.is_zero()).then(|| now.deadline(pause)));
+        self.publish(&waiting);
+        // Its sleep was planned without this one.
+        self.stop_signal.notify_all();
+        Ok(())
+    }
+
+    /// Makes ready the jobs whose next attempt is due.
+    pub(super) fn release_due(&self) {
+        let mut waiting = self.waiting();
+        if waiting.queue.next_due().is_some() && waiting.queue.release_due(Stopwatch::start().deadline(Duration::ZERO))
+        {
+            self.publish(&waiting);
         }
     }
 
@@ -367,7 +482,7 @@ impl Shared {
 
     /// Ends a job: from here on it is counted and on its way home. Called once for each job, by whoever took it.
     pub(super) fn end(&self, mut job: Box<Job>, state: JobState, error: Option<PluginError>) {
-        job.state = state;
+        job.step(if state == JobState::Dropped { Step::Drop } else { Step::End(state) });
         if error.is_some() {
             job.remains().error = error;
         }
@@ -385,12 +500,13 @@ impl Shared {
         if let Some(answers) = &self.options.answers {
             answers.hear(&job);
         }
+        debug_assert!(job.life.state().is_end(), "job {} goes home before its end", job.id);
         let size = job.brings();
         if size > 0 && self.held.fetch_add(size, Ordering::Relaxed) + size > self.options.max_result_bytes {
             self.held.fetch_sub(size, Ordering::Relaxed);
             self.refuse_result(&mut job);
         }
-        self.counters.ended(job.state);
+        self.counters.ended(job.life.state());
         if let Err(job) = home.push(job) {
             self.orphan(&job);
         }
@@ -401,20 +517,23 @@ impl Shared {
         self.counters.results_over_limit.fetch_add(1, Ordering::Relaxed);
         let limit = self.options.max_result_bytes;
         job.result = None;
-        let done = job.state == JobState::Done;
+        let done = job.life.state() == JobState::Done;
         let remains = job.remains();
+        remains.value = None;
         remains.output_cut += std::mem::take(&mut remains.output).len() as u64;
         if done {
             let message = format!("result refused: more than {limit} bytes of results wait for delivery");
             remains.error = Some(PluginError::caught(message.as_bytes(), b""));
-            job.state = JobState::Failed;
+            job.life = job.life.refused();
         }
     }
 
     /// A completion that nobody will fetch.
     pub(super) fn orphan(&self, job: &Job) {
-        self.counters.orphaned(job.state);
-        self.delivered(1, job.size, job.brings());
+        self.counters.orphaned(job.life.state());
+        // One that made room for others has left its place already.
+        let (jobs, bytes) = if job.place == Place::Left { (0, 0) } else { (1, job.size) };
+        self.delivered(jobs, bytes, job.brings());
     }
 
     /// Completions were fetched: they count as pending no longer.
@@ -427,13 +546,22 @@ impl Shared {
 
     /// Takes back the jobs of one home, or all; gives their number.
     pub(super) fn cancel(&self, home: Option<&Arc<CompletionQueue>>, reach: Reach) -> usize {
+        self.cancel_where(|job| home.is_none_or(|home| Arc::ptr_eq(home, &job.home)), reach)
+    }
+
+    /// Takes back one job; false if it has ended.
+    pub(super) fn cancel_one(&self, id: JobId) -> bool {
+        self.cancel_where(|job| job.id == id, Reach::Running) > 0
+    }
+
+    fn cancel_where(&self, wanted: impl Fn(&Job) -> bool, reach: Reach) -> usize {
         let mut jobs = {
             let mut waiting = self.waiting();
-            let mut jobs = waiting.queue.remove(home);
+            let mut jobs = waiting.queue.remove(&wanted);
             for slot in self.slots().iter() {
-                jobs.extend(slot.take_waiting(home));
+                jobs.extend(slot.take_waiting(&wanted));
                 if reach == Reach::Running {
-                    jobs.extend(slot.take_running(home));
+                    jobs.extend(slot.take_running(&wanted));
                 }
             }
             // Without these, operations of other homes may have become ready.
@@ -446,6 +574,29 @@ impl Shared {
         count
     }
 
+    /// Ends the job of a home that has waited longest, to make room for another; false if none waits.
+    pub(super) fn evict(&self, home: &Arc<CompletionQueue>) -> bool {
+        let evicted = self.waiting().queue.remove_oldest(|job| Arc::ptr_eq(home, &job.home));
+        let Some(mut job) = evicted else { return false };
+        self.pending.release(1, job.size);
+        job.place = Place::Left;
+        self.end(job, JobState::Dropped, None);
+        true
+    }
+
+    /// Shows every job that waits or runs.
+    pub(super) fn each_job(&self, mut see: impl FnMut(&Job)) {
+        let waiting = self.waiting();
+        waiting.queue.jobs().for_each(&mut see);
+        for slot in self.slots().iter() {
+            let state = slot.lock();
+            state.local.iter().for_each(|queued| see(&queued.job));
+            if let Some(job) = state.running.as_ref().and_then(|running| running.job.as_deref()) {
+                see(job);
+            }
+        }
+    }
+
     fn stop(&self) {
         let waiting = self.waiting();
         self.stopped.store(true, Ordering::Release);
@@ -454,9 +605,12 @@ impl Shared {
         drop(waiting);
     }
 
-    /// Waits for the given time or until the pool stops.
+    /// Waits for the given time, until the pool stops, or until a job is due again.
     pub(super) fn wait_for_stop(&self, pause: Duration) {
         let waiting = self.waiting();
+        let now = || Stopwatch::start().deadline(Duration::ZERO);
+        let due = waiting.queue.next_due().map(|due| due.saturating_duration_since(now()));
+        let pause = due.map_or(pause, |due| due.min(pause)).max(Duration::from_micros(100));
         if !self.is_stopped() {
             drop(self.stop_signal.wait_timeout(waiting, pause).unwrap_or_else(PoisonError::into_inner));
         }
@@ -488,7 +642,7 @@ impl Shared {
         if let Some(lanes) = lanes {
             waiting.queue.release(&lanes);
         }
-        let successor = Slot::new();
+        let successor = Slot::new(number);
         let started = if stuck > MAX_STUCK {
             Err(std::io::Error::other(format!("{MAX_STUCK} workers do not return from C functions")))
         } else if self.is_stopped() {
@@ -501,7 +655,7 @@ impl Shared {
             Ok(()) => self.slots()[number] = successor,
             Err(error) if self.slots().iter().all(|slot| slot.lock().life != Life::Serving) => {
                 let reason = format!("no worker is left: {error}");
-                refused = waiting.queue.remove(None);
+                refused = waiting.queue.remove(|_| true);
                 waiting.workers = Workers::Unavailable(reason);
             }
             Err(_) => {}

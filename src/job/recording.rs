@@ -11,9 +11,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::lua::{FaultKind, PluginError};
 
-use super::model::{BoxedJob, Job, JobId, JobState, Work};
+use super::model::{BoxedJob, Job, JobId, Work};
 use super::output::OutputLine;
 use super::pool::Shared;
+use super::state::JobState;
 
 /// A question that a plugin put to its workers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -172,13 +173,14 @@ impl Answers {
         let mut state = self.lock();
         let State::Recording { asked, ended, .. } = &mut *state else { return };
         let Some(question) = asked.remove(&job.id) else { return };
-        if !matches!(job.state, JobState::Done | JobState::Failed | JobState::TimedOut) {
+        let end = job.life.state();
+        if !matches!(end, JobState::Done | JobState::Failed | JobState::TimedOut) {
             return;
         }
         let left = job.remains.as_deref();
         let answer = Answer {
             question,
-            state: job.state,
+            state: end,
             result: job.result.as_ref().map(|result| self.translate(result, Way::In)),
             error: left.and_then(|left| left.error.as_ref()).map(|error| error.message.clone()),
             output: left.map(|left| left.output.clone()).unwrap_or_default(),

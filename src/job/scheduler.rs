@@ -10,10 +10,15 @@ use std::time::Duration;
 use crate::lua::Portable;
 use crate::time::Stopwatch;
 
+use super::board::{Board, Decided, Letter};
 use super::completion::{CompletionQueue, Wait};
-use super::model::{BoxedJob, Completion, Ended, Job, JobId, JobIds, JobKind, JobState, Keep, Nanos, Work};
+use super::counts::Summary;
+use super::model::{BoxedJob, Completion, Ended, Job, JobId, JobIds, JobKind, JobStatus, Keep, Nanos, Place, Work};
 use super::native::FileOp;
+use super::options::JobOptions;
 use super::pool::{Handle, Pool, Reach};
+use super::section::{Section, SectionError};
+use super::state::{JobState, Life, Step};
 
 /// Jobs collected before they are handed over without being asked to.
 const BATCH: usize = 64;
@@ -71,6 +76,45 @@ impl fmt::Display for Rejected {
     }
 }
 
+/// What becomes of a job when there is no room for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenCrowded {
+    /// It is dropped.
+    #[default]
+    DropNew,
+    /// The job of this scheduler that has waited longest for a worker is dropped in its place.
+    DropOld,
+    /// The scheduling thread waits until a job of this scheduler has ended. Not for threads that packets wait for.
+    Block,
+}
+
+/// Whether the owner is at a point where results are handed out whatever the delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settling {
+    /// Between two batches.
+    No,
+    /// At such a point.
+    Yes,
+}
+
+/// How waiting for all jobs came to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// All have ended, or the wait has; what has arrived was handed out.
+    Yes,
+    /// A worker asks this owner for an atomic section. Nothing was handed out; wait again when it was served.
+    Asked,
+    /// Workers wait for other owners on this thread. Nothing was handed out.
+    Elsewhere,
+}
+
+/// How long a worker waits for its owner to come to a section: where results are handed out as they come, and over files,
+/// where that is at the end of the input.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE_IN_ORDER: Duration = Duration::from_secs(300);
+/// How often an owner that waits looks whether workers wait for another.
+const LOOK_ELSEWHERE: Duration = Duration::from_millis(20);
+
 /// What [`Scheduler::drain`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
@@ -96,7 +140,13 @@ pub struct Scheduler {
     spare: RefCell<Vec<BoxedJob>>,
     /// Accepted and not handed out.
     outstanding: Cell<usize>,
+    /// Of those, the ones that made room for others.
+    evicted: Cell<usize>,
+    when_crowded: Cell<WhenCrowded>,
+    /// Most jobs of this scheduler that are outstanding, below the limit of the pool.
+    most: Cell<usize>,
     keeper: Keeper,
+    board: Board,
 }
 
 /// Says what a job that is being scheduled keeps.
@@ -112,7 +162,7 @@ impl Scheduler {
     /// A scheduler for one VM of the plugin that `pool` belongs to.
     #[must_use]
     pub fn new(pool: &Pool, ids: &JobIds, delivery: Delivery) -> Self {
-        Self {
+        let scheduler = Self {
             pool: Arc::clone(&pool.0),
             home: Arc::default(),
             ids: ids.clone(),
@@ -121,8 +171,37 @@ impl Scheduler {
             arrived: RefCell::default(),
             spare: RefCell::default(),
             outstanding: Cell::new(0),
+            evicted: Cell::new(0),
+            when_crowded: Cell::default(),
+            most: Cell::new(usize::MAX),
             keeper: Keeper(Box::new(|| None)),
-        }
+            board: pool.0.shared.options.board.clone(),
+        };
+        scheduler.set_patience(if delivery == Delivery::InOrder { PATIENCE_IN_ORDER } else { PATIENCE });
+        scheduler
+    }
+
+    /// Says how long workers wait for this owner to come to their sections.
+    pub fn set_patience(&self, patience: Duration) {
+        let millis = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        self.home.patience.store(millis, Ordering::Relaxed);
+    }
+
+    /// Whether workers ask for atomic sections.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.home.is_asked()
+    }
+
+    /// Takes the section of the job with the lowest number. Whoever takes one begins and finishes it.
+    #[must_use]
+    pub fn take_section(&self) -> Option<Arc<Section>> {
+        self.home.take_section()
+    }
+
+    /// Takes no more sections: workers that wait are told so.
+    pub fn refuse_sections(&self) {
+        self.home.refuse_sections(&SectionError::ShuttingDown);
     }
 
     /// The same, with jobs that keep what `keeper` says when they are scheduled, until they have ended.
@@ -137,14 +216,156 @@ impl Scheduler {
     /// # Errors
     /// When too many jobs of the plugin are pending. The job is counted as dropped then.
     pub fn schedule(&self, request: JobRequest) -> Result<JobId, Rejected> {
+        self.schedule_with(request, None)
+    }
+
+    /// The same for a function that is to be treated in a way of its own.
+    ///
+    /// # Errors
+    /// As for [`Scheduler::schedule`].
+    pub fn schedule_with(&self, request: JobRequest, options: Option<Box<JobOptions>>) -> Result<JobId, Rejected> {
         let JobRequest { function, data, token, timeout } = request;
         let size = function.size() + data.len();
         let id = self.admit(size)?;
-        let location = Arc::clone(function.code().location());
+        let name = options.as_ref().and_then(|options| options.name.clone());
+        let location = name.unwrap_or_else(|| Arc::clone(function.code().location()));
         let work = Work::Lua { function: Arc::new(function), data, room: Vec::new() };
-        let job = self.job(id, JobKind::Schedule, location, work, (token, timeout), size);
+        let mut job = self.job(id, JobKind::Schedule, location, work, (token, timeout), size);
+        if options.is_some() {
+            job.remains().options = options;
+        }
         self.collect(job);
         Ok(id)
+    }
+
+    /// Begins an execution that has no worker: it is completed by way of the board, or by its owner. It counts as running
+    /// until [`Scheduler::close`].
+    ///
+    /// # Errors
+    /// As for [`Scheduler::schedule`].
+    pub fn open(&self) -> Result<JobId, Rejected> {
+        let id = self.admit(0)?;
+        self.board.open(id, &self.home, self.delivery);
+        Ok(id)
+    }
+
+    /// Takes an execution off the board for its owner, as when its time is over; false if somebody else has completed it,
+    /// whose letter is on its way.
+    #[must_use]
+    pub fn withdraw(&self, id: JobId) -> bool {
+        self.board.withdraw(id)
+    }
+
+    /// Ends an execution that was begun with [`Scheduler::open`]. To be called once for each, by its owner.
+    pub fn close(&self, end: JobState) {
+        let shared = &self.pool.shared;
+        shared.counters.ended(end);
+        shared.delivered(1, size_of::<Job>(), 0);
+    }
+
+    /// When completions are handed out.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+
+    /// Number of the engine whose jobs these are.
+    #[must_use]
+    pub fn engine(&self) -> u16 {
+        self.ids.engine()
+    }
+
+    /// The board on which executions without a worker are completed.
+    #[must_use]
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Whether letters have come.
+    #[must_use]
+    pub fn has_mail(&self) -> bool {
+        self.home.has_mail()
+    }
+
+    /// Takes the letters that stand. Those of other threads stand, with delivery in order, only where `everything` is
+    /// settled; what came too late is left out.
+    #[must_use]
+    pub fn take_mail(&self, everything: Settling) -> Vec<Letter> {
+        let wanted = |letter: &Letter| everything == Settling::Yes || letter.decided == Decided::Yes;
+        let mut letters = self.home.take_mail(wanted);
+        letters.retain(|letter| letter.decided == Decided::Yes || self.board.withdraw(letter.id));
+        letters
+    }
+
+    /// Says how many jobs of this scheduler may be outstanding, and what becomes of further ones.
+    pub fn set_limit(&self, most: usize, when_crowded: WhenCrowded) {
+        self.most.set(most);
+        self.when_crowded.set(when_crowded);
+    }
+
+    /// Takes back one job of the plugin, wherever it is; false if it has ended. With delivery in order a job has ended when
+    /// its completion is handed out, whatever its worker has done by then: what becomes of it must not depend on how fast
+    /// that was.
+    pub fn cancel_one(&self, id: JobId) -> bool {
+        self.flush();
+        if self.pool.shared.cancel_one(id) {
+            return true;
+        }
+        if self.delivery == Delivery::AsFinished {
+            return false;
+        }
+        let mut arrived = self.arrived.borrow_mut();
+        self.home.take(&mut arrived);
+        let Some(job) = arrived.iter_mut().find(|job| job.id == id) else { return false };
+        let before = job.life.state();
+        if job.life.step(Step::Overrule).is_err() {
+            return false;
+        }
+        let held = job.brings();
+        job.result = None;
+        if let Some(remains) = &mut job.remains {
+            (remains.value, remains.error) = (None, None);
+        }
+        self.pool.shared.counters.overruled(before);
+        self.pool.shared.delivered(0, 0, held - job.brings());
+        true
+    }
+
+    /// What is known of a job of the plugin that has not been handed out. With delivery in order, what nobody could know
+    /// in another run is left out: such a job is queued until it is handed out.
+    #[must_use]
+    pub fn status(&self, id: JobId) -> Option<JobStatus> {
+        let collected = self.batch.borrow().iter().find(|job| job.id == id).map(|job| job.status());
+        let mut status = collected.or_else(|| {
+            let mut found = None;
+            self.pool.shared.each_job(|job| {
+                if job.id == id {
+                    found = Some(job.status());
+                }
+            });
+            found
+        });
+        if status.is_none() {
+            let mut arrived = self.arrived.borrow_mut();
+            self.home.take(&mut arrived);
+            status = arrived.iter().find(|job| job.id == id).map(|job| job.status());
+        }
+        if self.delivery == Delivery::InOrder
+            && let Some(status) = &mut status
+        {
+            let created = status.state == JobState::Created;
+            status.state = if created { JobState::Created } else { JobState::Queued };
+            (status.attempts, status.worker, status.data, status.result) = (0, None, 0, 0);
+            (status.age, status.waited, status.ran) = Default::default();
+            status.error = None;
+        }
+        status
+    }
+
+    /// What became of the jobs of the plugin so far.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        Pool(Arc::clone(&self.pool)).summary()
     }
 
     /// Schedules a function that is scheduled often: as [`Scheduler::schedule`], with the data copied into the memory of a
@@ -182,6 +403,54 @@ impl Scheduler {
 
     /// Gives a job its number and its place among the pending ones, or counts it as dropped.
     fn admit(&self, size: usize) -> Result<JobId, Rejected> {
+        if self.when_crowded.get() != WhenCrowded::DropNew && self.is_crowded(size) {
+            self.flush();
+            let made = match self.when_crowded.get() {
+                WhenCrowded::DropOld => self.pool.shared.evict(&self.home),
+                _ => self.wait_for_place(),
+            };
+            if made {
+                self.evicted.set(self.evicted.get() + 1);
+            }
+        }
+        self.admit_new(size)
+    }
+
+    /// Waits until a job of this scheduler has ended, and counts it as pending no longer although it was not handed out.
+    /// False if none will end, or workers wait for an owner on this thread.
+    fn wait_for_place(&self) -> bool {
+        loop {
+            let mut arrived = self.arrived.borrow_mut();
+            self.home.take(&mut arrived);
+            if let Some(job) = arrived.iter_mut().find(|job| job.place == Place::Held) {
+                job.place = Place::Left;
+                self.pool.shared.pending.release(1, job.size);
+                return true;
+            }
+            let under_way = arrived.len() < self.outstanding.get();
+            drop(arrived);
+            let blocked = self.pool.shared.asked.load(Ordering::Relaxed) > 0;
+            if !under_way || blocked || self.pool.shared.is_stopped() {
+                return false;
+            }
+            self.home.wait(&Wait { limit: Some(LOOK_ELSEWHERE), cancel: None });
+        }
+    }
+
+    #[cold]
+    fn is_crowded(&self, size: usize) -> bool {
+        let (pending, limits) = (&self.pool.shared.pending, &self.pool.shared.options);
+        let bytes = pending.bytes.load(Ordering::Relaxed) + size + size_of::<Job>();
+        let jobs = pending.jobs.load(Ordering::Relaxed);
+        jobs >= limits.max_jobs || bytes > limits.max_bytes || self.waiting() >= self.most.get()
+    }
+
+    /// Jobs of this scheduler that count against its own limit: those that made room for others no longer do.
+    fn waiting(&self) -> usize {
+        self.outstanding.get() - self.evicted.get()
+    }
+
+    fn admit_new(&self, size: usize) -> Result<JobId, Rejected> {
         let shared = &self.pool.shared;
         let (pending, limits) = (&shared.pending, &shared.options);
         let id = self.ids.next();
@@ -192,6 +461,8 @@ impl Scheduler {
         let bytes = pending.bytes.fetch_add(size, Ordering::Relaxed);
         let overflow = if jobs >= limits.max_jobs {
             Overflow::Jobs(limits.max_jobs)
+        } else if self.waiting() >= self.most.get() {
+            Overflow::Jobs(self.most.get())
         } else if bytes + size > limits.max_bytes {
             Overflow::Bytes(limits.max_bytes)
         } else {
@@ -214,8 +485,9 @@ impl Scheduler {
         Box::new(Job {
             id,
             kind,
-            // Overwritten by whoever ends the job.
-            state: JobState::Cancelled,
+            life: Life::new(),
+            worker: 0,
+            place: Place::Held,
             token,
             function,
             work: Some(work),
@@ -240,7 +512,7 @@ impl Scheduler {
         token: u64,
         size: usize,
     ) -> BoxedJob {
-        (job.id, job.token, job.state) = (id, token, JobState::Cancelled);
+        (job.id, job.token, job.life, job.place) = (id, token, Life::new(), Place::Held);
         match &mut job.work {
             Some(Work::Lua { function: last, data, .. }) => {
                 data.clear();
@@ -341,11 +613,11 @@ impl Scheduler {
     }
 
     /// As [`Scheduler::settle`], for an owner that gives the jobs back.
-    pub fn settle_ended(&self, wait: &Wait<'_>, into: &mut Vec<Ended>) {
-        self.settle_into(wait, |ended| into.push(ended));
+    pub fn settle_ended(&self, wait: &Wait<'_>, into: &mut Vec<Ended>) -> Settled {
+        self.settle_into(wait, |ended| into.push(ended))
     }
 
-    fn settle_into(&self, wait: &Wait<'_>, take: impl FnMut(Ended)) {
+    fn settle_into(&self, wait: &Wait<'_>, take: impl FnMut(Ended)) -> Settled {
         self.flush();
         let since = Stopwatch::start();
         loop {
@@ -354,12 +626,27 @@ impl Scheduler {
                 self.home.take(&mut arrived);
                 arrived.len() >= self.outstanding.get()
             };
-            if complete || !self.home.wait(&remaining(wait, since)) {
+            if complete {
                 break;
+            }
+            if self.is_asked() {
+                return Settled::Asked;
+            }
+            let mut piece = remaining(wait, since);
+            piece.limit = Some(piece.limit.map_or(LOOK_ELSEWHERE, |limit| limit.min(LOOK_ELSEWHERE)));
+            if self.home.wait(&piece) {
+                continue;
+            }
+            if wait.is_over(since) {
+                break;
+            }
+            if self.pool.shared.asked.load(Ordering::Relaxed) > 0 && !self.is_asked() {
+                return Settled::Elsewhere;
             }
         }
         self.arrived.borrow_mut().make_contiguous().sort_by_key(|job| job.id);
         self.hand_out(usize::MAX, take);
+        Settled::Yes
     }
 
     /// Waits until some completion has arrived; false if the wait ended first or nothing is outstanding.
@@ -417,12 +704,18 @@ impl Scheduler {
         }
         arrived.range(..count.min(BATCH)).for_each(|job| job.glance());
         let (mut bytes, mut held) = (0, 0);
+        let mut released = 0;
         for job in arrived.drain(..count) {
-            bytes += job.size;
+            if job.place == Place::Left {
+                released += 1;
+            } else {
+                bytes += job.size;
+            }
             held += job.brings();
             take(Ended(job));
         }
-        self.pool.shared.delivered(count, bytes, held);
+        self.pool.shared.delivered(count - released, bytes, held);
+        self.evicted.set(self.evicted.get() - released);
         self.outstanding.set(self.outstanding.get() - count);
         count
     }
@@ -430,9 +723,10 @@ impl Scheduler {
 
 impl Drop for Scheduler {
     fn drop(&mut self) {
-        let shared = &self.pool.shared;
+        let shared = Arc::clone(&self.pool.shared);
         // Closed first: what is cancelled now has no home any more.
         let mut unclaimed = self.home.close();
+        (0..self.board.forget(&self.home)).for_each(|_| self.close(JobState::Cancelled));
         unclaimed.append(&mut self.arrived.borrow_mut());
         unclaimed.iter().for_each(|job| shared.orphan(job));
         self.batch.borrow_mut().drain(..).for_each(|job| shared.end(job, JobState::Cancelled, None));

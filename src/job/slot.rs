@@ -9,9 +9,11 @@ use crate::time::Stopwatch;
 
 use super::completion::CompletionQueue;
 use super::histogram::Histogram;
-use super::model::{BoxedJob, Job, Work};
+use super::model::{BoxedJob, Job, JobId, Work};
+use super::options::Returns;
 use super::process::Children;
 use super::queue::{Lanes, Queued};
+use super::state::{JobState, Step};
 
 /// One worker's place. A worker that is given up keeps its slot to itself; its successor gets a new one.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(super) struct Slot {
     /// What runs now has been cancelled or given up: host functions return as soon as they can.
     disowned: AtomicBool,
     pub children: Children,
+    /// Number of the worker.
+    number: u8,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +63,16 @@ pub(super) struct Assignment {
     pub work: Work,
     pub started: Stopwatch,
     pub deadline: Duration,
+    pub returns: Returns,
+    /// Whether there may be another attempt if this one fails.
+    pub again: Again,
+}
+
+/// Whether an attempt may be followed by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    Never,
+    IfItFails,
 }
 
 /// A job that its worker has brought to its end.
@@ -70,8 +84,11 @@ pub(super) struct Finished {
 }
 
 impl Slot {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), disowned: AtomicBool::new(false), children: Children::default() })
+    pub(super) fn new(number: usize) -> Arc<Self> {
+        // There are at most 64 workers.
+        let number = u8::try_from(number).unwrap_or(u8::MAX);
+        let (state, children) = (Mutex::default(), Children::default());
+        Arc::new(Self { state, disowned: AtomicBool::new(false), children, number })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -86,11 +103,25 @@ impl Slot {
         self.disowned.store(true, Ordering::Relaxed);
     }
 
-    /// Takes the running job from the worker if it belongs to `home` (or whomever it belongs to).
-    pub(super) fn take_running(&self, home: Option<&Arc<CompletionQueue>>) -> Option<Box<Job>> {
+    /// The running job and its home; nothing if somebody else has ended it.
+    pub(super) fn running_job(&self) -> Option<(JobId, Arc<CompletionQueue>)> {
+        let state = self.lock();
+        let job = state.running.as_ref()?.job.as_ref()?;
+        Some((job.id, Arc::clone(&job.home)))
+    }
+
+    /// Gives the running job more time.
+    pub(super) fn extend(&self, by: Duration) {
+        if let Some(running) = &mut self.lock().running {
+            running.deadline = running.deadline.saturating_add(by);
+        }
+    }
+
+    /// Takes the running job from the worker if it is wanted.
+    pub(super) fn take_running(&self, wanted: impl Fn(&Job) -> bool) -> Option<Box<Job>> {
         let mut state = self.lock();
         let job = &mut state.running.as_mut()?.job;
-        let taken = job.take_if(|job| home.is_none_or(|home| Arc::ptr_eq(home, &job.home)));
+        let taken = job.take_if(|job| wanted(job));
         if taken.is_some() {
             self.disown();
             // Its commands end with it, before the worker notices. It cannot begin another job meanwhile.
@@ -99,11 +130,10 @@ impl Slot {
         taken
     }
 
-    /// Takes the jobs of `home` (or all) that were not started.
-    pub(super) fn take_waiting(&self, home: Option<&Arc<CompletionQueue>>) -> Vec<BoxedJob> {
+    /// Takes the wanted ones of the jobs that were not started.
+    pub(super) fn take_waiting(&self, wanted: impl Fn(&Job) -> bool) -> Vec<BoxedJob> {
         let mut state = self.lock();
-        let wanted = |queued: &Queued| home.is_none_or(|home| Arc::ptr_eq(home, &queued.job.home));
-        let (taken, rest) = std::mem::take(&mut state.local).into_iter().partition(wanted);
+        let (taken, rest) = std::mem::take(&mut state.local).into_iter().partition(|queued| wanted(&queued.job));
         state.local = rest;
         let taken: VecDeque<Queued> = taken;
         taken.into_iter().map(|queued| queued.job).collect()
@@ -114,12 +144,38 @@ impl Slot {
         let Queued { mut job, lanes } = queued;
         let work = job.work.take()?;
         let deadline = job.deadline.into();
+        job.step(Step::Start);
+        job.worker = self.number;
+        let (returns, again) = match job.options() {
+            Some(options) if job.life.attempts() <= options.retries => (options.returns, Again::IfItFails),
+            Some(options) => (options.returns, Again::Never),
+            None => (Returns::Text, Again::Never),
+        };
         let waited = between(job.created, now);
         job.waited = waited.into();
         state.waits.record(waited);
         self.disowned.store(false, Ordering::Relaxed);
         state.running = Some(Running { job: Some(job), lanes, started: now, deadline });
-        Some(Assignment { work, started: now, deadline })
+        Some(Assignment { work, started: now, deadline, returns, again })
+    }
+
+    /// Takes the running job and its lanes out for another attempt, unless somebody else has ended it or the worker was
+    /// given up. To be called with the queue it goes to locked.
+    pub(super) fn take_for_retry(state: &mut State, work: Work, now: Stopwatch) -> Result<Queued, Work> {
+        if state.life == Life::Abandoned {
+            return Err(work);
+        }
+        let Some(running) = state.running.as_mut() else { return Err(work) };
+        let Some(mut job) = running.job.take() else { return Err(work) };
+        let ran = between(running.started, now);
+        let lanes = running.lanes.take();
+        state.runs.record(ran);
+        state.running = None;
+        job.ran = ran.into();
+        job.work = Some(work);
+        job.step(Step::Retry);
+        debug_assert_eq!(job.life.state(), JobState::Queued);
+        Ok(Queued { job, lanes })
     }
 
     /// Ends the running job, unless somebody else has.

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::lua::PluginError;
 
-use super::model::JobState;
 use super::pool::Shared;
 use super::slot::Life;
+use super::state::JobState;
 
 /// Bounds of the time between two looks: a quarter of the shorter of deadline and grace, within these.
 const OFTEN: Duration = Duration::from_millis(5);
@@ -31,6 +31,7 @@ fn run(shared: &Arc<Shared>) {
         } else {
             shared.wait_for_stop(pause);
         }
+        shared.release_due();
         let busy = look(shared);
         if shared.is_stopped() && !busy {
             return;

@@ -8,29 +8,48 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
-use crate::lua::{Budget, Direct, FaultKind, Health, Loader, Place, PluginError, Portable, Probe, Ready, Returned, Vm};
+use crate::lua::{
+    Budget, Direct, FaultKind, HOST_CHUNK, Health, Loader, Packer, Place, PluginError, Portable, Probe, Ready,
+    Returned, Vm,
+};
 use crate::time::Stopwatch;
 
 use super::completion::CompletionQueue;
-use super::host::{self, Control};
-use super::model::{Job, JobState, Remains, Work};
+use super::host::{self, Control, Owner};
+use super::model::{Job, Work};
+use super::options::Returns;
 use super::output::OutputLine;
 use super::pool::{MAX_RESULT, Shared, WorkerContext};
 use super::process;
-use super::slot::{Assignment, Life, Slot};
+use super::slot::{Again, Assignment, Life, Slot};
+use super::state::{JobState, Step};
 
 /// Most functions that are kept ready; a plugin that compiles text for every job must not fill the VM.
 const MAX_READY: usize = 1024;
+
+/// A function that returns its argument is how a value travels.
+const CARRY: &str = "return function(result) return function() return result end end";
 
 /// The life of a worker thread.
 pub(super) fn run(shared: &Arc<Shared>, slot: &Arc<Slot>, number: usize) {
     process::yield_to_packets();
     let _ending = Ending { shared, slot };
-    let mut worker = Worker { shared, control: Control::new(Arc::clone(slot)), number, machine: None };
+    let mut worker =
+        Worker { shared, control: Control::new(Arc::clone(slot), Arc::clone(&shared.asked)), number, machine: None };
     let mut home = None;
     let mut next = shared.fetch(slot);
     while let Some(assignment) = next {
-        let outcome = worker.perform(assignment);
+        let again = assignment.again;
+        let mut outcome = worker.perform(assignment);
+        if again == Again::IfItFails && matches!(outcome.state, JobState::Failed | JobState::TimedOut) {
+            match shared.retry(slot, outcome.work, Stopwatch::start()) {
+                Ok(()) => {
+                    next = if slot.lock().life == Life::Abandoned { None } else { shared.fetch(slot) };
+                    continue;
+                }
+                Err(work) => outcome.work = work,
+            }
+        }
         next = advance(shared, slot, outcome, &mut home);
     }
 }
@@ -47,7 +66,8 @@ fn advance(
     let (finished, next, life) = {
         let mut state = slot.lock();
         let finished = Slot::finish(&mut state, now);
-        let next = if state.life == Life::Serving { state.local.pop_front() } else { None };
+        let serves = state.life == Life::Serving && !shared.has_urgent();
+        let next = if serves { state.local.pop_front() } else { None };
         let next = next.and_then(|queued| slot.start(&mut state, queued, now));
         (finished, next, state.life)
     };
@@ -85,11 +105,21 @@ impl Drop for Ending<'_> {
     }
 }
 
+/// What a function returned that may return anything.
+enum Produced {
+    Nothing,
+    Text(Vec<u8>),
+    Value(Box<Portable>),
+}
+
 /// A VM and what is needed to run jobs in it.
 struct Machine {
     /// How often VMs had been renewed when this one was made.
     renewals: u64,
     loader: Loader,
+    packer: Packer,
+    /// Makes a function that returns its argument.
+    carry: mlua::Function,
     direct: Direct,
     /// Functions that capture nothing, by the number of their code: one closure serves all of their jobs.
     ready: HashMap<u64, Ready, RandomState>,
@@ -111,27 +141,43 @@ struct Outcome {
     /// Function and data go home: what they hold is freed on the thread that allocated it.
     work: Work,
     result: Option<Vec<u8>>,
+    value: Option<Box<Portable>>,
     error: Option<PluginError>,
     output: (Vec<OutputLine>, u64),
 }
 
 impl Outcome {
     fn fill(self, job: &mut Job) {
-        job.state = self.state;
+        job.step(Step::End(self.state));
         job.work = Some(self.work);
-        job.result = self.result;
         let (output, output_cut) = self.output;
-        if self.error.is_some() || !output.is_empty() || output_cut > 0 {
-            *job.remains() = Remains { keep: None, error: self.error, output, output_cut };
+        if self.error.is_some() || !output.is_empty() || output_cut > 0 || self.value.is_some() {
+            let remains = job.remains();
+            (remains.error, remains.value) = (self.error, self.value);
+            (remains.output, remains.output_cut) = (output, output_cut);
         }
+        job.result = self.result;
     }
 }
 
 impl Worker<'_> {
     fn perform(&mut self, assignment: Assignment) -> Outcome {
-        let Assignment { mut work, started, deadline } = assignment;
+        let Assignment { mut work, started, deadline, returns, .. } = assignment;
         self.control.begin(started, deadline);
+        let mut value = None;
         let result = match &mut work {
+            // There is no time to begin in.
+            _ if deadline.is_zero() => Err(overdue(deadline)),
+            Work::Lua { function, .. } if returns == Returns::Any => {
+                self.run_for_value(function, started, deadline).map(|returned| match returned {
+                    Produced::Nothing => None,
+                    Produced::Text(text) => Some(text),
+                    Produced::Value(portable) => {
+                        value = Some(portable);
+                        None
+                    }
+                })
+            }
             Work::Lua { function, data, room } => {
                 room.clear();
                 let returned = self.run_lua(function, data, room, started, deadline);
@@ -150,13 +196,40 @@ impl Worker<'_> {
         };
         let expired = self.control.end();
         let output = self.control.output.take();
+        if expired || result.is_err() {
+            value = None;
+        }
         let (state, result, error) = match result {
             Ok(_) if expired => (JobState::TimedOut, None, Some(overdue(deadline))),
             Ok(result) => (JobState::Done, result, None),
             Err(error) if expired || error.kind == FaultKind::Interrupted => (JobState::TimedOut, None, Some(error)),
             Err(error) => (JobState::Failed, None, Some(error)),
         };
-        Outcome { state, work, result, error, output }
+        Outcome { state, work, result, value, error, output }
+    }
+
+    /// As `run_lua`, for a function without arguments that may return anything that can travel.
+    fn run_for_value(
+        &mut self,
+        function: &Portable,
+        started: Stopwatch,
+        deadline: Duration,
+    ) -> Result<Produced, PluginError> {
+        if self.machine.as_ref().is_some_and(|machine| machine.renewals != self.shared.renewals()) {
+            self.machine = None;
+        }
+        let machine = match &mut self.machine {
+            Some(machine) => machine,
+            none => none.insert(Machine::new(self.shared, &self.control, self.number)?),
+        };
+        let watch = machine.begin(function);
+        let produced = machine.produce(function, started, deadline);
+        machine.end(function, watch, &produced);
+        if machine.vm.tidy() == Health::Replace {
+            self.machine = None;
+            self.shared.counters.vms_replaced.fetch_add(1, Ordering::Relaxed);
+        }
+        produced
     }
 
     fn run_lua(
@@ -182,10 +255,7 @@ impl Worker<'_> {
             self.shared.counters.vms_replaced.fetch_add(1, Ordering::Relaxed);
         }
         match returned? {
-            Returned::TooLarge(length) => {
-                let message = format!("result of {length} bytes exceeds the limit of {MAX_RESULT}");
-                Err(PluginError::caught(message.as_bytes(), b""))
-            }
+            Returned::TooLarge(length) => Err(too_large(length)),
             returned => Ok(returned),
         }
     }
@@ -195,16 +265,23 @@ impl Machine {
     fn new(shared: &Shared, control: &Rc<Control>, number: usize) -> Result<Self, PluginError> {
         // Before the VM: a change that comes meanwhile costs another one.
         let renewals = shared.renewals();
-        let vm = (shared.factory)(&WorkerContext { worker: number, output: control.output.clone() })?;
+        let vm = (shared.factory)(&WorkerContext {
+            worker: number,
+            output: control.output.clone(),
+            board: shared.options.board.clone(),
+            owner: Owner(Rc::clone(control)),
+        })?;
+        control.set_guard(vm.guard());
         let set_up = || {
             host::install(vm.lua(), control)?;
-            Ok((Loader::new(vm.lua())?, Direct::new(vm.lua())?))
+            let carry = vm.lua().load(CARRY).set_name(format!("={HOST_CHUNK}/job")).eval()?;
+            Ok((Loader::new(vm.lua())?, Direct::new(vm.lua())?, Packer::new(vm.lua())?, carry))
         };
         let failed = |error: mlua::Error| PluginError::caught(error.to_string().as_bytes(), b"");
-        let (loader, direct) = set_up().map_err(failed)?;
+        let (loader, direct, packer, carry) = set_up().map_err(failed)?;
         let probe = |profiler| Probe::new(profiler, &vm, Place::Worker);
         let probe = shared.options.profiler.as_ref().map(probe).transpose()?;
-        Ok(Self { renewals, loader, direct, ready: HashMap::default(), probe, vm })
+        Ok(Self { renewals, loader, packer, carry, direct, ready: HashMap::default(), probe, vm })
     }
 
     /// Tells the probe, if there is one, that a job begins.
@@ -217,7 +294,7 @@ impl Machine {
     }
 
     /// The same for its end. No job may follow for a long time, so others are sampled meanwhile.
-    fn end(&self, function: &Portable, watch: Option<Stopwatch>, returned: &Result<Returned, PluginError>) {
+    fn end<R>(&self, function: &Portable, watch: Option<Stopwatch>, returned: &Result<R, PluginError>) {
         let Some((probe, watch)) = self.probe.as_ref().zip(watch) else { return };
         if returned.is_err() {
             probe.failed();
@@ -226,6 +303,49 @@ impl Machine {
         probe.leave(&self.vm, watch.elapsed().as_nanos() as u64);
         probe.rest();
         probe.publish();
+    }
+
+    fn produce(
+        &mut self,
+        function: &Portable,
+        started: Stopwatch,
+        deadline: Duration,
+    ) -> Result<Produced, PluginError> {
+        let Self { loader, packer, carry, vm, .. } = self;
+        let mut budget = Budget { limit: Some(deadline), slow: None };
+        let loaded = loader.load(vm.lua(), function, |resolve, arguments| {
+            budget.limit = Some(deadline.saturating_sub(started.elapsed()));
+            vm.call(resolve, arguments, budget)
+        })?;
+        let value: mlua::Value = vm.call(&loaded, (), budget)?;
+        let text = |bytes: &[u8]| {
+            if bytes.len() > MAX_RESULT {
+                return Err(too_large(bytes.len()));
+            }
+            Ok(Produced::Text(bytes.to_vec()))
+        };
+        match &value {
+            mlua::Value::Nil => Ok(Produced::Nothing),
+            mlua::Value::String(string) => text(&string.as_bytes()),
+            mlua::Value::Integer(_) | mlua::Value::Number(_) => {
+                let string = vm.watched(budget, |lua| lua.coerce_string(value.clone()))?;
+                string.map_or(Ok(Produced::Nothing), |string| text(&string.as_bytes()))
+            }
+            _ => {
+                let carrier: mlua::Function = vm.call(carry, value, budget)?;
+                packer.forget_warnings("result");
+                let packed = packer.pack(vm.lua(), &carrier);
+                let refused = |why: &str| PluginError::caught(format!("result: {why}").as_bytes(), b"");
+                let packed = packed.map_err(|error| refused(&error.to_string()))?;
+                if let Some(lost) = packed.warnings.iter().find(|warning| warning.is_loss()) {
+                    return Err(refused(&lost.to_string()));
+                }
+                if packed.portable.size() > MAX_RESULT {
+                    return Err(too_large(packed.portable.size()));
+                }
+                Ok(Produced::Value(Box::new(packed.portable)))
+            }
+        }
     }
 
     fn run(
@@ -271,6 +391,11 @@ impl Machine {
             self.ready.insert(code, ready);
         }
     }
+}
+
+fn too_large(length: usize) -> PluginError {
+    let message = format!("result of {length} bytes exceeds the limit of {MAX_RESULT}");
+    PluginError::caught(message.as_bytes(), b"")
 }
 
 fn overdue(deadline: Duration) -> PluginError {

@@ -295,7 +295,7 @@ impl Input<'_> {
     fn finish(&mut self, filter: &mut InputFilter) {
         self.alerts(filter);
         self.messages(filter);
-        filter.instance.settle(&Wait { limit: None, cancel: Some(self.control.cut()) });
+        filter.instance.settle_all(&Wait { limit: None, cancel: Some(self.control.cut()) });
         self.end_flows();
         self.hand_on();
         match self.backend.take() {

@@ -16,7 +16,7 @@ use super::settings::HostSettings;
 use crate::api::t_async::{self, WorkerVmOptions};
 use crate::api::{LogLevel, ScriptId, global_t, modules};
 use crate::decode;
-use crate::job::{Pool, PoolOptions};
+use crate::job::{Board, Pool, PoolOptions};
 use crate::lua::{FaultKind, PluginError, Vm, VmOptions};
 use crate::metrics;
 
@@ -64,14 +64,15 @@ impl CatalogEntry {
         self.manifest.is_some() && self.script.source.windows(word.len()).any(|text| text == word.as_bytes())
     }
 
-    /// The workers of the script; their threads start with the first job.
+    /// The workers of the script; their threads start with the first job. What is completed elsewhere goes through `board`.
     #[must_use]
-    pub fn pool(&self, settings: &HostSettings) -> Pool {
+    pub fn pool(&self, settings: &HostSettings, board: &Board) -> Pool {
         let file = self.plugin_file(settings);
         let mut options = PoolOptions::new(&self.name, file.workers as i64);
         options.deadline = settings.job_budget.unwrap_or(NO_DEADLINE);
         options.answers.clone_from(&settings.answers);
         options.profiler.clone_from(&settings.profiler);
+        options.board = board.clone();
         let vm = WorkerVmOptions {
             name: self.name.clone(),
             memory_limit: settings.worker_memory_limit,
@@ -213,7 +214,8 @@ impl Catalog {
     /// A pool of workers per script; their threads start with the first job.
     #[must_use]
     pub fn pools(&self, settings: &HostSettings) -> Arc<[Pool]> {
-        self.entries.iter().map(|entry| entry.pool(settings)).collect()
+        let board = Board::default();
+        self.entries.iter().map(|entry| entry.pool(settings, &board)).collect()
     }
 
     /// Name of a script; scripts that are none are native modules.

@@ -1,15 +1,18 @@
 //! What an instance scheduled comes back: results of jobs are delivered between two batches.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use mlua::{Function, IntoLuaMulti};
 
 use super::health::Verdict;
 use super::instance::Instance;
-use crate::api::ScriptId;
+use crate::api::job_desk::BlockPolicy;
 use crate::api::t_async::JobSide;
-use crate::job::{Delivery, Ended, JobIds, Pool, Wait};
-use crate::lua::{FaultKind, PluginError};
+use crate::api::{LogLevel, ScriptId};
+use crate::job::{Carried, Delivery, Ended, JobIds, Pool, Section, SectionError, Settled, Settling, Wait};
+use crate::lua::{Budget, FaultKind, PluginError};
 use crate::time::Stopwatch;
 
 /// With delivery in order: jobs outstanding above which all are waited for, below the 100,000 at which they are dropped.
@@ -36,6 +39,24 @@ impl JobPlan {
     }
 }
 
+/// Whether time may run on at the end of the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Haste {
+    /// It may.
+    None,
+    /// The run was told to stop.
+    AtOnce,
+}
+
+/// Whether anything was left to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Something.
+    Something,
+    /// Nothing.
+    Nothing,
+}
+
 impl Instance {
     /// Jobs whose results were not delivered yet.
     #[must_use]
@@ -43,10 +64,23 @@ impl Instance {
         self.jobs.outstanding()
     }
 
+    /// Whether results may have come, or something else of the asynchronous kind is due.
+    #[must_use]
+    pub fn has_async_work(&self) -> bool {
+        self.jobs.outstanding() > 0 || self.jobs.has_business()
+    }
+
     /// Hands over what was scheduled, and delivers what has finished. With delivery in order nothing is delivered until
     /// so much is outstanding that the queue would overflow; then all of it, which is a point that does not depend on how
     /// fast the workers are. That wait ends as soon as `stopping` is set; the jobs go on then.
     pub fn take_completions(&mut self, stopping: &AtomicBool) {
+        if self.jobs.has_business() {
+            if self.jobs.is_asked() {
+                self.run_sections();
+            }
+            self.take_letters(Settling::No);
+            self.tick();
+        }
         if self.jobs.outstanding() == 0 {
             return;
         }
@@ -54,8 +88,17 @@ impl Instance {
         if self.jobs.delivery() == Delivery::InOrder {
             if self.jobs.outstanding() >= SETTLE_ABOVE {
                 let mut ended = Vec::new();
-                self.jobs.await_all(&Wait { limit: None, cancel: Some(stopping) }, &mut ended);
+                let wait = Wait { limit: None, cancel: Some(stopping) };
+                let mut settled = self.jobs.await_all(&wait, &mut ended);
+                while settled == Settled::Asked {
+                    self.run_sections();
+                    settled = self.jobs.await_all(&wait, &mut ended);
+                }
+                if settled == Settled::Elsewhere {
+                    return;
+                }
                 self.deliver_in_parts(ended);
+                self.take_letters(Settling::Yes);
             }
             return;
         }
@@ -74,9 +117,129 @@ impl Instance {
     /// Waits for all jobs and delivers their results in the order scheduled; what is missing when the wait ends early is
     /// cancelled.
     pub fn settle(&mut self, wait: &Wait<'_>) {
-        let mut ended = Vec::new();
-        self.jobs.settle(wait, &mut ended);
+        let (watch, mut ended) = (Stopwatch::start(), Vec::new());
+        loop {
+            let limit = wait.limit.map(|limit| limit.saturating_sub(watch.elapsed()));
+            match self.jobs.settle(&Wait { limit, cancel: wait.cancel }, &mut ended) {
+                Settled::Asked => self.run_sections(),
+                // The caller comes by the others, and then back here.
+                Settled::Elsewhere => return,
+                Settled::Yes => break,
+            }
+        }
         self.deliver_in_parts(ended);
+        self.take_letters(Settling::Yes);
+    }
+
+    /// Runs the functions that workers wait for, for as long as the next packets can.
+    fn run_sections(&mut self) {
+        let watch = Stopwatch::start();
+        loop {
+            match self.jobs.next_section() {
+                Ok(Some((run, section))) => {
+                    let result = self.run_section(&run, &section);
+                    section.finish(result);
+                }
+                Ok(None) => return,
+                Err(e) => return self.fault("block", &PluginError::from_lua(&e)),
+            }
+            if watch.elapsed() >= DELIVERY_TIME {
+                return;
+            }
+        }
+    }
+
+    fn run_section(&mut self, run: &Function, section: &Section) -> Result<Carried, SectionError> {
+        let failed = |error: mlua::Error| SectionError::Failed(PluginError::from_lua(&error).message);
+        if let Some(why) = self.health.disabled() {
+            return Err(SectionError::Failed(format!("the plugin is disabled: {why}")));
+        }
+        let lua = self.vm.lua().clone();
+        let function = self.jobs.section_function(&lua, section).map_err(failed)?;
+        let (timeout, policy) = self.jobs.block();
+        let limit = (policy == BlockPolicy::Abort).then_some(timeout);
+        let watch = Stopwatch::start();
+        let (result, _) = self.enter_within::<Function>(Budget { limit, slow: None }, run, function);
+        if policy == BlockPolicy::Kill && watch.elapsed() > timeout {
+            self.health.disable("an atomic section took too long");
+            let text = format!("block: disabled: an atomic section of {} took longer than {timeout:?}", section.job());
+            self.context.log(LogLevel::Error, text);
+        }
+        let results = result.map_err(|error| SectionError::Failed(error.message))?;
+        self.jobs.carry(&lua, &results).map_err(failed)
+    }
+
+    /// At the end of the input, for an instance alone: waits for the jobs, lets time run on, until nothing is left.
+    pub fn settle_all(&mut self, wait: &Wait<'_>) {
+        let watch = Stopwatch::start();
+        loop {
+            let limit = wait.limit.map(|limit| limit.saturating_sub(watch.elapsed()));
+            if self.jobs.outstanding() > 0 {
+                self.settle(&Wait { limit, cancel: wait.cancel });
+                continue;
+            }
+            let cut = wait.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed));
+            let over = cut || limit.is_some_and(|limit| limit.is_zero());
+            if self.run_out(if over { Haste::AtOnce } else { Haste::None }) == Left::Nothing
+                && self.jobs.outstanding() == 0
+            {
+                return;
+            }
+        }
+    }
+
+    /// Reads what others have completed.
+    fn take_letters(&mut self, settling: Settling) {
+        let (completed, letters) = match self.jobs.letters(settling) {
+            Ok(letters) => letters,
+            Err(e) => return self.fault("resolve", &PluginError::from_lua(&e)),
+        };
+        for letter in letters {
+            match self.jobs.read(self.vm.lua(), letter) {
+                Ok(what) => self.piece("resolve", &completed, what),
+                Err(e) => self.fault("resolve", &PluginError::from_lua(&e)),
+            }
+        }
+    }
+
+    /// Does what is due by the time of packets.
+    fn tick(&mut self) {
+        match self.jobs.tick() {
+            Ok((tick, now)) => self.piece("timer", &tick, now),
+            Err(e) => self.fault("timer", &PluginError::from_lua(&e)),
+        }
+    }
+
+    /// At the end of the input, when no job is left: lets time run on to what is due next. Gives whether anything was left
+    /// to do; with `AtOnce`, what is left is cancelled instead.
+    pub fn run_out(&mut self, haste: Haste) -> Left {
+        self.take_letters(Settling::Yes);
+        let run_out = match self.jobs.run_out() {
+            Ok(run_out) => run_out,
+            Err(e) => {
+                self.fault("timer", &PluginError::from_lua(&e));
+                return Left::Nothing;
+            }
+        };
+        // Once more after an interruption: what was left undone by it is done then.
+        for _ in 0..2 {
+            let (result, _) = self.enter::<bool>(&run_out, haste == Haste::AtOnce);
+            self.take_caught("timer");
+            match result {
+                Ok(true) => return Left::Something,
+                Ok(false) => return Left::Nothing,
+                Err(e) => self.fault("timer", &e),
+            }
+        }
+        Left::Something
+    }
+
+    fn piece(&mut self, name: &'static str, function: &Function, arguments: impl IntoLuaMulti) {
+        let (result, _) = self.enter::<()>(function, arguments);
+        self.take_caught(name);
+        if let Err(e) = result {
+            self.fault(name, &e);
+        }
     }
 
     fn deliver_in_parts(&mut self, ended: Vec<Ended>) {

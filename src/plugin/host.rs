@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::attach::{FrontendMember, is_called, rank, spoken};
 use super::catalog::{Catalog, CatalogEntry};
-use super::completions::JobPlan;
+use super::completions::{Haste, JobPlan, Left};
 use super::content::ContentDesk;
 use super::frontend::{Answer, Course, FlowTap, Next, ProtocolHandler, SimpleCounter};
 use super::instance::{BlockTable, Instance, InstanceReport, LoadFailure, PluginFile, Seat};
@@ -353,10 +353,22 @@ impl Frontend {
                 instance.settle(&Wait { limit, cancel: wait.cancel });
             }
             self.deliver_last();
-            if self.outstanding_jobs() == 0 {
+            let over = wait.limit.is_some_and(|limit| watch.elapsed() >= limit)
+                || wait.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed));
+            let haste = if over { Haste::AtOnce } else { Haste::None };
+            if self.outstanding_jobs() == 0 && !self.run_out(haste) {
                 return;
             }
         }
+    }
+
+    /// Lets time run on in every VM; whether anything was left to do in any.
+    fn run_out(&mut self, haste: Haste) -> bool {
+        let mut any = false;
+        for instance in self.instances_mut() {
+            any |= instance.run_out(haste) == Left::Something;
+        }
+        any
     }
 
     /// Calls `onunload` of every instance.

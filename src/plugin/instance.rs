@@ -210,9 +210,19 @@ impl Instance {
         function: &Function,
         args: impl IntoLuaMulti,
     ) -> (Result<R, PluginError>, i32) {
-        let budget = std::mem::replace(&mut self.budget, Budget { limit: None, slow: None });
+        self.enter_within(Budget { limit: None, slow: None }, function, args)
+    }
+
+    /// Calls into the VM within another budget than that of its callbacks.
+    pub(super) fn enter_within<R: FromLuaMulti>(
+        &mut self,
+        budget: Budget,
+        function: &Function,
+        args: impl IntoLuaMulti,
+    ) -> (Result<R, PluginError>, i32) {
+        let usual = std::mem::replace(&mut self.budget, budget);
         let entered = self.enter(function, args);
-        self.budget = budget;
+        self.budget = usual;
         entered
     }
 

@@ -103,7 +103,7 @@ fn schedule_wants_a_table_with_onexecute() {
     let (_, outcome) = once(
         Bench::new(),
         "",
-        "for _, v in ipairs { false, {}, { onexecute = 5 }, { onexecute = print, data = {} } } do
+        "for _, v in ipairs { false, {}, { onexecute = 5 }, { onexecute = print, data = coroutine.create(print) } } do
            local ok, e = pcall(T.async.schedule, v) print(ok, e:match(\"bad argument #1 to 'schedule'\") ~= nil)
          end
          print((pcall(T.async.schedule)))",
@@ -319,7 +319,7 @@ fn errors_of_schedule_name_the_line_of_the_call() {
     let (_, outcome) = once(
         Bench::new(),
         "",
-        "for _, v in ipairs { {}, { onexecute = print, data = {} } } do
+        "for _, v in ipairs { {}, { onexecute = print, data = coroutine.create(print) } } do
            print((select(2, pcall(function() T.async:schedule(v) end)):match('^.-j.lua:%d+: (.*)$')))
          end",
     );
@@ -328,7 +328,7 @@ fn errors_of_schedule_name_the_line_of_the_call() {
         outcome.lines(),
         [
             "bad argument #1 to 'schedule' (a function onexecute is missing)",
-            "bad argument #1 to 'schedule' (data: string expected, got table)"
+            "bad argument #1 to 'schedule' ('data' is a coroutine, which cannot be sent to a worker)"
         ]
     );
 }

@@ -37,6 +37,37 @@ end)
 
 async.pending_items = either(function() return host.pending() end)
 
+-- The bytes of a Buffer; nothing for other cdata.
+local pcall = pcall
+local function method_of(value) return value.tostring end
+function host.buffer_text(value)
+  local ok, method = pcall(method_of, value)
+  return ok and method and method(value) or nil
+end
+
+-- A value that travels between VMs: text as it is, anything else as a function that returns it.
+local function parcel(value)
+  local kind = type(value)
+  if kind == "nil" then return nil end
+  if kind == "number" then return tostring(value) end
+  if kind == "cdata" then value = host.buffer_text(value) or value end
+  if type(value) == "string" then return value end
+  return function() return value end
+end
+
+-- Completes an execution that was begun with defer, from wherever this VM is.
+local function completing(name, verdict)
+  return either(function(id, value)
+    if type(id) == "table" then id = id.id end
+    id = to_text(id, 1, name)
+    if not id then return false end
+    local won, message = host.complete(id, verdict, parcel(value))
+    if message then error("bad argument #2 to '" .. name .. "' (" .. message .. ")", 2) end
+    return won
+  end)
+end
+async.resolve, async.reject, async.abort = completing("resolve", 1), completing("reject", 2), completing("abort", 3)
+
 if not engine then
   function async.schedule()
     error("ERR_NOTAVAIL: schedule() is not available for async scripts", 2)
@@ -103,6 +134,10 @@ local function remember(execute, number)
   recent[last_recent] = execute
 end
 
+-- What asks for more than a plain job goes another way.
+local managed = host.managed_chunk(async, host, engine, on_error, either, cur)
+host.tasks_chunk(async, host, engine, on_error, either, managed)
+
 -- Not by way of `either`: functions with a variable number of arguments do not begin a trace.
 function async.schedule(block, second)
   if block == async then block = second end
@@ -112,8 +147,9 @@ function async.schedule(block, second)
     error("bad argument #1 to 'schedule' (a function onexecute is missing)", 2)
   end
   if data == nil then data = "" elseif type(data) == "number" then data = tostring(data) end
-  if type(data) ~= "string" then
-    error("bad argument #1 to 'schedule' (data: string expected, got " .. type(data) .. ")", 2)
+  if type(data) ~= "string" or block.timeout or block.retries or block.key or block.unique or block.priority or block.ttl
+    or block.onerror or block.ontimeout or block.oncancel or block.onfree then
+    return managed.schedule(block)
   end
   local slot = take_slot(type(result) == "function" and result)
   local number, seq = numbers[execute], nil
@@ -145,8 +181,14 @@ local function deliver(first, count)
   for i = first, count - 1 do
     local item = items[i]
     local slot = item.slot
-    local onresult = waiting[slot]
-    leave_slot(slot)
+    local onresult = false
+    if slot >= 0 then
+      onresult = waiting[slot]
+      leave_slot(slot)
+    else
+      cur[0] = -1 - i
+      managed.ended(slot, item.deliver, i, item)
+    end
     if onresult and item.deliver ~= 0 then
       cur[0] = -1 - i
       local ok, unhandled = xpcall(onresult, on_error, engine,
@@ -158,4 +200,4 @@ local function deliver(first, count)
   return count
 end
 
-return async, deliver
+return async, deliver, managed

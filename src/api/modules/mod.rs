@@ -11,4 +11,4 @@ mod registry;
 pub use json::{DecodeError, MAX_DEPTH};
 pub use libraries::{FileMark, Libraries};
 pub use registry::{MODULES, Module, ModuleSource, install_searcher, module};
-pub(in crate::api) use registry::{arguments, run_host_chunk, run_host_chunk_multi};
+pub(in crate::api) use registry::{arguments, host_chunk, run_host_chunk, run_host_chunk_multi};

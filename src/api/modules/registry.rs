@@ -67,6 +67,11 @@ fn chunk(lua: &Lua, name: &str, text: &'static str) -> mlua::Result<Function> {
     own_text(lua, &format!("=[{name}]"), text)
 }
 
+/// One of our own chunks as a function.
+pub(in crate::api) fn host_chunk(lua: &Lua, name: &str, text: &'static str) -> mlua::Result<Function> {
+    chunk(lua, name, text)
+}
+
 /// Runs one of our own chunks with the given arguments and returns its first result.
 pub(in crate::api) fn run_host_chunk(
     lua: &Lua,

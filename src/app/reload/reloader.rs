@@ -15,7 +15,7 @@ use super::watched::{Marks, survey};
 use crate::api::{LogLevel, Rank, Record, ScriptId, Side, Stamp};
 use crate::app::cli::ReloadArgs;
 use crate::app::report::load_event;
-use crate::job::Pool;
+use crate::job::{Board, Pool};
 use crate::lua::{FaultKind, PluginError, spawn_lua_thread};
 use crate::pipeline::{Answer, Control, Orders, Outlet, Pace, Reach, Stop, date_time};
 use crate::plugin::{
@@ -304,7 +304,7 @@ impl Work {
                 let mark = self.seen.get(&script.path).copied().flatten();
                 self.roster.add(&entry, mark, time::wall());
                 let mut pools = self.result.pools.to_vec();
-                pools.push(entry.pool(&self.settings));
+                pools.push(entry.pool(&self.settings, &self.board()));
                 self.result.pools = pools.into();
                 self.result.catalog = Arc::new(self.result.catalog.with(entry));
                 if let Some(outlet) = &mut *lock(&self.shared.outlet) {
@@ -389,6 +389,11 @@ impl Work {
         }
     }
 
+    /// Where what is deferred is completed: one place for all scripts.
+    fn board(&self) -> Board {
+        self.result.pools.first().map(Pool::board).unwrap_or_default()
+    }
+
     /// A script that is new gets as many workers as it asks for; those of others begin anew.
     fn find_workers(&mut self, entry: &CatalogEntry) {
         let at = usize::from(entry.id.0);
@@ -398,7 +403,7 @@ impl Work {
             }
             return;
         }
-        let pool = entry.pool(&self.settings);
+        let pool = entry.pool(&self.settings, &self.board());
         let mut pools = self.result.pools.to_vec();
         if let Some(place) = pools.get_mut(at) {
             self.own_pools.push(pool.clone());

@@ -170,6 +170,11 @@ impl InsertPacked for Result<Packed, PackError> {
 }
 
 impl Packer {
+    /// Warns again of values reached through a captured variable of this name.
+    pub fn forget_warnings(&mut self, upvalue: &str) {
+        self.warned.remove(upvalue);
+    }
+
     /// The number of the code of a prototype, if functions of it were packed before and capture nothing.
     pub(super) fn plain_code(&self, prototype: usize) -> Option<u64> {
         self.codes.get(&prototype).filter(|code| code.upvalues() == 0).map(|code| code.id())

@@ -145,6 +145,14 @@ pub struct Warning {
     pub kind: &'static str,
 }
 
+impl Warning {
+    /// Whether a value is missing. What a metatable does is left out of tables that are complete otherwise.
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        self.kind != METATABLE
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { upvalue, path, kind } = self;
