@@ -261,7 +261,14 @@ mod tests {
         let config = ConfigPaths::with_defaults(Path::new("/tmp"));
         let builtin = Builtin::new(&catalog.groups, &Selection::default(), BuiltinPlan::default());
         let of = |events, store| {
-            let asked = Asked { topics: 0, output: FlowOutput::All, events, store, backend: None };
+            let asked = Asked {
+                topics: 0,
+                output: FlowOutput::All,
+                events,
+                store,
+                backend: None,
+                outputs: OutputWants::default(),
+            };
             Wants::of(&asked, &catalog, &builtin, &config).attribute_readers
         };
         assert_eq!(of(Want::No, Want::No), AttributeReaders::Nobody);

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use millstream::api::modules::Libraries;
 use millstream::api::t_env::{ConfigPaths, Environment};
 use millstream::api::{Record, RunIdentity, Stamp};
-use millstream::backend::{Backend, BackendOutlet, BackendParts, Inbox, Parcel, Patience, Phase};
+use millstream::backend::{Backend, BackendOutlet, BackendParts, Inbox, Parcel, Patience, Phase, Share};
 use millstream::guid::Guid;
 use millstream::job::{Delivery, JobIds};
 use millstream::key::HomeNets;
@@ -55,6 +56,7 @@ impl BackendOutlet for Counting {
     fn records(&mut self, records: &mut Vec<(Stamp, Record)>, _: &mut Shard) {
         records.clear();
     }
+    fn learn_names(&mut self, _: &Catalog) {}
     fn hand_over(&mut self) {}
 }
 
@@ -79,6 +81,9 @@ fn settings() -> HostSettings {
         context_ids: Arc::default(),
         seed: 1,
         on_stuck: Arc::new(|_| {}),
+        libraries: Libraries::default(),
+        answers: None,
+        profiler: None,
     }
 }
 
@@ -146,7 +151,9 @@ fn measure(scripts: Vec<Script>, guids: &[Guid], keys: usize) -> (f64, f64, u64)
     let jobs = JobPlan { pools: catalog.pools(&settings), ids: JobIds::new(0), delivery: Delivery::AsFinished };
     let registry = Arc::clone(&catalog.groups);
     let shard = ShardConfig::default();
-    let parts = BackendParts { catalog, settings, shard, jobs, id: 1, outlet: counting, takes_all: true, window: 60 };
+    let share = Share::whole();
+    let parts =
+        BackendParts { catalog, settings, shard, jobs, id: 1, outlet: counting, takes_all: true, window: 60, share };
     let mut backend = Backend::new(parts);
     let stopping = AtomicBool::new(false);
     let mut times = Vec::new();

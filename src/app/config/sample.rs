@@ -53,6 +53,9 @@ fn example(key: &Key) -> String {
         "DIR" => "/var/lib/millstream/packets",
         "FILE" => "/path/to/file",
         "PATH" => "/path/to/it",
+        "WHERE" => "udp:log.example.net:514",
+        "URL" => "http://10.0.0.5:8080/alerts",
+        "HOST" => "10.0.0.5",
         _ => "text",
     };
     quoted(text)
