@@ -406,7 +406,9 @@ fn every_command_of_the_readme_does_what_it_says() {
         let bin: PathBuf = Path::new(MILLSTREAM).parent().unwrap().into();
         let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
         let mut shell = Command::new("sh");
-        shell.args(["-c", &line]).current_dir(folder.path()).env("PATH", path).stdin(Stdio::null());
+        // A prompt is given something to do.
+        let typed = if line.starts_with("millstream repl ") { format!("echo next | {line}") } else { line.clone() };
+        shell.args(["-c", &typed]).current_dir(folder.path()).env("PATH", path).stdin(Stdio::null());
         let said = Said::of(shell.output().unwrap());
         let fine = said.code == Some(0) || (line == "millstream doctor" && said.code == Some(1));
         assert!(fine && !said.out.is_empty(), "{line}: {:?}\n{}\n{}", said.code, said.out, said.err);

@@ -119,7 +119,7 @@ impl<'a> Snapshot<'a> {
                 Value::String(text) if name.ends_with("guid") => self.group_name(text, part),
                 Value::String(text) if is_said && name == "text" => quote(&self.bytes(text, event)),
                 Value::String(text) => word(&self.bytes(text, event)),
-                Value::Array(list) => format!("[{}]", list.iter().map(|v| number(v)).collect::<Vec<_>>().join(" ")),
+                Value::Array(list) => format!("[{}]", list.iter().map(number).collect::<Vec<_>>().join(" ")),
                 other => number(other),
             };
             match (part, name.as_str()) {
