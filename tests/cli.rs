@@ -235,7 +235,7 @@ fn types() -> Vec<String> {
 fn new_plugins_of_every_type_are_clean_and_run() {
     let folder = folder();
     let types = types();
-    assert_eq!(types.len(), 22);
+    assert_eq!(types.len(), 26);
     let mut guids = Vec::new();
     for kind in &types {
         let name = format!("my-{kind}");

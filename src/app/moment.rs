@@ -44,8 +44,9 @@ fn nanos(fraction: &str) -> Option<i64> {
     if fraction.is_empty() {
         return Some(0);
     }
-    let kept = &fraction[..fraction.len().min(9)];
     digits(fraction, 1..=30)?;
+    // Digits are one byte each.
+    let kept = &fraction[..fraction.len().min(9)];
     Some(digits(kept, 1..=9)? * 10_i64.pow(9 - kept.len() as u32))
 }
 

@@ -34,7 +34,7 @@ macro_rules! skeleton {
     };
 }
 
-const SKELETONS: [Skeleton; 22] = [
+const SKELETONS: [Skeleton; 26] = [
     skeleton!("simplecounter", "simplecounter"),
     skeleton!("countergroup", "countergroup"),
     skeleton!("alertgroup", "alertgroup"),
@@ -55,6 +55,10 @@ const SKELETONS: [Skeleton; 22] = [
     skeleton!("fts_monitor", "fts_monitor"),
     skeleton!("flowtracker", "flowtracker"),
     skeleton!("async", "async"),
+    skeleton!("async-options", "async-options"),
+    skeleton!("async-defer", "async-defer"),
+    skeleton!("async-tasks", "async-tasks"),
+    skeleton!("async-block", "async-block"),
     skeleton!("onload-onunload", "onload-onunload"),
     skeleton!("onmessage", "onmessage"),
 ];

@@ -14,7 +14,7 @@ use crate::lua::{FaultKind, PluginError};
 use super::model::{BoxedJob, Job, JobId, Work};
 use super::output::OutputLine;
 use super::pool::Shared;
-use super::state::JobState;
+use super::state::{JobState, Step};
 
 /// A question that a plugin put to its workers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -150,6 +150,9 @@ impl Answers {
     }
 
     fn give(&self, shared: &Shared, mut job: BoxedJob, answer: Result<Answer, Question>) {
+        // As if a worker had done it.
+        job.step(Step::Accept);
+        job.step(Step::Start);
         let (state, error) = match answer {
             Ok(answer) => {
                 job.result = answer.result.map(|result| self.translate(&result, Way::Out));

@@ -45,6 +45,7 @@ pub(super) fn spoken(catalog: &Catalog) -> u32 {
 
 /// An instance with its callbacks.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "on its way to a list of its own kind")]
 pub(super) enum FrontendMember {
     Handler(ProtocolHandler),
     Counter(SimpleCounter, StopOnMessage),

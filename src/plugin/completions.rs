@@ -214,6 +214,9 @@ impl Instance {
     /// to do; with `AtOnce`, what is left is cancelled instead.
     pub fn run_out(&mut self, haste: Haste) -> Left {
         self.take_letters(Settling::Yes);
+        if self.health.disabled().is_some() {
+            return Left::Nothing;
+        }
         let run_out = match self.jobs.run_out() {
             Ok(run_out) => run_out,
             Err(e) => {
@@ -229,6 +232,10 @@ impl Instance {
                 Ok(true) => return Left::Something,
                 Ok(false) => return Left::Nothing,
                 Err(e) => self.fault("timer", &e),
+            }
+            // A VM without memory would say the same for ever.
+            if self.health.disabled().is_some() {
+                return Left::Nothing;
             }
         }
         Left::Something

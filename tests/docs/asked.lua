@@ -38,7 +38,7 @@ local FIELDS = {
       if number < 0 then return end
       number = -1
       T.async:schedule(told("T.async.schedule", {
-        data = "", onexecute = function() return "x" end, onresult = function() end,
+        data = "", onexecute = function() return "x" end, onresult = function() end, retries = 1,
       }))
     end,
   },
