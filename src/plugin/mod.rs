@@ -1,6 +1,6 @@
 //! The plugin host: finds plugin files, reads what they contain, runs them on the packets of an engine.
 //!
-//! [`discover`] finds files, [`Catalog`] probes them once per run, [`Frontend`] holds the instances of one engine. A VM
+//! [`discover()`] finds files, [`Catalog`] probes them once per run, [`Frontend`] holds the instances of one engine. A VM
 //! belongs to one (file, block, engine) and to the thread that made it. A plugin's faults are attributed, counted and
 //! end there: nothing a plugin does stops the packets.
 
