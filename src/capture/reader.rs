@@ -447,10 +447,26 @@ fn scan<F: Format, T: Target>(
     bound: Timestamp,
     origin: u16,
 ) -> Result<Scan, DamageReason> {
+    // A loop of its own for the usual case: what the other one needs costs registers even where it is not reached.
+    if gate.is_open() {
+        scan_through::<F, T, true>(format, cursor, target, gate, bound, origin)
+    } else {
+        scan_through::<F, T, false>(format, cursor, target, gate, bound, origin)
+    }
+}
+
+fn scan_through<F: Format, T: Target, const IS_OPEN: bool>(
+    format: &mut F,
+    cursor: &mut Cursor,
+    target: &mut T,
+    gate: &mut Gate,
+    bound: Timestamp,
+    origin: u16,
+) -> Result<Scan, DamageReason> {
     if !pass_over(cursor, gate) {
         return Ok(Scan::Starved);
     }
-    let (mut tally, is_open) = (gate.tally, gate.is_open());
+    let mut tally = gate.tally;
     // The position in a register too: each record begins where the length of the one before says, and a way through
     // memory would be added to that chain.
     let (mut pos, mut end) = (cursor.pos, cursor.end);
@@ -485,7 +501,7 @@ fn scan<F: Format, T: Target>(
         }
         let offset = pos + record.data as usize;
         pos += record.len as usize;
-        if is_open {
+        if IS_OPEN {
             packets.push(tally.packet(&record, offset, origin));
             continue;
         }
