@@ -197,17 +197,17 @@ fn a_reader_that_comes_back_begins_with_a_whole_line() {
 fn rotation_loses_and_splits_no_line() {
     let dir = TempDir::new().unwrap();
     let eve = dir.path().join("eve.json");
-    let child = begin(&["-r", DEMO, "--loop", "30", "--eve", eve.to_str().unwrap(), "--json", "--eve-stats", "0"]);
+    let child = begin(&["-r", DEMO, "--loop", "100", "--eve", eve.to_str().unwrap(), "--json", "--eve-stats", "0"]);
     let mut moved = Vec::new();
     for number in 0..20 {
-        wait_until("the file of events", || fs::metadata(&eve).is_ok_and(|about| about.len() > 0));
+        wait_until("the file of events", || is_over(&child) || fs::metadata(&eve).is_ok_and(|about| about.len() > 0));
+        if is_over(&child) {
+            break;
+        }
         let name = dir.path().join(format!("eve.{number}"));
         fs::rename(&eve, &name).unwrap();
         moved.push(name);
         signal(&child, "-HUP");
-        if is_over(&child) {
-            break;
-        }
     }
     let done = child.wait_with_output().unwrap();
     assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
