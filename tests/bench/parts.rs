@@ -27,13 +27,15 @@ use std::time::Duration;
 
 use millstream::lua::{Budget, PluginError, Vm, VmOptions, spawn_lua_thread};
 
-type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+type Failure = Box<dyn Error + Send + Sync>;
+type Outcome = Result<(), Failure>;
+type Case = fn() -> Outcome;
 
 const NO_LIMIT: Budget = Budget { limit: None, slow: None };
 /// How often each time is taken.
 const REPEATS: usize = 7;
 
-const CASES: [(&str, fn() -> Outcome); 7] = [
+const CASES: [(&str, Case); 7] = [
     ("metering", metering::run),
     ("closures", closures::run),
     ("throughput", jobs::throughput),
@@ -50,7 +52,7 @@ fn figure(name: &str, value: f64, unit: &str) -> io::Result<()> {
 }
 
 /// Nanoseconds of processor time that a piece of work takes.
-fn nanos(rounds: u32, mut work: impl FnMut() -> Outcome) -> Result<f64, Box<dyn Error + Send + Sync>> {
+fn nanos(rounds: u32, mut work: impl FnMut() -> Outcome) -> Result<f64, Failure> {
     let mut times = Vec::with_capacity(REPEATS);
     for _ in 0..REPEATS {
         let begin = clock::thread_cpu();

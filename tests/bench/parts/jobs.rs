@@ -10,9 +10,7 @@ use millstream::lua::{Packer, Vm};
 use millstream::time::Stopwatch;
 use mlua::Function;
 
-use crate::{NO_LIMIT, Outcome, clock, each, figure, function, vm};
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+use crate::{Failure, NO_LIMIT, Outcome, clock, each, figure, function, vm};
 
 const EMPTY: &str = "return function(d) end";
 const ECHO: &str = "return function(d) return d end";

@@ -11,7 +11,7 @@ use millstream::packet::{Batch, LinkType, MAX_BATCH, Packet};
 use millstream::time::Timestamp;
 
 use crate::frames::{ACK, ether, ipv4, tcp};
-use crate::{Outcome, REPEATS, clock, each, figure};
+use crate::{Failure, Outcome, REPEATS, clock, each, figure};
 
 /// Runs over each batch in all, shared by the batches.
 const ROUNDS: usize = 2_000;
@@ -42,7 +42,7 @@ fn mix(flows: usize) -> Vec<Batch> {
 }
 
 /// The packets of a file.
-fn of_file(path: &Path) -> Result<Vec<Batch>, Box<dyn std::error::Error + Send + Sync>> {
+fn of_file(path: &Path) -> Result<Vec<Batch>, Failure> {
     let mut source = FileSource::open(&[path.to_owned()], &FileOptions::default())?;
     let (mut read, mut batches) = (Batch::new(), Vec::new());
     loop {
@@ -61,7 +61,7 @@ fn of_file(path: &Path) -> Result<Vec<Batch>, Box<dyn std::error::Error + Send +
 }
 
 /// Nanoseconds per packet.
-fn cost(batches: &[Batch], on: &str) -> Result<f64, Box<dyn std::error::Error + Send + Sync>> {
+fn cost(batches: &[Batch], on: &str) -> Result<f64, Failure> {
     let registry = Registry::new();
     let settings = BuiltinSettings { on: vec![on.to_owned()], off: Vec::new() };
     let selection = settings.resolve(&registry)?;
