@@ -27,6 +27,7 @@ pub mod reference;
 pub mod strings;
 pub mod t_async;
 pub mod t_env;
+pub mod t_gears;
 pub mod t_host;
 pub mod t_util;
 
