@@ -13,6 +13,7 @@ pub mod engine;
 mod events;
 mod flow_command;
 mod flow_fields;
+mod gears_rows;
 pub mod global_t;
 mod hostcall;
 mod http_header;

@@ -7,7 +7,7 @@ use mlua::{Function, LightUserData, Lua, LuaString, Table, Value};
 
 use super::context::VmContext;
 use super::engine::EngineParts;
-use super::modules;
+use super::{gears_rows, modules};
 use crate::gears::{Board, Description, StepText, Summary};
 use crate::time::Stopwatch;
 
@@ -77,11 +77,11 @@ pub fn install(
             },
         )?,
     )?;
-    let on_failed = Rc::clone(context);
+    let on_noted = Rc::clone(context);
     host.set(
-        "failed",
+        "noted",
         lua.create_function(move |_, (mark, message): (i32, LuaString)| {
-            on_failed.gears.failed_at(mark, &message.to_string_lossy());
+            on_noted.gears.note(mark, &message.to_string_lossy());
             Ok(())
         })?,
     )?;
@@ -135,6 +135,7 @@ fn finish(lua: &Lua, t: &Table, host: &Table, objects: Value) -> mlua::Result<()
 /// When the VM is out of memory.
 pub fn install_for_worker(lua: &Lua, t: &Table) -> mlua::Result<()> {
     let host = lua.create_table()?;
+    gears_rows::install(lua, &host)?;
     let (plan, records) = install_plan(lua, &host, Value::Nil)?;
     let work = modules::run_host_chunk(lua, "millstream.gears_work", WORK, (&host, plan, records))?;
     t.set("gears", work)

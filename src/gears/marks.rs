@@ -38,16 +38,22 @@ impl Marks {
     /// Something failed: if that was in a step, notes it there. Once for each error, whoever tells of it.
     pub fn failed(&self, message: &str) {
         let mark = self.word.swap(0, Ordering::Relaxed);
-        self.failed_at(mark, message);
-    }
-
-    /// The same for a step that was run elsewhere, by its mark.
-    pub fn failed_at(&self, mark: i32, message: &str) {
-        let (place, step) = (mark / MARKS_A_PIPELINE - 1, mark % MARKS_A_PIPELINE);
-        let seats = self.seats.borrow();
-        if let (Some(seat), Ok(step)) = (usize::try_from(place).ok().and_then(|at| seats.get(at)), usize::try_from(step)) {
+        if let Some((seat, step)) = self.meant(mark) {
             seat.count_error(step);
             seat.pipeline().note_failure(step, message);
         }
+    }
+
+    /// Notes an error that was counted where it happened, by the mark of its step.
+    pub fn note(&self, mark: i32, message: &str) {
+        if let Some((seat, step)) = self.meant(mark) {
+            seat.pipeline().note_failure(step, message);
+        }
+    }
+
+    fn meant(&self, mark: i32) -> Option<(Arc<Seat>, usize)> {
+        let place = usize::try_from(mark / MARKS_A_PIPELINE - 1).ok()?;
+        let step = usize::try_from(mark % MARKS_A_PIPELINE).ok()?;
+        Some((Arc::clone(self.seats.borrow().get(place)?), step))
     }
 }

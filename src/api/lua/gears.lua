@@ -250,7 +250,7 @@ local function hand_over(self, list)
   local c, order = self.c, order_of(self)
   local function failed(message)
     c[UNFINISHED] = c[UNFINISHED] + 1
-    host.failed(self.base, message)
+    host.noted(self.base, message)
   end
   c[HANDED] = c[HANDED] + 1
   local id = host.async.schedule {
@@ -258,8 +258,10 @@ local function hand_over(self, list)
     onexecute = function(list) return T.gears.execute(order, list) end,
     onresult = function(engine, _, answer)
       add_numbers(self, answer.numbers)
-      for _, what in ipairs(answer.errors) do host.failed(self.base + what.step, what.message) end
-      if answer.keeps then deliver(self, engine, answer.results, answer.errors) end
+      for _, what in ipairs(answer.errors) do host.noted(self.base + what.step, what.message) end
+      if answer.keeps and (self.window or #answer.results > 0 or #answer.errors > 0) then
+        deliver(self, engine, answer.results, answer.errors)
+      end
     end,
     onerror = function(_, _, message) failed(message) end,
     ontimeout = function() failed("the worker took too long") end,

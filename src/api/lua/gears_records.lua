@@ -12,22 +12,21 @@ local records = {}
 if objects then
   local ends = {
     ipa = "ipa_readable", porta = "porta_readable", ipz = "ipz_readable", portz = "portz_readable",
-    protocol = "protocol_readable",
   }
 
   local function add_flow(record, flow)
     if not flow then return record end
     record.flow = flow:id()
     for name, method in pairs(ends) do
-      local get = flow[method]
-      if get then record[name] = get(flow) end
+      record[name] = flow[method](flow)
     end
     return record
   end
 
   local function time_of(object)
     local secs, usecs = object:timestamp()
-    return secs + usecs / 1000000
+    -- One division, as the store has it: the same time is the same number.
+    return (secs * 1000000 + usecs) / 1000000
   end
 
   local function flow(object)

@@ -55,9 +55,13 @@ function work.execute(order, list)
 end
 
 function work.read(order)
-  if not host.rows then error("gears: the store is read by workers only", 2) end
-  local cursor = host.rows(order.store, order.reader, order.groups or {}, order.from, order.to)
-  return run(order, function() return cursor() end)
+  local cursor, wrong = host.rows(order.store, order.reader, order.groups or {}, order.from, order.to)
+  if not cursor then error(wrong, 0) end
+  return run(order, function()
+    local list, wrong = cursor()
+    if wrong then error(wrong, 0) end
+    return list
+  end)
 end
 
 return work
