@@ -71,11 +71,12 @@ local function place_of(f)
   return info.short_src .. ":" .. info.linedefined
 end
 
+-- Called as the last thing a method does: whoever called that one is one level up.
 local function add(self, step)
-  if self.begun then error("gears: the pipeline was registered or run; begin a new one with T.gears()", 3) end
+  if self.begun then error("gears: the pipeline was registered or run; begin a new one with T.gears()", 2) end
   local steps = self.steps
-  if #steps >= MOST_STEPS then error("gears: a pipeline has at most " .. MOST_STEPS .. " steps", 3) end
-  if #steps > 0 and steps[#steps].kind == "collect" then error("gears: nothing follows collect()", 3) end
+  if #steps >= MOST_STEPS then error("gears: a pipeline has at most " .. MOST_STEPS .. " steps", 2) end
+  if #steps > 0 and steps[#steps].kind == "collect" then error("gears: nothing follows collect()", 2) end
   step.place = place_of(step.f)
   steps[#steps + 1] = step
   return self
@@ -236,13 +237,14 @@ local function order_of(self)
   return { reader = self.reader, limit = self.most, steps = steps }
 end
 
-local FIRST_STEP, HANDED, UNFINISHED = 8, 5, 6
+local HANDED, UNFINISHED = 5, 6
 
 -- Adds what a worker counted to the numbers of this VM.
 local function add_numbers(self, counted)
   local c = self.c
   for at, number in pairs(counted) do
-    if at == 2 or at == 3 or at >= FIRST_STEP then c[at] = c[at] + number end
+    -- What an event offered was counted where it happened; rows of the store are counted by the worker.
+    if at ~= 0 or self.counts_rows then c[at] = c[at] + number end
   end
 end
 
@@ -360,14 +362,21 @@ local function entry_of(self)
   end
 end
 
-local function compile(self, plugin_name)
+local plugin_name
+
+-- Where the host keeps what is counted of a pipeline.
+local function take_seat(self)
   local steps = {}
   for i, step in ipairs(self.steps) do steps[i] = { step.kind, step.place, plan.makes[step.kind] or false } end
   local flag, numbers_at, base = host.seat(plugin_name, self.name, self.reader, self.asked_mode, self.window or 0, steps)
   self.flag, self.c, self.base = ffi.cast("const int32_t *", flag), ffi.cast("double *", numbers_at), base
+end
+
+local function compile(self)
+  take_seat(self)
   self.kept = {}
   if self.mode == "sync" then
-    self.made = plan.compile(self.steps, { c = self.c, mark = host.mark, base = base, limit = self.most, guard = guard })
+    self.made = plan.compile(self.steps, { c = self.c, mark = host.mark, base = self.base, limit = self.most, guard = guard })
     if not self.made.is_open then self.made.begin() end
   end
   compiled[#compiled + 1] = self
@@ -411,10 +420,10 @@ end
 -- that the VM is bound to.
 local function settle(plugin, block, group)
   loading = false
+  local id = type(plugin) == "table" and type(plugin.id) == "table" and plugin.id.name
+  plugin_name = type(id) == "string" and id or host.file
   if #pipelines == 0 then return end
   if type(plugin) ~= "table" then error("gears: the file registers pipelines but has no table TrisulPlugin", 0) end
-  local id = type(plugin.id) == "table" and plugin.id.name
-  local name = type(id) == "string" and id or host.file
   local of_block, made = {}, {}
   for _, self in ipairs(pipelines) do
     local kind = READERS[self.reader]
@@ -457,7 +466,7 @@ local function settle(plugin, block, group)
       entries[self.reader] = entries[self.reader] or {}
       local mine = entries[self.reader]
       if block == block_name and is_meant(self, group) then
-        mine[#mine + 1] = compile(self, name)
+        mine[#mine + 1] = compile(self)
         if self.onregistered then registered[#registered + 1] = self end
       end
     end
@@ -483,6 +492,21 @@ end
 
 --- run ----------------------------------------------------------------------------------------------------------------
 
+-- Seats of what was run, by name and steps: however often it is run, it is one pipeline.
+local seats, seat_count, MOST_SEATS = {}, 0, 64
+
+local function seat_of_run(self)
+  local text = self.name .. " " .. self:text()
+  for _, step in ipairs(self.steps) do text = text .. " " .. step.place end
+  local seat = seats[text]
+  if not seat and seat_count < MOST_SEATS then
+    take_seat(self)
+    seat, seat_count = { c = self.c, base = self.base, flag = self.flag, counts_rows = true }, seat_count + 1
+    seats[text] = seat
+  end
+  return seat
+end
+
 function Pipeline:run(options)
   if options == nil then options = {} end
   if type(options) ~= "table" then bad("run", "table", options, 2) end
@@ -499,19 +523,33 @@ function Pipeline:run(options)
     error("gears: run() reads the store, and this run writes none; type: millstream run --store FILE ..., or name one with "
       .. "T.gears('" .. self.reader .. "', { store = FILE })", 2)
   end
-  self.begun = true
+  local name = text(options, "name", 2) or self.reader .. "-run"
+  self.begun, self.name, self.mode, self.asked_mode = true, name, "run", "run"
+  local seat = seat_of_run(self)
+  if seat and seat.flag[0] ~= 0 then return nil, "the pipeline is paused or removed" end
   local order = order_of(self)
   order.store, order.groups, order.from, order.to = store, self.groups, self.from, self.to
   local function ended(engine, results, errors)
+    if seat then
+      for _, what in ipairs(errors) do host.noted(seat.base + what.step, what.message) end
+    end
     if onresult then onresult(engine, results, errors) end
   end
+  local function unfinished(engine, message)
+    if seat then seat.c[UNFINISHED] = seat.c[UNFINISHED] + 1 end
+    ended(engine, {}, { { step = 0, message = message }, total = 1 })
+  end
+  if seat then seat.c[HANDED] = seat.c[HANDED] + 1 end
   return host.async.schedule {
     timeout = timeout, priority = options.priority,
     onexecute = function() return T.gears.read(order) end,
-    onresult = function(engine, _, answer) ended(engine, answer.results, answer.errors) end,
-    onerror = function(engine, _, message) ended(engine, {}, { { step = 0, message = message } }) end,
-    ontimeout = function(engine) ended(engine, {}, { { step = 0, message = "timed out" } }) end,
-    oncancel = function(engine) ended(engine, {}, { { step = 0, message = "cancelled" } }) end,
+    onresult = function(engine, _, answer)
+      if seat then add_numbers(seat, answer.numbers) end
+      ended(engine, answer.results, answer.errors)
+    end,
+    onerror = function(engine, _, message) unfinished(engine, message) end,
+    ontimeout = function(engine) unfinished(engine, "timed out") end,
+    oncancel = function(engine) unfinished(engine, "cancelled") end,
   }
 end
 

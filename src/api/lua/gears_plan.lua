@@ -220,7 +220,7 @@ local PARTS = { flatmap = true }
 for name in pairs(gather) do PARTS[name] = true end
 
 -- The text of the functions. `timed` measures each step.
-local function text_of(steps, timed)
+local function text_of(steps, base, timed)
   local out = {}
   local function line(...) out[#out + 1] = format(...) end
   local function first_of(at)
@@ -230,7 +230,7 @@ local function text_of(steps, timed)
   local function lap(at)
     if timed then line("  u = clock() c[%d] = c[%d] + (u - t) t = u", at, at) end
   end
-  line("local f, extra, mark, c, clock, base, type, keep = ...")
+  line("local f, extra, mark, c, clock, type, keep = ...")
   for i = 1, #steps do line("local f%d, x%d = f[%d], extra[%d]", i, i, i, i) end
   local names = { "part1" }
   for i, step in ipairs(steps) do
@@ -240,7 +240,7 @@ local function text_of(steps, timed)
   first_of(1)
   for i, step in ipairs(steps) do
     local kind, at = step.kind, HEAD + A_STEP * (i - 1)
-    if kind ~= "collect" then line("  mark[0] = base + %d", i) end
+    if kind ~= "collect" then line("  mark[0] = %d", base + i) end
     if kind == "map" then
       line("  r = f%d(r, engine)", i)
       line("  if r == nil then c[%d] = c[%d] + 1 return end", at, at)
@@ -319,10 +319,10 @@ local function compile(steps, env)
   end or nothing
 
   local function functions_of(timed)
-    local text, names = text_of(steps, timed)
+    local text, names = text_of(steps, base, timed)
     local chunk, wrong = loadstring(text, "=millstream.pipeline")
     if not chunk then error(wrong, 0) end
-    local parts = chunk(functions, extra, mark, c, clock, base, type, keep)
+    local parts = chunk(functions, extra, mark, c, clock, type, keep)
     local by_name = {}
     for i, name in ipairs(names) do by_name[name] = parts[i] end
     return by_name

@@ -39,7 +39,8 @@ local function run(order, next_list)
   for at = 0, n - 1 do
     if c[at] ~= 0 then numbers[at] = c[at] end
   end
-  return { results = made.take(), errors = errors, failed = failed, numbers = numbers, keeps = made.keeps }
+  errors.total = failed
+  return { results = made.take(), errors = errors, numbers = numbers, keeps = made.keeps }
 end
 
 local work = setmetatable({}, {
