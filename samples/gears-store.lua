@@ -1,15 +1,18 @@
 -- T.gears over the store: what the flows of all runs so far add up to.
 --
--- Run it:       millstream run -r pcaps/demo.pcap -p samples/gears-store.lua --store /tmp/gears-sample.db
--- What it does: when a run begins, a worker reads the flows that earlier runs left in the store, row by row, and adds their
---               bytes up by destination port. Packets go on in the meantime. Run it twice: a new store is empty.
+-- Run it:       millstream run -r pcaps/demo.pcap -p samples/gears-store.lua --store gears-sample.db
+-- What it does: when the first window ends, a worker reads the flows that earlier runs left in the store, row by row, and
+--               adds their bytes up by destination port. Packets go on in the meantime. Run it twice: a new store is empty.
+
+local begun = false
 
 TrisulPlugin = {
   id = { name = "sample-gears-store", description = "bytes by port, of all flows in the store" },
 
-  -- A block of the backend, so that there is one VM in which the results arrive.
   engine_monitor = {
-    onload = function()
+    onbeginflush = function(engine, timestamp)
+      if begun then return end
+      begun = true
       T.gears("flows")
         :filter(function(flow) return flow.bytes > 0 end)
         :aggregateby(function(flow) return flow.portz end, 0, function(port, sum, flow) return sum + flow.bytes end)
@@ -25,7 +28,5 @@ TrisulPlugin = {
           end,
         }
     end,
-
-    onendflush = function(engine, timestamp) end,
   },
 }

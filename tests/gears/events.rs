@@ -190,8 +190,9 @@ fn two_runs_are_the_same_byte_for_byte() {
              T.gears(reader, { window = 30 }):countby(function(r) return r.ipa end):foreach(function(r) print(r.key, r.value) end)
                :register { mode = reader == 'alerts' and 'async' or 'sync' }
            end";
+    // The stream of events names the files.
+    let bench = Bench::new().plugin("all.lua", &everything).plugin("source.lua", SOURCE);
     let run = || {
-        let bench = Bench::new().plugin("all.lua", &everything).plugin("source.lua", SOURCE);
         let outcome = bench.run_with(&["-r", &pcap("demo.pcap")]);
         outcome.exits(0);
         (outcome.event_lines, outcome.raw_stdout)

@@ -60,9 +60,17 @@ end
 --- The builder --------------------------------------------------------------------------------------------------------
 
 local Pipeline = {}
+
+-- The pipeline as it was written.
+local function text_of(self)
+  local out = { self.reader }
+  for _, step in ipairs(self.steps) do out[#out + 1] = step.kind end
+  return concat(out, " > ")
+end
+
 local meta = {
   __index = Pipeline, __metatable = "Pipeline",
-  __tostring = function(self) return "Pipeline: " .. self:text() end,
+  __tostring = function(self) return "Pipeline: " .. text_of(self) end,
 }
 
 local function place_of(f)
@@ -131,13 +139,6 @@ function Pipeline:limit(count, start)
 end
 
 function Pipeline:collect() return add(self, { kind = "collect" }) end
-
--- The pipeline as it was written.
-function Pipeline:text()
-  local out = { self.reader }
-  for _, step in ipairs(self.steps) do out[#out + 1] = step.kind end
-  return concat(out, " -> ")
-end
 
 local function group_list(value, level)
   if value == nil then return nil end
@@ -496,7 +497,7 @@ end
 local seats, seat_count, MOST_SEATS = {}, 0, 64
 
 local function seat_of_run(self)
-  local text = self.name .. " " .. self:text()
+  local text = self.name .. " " .. text_of(self)
   for _, step in ipairs(self.steps) do text = text .. " " .. step.place end
   local seat = seats[text]
   if not seat and seat_count < MOST_SEATS then
