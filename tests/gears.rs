@@ -1,9 +1,9 @@
 //! Pipelines of scripts (`T.gears`): steps against a naive twin, and events, workers and the store through the built program.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod e2e;
 #[path = "gears/control.rs"]
 mod control;
+mod e2e;
 #[path = "gears/events.rs"]
 mod events;
 #[path = "gears/faults.rs"]

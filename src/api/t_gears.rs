@@ -86,15 +86,16 @@ pub fn install(
         })?,
     )?;
     let of_run = Arc::clone(board);
-    host.set(
-        "store",
-        lua.create_function(move |_, ()| Ok(of_run.store().map(|path| path.display().to_string())))?,
-    )?;
+    host.set("store", lua.create_function(move |_, ()| Ok(of_run.store().map(|path| path.display().to_string())))?)?;
     let listed = Arc::clone(board);
     host.set(
         "list",
         lua.create_function(move |lua, ()| {
-            listed.list().iter().map(|pipeline| summary_table(lua, &pipeline.summary())).collect::<mlua::Result<Vec<_>>>()
+            listed
+                .list()
+                .iter()
+                .map(|pipeline| summary_table(lua, &pipeline.summary()))
+                .collect::<mlua::Result<Vec<_>>>()
         })?,
     )?;
     let found = Arc::clone(board);
@@ -141,17 +142,20 @@ pub fn install_for_worker(lua: &Lua, t: &Table) -> mlua::Result<()> {
     t.set("gears", work)
 }
 
-/// Makes the blocks of the pipelines that a file has registered. `block` is that of the VM, and `group` the one it is bound to;
-/// without a block the file is only looked at.
+/// What the function is called with that makes blocks: the plugin's table, the block of the VM, and the group it is bound to.
+pub type Settling = (Value, Option<String>, Option<String>);
+
+/// The function that makes the blocks of the pipelines that a file has registered, and what it is to be called with. Without
+/// a block the file is only looked at.
 ///
 /// # Errors
-/// The function to call and its arguments, if the VM has one.
+/// When `T.gears` was not installed.
 pub fn settle(
     lua: &Lua,
     plugin: &Value,
     block: Option<&str>,
     group: Option<String>,
-) -> mlua::Result<(Function, (Value, Option<String>, Option<String>))> {
+) -> mlua::Result<(Function, Settling)> {
     let settle: Function = lua.named_registry_value(SETTLE)?;
     Ok((settle, (plugin.clone(), block.map(str::to_owned), group)))
 }

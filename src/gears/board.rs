@@ -309,7 +309,8 @@ mod tests {
     use crate::gears::Marks;
 
     fn description(name: &str, steps: &[(&str, bool)]) -> Description {
-        let step = |(kind, makes): &(&str, bool)| StepText { kind: (*kind).to_owned(), place: String::new(), makes: *makes };
+        let step =
+            |(kind, makes): &(&str, bool)| StepText { kind: (*kind).to_owned(), place: String::new(), makes: *makes };
         Description {
             plugin: "p".to_owned(),
             name: name.to_owned(),

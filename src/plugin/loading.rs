@@ -16,9 +16,7 @@ use super::kind::{PluginKind, Side as KindSide};
 use super::manifest;
 use super::settings::{HostSettings, STUCK_AFTER};
 use crate::api::t_async::{self, AsyncEnd};
-use crate::api::{
-    EngineContext, EngineParts, Side, VmContext, engine as engine_object, global_t, modules, t_gears,
-};
+use crate::api::{EngineContext, EngineParts, Side, VmContext, engine as engine_object, global_t, modules, t_gears};
 use crate::guid::Guid;
 use crate::lua::{Budget, Loader, Place, Probe, Vm, VmOptions, own_text};
 

@@ -29,9 +29,9 @@ pub use pcap_store::{
 };
 pub use report::{
     AlertLine, Charset, ColourMode, Damage, DamagedInput, EdgeLine, Edges, FlowLine, FlowsReport, GroupReport,
-    JobLatency, Jobs, KeyReport, Lines, MeterReport, NamedCount, OutputReport, PacketStoreReport, PipelineReport, PipelineStep, PluginReport,
-    Records as RecordsReport, Report, ResourceLine, Run, StoreReport, TextStyle, TopKey, Verdict, collect_groups,
-    collect_records, human_count,
+    JobLatency, Jobs, KeyReport, Lines, MeterReport, NamedCount, OutputReport, PacketStoreReport, PipelineReport,
+    PipelineStep, PluginReport, Records as RecordsReport, Report, ResourceLine, Run, StoreReport, TextStyle, TopKey,
+    Verdict, collect_groups, collect_records, human_count,
 };
 pub use store::{
     Durability, Reserved, RunEnd, Store, StoreOpenError, StoreOptions, StoreSender, StoreTally, StoredJob,

@@ -45,7 +45,8 @@ fn number(answer: &Value, name: &str) -> u64 {
 
 #[test]
 fn a_pipeline_is_listed_paused_resumed_and_removed_while_it_runs() {
-    let (place, running) = endless(Place::new().plugin("p.lua", &counting("all", ":filter(function() return true end)")), &[]);
+    let (place, running) =
+        endless(Place::new().plugin("p.lua", &counting("all", ":filter(function() return true end)")), &[]);
     let list = ask(&place, &["list"]).unwrap();
     let row = &list["pipelines"][0];
     assert_eq!((&row["name"], &row["state"], &row["plugin"]), (&"all".into(), &"active".into(), &"p".into()));
@@ -116,4 +117,22 @@ fn a_changed_file_brings_its_pipelines_and_keeps_what_was_decided() {
     running.until("packets", |_| number(&ask(&place, &["plan", "a"]).unwrap(), "executions") > 0);
     running.signal("TERM");
     running.wait(LIMIT).exits(0);
+}
+
+#[test]
+fn a_window_that_is_open_when_the_file_is_loaded_again_is_closed_by_the_version_that_leaves() {
+    let windowed = |name: &str| {
+        counting("seen", "")
+            + &format!(
+                "\nT.gears('packets', {{ window = 86400 }}):countby(function() return '{name}' end)
+                   :foreach(function(r) print('window of ' .. r.key, r.value > 0) end):register {{ name = 'day' }}"
+            )
+    };
+    let (place, mut running) = endless(Place::new().plugin("p.lua", &windowed("one")), &[]);
+    let _place = place.plugin("p.lua", &windowed("two"));
+    running.until("the window of the first version", |running| running.said().contains("window of one\ttrue"));
+    running.signal("TERM");
+    let ended = running.wait(LIMIT);
+    ended.exits(0);
+    assert!((ended.stdout.clone() + &ended.stderr).contains("window of two\ttrue"));
 }

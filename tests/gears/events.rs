@@ -18,7 +18,8 @@ TrisulPlugin = { id = { name = 'source' },
 
 /// The same as pipelines and written by hand, for readers whose records are tables.
 fn both(by_hand: &str, pipeline: &str) -> (Vec<String>, Vec<String>) {
-    let bench = Bench::new().plugin("source.lua", SOURCE).plugin("hand.lua", by_hand).plugin("pipe.lua", &plugin(pipeline));
+    let bench =
+        Bench::new().plugin("source.lua", SOURCE).plugin("hand.lua", by_hand).plugin("pipe.lua", &plugin(pipeline));
     let outcome = bench.run_with(&["-r", &pcap("demo.pcap")]);
     outcome.exits(0);
     let of = |script: &str| outcome.printed_by(script).into_iter().map(str::to_owned).collect();
@@ -59,8 +60,10 @@ fn every_reader_of_tables_gives_what_a_monitor_is_called_with() {
             _ => "",
         };
         let (by_hand, piped) = both(
-            &format!("TrisulPlugin = {{ id = {{ name = 'h' }}, {block} = {{ {group}{comma} {callback} = function(engine, o) print({hand}) end }} }}",
-                comma = if group.is_empty() { "" } else { "," }),
+            &format!(
+                "TrisulPlugin = {{ id = {{ name = 'h' }}, {block} = {{ {group}{comma} {callback} = function(engine, o) print({hand}) end }} }}",
+                comma = if group.is_empty() { "" } else { "," }
+            ),
             &format!("T.gears('{reader}'):foreach(function(r) print({fields}) end):register()"),
         );
         assert!(by_hand.len() > 20, "{reader}: {}", by_hand.len());

@@ -27,7 +27,8 @@ fn an_error_in_a_step_names_file_and_line_and_is_counted_at_its_step() {
         outcome.exits(1);
         assert_eq!(outcome.faults("p.lua"), 1, "{steps}");
         let lines = outcome.lines();
-        let told = lines.iter().find(|line| line.starts_with("error\t")).unwrap_or_else(|| panic!("{steps}: {lines:?}"));
+        let told =
+            lines.iter().find(|line| line.starts_with("error\t")).unwrap_or_else(|| panic!("{steps}: {lines:?}"));
         assert!(told.starts_with(&format!("error\t{at}\t")) && told.contains("p.lua:2: broken\t1"), "{steps}: {told}");
         assert!(lines[0].contains("!1"), "{steps}: {lines:?}");
     }
@@ -135,7 +136,10 @@ fn mistakes_are_told_at_the_line_where_they_are_made() {
             "T.gears('packets'):register() T.gears('packets', { protocol = '{14D7AB53-CC51-47E9-8814-9C06AAE60189}' }):register()",
             "are about different protocols",
         ),
-        ("TrisulPlugin.simplecounter = { protocol_guid = 'x' } T.gears('packets'):register()", "needs the block simplecounter"),
+        (
+            "TrisulPlugin.simplecounter = { protocol_guid = 'x' } T.gears('packets'):register()",
+            "needs the block simplecounter",
+        ),
         ("local p = T.gears('packets') p:register() p:map(print)", "the pipeline was registered or run"),
     ] {
         let outcome = Bench::new().plugin("p.lua", &plugin(text)).run(&Capture::udp(1, 100));
@@ -150,5 +154,9 @@ fn what_is_registered_later_is_an_error_that_says_where_it_belongs() {
     let body = "if n == 1 then print(pcall(function() T.gears('packets'):register() end)) end";
     let outcome = Bench::new().counter("p.lua", IPV4, "", body).run(&Capture::udp(2, 100));
     outcome.exits(0);
-    assert!(outcome.lines()[0].contains("register() belongs where the file is run, outside of functions"), "{:?}", outcome.lines());
+    assert!(
+        outcome.lines()[0].contains("register() belongs where the file is run, outside of functions"),
+        "{:?}",
+        outcome.lines()
+    );
 }

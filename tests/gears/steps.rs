@@ -203,8 +203,22 @@ fn a_record_at_which_a_step_fails_is_told_and_the_others_go_on() {
         (format!("{{ kind = 'foreach', f = function() end }}, {{ kind = 'filter', f = {bad} }},"), 2, 4),
         (format!("{{ kind = 'foreach', f = {bad} }},"), 1, 4),
         (format!("{{ kind = 'flatmap', f = {bad} }},"), 1, 4),
-        (format!("{{ kind = 'accumulate', f = function(a, r) {} end }},", "if r == 3 then error('three') end return r"), 1, 1),
-        (format!("{{ kind = 'aggregate', zero = 0, f = function(a, r) {} end }},", "if r == 3 then error('three') end return r"), 1, 1),
+        (
+            format!(
+                "{{ kind = 'accumulate', f = function(a, r) {} end }},",
+                "if r == 3 then error('three') end return r"
+            ),
+            1,
+            1,
+        ),
+        (
+            format!(
+                "{{ kind = 'aggregate', zero = 0, f = function(a, r) {} end }},",
+                "if r == 3 then error('three') end return r"
+            ),
+            1,
+            1,
+        ),
         (format!("{{ kind = 'avg', f = {bad} }},"), 1, 1),
         (format!("{{ kind = 'groupby', f = function(r) return r end, g = {both} }},"), 1, 4),
         (format!("{{ kind = 'aggregateby', zero = 0, f = function(r) return r end, g = {both} }},"), 1, 4),

@@ -345,7 +345,7 @@ local function entry_of(self)
       if open and c[4] == number then guard(close, host.engine) end
     end)
   end
-  self.closing = function() if open then guard(close, host.engine) end end
+  self.close_window = function() if open then guard(close, host.engine) end end
 
   return function(engine, record)
     c[0] = c[0] + 1
@@ -439,7 +439,7 @@ local function settle(plugin, block, group)
     end
     list[#list + 1] = self
   end
-  local registered = {}
+  local registered, windowed = {}, {}
   for _, block_name in ipairs(made) do
     local list, table = of_block[block_name], {}
     local kind = READERS[list[1].reader]
@@ -468,6 +468,7 @@ local function settle(plugin, block, group)
       local mine = entries[self.reader]
       if block == block_name and is_meant(self, group) then
         mine[#mine + 1] = compile(self)
+        windowed[#windowed + 1] = self.close_window and self or nil
         if self.onregistered then registered[#registered + 1] = self end
       end
     end
@@ -477,6 +478,14 @@ local function settle(plugin, block, group)
       elseif #mine > 0 then table[READERS[reader].callback] = callback_of(reader, mine, group) end
     end
     plugin[block_name] = table
+  end
+  if #windowed > 0 then
+    -- At the end of the input all windows are closed; when a newer version of the file takes over, they are closed here.
+    local before = plugin.onunload
+    plugin.onunload = function(...)
+      for _, self in ipairs(windowed) do self.close_window() end
+      if before then return before(...) end
+    end
   end
   if #registered > 0 then
     local before = plugin.onload

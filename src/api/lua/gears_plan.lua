@@ -68,8 +68,30 @@ local function by_key(step, env, begin, go_on, finish)
   }
 end
 
+-- Looks a key up once: this is what is done for every packet.
 function gather.countby(step, env)
-  return by_key(step, env, function() return 1 end, function(_, count) return count + 1 end)
+  local f, limit, lose, over = step.f, env.limit, env.lose, env.over
+  local counts, keys, n = {}, {}, 0
+  return {
+    reset = function() counts, keys, n = {}, {}, 0 end,
+    add = function(record, engine)
+      local key = f(record, engine)
+      if key == nil then return lose() end
+      local count = counts[key]
+      if count then
+        counts[key] = count + 1
+      elseif n >= limit then
+        over()
+      else
+        counts[key] = 1
+        n = n + 1
+        keys[n] = key
+      end
+    end,
+    each = function(emit)
+      for i = 1, n do emit { key = keys[i], value = counts[keys[i]] } end
+    end,
+  }
 end
 
 function gather.groupby(step, env)

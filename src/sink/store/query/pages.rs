@@ -239,8 +239,7 @@ impl Pages {
         );
         let mut select = self.reader.prepare(&sql)?;
         let (from, to) = (bound(self.range.from, i64::MIN), bound(self.range.to, i64::MAX));
-        let mut rows =
-            select.query(rusqlite::params![self.after.0, self.after.1, from, to, Text(GROUP_TOTALS.as_ref())])?;
+        let mut rows = select.query(rusqlite::params![self.after.0, self.after.1, from, to, Text(GROUP_TOTALS)])?;
         let mut page = Vec::new();
         while let Some(row) = rows.next()? {
             let bucket: i64 = row.get(0)?;
