@@ -11,7 +11,8 @@
 //! 5. [`metrics`] takes counter updates and records; [`sink`] carries them out of the process.
 //! 6. [`backend`] closes windows: it takes what leaves the engines second by second, runs the plugins that look at it, and
 //!    flushes it to whoever keeps it.
-//! 7. [`job`] runs what plugins schedule on worker threads; completions re-enter between two batches.
+//! 7. [`job`] runs what plugins schedule on worker threads; completions re-enter between two batches. [`gears`] lists the
+//!    pipelines that plugins register.
 //!
 //! [`pipeline`] is the loop that drives all of it on one thread per engine, and [`app`] the command line that wires it up.
 //! A module imports only from modules below it; `tests/layering.rs` holds the table.
@@ -25,6 +26,7 @@ pub mod content;
 pub mod decode;
 pub mod dissect;
 pub mod flow;
+pub mod gears;
 pub mod guid;
 pub mod job;
 pub mod key;

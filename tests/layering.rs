@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every top-level module with its row; a higher row may import from a lower one.
-const ROWS: [(&str, u8); 18] = [
+const ROWS: [(&str, u8); 19] = [
     ("key", 0),
     ("guid", 0),
     ("time", 0),
@@ -17,6 +17,7 @@ const ROWS: [(&str, u8); 18] = [
     ("lua", 1),
     ("capture", 2),
     ("decode", 2),
+    ("gears", 2),
     ("job", 2),
     ("sink", 2),
     ("flow", 3),

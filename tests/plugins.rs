@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use millstream::api::t_util;
+use millstream::api::{t_gears, t_util};
 use millstream::guid::Guid;
 use mlua::{Function, Lua, Table, Value};
 
@@ -55,6 +55,8 @@ impl Loaded {
         options.set("util", util).expect("memory");
         let stub = fs::read_to_string(root().join("tests/plugins/stub.lua")).expect("the stand-in host");
         let host: Table = lua.load(stub).set_name("@stub.lua").call(options).expect("the stand-in host loads");
+        // Pipelines become blocks; the stand-in host runs none of them.
+        t_gears::install_for_probe(&lua, &lua.globals().get("T").expect("the stub's T")).expect("memory");
         let text = fs::read_to_string(path).expect("a readable plugin");
         let name = format!("@{}", path.display());
         lua.load(text).set_name(name).exec().unwrap_or_else(|e| panic!("{e}"));

@@ -81,7 +81,7 @@ fn meaning(file: &Path) -> BTreeMap<String, BTreeSet<String>> {
                 "SELECT t.grp, t.meter, t.bucket, k.key, t.value FROM toppers t JOIN keys k ON k.id = t.key".to_owned()
             }
             "rolled" | "losses" | "labels" | "attributes" | "edges" | "groups" | "meters" | "jobs"
-            | "flow_attributes" | "tracked" | "open_flows" => {
+            | "flow_attributes" | "tracked" | "open_flows" | "pipelines" => {
                 format!("SELECT * FROM {table}")
             }
             "flows" | "alerts" | "resources" | "documents" => {
@@ -354,6 +354,7 @@ fn an_older_store_is_brought_up_to_date_when_it_is_opened() {
     let folder = TempDir::new().unwrap();
     // What each version added, taken away again, from the last one on.
     let added = [
+        "DROP TABLE pipelines;",
         "DROP TABLE flow_attributes; DROP TABLE open_flows; DROP TABLE tracked; DROP TABLE job_ends; DROP TABLE flow_sizes;
          CREATE INDEX flows_bytes ON flows(bytes);
          CREATE TRIGGER documents_insert AFTER INSERT ON documents BEGIN

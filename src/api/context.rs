@@ -17,6 +17,7 @@ use super::flow_command::{FlowCommand, FlowWish, MAX_NOTE_DEPTH, MAX_NOTES, Note
 use super::record::{Rank, Record, ScriptId, Side, Stamp};
 use crate::decode;
 use crate::flow::{FlowHandle, Flows, Fragments};
+use crate::gears::Marks;
 use crate::job::Keep;
 use crate::key::{End, FlowTuple, Host};
 use crate::lua::Guard;
@@ -311,6 +312,8 @@ pub struct VmContext {
     pub own_time: Cell<Option<Timestamp>>,
     /// Votes and wishes about flows, by slot: bits of [`voice`]. The driver writes to them as well.
     pub voices: RefCell<Vec<AtomicU8>>,
+    /// Which step of which pipeline is running.
+    pub gears: Marks,
     /// What tells compiled code whether the places it adds to are still the right ones.
     pub generation: Generation,
     /// Counter updates that came as calls.
@@ -336,6 +339,7 @@ impl VmContext {
         let generation = engine.shard.borrow().generation().clone();
         Self {
             engine,
+            gears: Marks::default(),
             generation,
             counted: Cell::new(0),
             script,

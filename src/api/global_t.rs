@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use mlua::{Function, Lua, Table, Value};
 
@@ -13,7 +14,8 @@ use super::record::{Record, Side};
 use super::strings::FileFailures;
 use super::t_env::Environment;
 use super::t_host::{HostFunctions, HostPaths};
-use super::{ac, constants, modules, re2, strings, t_env, t_host, t_util};
+use super::{ac, constants, modules, re2, strings, t_env, t_gears, t_host, t_util};
+use crate::gears::Board;
 use crate::guid::Guid;
 use crate::key::HomeNets;
 use crate::metrics::{GroupKind, Registry};
@@ -34,6 +36,8 @@ pub struct RunIdentity {
     pub home_nets: HomeNets,
     /// Answers of `T.env`.
     pub environment: Environment,
+    /// The pipelines that scripts register.
+    pub gears: Arc<Board>,
 }
 
 /// What `T` says about one VM.
@@ -244,5 +248,6 @@ pub fn install_for_probe(lua: &Lua, run: &RunIdentity, groups: &Registry) -> mlu
     }
     async_table.set("pending_items", lua.create_function(|_, _: Value| Ok(0))?)?;
     t.set("async", async_table)?;
+    t_gears::install_for_probe(lua, &t)?;
     Ok(t)
 }

@@ -13,6 +13,7 @@ pub mod engine;
 mod events;
 mod flow_command;
 mod flow_fields;
+mod gears_rows;
 pub mod global_t;
 mod hostcall;
 mod http_header;
@@ -27,6 +28,7 @@ pub mod reference;
 pub mod strings;
 pub mod t_async;
 pub mod t_env;
+pub mod t_gears;
 pub mod t_host;
 pub mod t_util;
 

@@ -16,6 +16,7 @@ use super::job_desk::{self, BlockPolicy, JobDesk};
 use super::jobcall::{BATCH, JobCalls};
 use super::modules::{self, Libraries};
 use super::record::{Record, ScriptId, Side};
+use super::t_gears;
 use super::t_host::HostFunctions;
 use crate::job::{
     Carried, Delivery, Ended, FileOp, JobIds, JobKind, JobRequest, JobState, Letter, OutputLine, Party, Pool, Rejected,
@@ -204,6 +205,12 @@ fn install_files(lua: &Lua, host: &Table, submit: impl Fn(FileOp) + 'static) -> 
 }
 
 impl AsyncEnd {
+    /// What the Lua text of managed jobs shares with other texts of ours.
+    #[must_use]
+    pub fn managed(&self) -> &Table {
+        &self.managed
+    }
+
     /// Jobs whose completions were not handed out yet.
     #[must_use]
     pub fn outstanding(&self) -> usize {
@@ -488,5 +495,6 @@ fn install_worker(vm: &Vm, run: &RunIdentity, worker: &WorkerContext, contextid:
     })?;
     let table: Table =
         modules::run_host_chunk_multi(lua, "millstream.async", ASYNC, (Value::Nil, host, Value::Nil, Value::Nil))?;
-    t.set("async", table)
+    t.set("async", table)?;
+    t_gears::install_for_worker(lua, &t)
 }

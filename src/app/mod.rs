@@ -14,6 +14,7 @@ mod config;
 mod control_socket;
 mod demo;
 mod doctor;
+mod gears;
 mod guid;
 mod interim;
 mod list;
@@ -121,6 +122,7 @@ fn dispatch(cli: &cli::Cli) -> anyhow::Result<Outcome> {
         Command::Status(args) => control_socket::ask("status", args, &mut screen),
         Command::Plugins(args) => control_socket::ask("plugins", args, &mut screen),
         Command::Stats(args) => control_socket::ask("stats", args, &mut screen),
+        Command::Gears(args) => gears::command(args, &mut screen),
         Command::Reload(args) => control_socket::ask("reload", args, &mut screen),
         Command::Stop(args) => control_socket::stop(args, &mut screen),
         Command::Query(args) => query::query(args, &mut screen),

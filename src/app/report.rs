@@ -14,6 +14,7 @@ use super::reload::ReloadCounts;
 use super::run::takes_standard_output;
 use super::terminal;
 use crate::api::{Rank, Record, ScriptId, Side, Stamp};
+use crate::gears;
 use crate::job::Summary;
 use crate::key::FlowText;
 use crate::metrics::{GroupIndex, GroupKind, Records, RunTotals};
@@ -58,6 +59,8 @@ pub struct RunResult {
     pub is_quiet: bool,
     /// What became of each script's jobs.
     pub jobs: Vec<Summary>,
+    /// How pipelines did.
+    pub pipelines: Vec<gears::Summary>,
     /// How often scripts were loaded again.
     pub reloads: ReloadCounts,
 }
@@ -372,6 +375,7 @@ pub fn build(result: &RunResult, top: usize, outcome: Outcome) -> Report {
         outputs: result.outputs.clone(),
         records: collect_records(groups, &result.records, top),
         jobs: jobs(result),
+        pipelines: super::gears::report(&result.pipelines),
         plugins: plugins(result),
         verdict: verdict(result, outcome),
         ..Report::default()

@@ -148,6 +148,7 @@ pub fn host_settings(plugins: &PluginArgs, work: Option<&WorkArgs>) -> anyhow::R
             context_name: String::new(),
             home_nets,
             environment: Environment { config, ..Environment::default() },
+            gears: Arc::default(),
         },
         search,
         files: None,

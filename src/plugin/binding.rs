@@ -1,4 +1,5 @@
-//! Which groups a monitor block is for: named by GUID, by a function of the script, or by a match on group names.
+//! Which groups a monitor block is for: named by GUID, by a function of the script, or by a match on group names. `true` in the
+//! place of a GUID, as pipelines have it, stands for all of the kind.
 //!
 //! Evaluated once per run in the probing VM, when all files have been read, so that groups of every file are known.
 
@@ -64,6 +65,7 @@ pub fn evaluate(
                 binding.named(&list.raw_get(at).unwrap_or(Value::Nil), vm, budget);
             }
         }
+        Value::Boolean(true) => binding.matching(|_| true),
         one => binding.named(&one, vm, budget),
     }
     for text in texts(&value(binding.fields.name_match)) {

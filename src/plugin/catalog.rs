@@ -14,7 +14,7 @@ use super::kind::PluginKind;
 use super::manifest::{self, Definition, Manifest};
 use super::settings::HostSettings;
 use crate::api::t_async::{self, WorkerVmOptions};
-use crate::api::{LogLevel, ScriptId, global_t, modules};
+use crate::api::{LogLevel, ScriptId, global_t, modules, t_gears};
 use crate::decode;
 use crate::job::{Board, Pool, PoolOptions};
 use crate::lua::{FaultKind, PluginError, Vm, VmOptions};
@@ -327,6 +327,8 @@ fn probe_one(
     let chunk = vm.load(&script.source, &format!("@{}", script.path.display()))?;
     vm.call::<()>(&chunk, (), settings.load_budget)?;
     let plugin: Value = vm.lua().globals().get("TrisulPlugin")?;
+    let (settle, what) = t_gears::settle(vm.lua(), &plugin, None, None)?;
+    vm.call::<()>(&settle, what, settings.load_budget)?;
     match plugin {
         Value::Table(plugin) => {
             let manifest = manifest::read(&plugin, &name)?;

@@ -301,6 +301,7 @@ impl Instance {
             // If the message handler was not called.
             probe.failed();
         }
+        self.context.gears.failed(&error.message);
         let now = self.context.time();
         let was_disabled = self.health.disabled().is_some();
         if self.health.fault(callback, error.kind, now) == Verdict::Report {

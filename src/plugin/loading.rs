@@ -16,7 +16,7 @@ use super::kind::{PluginKind, Side as KindSide};
 use super::manifest;
 use super::settings::{HostSettings, STUCK_AFTER};
 use crate::api::t_async::{self, AsyncEnd};
-use crate::api::{EngineContext, EngineParts, Side, VmContext, engine as engine_object, global_t, modules};
+use crate::api::{EngineContext, EngineParts, Side, VmContext, engine as engine_object, global_t, modules, t_gears};
 use crate::guid::Guid;
 use crate::lua::{Budget, Loader, Place, Probe, Vm, VmOptions, own_text};
 
@@ -91,14 +91,20 @@ impl Prepared {
         let parts = engine_object::install(vm.lua(), &context).map_err(|e| fault(e.into()))?;
         let t = global_t::install_for_engine(vm.lua(), &settings.run, &parts, &context, group.as_ref())
             .map_err(|e| fault(e.into()))?;
-        let (caught, on_error) = message_handler(&vm, probe.as_ref()).map_err(|e| fault(e.into()))?;
+        let (caught, on_error) = message_handler(&vm, probe.as_ref(), &context).map_err(|e| fault(e.into()))?;
         let jobs = t_async::install(vm.lua(), &t, &parts, &context, &on_error, jobs.of(file.id))
+            .map_err(|e| fault(e.into()))?;
+        t_gears::install(vm.lua(), &t, &parts, &context, &on_error, &settings.run.gears, jobs.managed())
             .map_err(|e| fault(e.into()))?;
         let loader = Loader::new(vm.lua()).map_err(|e| fault(e.into()))?;
         vm.lua().gc_restart();
         let chunk = vm.load(&file.script.source, &format!("@{}", file.script.path.display())).map_err(fault)?;
         let budget = if is_backend { settings.backend_budget } else { settings.frontend_budget };
         vm.call::<()>(&chunk, (), settings.load_budget).map_err(fault)?;
+        let plugin: Value = vm.lua().globals().get("TrisulPlugin").map_err(|e| fault(e.into()))?;
+        let (settle, what) = t_gears::settle(vm.lua(), &plugin, Some(kind.name()), guid.map(|guid| guid.to_string()))
+            .map_err(|e| fault(e.into()))?;
+        vm.call::<()>(&settle, what, settings.load_budget).map_err(fault)?;
         let plugin: Table = vm.lua().globals().get("TrisulPlugin").map_err(|e| fault(e.into()))?;
         let (file, load_budget) = (Rc::clone(file), settings.load_budget);
         Ok(Self {
@@ -205,16 +211,22 @@ impl Instance {
 }
 
 /// The handler that callbacks run under, and where it leaves what it caught.
-fn message_handler(vm: &Vm, probe: Option<&Rc<Probe>>) -> mlua::Result<(Rc<RefCell<Vec<Caught>>>, Function)> {
+fn message_handler(
+    vm: &Vm,
+    probe: Option<&Rc<Probe>>,
+    context: &Rc<VmContext>,
+) -> mlua::Result<(Rc<RefCell<Vec<Caught>>>, Function)> {
     let caught: Rc<RefCell<Vec<Caught>>> = Rc::default();
     let store = Rc::clone(&caught);
     let guard = std::sync::Arc::clone(vm.guard());
+    let context = Rc::clone(context);
     // The VM must not keep its own probe.
     let probe = probe.map(Rc::downgrade);
     let fault = vm.lua().create_function(move |_, (message, traceback): (mlua::LuaString, mlua::LuaString)| {
         if let Some(probe) = probe.as_ref().and_then(Weak::upgrade) {
             probe.failed();
         }
+        context.gears.failed(&message.to_string_lossy());
         let cut = |text: &mlua::LuaString| {
             let bytes = text.as_bytes();
             bytes[..bytes.len().min(4096)].to_vec()

@@ -29,12 +29,12 @@ pub use pcap_store::{
 };
 pub use report::{
     AlertLine, Charset, ColourMode, Damage, DamagedInput, EdgeLine, Edges, FlowLine, FlowsReport, GroupReport,
-    JobLatency, Jobs, KeyReport, Lines, MeterReport, NamedCount, OutputReport, PacketStoreReport, PluginReport,
-    Records as RecordsReport, Report, ResourceLine, Run, StoreReport, TextStyle, TopKey, Verdict, collect_groups,
-    collect_records, human_count,
+    JobLatency, Jobs, KeyReport, Lines, MeterReport, NamedCount, OutputReport, PacketStoreReport, PipelineReport,
+    PipelineStep, PluginReport, Records as RecordsReport, Report, ResourceLine, Run, StoreReport, TextStyle, TopKey,
+    Verdict, collect_groups, collect_records, human_count,
 };
 pub use store::{
     Durability, Reserved, RunEnd, Store, StoreOpenError, StoreOptions, StoreSender, StoreTally, StoredJob,
-    StoredJobEnd, StoredTopper, VERSION as STORE_VERSION, default_store, latest_store, query as store_query,
-    store_file,
+    StoredJobEnd, StoredTopper, VERSION as STORE_VERSION, default_store, keep_pipeline_state, latest_store,
+    pipeline_states, query as store_query, store_file,
 };

@@ -79,6 +79,7 @@ fn settings() -> HostSettings {
             context_name: String::new(),
             home_nets: HomeNets::default(),
             environment: Environment { config, ..Environment::default() },
+            gears: Arc::default(),
         },
         search: Vec::new(),
         files: None,

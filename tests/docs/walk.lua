@@ -85,7 +85,7 @@ TrisulPlugin = {
     protocol_guid = "{0A2C724B-5B9F-4BA6-9C97-B05080558574}",
     onpacket = function(engine, layer)
       if looked.T then return end
-      look("F", engine, { FlowID = layer:packet():flowid() })
+      look("F", engine, { FlowID = layer:packet():flowid(), Pipeline = T.gears("packets") })
       engine:add_alert(ALERTS, layer:flowkey(), "x", 1, "x")
       T.async:schedule { onexecute = in_worker, onresult = function(_, _, lines) append { lines } end }
     end,
@@ -93,7 +93,7 @@ TrisulPlugin = {
 
   cg_monitor = {
     counter_guid = HOSTS,
-    onnewkey = function(engine) look("B", engine, {}) end,
+    onnewkey = function(engine) look("B", engine, { Pipeline = T.gears("flows") }) end,
   },
   alert_monitor = {
     alert_guid = ALERTS,

@@ -2,6 +2,7 @@
 
 mod ask;
 mod authors;
+mod gears;
 mod life;
 mod outputs;
 mod reference;
@@ -12,6 +13,7 @@ mod value;
 
 pub use ask::{AnswerArgs, PacketsArgs, QueryArgs, QueryOrder, Question, ReportArgs, SearchArgs};
 pub use authors::{ProfileArgs, ReplArgs, TestArgs};
+pub use gears::{GearArgs, GearsArgs, GearsCommand};
 pub use life::{ConfigArgs, ConfigCommand, LifeArgs, SpeakArgs, StopArgs};
 pub use outputs::{OutputsArgs, PrintKind};
 pub use reference::ApiArgs;
@@ -110,6 +112,8 @@ pub enum Command {
     Plugins(SpeakArgs),
     /// Give the figures of a run: packets, drops, jobs
     Stats(SpeakArgs),
+    /// List, pause, resume and remove the pipelines of a run
+    Gears(GearsArgs),
     /// Have a run load changed plugins and open its outputs anew
     Reload(SpeakArgs),
     /// End a run

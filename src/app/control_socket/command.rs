@@ -25,7 +25,11 @@ pub fn stop(args: &StopArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcome>
     send(&json!({ "request": "stop", "at_once": args.at_once }), &args.speak, screen)
 }
 
-fn send(question: &Value, args: &SpeakArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcome> {
+/// Sends a request and shows the answer.
+///
+/// # Errors
+/// When no run answers.
+pub fn send(question: &Value, args: &SpeakArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcome> {
     let socket = match &args.control {
         Some(path) => path.clone(),
         None => only_run()?,

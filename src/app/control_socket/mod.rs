@@ -11,7 +11,7 @@ mod place;
 mod server;
 mod table;
 
-pub use command::{ask, lines, stop};
+pub use command::{ask, lines, send, stop};
 pub use place::default_socket;
 pub use server::{Bound, Server};
 pub use table::Requests;

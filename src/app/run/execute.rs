@@ -9,6 +9,7 @@ use super::outputs::Opened;
 use super::threads::Staff;
 use crate::app::cli::{Cli, RunArgs};
 use crate::app::control_socket::{Bound, Requests, Server};
+use crate::app::gears;
 use crate::app::interim::{Form, Reporter};
 use crate::app::reload::{Reloader, Watching};
 use crate::app::report::{self, RunResult};
@@ -101,6 +102,7 @@ pub fn execute(
         Some(socket) => {
             let mut requests = Requests::default();
             life.add_requests(&mut requests);
+            gears::add_requests(&host.run.gears, &mut requests);
             Some(Server::start(socket, Arc::new(requests))?)
         }
         None => None,
@@ -123,6 +125,7 @@ pub fn execute(
     // What still runs, runs for nobody; its children end with the run.
     pools.iter().for_each(job::Pool::abort);
     result.jobs = pools.iter().map(job::Pool::summary).collect();
+    result.pipelines = host.run.gears.list().iter().map(|pipeline| pipeline.summary()).collect();
     result.inputs = names;
     let with_jobs = catalog.entries.iter().zip(&result.jobs).filter(|(_, jobs)| jobs.scheduled > 0);
     result.workers = with_jobs.filter_map(|(entry, _)| entry.manifest.as_ref()).map(|m| m.workers as u32).sum();

@@ -14,7 +14,7 @@ use crate::app::control_socket::{Bound, default_socket};
 use crate::app::privileges::{self, Keep, User};
 use crate::app::report::RunResult;
 use crate::app::staging::{Staging, Whose};
-use crate::app::{OWN_FAULT, Outcome, OwnFault, report, settings};
+use crate::app::{OWN_FAULT, Outcome, OwnFault, gears, report, settings};
 use crate::lua::{self, spawn_lua_thread};
 use crate::pipeline::Pace;
 use crate::plugin::{Catalog, HostSettings, SkipReason, discover};
@@ -68,6 +68,7 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
     let builtin =
         settings::builtin_groups(&args.metering, settings::with_store(&args.output.results), &catalog.groups)?;
     let doors = open_rest(args, staging, early, &catalog)?;
+    gears::restore(&host.run.gears, doors.outputs.store_file())?;
     let watch = Stopwatch::start();
     let mut result = execute(args, cli, staging, &host, &catalog, &builtin, doors)?;
     result.wall = watch.elapsed();

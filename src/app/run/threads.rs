@@ -317,6 +317,7 @@ fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usi
         outputs: Vec::new(),
         is_quiet: false,
         jobs: Vec::new(),
+        pipelines: Vec::new(),
         inputs: Vec::new(),
         workers: 0,
         reloads: ReloadCounts::default(),

@@ -10,6 +10,7 @@ mod human;
 mod model;
 mod outputs;
 mod packet_store;
+mod pipelines;
 mod store;
 mod text;
 mod text_table;
@@ -24,5 +25,6 @@ pub use model::{
 };
 pub use outputs::OutputReport;
 pub use packet_store::PacketStoreReport;
+pub use pipelines::{PipelineReport, PipelineStep};
 pub use store::StoreReport;
 pub use text::{Charset, ColourMode, TextStyle};

@@ -36,6 +36,9 @@ pub struct Report {
     /// Asynchronous work; absent if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jobs: Option<Jobs>,
+    /// Pipelines of scripts; absent without any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pipelines: Vec<super::pipelines::PipelineReport>,
     /// One entry per plugin, in the order they were attached.
     pub plugins: Vec<PluginReport>,
     /// How the run ends.

@@ -92,6 +92,9 @@ impl Report {
         if let Some(jobs) = &self.jobs {
             page.jobs(jobs);
         }
+        if !self.pipelines.is_empty() {
+            page.pipelines(&self.pipelines);
+        }
         page.plugins(&self.plugins);
         page.verdict(self);
         out.write_all(page.text.as_bytes())

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// Version of the tables, in `PRAGMA user_version`.
-pub const VERSION: i64 = 3;
+pub const VERSION: i64 = 4;
 
 /// What `PRAGMA application_id` says: this file is a store.
 pub(super) const APPLICATION: i64 = 0x6D73_7472;
@@ -17,8 +17,12 @@ pub(super) fn levels(bucketsize: i64) -> impl Iterator<Item = i64> {
 }
 
 /// The steps from one version to the next; the first one begins with nothing.
-const STEPS: [&str; VERSION as usize] =
-    [include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const STEPS: [&str; VERSION as usize] = [
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 
 /// Brings the tables to the current version, in one transaction. Returns the version found.
 pub(super) fn migrate(db: &mut Connection) -> rusqlite::Result<i64> {

@@ -1,0 +1,2 @@
+CREATE TABLE pipelines(
+  plugin TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY(plugin, name)) WITHOUT ROWID;
