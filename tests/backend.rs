@@ -16,6 +16,8 @@ mod flows;
 mod items;
 #[path = "backend/plugins.rs"]
 mod plugins;
+#[path = "backend/rows.rs"]
+mod rows;
 mod support;
 
 use support::{Bench, Capture, GROUP, IPV4, Outcome, frames};

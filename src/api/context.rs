@@ -159,6 +159,8 @@ pub struct EngineContext {
     pub store_hints: RefCell<Vec<(u32, StoreHint)>>,
     /// Counted oddities.
     pub oddities: Oddities,
+    /// On a backend: place of what is recorded about a row of keys among all that is recorded about it.
+    pub row_stage: Cell<u32>,
     /// Packet of the batch in front of which messages are being delivered; `u32::MAX` between two batches.
     pub before: Cell<u32>,
     /// Set when a message was posted: the loops of VMs that receive messages stop before the next packet.
@@ -203,6 +205,7 @@ impl EngineContext {
             edges: Cell::new(true),
             store_hints: RefCell::default(),
             oddities: Oddities::default(),
+            row_stage: Cell::new(0),
             before: Cell::new(u32::MAX),
             stop: Box::default(),
         }
@@ -280,6 +283,10 @@ impl EngineContext {
         self.stop.store(1, Ordering::Relaxed);
     }
 }
+
+/// Progress of a callback that a backend makes for the first of some rows of keys; those of the others follow. Far from that
+/// of any other callback.
+pub const ROW_PROGRESS: i32 = 0x4000_0000;
 
 /// State of one VM that its host functions reach.
 #[derive(Debug)]
@@ -422,7 +429,14 @@ impl VmContext {
 
     /// Records something that was produced for this VM elsewhere.
     pub fn record_as(&self, side: Side, record: Record) {
-        let stamp = Stamp { side, ..self.stamp() };
+        let mut stamp = Stamp { side, ..self.stamp() };
+        if self.side == Side::Backend
+            && let Some(row) =
+                self.guard.progress.load(Ordering::Relaxed).checked_sub(ROW_PROGRESS).filter(|row| *row >= 0)
+        {
+            stamp.packet = row as u32;
+            stamp.rank = Rank { stage: self.engine.row_stage.get(), ..Rank::of_vm(self.order.get()) };
+        }
         self.engine.records.borrow_mut().push((stamp, record));
     }
 

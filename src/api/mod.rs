@@ -32,7 +32,7 @@ pub mod t_util;
 
 pub use backend_objects::{BackendObjects, ItemChange, ItemRef};
 pub use constants::LogLevel;
-pub use context::{EngineContext, Oddities, StoreHint, VmContext, bump};
+pub use context::{EngineContext, Oddities, ROW_PROGRESS, StoreHint, VmContext, bump};
 pub use engine::EngineParts;
 pub use events::{ALONE, Event, EventRing, Exchange, LENT_AT_ONCE, Occasion, Topic, declined, voice};
 pub use flow_command::{FlowCommand, FlowWish, MAX_NOTE_DEPTH, Note, NoteText};

@@ -133,6 +133,10 @@ impl<O: BackendOutlet> Crew<O> {
     /// Flushes the keys of a bucket; returns the votes on them, nothing if there was none.
     fn flush_bucket(&mut self, members: &[Member], snapshot: &Snapshot) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
+        if self.takes_rows(members) {
+            self.flush_rows(members, snapshot, &mut verdicts);
+            return verdicts;
+        }
         let Some(group) = self.context.groups.counter_group(snapshot.group()) else { return verdicts };
         let (guid, size) = (group.guid, i64::from(group.bucketsize));
         let (flushes, filters) = (self.any(members, Hook::Flush), self.any(members, Hook::FlushFilter));

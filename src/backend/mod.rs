@@ -20,6 +20,7 @@ mod outlet;
 mod parcel;
 mod queue;
 mod reload;
+mod rows;
 mod sessions;
 mod toppers;
 mod trackers;

@@ -95,6 +95,8 @@ struct Callback {
     name: String,
     /// Errors in a row.
     row: i32,
+    /// The loop that calls it for many keys, and for how many values a key.
+    driver: Option<(Function, usize)>,
 }
 
 /// The order in which `onupdate` of a counter group takes its parameters.
@@ -130,7 +132,7 @@ impl Monitor {
             let Some(field) = hook.field(kind) else { continue };
             if let Value::Function(function) = block.get::<Value>(field)? {
                 let name = format!("{}.{field}", kind.name());
-                callbacks[hook as usize] = Some(Callback { function, name, row: 0 });
+                callbacks[hook as usize] = Some(Callback { function, name, row: 0, driver: None });
             }
         }
         let parts = instance.parts();
@@ -151,6 +153,35 @@ impl Monitor {
     #[must_use]
     pub fn has(&self, hook: Hook) -> bool {
         self.callbacks[hook as usize].is_some()
+    }
+
+    /// The function of a callback.
+    pub(super) fn function(&self, hook: Hook) -> Option<Function> {
+        self.callbacks[hook as usize].as_ref().map(|callback| callback.function.clone())
+    }
+
+    /// The loop over keys of a callback, if it was made.
+    pub(super) fn row_driver(&self, hook: Hook) -> Option<&(Function, usize)> {
+        self.callbacks[hook as usize].as_ref()?.driver.as_ref()
+    }
+
+    /// Keeps the loop over keys of a callback.
+    pub(super) fn set_row_driver(&mut self, hook: Hook, driver: Function, width: usize) {
+        if let Some(callback) = &mut self.callbacks[hook as usize] {
+            callback.driver = Some((driver, width));
+        }
+    }
+
+    /// Errors in a row of a callback.
+    pub(super) fn row(&self, hook: Hook) -> i32 {
+        self.callbacks[hook as usize].as_ref().map_or(0, |callback| callback.row)
+    }
+
+    /// Sets the errors in a row of a callback.
+    pub(super) fn set_row(&mut self, hook: Hook, row: i32) {
+        if let Some(callback) = &mut self.callbacks[hook as usize] {
+            callback.row = row;
+        }
     }
 
     /// True if it has no callback at all and takes no messages.

@@ -10,6 +10,8 @@ pub trait BackendOutlet: FlushSink {
     fn records(&mut self, records: &mut Vec<(Stamp, Record)>, shard: &mut Shard);
     /// Learns the names of scripts that are new.
     fn learn_names(&mut self, catalog: &Catalog);
+    /// Whether each key is shown as it is flushed, between what scripts say of it and of the next one.
+    fn shows_keys(&self) -> bool;
     /// Hands over what has come together.
     fn hand_over(&mut self);
 }

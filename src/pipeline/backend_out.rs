@@ -69,6 +69,10 @@ impl BackendOutlet for BackendOut {
         self.outlet.learn_names(catalog);
     }
 
+    fn shows_keys(&self) -> bool {
+        self.outlet.events.is_some()
+    }
+
     fn hand_over(&mut self) {
         self.outlet.flush();
     }

@@ -329,6 +329,13 @@ impl Instance {
         self.context.record(Record::Fault { callback: callback.to_owned(), message: message.to_owned(), count: 1 });
     }
 
+    /// Does something on the occasion of a packet, an event or a row: what is recorded belongs to it.
+    pub fn at(&mut self, progress: i32, act: impl FnOnce(&mut Self)) {
+        self.context.guard.progress.store(progress, Ordering::Relaxed);
+        act(self);
+        self.context.guard.progress.store(0, Ordering::Relaxed);
+    }
+
     /// Forgets what the message handler caught at a packet whose callback then failed for good: one callback, one fault.
     pub fn forget_caught(&mut self, progress: i32) {
         self.caught.borrow_mut().retain(|(_, _, at)| *at != progress);

@@ -57,6 +57,9 @@ impl BackendOutlet for Counting {
         records.clear();
     }
     fn learn_names(&mut self, _: &Catalog) {}
+    fn shows_keys(&self) -> bool {
+        false
+    }
     fn hand_over(&mut self) {}
 }
 

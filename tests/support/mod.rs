@@ -104,6 +104,7 @@ pub struct Bench {
     args: Vec<String>,
     environment: Vec<(String, String)>,
     plugin_args: Option<Vec<String>>,
+    has_events: bool,
 }
 
 impl Default for Bench {
@@ -117,7 +118,7 @@ impl Bench {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(dir.path().join("plugins")).expect("a new directory");
-        Self { dir, args: Vec::new(), environment: Vec::new(), plugin_args: None }
+        Self { dir, args: Vec::new(), environment: Vec::new(), plugin_args: None, has_events: true }
     }
 
     /// Where everything of this run lies.
@@ -219,6 +220,11 @@ impl Bench {
         self.run_with(&["-r", &file.display().to_string()])
     }
 
+    /// Without an event stream, as people run it: only what is printed can be looked at.
+    pub fn without_events(self) -> Self {
+        Self { has_events: false, ..self }
+    }
+
     /// Runs the plugins with input arguments of the caller.
     pub fn run_with(&self, input: &[&str]) -> Outcome {
         let events = self.path("events.jsonl");
@@ -228,7 +234,10 @@ impl Bench {
         for path in self.plugin_args.as_ref().unwrap_or(&default) {
             command.arg("-p").arg(path);
         }
-        command.arg("--events").arg(&events).args(["-q", "--log", "debug", "--color", "never"]).args(&self.args);
+        if self.has_events {
+            command.arg("--events").arg(&events);
+        }
+        command.args(["-q", "--log", "debug", "--color", "never"]).args(&self.args);
         command.env_clear().env("PATH", "/usr/bin:/bin").env("MILLSTREAM_DATA", self.path("data"));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.dir()).stdin(Stdio::null());

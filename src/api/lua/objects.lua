@@ -27,6 +27,10 @@ typedef struct {
   ms_http_header request, response;
 } ms_event;
 typedef struct {
+  const uint8_t *texts; const uint32_t *ends; const double *values; const int32_t *numbers; double time; int32_t width;
+  uint32_t *noes; double *changes;
+} ms_rows;
+typedef struct {
   int32_t (*update_counter)(void *vm, int32_t group, const char *key, uint32_t len, int32_t meter, double value);
   int32_t (*sum_cell)(void *vm, int32_t group, const char *key, uint32_t len, int32_t meter, ms_cell *cell);
   void (*update_counter_bytes)(void *vm, int32_t group, const char *key, uint32_t len, int32_t meter);
@@ -342,7 +346,8 @@ ffi.metatype("ms_layer", { __index = Layer, __tostring = function(v) return "Lay
 return {
   C = C, vm = vm, cur = cur,
   -- The library as it was before the script ran: the drivers are made later and must not meet what it replaced.
-  ffi = ffi, error = error, xpcall = xpcall, pcall = pcall, type = type, tostring = tostring, floor = floor, setmetatable = setmetatable,
+  ffi = ffi, error = error, xpcall = xpcall, pcall = pcall, type = type, tostring = tostring,
+  tonumber = tonumber, rawget = rawget, floor = floor, setmetatable = setmetatable,
   getlocal = debug.getlocal, find = string.find, format = format, select = select, bit = bit,
   to_number = to_number, to_text = to_text, to_flow = to_flow, bad = bad, stale = stale,
   new_flow = new_flow, flow_name = flow_name,

@@ -271,7 +271,7 @@ impl FlowTap {
                     self.instance.stats.calls += guilty.map_or(1, |slot| (slot + 1 - next) as u64);
                     next = guilty.map_or(end, |slot| slot + 1);
                     self.instance.forget_caught(seq);
-                    self.at(seq, |instance| instance.fault(name, &e));
+                    self.instance.at(seq, |instance| instance.fault(name, &e));
                 }
             }
             let names = self.names;
@@ -283,7 +283,7 @@ impl FlowTap {
             if full > 0 {
                 self.rows[full] = 0;
                 let (name, seq) = (self.names[full], engine.events.borrow().slot_seq(next - 1));
-                self.at(seq, |instance| instance.suspend(name));
+                self.instance.at(seq, |instance| instance.suspend(name));
             }
             next = self.skip_suspended(engine, next, end);
         }
@@ -297,13 +297,6 @@ impl FlowTap {
 
     fn name_of(&self, engine: &EngineContext, slot: usize) -> &'static str {
         self.names[engine.events.borrow().topic_of_slot(slot) as usize]
-    }
-
-    /// Does something on the occasion of an event.
-    fn at(&mut self, seq: i32, act: impl FnOnce(&mut Instance)) {
-        self.instance.context().guard.progress.store(seq, Ordering::Relaxed);
-        act(&mut self.instance);
-        self.instance.context().guard.progress.store(0, Ordering::Relaxed);
     }
 
     /// The first of the slots `next..end` that may be handled: suspensions end at an event's time, not a batch's.

@@ -94,9 +94,7 @@ impl SimpleCounter {
                     // The loop was unwound: go on behind the packet it was at.
                     next = engine.loans.borrow().slot_of(self.ring, seq).map_or(last, |slot| slot + 1) + 1;
                     self.instance.forget_caught(seq);
-                    self.instance.context().guard.progress.store(seq, Ordering::Relaxed);
-                    self.instance.fault(CALLBACK, &e);
-                    self.instance.context().guard.progress.store(0, Ordering::Relaxed);
+                    self.instance.at(seq, |instance| instance.fault(CALLBACK, &e));
                     self.row = 0;
                 }
             }
@@ -105,9 +103,7 @@ impl SimpleCounter {
             if self.row >= ROW_LIMIT {
                 self.row = 0;
                 let seq = engine.loans.borrow().slot_seq(self.ring, next - 2);
-                self.instance.context().guard.progress.store(seq, Ordering::Relaxed);
-                self.instance.suspend(CALLBACK);
-                self.instance.context().guard.progress.store(0, Ordering::Relaxed);
+                self.instance.at(seq, |instance| instance.suspend(CALLBACK));
             }
             if next <= last && engine.stop.load(Ordering::Relaxed) != 0 {
                 return engine.loans.borrow().packet_of_slot(self.ring, next - 1);
