@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::backend_feed::BackendFeed;
-use super::control::{Control, Stop};
+use super::control::{Control, Done, Stop};
 use super::figures::{Figures, Questions};
 use super::flow_stage::FlowStage;
 use super::metering::{ContentMeters, Meter, Metering};
@@ -463,18 +463,20 @@ impl Engine {
     /// Shows the watchers how far we are.
     pub(super) fn publish(&mut self) {
         let control = &self.control;
-        control.packets.fetch_add(self.packets - self.outlet.published.0, Ordering::Relaxed);
-        control.bytes.fetch_add(self.bytes - self.outlet.published.1, Ordering::Relaxed);
-        self.outlet.published = (self.packets, self.bytes);
-        if self.context.id == 0 {
-            if let Some(progress) = self.source.progress() {
-                control.read.store(progress.bytes, Ordering::Relaxed);
-                control.total.store(progress.total, Ordering::Relaxed);
-            }
-            if self.pace == Pace::Wall {
+        let dropped = match self.pace {
+            Pace::Wall => {
                 let stats = self.source.stats();
-                control.dropped.store(stats.kernel_dropped + stats.interface_dropped, Ordering::Relaxed);
+                stats.kernel_dropped + stats.interface_dropped
             }
+            Pace::Packets => 0,
+        };
+        control.tell(&mut self.outlet.told, Done { packets: self.packets, bytes: self.bytes, dropped });
+        // Engines that share a file out keep in step.
+        if self.context.id == 0
+            && let Some(progress) = self.source.progress()
+        {
+            control.read.store(progress.bytes, Ordering::Relaxed);
+            control.total.store(progress.total, Ordering::Relaxed);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::control::Done;
 use super::outputs::Outputs;
 use super::stored;
 use crate::api::{AlertRecord, LogLevel, Record, ScriptId, Stamp};
@@ -48,8 +49,8 @@ pub struct Outlet {
     /// What the report is made from.
     pub records: Records,
     parcel: Parcel,
-    /// Packets and bytes the watchers know of.
-    pub published: (u64, u64),
+    /// What the watchers know of.
+    pub(super) told: Done,
 }
 
 impl Outlet {
@@ -66,7 +67,7 @@ impl Outlet {
             outputs: Outputs::default(),
             records: Records::default(),
             parcel: Parcel::default(),
-            published: (0, 0),
+            told: Done::default(),
         }
     }
 
