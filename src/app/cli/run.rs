@@ -240,6 +240,8 @@ pub struct ResultArgs {
     pub store_size: Option<u64>,
 
     /// Delete rows that are older than this (12h, 30d)
+    ///
+    /// Older than the latest row, or than now where that one is of a time to come.
     #[arg(long, value_name = "TIME", value_parser = interval, requires = "store")]
     pub store_age: Option<std::time::Duration>,
 }
