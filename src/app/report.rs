@@ -14,6 +14,7 @@ use super::reload::ReloadCounts;
 use super::run::takes_standard_output;
 use super::terminal;
 use crate::api::{Rank, Record, ScriptId, Side, Stamp};
+use crate::capture::{OpenError, SourceError};
 use crate::job::Summary;
 use crate::key::FlowText;
 use crate::metrics::{GroupIndex, GroupKind, Records, RunTotals};
@@ -145,7 +146,19 @@ impl RunResult {
         notes.0
     }
 
-    /// True if input was damaged, a plugin failed or events could not be written.
+    /// Why nothing at all could be read from an input that is opened on the way, such as standard input.
+    pub fn take_unusable(&mut self) -> Option<OpenError> {
+        if self.packets() > 0 || self.is_quiet {
+            return None;
+        }
+        let of_opening = |error: &mut SourceError| matches!(error, SourceError::Open(_));
+        match self.outcomes.iter_mut().find_map(|outcome| outcome.source_error.take_if(of_opening)) {
+            Some(SourceError::Open(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// True if input was damaged, a plugin failed, a new version of one did not load, or events could not be written.
     #[must_use]
     pub fn is_flawed(&self) -> bool {
         let engine = |outcome: &EngineOutcome| {

@@ -205,6 +205,9 @@ pub enum OpenError {
         /// The file that could not be opened.
         file: PathBuf,
     },
+    /// Nothing came through standard input.
+    #[error("-: standard input is empty; expected a capture, pcap or pcapng")]
+    EmptyStdin,
     /// The file is something else.
     #[error("{}: not a capture file: {content}; expected pcap or pcapng, plain or compressed with gzip or zstd", file.display())]
     NotACapture {

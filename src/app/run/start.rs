@@ -25,7 +25,10 @@ use crate::time::Stopwatch;
 /// # Errors
 /// When the run cannot begin: no such file, not a capture, no right, no such plugin.
 pub fn run(args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
-    let result = perform(args, cli, &Staging::default())?;
+    let mut result = perform(args, cli, &Staging::default())?;
+    if let Some(error) = result.take_unusable() {
+        return Err(error.into());
+    }
     report::present(&result, args, cli)
 }
 
