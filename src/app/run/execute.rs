@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use signal_hook::iterator::Signals;
+
 use super::inputs::Inputs;
 use super::life::{Facts, Life};
 use super::outputs::Opened;
@@ -12,7 +14,6 @@ use crate::app::control_socket::{Bound, Requests, Server};
 use crate::app::interim::{Form, Reporter};
 use crate::app::reload::{Reloader, Watching};
 use crate::app::report::{self, RunResult};
-use crate::app::staging::{Staging, Voices};
 use crate::app::terminal;
 use crate::app::watch::Watcher;
 use crate::builtin::Selection;
@@ -28,6 +29,10 @@ pub struct Doors {
     pub outputs: Opened,
     /// Where requests come from; `None` if nobody may ask.
     pub socket: Option<Bound>,
+    /// Signals that came while there was no run yet; `None` if none are listened to.
+    pub signals: Option<Signals>,
+    /// The workers, none of which has begun.
+    pub pools: Arc<[job::Pool]>,
 }
 
 /// Starts the threads, waits for them, and gathers what they leave behind.
@@ -37,7 +42,6 @@ pub struct Doors {
 pub fn execute(
     args: &RunArgs,
     cli: &Cli,
-    staging: &Staging,
     host: &HostSettings,
     catalog: &Arc<Catalog>,
     builtin: &Selection,
@@ -49,7 +53,7 @@ pub fn execute(
     let outputs = doors.outputs.begin(args, cli, catalog, &names, &control)?;
     let mut head = outputs.head();
     report::announce(catalog, &mut head);
-    let pools = catalog.pools(host);
+    let pools = doors.pools;
     let reporter = match args.output.report_every {
         Some(_) => {
             let form = if args.plugins.json { Form::Json } else { Form::Text(terminal::style(cli.color)) };
@@ -93,10 +97,7 @@ pub fn execute(
             }),
         );
     }
-    let watcher = match staging.voices {
-        Voices::Heard => Some(Watcher::start(&life)?),
-        Voices::Silent => None,
-    };
+    let watcher = doors.signals.map(|signals| Watcher::start(&life, signals)).transpose()?;
     let server = match doors.socket {
         Some(socket) => {
             let mut requests = Requests::default();
