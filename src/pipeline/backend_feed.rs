@@ -42,6 +42,8 @@ pub struct BackendFeed {
     snapshots: Vec<Snapshot>,
     flows: Option<FlowNews>,
     dropped: u64,
+    /// The second the backend was told of while there was no packet.
+    told: i64,
 }
 
 impl BackendFeed {
@@ -58,7 +60,17 @@ impl BackendFeed {
         context.has_backend.set(wants.messages);
         crate::backend::attend(&mut context.shard.borrow_mut(), &wants);
         let flows = FlowNews::new(&wants);
-        Self { engine, wants, link, second: None, items: Vec::new(), snapshots: Vec::new(), flows, dropped: 0 }
+        Self {
+            engine,
+            wants,
+            link,
+            second: None,
+            items: Vec::new(),
+            snapshots: Vec::new(),
+            flows,
+            dropped: 0,
+            told: NO_TIME,
+        }
     }
 
     /// What the backend wants.
@@ -209,6 +221,17 @@ impl BackendFeed {
         }
         context.commands.borrow_mut().extend(outgoing.commands.into_iter().map(|c| FlowCommand { packet, rank, ..c }));
         context.notes.borrow_mut().extend(outgoing.notes.into_iter().map(|n| Note { packet, rank, depth: 1, ..n }));
+    }
+
+    /// Says that no packet has come up to a time, so that others are not kept waiting. Once there was one, its seconds tell.
+    pub fn pass(&mut self, time: Timestamp) {
+        if let (None, Link::Queue(sender)) = (self.second, &mut self.link)
+            && time.secs() > self.told
+        {
+            self.told = time.secs();
+            let (engine, now) = (self.engine, self.told);
+            sender.send(Parcel { engine, second: NO_TIME, now, phase: Phase::Running, ..Parcel::default() });
+        }
     }
 
     /// Says that the input is over; results of jobs may still come.

@@ -343,6 +343,10 @@ impl Engine {
             let now = time::wall().max(self.context.now.get());
             self.context.now.set(now);
             self.move_time(now, 0);
+        } else if let Some(backend) = &mut self.backend
+            && let Some(time) = self.source.reached()
+        {
+            backend.pass(time);
         }
         if self.flows.is_some() {
             self.begin_without_packets();
