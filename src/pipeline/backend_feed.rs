@@ -12,7 +12,7 @@ use crate::backend::{
 };
 use crate::job::Wait;
 use crate::metrics::{SecondKeys, Shard, Snapshot};
-use crate::plugin::{Edition, HostSettings, Swap};
+use crate::plugin::{Edition, HostSettings, InstanceReport, Swap};
 use crate::time::Timestamp;
 
 /// Items of one engine and second; more are left out and counted.
@@ -221,6 +221,15 @@ impl BackendFeed {
         }
         context.commands.borrow_mut().extend(outgoing.commands.into_iter().map(|c| FlowCommand { packet, rank, ..c }));
         context.notes.borrow_mut().extend(outgoing.notes.into_iter().map(|n| Note { packet, rank, depth: 1, ..n }));
+    }
+
+    /// How the scripts of a backend on this thread do.
+    #[must_use]
+    pub fn reports(&self) -> Vec<InstanceReport> {
+        match &self.link {
+            Link::Inline(backend) => backend.reports(),
+            Link::Queue(_) => Vec::new(),
+        }
     }
 
     /// Says that no packet has come up to a time, so that others are not kept waiting. Once there was one, its seconds tell.

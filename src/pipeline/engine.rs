@@ -413,13 +413,15 @@ impl Engine {
     /// Tells whoever asks how far it has come.
     fn answer(&mut self) {
         let Some(question) = self.questions.as_ref().and_then(Questions::next) else { return };
+        let mut instances = self.frontend.reports();
+        instances.extend(self.backend.iter().flat_map(BackendFeed::reports));
         let figures = Figures {
             id: self.context.id,
             packets: self.packets,
             bytes: self.bytes,
             span: self.span,
             source: self.source.stats(),
-            instances: self.frontend.reports(),
+            instances,
         };
         // Whoever asked may have given up.
         let _ = question.try_send(figures);

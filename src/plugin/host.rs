@@ -394,7 +394,8 @@ impl Frontend {
     /// How each instance did.
     pub fn reports(&mut self) -> Vec<InstanceReport> {
         let mut reports: Vec<_> = self.instances_mut().map(|instance| instance.outcome()).collect();
-        reports.append(&mut self.retired);
+        // They are told each time somebody asks.
+        reports.extend(self.retired.iter().cloned());
         reports.sort_by_key(|report| report.script);
         reports
     }

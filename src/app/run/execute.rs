@@ -64,13 +64,14 @@ pub fn execute(
     let watching = Watching::of(&args.reload, pace);
     let reloader = RefCell::new(Reloader::new(&args.plugins.plugin, host, catalog, &pools, &control, watching));
     let (inquiry, questions) = Inquiry::new(engines);
+    let (of_backends, their_questions) = Inquiry::new(usize::from(args.work.backends));
     let facts = Facts {
         inputs: names.clone(),
         pace,
         config: args.life.config.clone(),
         socket: doors.socket.as_ref().map(|socket| socket.path().to_owned()),
     };
-    let life = Arc::new(Life::new(&control, catalog, inquiry, &pools, facts));
+    let life = Arc::new(Life::new(&control, catalog, (inquiry, of_backends), &pools, facts));
     let staff = Staff {
         args,
         host,
@@ -82,7 +83,7 @@ pub fn execute(
         reporter: reporter.as_ref(),
         reloader: &reloader,
     };
-    let threads = staff.start(inputs, questions)?;
+    let threads = staff.start(inputs, questions, their_questions)?;
     let mut reloader = reloader.into_inner();
     if catalog.has_backend() || outputs.want_backend() {
         reloader = reloader.with_backend();
