@@ -169,7 +169,8 @@ impl RunResult {
         };
         let has_failed = self.outcomes.iter().any(engine)
             || self.events.failure.is_some()
-            || self.outputs.iter().any(|output| output.failure.is_some());
+            || self.outputs.iter().any(|output| output.failure.is_some())
+            || self.reloads.failures > 0;
         has_failed || self.catalog.entries.iter().any(|entry| entry.error.is_some())
     }
 }
@@ -555,6 +556,11 @@ fn verdict(result: &RunResult, outcome: Outcome) -> Verdict {
         + result.outcomes.iter().map(|outcome| outcome.problems.len()).sum::<usize>();
     if failed > 0 {
         reasons.push(format!("{failed} plugin{} failed", if failed == 1 { "" } else { "s" }));
+    }
+    match result.reloads.failures {
+        0 => {}
+        1 => reasons.push("a new version of a plugin did not load".to_owned()),
+        failures => reasons.push(format!("{failures} new versions of plugins did not load")),
     }
     Verdict { exit_code: if outcome == Outcome::Flawed { 1 } else { 0 }, reasons }
 }
