@@ -224,6 +224,10 @@ impl Frontend {
                     self.engine.notes.borrow_mut().push(Note { packet, rank: Rank::default(), ..note });
                 }
             }
+            Letter::Wish(command) => {
+                let packet = self.engine.before.get();
+                self.engine.commands.borrow_mut().push(FlowCommand { packet, rank: Rank::default(), ..command });
+            }
             Letter::Command(command) => {
                 // Every engine is asked; the flow is one's.
                 let flows = self.engine.flows.borrow();
