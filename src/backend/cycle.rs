@@ -269,32 +269,32 @@ impl<O: BackendOutlet> Backend<O> {
         }
     }
 
-    /// Announces something that happened, and lets it wait for the flush.
+    /// Announces something that happened, and lets it wait for the flush if anybody looks at it there.
     fn news(&mut self, item: Item) {
         match item {
             Item::Alert(mut alert) => {
                 self.crew.announce(GroupKind::Alert, &mut *alert);
-                self.waiting.alerts.push(*alert);
+                self.crew.keep(GroupKind::Alert, *alert, &mut self.waiting.alerts);
             }
             Item::Resource(mut resource) => {
                 self.crew.announce(GroupKind::Resource, &mut *resource);
-                self.waiting.resources.push(*resource);
+                self.crew.keep(GroupKind::Resource, *resource, &mut self.waiting.resources);
             }
             Item::Document(mut document) => {
                 self.crew.announce(GroupKind::Fts, &mut *document);
-                self.waiting.documents.push(*document);
+                self.crew.keep(GroupKind::Fts, *document, &mut self.waiting.documents);
             }
             Item::NewFlow(mut flow) => self.crew.announce_flow(Hook::New, &mut flow),
             Item::ActiveFlow(mut flow) => self.crew.announce_flow(Hook::Update, &mut flow),
-            Item::Interim(flow) => self.waiting.flows.push(*flow),
+            Item::Interim(flow) => self.crew.keep_flow(*flow, &mut self.waiting.flows),
             Item::EndedFlow(mut flow) => {
                 self.crew.announce_flow(Hook::Terminate, &mut flow);
-                self.waiting.flows.push(*flow);
+                self.crew.keep_flow(*flow, &mut self.waiting.flows);
             }
             Item::Reported(mut flow) => {
                 self.crew.announce_flow(Hook::New, &mut flow);
                 self.crew.announce_flow(Hook::Terminate, &mut flow);
-                self.waiting.flows.push(*flow);
+                self.crew.keep_flow(*flow, &mut self.waiting.flows);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Puts the parcels of several engines together, second by second.
 //!
-//! A second is complete when every engine has sent it or has come past it; then its parcels leave in order of their
-//! engines, whatever order they came in.
+//! A second is complete when every engine has come past it; then its parcels leave in order of their engines, whatever
+//! order they came in. An engine may send a second in several parts, the last of which says that it is over.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use super::parcel::{NO_TIME, Parcel, Phase};
 /// What happens when an engine is silent while others go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// It is waited for, until so many parcels wait.
+    /// It is waited for, until so many parcels and items wait.
     Parcels(usize),
     /// It is left behind.
     None,
@@ -39,6 +39,7 @@ struct Feed {
 #[derive(Debug)]
 pub struct Inbox {
     feeds: Vec<Feed>,
+    /// Parcels that wait, and what is in them.
     waiting: usize,
 }
 
@@ -61,15 +62,18 @@ impl Inbox {
             return;
         }
         feed.until = feed.until.max(Some(parcel.now));
+        self.waiting += parcel.weight();
         feed.queue.push_back(parcel);
-        self.waiting += 1;
     }
 
     /// The next complete second.
     pub fn next(&mut self, patience: Patience) -> Option<Ready> {
         let second = self.feeds.iter().filter_map(|feed| feed.queue.front()).map(|parcel| parcel.second).min()?;
+        // A sole engine waits for nobody, and its parts are in order.
+        let is_sole = self.feeds.len() == 1;
         let waits = |feed: &Feed| {
-            feed.queue.is_empty() && feed.phase != Phase::Over && feed.until.is_none_or(|until| until <= second)
+            let is_behind = feed.until.is_none_or(|until| until <= second);
+            is_behind && feed.phase != Phase::Over && (!is_sole || feed.queue.is_empty())
         };
         let impatient = match patience {
             Patience::Parcels(most) => self.waiting > most,
@@ -84,7 +88,7 @@ impl Inbox {
                 parcels.push(parcel);
             }
         }
-        self.waiting -= parcels.len();
+        self.waiting -= parcels.iter().map(Parcel::weight).sum::<usize>();
         let heads = self.feeds.iter().filter_map(|feed| feed.queue.front()).map(|parcel| parcel.second);
         let silent = self.feeds.iter().filter(|feed| feed.queue.is_empty() && feed.phase != Phase::Over);
         let reached = silent.filter_map(|feed| feed.until).filter(|until| *until > second);
@@ -135,6 +139,21 @@ mod tests {
         assert_eq!(ready(&mut inbox, Patience::Parcels(100)), Some((7, vec![1], 9)));
         assert_eq!(ready(&mut inbox, Patience::Parcels(100)), Some((9, vec![0], 9)));
         assert_eq!((inbox.phase(), inbox.is_empty()), (Phase::Over, true));
+    }
+
+    #[test]
+    fn parts_of_a_second_leave_at_once_where_there_is_one_engine_and_wait_where_there_are_two() {
+        let mut inbox = Inbox::new(1);
+        inbox.push(parcel(0, 5, 5));
+        assert_eq!(ready(&mut inbox, Patience::Parcels(100)), Some((5, vec![0], 5)));
+        inbox.push(parcel(0, 5, 6));
+        assert_eq!(ready(&mut inbox, Patience::Parcels(100)), Some((5, vec![0], 6)));
+        let mut inbox = Inbox::new(2);
+        inbox.push(parcel(0, 5, 5));
+        inbox.push(parcel(1, 5, 6));
+        assert_eq!(ready(&mut inbox, Patience::Parcels(100)), None);
+        inbox.push(parcel(0, 5, 6));
+        assert_eq!(ready(&mut inbox, Patience::Parcels(100)), Some((5, vec![0, 0, 1], 6)));
     }
 
     #[test]

@@ -1,14 +1,17 @@
-//! Alerts, resources and full-text documents: announced in their second, flushed with their window.
+//! Alerts, resources and full-text documents: announced in their second, flushed with their window. Where no script looks
+//! at the flush they leave at once.
 
 use super::crew::{Crew, Member};
 use super::monitor::Hook;
 use super::outlet::BackendOutlet;
 use crate::api::{ItemChange, ItemRef};
 use crate::guid::Guid;
-use crate::metrics::{Alert, Document, FlushSink, GroupKind, Resource, Stored};
+use crate::metrics::{Alert, Document, FlushSink, GroupKind, Resource, Session, Stored};
 
-/// Items of one kind that may wait for the end of a window.
-const MAX_PENDING: usize = 100_000;
+/// Items of one kind that may wait for the end of a window; a flow takes some 300 bytes.
+const MAX_PENDING: usize = 1_000_000;
+/// Bytes of texts of one kind that may wait.
+const MAX_TEXT: usize = 256 << 20;
 
 /// What is flushed item by item.
 pub trait Flushed {
@@ -16,6 +19,8 @@ pub trait Flushed {
     fn group(&self) -> Guid;
     /// As callbacks see it.
     fn item(&self) -> ItemRef<'_>;
+    /// Bytes of its texts.
+    fn text_bytes(&self) -> usize;
     /// Carries out what a callback changed.
     fn change(&mut self, change: ItemChange);
     /// Hands it to a sink.
@@ -29,6 +34,10 @@ impl Flushed for Alert {
 
     fn item(&self) -> ItemRef<'_> {
         ItemRef::Alert(self)
+    }
+
+    fn text_bytes(&self) -> usize {
+        self.message.len() + self.sigid.len() + self.classification.len() + self.flow.as_ref().map_or(0, Vec::len)
     }
 
     fn change(&mut self, change: ItemChange) {
@@ -49,6 +58,10 @@ impl Flushed for Resource {
         ItemRef::Resource(self)
     }
 
+    fn text_bytes(&self) -> usize {
+        self.uri.len() + self.label.len() + self.flow.as_ref().map_or(0, Vec::len)
+    }
+
     fn change(&mut self, change: ItemChange) {
         change.apply_to_resource(self);
     }
@@ -67,6 +80,10 @@ impl Flushed for Document {
         ItemRef::Document(self)
     }
 
+    fn text_bytes(&self) -> usize {
+        self.text.len() + self.flow.as_ref().map_or(0, Vec::len)
+    }
+
     fn change(&mut self, _: ItemChange) {}
 
     fn write(&self, sink: &mut dyn FlushSink, stored: Stored) {
@@ -78,20 +95,22 @@ impl Flushed for Document {
 #[derive(Debug)]
 pub struct Pending<T> {
     items: Vec<T>,
+    text_bytes: usize,
     /// Items that found no room.
     pub dropped: u64,
 }
 
 impl<T> Default for Pending<T> {
     fn default() -> Self {
-        Self { items: Vec::new(), dropped: 0 }
+        Self { items: Vec::new(), text_bytes: 0, dropped: 0 }
     }
 }
 
 impl<T> Pending<T> {
-    /// Lets an item wait.
-    pub fn push(&mut self, item: T) {
-        if self.items.len() < MAX_PENDING {
+    /// Lets an item with so many bytes of text wait.
+    pub fn push(&mut self, item: T, text_bytes: usize) {
+        if self.items.len() < MAX_PENDING && self.text_bytes + text_bytes <= MAX_TEXT {
+            self.text_bytes += text_bytes;
             self.items.push(item);
         } else {
             self.dropped += 1;
@@ -100,6 +119,7 @@ impl<T> Pending<T> {
 
     /// All that wait.
     pub fn take(&mut self) -> Vec<T> {
+        self.text_bytes = 0;
         std::mem::take(&mut self.items)
     }
 }
@@ -119,6 +139,31 @@ impl<O: BackendOutlet> Crew<O> {
         for member in self.monitors_of(kind, item.group()) {
             self.call_item(member, Hook::New, item.item());
             self.change(member, item);
+        }
+    }
+
+    /// Whether what belongs to these monitors leaves when it comes, because nobody sees it in the order of the flush.
+    fn leaves_at_once(&self, members: &[Member]) -> bool {
+        members.is_empty() && !self.outlet.shows_each()
+    }
+
+    /// Lets an item that has been announced wait for its flush, or leave.
+    pub fn keep<T: Flushed>(&mut self, kind: GroupKind, item: T, pending: &mut Pending<T>) {
+        if self.leaves_at_once(&self.monitors_of(kind, item.group())) {
+            item.write(&mut self.outlet, Stored::Yes);
+        } else {
+            let text_bytes = item.text_bytes();
+            pending.push(item, text_bytes);
+        }
+    }
+
+    /// The same for the record of a flow, which trackers rank at the flush.
+    pub fn keep_flow(&mut self, flow: Session, pending: &mut Pending<Session>) {
+        if self.leaves_at_once(&self.flows) && self.trackers.is_empty() {
+            self.outlet.flow(&flow, Stored::Yes);
+        } else {
+            let text_bytes = flow.id.len() + flow.tags.len();
+            pending.push(flow, text_bytes);
         }
     }
 

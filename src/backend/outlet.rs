@@ -10,8 +10,8 @@ pub trait BackendOutlet: FlushSink {
     fn records(&mut self, records: &mut Vec<(Stamp, Record)>, shard: &mut Shard);
     /// Learns the names of scripts that are new.
     fn learn_names(&mut self, catalog: &Catalog);
-    /// Whether each key is shown as it is flushed, between what scripts say of it and of the next one.
-    fn shows_keys(&self) -> bool;
+    /// Whether each thing that is flushed is shown, in the order of the flush and between what scripts say of it and the next.
+    fn shows_each(&self) -> bool;
     /// Hands over what has come together.
     fn hand_over(&mut self);
 }

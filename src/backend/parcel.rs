@@ -85,6 +85,12 @@ impl Item {
 }
 
 impl Parcel {
+    /// How much it is: itself and its items.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        1 + self.items.len()
+    }
+
     /// Shares a parcel out among backends: each flow and each key of a group has one that is told of it, messages go to all.
     #[must_use]
     pub fn split(self, backends: usize) -> Vec<Self> {

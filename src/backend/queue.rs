@@ -218,8 +218,8 @@ pub fn run<O: BackendOutlet>(
     backend
 }
 
-/// Parcels that wait for a silent engine, over files.
-const MAX_WAITING: usize = 1 << 16;
+/// Parcels and items that wait for a silent engine, over files.
+const MAX_WAITING: usize = 1 << 21;
 
 fn send<O: BackendOutlet>(backend: &mut Backend<O>, peers: &Peers, mates: &Mates) {
     let outgoing = backend.take_outgoing();

@@ -194,7 +194,7 @@ impl<O: BackendOutlet> Crew<O> {
             let monitor = &self.monitors[*member];
             monitor.has(Hook::Flush) && monitor.has(Hook::FlushFilter)
         };
-        !self.outlet.shows_keys() && !members.iter().any(has_both) && !self.wants.messages
+        !self.outlet.shows_each() && !members.iter().any(has_both) && !self.wants.messages
     }
 
     /// Flushes a bucket many keys at a time; adds the votes to `verdicts` if there are any.

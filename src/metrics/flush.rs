@@ -78,7 +78,8 @@ impl Stored {
 }
 
 /// Takes what is flushed when a window closes, in the order of the flush. All calls for a window come between
-/// [`FlushSink::begin_window`] and [`FlushSink::end_window`]; times are seconds of stream time.
+/// [`FlushSink::begin_window`] and [`FlushSink::end_window`], but for alerts, resources, documents and flows that no script
+/// flushes: these come when they are made. Times are seconds of stream time.
 ///
 /// A sink that keeps things leaves out what is not [`Stored::Yes`].
 pub trait FlushSink {

@@ -15,7 +15,9 @@ use crate::metrics::{SecondKeys, Shard, Snapshot};
 use crate::plugin::{Edition, HostSettings, InstanceReport, Swap};
 use crate::time::Timestamp;
 
-/// Items of one engine and second; more are left out and counted.
+/// Items of a second above which they leave before it is over.
+const PART: usize = 16_384;
+/// Items that may come together until then; more are left out and counted.
 const MAX_ITEMS: usize = 100_000;
 
 /// The way to the backend, as it is planned.
@@ -170,6 +172,25 @@ impl BackendFeed {
         self.send(context, (second, now.secs()), keys, Phase::Running, stopping);
     }
 
+    /// Whether so much has come together that a part of the open second should leave.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.items.len() + self.flows.as_ref().map_or(0, FlowNews::appeared) >= PART
+    }
+
+    /// Sends what has come together of the open second, which goes on.
+    pub fn send_part(&mut self, context: &EngineContext, stopping: &AtomicBool) {
+        let Some(second) = self.second else { return };
+        let mut items = Vec::new();
+        if let Some(flows) = &mut self.flows {
+            flows.take_new(context, second, &mut items);
+        }
+        items.append(&mut self.items);
+        let mail = context.backend_mail.take();
+        let parcel = Parcel { engine: self.engine, second, now: second, mail, items, ..Parcel::default() };
+        self.dispatch(parcel, stopping);
+    }
+
     /// Moves the shard on.
     pub fn advance(&mut self, shard: &mut Shard, now: Timestamp) {
         shard.advance(now, |snapshot| self.bucket(snapshot));
@@ -194,6 +215,10 @@ impl BackendFeed {
         let snapshots = std::mem::take(&mut self.snapshots);
         let mail = context.backend_mail.take();
         let parcel = Parcel { engine: self.engine, second, now, phase, mail, items, keys, snapshots };
+        self.dispatch(parcel, stopping);
+    }
+
+    fn dispatch(&mut self, parcel: Parcel, stopping: &AtomicBool) {
         match &mut self.link {
             Link::Queue(sender) => sender.send(parcel),
             Link::Inline(backend) => {

@@ -69,7 +69,7 @@ impl BackendOutlet for BackendOut {
         self.outlet.learn_names(catalog);
     }
 
-    fn shows_keys(&self) -> bool {
+    fn shows_each(&self) -> bool {
         self.outlet.events.is_some()
     }
 

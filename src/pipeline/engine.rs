@@ -307,6 +307,9 @@ impl Engine {
 
     /// Closes the second and the buckets that end at a time, which stands in front of a packet of the batch.
     fn move_time(&mut self, now: Timestamp, packet: usize) {
+        if self.backend.as_ref().is_some_and(BackendFeed::is_crowded) {
+            self.relieve(packet);
+        }
         let context = Rc::clone(&self.context);
         let ends_second = self.backend.as_ref().is_some_and(|backend| backend.is_over(now));
         {
@@ -335,6 +338,16 @@ impl Engine {
         }
         backend.close(&context, now, self.control.stopping());
         backend.hear(&context, (packet as u32).saturating_sub(1));
+    }
+
+    /// Sends what has come together for the backend, in front of a packet of the batch.
+    pub(super) fn relieve(&mut self, packet: usize) {
+        let Some(backend) = &mut self.backend else { return };
+        if backend.is_inline() {
+            self.outlet.flush();
+        }
+        backend.send_part(&self.context, self.control.stopping());
+        backend.hear(&self.context, (packet as u32).saturating_sub(1));
     }
 
     /// Nothing arrived for a while.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::backend_feed::BackendFeed;
 use super::backend_thread::backend_outcome;
 use super::control::Stop;
 use super::engine::Engine;
@@ -85,6 +86,9 @@ impl Engine {
             self.handle(0, 0);
             self.settle();
             self.hand_on();
+            if self.backend.as_ref().is_some_and(BackendFeed::is_crowded) {
+                self.relieve(0);
+            }
             if !more.is_yes() {
                 return;
             }

@@ -118,14 +118,26 @@ impl FlowNews {
         self.dropped
     }
 
-    /// The flows that appeared up to a second that is over, and those active in it.
-    pub fn take(&mut self, context: &EngineContext, second: i64, before: &mut Vec<Item>) {
+    /// How many flows appeared and were not told of yet.
+    pub const fn appeared(&self) -> usize {
+        self.appeared.len()
+    }
+
+    /// The flows that appeared up to a second, as they are now.
+    pub fn take_new(&mut self, context: &EngineContext, second: i64, before: &mut Vec<Item>) {
         let flows = context.flows.borrow();
         let Some(flows) = flows.as_ref() else { return };
         for (_, handle, known) in self.appeared.extract_if(.., |(at, ..)| *at <= second) {
             let now = flows.flow(handle).map(|flow| Box::new(session(flows, handle, flow)));
             before.push(Item::NewFlow(now.unwrap_or(known)));
         }
+    }
+
+    /// The flows that appeared up to a second that is over, and those active in it.
+    pub fn take(&mut self, context: &EngineContext, second: i64, before: &mut Vec<Item>) {
+        self.take_new(context, second, before);
+        let flows = context.flows.borrow();
+        let Some(flows) = flows.as_ref() else { return };
         for (_, handle) in self.touched.extract_if(.., |(at, _)| *at <= second) {
             // One that ended in the second is told of as such.
             if let Some(flow) = flows.flow(handle).filter(|flow| goes_on(flow) || flow.last.secs() > second) {

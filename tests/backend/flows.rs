@@ -170,3 +170,34 @@ fn of_two_trackers_with_one_name_the_first_is_used() {
     assert_eq!(outcome.of("flow_tracker").len(), 1);
     assert_eq!(outcome.logged("WARN", "'same' is taken").len(), 1);
 }
+
+/// More flows in one second than leave the packet thread at once.
+fn crowd(flows: u32) -> Capture {
+    let ports = |n: u32| (1_024 + (n % 50_000) as u16, 7_000 + (n / 50_000) as u16);
+    (0..flows).fold(Capture::new(), |capture, n| capture.at(100, udp_packet(ports(n), b"x")))
+}
+
+#[test]
+fn a_crowd_of_flows_in_one_second_is_all_flushed() {
+    let monitor = "onnewflow = function(e, f) new = (new or 0) + 1 end, onflush = function(e, f) n = (n or 0) + 1 end, \
+                   onendflush = function(e, ts) print(new, n) end";
+    let flushed = Bench::new().plugin("m.lua", &block("sg_monitor", monitor)).without_events().run(&crowd(110_000));
+    flushed.prints(&["110000\t110000"]);
+}
+
+#[test]
+fn flows_that_no_script_flushes_are_stored_however_many_there_are() {
+    let folder = Bench::new();
+    for engines in ["1", "2"] {
+        let run = folder.path(engines).display().to_string();
+        let bench = Bench::new().without_events().args(&["--flows", "--store", &run, "--engines", engines]);
+        let outcome = bench.run(&crowd(110_000));
+        outcome.exits(0);
+        let rows = rusqlite::Connection::open(&run).and_then(|db| {
+            db.query_row("SELECT count(*), count(DISTINCT flow) FROM flows", [], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+            })
+        });
+        assert_eq!(rows, Ok((110_000, 110_000)), "{engines}: {}", outcome.stderr);
+    }
+}

@@ -59,7 +59,7 @@ impl BackendOutlet for Counting {
         records.clear();
     }
     fn learn_names(&mut self, _: &Catalog) {}
-    fn shows_keys(&self) -> bool {
+    fn shows_each(&self) -> bool {
         false
     }
     fn hand_over(&mut self) {}
