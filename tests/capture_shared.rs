@@ -226,3 +226,32 @@ fn an_engine_waits_for_one_that_is_far_behind_and_for_none_that_has_gone() {
     while first.fill(&mut batch).unwrap() != Fill::End {}
     assert_eq!(first.progress().unwrap().bytes, ahead.total);
 }
+
+#[test]
+fn an_engine_without_packets_tells_how_far_it_has_read() {
+    let scratch = Scratch::new();
+    let mut file = Pcap::new(Order::Little, MICROS);
+    for i in 0..100_000 {
+        file = file.packet(i, 0, &[7; 200]);
+    }
+    let path = scratch.file("one flow", &file.bytes);
+    for way in ways(&[path], 2) {
+        let busy = usize::from(last_byte(LinkType::RAW, &[7]) >> 31 == 1);
+        let mut threads = Vec::new();
+        let mut told = Vec::new();
+        let mut idle = None;
+        for (engine, mut source) in way.into_iter().enumerate() {
+            if engine == busy {
+                threads.push(std::thread::spawn(move || drain(&mut *source).0.len()));
+            } else {
+                idle = Some(source);
+            }
+        }
+        let (mut source, mut batch) = (idle.unwrap(), Batch::new());
+        while source.fill(&mut batch).unwrap() == Fill::Idle {
+            told.extend(source.reached().map(|time| time.secs()));
+        }
+        assert_eq!(threads.pop().unwrap().join().unwrap(), 100_000);
+        assert!(told.is_sorted() && told.first().is_some_and(|first| *first < 99_999), "{told:?}");
+    }
+}

@@ -449,3 +449,28 @@ fn flows_are_reported_without_a_plugin_when_asked_for() {
     assert!(text.contains("Flows: ") && text.contains("ended by "), "{text}");
     assert!(typed(&["run", "-r", "pcaps/demo.pcap", "--json"]).json(0)["flows"].is_null());
 }
+
+#[test]
+fn standard_input_that_is_no_capture_is_a_reason_not_to_run() {
+    let run = |input: &[u8]| {
+        let mut command = Command::new(MILLSTREAM);
+        command.args(["run", "-r", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        // It may have ended before it has read all.
+        let _ = child.stdin.take().expect("a pipe").write_all(input);
+        Said::of(child.wait_with_output().expect("the program ends"))
+    };
+    let (out, err) = run(b"").ended(2);
+    assert_eq!((out.as_str(), err.contains("-: standard input is empty")), ("", true), "{err}");
+    let (out, err) = run(b"hello, this is no capture at all\n").ended(2);
+    assert_eq!((out.as_str(), err.contains("-: not a capture file: it looks like a text file")), ("", true), "{err}");
+}
+
+#[test]
+fn nothing_at_all_is_no_number_of_bytes_or_keys() {
+    for option in ["--snaplen", "--top"] {
+        let said = Command::new(MILLSTREAM).args(["run", "-r", "x.pcap", option, "0"]).output();
+        let (_, err) = Said::of(said.expect("the program starts")).ended(2);
+        assert!(err.contains(option) && err.contains("a whole number above zero is needed"), "{err}");
+    }
+}

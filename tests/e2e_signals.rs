@@ -308,3 +308,23 @@ fn a_limit_of_waiting_cuts_jobs_at_the_end_of_input() {
     assert_eq!(ended_once(&ended.report(), "cancelled"), 50);
     assert!(!sleepers().contains(&"33".to_owned()));
 }
+
+#[test]
+fn a_callback_that_never_returns_leaves_no_children_of_jobs_behind() {
+    let body = "if n == 1 then T.async:schedule { data = '', onexecute = function() os.execute('sleep 60') end, \
+        onresult = function() end } print('scheduled') end if n > 1 then io.open('pipe') end";
+    let place = Place::new().counter("stuck.lua", IPV4, "", body);
+    let made = Command::new("mkfifo").arg(place.path("pipe")).status().unwrap();
+    assert!(made.success());
+    let file = capture(&place, 1_000);
+    let mut running = place.start(&["-r", &file, "--speed", "0.001", "--deterministic", "never"]);
+    let mut children = Vec::new();
+    running.until("a job has started a child", |running| {
+        children = descendants(running.id());
+        !children.is_empty()
+    });
+    let ended = running.wait(LIMIT);
+    ended.exits(70);
+    assert!(ended.stderr.contains("does not return from a C function"), "{}", ended.stderr);
+    children_end(&children);
+}

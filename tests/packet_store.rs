@@ -245,6 +245,19 @@ fn files_roll_and_the_oldest_are_deleted_at_the_limit() {
 }
 
 #[test]
+fn a_packet_from_the_future_makes_no_other_packet_old() {
+    let folder = TempDir::new().unwrap();
+    let config = StoreConfig { age: Some(Duration::from_secs(20 * 365 * 86_400)), ..config(folder.path()) };
+    fill(&config, 0..1_000);
+    let store = PacketStore::open(&config).unwrap();
+    let (mut feed, flow, year_2096) = (store.feed(), flow(1), Timestamp::new(4_000_000_000, 0));
+    feed.add(&Offer { time: year_2096, wirelen: 300, linktype: LinkType::RAW, bytes: &[0; 200], flow: Some(&flow) });
+    drop(feed);
+    assert_eq!(store.close().deleted_files, 0);
+    assert_eq!(numbers(folder.path(), Selection::default()).len(), 1_001);
+}
+
+#[test]
 fn a_store_has_one_writer() {
     let folder = TempDir::new().unwrap();
     let open = PacketStore::open(&config(folder.path())).unwrap();

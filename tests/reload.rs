@@ -223,7 +223,7 @@ fn a_version_that_does_not_load_leaves_the_one_that_runs() {
         bench.reload();
         bench.some_packets();
         let (place, ended) = bench.stop();
-        ended.exits(0);
+        ended.exits(1);
         let report = ended.report();
         let (all, sum) = counted(&place);
         assert_eq!(keys(&all), ["v1", "v5"]);
@@ -290,7 +290,7 @@ fn a_change_of_a_file_or_a_library_is_noticed_within_two_seconds() {
     bench.write("helpers/lib.lua", "return 7");
     bench.until_said("lib 7");
     let (place, ended) = bench.stop();
-    ended.exits(0);
+    ended.exits(1);
     let (all, sum) = counted(&place);
     let of_user = all.iter().find(|(key, _)| key == "with").unwrap().1;
     assert_eq!((of_user, sum - of_user), (packets(&ended.report()), packets(&ended.report())));
@@ -479,7 +479,7 @@ fn both_engines_take_the_new_version() {
     bench.fails("second");
     bench.running.until("the first goes back", |running| running.said().matches("load v2").count() == 3);
     let (place, ended) = bench.stop();
-    ended.exits(0);
+    ended.exits(1);
     let (all, sum) = counted(&place);
     assert!(keys(&all).starts_with(&["v1", "v2"]), "{all:?}");
     assert_eq!(sum, packets(&ended.report()));
@@ -504,7 +504,7 @@ fn all_backends_take_the_new_version_or_none() {
     bench.fails("not here");
     bench.running.until("one goes back", |running| running.said().matches("v2 on ").count() == 3);
     let (place, ended) = bench.stop();
-    ended.exits(0);
+    ended.exits(1);
     let (_, sum) = counted(&place);
     assert_eq!(sum, packets(&ended.report()));
 }

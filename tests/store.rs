@@ -603,3 +603,24 @@ fn old_rows_are_deleted_by_age_and_by_size() {
     assert_eq!(number(&small, "SELECT max(start) / 1000000000 FROM flows"), 1_700_299_999);
     assert_eq!(number(&small, "SELECT count(*) FROM flows") as u64, tally.written - tally.deleted);
 }
+
+#[test]
+fn a_row_from_the_future_makes_no_other_row_old() {
+    let folder = TempDir::new().unwrap();
+    let (year_2096, numbers) = (2_300_000_000, 0..1_000);
+    let aged =
+        StoreOptions { age: Some(Duration::from_secs(20 * 365 * 86_400)), ..options(&folder.path().join("aged")) };
+    let small = StoreOptions { total_bytes: Some(3 << 20), ..options(&folder.path().join("small")) };
+    let count = |options: &StoreOptions| number(&options.file, "SELECT count(*) FROM flows");
+    fill(&aged, numbers);
+    assert_eq!(fill(&aged, year_2096..year_2096 + 1).deleted, 0);
+    assert_eq!(count(&aged), 1_001);
+    fill(&small, year_2096..year_2096 + 1);
+    let tally = fill(&small, 0..100_000);
+    assert!(tally.deleted > 10_000, "{tally:?}");
+    assert!(count(&small) > 5_000, "{}", count(&small));
+    // Where all rows are of a time to come, the size is kept all the same.
+    let late = StoreOptions { file: folder.path().join("late"), ..small };
+    let tally = fill(&late, year_2096..year_2096 + 100_000);
+    assert!(tally.deleted > 10_000 && fs::metadata(&late.file).unwrap().len() <= 4 << 20, "{tally:?}");
+}

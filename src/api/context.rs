@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
 use super::loan::Loans;
-use super::peers::{Mail, Peers};
+use super::peers::{Letter, Mail, Peers};
 
 use super::constants::LogLevel;
 use super::events::{EventRing, Occasion, voice};
@@ -169,6 +169,26 @@ pub struct EngineContext {
 }
 
 impl EngineContext {
+    /// Passes what is asked of a flow of another engine's packets on to that one; gives it back where it is to be carried out
+    /// here: the flow is here, or nobody else could take it.
+    fn pass_on(&self, command: FlowCommand) -> Option<FlowCommand> {
+        // A script that wants no more payload speaks of its own VM.
+        if !self.peers.is_sharing() || command.wish == FlowWish::Quiet {
+            return Some(command);
+        }
+        let Some(tuple) = FlowTuple::from_id(&command.flow) else { return Some(command) };
+        let is_here = |flows: &Option<Flows>| flows.as_ref().is_some_and(|flows| flows.find(&tuple).is_some());
+        match self.peers.owner(&tuple) {
+            Some(owner) if !self.flows.try_borrow().is_ok_and(|flows| is_here(&flows)) => {
+                match self.peers.hand_over(owner, Letter::Wish(command)) {
+                    Some(Letter::Wish(command)) => Some(command),
+                    _ => None,
+                }
+            }
+            _ => Some(command),
+        }
+    }
+
     /// An engine's state before its first packet.
     #[must_use]
     pub fn new(
@@ -447,7 +467,10 @@ impl VmContext {
     /// Asks something of a flow.
     pub fn command(&self, flow: Vec<u8>, wish: FlowWish) {
         let Stamp { packet, rank, time, .. } = self.stamp();
-        self.engine.commands.borrow_mut().push(FlowCommand { packet, rank, time, flow, wish });
+        let command = FlowCommand { packet, rank, time, flow, wish };
+        if let Some(command) = self.engine.pass_on(command) {
+            self.engine.commands.borrow_mut().push(command);
+        }
     }
 
     /// Says something about a flow that other scripts hear after the running callback.
@@ -463,7 +486,7 @@ impl VmContext {
         if let NoteText::Attribute(..) = &note.text
             && let Some(owner) = FlowTuple::from_id(&note.flow).and_then(|flow| self.engine.peers.owner(&flow))
         {
-            if !self.engine.peers.hand_over(owner, note) {
+            if self.engine.peers.hand_over(owner, Letter::Note(note)).is_some() {
                 bump(&self.engine.oddities.notes_dropped);
             }
             return;

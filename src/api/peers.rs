@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::flow_command::{FlowCommand, Note};
 use crate::decode;
@@ -31,6 +31,8 @@ pub enum Letter {
     Note(Note),
     /// What the backend asks of a flow that may be the receiver's.
     Command(FlowCommand),
+    /// What another engine asks of a flow of the receiver's packets.
+    Wish(FlowCommand),
 }
 
 /// The way to the VMs of other engines.
@@ -87,6 +89,12 @@ impl Peers {
         Self { sharing: Some((own, engines)), ..self }
     }
 
+    /// Whether engines share the packets out by their flows' hash.
+    #[must_use]
+    pub fn is_sharing(&self) -> bool {
+        self.sharing.is_some()
+    }
+
     /// The engine that has the packets of a flow, if that is another one.
     #[must_use]
     pub fn owner(&self, flow: &FlowTuple) -> Option<u32> {
@@ -95,13 +103,16 @@ impl Peers {
         Some(owner as u32).filter(|owner| *owner != own)
     }
 
-    /// Passes a note on to the engine that has its flow; false if that could not take it.
+    /// Passes something on to the engine that has its flow; gives it back if that could not take it.
     #[must_use]
-    pub fn hand_over(&self, owner: u32, note: Note) -> bool {
-        let Some((own, _)) = self.sharing else { return false };
+    pub fn hand_over(&self, owner: u32, letter: Letter) -> Option<Letter> {
+        let Some((own, _)) = self.sharing else { return Some(letter) };
         // The own one is not in the list.
         let place = if owner > own { owner - 1 } else { owner };
-        self.others.borrow().get(place as usize).is_some_and(|other| other.try_send(Letter::Note(note)).is_ok())
+        match self.others.borrow().get(place as usize) {
+            Some(other) => other.try_send(letter).err().map(TrySendError::into_inner),
+            None => Some(letter),
+        }
     }
 
     /// Passes a message on; returns how many engines could not take it.

@@ -3,7 +3,7 @@
 use super::constants::LogLevel;
 use crate::guid::Guid;
 use crate::key::End;
-use crate::metrics::Sighting;
+use crate::metrics::{Session, Sighting};
 use crate::time::Timestamp;
 
 /// Index of a script file in the run's list of scripts.
@@ -122,28 +122,8 @@ pub struct AlertRecord {
 /// A flow at its end.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EndedFlow {
-    /// Flow id.
-    pub id: Vec<u8>,
-    /// Time of its first packet.
-    pub start: Timestamp,
-    /// Time of its last packet.
-    pub end: Timestamp,
-    /// Wire bytes sent by A and by Z.
-    pub bytes: [u64; 2],
-    /// Packets sent by A and by Z.
-    pub packets: [u64; 2],
-    /// Payload bytes sent by A and by Z.
-    pub payload: [u64; 2],
-    /// State bits.
-    pub state: u16,
-    /// Tags, joined.
-    pub tags: Vec<u8>,
-    /// Handshake round trip in microseconds.
-    pub setup_rtt: u32,
-    /// Retransmitted segments.
-    pub retransmissions: u32,
-    /// Why it ended.
-    pub reason: &'static str,
+    /// What is told of it.
+    pub session: Session,
     /// Scripts speak of it, and it is in no packets.
     pub is_spoken_of: bool,
     /// The end that is the client; unknown for a flow that is in no packets.

@@ -14,6 +14,7 @@ use super::reload::ReloadCounts;
 use super::run::takes_standard_output;
 use super::terminal;
 use crate::api::{Rank, Record, ScriptId, Side, Stamp};
+use crate::capture::{OpenError, SourceError};
 use crate::gears;
 use crate::job::Summary;
 use crate::key::FlowText;
@@ -148,7 +149,19 @@ impl RunResult {
         notes.0
     }
 
-    /// True if input was damaged, a plugin failed or events could not be written.
+    /// Why nothing at all could be read from an input that is opened on the way, such as standard input.
+    pub fn take_unusable(&mut self) -> Option<OpenError> {
+        if self.packets() > 0 || self.is_quiet {
+            return None;
+        }
+        let of_opening = |error: &mut SourceError| matches!(error, SourceError::Open(_));
+        match self.outcomes.iter_mut().find_map(|outcome| outcome.source_error.take_if(of_opening)) {
+            Some(SourceError::Open(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// True if input was damaged, a plugin failed, a new version of one did not load, or events could not be written.
     #[must_use]
     pub fn is_flawed(&self) -> bool {
         let engine = |outcome: &EngineOutcome| {
@@ -159,7 +172,8 @@ impl RunResult {
         };
         let has_failed = self.outcomes.iter().any(engine)
             || self.events.failure.is_some()
-            || self.outputs.iter().any(|output| output.failure.is_some());
+            || self.outputs.iter().any(|output| output.failure.is_some())
+            || self.reloads.failures > 0;
         has_failed || self.catalog.entries.iter().any(|entry| entry.error.is_some())
     }
 }
@@ -546,6 +560,11 @@ fn verdict(result: &RunResult, outcome: Outcome) -> Verdict {
         + result.outcomes.iter().map(|outcome| outcome.problems.len()).sum::<usize>();
     if failed > 0 {
         reasons.push(format!("{failed} plugin{} failed", if failed == 1 { "" } else { "s" }));
+    }
+    match result.reloads.failures {
+        0 => {}
+        1 => reasons.push("a new version of a plugin did not load".to_owned()),
+        failures => reasons.push(format!("{failures} new versions of plugins did not load")),
     }
     Verdict { exit_code: if outcome == Outcome::Flawed { 1 } else { 0 }, reasons }
 }

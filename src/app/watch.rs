@@ -31,15 +31,25 @@ pub struct Watcher {
     done: Arc<AtomicBool>,
 }
 
+/// Keeps what is asked by signals until there is a run to ask; it would end the process otherwise. What ends a run ends its
+/// beginning as well.
+///
+/// # Errors
+/// When the handlers cannot be installed.
+pub fn keep_requests() -> anyhow::Result<Signals> {
+    Signals::new([SIGHUP, SIGUSR1]).context("installing signal handlers")
+}
+
 impl Watcher {
-    /// Starts listening for signals and, on a terminal, drawing progress.
+    /// Starts listening for signals, those that were kept first, and, on a terminal, drawing progress.
     ///
     /// # Errors
     /// When a handler or thread cannot be started.
-    pub fn start(life: &Arc<Life>) -> anyhow::Result<Self> {
-        let listened = [SIGINT, SIGTERM, SIGHUP, SIGUSR1];
-        let mut signals = Signals::new(listened).context("installing signal handlers")?;
+    pub fn start(life: &Arc<Life>, mut signals: Signals) -> anyhow::Result<Self> {
         let handle = signals.handle();
+        for signal in [SIGINT, SIGTERM] {
+            handle.add_signal(signal).context("installing signal handlers")?;
+        }
         let heard = Arc::clone(life);
         let listener = thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in &mut signals {
@@ -49,7 +59,7 @@ impl Watcher {
                     _ if heard.control().stop() == Stop::No => heard.stop(Stop::Graceful),
                     _ => {
                         heard.stop(Stop::AtOnce);
-                        end_children(Arc::clone(heard.pools()));
+                        end_children(heard.pools());
                         // Whatever still holds the run up is not waited for.
                         signal_hook::low_level::exit(128 + signal);
                     }
@@ -90,9 +100,10 @@ impl Watcher {
     }
 }
 
-/// Ends the child processes of all jobs, which would outlive this process. In a thread of its own: a lock that some other
+/// Ends the child processes of all jobs, which would outlive this process, or gives up after a moment. In a thread of its own: a lock that some other
 /// thread holds must not keep the process alive.
-fn end_children(pools: Arc<[Pool]>) {
+pub fn end_children(pools: &Arc<[Pool]>) {
+    let pools = Arc::clone(pools);
     let (told, done) = crossbeam_channel::bounded(1);
     let thread = thread::Builder::new().spawn(move || {
         pools.iter().for_each(Pool::abort);

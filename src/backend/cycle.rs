@@ -367,6 +367,16 @@ impl<O: BackendOutlet> Backend<O> {
         }
     }
 
+    /// How each monitor does, those that were replaced included.
+    #[must_use]
+    pub fn reports(&self) -> Vec<InstanceReport> {
+        let mut instances: Vec<InstanceReport> =
+            self.crew.monitors.iter().map(|monitor| monitor.instance.outcome()).collect();
+        instances.extend(self.crew.retired.iter().cloned());
+        instances.sort_by_key(|report| report.script);
+        instances
+    }
+
     /// The input has ended: results of jobs, the last flush, unloading.
     #[must_use]
     pub fn finish(mut self, wait: &Wait<'_>) -> BackendEnd<O> {
@@ -419,10 +429,7 @@ impl<O: BackendOutlet> Backend<O> {
         oddities.push(("backend_items_over_limit", over_limit));
         oddities.push(("toppers_displaced", self.counters.displaced()));
         let problems = std::mem::take(&mut self.crew.problems);
-        let mut instances: Vec<InstanceReport> =
-            self.crew.monitors.iter().map(|monitor| monitor.instance.outcome()).collect();
-        instances.append(&mut self.crew.retired);
-        instances.sort_by_key(|report| report.script);
+        let instances = self.reports();
         let Crew { context, outlet, monitors, .. } = self.crew;
         drop(monitors);
         let empty = Shard::new(&context.groups, ShardConfig::default());

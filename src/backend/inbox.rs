@@ -55,6 +55,10 @@ impl Inbox {
         let Some(feed) = self.feeds.get_mut(parcel.engine) else { return };
         feed.phase = feed.phase.max(parcel.phase);
         if parcel.second == NO_TIME {
+            // It has had no packet so far; others need not wait for it.
+            if parcel.now != NO_TIME {
+                feed.until = feed.until.max(Some(parcel.now));
+            }
             return;
         }
         feed.until = feed.until.max(Some(parcel.now));
@@ -161,6 +165,20 @@ mod tests {
         inbox.push(Parcel { phase: Phase::Over, ..parcel(1, NO_TIME, NO_TIME) });
         assert_eq!(ready(&mut inbox, Patience::Parcels(100)), Some((5, vec![0], 6)));
         assert!(inbox.is_empty());
+    }
+
+    #[test]
+    fn an_engine_without_packets_that_tells_its_time_is_not_waited_for() {
+        let mut inbox = Inbox::new(2);
+        inbox.push(parcel(0, 5, 6));
+        inbox.push(parcel(0, 6, 7));
+        inbox.push(parcel(1, NO_TIME, 5));
+        assert_eq!(ready(&mut inbox, Patience::Parcels(100)), None);
+        inbox.push(parcel(1, NO_TIME, 6));
+        assert_eq!(ready(&mut inbox, Patience::Parcels(100)), Some((5, vec![0], 6)));
+        assert_eq!(ready(&mut inbox, Patience::Parcels(100)), None);
+        inbox.push(parcel(1, 6, 8));
+        assert_eq!(ready(&mut inbox, Patience::Parcels(100)), Some((6, vec![0, 1], 7)));
     }
 
     #[test]

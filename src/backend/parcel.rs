@@ -156,30 +156,12 @@ pub fn into_item(time: Timestamp, record: Record, wants: &BackendWants) -> Resul
             Item::Document(Box::new(Document { time, group, flow: flow_of(flow), text }))
         }
         Record::Flow(flow) => {
-            let is_spoken_of = flow.is_spoken_of;
-            let session = Box::new(session_of(*flow));
+            let EndedFlow { session, is_spoken_of, .. } = *flow;
+            let session = Box::new(session);
             if is_spoken_of { Item::Reported(session) } else { Item::EndedFlow(session) }
         }
         other => return Err(other),
     })
-}
-
-/// A flow as it was recorded.
-#[must_use]
-pub fn session_of(flow: EndedFlow) -> Session {
-    Session {
-        id: flow.id,
-        start: flow.start,
-        end: flow.end,
-        bytes: flow.bytes,
-        packets: flow.packets,
-        payload: flow.payload,
-        state: flow.state,
-        tags: flow.tags,
-        setup_rtt: flow.setup_rtt,
-        retransmissions: flow.retransmissions,
-        reason: flow.reason,
-    }
 }
 
 /// An alert as it was recorded.

@@ -409,6 +409,10 @@ impl Source for FileSource {
         (total > 0).then(|| Progress { bytes: self.bytes_read(), total })
     }
 
+    fn reached(&self) -> Option<Timestamp> {
+        self.gate.tally.reached()
+    }
+
     fn origins(&self) -> &[Origin] {
         &self.origins
     }

@@ -64,6 +64,11 @@ impl Tally {
         Packet::new(ts, offset as u32, self.kept(record), record.wirelen, record.linktype, origin)
     }
 
+    /// Time of the packet before; `None` before the first.
+    pub fn reached(&self) -> Option<Timestamp> {
+        (self.last > Timestamp::from_nanos(i64::MIN)).then_some(self.last)
+    }
+
     /// Bytes kept of a packet.
     #[inline(always)]
     pub fn kept(&self, record: &Record) -> u32 {

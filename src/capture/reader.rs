@@ -373,6 +373,9 @@ impl Reader {
 
     fn not_a_capture(&mut self, content: sniff::Content) -> OpenError {
         self.is_over = true;
+        if self.origin == Origin::Stdin && content == sniff::Content::Empty {
+            return OpenError::EmptyStdin;
+        }
         OpenError::NotACapture { file: self.origin.path(), content }
     }
 }

@@ -19,7 +19,7 @@ use super::gate::{FlowHash, engine_of};
 use super::poll::MAX_WAIT;
 use super::source::{Fill, Origin, Progress, Source, SourceError, SourceStats};
 use crate::packet::{Batch, MAX_BATCH, Packet};
-use crate::time::Stopwatch;
+use crate::time::{Stopwatch, Timestamp};
 
 /// Portions a queue holds: at 64 to 256 KiB a chunk this keeps an engine busy for a millisecond or more, and memory to a few
 /// MiB.
@@ -280,7 +280,7 @@ impl SharedSource {
     }
 
     /// Reads chunks before this engine runs dry, unless another one reads or somebody has no room. Not from pipes, where
-    /// it could mean to wait.
+    /// it could mean to wait; and not for long, as nothing may be for this engine.
     fn read_ahead(&mut self) {
         if self.shared.queues.len() < 2
             || self.failure.is_some()
@@ -289,8 +289,9 @@ impl SharedSource {
             return;
         }
         let Ok(mut reading) = self.shared.reading.try_lock() else { return };
-        let queues = &self.shared.queues;
+        let (queues, clock) = (&self.shared.queues, Stopwatch::start());
         while reading.outcome == Ending::Reading
+            && clock.elapsed() < MAX_WAIT
             && reading.source.progress().is_some()
             && reading.dealt.iter().all(|portion| portion.packets.is_empty())
             && queues[self.engine].lock().portions.len() < READ_AHEAD
@@ -365,6 +366,15 @@ impl Source for SharedSource {
 
     fn progress(&self) -> Option<Progress> {
         self.shared.reading.lock().unwrap_or_else(PoisonError::into_inner).source.progress()
+    }
+
+    /// Waits for the lock as [`Source::progress`] does: an engine that asks has room in its queue.
+    fn reached(&self) -> Option<Timestamp> {
+        let reading = self.shared.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_behind = self.next < self.portion.packets.len()
+            || !reading.dealt[self.engine].packets.is_empty()
+            || !self.queue().lock().portions.is_empty();
+        if is_behind { None } else { reading.source.reached() }
     }
 
     fn origins(&self) -> &[Origin] {

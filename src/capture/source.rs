@@ -8,6 +8,7 @@ use super::filter::FilterError;
 use super::record::DamageReason;
 use super::sniff::Content;
 use crate::packet::Batch;
+use crate::time::Timestamp;
 
 /// An input of packets.
 pub trait Source {
@@ -26,6 +27,12 @@ pub trait Source {
     /// How far it is, where that is known.
     fn progress(&self) -> Option<Progress>;
 
+    /// No packet that comes is of an earlier time, unless time goes back in the input. Known to sources that pass over
+    /// packets of others.
+    fn reached(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// The files or interfaces read; a packet's `origin` is an index into it.
     fn origins(&self) -> &[Origin];
 }
@@ -41,6 +48,10 @@ impl<S: Source + ?Sized> Source for Box<S> {
 
     fn progress(&self) -> Option<Progress> {
         (**self).progress()
+    }
+
+    fn reached(&self) -> Option<Timestamp> {
+        (**self).reached()
     }
 
     fn origins(&self) -> &[Origin] {
@@ -205,6 +216,9 @@ pub enum OpenError {
         /// The file that could not be opened.
         file: PathBuf,
     },
+    /// Nothing came through standard input.
+    #[error("-: standard input is empty; expected a capture, pcap or pcapng")]
+    EmptyStdin,
     /// The file is something else.
     #[error("{}: not a capture file: {content}; expected pcap or pcapng, plain or compressed with gzip or zstd", file.display())]
     NotACapture {

@@ -16,7 +16,7 @@ use super::poll::MAX_WAIT;
 use super::shared::SharedReader;
 use super::source::{Fill, OpenError, Origin, Progress, Source, SourceError, SourceStats};
 use crate::packet::Batch;
-use crate::time::Stopwatch;
+use crate::time::{Stopwatch, Timestamp};
 
 /// Bytes of input that one engine may be ahead of the last one: several milliseconds of work, and few enough that what
 /// engines tell each other finds the other at about the same time of the capture.
@@ -97,6 +97,10 @@ impl Source for Reading {
 
     fn progress(&self) -> Option<Progress> {
         self.source.progress()
+    }
+
+    fn reached(&self) -> Option<Timestamp> {
+        self.source.reached()
     }
 
     fn origins(&self) -> &[Origin] {

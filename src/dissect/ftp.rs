@@ -24,7 +24,7 @@ pub(super) fn recognise(direction: Direction, head: &[u8], _position: u64) -> Re
                     head[..head.len().min(word.len())].eq_ignore_ascii_case(&word[..head.len().min(word.len())])
                 };
                 let may_be = [&b"USER "[..], b"AUTH ", b"FEAT\r\n"].into_iter().any(begins);
-                return if may_be { Recognition::Undecided } else { Recognition::No };
+                return if may_be && head.len() < MAX_NAME { Recognition::Undecided } else { Recognition::No };
             };
             let line = head[..end].trim_ascii_end();
             // With more than a name it is a command of IRC.

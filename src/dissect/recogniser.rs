@@ -4,8 +4,9 @@ use super::dissector::Recognition;
 use super::protocols::{Midstream, StreamProtocol};
 use crate::flow::{Direction, Want};
 
-/// Most bytes of a direction that are kept until the protocol is known: a reply line of SMTP or FTP.
-pub(super) const HEAD: usize = 512;
+/// Most bytes of a direction that are kept until the protocol is known: greetings of SMTP and FTP of many lines. What is no
+/// greeting tells within its first line.
+pub(super) const HEAD: usize = 16 << 10;
 
 /// How often the direction may change until then.
 const MAX_PIECES: usize = 16;

@@ -319,6 +319,18 @@ mod tests {
     }
 
     #[test]
+    fn a_greeting_of_many_lines_is_read_to_its_end() {
+        let lines = "220-This machine and all that is on it are somebody's property.\r\n".repeat(80);
+        let (first, rest) = lines.split_at(1_460);
+        for last in ["220 x ESMTP\r\n", "220 welcome\r\n"] {
+            let talk = talk(&[(ToClient, first), (ToClient, rest), (ToClient, last), (ToServer, "EHLO me\r\n")]);
+            assert_eq!(overheard(&talk), ["=", "Smtp", "^D="]);
+        }
+        let endless = talk(&[(ToClient, &lines.repeat(4)), (ToServer, "EHLO me\r\n")]);
+        assert_eq!(overheard(&endless), ["=", "^D="]);
+    }
+
+    #[test]
     fn after_starttls_the_flow_speaks_something_else() {
         let said = talk(&[
             (ToClient, "220 x ESMTP\r\n"),

@@ -25,8 +25,7 @@ pub struct Timeouts {
     /// TCP without a completed handshake, or a single packet of a connection whose beginning was not seen. Hosts give up
     /// connecting after some 20 to 130 s, but what is worth watching answers within seconds.
     pub half_open: Duration,
-    /// TCP that was established. Keep-alives, if any, are most often sent every 45 to 75 s; firewalls forget after
-    /// minutes.
+    /// TCP that was established. Keep-alives, if any, are most often sent every 45 to 75 s.
     pub established: Duration,
     /// TCP of which at least one end has sent its FIN.
     pub closing: Duration,
@@ -44,11 +43,11 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             half_open: Duration::from_secs(30),
-            established: Duration::from_secs(300),
+            established: Duration::from_secs(120),
             closing: Duration::from_secs(120),
             closed: Duration::from_secs(2),
             udp: Duration::from_secs(60),
-            other: Duration::from_secs(30),
+            other: Duration::from_secs(60),
             age: None,
         }
     }

@@ -12,7 +12,7 @@ use crate::backend::{
 };
 use crate::job::Wait;
 use crate::metrics::{SecondKeys, Shard, Snapshot};
-use crate::plugin::{Edition, HostSettings, Swap};
+use crate::plugin::{Edition, HostSettings, InstanceReport, Swap};
 use crate::time::Timestamp;
 
 /// Items of a second above which they leave before it is over.
@@ -44,6 +44,8 @@ pub struct BackendFeed {
     snapshots: Vec<Snapshot>,
     flows: Option<FlowNews>,
     dropped: u64,
+    /// The second the backend was told of while there was no packet.
+    told: i64,
 }
 
 impl BackendFeed {
@@ -60,7 +62,17 @@ impl BackendFeed {
         context.has_backend.set(wants.messages);
         crate::backend::attend(&mut context.shard.borrow_mut(), &wants);
         let flows = FlowNews::new(&wants);
-        Self { engine, wants, link, second: None, items: Vec::new(), snapshots: Vec::new(), flows, dropped: 0 }
+        Self {
+            engine,
+            wants,
+            link,
+            second: None,
+            items: Vec::new(),
+            snapshots: Vec::new(),
+            flows,
+            dropped: 0,
+            told: NO_TIME,
+        }
     }
 
     /// What the backend wants.
@@ -234,6 +246,26 @@ impl BackendFeed {
         }
         context.commands.borrow_mut().extend(outgoing.commands.into_iter().map(|c| FlowCommand { packet, rank, ..c }));
         context.notes.borrow_mut().extend(outgoing.notes.into_iter().map(|n| Note { packet, rank, depth: 1, ..n }));
+    }
+
+    /// How the scripts of a backend on this thread do.
+    #[must_use]
+    pub fn reports(&self) -> Vec<InstanceReport> {
+        match &self.link {
+            Link::Inline(backend) => backend.reports(),
+            Link::Queue(_) => Vec::new(),
+        }
+    }
+
+    /// Says that no packet has come up to a time, so that others are not kept waiting. Once there was one, its seconds tell.
+    pub fn pass(&mut self, time: Timestamp) {
+        if let (None, Link::Queue(sender)) = (self.second, &mut self.link)
+            && time.secs() > self.told
+        {
+            self.told = time.secs();
+            let (engine, now) = (self.engine, self.told);
+            sender.send(Parcel { engine, second: NO_TIME, now, phase: Phase::Running, ..Parcel::default() });
+        }
     }
 
     /// Says that the input is over; results of jobs may still come.

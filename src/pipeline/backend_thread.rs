@@ -10,6 +10,7 @@ use crossbeam_channel::{Sender, bounded};
 use super::backend_feed::{BackendLink, Ended};
 use super::backend_out::BackendOut;
 use super::control::{Control, Stop};
+use super::figures::{Figures, Questions};
 use super::metering::Metering;
 use super::outlet::Outlet;
 use super::plan::EngineOutcome;
@@ -56,6 +57,8 @@ pub struct BackendPlan {
     pub orders: Option<Orders>,
     /// Which of the backends it is.
     pub share: Share,
+    /// Where questions come from, if it has a thread of its own.
+    pub questions: Option<Questions>,
 }
 
 impl BackendPlan {
@@ -131,7 +134,7 @@ impl BackendThreads {
             let thread = spawn_lua_thread(&format!("backend-{at}"), move || {
                 let watch = Stopwatch::start();
                 let id = plan.id;
-                let orders = plan.orders.take();
+                let (orders, questions) = (plan.orders.take(), plan.questions.take());
                 let backend = Backend::new(plan.parts());
                 // Nobody left to listen means that the run does not begin.
                 let _ = tell.send(backend.wants().clone());
@@ -140,6 +143,10 @@ impl BackendThreads {
                 let between = |backend: &mut Backend<BackendOut>| {
                     if let Some(orders) = &orders {
                         orders.carry_out(backend);
+                    }
+                    if let Some(question) = questions.as_ref().and_then(Questions::next) {
+                        // Whoever asked may have given up.
+                        let _ = question.try_send(Figures::of_backend(id, backend.reports()));
                     }
                 };
                 let backend = backend::run(backend, &parcels, pace.engines, ways, pace.when_silent, stopping, between);

@@ -37,7 +37,29 @@ pub struct Control {
     pub jobs: AtomicU64,
 }
 
+/// What one thread has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Packets handled.
+    pub packets: u64,
+    /// Bytes on the wire handled.
+    pub bytes: u64,
+    /// Packets dropped before they came to it.
+    pub dropped: u64,
+}
+
 impl Control {
+    /// Adds what a thread has done since it last told.
+    pub fn tell(&self, last: &mut Done, now: Done) {
+        let add = |to: &AtomicU64, now: u64, last: u64| {
+            to.fetch_add(now.saturating_sub(last), Ordering::Relaxed);
+        };
+        add(&self.packets, now.packets, last.packets);
+        add(&self.bytes, now.bytes, last.bytes);
+        add(&self.dropped, now.dropped, last.dropped);
+        *last = now;
+    }
+
     /// Asks for an end; a later, weaker request changes nothing.
     pub fn request_stop(&self, stop: Stop) {
         self.stop.fetch_max(stop as u8, Ordering::Relaxed);
@@ -100,7 +122,19 @@ impl Control {
 
 #[cfg(test)]
 mod tests {
-    use super::{Control, Stop};
+    use super::{Control, Done, Stop};
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn what_several_threads_have_done_is_added_up() {
+        let control = Control::default();
+        let (mut one, mut two) = (Done::default(), Done::default());
+        control.tell(&mut one, Done { packets: 5, bytes: 50, dropped: 3 });
+        control.tell(&mut two, Done { packets: 1, bytes: 10, dropped: 4 });
+        control.tell(&mut one, Done { packets: 7, bytes: 70, dropped: 8 });
+        let told = [&control.packets, &control.bytes, &control.dropped].map(|sum| sum.load(Ordering::Relaxed));
+        assert_eq!(told, [8, 80, 12]);
+    }
 
     #[test]
     fn a_weaker_request_changes_nothing() {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::backend_feed::BackendFeed;
-use super::control::{Control, Stop};
+use super::control::{Control, Done, Stop};
 use super::figures::{Figures, Questions};
 use super::flow_stage::FlowStage;
 use super::metering::{ContentMeters, Meter, Metering};
@@ -356,6 +356,10 @@ impl Engine {
             let now = time::wall().max(self.context.now.get());
             self.context.now.set(now);
             self.move_time(now, 0);
+        } else if let Some(backend) = &mut self.backend
+            && let Some(time) = self.source.reached()
+        {
+            backend.pass(time);
         }
         if self.flows.is_some() {
             self.begin_without_packets();
@@ -422,13 +426,15 @@ impl Engine {
     /// Tells whoever asks how far it has come.
     fn answer(&mut self) {
         let Some(question) = self.questions.as_ref().and_then(Questions::next) else { return };
+        let mut instances = self.frontend.reports();
+        instances.extend(self.backend.iter().flat_map(BackendFeed::reports));
         let figures = Figures {
             id: self.context.id,
             packets: self.packets,
             bytes: self.bytes,
             span: self.span,
             source: self.source.stats(),
-            instances: self.frontend.reports(),
+            instances,
         };
         // Whoever asked may have given up.
         let _ = question.try_send(figures);
@@ -476,18 +482,20 @@ impl Engine {
     /// Shows the watchers how far we are.
     pub(super) fn publish(&mut self) {
         let control = &self.control;
-        control.packets.fetch_add(self.packets - self.outlet.published.0, Ordering::Relaxed);
-        control.bytes.fetch_add(self.bytes - self.outlet.published.1, Ordering::Relaxed);
-        self.outlet.published = (self.packets, self.bytes);
-        if self.context.id == 0 {
-            if let Some(progress) = self.source.progress() {
-                control.read.store(progress.bytes, Ordering::Relaxed);
-                control.total.store(progress.total, Ordering::Relaxed);
-            }
-            if self.pace == Pace::Wall {
+        let dropped = match self.pace {
+            Pace::Wall => {
                 let stats = self.source.stats();
-                control.dropped.store(stats.kernel_dropped + stats.interface_dropped, Ordering::Relaxed);
+                stats.kernel_dropped + stats.interface_dropped
             }
+            Pace::Packets => 0,
+        };
+        control.tell(&mut self.outlet.told, Done { packets: self.packets, bytes: self.bytes, dropped });
+        // Engines that share a file out keep in step.
+        if self.context.id == 0
+            && let Some(progress) = self.source.progress()
+        {
+            control.read.store(progress.bytes, Ordering::Relaxed);
+            control.total.store(progress.total, Ordering::Relaxed);
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a packet thread tells of itself while it runs, to whoever asks.
+//! What a packet thread or a backend tells of itself while it runs, to whoever asks.
 
 use std::time::Duration;
 
@@ -26,6 +26,14 @@ pub struct Figures {
     pub source: SourceStats,
     /// How each of its plugins does.
     pub instances: Vec<InstanceReport>,
+}
+
+impl Figures {
+    /// Those of a backend, which has no packets of its own.
+    #[must_use]
+    pub fn of_backend(id: u32, instances: Vec<InstanceReport>) -> Self {
+        Self { id, packets: 0, bytes: 0, span: None, source: SourceStats::default(), instances }
+    }
 }
 
 /// Where an answer goes.

@@ -1,8 +1,8 @@
 //! What is told of flows second by second: which appeared, which were active, which have gone on for long.
 
-use super::flow_stage::ended_flow;
-use crate::api::{EndedFlow, EngineContext};
-use crate::backend::{BackendWants, Item, session_of};
+use super::flow_stage::session_of;
+use crate::api::EngineContext;
+use crate::backend::{BackendWants, Item};
 use crate::flow::{Flow, FlowHandle, Flows, Happening, state};
 use crate::metrics::Session;
 
@@ -172,8 +172,8 @@ fn goes_on(flow: &Flow) -> bool {
 
 /// A flow that goes on.
 fn session(flows: &Flows, handle: FlowHandle, flow: &Flow) -> Session {
-    let ended = ended_flow(flow);
+    let session = session_of(flow);
     // It may have ended later in the batch.
-    let state = ended.state & !(state::TERMINATED | state::TIMEDOUT | state::ERROR);
-    session_of(EndedFlow { tags: flows.tags(handle).to_vec(), state, ..ended })
+    let state = session.state & !(state::TERMINATED | state::TIMEDOUT | state::ERROR);
+    Session { tags: flows.tags(handle).to_vec(), state, ..session }
 }

@@ -15,7 +15,7 @@ use crate::dissect::{DissectWants, Dissectors, DocumentKind, Finding, FindingKin
 use crate::flow::{EndReason, FlowCounts, FlowEvent, FlowEvents, FlowHandle, Flows, FlowsConfig, Happening, Want};
 use crate::guid::Guid;
 use crate::key::FlowTuple;
-use crate::metrics::DEFAULT_KEPT;
+use crate::metrics::{DEFAULT_KEPT, Session};
 use crate::plugin::{Declined, Frontend, Traffic};
 
 /// What the flow side leaves behind.
@@ -281,18 +281,17 @@ impl FlowStage {
     /// Reports the flows that scripts speak of and that are in no packets.
     fn report_script_records(&mut self, context: &EngineContext, flows: &mut Flows) {
         for record in flows.script_records() {
-            let ended = EndedFlow {
+            let session = Session {
                 id: record.id.to_vec(),
                 tags: record.tags.clone(),
                 reason: EndReason::Script.name(),
-                is_spoken_of: true,
-                client: None,
-                ..ended_flow(&record.flow)
+                ..session_of(&record.flow)
             };
-            self.top.offer(ended.bytes.iter().sum(), || TopFlow::of(&ended));
+            self.top.offer(session.bytes.iter().sum(), || TopFlow::of(&session));
             if self.wants.records.is_yes() && self.wants.in_full.is_yes() {
                 let (script, side, time) = (ScriptId::NATIVE_FLOW, Side::Frontend, context.now.get());
                 let stamp = Stamp { packet: u32::MAX, rank: Rank::default(), time, script, side };
+                let ended = EndedFlow { session, is_spoken_of: true, client: None };
                 context.records.borrow_mut().push((stamp, Record::Flow(Box::new(ended))));
             }
         }
@@ -357,12 +356,13 @@ impl FlowStage {
 
     fn record_end(&mut self, context: &EngineContext, flows: &Flows, event: &FlowEvent, rank: Rank, reason: EndReason) {
         let Some(flow) = flows.flow(event.flow) else { return };
-        let make = || EndedFlow { tags: flows.tags(event.flow).to_vec(), reason: reason.name(), ..ended_flow(flow) };
+        let make = || Session { tags: flows.tags(event.flow).to_vec(), reason: reason.name(), ..session_of(flow) };
         self.top.offer(flow.bytes.iter().sum(), || TopFlow::of(&make()));
         if self.wants.records.is_yes() && self.wants.in_full.is_yes() {
             let (script, side) = (ScriptId::NATIVE_FLOW, Side::Frontend);
             let stamp = Stamp { packet: event.packet, rank, time: event.time, script, side };
-            context.records.borrow_mut().push((stamp, Record::Flow(Box::new(make()))));
+            let ended = EndedFlow { session: make(), is_spoken_of: false, client: Some(flow.client()) };
+            context.records.borrow_mut().push((stamp, Record::Flow(Box::new(ended))));
         }
     }
 
@@ -442,8 +442,9 @@ impl FlowStage {
     }
 }
 
-pub(super) fn ended_flow(flow: &crate::flow::Flow) -> EndedFlow {
-    EndedFlow {
+/// A flow as it is now, without its tags.
+pub(super) fn session_of(flow: &crate::flow::Flow) -> Session {
+    Session {
         id: flow.tuple.id().as_bytes().to_vec(),
         start: flow.first,
         end: flow.last,
@@ -455,8 +456,6 @@ pub(super) fn ended_flow(flow: &crate::flow::Flow) -> EndedFlow {
         setup_rtt: flow.setup_rtt,
         retransmissions: flow.retransmissions,
         reason: "",
-        is_spoken_of: false,
-        client: Some(flow.client()),
     }
 }
 

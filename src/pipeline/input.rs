@@ -285,7 +285,7 @@ impl Input<'_> {
         // What packet threads say about their flows concerns nobody here.
         let heard = self.context.peers.inbox().filter_map(|letter| match letter {
             Letter::Message(mail) => Some(mail),
-            Letter::Note(_) | Letter::Command(_) => None,
+            Letter::Note(_) | Letter::Command(_) | Letter::Wish(_) => None,
         });
         for Mail { id, class, text, .. } in heard.chain(own) {
             filter.instance.deliver(&id, class, &text);

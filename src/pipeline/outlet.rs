@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use super::control::Done;
 use super::outputs::Outputs;
 use super::stored;
-use crate::api::{AlertRecord, EndedFlow, LogLevel, Record, ScriptId, Stamp};
+use crate::api::{AlertRecord, LogLevel, Record, ScriptId, Stamp};
 use crate::backend::alert_of;
 use crate::guid::Guid;
 use crate::metrics::{
     CountedDirection, Document, Edge, FlowRecord, FlowStatement, GroupKind, Message, MessageTarget, Records, Resource,
-    flow_edges,
+    Session, flow_edges,
 };
 use crate::plugin::Catalog;
 use crate::sink::{ConsoleSender, EventSender, Field, Head, Parcel, StoreSender, json_text};
@@ -48,8 +49,8 @@ pub struct Outlet {
     /// What the report is made from.
     pub records: Records,
     parcel: Parcel,
-    /// Packets and bytes the watchers know of.
-    pub published: (u64, u64),
+    /// What the watchers know of.
+    pub(super) told: Done,
 }
 
 impl Outlet {
@@ -66,7 +67,7 @@ impl Outlet {
             outputs: Outputs::default(),
             records: Records::default(),
             parcel: Parcel::default(),
-            published: (0, 0),
+            told: Done::default(),
         }
     }
 
@@ -336,7 +337,7 @@ fn write_record(events: &mut EventSender, head: &Head<'_>, record: &Record) {
         Record::Document { guid, flow, text } => {
             events.event(head, &[("guid", Text(&guid_text(*guid))), ("flow", Bytes(flow)), ("text", Bytes(text))])
         }
-        Record::Flow(flow) => write_flow(events, head, flow),
+        Record::Flow(flow) => write_flow(events, head, &flow.session),
         Record::Sighting(_) => {}
         Record::StorePolicy { flow, policy } => {
             events.event(head, &[("flow", Bytes(flow)), ("policy", Count(u64::from(*policy)))]);
@@ -375,7 +376,7 @@ fn write_record(events: &mut EventSender, head: &Head<'_>, record: &Record) {
     }
 }
 
-fn write_flow(events: &mut EventSender, head: &Head<'_>, flow: &EndedFlow) {
+fn write_flow(events: &mut EventSender, head: &Head<'_>, flow: &Session) {
     use Field::{Bytes, Count, Number, Text};
     let ([az_bytes, za_bytes], [az_packets, za_packets], [az_payload, za_payload]) =
         (flow.bytes, flow.packets, flow.payload);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::wants::OutputWants;
 use crate::api::{AlertRecord, Record, ScriptId, Stamp};
-use crate::backend::{alert_of, session_of};
+use crate::backend::alert_of;
 use crate::flow::Want;
 use crate::guid::Guid;
 use crate::metrics::{Document, GroupKind, Registry, Resource, Sighting};
@@ -88,9 +88,8 @@ impl Outputs {
             }
             Record::Flow(flow) => {
                 if let Some(eve) = &mut self.eve {
-                    let (time, client) = (stamp.time, flow.client);
-                    let flow = session_of((**flow).clone());
-                    eve.item(EveItem::Flow(Box::new(FlowItem { time, flow, client })));
+                    let item = FlowItem { time: stamp.time, flow: flow.session.clone(), client: flow.client };
+                    eve.item(EveItem::Flow(Box::new(item)));
                 }
             }
             _ => {}
@@ -112,7 +111,7 @@ impl Outputs {
                 let document = Document { time, group: *guid, flow: some(flow), text: text.clone() };
                 printed::document(lines, &document, &self.name(GroupKind::Fts, *guid));
             }
-            Record::Flow(flow) if self.print.flows => printed::flow(lines, &session_of((**flow).clone())),
+            Record::Flow(flow) if self.print.flows => printed::flow(lines, &flow.session),
             _ => return false,
         }
         true

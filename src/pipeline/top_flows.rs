@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::api::EndedFlow;
+use crate::metrics::Session;
 
 /// A flow and how much it carried. The order is that of the report: by bytes, then by id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,7 +23,7 @@ pub struct TopFlow {
 impl TopFlow {
     /// What the report shows of a flow.
     #[must_use]
-    pub fn of(flow: &EndedFlow) -> Self {
+    pub fn of(flow: &Session) -> Self {
         Self {
             bytes: flow.bytes.iter().sum(),
             id: Reverse(flow.id.clone()),

@@ -224,6 +224,10 @@ impl Frontend {
                     self.engine.notes.borrow_mut().push(Note { packet, rank: Rank::default(), ..note });
                 }
             }
+            Letter::Wish(command) => {
+                let packet = self.engine.before.get();
+                self.engine.commands.borrow_mut().push(FlowCommand { packet, rank: Rank::default(), ..command });
+            }
             Letter::Command(command) => {
                 // Every engine is asked; the flow is one's.
                 let flows = self.engine.flows.borrow();
@@ -394,7 +398,8 @@ impl Frontend {
     /// How each instance did.
     pub fn reports(&mut self) -> Vec<InstanceReport> {
         let mut reports: Vec<_> = self.instances_mut().map(|instance| instance.outcome()).collect();
-        reports.append(&mut self.retired);
+        // They are told each time somebody asks.
+        reports.extend(self.retired.iter().cloned());
         reports.sort_by_key(|report| report.script);
         reports
     }

@@ -209,6 +209,50 @@ fn an_attribute_is_announced_once_by_the_engine_that_has_the_flow() {
 }
 
 #[test]
+fn what_is_asked_of_a_flow_is_done_by_the_engine_that_has_it() {
+    // Each engine speaks of flows of both.
+    let talker = "TrisulPlugin = { id = {}, reassembly_handler = {
+        onpayload = function(engine, ts, flow, dir, pos, buf)
+          if buf:tostring() ~= 'x' then return end
+          for i = 1, 20 do
+            local other = string.format('06A:0A.00.00.%02X:p-9C40_0A.00.01.01:p-0050', i)
+            engine:tag_flow(other, flow:id():sub(14, 15))
+          end
+        end } }";
+    let mut capture = Capture::new();
+    for i in 0..20 {
+        let mut segment = tcp((40000, 80), 0x18, &[], b"x");
+        segment[4..8].copy_from_slice(&1_u32.to_be_bytes());
+        capture = capture.at(100, ether(&ipv4(&format!("10.0.0.{}", i + 1), "10.0.1.1", 6, &segment)));
+    }
+    // Engines are no further apart than eight million bytes, so none is at the end while another one begins.
+    for i in 0..9_000 {
+        capture = capture.at(101, ether(&ipv4("10.0.2.1", "10.0.2.2", 17, &udp((1_000 + i % 100, 53), &[0; 1_000]))));
+    }
+    let run = |engines: &str| {
+        let outcome = Bench::new().plugin("t.lua", talker).args(&["--engines", engines]).run(&capture);
+        outcome.exits(0);
+        let mut flows: Vec<String> = outcome
+            .fields("flow", &["flow", "tags"])
+            .into_iter()
+            .filter(|line| line.starts_with("06A"))
+            .map(|line| {
+                let (flow, tags) = line.split_once('\t').unwrap();
+                let mut tags: Vec<&str> = tags.split('|').collect();
+                tags.sort_unstable();
+                format!("{flow} {tags:?}")
+            })
+            .collect();
+        flows.sort_unstable();
+        flows
+    };
+    let one = run("1");
+    assert!(one.len() == 20 && one.iter().all(|flow| flow.matches('"').count() == 40), "{one:?}");
+    assert_eq!(run("2"), one);
+    assert_eq!(run("3"), one);
+}
+
+#[test]
 fn settings_switch_flows_and_reassembly_off() {
     let talker = "TrisulPlugin = { id = {}, reassembly_handler = { onnewflow = function() print('new') end,
         onpayload = function() print('payload') end, onattribute = function(e, ts, f, name) print('attribute', name) end,

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::e2e::{Place, say};
-use crate::{LIMIT, endless};
+use crate::{LIMIT, capture, endless};
 
 #[test]
 fn hangup_asks_for_a_reload_and_user_signal_one_writes_figures_to_the_log() {
@@ -24,6 +24,28 @@ fn hangup_asks_for_a_reload_and_user_signal_one_writes_figures_to_the_log() {
     ended.exits(0);
     assert!(ended.report()["run"]["packets"].as_u64().unwrap() > 0);
     drop(place);
+}
+
+#[test]
+fn requests_by_signal_wait_until_plugins_are_loaded() {
+    let slow = "io.open('loads', 'w'):close() os.execute('sleep 0.5') TrisulPlugin = { id = { name = 'slow' }, \
+        simplecounter = { onpacket = function() end } }";
+    let place = Place::new().plugin("slow.lua", slow);
+    let file = capture(&place, 100);
+    let mut running = place.start(&["-r", &file, "--loop", "1000000", "--speed", "1", "--json"]);
+    running.until("plugins load", |_| place.path("loads").exists());
+    running.signal("HUP");
+    running.signal("USR1");
+    running.until("the figures", |running| running.said().contains("stats:\n"));
+    running.until("the reload", |running| running.said().contains("reload: changed plugins are loaded again"));
+    running.signal("TERM");
+    running.wait(LIMIT).exits(0);
+    // What ends a run ends its beginning.
+    fs::remove_file(place.path("loads")).unwrap();
+    let mut running = place.start(&["-r", &file]);
+    running.until("plugins load", |_| place.path("loads").exists());
+    running.signal("TERM");
+    assert_eq!(running.wait(LIMIT).code, None);
 }
 
 #[test]

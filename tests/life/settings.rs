@@ -113,7 +113,7 @@ fn what_is_wrong_is_said_with_its_place_before_anything_runs() {
     command.env("MILLSTREAM_INPUT_SNAPLEN", "no");
     let ended = place.start_command(&mut command).wait(LIMIT);
     ended.exits(2);
-    assert!(ended.stderr.contains("MILLSTREAM_INPUT_SNAPLEN: \"no\": invalid digit"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("MILLSTREAM_INPUT_SNAPLEN: \"no\": a whole number above zero"), "{}", ended.stderr);
     fs::write(place.path("good.toml"), "[input]\nsnaplen = 96\n").unwrap();
     let checked = millstream(&place, &["config", "check", "good.toml"], |_| {});
     assert_eq!(checked.exits(0).stdout, "good.toml: 1 setting, all well\n");

@@ -47,6 +47,22 @@ fn a_run_tells_what_it_does_and_ends_when_told_to() {
 }
 
 #[test]
+fn scripts_on_the_backend_have_figures_as_well() {
+    let script = "TrisulPlugin = { id = { name = 'm' }, engine_monitor = { onmetronome = function() end } }";
+    // On the packet thread, and on a thread of its own.
+    for more in [&[][..], &["--backends", "2"]] {
+        let (place, mut running) = endless(Place::new().plugin("m.lua", script), more, |_| {});
+        running.until("the backend was called", |_| {
+            let rows = asked(&place, &["plugins"])["plugins"].clone();
+            let row = rows.as_array().into_iter().flatten().find(|row| row["name"] == "m.lua").unwrap();
+            row["memory_bytes"].as_u64().unwrap() > 1_000 && row["calls"].as_u64().unwrap() > 0
+        });
+        running.signal("TERM");
+        running.wait(Duration::from_secs(10)).exits(0);
+    }
+}
+
+#[test]
 fn the_only_run_is_found_and_none_or_several_are_explained() {
     let place = Place::new();
     let folder = place.path("runtime");

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::assignments::constants;
 use super::finding::{Findings, Severity};
 use super::tokens::Tokens;
 use crate::guid::Guid;
@@ -172,21 +173,7 @@ fn use_of(method: &str, kind: GroupKind, guid: Guid, line: u32, known: &KnownGui
 
 /// Names that stand for one GUID throughout the file.
 fn named(tokens: &Tokens) -> BTreeMap<&str, Guid> {
-    let (mut names, mut ambiguous) = (BTreeMap::new(), BTreeSet::new());
-    for at in 0..tokens.len() {
-        let Some(name) = tokens.name(at).filter(|_| tokens.is(at + 1, "=")) else { continue };
-        let guid = tokens.text(at + 2).and_then(|text| Guid::parse(text).ok());
-        // Fields such as `guid` are set in many tables, and a name behind a dot is a field of something.
-        let is_field = at > 0 && tokens.is_access(at - 1);
-        match guid.filter(|_| !is_field) {
-            Some(guid) if names.insert(name, guid).is_none_or(|before| before == guid) => {}
-            _ => {
-                ambiguous.insert(name);
-            }
-        }
-    }
-    names.retain(|name, _| !ambiguous.contains(name));
-    names
+    constants(tokens, |text| Guid::parse(text).ok())
 }
 
 /// The GUID given as first argument to the method at a place: `engine:method("{…}",` or `engine:method(NAME,`.
@@ -258,5 +245,18 @@ mod tests {
             .map(|guid| format!("\"{guid}\""))
             .collect();
         assert_eq!(found, [one, two]);
+    }
+
+    #[test]
+    fn the_second_name_of_an_assignment_stands_for_the_second_guid() {
+        let one = "\"{77E462AB-2E42-42EC-9A58-C1A6821D6B31}\"";
+        let two = "\"{14D7AB53-CC51-47E9-8814-9C06AAE60189}\"";
+        for local in ["local ", ""] {
+            let text = format!("{local}GROUP, ALERTS = {one}, {two} f:g(ALERTS, 1)");
+            let tokens = Tokens::of(text.as_bytes());
+            let names = named(&tokens);
+            let found = (0..tokens.len()).find_map(|at| argument(&tokens, at, &names));
+            assert_eq!(found.map(|guid| format!("\"{guid}\"")).as_deref(), Some(two), "{text}");
+        }
     }
 }

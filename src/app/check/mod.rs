@@ -5,6 +5,7 @@
 //! with what the plugin API has.
 
 mod api_names;
+mod assignments;
 mod command;
 mod fields;
 mod finding;

@@ -15,8 +15,7 @@ pub enum Token {
 }
 
 /// Symbols that tell things apart here, longest first; all others are one word.
-const SYMBOLS: [&str; 13] = ["==", "~=", "..", ":", ".", ",", "=", "(", ")", "{", "}", "[", "]"];
-const OTHER: &str = "?";
+const SYMBOLS: [&str; 16] = ["==", "~=", "<=", ">=", "..", ":", ".", ",", ";", "=", "(", ")", "{", "}", "[", "]"];
 
 /// The words of a source text.
 #[derive(Debug)]
@@ -25,6 +24,9 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// Any symbol that is not told apart from others.
+    pub const OTHER: &'static str = "?";
+
     /// Reads a source text.
     #[must_use]
     pub fn of(source: &[u8]) -> Self {
@@ -246,7 +248,7 @@ impl Reader<'_> {
             }
             None => {
                 self.at += 1;
-                Token::Symbol(OTHER)
+                Token::Symbol(Tokens::OTHER)
             }
         }
     }

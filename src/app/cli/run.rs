@@ -26,11 +26,11 @@ pub struct InputArgs {
     pub filter: Option<String>,
 
     /// Bytes kept of each packet
-    #[arg(short = 's', long, value_name = "BYTES")]
+    #[arg(short = 's', long, value_name = "BYTES", value_parser = whole::<u32>)]
     pub snaplen: Option<u32>,
 
     /// Stop after this many packets
-    #[arg(short = 'c', long, value_name = "N", value_parser = whole)]
+    #[arg(short = 'c', long, value_name = "N", value_parser = whole::<u64>)]
     pub count: Option<u64>,
 
     /// Replay files at this multiple of their recorded speed; without it as fast as possible
@@ -193,7 +193,7 @@ pub struct OutputArgs {
     pub report_every: Option<std::time::Duration>,
 
     /// Keys shown per meter
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = whole::<usize>)]
     pub top: usize,
 
     /// Track flows and take their contents apart without any plugin that wants them: flow records, attributes, resources
@@ -240,6 +240,8 @@ pub struct ResultArgs {
     pub store_size: Option<u64>,
 
     /// Delete rows that are older than this (12h, 30d)
+    ///
+    /// Older than the latest row, or than now where that one is of a time to come.
     #[arg(long, value_name = "TIME", value_parser = interval, requires = "store")]
     pub store_age: Option<std::time::Duration>,
 }

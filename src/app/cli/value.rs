@@ -1,6 +1,7 @@
 //! Numbers, times and sizes as people type them.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// A number above zero.
 pub(super) fn positive(text: &str) -> Result<f64, String> {
@@ -11,9 +12,9 @@ pub(super) fn positive(text: &str) -> Result<f64, String> {
 }
 
 /// A whole number above zero.
-pub(super) fn whole(text: &str) -> Result<u64, String> {
+pub(super) fn whole<T: FromStr + PartialOrd + Default>(text: &str) -> Result<T, String> {
     match text.parse() {
-        Ok(number) if number > 0 => Ok(number),
+        Ok(number) if number > T::default() => Ok(number),
         _ => Err("a whole number above zero is needed, such as 1000".to_owned()),
     }
 }

@@ -384,6 +384,7 @@ fn plan(
             window,
             share: Share::whole(),
             orders: None,
+            questions: None,
         }))
     });
     Ok(EnginePlan {

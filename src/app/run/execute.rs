@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use signal_hook::iterator::Signals;
+
 use super::inputs::Inputs;
 use super::life::{Facts, Life};
 use super::outputs::Opened;
@@ -13,7 +15,6 @@ use crate::app::gears;
 use crate::app::interim::{Form, Reporter};
 use crate::app::reload::{Reloader, Watching};
 use crate::app::report::{self, RunResult};
-use crate::app::staging::{Staging, Voices};
 use crate::app::terminal;
 use crate::app::watch::Watcher;
 use crate::builtin::Selection;
@@ -29,6 +30,10 @@ pub struct Doors {
     pub outputs: Opened,
     /// Where requests come from; `None` if nobody may ask.
     pub socket: Option<Bound>,
+    /// Signals that came while there was no run yet; `None` if none are listened to.
+    pub signals: Option<Signals>,
+    /// The workers, none of which has begun.
+    pub pools: Arc<[job::Pool]>,
 }
 
 /// Starts the threads, waits for them, and gathers what they leave behind.
@@ -38,7 +43,6 @@ pub struct Doors {
 pub fn execute(
     args: &RunArgs,
     cli: &Cli,
-    staging: &Staging,
     host: &HostSettings,
     catalog: &Arc<Catalog>,
     builtin: &Selection,
@@ -50,7 +54,7 @@ pub fn execute(
     let outputs = doors.outputs.begin(args, cli, catalog, &names, &control)?;
     let mut head = outputs.head();
     report::announce(catalog, &mut head);
-    let pools = catalog.pools(host);
+    let pools = doors.pools;
     let reporter = match args.output.report_every {
         Some(_) => {
             let form = if args.plugins.json { Form::Json } else { Form::Text(terminal::style(cli.color)) };
@@ -61,13 +65,14 @@ pub fn execute(
     let watching = Watching::of(&args.reload, pace);
     let reloader = RefCell::new(Reloader::new(&args.plugins.plugin, host, catalog, &pools, &control, watching));
     let (inquiry, questions) = Inquiry::new(engines);
+    let (of_backends, their_questions) = Inquiry::new(usize::from(args.work.backends));
     let facts = Facts {
         inputs: names.clone(),
         pace,
         config: args.life.config.clone(),
         socket: doors.socket.as_ref().map(|socket| socket.path().to_owned()),
     };
-    let life = Arc::new(Life::new(&control, catalog, inquiry, &pools, facts));
+    let life = Arc::new(Life::new(&control, catalog, (inquiry, of_backends), &pools, facts));
     let staff = Staff {
         args,
         host,
@@ -79,7 +84,7 @@ pub fn execute(
         reporter: reporter.as_ref(),
         reloader: &reloader,
     };
-    let threads = staff.start(inputs, questions)?;
+    let threads = staff.start(inputs, questions, their_questions)?;
     let mut reloader = reloader.into_inner();
     if catalog.has_backend() || outputs.want_backend() {
         reloader = reloader.with_backend();
@@ -94,10 +99,7 @@ pub fn execute(
             }),
         );
     }
-    let watcher = match staging.voices {
-        Voices::Heard => Some(Watcher::start(&life)?),
-        Voices::Silent => None,
-    };
+    let watcher = doors.signals.map(|signals| Watcher::start(&life, signals)).transpose()?;
     let server = match doors.socket {
         Some(socket) => {
             let mut requests = Requests::default();

@@ -32,6 +32,7 @@ pub struct Life {
     control: Arc<Control>,
     catalog: Arc<Catalog>,
     inquiry: Inquiry,
+    backends: Inquiry,
     pools: Arc<[Pool]>,
     notify: Notify,
     reopen: Mutex<Vec<(&'static str, Reopen)>>,
@@ -58,7 +59,7 @@ impl Life {
     pub fn new(
         control: &Arc<Control>,
         catalog: &Arc<Catalog>,
-        inquiry: Inquiry,
+        (inquiry, backends): (Inquiry, Inquiry),
         pools: &Arc<[Pool]>,
         facts: Facts,
     ) -> Self {
@@ -66,6 +67,7 @@ impl Life {
             control: Arc::clone(control),
             catalog: Arc::clone(catalog),
             inquiry,
+            backends,
             pools: Arc::clone(pools),
             notify: Notify::from_environment(),
             reopen: Mutex::default(),
@@ -174,7 +176,8 @@ impl Life {
     #[must_use]
     pub fn stats(&self) -> Map<String, Value> {
         let figures = self.inquiry.ask(PATIENCE);
-        let sum = |of: fn(&Figures) -> u64| figures.iter().map(of).sum::<u64>();
+        let of_backends = self.backends.ask(PATIENCE);
+        let sum = |of: fn(&Figures) -> u64| figures.iter().chain(&of_backends).map(of).sum::<u64>();
         let mut drops: BTreeMap<&str, u64> = BTreeMap::new();
         for (name, count) in figures.iter().flat_map(|engine| engine.source.drops()) {
             *drops.entry(name).or_default() += count;
@@ -202,10 +205,11 @@ impl Life {
         }))
     }
 
-    /// How each plugin does, all engines together.
+    /// How each plugin does, all engines and backends together.
     #[must_use]
     pub fn plugins(&self) -> Map<String, Value> {
         let figures = self.inquiry.ask(PATIENCE);
+        let of_backends = self.backends.ask(PATIENCE);
         let rows: Vec<Value> = self
             .catalog
             .entries
@@ -214,7 +218,8 @@ impl Life {
             .map(|(index, entry)| {
                 let own: Vec<&InstanceReport> = figures
                     .iter()
-                    .flat_map(|engine| &engine.instances)
+                    .chain(&of_backends)
+                    .flat_map(|thread| &thread.instances)
                     .filter(|instance| instance.script == entry.id)
                     .collect();
                 let sum = |of: fn(&InstanceReport) -> u64| own.iter().map(|instance| of(instance)).sum::<u64>();

@@ -1,6 +1,6 @@
 //! Settles what is run and on what, and as whom.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, bail};
@@ -13,8 +13,9 @@ use crate::app::cli::{Cli, RunArgs};
 use crate::app::control_socket::{Bound, default_socket};
 use crate::app::privileges::{self, Keep, User};
 use crate::app::report::RunResult;
-use crate::app::staging::{Staging, Whose};
-use crate::app::{OWN_FAULT, Outcome, OwnFault, gears, report, settings};
+use crate::app::staging::{Staging, Voices, Whose};
+use crate::app::{OWN_FAULT, Outcome, OwnFault, gears, report, settings, watch};
+use crate::job::Pool;
 use crate::lua::{self, spawn_lua_thread};
 use crate::pipeline::Pace;
 use crate::plugin::{Catalog, HostSettings, SkipReason, discover};
@@ -25,7 +26,10 @@ use crate::time::Stopwatch;
 /// # Errors
 /// When the run cannot begin: no such file, not a capture, no right, no such plugin.
 pub fn run(args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
-    let result = perform(args, cli, &Staging::default())?;
+    let mut result = perform(args, cli, &Staging::default())?;
+    if let Some(error) = result.take_unusable() {
+        return Err(error.into());
+    }
     report::present(&result, args, cli)
 }
 
@@ -34,6 +38,10 @@ pub fn run(args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
 /// # Errors
 /// As for [`run`].
 pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<RunResult> {
+    let signals = match staging.voices {
+        Voices::Heard => Some(watch::keep_requests()?),
+        Voices::Silent => None,
+    };
     settings::check_input(&args.input)?;
     others::check(args)?;
     let mut host = settings::host_settings(&args.plugins, Some(&args.work))?;
@@ -50,8 +58,13 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
     privileges::keep_from_children();
     let early = open_early(args, staging)?;
     host.files = settings::file_rules(&mut host.run.environment.config)?;
-    host.on_stuck = Arc::new(|plugin| {
+    let workers: Arc<OnceLock<Arc<[Pool]>>> = Arc::default();
+    let known = Arc::clone(&workers);
+    host.on_stuck = Arc::new(move |plugin| {
         log::error!("{plugin}: a callback does not return from a C function; packets cannot go on");
+        if let Some(pools) = known.get() {
+            watch::end_children(pools);
+        }
         signal_hook::low_level::exit(i32::from(OWN_FAULT));
     });
     host.answers.clone_from(&staging.answers);
@@ -67,11 +80,13 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
     let catalog = probe(found.scripts, &host)?;
     let builtin =
         settings::builtin_groups(&args.metering, settings::with_store(&args.output.results), &catalog.groups)?;
-    let doors = open_rest(args, staging, early, &catalog)?;
-    gears::restore(&host.run.gears, doors.outputs.store_file())?;
-    let watch = Stopwatch::start();
-    let mut result = execute(args, cli, staging, &host, &catalog, &builtin, doors)?;
-    result.wall = watch.elapsed();
+    let (inputs, outputs, socket) = open_rest(args, staging, early, &catalog)?;
+    gears::restore(&host.run.gears, outputs.store_file())?;
+    let pools = Arc::clone(workers.get_or_init(|| catalog.pools(&host)));
+    let doors = Doors { inputs, outputs, socket, signals, pools };
+    let since = Stopwatch::start();
+    let mut result = execute(args, cli, &host, &catalog, &builtin, doors)?;
+    result.wall = since.elapsed();
     Ok(result)
 }
 
@@ -105,7 +120,12 @@ fn open_early(args: &RunArgs, staging: &Staging) -> anyhow::Result<Early> {
 }
 
 /// Opens what is not open yet.
-fn open_rest(args: &RunArgs, staging: &Staging, early: Early, catalog: &Catalog) -> anyhow::Result<Doors> {
+fn open_rest(
+    args: &RunArgs,
+    staging: &Staging,
+    early: Early,
+    catalog: &Catalog,
+) -> anyhow::Result<(Inputs, Opened, Option<Bound>)> {
     let named = match early.inputs {
         Some(inputs) => Some(inputs),
         None => open_named(args)?,
@@ -118,10 +138,11 @@ fn open_rest(args: &RunArgs, staging: &Staging, early: Early, catalog: &Catalog)
         log::info!("plugins run with the rights of root; --user NAME gives them up once the capture is open");
     }
     match early.outputs {
-        Some(outputs) => Ok(Doors { inputs, outputs, socket: early.socket }),
+        Some(outputs) => Ok((inputs, outputs, early.socket)),
         None => {
-            let socket = bind(args, inputs.pace)?;
-            Ok(Doors { outputs: Opened::open(args, staging, inputs.pace)?, inputs, socket })
+            let pace = inputs.pace;
+            let socket = bind(args, pace)?;
+            Ok((inputs, Opened::open(args, staging, pace)?, socket))
         }
     }
 }

@@ -77,11 +77,16 @@ struct Shared {
 }
 
 impl Staff<'_> {
-    /// Starts everything on these inputs; each packet thread answers one of the questioners.
+    /// Starts everything on these inputs; each packet thread answers one of the questioners, and each backend one of its own.
     ///
     /// # Errors
     /// When a thread cannot be started or a setting not be understood.
-    pub fn start(&self, inputs: Inputs, questions: Vec<Questions>) -> anyhow::Result<Threads> {
+    pub fn start(
+        &self,
+        inputs: Inputs,
+        questions: Vec<Questions>,
+        of_backends: Vec<Questions>,
+    ) -> anyhow::Result<Threads> {
         let engines = inputs.sources.len();
         let shared = self.shared(&inputs)?;
         // A file in one thread has its one backend there as well; whatever has threads gives backends their own. So does a
@@ -98,7 +103,7 @@ impl Staff<'_> {
             (Peers::connect(shared.threads), Vec::new())
         };
         let mut peers = peers.into_iter();
-        let backend = if has_thread { Some(self.start_backends(&shared, speakers)?) } else { None };
+        let backend = if has_thread { Some(self.start_backends(&shared, speakers, of_backends)?) } else { None };
         let link = || -> anyhow::Result<Option<BackendLink>> {
             match &backend {
                 Some(threads) => Ok(Some(threads.link())),
@@ -173,10 +178,16 @@ impl Staff<'_> {
             window: settings::window(&self.host.run.environment.config)?,
             share,
             orders: None,
+            questions: None,
         })
     }
 
-    fn start_backends(&self, shared: &Shared, speakers: Vec<Peers>) -> anyhow::Result<BackendThreads> {
+    fn start_backends(
+        &self,
+        shared: &Shared,
+        speakers: Vec<Peers>,
+        questions: Vec<Questions>,
+    ) -> anyhow::Result<BackendThreads> {
         let goes_on = shared.pace == Pace::Wall || shared.has_queue;
         let pace = BackendPace {
             engines: shared.threads,
@@ -185,10 +196,11 @@ impl Staff<'_> {
             drain: self.args.work.async_drain,
         };
         let (rankings, backends) = (Rankings::default(), speakers.len());
-        let plan = |number: usize| -> anyhow::Result<BackendPlan> {
+        let mut questions = questions.into_iter();
+        let mut plan = |number: usize| -> anyhow::Result<BackendPlan> {
             let share = Share { number: number as u32, backends, rankings: rankings.clone() };
             let orders = self.orders(Reach::Backend, shared.threads + number);
-            Ok(BackendPlan { orders: Some(orders), ..self.backend_plan(shared, share)? })
+            Ok(BackendPlan { orders: Some(orders), questions: questions.next(), ..self.backend_plan(shared, share)? })
         };
         let plans: anyhow::Result<Vec<_>> =
             speakers.into_iter().enumerate().map(|(at, speaker)| Ok((plan(at)?, speaker))).collect();

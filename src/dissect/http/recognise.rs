@@ -59,10 +59,12 @@ pub fn recognise(direction: Direction, head: &[u8]) -> Recognition {
         return Recognition::No;
     }
     let head = &head[start..head.len().min(start + MAX_LINE)];
-    match direction {
+    let verdict = match direction {
         Direction::ToServer => request(head),
         Direction::ToClient => response(head),
-    }
+    };
+    // More of it would tell no more.
+    if verdict == Recognition::Undecided && head.len() == MAX_LINE { Recognition::No } else { verdict }
 }
 
 fn response(head: &[u8]) -> Recognition {

@@ -97,13 +97,13 @@ impl Directory {
     pub(super) fn prune(&mut self, open: u64, total: Option<u64>, age: Option<Duration>, now: Timestamp) -> Freed {
         let mut freed = Freed::default();
         let mut sum = open + self.closed.iter().map(|segment| segment.len).sum::<u64>();
-        while let Some(oldest) = self.closed.first() {
-            let too_large = total.is_some_and(|total| sum > total);
-            let too_old = age.is_some_and(|age| now.since(oldest.last) > age);
-            if !too_large && !too_old {
-                break;
-            }
-            let oldest = self.closed.remove(0);
+        loop {
+            let too_large = total.is_some_and(|total| sum > total) && !self.closed.is_empty();
+            // A file with a packet from the future does not keep those behind it.
+            let too_old = |segment: &ClosedSegment| age.is_some_and(|age| now.since(segment.last) > age);
+            let place = if too_large { Some(0) } else { self.closed.iter().position(too_old) };
+            let Some(place) = place else { break };
+            let oldest = self.closed.remove(place);
             sum -= oldest.len;
             // A file that is gone already is as good as deleted.
             let _ = fs::remove_file(index_path(&oldest.path));

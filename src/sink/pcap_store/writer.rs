@@ -14,7 +14,7 @@ use super::feed::{Entry, Parcel, StoreFeed};
 use super::segment::{Indexed, OpenSegment};
 use crate::packet::LinkType;
 use crate::sink::WhenFull;
-use crate::time::{Stopwatch, Timestamp};
+use crate::time::{self, Stopwatch, Timestamp};
 
 /// Parcels that may wait.
 const QUEUE: usize = 32;
@@ -227,7 +227,9 @@ impl Writer {
 
     fn prune(&mut self) {
         let open = self.open.iter().map(|segment| segment.len).sum();
-        let freed = self.directory.prune(open, self.config.total_bytes, self.config.age, self.latest);
+        // One packet of a clock that has jumped ahead must not make everything else old.
+        let now = self.latest.min(time::wall());
+        let freed = self.directory.prune(open, self.config.total_bytes, self.config.age, now);
         add(&self.shared.deleted_files, freed.files);
         add(&self.shared.deleted_bytes, freed.bytes);
     }

@@ -405,7 +405,7 @@ impl Page {
             table.row(vec![
                 plugin.name.clone(),
                 human::count(plugin.calls as f64),
-                format!("{:.0} ns", plugin.ns_per_call),
+                human::duration(plugin.ns_per_call / 1e9),
                 self.bar(plugin.share),
                 human::percent(plugin.share),
                 human::bytes(plugin.memory_bytes as f64),

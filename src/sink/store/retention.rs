@@ -14,12 +14,19 @@ const LEAST: f64 = 0.05;
 /// Steps taken at once at most.
 const STEPS: usize = 16;
 
-/// Deletes what the limits say; returns the number of rows.
-pub(super) fn apply(db: &Connection, options: &StoreOptions, latest: Timestamp) -> rusqlite::Result<u64> {
+/// Deletes what the limits say; returns the number of rows. `latest` is the latest time of a row, `now` that of the wall.
+pub(super) fn apply(
+    db: &Connection,
+    options: &StoreOptions,
+    latest: Timestamp,
+    now: Timestamp,
+) -> rusqlite::Result<u64> {
     let mut deleted = 0;
+    // One packet of a clock that has jumped ahead must not make everything else old.
+    let bounded = latest.min(now);
     if let Some(age) = options.age {
         let nanos = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
-        deleted += delete_before(db, Timestamp::from_nanos(latest.as_nanos().saturating_sub(nanos)))?;
+        deleted += delete_before(db, Timestamp::from_nanos(bounded.as_nanos().saturating_sub(nanos)))?;
     }
     if let Some(limit) = options.total_bytes {
         for _ in 0..STEPS {
@@ -28,6 +35,7 @@ pub(super) fn apply(db: &Connection, options: &StoreOptions, latest: Timestamp) 
                 break;
             }
             let Some(oldest) = oldest(db)? else { break };
+            let latest = if oldest < bounded { bounded } else { latest };
             // As if rows were spread evenly; the next step corrects it.
             let share = (1.0 - limit as f64 / used as f64).max(LEAST);
             let span = latest.as_nanos().saturating_sub(oldest.as_nanos());

@@ -20,7 +20,7 @@ use super::runs::{Run, Unfinished, close_unfinished};
 use super::sender::{Delivery, Parcel, StoreSender};
 use super::{retention, rollup};
 use crate::metrics::{GroupKind, Registry, Snapshot};
-use crate::time::{Stopwatch, Timestamp};
+use crate::time::{self, Stopwatch, Timestamp};
 
 /// Parcels that may wait.
 const QUEUE: usize = 32;
@@ -367,7 +367,7 @@ impl Writer {
         let Some((_, latest)) = self.run.span else { return };
         let db = &self.opened.db;
         let deleted = db.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
-            let deleted = retention::apply(db, &self.options, latest)?;
+            let deleted = retention::apply(db, &self.options, latest, time::wall())?;
             db.execute_batch("COMMIT")?;
             if deleted > 0 {
                 retention::shrink(db)?;
