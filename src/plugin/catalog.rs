@@ -14,7 +14,7 @@ use super::kind::PluginKind;
 use super::manifest::{self, Definition, Manifest};
 use super::settings::HostSettings;
 use crate::api::t_async::{self, WorkerVmOptions};
-use crate::api::{LogLevel, ScriptId, global_t, modules};
+use crate::api::{LogLevel, ScriptId, functions, global_t, modules};
 use crate::decode;
 use crate::job::{Board, Pool, PoolOptions};
 use crate::lua::{FaultKind, PluginError, Vm, VmOptions};
@@ -329,7 +329,8 @@ fn probe_one(
     let plugin: Value = vm.lua().globals().get("TrisulPlugin")?;
     match plugin {
         Value::Table(plugin) => {
-            let manifest = manifest::read(&plugin, &name)?;
+            let mut manifest = manifest::read(&plugin, &name)?;
+            manifest.add_functions(functions::functions_of(vm.lua(), &plugin)?);
             Ok(Some((manifest, Probed { plugin, t, vm })))
         }
         Value::Nil => Ok(None),
