@@ -34,7 +34,7 @@ macro_rules! skeleton {
     };
 }
 
-const SKELETONS: [Skeleton; 26] = [
+const SKELETONS: [Skeleton; 27] = [
     skeleton!("simplecounter", "simplecounter"),
     skeleton!("countergroup", "countergroup"),
     skeleton!("alertgroup", "alertgroup"),
@@ -59,6 +59,7 @@ const SKELETONS: [Skeleton; 26] = [
     skeleton!("async-defer", "async-defer"),
     skeleton!("async-tasks", "async-tasks"),
     skeleton!("async-block", "async-block"),
+    skeleton!("async-functions", "async-functions"),
     skeleton!("onload-onunload", "onload-onunload"),
     skeleton!("onmessage", "onmessage"),
 ];

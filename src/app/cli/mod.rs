@@ -2,6 +2,8 @@
 
 mod ask;
 mod authors;
+mod calls;
+mod jobs;
 mod life;
 mod outputs;
 mod reference;
@@ -12,6 +14,8 @@ mod value;
 
 pub use ask::{AnswerArgs, PacketsArgs, QueryArgs, QueryOrder, Question, ReportArgs, SearchArgs};
 pub use authors::{ProfileArgs, ReplArgs, TestArgs};
+pub use calls::{CallArgs, EngineChoice};
+pub use jobs::{JobOrder, JobStateChoice, JobsArgs, JobsCommand};
 pub use life::{ConfigArgs, ConfigCommand, LifeArgs, SpeakArgs, StopArgs};
 pub use outputs::{OutputsArgs, PrintKind};
 pub use reference::ApiArgs;
@@ -110,6 +114,10 @@ pub enum Command {
     Plugins(SpeakArgs),
     /// Give the figures of a run: packets, drops, jobs
     Stats(SpeakArgs),
+    /// Call a function of a plugin of a run
+    Call(CallArgs),
+    /// Look at the jobs of a run and act on them
+    Jobs(JobsArgs),
     /// Have a run load changed plugins and open its outputs anew
     Reload(SpeakArgs),
     /// End a run

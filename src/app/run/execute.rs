@@ -7,6 +7,7 @@ use super::inputs::Inputs;
 use super::life::{Facts, Life};
 use super::outputs::Opened;
 use super::threads::Staff;
+use super::{calls, jobs, letters};
 use crate::app::cli::{Cli, RunArgs};
 use crate::app::control_socket::{Bound, Requests, Server};
 use crate::app::interim::{Form, Reporter};
@@ -101,6 +102,10 @@ pub fn execute(
         Some(socket) => {
             let mut requests = Requests::default();
             life.add_requests(&mut requests);
+            let lineup = reloader.lineup();
+            jobs::add_requests(&lineup, &mut requests);
+            letters::add_requests(&lineup, &mut requests);
+            calls::add_requests(&lineup, &life, &mut requests);
             Some(Server::start(socket, Arc::new(requests))?)
         }
         None => None,
