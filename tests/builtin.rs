@@ -10,8 +10,6 @@ mod frames;
 mod captures;
 #[path = "builtin/contents.rs"]
 mod contents;
-#[path = "builtin/cost.rs"]
-mod cost;
 #[path = "builtin/groups.rs"]
 mod groups;
 #[path = "builtin/harness.rs"]

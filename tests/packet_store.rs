@@ -407,26 +407,3 @@ proptest! {
         assert_eq!(found, expected);
     }
 }
-
-/// Not a test of anything but speed: prints how many packets a second the store takes.
-#[test]
-#[ignore = "a measurement"]
-fn how_fast_packets_are_stored() {
-    let folder = TempDir::new().unwrap();
-    let store = PacketStore::open(&StoreConfig::new(folder.path().to_owned(), WhenFull::Block)).unwrap();
-    let mut feed = store.feed();
-    let bytes = vec![9; 550];
-    let watch = millstream::time::Stopwatch::start();
-    let count = 1_000_000_u32;
-    for number in 0..count {
-        let time = Timestamp::new(i64::from(number / 1_000), 0);
-        let flow = flow(number / 8);
-        feed.add(&Offer { time, wirelen: 550, linktype: LinkType::RAW, bytes: &bytes, flow: Some(&flow) });
-    }
-    let fed = watch.elapsed();
-    drop(feed);
-    let counts = store.close();
-    let all = watch.elapsed();
-    let rate = f64::from(count) / all.as_secs_f64();
-    eprintln!("fed in {fed:?}, written in {all:?}: {rate:.0} packets/s, {} MB", counts.written_bytes / 1_000_000);
-}

@@ -63,6 +63,17 @@ fn endless(place: &Place) -> String {
     path.display().to_string()
 }
 
+/// A connection whose client says numbered lines for as long as a test takes.
+fn conversation(place: &Place) -> String {
+    let mut talk = Conversation::open(1025, 80);
+    for number in 0..2_000_u32 {
+        talk = talk.client(format!("line {number};").as_bytes());
+    }
+    let path = place.path("talk.pcap");
+    fs::write(&path, talk.capture().to_pcap()).unwrap();
+    path.display().to_string()
+}
+
 impl Bench {
     /// Runs over an endless capture at the speed it was recorded with.
     fn start(place: Place, arguments: &[&str]) -> Self {
@@ -501,12 +512,7 @@ fn all_backends_take_the_new_version_or_none() {
 #[test]
 fn a_first_reassembly_handler_hears_of_flows_that_go_on() {
     let place = counting("");
-    let mut talk = Conversation::open(1025, 80);
-    for number in 0..2_000_u32 {
-        talk = talk.client(format!("line {number};").as_bytes());
-    }
-    let path = place.path("talk.pcap");
-    fs::write(&path, talk.capture().to_pcap()).unwrap();
+    let path = conversation(&place);
     let handler = |version: &str| {
         format!(
             "local first, seen = nil, 0 TrisulPlugin = {{ id = {{ name = 'r' }}, \
@@ -516,7 +522,7 @@ fn a_first_reassembly_handler_hears_of_flows_that_go_on() {
              seen = seen + 1 if not first then first = buffer:tostring() print('{version} ' .. first) end end }} }}"
         )
     };
-    let mut bench = Bench::start_on(place, &["-r", &path.display().to_string(), "--speed", "2"]);
+    let mut bench = Bench::start_on(place, &["-r", &path, "--speed", "2"]);
     bench.write("r.lua", &handler("v1"));
     bench.running.signal("HUP");
     bench.until_said("v1 line ");
@@ -533,16 +539,11 @@ fn a_first_reassembly_handler_hears_of_flows_that_go_on() {
 #[test]
 fn streams_are_put_together_once_somebody_wants_them() {
     let place = counting("");
-    let mut talk = Conversation::open(1025, 80);
-    for number in 0..2_000_u32 {
-        talk = talk.client(format!("line {number};").as_bytes());
-    }
-    let path = place.path("talk.pcap");
-    fs::write(&path, talk.capture().to_pcap()).unwrap();
+    let path = conversation(&place);
     // Flows are tracked for a script that does not look into them.
     let metric = "TrisulPlugin = { id = { name = 'm' }, messagemonitor = { onflowmetric = function() end } }";
     let place = place.plugin("m.lua", metric);
-    let mut bench = Bench::start_on(place, &["-r", &path.display().to_string(), "--speed", "2"]);
+    let mut bench = Bench::start_on(place, &["-r", &path, "--speed", "2"]);
     let handler = "local first TrisulPlugin = { id = { name = 'r' }, reassembly_handler = { \
         onpayload = function(engine, time, flow, direction, seek, buffer) \
         if not first then first = buffer:tostring() print('stream ' .. first) end end } }";

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use millstream::lua::{Budget, FaultKind, Health, Vm, self_test};
+use millstream::lua::{Budget, FaultKind, Vm, self_test};
 use millstream::time::Stopwatch;
 use vm_support::{LATEST, LONG, SHORT, assert_interrupted, on_lua_thread, run, vm_with, with_vm};
 
@@ -361,59 +361,6 @@ fn call_stuck_in_c_is_reported_once() {
         assert_eq!(run::<i32>(vm, "return 1", LONG).unwrap(), 1);
     });
     assert!(seen.load(Ordering::Relaxed) <= 1);
-}
-
-// --- measurements -------------------------------------------------------------------------------------------------
-
-/// Figures, not assertions: run it alone, optimized, with `--ignored --nocapture`.
-#[test]
-#[ignore = "measures"]
-fn measure_calls_and_interruptions() {
-    fn per_round(rounds: u32, mut work: impl FnMut()) -> u128 {
-        let mut best = u128::MAX;
-        for _ in 0..7 {
-            let watch = Stopwatch::start();
-            for _ in 0..rounds {
-                work();
-            }
-            best = best.min(watch.elapsed().as_nanos() / u128::from(rounds));
-        }
-        best
-    }
-    with_vm(|vm| {
-        let empty = vm.load(b"", "@p.lua").unwrap();
-        let fails = vm.load(b"error('x')", "@p.lua").unwrap();
-        let number = vm.load(b"return ...", "@p.lua").unwrap();
-        let unlimited = Budget { limit: None, slow: None };
-        println!("Vm::call, empty         {:>7} ns", per_round(100_000, || vm.call(&empty, (), LONG).unwrap()));
-        println!("Vm::call, no budget     {:>7} ns", per_round(100_000, || vm.call(&empty, (), unlimited).unwrap()));
-        println!("Function::call, empty   {:>7} ns", per_round(100_000, || empty.call(()).unwrap()));
-        println!(
-            "Vm::call, number        {:>7} ns",
-            per_round(100_000, || assert_eq!(vm.call::<f64>(&number, 1.0, LONG).unwrap(), 1.0))
-        );
-        println!(
-            "Vm::call, error         {:>7} ns",
-            per_round(10_000, || assert!(vm.call::<()>(&fails, (), LONG).is_err()))
-        );
-        println!("Vm::tidy, nothing to do {:>7} ns", per_round(100_000, || assert_eq!(vm.tidy(), Health::Good)));
-        println!("Vm::new and drop        {:>7} ns", per_round(200, || drop(vm_with(64 << 20, &[]))));
-        println!("memory of a new VM      {:>7} bytes", vm_with(64 << 20, &[]).used_memory());
-
-        for source in ["while true do end", "while true do pcall(function() while true do end end) end"] {
-            let endless = vm.load(source.as_bytes(), "@p.lua").unwrap();
-            let budget = Budget { limit: Some(Duration::from_millis(50)), slow: None };
-            let mut late: Vec<Duration> = (0..40)
-                .map(|_| {
-                    let watch = Stopwatch::start();
-                    assert!(vm.call::<()>(&endless, (), budget).is_err());
-                    watch.elapsed().saturating_sub(Duration::from_millis(50))
-                })
-                .collect();
-            late.sort_unstable();
-            println!("interrupted after budget: median {:?}, latest {:?}: {source}", late[20], late[39]);
-        }
-    });
 }
 
 // --- self-test ----------------------------------------------------------------------------------------------------

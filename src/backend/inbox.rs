@@ -69,7 +69,7 @@ impl Inbox {
         let is_sole = self.feeds.len() == 1;
         let waits = |feed: &Feed| {
             let is_behind = feed.until.is_none_or(|until| until <= second);
-            is_behind && feed.phase != Phase::Over && !(is_sole && !feed.queue.is_empty())
+            is_behind && feed.phase != Phase::Over && (!is_sole || feed.queue.is_empty())
         };
         let impatient = match patience {
             Patience::Parcels(most) => self.waiting > most,

@@ -124,14 +124,16 @@ fn row_of(width: usize) -> String {
     format!("return function(v, b) return {{ {} }} end", fields.join(", "))
 }
 
+/// Whether what a callback returns is a vote.
+const fn votes_in(hook: Hook) -> bool {
+    matches!(hook, Hook::FlushFilter)
+}
+
 impl Monitor {
     /// Calls a callback for all rows.
     fn run_rows(&mut self, hook: Hook, rows: &mut Rows) {
-        let (name, votes) = match hook {
-            Hook::FlushFilter => ("cg_monitor.onflushfilter", true),
-            _ => ("cg_monitor.onflush", false),
-        };
-        if let Err(error) = self.prepare_rows(hook, name, rows.width, votes) {
+        let name = if votes_in(hook) { "cg_monitor.onflushfilter" } else { "cg_monitor.onflush" };
+        if let Err(error) = self.prepare_rows(hook, name, rows.width) {
             return self.instance.fault(name, &error);
         }
         let Some((driver, _)) = self.row_driver(hook) else { return };
@@ -169,7 +171,7 @@ impl Monitor {
     }
 
     /// Makes the loop of a callback, once.
-    fn prepare_rows(&mut self, hook: Hook, name: &str, width: usize, votes: bool) -> Result<(), PluginError> {
+    fn prepare_rows(&mut self, hook: Hook, name: &str, width: usize) -> Result<(), PluginError> {
         if self.row_driver(hook).is_some_and(|(_, made_for)| *made_for == width) {
             return Ok(());
         }
@@ -178,7 +180,7 @@ impl Monitor {
         let maker = self.instance.vm().load(row_of(width).as_bytes(), "=millstream.row")?;
         let maker: Value = maker.call(())?;
         let parts = self.instance.parts().clone();
-        let arguments = (&parts.objects, &parts.engine, function, self.instance.on_error(), maker, votes);
+        let arguments = (&parts.objects, &parts.engine, function, self.instance.on_error(), maker, votes_in(hook));
         let driver = self.instance.driver(DRIVER, "=millstream.rows", arguments)?;
         self.set_row_driver(hook, driver, width);
         Ok(())

@@ -193,7 +193,20 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
-    fn wants(topics: u32, output: FlowOutput, set: &[&str]) -> Wants {
+    /// Nobody asks for anything but records of all flows.
+    fn records() -> Asked<'static> {
+        Asked {
+            topics: 0,
+            output: FlowOutput::All,
+            events: Want::No,
+            store: Want::No,
+            backend: None,
+            outputs: OutputWants::default(),
+        }
+    }
+
+    /// What comes of it without scripts and built-in groups.
+    fn wants_of(asked: &Asked, set: &[&str]) -> Wants {
         let catalog = Catalog {
             entries: Vec::new(),
             groups: Arc::new(crate::metrics::Registry::new()),
@@ -203,42 +216,17 @@ mod tests {
         let mut config = ConfigPaths::with_defaults(Path::new("/tmp"));
         set.iter().for_each(|text| config.apply(text).unwrap());
         let builtin = Builtin::new(&catalog.groups, &Selection::default(), BuiltinPlan::default());
-        Wants::of(
-            &Asked {
-                topics,
-                output,
-                events: Want::No,
-                store: Want::No,
-                backend: None,
-                outputs: OutputWants::default(),
-            },
-            &catalog,
-            &builtin,
-            &config,
-        )
+        Wants::of(asked, &catalog, &builtin, &config)
+    }
+
+    fn wants(topics: u32, output: FlowOutput, set: &[&str]) -> Wants {
+        wants_of(&Asked { topics, output, ..records() }, set)
     }
 
     #[test]
     fn records_are_made_in_full_for_the_event_stream_and_the_backend() {
-        let catalog = Catalog {
-            entries: Vec::new(),
-            groups: Arc::new(crate::metrics::Registry::new()),
-            protocols: Arc::new(crate::decode::Registry::new()),
-            notes: Vec::new(),
-        };
-        let config = ConfigPaths::with_defaults(Path::new("/tmp"));
-        let builtin = Builtin::new(&catalog.groups, &Selection::default(), BuiltinPlan::default());
-        let of = |events, backend: Option<&BackendWants>| {
-            let asked = Asked {
-                topics: 0,
-                output: FlowOutput::All,
-                events,
-                store: Want::No,
-                backend,
-                outputs: OutputWants::default(),
-            };
-            Wants::of(&asked, &catalog, &builtin, &config).in_full
-        };
+        let of =
+            |events, backend: Option<&BackendWants>| wants_of(&Asked { events, backend, ..records() }, &[]).in_full;
         assert_eq!(of(Want::No, None), Want::No);
         assert_eq!(of(Want::Yes, None), Want::Yes);
         assert_eq!(of(Want::No, Some(&BackendWants::default())), Want::No);
@@ -252,25 +240,7 @@ mod tests {
 
     #[test]
     fn attributes_are_made_in_full_for_those_who_read_them() {
-        let catalog = Catalog {
-            entries: Vec::new(),
-            groups: Arc::new(crate::metrics::Registry::new()),
-            protocols: Arc::new(crate::decode::Registry::new()),
-            notes: Vec::new(),
-        };
-        let config = ConfigPaths::with_defaults(Path::new("/tmp"));
-        let builtin = Builtin::new(&catalog.groups, &Selection::default(), BuiltinPlan::default());
-        let of = |events, store| {
-            let asked = Asked {
-                topics: 0,
-                output: FlowOutput::All,
-                events,
-                store,
-                backend: None,
-                outputs: OutputWants::default(),
-            };
-            Wants::of(&asked, &catalog, &builtin, &config).attribute_readers
-        };
+        let of = |events, store| wants_of(&Asked { events, store, ..records() }, &[]).attribute_readers;
         assert_eq!(of(Want::No, Want::No), AttributeReaders::Nobody);
         assert_eq!(of(Want::No, Want::Yes), AttributeReaders::Store);
         assert_eq!(of(Want::Yes, Want::Yes), AttributeReaders::All);

@@ -4,6 +4,8 @@
 //! key. `monitors` runs ten `cg_monitor` scripts on a hundred thousand keys; `filters` the same with votes. Prints
 //! the median of the windows: seconds by the wall, and of CPU of the thread (merging uses all processors).
 
+mod clock;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -139,12 +141,6 @@ fn shards(registry: &Registry, guids: &[Guid], keys: usize, window: i64) -> Vec<
     vec![engine(0, keys * 3 / 4), engine(keys / 4, keys)]
 }
 
-/// Nanoseconds this thread has run.
-fn on_cpu() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or_default()
-}
-
 /// Flushes some windows; the median of wall and CPU seconds, and the keys of one.
 fn measure(scripts: Vec<Script>, guids: &[Guid], keys: usize) -> (f64, f64, u64) {
     let settings = settings();
@@ -168,17 +164,13 @@ fn measure(scripts: Vec<Script>, guids: &[Guid], keys: usize) -> (f64, f64, u64)
             inbox.push(Parcel { engine, second, now, phase: Phase::Running, snapshots, ..Parcel::default() });
         }
         seen.store(0, Ordering::Relaxed);
-        let (watch, before) = (Stopwatch::start(), on_cpu());
+        let (watch, before) = (Stopwatch::start(), clock::thread_cpu());
         while let Some(ready) = inbox.next(Patience::None) {
             backend.second(ready, &stopping);
         }
-        times.push((watch.elapsed().as_secs_f64(), (on_cpu() - before) as f64 / 1e9));
+        times.push((watch.elapsed().as_secs_f64(), (clock::thread_cpu() - before).as_secs_f64()));
     }
-    let median = |of: fn(&(f64, f64)) -> f64| {
-        let mut all: Vec<f64> = times.iter().map(of).collect();
-        all.sort_by(f64::total_cmp);
-        all[all.len() / 2]
-    };
+    let median = |of: fn(&(f64, f64)) -> f64| clock::median(times.iter().map(of));
     (median(|time| time.0), median(|time| time.1), seen.load(Ordering::Relaxed))
 }
 

@@ -4,7 +4,7 @@
 //! for; what is measured is the way of a job itself: packing the function, handing it over, running it in the worker's VM,
 //! and calling `onresult` in the VM that scheduled it.
 //!
-//! `bench-jobs ROUNDS GAP_US` prints `p50_us=… p99_us=… max_us=…`. The thread sleeps for the gap between two jobs.
+//! `bench-jobs ROUNDS GAP_US` prints `p10_us=… p50_us=… p99_us=… max_us=…`. The thread sleeps for the gap between two jobs.
 
 use std::io::{self, Write as _};
 use std::sync::Arc;
@@ -65,5 +65,5 @@ fn main() -> io::Result<()> {
     let thread = spawn_lua_thread("bench-jobs", move || latencies(rounds, Duration::from_micros(gap)))?;
     let times = thread.join().map_err(|_| io::Error::other("the measuring thread died"))?.map_err(io::Error::other)?;
     let at = |share: usize| times[(times.len() - 1) * share / 100].as_secs_f64() * 1e6;
-    writeln!(io::stdout(), "p50_us={:.2} p99_us={:.2} max_us={:.2}", at(50), at(99), at(100))
+    writeln!(io::stdout(), "p10_us={:.2} p50_us={:.2} p99_us={:.2} max_us={:.2}", at(10), at(50), at(99), at(100))
 }

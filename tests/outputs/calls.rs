@@ -41,7 +41,7 @@ fn serve_with(answer: impl Fn(usize, &mut TcpStream) + Send + 'static) -> (u16, 
     (port, received)
 }
 
-fn request(stream: &TcpStream) -> Option<Vec<u8>> {
+fn request(stream: impl Read) -> Option<Vec<u8>> {
     let mut reader = BufReader::new(stream);
     let (mut length, mut line) = (0, String::new());
     while reader.read_line(&mut line).ok()? > 2 {
@@ -86,7 +86,11 @@ fn limits() -> HookLimits {
 /// Sends alerts to a port and waits until the webhook has ended.
 fn post(port: u16, count: usize, limits: HookLimits, pause: Duration) -> AlertsEnd {
     let allowed = vec!["127.0.0.1".parse().unwrap()];
-    let options = WebhookOptions { url: format!("http://127.0.0.1:{port}/hook?x=1"), allowed, limits };
+    let url = format!("http://127.0.0.1:{port}/hook?x=1");
+    send(WebhookOptions { url, allowed, trusted: None, limits }, count, pause)
+}
+
+fn send(options: WebhookOptions, count: usize, pause: Duration) -> AlertsEnd {
     let webhook = Webhook::start(options).unwrap();
     let sender = webhook.sender();
     (0..count).for_each(|_| sender.send(alert()));
@@ -118,7 +122,7 @@ fn a_webhook_calls_nobody_who_is_not_allowed() {
         ("http://127.0.0.1:9/", None, "--webhook-allow"),
         ("http://127.0.0.1:9/", Some("10.0.0.1"), "may not be called"),
         ("http://localhost.example/", Some("localhost"), "may not be called"),
-        ("https://127.0.0.1:9/", Some("127.0.0.1"), "http"),
+        ("https://127.0.0.1:9/", Some("10.0.0.1"), "may not be called"),
         ("ftp://127.0.0.1/", Some("127.0.0.1"), "http"),
     ] {
         let mut arguments = vec!["-r", DEMO, "--webhook", url];
@@ -127,6 +131,85 @@ fn a_webhook_calls_nobody_who_is_not_allowed() {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{url}: {text}");
         assert!(text.contains(word), "{url}: {text}");
+    }
+}
+
+/// A server over TLS with a certificate for `name` of an authority of its own, whose certificate is the text.
+fn serve_tls(name: &str) -> (u16, Receiver<Vec<u8>>, String) {
+    let mut authority = rcgen::CertificateParams::default();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let issuer_key = rcgen::KeyPair::generate().unwrap();
+    let root = authority.self_signed(&issuer_key).unwrap().pem();
+    let issuer = rcgen::Issuer::new(authority, issuer_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let secret = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = builder.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], secret).unwrap();
+    let config = std::sync::Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (bodies, received) = channel();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let connection = rustls::ServerConnection::new(std::sync::Arc::clone(&config)).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream);
+            if let Some(body) = request(&mut stream) {
+                let _ = bodies.send(body);
+                let _ = stream.write_all(OK.as_bytes());
+            }
+        }
+    });
+    (port, received, root)
+}
+
+#[test]
+fn over_https_certificates_are_checked() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("ca.pem");
+    for (name, trusts, delivered) in
+        [("localhost", true, 3), ("localhost", false, 0), ("other.example", true, 0), ("127.0.0.1", true, 0)]
+    {
+        let (port, received, root) = serve_tls(name);
+        std::fs::write(&file, root).unwrap();
+        let trusted = trusts.then(|| file.clone());
+        let allowed = vec!["localhost".parse().unwrap(), "127.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
+        let options = WebhookOptions { url: format!("https://localhost:{port}/x"), allowed, trusted, limits: limits() };
+        let end = send(options, 3, Duration::from_millis(1_500));
+        assert_eq!((end.delivered, received.try_iter().count()), (delivered, delivered as usize), "{name} {trusts}");
+        let lost = if delivered == 0 { vec![("webhook_failed", 3)] } else { Vec::new() };
+        assert_eq!(end.dropped, lost, "{name} {trusts}");
+    }
+}
+
+#[test]
+fn a_file_without_certificates_is_refused_before_the_run() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("ca.pem");
+    for (text, word) in [
+        (Some("nothing"), "no certificate"),
+        (Some("-----BEGIN CERTIFICATE-----\nnot base64!\n-----END CERTIFICATE-----\n"), "PEM"),
+        (None, "No such file"),
+    ] {
+        let _ = std::fs::remove_file(&file);
+        if let Some(text) = text {
+            std::fs::write(&file, text).unwrap();
+        }
+        let path = file.display().to_string();
+        let output = run(&[
+            "-r",
+            DEMO,
+            "--webhook",
+            "https://127.0.0.1:9/",
+            "--webhook-allow",
+            "127.0.0.1",
+            "--webhook-ca",
+            &path,
+        ]);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{text:?}: {told}");
+        assert!(told.contains(word) && told.contains("ca.pem"), "{text:?}: {told}");
     }
 }
 

@@ -33,13 +33,17 @@ pub struct OutputsArgs {
     #[arg(long, value_enum, value_name = "KINDS", value_delimiter = ',')]
     pub print: Vec<PrintKind>,
 
-    /// Post each alert as a JSON object to this address (http only)
+    /// Post each alert as a JSON object to this address, over http or https
     #[arg(long, value_name = "URL", requires = "webhook_allow")]
     pub webhook: Option<String>,
 
     /// A host that the webhook may call: a name, an address or a network; repeatable
     #[arg(long, value_name = "HOST", requires = "webhook")]
     pub webhook_allow: Vec<AllowedHost>,
+
+    /// Trust the certificates in this PEM file over https, instead of those of the system
+    #[arg(long, value_name = "FILE", requires = "webhook")]
+    pub webhook_ca: Option<PathBuf>,
 
     /// Send alerts to the log of this machine, or to udp:HOST:PORT
     #[arg(long, value_name = "WHERE", num_args = 0..=1, default_missing_value = "local")]

@@ -84,7 +84,12 @@ impl OutputSet {
         let webhook = match &others.webhook {
             Some(url) => {
                 let (url, allowed) = (url.clone(), others.webhook_allow.clone());
-                let options = WebhookOptions { url: url.clone(), allowed, limits: HookLimits::default() };
+                let options = WebhookOptions {
+                    url: url.clone(),
+                    allowed,
+                    trusted: others.webhook_ca.clone(),
+                    limits: HookLimits::default(),
+                };
                 Some((url, Webhook::start(options).context("--webhook")?))
             }
             None => None,

@@ -2,15 +2,18 @@
 
 use std::io::Read;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ureq::config::Config;
 use ureq::http::Uri;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error};
 
 use super::rules::{AllowedHost, allows_address, allows_host};
+use super::worker::WebhookOptions;
 
 /// Bounds of one try, and how often it is tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +53,7 @@ pub enum HookUrlError {
         url: String,
     },
     /// Another protocol.
-    #[error("'{url}': only http is spoken; put a forwarder in front that speaks https")]
+    #[error("'{url}': only http and https are spoken")]
     Protocol {
         /// The text.
         url: String,
@@ -60,6 +63,14 @@ pub enum HookUrlError {
     NotAllowed {
         /// The host.
         host: String,
+    },
+    /// The file of certificates cannot be used.
+    #[error("{}: {why}; it has to hold certificates in PEM form", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
     },
 }
 
@@ -96,6 +107,19 @@ impl Resolver for Checked {
     }
 }
 
+/// The certificates in a file.
+fn certificates(path: &Path) -> Result<RootCerts, HookUrlError> {
+    let wrong = |why: String| HookUrlError::Certificates { path: path.to_owned(), why };
+    let text = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+    let mut found: Vec<Certificate<'static>> = Vec::new();
+    for item in parse_pem(&text) {
+        if let PemItem::Certificate(certificate) = item.map_err(|e| wrong(e.to_string()))? {
+            found.push(certificate);
+        }
+    }
+    if found.is_empty() { Err(wrong("no certificate in it".to_owned())) } else { Ok(RootCerts::from(found)) }
+}
+
 /// Delivers to one address of the web.
 #[derive(Debug)]
 pub(super) struct Hook {
@@ -106,19 +130,22 @@ pub(super) struct Hook {
 
 impl Hook {
     /// Checks what can be checked before the first alert.
-    pub fn new(url: &str, allowed: Vec<AllowedHost>, limits: HookLimits) -> Result<Self, HookUrlError> {
+    pub fn new(options: WebhookOptions) -> Result<Self, HookUrlError> {
+        let WebhookOptions { url, allowed, trusted, limits } = options;
         let unreadable = || HookUrlError::Unreadable { url: url.to_owned() };
         let uri: Uri = url.parse().map_err(|_| unreadable())?;
         match uri.scheme_str() {
-            Some("http") => {}
-            Some(_) => return Err(HookUrlError::Protocol { url: url.to_owned() }),
+            Some("http" | "https") => {}
+            Some(_) => return Err(HookUrlError::Protocol { url }),
             None => return Err(unreadable()),
         }
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(unreadable)?;
         if !allows_host(&allowed, host) {
             return Err(HookUrlError::NotAllowed { host: host.to_owned() });
         }
+        let roots = trusted.as_deref().map_or(Ok(RootCerts::PlatformVerifier), certificates)?;
         let config = Agent::config_builder()
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
             .http_status_as_error(false)
             .max_redirects(0)
             // Nothing may come between: the addresses that were checked are those that are called.
@@ -130,7 +157,7 @@ impl Hook {
             .build();
         let resolver = Checked { allowed, resolver: DefaultResolver::default() };
         let agent = Agent::with_parts(config, DefaultConnector::default(), resolver);
-        Ok(Self { agent, url: url.to_owned(), limits })
+        Ok(Self { agent, url, limits })
     }
 
     pub const fn limits(&self) -> &HookLimits {
@@ -160,15 +187,20 @@ impl Hook {
 
 #[cfg(test)]
 mod tests {
-    use super::{Hook, HookLimits, HookUrlError, Tried};
+    use super::{Hook, HookLimits, HookUrlError, Tried, WebhookOptions};
     use std::time::Duration;
 
+    fn options(url: &str, allowed: &[&str]) -> WebhookOptions {
+        let allowed = allowed.iter().map(|host| host.parse().unwrap()).collect();
+        WebhookOptions { url: url.to_owned(), allowed, trusted: None, limits: HookLimits::default() }
+    }
+
     #[test]
-    fn only_allowed_hosts_over_http_are_accepted() {
-        let allowed = || vec!["127.0.0.1".parse().unwrap(), "localhost".parse().unwrap()];
-        let new = |url: &str| Hook::new(url, allowed(), HookLimits::default()).map(|_| ());
+    fn only_allowed_hosts_over_http_and_https_are_accepted() {
+        let new = |url: &str| Hook::new(options(url, &["127.0.0.1", "localhost"])).map(|_| ());
         assert_eq!(new("http://127.0.0.1:1/x"), Ok(()));
-        assert!(matches!(new("https://127.0.0.1/"), Err(HookUrlError::Protocol { .. })));
+        assert_eq!(new("https://127.0.0.1/"), Ok(()));
+        assert!(matches!(new("ftp://127.0.0.1/"), Err(HookUrlError::Protocol { .. })));
         assert!(matches!(new("127.0.0.1"), Err(HookUrlError::Unreadable { .. })));
         assert!(matches!(new("http://10.0.0.1/"), Err(HookUrlError::NotAllowed { .. })));
         assert!(matches!(new("http://127.0.0.1.example.org/"), Err(HookUrlError::NotAllowed { .. })));
@@ -179,7 +211,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://localhost:{}/", listener.local_addr().unwrap().port());
-        let hook = Hook::new(&url, vec!["localhost".parse().unwrap()], HookLimits::default()).unwrap();
+        let hook = Hook::new(options(&url, &["localhost"])).unwrap();
         let tried = hook.deliver(b"{}", Duration::from_secs(5));
         assert!(matches!(tried, Tried::Refused(_)), "{tried:?}");
         assert!(listener.accept().is_err(), "nobody may have connected");

@@ -1,6 +1,7 @@
 //! The thread that delivers, and tries again.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
@@ -24,6 +25,8 @@ pub struct WebhookOptions {
     pub url: String,
     /// Who may be called.
     pub allowed: Vec<AllowedHost>,
+    /// A file of certificates to trust over https; those of the system without.
+    pub trusted: Option<PathBuf>,
     /// Bounds.
     pub limits: HookLimits,
 }
@@ -56,9 +59,9 @@ impl Webhook {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When the address may not be called.
+    /// When the address may not be called, or the certificates cannot be read.
     pub fn start(options: WebhookOptions) -> Result<Self, HookUrlError> {
-        let hook = Hook::new(&options.url, options.allowed, options.limits)?;
+        let hook = Hook::new(options)?;
         let (sender, alerts) = AlertSender::new();
         // Without a thread every alert finds the queue closed and is counted.
         let worker = thread::Builder::new().name("webhook".to_owned()).spawn(move || Worker::new(hook).run(&alerts));
