@@ -249,5 +249,6 @@ pub fn install_for_probe(lua: &Lua, run: &RunIdentity, groups: &Registry) -> mlu
     async_table.set("pending_items", lua.create_function(|_, _: Value| Ok(0))?)?;
     t.set("async", async_table)?;
     t_gears::install_for_probe(lua, &t)?;
+    super::functions::install_for_probe(lua, &t)?;
     Ok(t)
 }

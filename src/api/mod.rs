@@ -13,6 +13,7 @@ pub mod engine;
 mod events;
 mod flow_command;
 mod flow_fields;
+pub mod functions;
 mod gears_rows;
 pub mod global_t;
 mod hostcall;

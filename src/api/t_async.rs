@@ -11,6 +11,7 @@ use mlua::{Function, LightUserData, Lua, LuaString, MultiValue, Table, Value};
 use super::constants::{LogFn, LogLevel};
 use super::context::VmContext;
 use super::engine::EngineParts;
+use super::functions::{self, FunctionDesk, FunctionTable};
 use super::global_t::{self, Outlets, RunIdentity, VmIdentity};
 use super::job_desk::{self, BlockPolicy, JobDesk};
 use super::jobcall::{BATCH, JobCalls};
@@ -19,13 +20,14 @@ use super::record::{Record, ScriptId, Side};
 use super::t_gears;
 use super::t_host::HostFunctions;
 use crate::job::{
-    Carried, Delivery, Ended, FileOp, JobIds, JobKind, JobRequest, JobState, Letter, OutputLine, Party, Pool, Rejected,
-    Scheduler, Section, SectionError, Settled, Settling, VmFactory, Wait, WorkerContext,
+    Carried, Delivery, Doors, Ended, FileOp, JobIds, JobKind, JobRequest, JobState, Letter, OutputLine, Party, Pool,
+    Rejected, Scheduler, Section, SectionError, Settled, Settling, VmFactory, Wait, WorkerContext,
 };
 use crate::lua::{PackError, Packed, Packer, PluginError, Vm, VmOptions};
 
 const ASYNC: &str = include_str!("lua/async.lua");
 const MANAGED: &str = include_str!("lua/async_managed.lua");
+const FUNCTIONS: &str = include_str!("lua/functions.lua");
 const TASKS: &str = include_str!("lua/async_tasks.lua");
 /// `T.block` where there is nothing to be blocked.
 const NO_BLOCK: &str =
@@ -36,13 +38,13 @@ const TOO_MANY: &str = "more than 100000 items are pending; new ones are dropped
 /// The end of a pool that one VM of an engine holds.
 #[derive(Debug)]
 pub struct AsyncEnd {
-    scheduler: Rc<Scheduler>,
+    pub(super) scheduler: Rc<Scheduler>,
     calls: Rc<JobCalls>,
     desk: Rc<JobDesk>,
     deliver: Function,
     /// `tick`, `completed` and `run_out` of async_managed.lua.
     managed: Table,
-    delivery: Delivery,
+    pub(super) functions: FunctionTable,
     packer: Rc<RefCell<Packer>>,
     /// An empty list, kept for its memory.
     list: RefCell<Vec<Ended>>,
@@ -57,6 +59,8 @@ pub struct JobSide<'a> {
     pub ids: &'a JobIds,
     /// When results are delivered.
     pub delivery: Delivery,
+    /// The block that the VM is of.
+    pub block: &'static str,
 }
 
 /// A job that failed: its function, and why.
@@ -116,13 +120,19 @@ pub fn install(
     })?;
     let desk = JobDesk::new(lua, &packer, &scheduler, &calls, context)?;
     job_desk::install(lua, &host, &desk)?;
+    let doors = jobs.pool.doors();
+    let functions = FunctionDesk::new(Doors::make(jobs.ids, context.order.get(), jobs.block), doors);
+    functions::install(lua, &host, &functions)?;
+    host.set("functions_chunk", modules::host_chunk(lua, "millstream.functions", FUNCTIONS)?)?;
     host.set("managed_chunk", modules::host_chunk(lua, "millstream.async_managed", MANAGED)?)?;
     host.set("tasks_chunk", modules::host_chunk(lua, "millstream.async_tasks", TASKS)?)?;
     let (table, deliver, managed): (Table, Function, Table) =
         modules::run_host_chunk_multi(lua, "millstream.async", ASYNC, (&parts.objects, host, &parts.engine, on_error))?;
     t.set("async", table)?;
+    t.set("register_function", managed.raw_get::<Function>("register")?)?;
+    let functions = FunctionTable::new(functions, &managed, parts)?;
     t.set("block", modules::run_host_chunk(lua, "millstream.block", NO_BLOCK, ())?)?;
-    Ok(AsyncEnd { scheduler, calls, desk, deliver, managed, delivery: jobs.delivery, packer, list: RefCell::default() })
+    Ok(AsyncEnd { scheduler, calls, desk, deliver, managed, functions, packer, list: RefCell::default() })
 }
 
 fn dropped(id: String, kind: &'static str, function: String) -> Record {
@@ -220,7 +230,7 @@ impl AsyncEnd {
     /// How completions are handed out.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
-        self.delivery
+        self.scheduler.delivery()
     }
 
     /// Turns a function of the VM into data, as a job would be.
@@ -277,7 +287,7 @@ impl AsyncEnd {
     /// are handed out.
     #[must_use]
     pub fn is_asked(&self) -> bool {
-        self.delivery == Delivery::AsFinished && self.scheduler.is_asked()
+        self.scheduler.delivery() == Delivery::AsFinished && self.scheduler.is_asked()
     }
 
     /// The next atomic section, begun: it must be finished. With it the function that runs it, `section(f) -> results`.

@@ -11,6 +11,7 @@ use super::run;
 use super::screen::{Paint, Screen, columns, count};
 use super::settings;
 use crate::api::LogLevel;
+use crate::job::FunctionInfo;
 use crate::plugin::{Block, Catalog, CatalogEntry, Definition, Manifest, PluginKind, Side, Skipped, discover};
 
 /// What was found.
@@ -97,6 +98,7 @@ fn plugins(found: &Found, loaded: &[(usize, &CatalogEntry, &Manifest)], screen: 
     for line in columns(&rows) {
         writeln!(screen, "{line}")?;
     }
+    functions(loaded, screen)?;
     let notes: Vec<_> = found.catalog.notes.iter().filter(|note| note.level <= LogLevel::Warn).collect();
     let notes: Vec<_> = notes.into_iter().filter(|note| is_loaded(found, note.script)).collect();
     if !notes.is_empty() {
@@ -107,6 +109,25 @@ fn plugins(found: &Found, loaded: &[(usize, &CatalogEntry, &Manifest)], screen: 
         let paint = if note.level < LogLevel::Warn { Paint::Bad } else { Paint::Doubtful };
         let text = screen.paint(paint, &note.text);
         writeln!(screen, "{:>3}  {text}", usize::from(note.script.0) + 1)?;
+    }
+    Ok(())
+}
+
+/// The functions that `millstream call` can call.
+fn functions(loaded: &[(usize, &CatalogEntry, &Manifest)], screen: &mut Screen<'_>) -> io::Result<()> {
+    let mut rows = Vec::new();
+    for (order, _, manifest) in loaded {
+        for function in &manifest.functions {
+            let name = format!("{}.{}", manifest.id.name, function.name);
+            rows.push(vec![format!("{order:>3}"), name, function.flags().join(", ")]);
+        }
+    }
+    if !rows.is_empty() {
+        let heading = screen.paint(Paint::Strong, "functions");
+        writeln!(screen, "\n     {heading}")?;
+    }
+    for line in columns(&rows) {
+        writeln!(screen, "{}", line.trim_end())?;
     }
     Ok(())
 }
@@ -234,9 +255,14 @@ fn plugin(found: &Found, index: usize, entry: &CatalogEntry) -> Value {
         "version": version(manifest),
         "blocks": manifest.blocks.iter().map(block).collect::<Vec<_>>(),
         "workers": manifest.workers,
+        "functions": manifest.functions.iter().map(function).collect::<Vec<_>>(),
         "definitions": manifest.definitions.iter().map(definition).collect::<Vec<_>>(),
         "notes": notes,
     })
+}
+
+fn function(function: &FunctionInfo) -> Value {
+    json!({ "name": function.name, "flags": function.flags() })
 }
 
 fn block(block: &Block) -> Value {

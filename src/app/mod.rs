@@ -123,6 +123,8 @@ fn dispatch(cli: &cli::Cli) -> anyhow::Result<Outcome> {
         Command::Plugins(args) => control_socket::ask("plugins", args, &mut screen),
         Command::Stats(args) => control_socket::ask("stats", args, &mut screen),
         Command::Gears(args) => gears::command(args, &mut screen),
+        Command::Call(args) => control_socket::call(args, &mut screen),
+        Command::Jobs(args) => control_socket::jobs(args, &mut screen),
         Command::Reload(args) => control_socket::ask("reload", args, &mut screen),
         Command::Stop(args) => control_socket::stop(args, &mut screen),
         Command::Query(args) => query::query(args, &mut screen),

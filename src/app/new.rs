@@ -34,7 +34,7 @@ macro_rules! skeleton {
     };
 }
 
-const SKELETONS: [Skeleton; 29] = [
+const SKELETONS: [Skeleton; 30] = [
     skeleton!("simplecounter", "simplecounter"),
     skeleton!("countergroup", "countergroup"),
     skeleton!("alertgroup", "alertgroup"),
@@ -62,6 +62,7 @@ const SKELETONS: [Skeleton; 29] = [
     skeleton!("gears-top-talkers", "gears-top-talkers"),
     skeleton!("gears-alerts", "gears-alerts"),
     skeleton!("gears-store", "gears-store"),
+    skeleton!("async-functions", "async-functions"),
     skeleton!("onload-onunload", "onload-onunload"),
     skeleton!("onmessage", "onmessage"),
 ];

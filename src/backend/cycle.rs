@@ -381,6 +381,7 @@ impl<O: BackendOutlet> Backend<O> {
     #[must_use]
     pub fn finish(mut self, wait: &Wait<'_>) -> BackendEnd<O> {
         let outlast = AtomicBool::new(false);
+        self.crew.monitors.iter().for_each(|monitor| monitor.instance.close_door());
         if let Some(now) = self.now {
             for member in 0..self.crew.monitors.len() {
                 while self.crew.monitors[member].instance.outstanding_jobs() > 0 {

@@ -8,6 +8,7 @@
 mod board;
 mod completion;
 mod counts;
+mod errand;
 mod histogram;
 mod host;
 #[cfg(test)]
@@ -32,6 +33,10 @@ mod worker;
 pub use board::{Board, Carried, Letter, Party, Verdict};
 pub use completion::Wait;
 pub use counts::Summary;
+pub use errand::{
+    Begun, CallArguments, Door, Doors, Errand, ErrandError, FunctionInfo, MAX_ERRANDS, MAX_FUNCTIONS, Order, Progress,
+    Reply,
+};
 pub use host::Owner;
 pub use model::{Completion, Ended, JobId, JobIds, JobKind, JobStatus, Keep};
 pub use native::{FileError, FileOp};

@@ -12,6 +12,7 @@ use crate::time::Stopwatch;
 use super::board::Board;
 use super::completion::CompletionQueue;
 use super::counts::{Counters, Pending, Summary};
+use super::errand::Doors;
 use super::histogram::Histogram;
 use super::host::Owner;
 use super::model::{BoxedJob, Job, JobId, JobStatus, Place, Work};
@@ -69,6 +70,8 @@ pub struct PoolOptions {
     pub profiler: Option<Arc<Profiler>>,
     /// Where executions without a worker are completed: one for all plugins of a run.
     pub board: Board,
+    /// Where the VMs that schedule can be reached from outside.
+    pub doors: Doors,
 }
 
 impl PoolOptions {
@@ -86,6 +89,7 @@ impl PoolOptions {
             answers: None,
             profiler: None,
             board: Board::default(),
+            doors: Doors::default(),
         }
     }
 }
@@ -105,6 +109,12 @@ impl Pool {
     #[must_use]
     pub fn board(&self) -> Board {
         self.0.shared.options.board.clone()
+    }
+
+    /// Where the VMs of the plugin can be reached from outside.
+    #[must_use]
+    pub fn doors(&self) -> &Doors {
+        &self.0.shared.options.doors
     }
 
     /// Jobs of the plugin that are queued, running or not delivered yet.

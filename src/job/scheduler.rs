@@ -131,7 +131,7 @@ pub struct Scheduler {
     pool: Arc<Handle>,
     home: Arc<CompletionQueue>,
     ids: JobIds,
-    delivery: Delivery,
+    delivery: Cell<Delivery>,
     /// Collected and not handed over.
     batch: RefCell<Vec<BoxedJob>>,
     /// Fetched from home and not handed out.
@@ -166,7 +166,7 @@ impl Scheduler {
             pool: Arc::clone(&pool.0),
             home: Arc::default(),
             ids: ids.clone(),
-            delivery,
+            delivery: Cell::new(delivery),
             batch: RefCell::new(Vec::with_capacity(BATCH)),
             arrived: RefCell::default(),
             spare: RefCell::default(),
@@ -245,7 +245,7 @@ impl Scheduler {
     /// As for [`Scheduler::schedule`].
     pub fn open(&self) -> Result<JobId, Rejected> {
         let id = self.admit(0)?;
-        self.board.open(id, &self.home, self.delivery);
+        self.board.open(id, &self.home, self.delivery.get());
         Ok(id)
     }
 
@@ -266,7 +266,20 @@ impl Scheduler {
     /// When completions are handed out.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
-        self.delivery
+        self.delivery.get()
+    }
+
+    /// From now on completions are handed out as jobs finish: somebody outside waits for them.
+    pub fn deliver_as_finished(&self) {
+        if self.delivery.replace(Delivery::AsFinished) == Delivery::InOrder {
+            self.set_patience(PATIENCE);
+        }
+    }
+
+    /// Whether another job would be refused or push out one that waits.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.is_crowded(0)
     }
 
     /// Number of the engine whose jobs these are.
@@ -311,7 +324,7 @@ impl Scheduler {
         if self.pool.shared.cancel_one(id) {
             return true;
         }
-        if self.delivery == Delivery::AsFinished {
+        if self.delivery() == Delivery::AsFinished {
             return false;
         }
         let mut arrived = self.arrived.borrow_mut();
@@ -350,7 +363,7 @@ impl Scheduler {
             self.home.take(&mut arrived);
             status = arrived.iter().find(|job| job.id == id).map(|job| job.status());
         }
-        if self.delivery == Delivery::InOrder
+        if self.delivery() == Delivery::InOrder
             && let Some(status) = &mut status
         {
             let created = status.state == JobState::Created;
@@ -590,7 +603,7 @@ impl Scheduler {
     /// Hands out up to `max` completions that have arrived; their number. One load of an atomic if there are none. Gives
     /// none if delivery is [`Delivery::InOrder`].
     pub fn poll(&self, max: usize, into: &mut Vec<Completion>) -> usize {
-        if self.delivery == Delivery::InOrder {
+        if self.delivery() == Delivery::InOrder {
             return 0;
         }
         self.hand_out(max, |ended| into.push(ended.into_completion()))
@@ -598,7 +611,7 @@ impl Scheduler {
 
     /// As [`Scheduler::poll`], for an owner that gives the jobs back.
     pub fn poll_ended(&self, max: usize, into: &mut Vec<Ended>) -> usize {
-        if self.delivery == Delivery::InOrder {
+        if self.delivery() == Delivery::InOrder {
             return 0;
         }
         self.hand_out(max, |ended| into.push(ended))
@@ -663,7 +676,7 @@ impl Scheduler {
         let mut drained = Drained::default();
         while self.outstanding.get() > 0 {
             let left = remaining(wait, since);
-            let completions = match self.delivery {
+            let completions = match self.delivery() {
                 Delivery::InOrder => self.settle(&left),
                 Delivery::AsFinished => {
                     let mut completions = Vec::new();

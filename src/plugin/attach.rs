@@ -23,7 +23,7 @@ const BLOCKS: u32 = 32;
 /// Whether a block is called on packets or flows at all.
 pub(super) fn is_called(block: &Block, settings: &HostSettings) -> bool {
     match block.kind {
-        PluginKind::ProtocolHandler => true,
+        PluginKind::ProtocolHandler | PluginKind::Functions => true,
         PluginKind::SimpleCounter => settings.netflow_tap == NetflowTap::Off || block.flow_counter,
         kind => hears_flows(kind),
     }
@@ -50,6 +50,7 @@ pub(super) enum FrontendMember {
     Handler(ProtocolHandler),
     Counter(SimpleCounter, StopOnMessage),
     Tap(FlowTap),
+    Bystander(Instance),
 }
 
 impl FrontendMember {
@@ -71,6 +72,7 @@ impl FrontendMember {
                 counter.map(|counter| Self::Counter(counter, stop))
             }
             (PluginKind::ProtocolHandler | PluginKind::SimpleCounter, None) => None,
+            (PluginKind::Functions, _) => Some(Self::Bystander(instance)),
             (kind, _) => {
                 let called = Want::from(kind != PluginKind::FilexMonitor || settings.files.is_some());
                 FlowTap::attach(instance, block, engine, called)?.ok().map(Self::Tap)
@@ -85,6 +87,7 @@ impl Member for FrontendMember {
             Self::Handler(handler) => &handler.instance,
             Self::Counter(counter, _) => &counter.instance,
             Self::Tap(tap) => &tap.instance,
+            Self::Bystander(instance) => instance,
         }
     }
 
@@ -93,6 +96,7 @@ impl Member for FrontendMember {
             Self::Handler(handler) => &mut handler.instance,
             Self::Counter(counter, _) => &mut counter.instance,
             Self::Tap(tap) => &mut tap.instance,
+            Self::Bystander(instance) => instance,
         }
     }
 }
@@ -100,7 +104,7 @@ impl Member for FrontendMember {
 impl Frontend {
     /// Whether there is something to attach a block to; says so if not.
     pub(super) fn has_place(&self, script: ScriptId, block: &Block) -> bool {
-        if hears_flows(block.kind) {
+        if hears_flows(block.kind) || block.kind == PluginKind::Functions {
             return true;
         }
         let kind = block.kind;
@@ -121,6 +125,7 @@ impl Frontend {
             FrontendMember::Counter(counter, StopOnMessage::Yes) => self.hearing.push(counter),
             FrontendMember::Counter(counter, StopOnMessage::No) => self.deaf.push(counter),
             FrontendMember::Tap(tap) => self.taps.push(tap),
+            FrontendMember::Bystander(instance) => self.bystanders.push(instance),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::kind::PluginKind;
 use super::manifest::{self, Definition, Manifest};
 use super::settings::HostSettings;
 use crate::api::t_async::{self, WorkerVmOptions};
-use crate::api::{LogLevel, ScriptId, global_t, modules, t_gears};
+use crate::api::{LogLevel, ScriptId, functions, global_t, modules, t_gears};
 use crate::decode;
 use crate::job::{Board, Pool, PoolOptions};
 use crate::lua::{FaultKind, PluginError, Vm, VmOptions};
@@ -331,7 +331,8 @@ fn probe_one(
     vm.call::<()>(&settle, what, settings.load_budget)?;
     match plugin {
         Value::Table(plugin) => {
-            let manifest = manifest::read(&plugin, &name)?;
+            let mut manifest = manifest::read(&plugin, &name)?;
+            manifest.add_functions(functions::functions_of(vm.lua(), &plugin)?);
             Ok(Some((manifest, Probed { plugin, t, vm })))
         }
         Value::Nil => Ok(None),

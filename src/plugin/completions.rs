@@ -8,6 +8,7 @@ use mlua::{Function, IntoLuaMulti};
 
 use super::health::Verdict;
 use super::instance::Instance;
+use super::kind::PluginKind;
 use crate::api::job_desk::BlockPolicy;
 use crate::api::t_async::JobSide;
 use crate::api::{LogLevel, ScriptId};
@@ -18,7 +19,7 @@ use crate::time::Stopwatch;
 /// With delivery in order: jobs outstanding above which all are waited for, below the 100,000 at which they are dropped.
 const SETTLE_ABOVE: usize = 50_000;
 /// How long completions may hold up the next batch of packets.
-const DELIVERY_TIME: Duration = Duration::from_micros(200);
+pub(super) const DELIVERY_TIME: Duration = Duration::from_micros(200);
 /// Completions delivered in one call into the VM.
 const DELIVERED_AT_ONCE: usize = 64;
 
@@ -34,8 +35,9 @@ pub struct JobPlan {
 }
 
 impl JobPlan {
-    pub(super) fn of(&self, script: ScriptId) -> JobSide<'_> {
-        JobSide { pool: &self.pools[usize::from(script.0)], ids: &self.ids, delivery: self.delivery }
+    pub(super) fn of(&self, script: ScriptId, kind: PluginKind) -> JobSide<'_> {
+        let (pool, block) = (&self.pools[usize::from(script.0)], kind.name());
+        JobSide { pool, ids: &self.ids, delivery: self.delivery, block }
     }
 }
 
@@ -67,18 +69,22 @@ impl Instance {
     /// Whether results may have come, or something else of the asynchronous kind is due.
     #[must_use]
     pub fn has_async_work(&self) -> bool {
-        self.jobs.outstanding() > 0 || self.jobs.has_business()
+        self.jobs.outstanding() > 0 || self.jobs.has_business() || self.jobs.is_called()
     }
 
     /// Hands over what was scheduled, and delivers what has finished. With delivery in order nothing is delivered until
     /// so much is outstanding that the queue would overflow; then all of it, which is a point that does not depend on how
     /// fast the workers are. That wait ends as soon as `stopping` is set; the jobs go on then.
     pub fn take_completions(&mut self, stopping: &AtomicBool) {
+        if self.jobs.is_called() {
+            self.run_errands();
+        }
         if self.jobs.has_business() {
             if self.jobs.is_asked() {
                 self.run_sections();
             }
-            self.take_letters(Settling::No);
+            let as_they_come = self.jobs.delivery() == Delivery::AsFinished;
+            self.take_letters(if as_they_come { Settling::Yes } else { Settling::No });
             self.tick();
         }
         if self.jobs.outstanding() == 0 {
@@ -172,6 +178,7 @@ impl Instance {
     /// At the end of the input, for an instance alone: waits for the jobs, lets time run on, until nothing is left.
     pub fn settle_all(&mut self, wait: &Wait<'_>) {
         let watch = Stopwatch::start();
+        self.close_door();
         loop {
             let limit = wait.limit.map(|limit| limit.saturating_sub(watch.elapsed()));
             if self.jobs.outstanding() > 0 {

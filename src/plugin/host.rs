@@ -61,6 +61,8 @@ pub struct Frontend {
     pub(super) hearing: Vec<SimpleCounter>,
     /// Instances that hear of flows, in script order.
     pub(super) taps: Vec<FlowTap>,
+    /// Instances that no packet reaches: their functions are called from outside.
+    pub(super) bystanders: Vec<Instance>,
     /// Topics that any of them hears, as bits.
     pub(super) topics: u32,
     pub(super) policies: PolicyTable,
@@ -82,6 +84,7 @@ impl Frontend {
             deaf: Vec::new(),
             hearing: Vec::new(),
             taps: Vec::new(),
+            bystanders: Vec::new(),
             topics: 0,
             policies: PolicyTable::default(),
             contents: ContentDesk::default(),
@@ -261,6 +264,9 @@ impl Frontend {
             for handler in self.handlers.iter_mut().filter(|handler| handler.instance.listens()) {
                 handler.instance.deliver(&mail.id, mail.class, &mail.text);
             }
+            for bystander in self.bystanders.iter_mut().filter(|bystander| bystander.listens()) {
+                bystander.deliver(&mail.id, mail.class, &mail.text);
+            }
         }
     }
 
@@ -350,7 +356,10 @@ impl Frontend {
     /// left. When the wait ends early, what is missing is cancelled.
     pub fn drain_jobs(&mut self, wait: &Wait<'_>) {
         let watch = Stopwatch::start();
-        self.each(|instance| instance.rest());
+        self.each(|instance| {
+            instance.rest();
+            instance.close_door();
+        });
         loop {
             let limit = wait.limit.map(|limit| limit.saturating_sub(watch.elapsed()));
             for instance in self.instances_mut().filter(|instance| instance.outstanding_jobs() > 0) {
@@ -392,7 +401,7 @@ impl Frontend {
         let handlers = self.handlers.iter_mut().map(|handler| &mut handler.instance);
         let counters = self.deaf.iter_mut().chain(&mut self.hearing).map(|counter| &mut counter.instance);
         let taps = self.taps.iter_mut().map(|tap| &mut tap.instance);
-        handlers.chain(counters).chain(taps)
+        handlers.chain(counters).chain(taps).chain(&mut self.bystanders)
     }
 
     /// How each instance did.

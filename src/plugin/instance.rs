@@ -440,6 +440,7 @@ impl Instance {
 
     /// Calls `onunload`; the instance makes no callback afterwards. Gives what it returned.
     pub fn unload(&mut self) -> Option<Value> {
+        self.jobs.close();
         let mut left = None;
         if let Some(function) = self.on_unload.take() {
             self.begins("onunload");

@@ -41,6 +41,8 @@ pub enum PluginKind {
     FtsMonitor,
     /// Ranks flows by a metric.
     FlowTracker,
+    /// Functions that are called from outside; a block of its own only where a file has no other with a VM.
+    Functions,
 }
 
 /// Where the callbacks of a block run.
@@ -65,7 +67,7 @@ struct Row {
     side: Side,
 }
 
-const ROWS: [Row; 19] = {
+const ROWS: [Row; 20] = {
     use PluginKind as K;
     use Side as S;
     const fn row(kind: K, name: &'static str, other: &'static str, side: S) -> Row {
@@ -91,6 +93,7 @@ const ROWS: [Row; 19] = {
         row(K::ResourceMonitor, "resource_monitor", "resourcemonitor", S::Backend),
         row(K::FtsMonitor, "fts_monitor", "ftsmonitor", S::Backend),
         row(K::FlowTracker, "flowtracker", "flow_tracker", S::Backend),
+        row(K::Functions, "functions", "functions", S::Frontend),
     ]
 };
 

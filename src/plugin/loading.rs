@@ -92,7 +92,7 @@ impl Prepared {
         let t = global_t::install_for_engine(vm.lua(), &settings.run, &parts, &context, group.as_ref())
             .map_err(|e| fault(e.into()))?;
         let (caught, on_error) = message_handler(&vm, probe.as_ref(), &context).map_err(|e| fault(e.into()))?;
-        let jobs = t_async::install(vm.lua(), &t, &parts, &context, &on_error, jobs.of(file.id))
+        let jobs = t_async::install(vm.lua(), &t, &parts, &context, &on_error, jobs.of(file.id, kind))
             .map_err(|e| fault(e.into()))?;
         t_gears::install(vm.lua(), &t, &parts, &context, &on_error, &settings.run.gears, jobs.managed())
             .map_err(|e| fault(e.into()))?;
@@ -171,6 +171,8 @@ impl Prepared {
             .ok()
             .flatten()
             .and_then(|(listener, _)| listener.get::<Option<Function>>("onchannelmessage").ok().flatten());
+        let listed = self.plugin.get::<Value>("functions").unwrap_or(Value::Nil);
+        self.jobs.open(listed).map_err(|e| fault(e.into()))?;
         let of_block = |name: &str| own.as_ref()?.get::<Option<Function>>(name).ok().flatten();
         let instance = Instance {
             kind: self.kind,

@@ -6,6 +6,7 @@ use super::binding;
 use super::kind::{PluginKind, Side};
 use crate::api::MonitoredGroup;
 use crate::guid::Guid;
+use crate::job::FunctionInfo;
 use crate::metrics::{Column, CounterGroupDefinition, GroupKind, Registry};
 
 /// Most async workers a script may ask for.
@@ -149,6 +150,8 @@ pub struct Manifest {
     pub subscriptions: Subscriptions,
     /// Async worker threads wanted.
     pub workers: usize,
+    /// Functions that can be called from outside.
+    pub functions: Vec<FunctionInfo>,
     /// There is an `onmessage` or a channel listener.
     pub listens: bool,
     /// What to tell the author.
@@ -173,10 +176,11 @@ pub fn read(plugin: &Table, file_name: &str) -> mlua::Result<Manifest> {
         definitions: Vec::new(),
         subscriptions,
         workers,
+        functions: Vec::new(),
         listens: plugin.get::<Value>("onmessage")?.is_function(),
         remarks,
     };
-    for kind in PluginKind::all() {
+    for kind in PluginKind::all().filter(|kind| *kind != PluginKind::Functions) {
         if let Some((table, spelling)) = block_table(plugin, kind, &mut manifest.remarks)? {
             read_block(kind, spelling, &table, &mut manifest)?;
         }
@@ -278,6 +282,19 @@ fn read_block(kind: PluginKind, spelling: &'static str, table: &Table, manifest:
         Err(remark) => manifest.remarks.push(remark),
     }
     Ok(())
+}
+
+impl Manifest {
+    /// Takes note of functions that can be called from outside. Where no block has a VM that could answer they get one.
+    pub fn add_functions(&mut self, functions: Vec<FunctionInfo>) {
+        let has_vm = |block: &Block| !matches!(block.kind.side(), Side::Definition | Side::Shared);
+        if !functions.is_empty() && !self.blocks.iter().any(has_vm) {
+            let kind = PluginKind::Functions;
+            let (protocol, bound, tracker) = (None, Vec::new(), None);
+            self.blocks.push(Block { kind, spelling: kind.name(), protocol, flow_counter: false, bound, tracker });
+        }
+        self.functions = functions;
+    }
 }
 
 type Read<T> = mlua::Result<Result<T, Remark>>;

@@ -6,6 +6,7 @@
 
 mod attach;
 mod binding;
+mod calls;
 mod catalog;
 mod completions;
 mod content;

@@ -87,6 +87,7 @@ impl Frontend {
         taken.extend(hearing.map(|counter| FrontendMember::Counter(counter, StopOnMessage::Yes)));
         taken.extend(self.handlers.extract_if(.., |handler| is_old(&handler.instance)).map(FrontendMember::Handler));
         taken.extend(self.taps.extract_if(.., |tap| is_old(&tap.instance)).map(FrontendMember::Tap));
+        taken.extend(self.bystanders.extract_if(.., |instance| is_old(instance)).map(FrontendMember::Bystander));
         taken
     }
 
@@ -100,5 +101,6 @@ impl Frontend {
         self.deaf.sort_by_key(|counter| order(&counter.instance));
         self.hearing.sort_by_key(|counter| order(&counter.instance));
         self.taps.sort_by_key(|tap| order(&tap.instance));
+        self.bystanders.sort_by_key(order);
     }
 }

@@ -137,6 +137,7 @@ end
 -- What asks for more than a plain job goes another way.
 local managed = host.managed_chunk(async, host, engine, on_error, either, cur)
 host.tasks_chunk(async, host, engine, on_error, either, managed)
+host.functions_chunk(async, host, engine, either, managed)
 
 -- Not by way of `either`: functions with a variable number of arguments do not begin a trace.
 function async.schedule(block, second)

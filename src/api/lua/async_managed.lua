@@ -7,7 +7,7 @@
 local async, host, engine, on_error, either, cur = ...
 local ffi = require "ffi"
 local type, error, tostring, xpcall, pairs, setmetatable = type, error, tostring, xpcall, pairs, setmetatable
-local select, unpack, remove = select, unpack, table.remove
+local select, unpack, remove, getmetatable = select, unpack, table.remove, getmetatable
 local floor, format, getinfo, huge, sort, ipairs = math.floor, string.format, debug.getinfo, math.huge, table.sort, ipairs
 local ffi_string = ffi.string
 
@@ -315,6 +315,8 @@ function Handle:abort() return async.abort(self.id) end
 
 local function close(entry, state, result, message)
   handles[entry.id] = nil
+  -- Whoever holds the entry may ask later.
+  entry.outcome = { state, result, message }
   if entry.timer then entry.timer.f = nil end
   host.close(state)
   put(entry, state, result, message)
@@ -349,8 +351,11 @@ async.defer = either(function(block)
     put(entry, "dropped")
     return nil, reason
   end
-  return setmetatable({ id = id }, Handle)
+  return managed.handle(entry)
 end)
+
+function managed.handle(entry) return setmetatable({ id = entry.id, entry = entry }, Handle) end
+function managed.is_handle(value) return type(value) == "table" and getmetatable(value) == Handle end
 
 -- A letter: somebody has completed an execution of this VM. 1 resolves, 2 rejects, 3 aborts.
 function managed.completed(id, verdict, result)
@@ -475,5 +480,11 @@ function managed.run_out(at_once)
 end
 
 managed.start, managed.after, managed.open, managed.close = schedule, after, open, close
+function managed.letter(id)
+  for _, letter in ipairs(letters) do
+    if letter.id == id then return letter end
+  end
+end
+
 managed.conclude, managed.handles, managed.run, managed.call, managed.put = conclude, handles, run, call, put
 return managed

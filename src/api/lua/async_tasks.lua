@@ -4,7 +4,7 @@
 -- piece is part of the callback it runs in and spends that one's budget.
 
 local async, host, engine, on_error, either, managed = ...
-local type, error, xpcall, setmetatable = type, error, xpcall, setmetatable
+local type, error, xpcall, tostring = type, error, xpcall, tostring
 local create, resume_coroutine, yield, running = coroutine.create, coroutine.resume, coroutine.yield, coroutine.running
 
 -- The task that is running, if any.
@@ -18,6 +18,7 @@ local function go_on(task, ...)
   local ok, what = resume_coroutine(task.co, ...)
   current = before
   if not ok then
+    task.message = task.message or tostring(what)
     managed.end_task(task, "failed")
     error(what, 0)
   end
@@ -27,7 +28,7 @@ end
 function managed.end_task(task, state)
   local entry = task.entry
   if entry.over or not host.withdraw(entry.id) then return end
-  managed.close(entry, state, nil, "the task failed")
+  managed.close(entry, state, task.result, state == "failed" and (task.message or "the task failed") or nil)
 end
 
 async.spawn = either(function(f, onfree)
@@ -41,10 +42,15 @@ async.spawn = either(function(f, onfree)
   if not id then return nil, reason end
   local task = { entry = entry }
   entry.task = task
+  if managed.spawned then managed.spawned[id] = entry end
+  local function failed(e)
+    task.message = type(e) == "string" and e or "(error object is a " .. type(e) .. " value)"
+    return on_error(e)
+  end
   task.co = create(function()
-    local ok, unhandled = xpcall(f, on_error, engine)
+    local ok, value = xpcall(f, failed, engine)
     task.finished = ok and "done" or "failed"
-    if not ok and unhandled ~= nil then error(unhandled, 0) end
+    if ok then task.result = value elseif value ~= nil then error(value, 0) end
   end)
   go_on(task)
   return id
@@ -67,6 +73,20 @@ local function keep(promise)
   end
 end
 
+-- Tells one more of how a deferred execution ends.
+function managed.follow(entry, finish)
+  local told = entry.finish
+  local before = { onresult = entry.onresult, onerror = entry.onerror, ontimeout = entry.ontimeout, oncancel = entry.oncancel }
+  entry.finish = function(state, result, message)
+    if told then told(state, result, message)
+    elseif state == "done" and before.onresult and result ~= nil then managed.call(before.onresult, engine, entry.data, result)
+    elseif state == "failed" and before.onerror then managed.call(before.onerror, engine, entry.data, message)
+    elseif state == "timed_out" and before.ontimeout then managed.call(before.ontimeout, engine, entry.data)
+    elseif state == "cancelled" and before.oncancel and not entry.silent then managed.call(before.oncancel, engine, entry.data) end
+    finish(state, result, message)
+  end
+end
+
 -- Begins what a block describes, or joins what a handle of defer stands for.
 local function begin(what, name, level)
   if type(what) ~= "table" then
@@ -80,17 +100,8 @@ local function begin(what, name, level)
       promise.over, promise.state, promise.message = true, "failed", "nothing is open under " .. tostring(what.id)
       return promise
     end
-    local told = entry.finish
     promise.id = what.id
-    local before = { onresult = entry.onresult, onerror = entry.onerror, ontimeout = entry.ontimeout, oncancel = entry.oncancel }
-    entry.finish = function(state, result, message)
-      if told then told(state, result, message)
-      elseif state == "done" and before.onresult and result ~= nil then managed.call(before.onresult, engine, entry.data, result)
-      elseif state == "failed" and before.onerror then managed.call(before.onerror, engine, entry.data, message)
-      elseif state == "timed_out" and before.ontimeout then managed.call(before.ontimeout, engine, entry.data)
-      elseif state == "cancelled" and before.oncancel and not entry.silent then managed.call(before.oncancel, engine, entry.data) end
-      finish(state, result, message)
-    end
+    managed.follow(entry, finish)
     return promise
   end
   local id, reason = managed.start(what, { finish = finish }, level + 1)

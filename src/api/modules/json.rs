@@ -59,6 +59,17 @@ pub(super) fn module(lua: &Lua) -> mlua::Result<Value> {
     run_host_chunk(lua, "JSON", include_str!("JSON.lua"), (decode, encode))
 }
 
+/// Makes the value that a text stands for; null is nil.
+///
+/// # Errors
+/// When it is no JSON, or the VM is out of memory.
+pub(in crate::api) fn parse(lua: &Lua, text: &[u8]) -> mlua::Result<Value> {
+    decode(lua, text, &Value::Nil, None).map_err(|failure| match failure {
+        Failure::Text(error) => mlua::Error::runtime(error.to_string()),
+        Failure::Vm(error) => error,
+    })
+}
+
 fn decode(lua: &Lua, text: &[u8], null: &Value, kinds: Option<&Table>) -> Result<Value, Failure> {
     let (array, object) = match kinds {
         Some(kinds) => (kinds.raw_get("array")?, kinds.raw_get("object")?),
@@ -407,7 +418,7 @@ mod tests {
             for text in [serde_json::to_string(&value).unwrap(), serde_json::to_string_pretty(&value).unwrap()] {
                 let decoded = decode(&lua, text.as_bytes(), &Value::Nil, None).unwrap_or_else(|_| panic!("{text}"));
                 for layout in [Layout::Compact, Layout::Pretty] {
-                    let encoded = encode(&lua, &decoded, layout, None).unwrap();
+                    let encoded = encode(&lua, &decoded, layout, None, usize::MAX).unwrap();
                     let back: serde_json::Value = serde_json::from_slice(&encoded).unwrap();
                     assert!(same(&back, &value), "{back} {value}");
                 }

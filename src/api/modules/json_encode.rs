@@ -26,8 +26,22 @@ pub(super) enum EncodeError {
     Cycle,
     #[error("tables nest deeper than {MAX_DEPTH} levels")]
     Depth,
+    #[error("its text is longer than {0} bytes, {TABLE_COST} for each table included")]
+    Size(usize),
     #[error("{0}")]
     Vm(#[from] mlua::Error),
+}
+
+/// What a table counts against a limit beside its text: going through it takes time.
+const TABLE_COST: usize = 64;
+
+/// The text of a value, of at most so many bytes.
+///
+/// # Errors
+/// Why it has none.
+pub(in crate::api) fn text_of(lua: &Lua, value: &Value, most: usize) -> Result<Vec<u8>, String> {
+    let text = encode(lua, value, Layout::Compact, None, most).map_err(|error| error.to_string())?;
+    if text.len() > most { Err(EncodeError::Size(most).to_string()) } else { Ok(text) }
 }
 
 /// The native function behind `JSON:encode`: `(value, pretty, options) -> text` or `(nil, reason)`.
@@ -37,7 +51,7 @@ pub(super) fn function(lua: &Lua) -> mlua::Result<Function> {
     lua.create_function(|lua, (value, pretty, options): (Value, bool, Option<Table>)| {
         let layout = if pretty { Layout::Pretty } else { Layout::Compact };
         let mut results = MultiValue::new();
-        match encode(lua, &value, layout, options.as_ref()) {
+        match encode(lua, &value, layout, options.as_ref(), usize::MAX) {
             Ok(text) => results.push_back(Value::String(lua.create_string(text)?)),
             Err(EncodeError::Vm(error)) => return Err(error),
             Err(error) => {
@@ -54,6 +68,7 @@ pub(super) fn encode(
     value: &Value,
     layout: Layout,
     options: Option<&Table>,
+    most: usize,
 ) -> Result<Vec<u8>, EncodeError> {
     let option = |name: &str| options.map_or(Ok(Value::Nil), |options| options.raw_get::<Value>(name));
     let mut writer = Writer {
@@ -63,6 +78,8 @@ pub(super) fn encode(
         tostring: lua.globals().raw_get("tostring")?,
         layout,
         out: Vec::new(),
+        most,
+        tables: 0,
         open: Vec::new(),
     };
     writer.value(value)?;
@@ -76,6 +93,10 @@ struct Writer {
     tostring: Value,
     layout: Layout,
     out: Vec<u8>,
+    /// Bytes after which it is given up.
+    most: usize,
+    /// Tables written so far.
+    tables: usize,
     /// The tables being written, outermost first.
     open: Vec<*const c_void>,
 }
@@ -128,6 +149,11 @@ impl Writer {
         }
         if self.open.len() >= MAX_DEPTH {
             return Err(EncodeError::Depth);
+        }
+        // A few tables may stand for any number of elements.
+        self.tables += 1;
+        if self.out.len() + self.tables * TABLE_COST > self.most {
+            return Err(EncodeError::Size(self.most));
         }
         self.open.push(identity);
         match self.shape(table)? {
@@ -285,7 +311,7 @@ mod tests {
     fn of(source: &str) -> Result<String, EncodeError> {
         let lua = Lua::new();
         let value: Value = lua.load(source).eval().unwrap();
-        encode(&lua, &value, Layout::Compact, None).map(|text| String::from_utf8(text).unwrap())
+        encode(&lua, &value, Layout::Compact, None, usize::MAX).map(|text| String::from_utf8(text).unwrap())
     }
 
     #[test]

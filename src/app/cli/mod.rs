@@ -2,7 +2,9 @@
 
 mod ask;
 mod authors;
+mod calls;
 mod gears;
+mod jobs;
 mod life;
 mod outputs;
 mod reference;
@@ -13,7 +15,9 @@ mod value;
 
 pub use ask::{AnswerArgs, PacketsArgs, QueryArgs, QueryOrder, Question, ReportArgs, SearchArgs};
 pub use authors::{ProfileArgs, ReplArgs, TestArgs};
+pub use calls::{CallArgs, EngineChoice};
 pub use gears::{GearArgs, GearsArgs, GearsCommand};
+pub use jobs::{JobOrder, JobStateChoice, JobsArgs, JobsCommand};
 pub use life::{ConfigArgs, ConfigCommand, LifeArgs, SpeakArgs, StopArgs};
 pub use outputs::{OutputsArgs, PrintKind};
 pub use reference::ApiArgs;
@@ -112,6 +116,10 @@ pub enum Command {
     Plugins(SpeakArgs),
     /// Give the figures of a run: packets, drops, jobs
     Stats(SpeakArgs),
+    /// Call a function of a plugin of a run
+    Call(CallArgs),
+    /// Look at the jobs of a run and act on them
+    Jobs(JobsArgs),
     /// List, pause, resume and remove the pipelines of a run
     Gears(GearsArgs),
     /// Have a run load changed plugins and open its outputs anew

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::place::{directories, running};
 
-/// How long an answer may take.
-const LIMIT: Duration = Duration::from_secs(10);
+/// How long an answer may take that is not waited for on purpose.
+pub const LIMIT: Duration = Duration::from_secs(10);
 /// Longest answer that is read.
 const MOST_BYTES: u64 = 64 << 20;
 
@@ -43,13 +43,16 @@ pub fn only_run() -> anyhow::Result<PathBuf> {
 ///
 /// # Errors
 /// When nobody answers, or the answer is an error.
-pub fn request(socket: &Path, request: &Value) -> anyhow::Result<Value> {
+pub fn request(socket: &Path, request: &Value, limit: Duration) -> anyhow::Result<Value> {
     let named = || format!("--control {}", socket.display());
     let mut stream = UnixStream::connect(socket).with_context(named)?;
-    stream.set_read_timeout(Some(LIMIT)).and_then(|()| stream.set_write_timeout(Some(LIMIT))).with_context(named)?;
+    stream.set_read_timeout(Some(limit)).and_then(|()| stream.set_write_timeout(Some(LIMIT))).with_context(named)?;
     stream.write_all(format!("{request}\n").as_bytes()).with_context(named)?;
     let mut line = Vec::new();
     BufReader::new(stream.take(MOST_BYTES)).read_until(b'\n', &mut line).with_context(named)?;
+    if line.is_empty() {
+        bail!("{}: the run ended before it answered", named());
+    }
     let answer: Value =
         serde_json::from_slice(&line).with_context(|| format!("{}: no answer of millstream", named()))?;
     if answer["ok"] != true {

@@ -1,10 +1,11 @@
 //! `millstream status`, `plugins`, `stats`, `reload` and `stop`.
 
 use std::io::Write;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::client::{only_run, request};
+use super::client::{LIMIT, only_run, request};
 use crate::app::Outcome;
 use crate::app::cli::{SpeakArgs, StopArgs};
 use crate::app::screen::{Screen, columns};
@@ -30,11 +31,21 @@ pub fn stop(args: &StopArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcome>
 /// # Errors
 /// When no run answers.
 pub fn send(question: &Value, args: &SpeakArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcome> {
+    show(exchange(question, args, Duration::ZERO)?, args, screen)?;
+    Ok(Outcome::Good)
+}
+
+/// Sends a request to the run that the arguments name, or the only one; the run may wait so long for what is asked.
+pub(super) fn exchange(question: &Value, args: &SpeakArgs, patience: Duration) -> anyhow::Result<Value> {
     let socket = match &args.control {
         Some(path) => path.clone(),
         None => only_run()?,
     };
-    let mut answer = request(&socket, question)?;
+    request(&socket, question, LIMIT + patience)
+}
+
+/// Shows an answer as the arguments want it.
+pub(super) fn show(mut answer: Value, args: &SpeakArgs, screen: &mut Screen<'_>) -> anyhow::Result<()> {
     if args.json {
         screen.json(&answer)?;
     } else {
@@ -45,13 +56,14 @@ pub fn send(question: &Value, args: &SpeakArgs, screen: &mut Screen<'_>) -> anyh
             writeln!(screen, "{line}")?;
         }
     }
-    Ok(Outcome::Good)
+    Ok(())
 }
 
 fn word(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "-".to_owned(),
+        Value::Array(elements) if elements.is_empty() => "-".to_owned(),
         Value::Array(elements) => elements.iter().map(word).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }

@@ -5,13 +5,17 @@
 //! are limited in number, size and time, and nothing they send reaches packet threads but through what a request's function
 //! does. `docs/running.md` describes the protocol.
 
+mod calls;
 mod client;
 mod command;
+mod jobs;
 mod place;
 mod server;
 mod table;
 
+pub use calls::call;
 pub use command::{ask, lines, send, stop};
+pub use jobs::jobs;
 pub use place::default_socket;
 pub use server::{Bound, Server};
 pub use table::Requests;

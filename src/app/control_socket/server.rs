@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -17,13 +17,15 @@ use super::table::{Requests, answer};
 use crate::time::Stopwatch;
 
 /// Clients at a time.
-const MOST_CLIENTS: usize = 16;
+const MOST_CLIENTS: usize = 128;
 /// Longest line of a request.
 const MOST_BYTES: usize = 64 << 10;
 /// How long a client may be silent before or between requests.
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a request may take to arrive, and an answer to be taken.
 const SLOW: Duration = Duration::from_secs(5);
+/// How long answers may take to leave when the run has ended.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// Pause after a failure to accept, as when descriptors have run out.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -85,6 +87,8 @@ impl Bound {
 #[derive(Default)]
 struct Clients {
     ended: AtomicBool,
+    /// Clients that have asked and have no answer yet.
+    busy: AtomicUsize,
     streams: Mutex<Vec<(u64, UnixStream)>>,
 }
 
@@ -126,6 +130,11 @@ impl Server {
         // On a listening socket this makes the wait for clients return.
         let _ = self.waker.shutdown(Shutdown::Both);
         let _ = self.thread.join();
+        // Whoever waits for something of the run is being told that it has ended.
+        let since = Stopwatch::start();
+        while self.clients.busy.load(Ordering::Acquire) > 0 && since.elapsed() < LAST_ANSWERS {
+            thread::sleep(Duration::from_millis(1));
+        }
         for (_, stream) in self.clients.streams().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -167,7 +176,7 @@ fn admit(mut stream: UnixStream, number: u64, requests: &Arc<Requests>, clients:
     let (requests, serving) = (Arc::clone(requests), Arc::clone(clients));
     let work = move || {
         // A client that goes away in mid-request is no failure.
-        let _ = serve(&mut stream, &requests);
+        let _ = serve(&mut stream, &requests, &serving.busy);
         serving.streams().retain(|(other, _)| *other != number);
     };
     if thread::Builder::new().name("client".to_owned()).spawn(work).is_err() {
@@ -176,7 +185,7 @@ fn admit(mut stream: UnixStream, number: u64, requests: &Arc<Requests>, clients:
 }
 
 /// Answers line by line until the client goes away, is silent, slow or says too much.
-fn serve(stream: &mut UnixStream, requests: &Requests) -> io::Result<()> {
+fn serve(stream: &mut UnixStream, requests: &Requests, busy: &AtomicUsize) -> io::Result<()> {
     let mut buffer: Vec<u8> = Vec::new();
     let mut begun: Option<Stopwatch> = None;
     let mut chunk = [0; 4096];
@@ -184,7 +193,10 @@ fn serve(stream: &mut UnixStream, requests: &Requests) -> io::Result<()> {
         if let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = buffer.drain(..=end).collect();
             begun = (!buffer.is_empty()).then(Stopwatch::start);
-            stream.write_all(&answer(requests, &line[..end]))?;
+            busy.fetch_add(1, Ordering::AcqRel);
+            let written = stream.write_all(&answer(requests, &line[..end]));
+            busy.fetch_sub(1, Ordering::AcqRel);
+            written?;
             continue;
         }
         let left = match &begun {

@@ -10,4 +10,4 @@ mod roster;
 mod threads;
 mod watched;
 
-pub use reloader::{ReloadCounts, Reloader, Watching};
+pub use reloader::{Lineup, ReloadCounts, Reloader, Watching};

@@ -99,6 +99,24 @@ struct Shared {
     result: Mutex<Reloaded>,
 }
 
+/// The scripts and their workers as they are now, for whoever looks on.
+#[derive(Clone, Debug)]
+pub struct Lineup(Arc<Shared>);
+
+impl Lineup {
+    /// The scripts.
+    #[must_use]
+    pub fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&lock(&self.0.result).catalog)
+    }
+
+    /// Their workers, one pool for each.
+    #[must_use]
+    pub fn pools(&self) -> Arc<[Pool]> {
+        Arc::clone(&lock(&self.0.result).pools)
+    }
+}
+
 struct Work {
     given: Vec<PathBuf>,
     settings: HostSettings,
@@ -186,6 +204,12 @@ impl Reloader {
 }
 
 impl ReloaderThread {
+    /// The scripts and their workers, to be asked for at any time.
+    #[must_use]
+    pub fn lineup(&self) -> Lineup {
+        Lineup(Arc::clone(&self.shared))
+    }
+
     /// Ends the thread; what has not been loaded by now is not loaded any more.
     ///
     /// # Errors

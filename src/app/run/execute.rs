@@ -9,6 +9,7 @@ use super::inputs::Inputs;
 use super::life::{Facts, Life};
 use super::outputs::Opened;
 use super::threads::Staff;
+use super::{calls, jobs, letters};
 use crate::app::cli::{Cli, RunArgs};
 use crate::app::control_socket::{Bound, Requests, Server};
 use crate::app::gears;
@@ -105,6 +106,10 @@ pub fn execute(
             let mut requests = Requests::default();
             life.add_requests(&mut requests);
             gears::add_requests(&host.run.gears, &mut requests);
+            let lineup = reloader.lineup();
+            jobs::add_requests(&lineup, &mut requests);
+            letters::add_requests(&lineup, &mut requests);
+            calls::add_requests(&lineup, &life, &mut requests);
             Some(Server::start(socket, Arc::new(requests))?)
         }
         None => None,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use signal_hook::consts::SIGTERM;
 
+use super::calls::functions;
 use crate::app::control_socket::{self, Requests};
 use crate::app::notify::Notify;
 use crate::capture::SourceStats;
@@ -92,6 +93,18 @@ impl Life {
     #[must_use]
     pub fn pace(&self) -> Pace {
         self.facts.pace
+    }
+
+    /// Whether packets come from an interface.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.facts.pace == Pace::Wall
+    }
+
+    /// Packets dropped so far, as far as threads say so in this time.
+    #[must_use]
+    pub fn dropped(&self, limit: Duration) -> u64 {
+        self.inquiry.ask(limit).iter().map(|engine| dropped(&engine.source)).sum()
     }
 
     /// The service manager.
@@ -239,6 +252,7 @@ impl Life {
                     "skipped": sum(|instance| instance.skipped),
                     "memory_bytes": sum(|instance| instance.memory as u64),
                     "jobs_pending": self.pools.get(index).map_or(0, Pool::pending),
+                    "functions": self.pools.get(index).map_or_else(Vec::new, function_names),
                     "file": entry.script.path.display().to_string(),
                 })
             })
@@ -297,7 +311,12 @@ fn end_soon() -> Result<(), String> {
         .map_err(|e| format!("no thread can be started: {e}"))
 }
 
-fn fields(value: Value) -> Map<String, Value> {
+/// The functions of a plugin that can be called.
+fn function_names(pool: &Pool) -> Vec<String> {
+    functions(pool).into_iter().map(|function| function.name).collect()
+}
+
+pub(super) fn fields(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(fields) => fields,
         other => Map::from_iter([("value".to_owned(), other)]),
