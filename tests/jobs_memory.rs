@@ -1,66 +1,15 @@
 //! Jobs in the memory of earlier ones, functions that are scheduled over and over, and a great many jobs of all kinds.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod jobs_support;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream::job::{
-    Delivery, Ended, FileOp, JobIds, JobRequest, JobState, Overflow, Pool, PoolOptions, Scheduler, Summary, VmFactory,
-    Wait,
-};
-use millstream::lua::{Budget, Packer, Portable, Vm, VmOptions, spawn_lua_thread};
-
-const NO_LIMIT: Budget = Budget { limit: None, slow: None };
-
-fn vm() -> Vm {
-    Vm::new(&VmOptions { name: "plugin.lua".to_owned(), memory_limit: 64 << 20, package_path: Vec::new() }).unwrap()
-}
-
-fn pool(options: PoolOptions) -> Pool {
-    let factory: VmFactory = Arc::new(|_| Ok(vm()));
-    Pool::new(options, factory)
-}
-
-/// A scheduling VM with its end of a pool.
-struct Side {
-    vm: Vm,
-    packer: Packer,
-    scheduler: Scheduler,
-}
-
-impl Side {
-    fn of(pool: &Pool, delivery: Delivery) -> Self {
-        let vm = vm();
-        let packer = Packer::new(vm.lua()).unwrap();
-        Self { vm, packer, scheduler: Scheduler::new(pool, &JobIds::new(0), delivery) }
-    }
-
-    fn portable(&mut self, text: &str) -> Portable {
-        let chunk = self.vm.load(text.as_bytes(), "@plugin.lua").unwrap();
-        let function: mlua::Function = self.vm.call(&chunk, (), NO_LIMIT).unwrap();
-        self.packer.pack(self.vm.lua(), &function).unwrap().portable
-    }
-
-    fn shared(&mut self, text: &str) -> Arc<Portable> {
-        Arc::new(self.portable(text))
-    }
-
-    fn settle(&self) -> Vec<Ended> {
-        let mut ended = Vec::new();
-        self.scheduler.settle_ended(&Wait { limit: Some(Duration::from_secs(60)), cancel: None }, &mut ended);
-        ended
-    }
-}
-
-fn on_lua_thread(test: impl FnOnce() + Send + 'static) {
-    spawn_lua_thread("test", test).unwrap().join().unwrap();
-}
-
-fn sum(summary: &Summary) -> u64 {
-    let Summary { queued, running, done, failed, timed_out, cancelled, dropped, .. } = *summary;
-    queued + running + done + failed + timed_out + cancelled + dropped
-}
+use jobs_support::{Side, on_lua_thread, pool, sum};
+use millstream::job::{Delivery, Ended, FileOp, JobRequest, JobState, Overflow, PoolOptions, Scheduler, Wait};
+use millstream::lua::Portable;
 
 #[test]
 fn a_job_in_the_memory_of_another_has_nothing_of_it() {

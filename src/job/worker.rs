@@ -215,21 +215,7 @@ impl Worker<'_> {
         started: Stopwatch,
         deadline: Duration,
     ) -> Result<Produced, PluginError> {
-        if self.machine.as_ref().is_some_and(|machine| machine.renewals != self.shared.renewals()) {
-            self.machine = None;
-        }
-        let machine = match &mut self.machine {
-            Some(machine) => machine,
-            none => none.insert(Machine::new(self.shared, &self.control, self.number)?),
-        };
-        let watch = machine.begin(function);
-        let produced = machine.produce(function, started, deadline);
-        machine.end(function, watch, &produced);
-        if machine.vm.tidy() == Health::Replace {
-            self.machine = None;
-            self.shared.counters.vms_replaced.fetch_add(1, Ordering::Relaxed);
-        }
-        produced
+        self.in_machine(function, |machine| machine.produce(function, started, deadline))
     }
 
     fn run_lua(
@@ -240,6 +226,20 @@ impl Worker<'_> {
         started: Stopwatch,
         deadline: Duration,
     ) -> Result<Returned, PluginError> {
+        let run = |machine: &mut Machine| machine.run(function, data, result, started, deadline);
+        match self.in_machine(function, run)? {
+            Returned::TooLarge(length) => Err(too_large(length)),
+            returned => Ok(returned),
+        }
+    }
+
+    /// Runs a job in the VM of this worker, which is made if there is none or the plugin has changed, and goes if the job left
+    /// it beyond use.
+    fn in_machine<R>(
+        &mut self,
+        function: &Portable,
+        run: impl FnOnce(&mut Machine) -> Result<R, PluginError>,
+    ) -> Result<R, PluginError> {
         if self.machine.as_ref().is_some_and(|machine| machine.renewals != self.shared.renewals()) {
             self.machine = None;
         }
@@ -248,16 +248,13 @@ impl Worker<'_> {
             none => none.insert(Machine::new(self.shared, &self.control, self.number)?),
         };
         let watch = machine.begin(function);
-        let returned = machine.run(function, data, result, started, deadline);
+        let returned = run(machine);
         machine.end(function, watch, &returned);
         if machine.vm.tidy() == Health::Replace {
             self.machine = None;
             self.shared.counters.vms_replaced.fetch_add(1, Ordering::Relaxed);
         }
-        match returned? {
-            Returned::TooLarge(length) => Err(too_large(length)),
-            returned => Ok(returned),
-        }
+        returned
     }
 }
 
