@@ -131,7 +131,7 @@ fn throughput() {
             let summary = pool.summary();
             eprintln!(
                 "{workers} workers, {text}: {rate:.0} jobs/s, scheduling thread {share:.0} ns a job, run p50 {:?}",
-                summary.run_p50
+                summary.runs.p50
             );
         }
     });

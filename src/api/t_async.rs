@@ -18,8 +18,8 @@ use super::modules::{self, Libraries};
 use super::record::{Record, ScriptId, Side};
 use super::t_host::HostFunctions;
 use crate::job::{
-    Carried, Delivery, Ended, FileOp, JobIds, JobKind, JobRequest, JobState, Letter, OutputLine, Party, Pool, Rejected,
-    Scheduler, Section, SectionError, Settled, Settling, VmFactory, Wait, WorkerContext,
+    Carried, Delivery, Ended, FileOp, JobIds, JobKind, JobRequest, JobState, Letter, OutputLine, Overflow, Party, Pool,
+    Rejected, Scheduler, Section, SectionError, Settled, Settling, VmFactory, Wait, WorkerContext,
 };
 use crate::lua::{PackError, Packed, Packer, PluginError, Vm, VmOptions};
 
@@ -29,8 +29,6 @@ const TASKS: &str = include_str!("lua/async_tasks.lua");
 /// `T.block` where there is nothing to be blocked.
 const NO_BLOCK: &str =
     "local error = error return function() error('ERR_NOTAVAIL: block() is available inside onexecute only', 2) end";
-/// What a plugin is told once when its jobs are refused.
-const TOO_MANY: &str = "more than 100000 items are pending; new ones are dropped";
 
 /// The end of a pool that one VM of an engine holds.
 #[derive(Debug)]
@@ -56,6 +54,8 @@ pub struct JobSide<'a> {
     pub ids: &'a JobIds,
     /// When results are delivered.
     pub delivery: Delivery,
+    /// Names the block among those of the plugin.
+    pub block: &'a str,
 }
 
 /// A job that failed: its function, and why.
@@ -109,11 +109,11 @@ pub fn install(
     let (files, on_files) = (Rc::clone(&scheduler), Rc::clone(context));
     install_files(lua, &host, move |operation| {
         if let Err(rejected) = files.schedule_file(operation, 0) {
-            on_files.warn_once(TOO_MANY);
+            on_files.warn_once(&in_general(rejected.overflow));
             on_files.record(dropped(rejected.id.to_string(), "file", String::new()));
         }
     })?;
-    let desk = JobDesk::new(lua, &packer, &scheduler, &calls, context)?;
+    let desk = JobDesk::new(lua, &packer, &scheduler, &calls, context, jobs.block.to_owned())?;
     job_desk::install(lua, &host, &desk)?;
     host.set("managed_chunk", modules::host_chunk(lua, "millstream.async_managed", MANAGED)?)?;
     host.set("tasks_chunk", modules::host_chunk(lua, "millstream.async_tasks", TASKS)?)?;
@@ -128,9 +128,21 @@ fn dropped(id: String, kind: &'static str, function: String) -> Record {
     Record::Job { id, state: JobState::Dropped.name(), kind, function, attempt: 1 }
 }
 
+/// What a plugin is told once when its jobs are refused; about single ones `schedule` tells.
+fn in_general(overflow: Overflow) -> String {
+    match overflow {
+        Overflow::Jobs(limit) => format!("more than {limit} items are pending; new ones are dropped"),
+        Overflow::Bytes(limit) => format!("pending items hold more than {limit} bytes; new ones are dropped"),
+        Overflow::Disk(limit) => format!("jobs on the disk hold more than {limit} bytes; new ones are dropped"),
+        Overflow::DiskSlow | Overflow::DiskFailed | Overflow::DiskClosed => {
+            "the disk does not take more jobs; new ones are dropped".to_owned()
+        }
+    }
+}
+
 /// Tells of a job that was dropped; gives the reason in words.
 pub(super) fn refuse(context: &VmContext, rejected: &Rejected, function: &str) -> String {
-    context.warn_once(TOO_MANY);
+    context.warn_once(&in_general(rejected.overflow));
     context.record(dropped(rejected.id.to_string(), "schedule", function.to_owned()));
     rejected.to_string()
 }
@@ -210,6 +222,12 @@ impl AsyncEnd {
         self.scheduler.outstanding()
     }
 
+    /// The same without those that are on the disk.
+    #[must_use]
+    pub fn in_memory(&self) -> usize {
+        self.scheduler.in_memory()
+    }
+
     /// How completions are handed out.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
@@ -259,6 +277,10 @@ impl AsyncEnd {
     pub fn settle(&self, wait: &Wait<'_>, into: &mut Vec<Ended>) -> Settled {
         let settled = self.scheduler.settle_ended(wait, into);
         if settled != Settled::Yes || self.scheduler.outstanding() == 0 {
+            return settled;
+        }
+        // What is on the disk comes the next time, as long as there is time.
+        if self.scheduler.in_memory() == 0 && !wait.is_over_at_once() {
             return settled;
         }
         self.scheduler.refuse_sections();

@@ -16,6 +16,8 @@ mod demo;
 mod doctor;
 mod guid;
 mod interim;
+mod job_disk;
+mod job_report;
 mod list;
 mod logging;
 mod man;

@@ -34,8 +34,8 @@ pub struct JobPlan {
 }
 
 impl JobPlan {
-    pub(super) fn of(&self, script: ScriptId) -> JobSide<'_> {
-        JobSide { pool: &self.pools[usize::from(script.0)], ids: &self.ids, delivery: self.delivery }
+    pub(super) fn of<'a>(&'a self, script: ScriptId, block: &'a str) -> JobSide<'a> {
+        JobSide { pool: &self.pools[usize::from(script.0)], ids: &self.ids, delivery: self.delivery, block }
     }
 }
 
@@ -86,7 +86,7 @@ impl Instance {
         }
         self.jobs.flush();
         if self.jobs.delivery() == Delivery::InOrder {
-            if self.jobs.outstanding() >= SETTLE_ABOVE {
+            if self.jobs.in_memory() >= SETTLE_ABOVE {
                 let mut ended = Vec::new();
                 let wait = Wait { limit: None, cancel: Some(stopping) };
                 let mut settled = self.jobs.await_all(&wait, &mut ended);

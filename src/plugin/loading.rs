@@ -92,7 +92,8 @@ impl Prepared {
         let t = global_t::install_for_engine(vm.lua(), &settings.run, &parts, &context, group.as_ref())
             .map_err(|e| fault(e.into()))?;
         let (caught, on_error) = message_handler(&vm, probe.as_ref()).map_err(|e| fault(e.into()))?;
-        let jobs = t_async::install(vm.lua(), &t, &parts, &context, &on_error, jobs.of(file.id))
+        let block = block_name(kind, guid);
+        let jobs = t_async::install(vm.lua(), &t, &parts, &context, &on_error, jobs.of(file.id, &block))
             .map_err(|e| fault(e.into()))?;
         let loader = Loader::new(vm.lua()).map_err(|e| fault(e.into()))?;
         vm.lua().gc_restart();
@@ -202,6 +203,11 @@ impl Instance {
     ) -> Result<(Self, BlockTable), LoadFailure> {
         Prepared::new(file, seat, engine, settings, jobs)?.load(None)
     }
+}
+
+/// What a block is called among those of its file.
+fn block_name(kind: PluginKind, group: Option<Guid>) -> String {
+    group.map_or_else(|| kind.name().to_owned(), |group| format!("{} {group}", kind.name()))
 }
 
 /// The handler that callbacks run under, and where it leaves what it caught.

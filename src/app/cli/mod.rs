@@ -2,6 +2,7 @@
 
 mod ask;
 mod authors;
+mod jobs;
 mod life;
 mod outputs;
 mod reference;

@@ -69,6 +69,12 @@ impl Opened {
         Ok(Self { console, events, packet_store, store, pace })
     }
 
+    /// The store's file, if there is one.
+    #[must_use]
+    pub fn store_file(&self) -> Option<&Path> {
+        self.store.as_ref().map(Reserved::file)
+    }
+
     /// Gives what was opened by name to the user that the run becomes, so that it can be written further, begun anew and
     /// trimmed.
     ///

@@ -11,6 +11,7 @@ use super::others;
 use super::outputs::Opened;
 use crate::app::cli::{Cli, RunArgs};
 use crate::app::control_socket::{Bound, default_socket};
+use crate::app::job_disk::JobDisk;
 use crate::app::privileges::{self, Keep, User};
 use crate::app::report::RunResult;
 use crate::app::staging::{Staging, Whose};
@@ -68,6 +69,7 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
     let builtin =
         settings::builtin_groups(&args.metering, settings::with_store(&args.output.results), &catalog.groups)?;
     let doors = open_rest(args, staging, early, &catalog)?;
+    host.jobs.spill = doors.outputs.store_file().map(JobDisk::beside);
     let watch = Stopwatch::start();
     let mut result = execute(args, cli, staging, &host, &catalog, &builtin, doors)?;
     result.wall = watch.elapsed();
