@@ -118,3 +118,30 @@ impl Section {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mlua::Lua;
+
+    use super::{MAX_SECTIONS, Section, SectionError};
+    use crate::job::JobIds;
+    use crate::job::completion::CompletionQueue;
+    use crate::lua::Packer;
+
+    #[test]
+    fn one_more_than_1024_sections_is_refused_until_one_was_taken() {
+        // SAFETY: the whole standard library, as plugins have it; nothing of it is misused here.
+        let lua = unsafe { Lua::unsafe_new() };
+        let function = lua.load("return function() end").call(()).unwrap();
+        let portable = Packer::new(&lua).unwrap().pack(&lua, &function).unwrap().portable;
+        let (ids, home) = (JobIds::new(0), CompletionQueue::default());
+        let section = || Section::new(ids.next(), portable.clone());
+        let first = section();
+        home.ask(&first).unwrap();
+        (1..MAX_SECTIONS).for_each(|_| home.ask(&section()).unwrap());
+        assert_eq!(home.ask(&section()), Err(SectionError::Crowded));
+        assert_eq!(home.take_section().unwrap().job(), first.job(), "the oldest job comes first");
+        home.ask(&section()).unwrap();
+        assert_eq!(home.ask(&section()), Err(SectionError::Crowded));
+    }
+}
