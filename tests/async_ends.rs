@@ -91,12 +91,49 @@ fn at_the_end_of_a_run_every_piece_of_work_ends_once_whatever_state_it_is_in() {
             names.sort_unstable();
             names
         };
-        let expected =
-            ["backoff", "block", "deferred", "late", "queued1", "queued2", "queued3", "running", "task", "tied1", "tied2"];
+        let expected = [
+            "backoff", "block", "deferred", "late", "queued1", "queued2", "queued3", "running", "task", "tied1",
+            "tied2",
+        ];
         assert_eq!(of(&first, "end"), expected, "{delivery}\n{}\n{}", first.stdout, first.stderr);
         assert_eq!(of(&first, "free"), expected, "{delivery}\n{}", first.stdout);
         let second = bench.args(&["--args", "--again"]).run(&Capture::udp(3, 100));
         assert_eq!(of(&second, "end"), ["disk1", "disk2"], "{delivery}\n{}\n{}", second.stdout, second.stderr);
         assert_eq!(of(&second, "free"), ["disk1", "disk2"], "{delivery}\n{}", second.stdout);
     }
+}
+
+#[test]
+fn the_report_tells_waiting_and_running_times_and_what_went_wrong_by_plugin() {
+    let body = "if n == 1 then
+        T.async:configure { pending = 5, overflow = 'drop_new' }
+        for i = 1, 2 do T.async:schedule { data = i, onexecute = function() os.execute('sleep 0.05') return 'x' end } end
+        T.async:schedule { onexecute = function() error('no') end, onerror = function() end, retries = 1 }
+        T.async:schedule { onexecute = function() return ('x'):rep(70000) end, onerror = function() end }
+        T.async:schedule { timeout = 0, onexecute = function() end, ontimeout = function() end }
+        T.async:schedule { onexecute = function() end }
+      end";
+    let bench = Bench::new().counter("r.lua", IPV4, "", body);
+    let input = bench.path("input.pcap");
+    std::fs::write(&input, Capture::udp(2, 100).to_pcap()).unwrap();
+    let run = |form: &[&str]| {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_millstream"));
+        program.args(["run", "--job-result", "64k", "-r"]).arg(&input).arg("-p").arg(bench.path("plugins"));
+        let output = program.args(form).env("MILLSTREAM_DATA", bench.path("data")).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = run(&[]);
+    assert!(text.contains("wait 50 %") && text.contains("1 result_too_large") && text.contains("1 retries"), "{text}");
+    let report: serde_json::Value = serde_json::from_str(&run(&["--json"])).unwrap();
+    let plugin = &report["jobs"]["plugins"][0];
+    assert_eq!((plugin["name"].as_str(), plugin["submitted"].as_u64()), (Some("r.lua"), Some(6)));
+    let counts = |list: &serde_json::Value| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|c| format!("{} {}", c["count"], c["name"].as_str().unwrap())).collect()
+    };
+    assert_eq!(counts(&plugin["ended"]), ["2 done", "2 failed", "1 timed_out", "1 dropped"]);
+    assert_eq!(counts(&plugin["failures"]), ["1 error", "1 result_too_large", "1 timed_out", "1 queue_full"]);
+    assert_eq!(plugin["retries"], 1);
+    let run = &plugin["run"];
+    assert!(run["max_us"].as_f64() >= Some(50_000.0) && run["p50_us"].as_f64() < run["max_us"].as_f64(), "{run}");
+    assert!(plugin["wait"]["p99_us"].as_f64() >= Some(50_000.0), "the second waited for the first");
 }

@@ -22,7 +22,10 @@ fn each_pattern_prints_what_its_heading_says() {
             text.lines().filter_map(|line| line.strip_prefix(word)).map(|line| line.trim().to_owned()).collect()
         };
         let [line] = heading("-- Run it:").try_into().unwrap();
-        assert!(line.starts_with("millstream run -q ") && line.ends_with(&format!("samples/async-patterns/{file}")), "{line}");
+        assert!(
+            line.starts_with("millstream run -q ") && line.ends_with(&format!("samples/async-patterns/{file}")),
+            "{line}"
+        );
         let demo = root.join("pcaps/demo.pcap");
         let mut bench = Bench::new().plugin(file, &text).without_events();
         if line.contains("--store") {

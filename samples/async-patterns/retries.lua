@@ -38,6 +38,6 @@ TrisulPlugin = {
   onunload = function()
     -- T.async:retry(letters[1].id) would schedule it anew.
     local letters = T.async:letters()
-    print(#letters .. " letter: " .. letters[1].error)
+    for _, letter in ipairs(letters) do print(#letters .. " letter: " .. letter.error) end
   end,
 }

@@ -18,8 +18,8 @@ use super::modules::{self, Libraries};
 use super::record::{Record, ScriptId, Side};
 use super::t_host::HostFunctions;
 use crate::job::{
-    Carried, Delivery, Ended, FileOp, JobIds, JobKind, JobRequest, JobState, Letter, OutputLine, Overflow, Party, Pool,
-    Rejected, Scheduler, Section, SectionError, Settled, Settling, VmFactory, Wait, WorkerContext,
+    Carried, Delivery, Ended, FileOp, JobId, JobIds, JobKind, JobRequest, JobState, Letter, OutputLine, Overflow,
+    Party, Pool, Rejected, Scheduler, Section, SectionError, Settled, Settling, VmFactory, Wait, WorkerContext,
 };
 use crate::lua::{PackError, Packed, Packer, PluginError, Vm, VmOptions};
 
@@ -58,8 +58,8 @@ pub struct JobSide<'a> {
     pub block: &'a str,
 }
 
-/// A job that failed: its function, and why.
-pub type JobFailure = (Arc<str>, PluginError);
+/// A job that failed: which one, its function, and why.
+pub type JobFailure = (JobId, Arc<str>, PluginError);
 
 /// Installs `T.async` in a VM of an engine.
 ///
@@ -415,7 +415,8 @@ fn record(context: &VmContext, ended: &mut Ended, failures: &mut Vec<JobFailure>
         );
     }
     if output_cut > 0 {
-        let text = format!("onexecute: {output_cut} lines of output left out: a job keeps at most 1 MiB");
+        let id = ended.id();
+        let text = format!("onexecute: job {id}: {output_cut} lines of output left out: a job keeps at most 1 MiB");
         context.record_as(Side::Async, Record::Log { level: LogLevel::Warn, text: text.into_bytes() });
     }
     if context.engine.job_events.get() {
@@ -425,14 +426,14 @@ fn record(context: &VmContext, ended: &mut Ended, failures: &mut Vec<JobFailure>
     }
     if let Some(error) = ended.take_error() {
         let Some(options) = ended.options() else {
-            failures.push((Arc::clone(ended.function()), error));
+            failures.push((ended.id(), Arc::clone(ended.function()), error));
             return;
         };
         let handled = options.handled;
         let is_handled = if ended.state() == JobState::TimedOut { handled.timeouts() } else { handled.errors() };
         ended.set_result(error.message.clone().into_bytes());
         if !is_handled {
-            failures.push((Arc::clone(ended.function()), error));
+            failures.push((ended.id(), Arc::clone(ended.function()), error));
         }
     }
 }

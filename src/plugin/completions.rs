@@ -261,8 +261,8 @@ impl Instance {
     fn deliver_completions(&mut self, mut ended: Vec<Ended>) {
         let mut failures = Vec::new();
         let count = self.jobs.collect(&self.context, &mut ended, &mut failures);
-        for (function, error) in failures {
-            let message = format!("{} ({function})", error.message);
+        for (id, function, error) in failures {
+            let message = format!("{} ({function}, job {id})", error.message);
             self.fault_of_job(&PluginError { message, ..error });
         }
         let deliver = self.jobs.deliver_function().clone();
