@@ -2,8 +2,8 @@
 //!
 //! What is on the disk is younger than all the scheduler has in memory, and comes back in the order it went: as long as
 //! something is there, further jobs go there too. A job there counts as queued and not as pending; it is admitted when it
-//! comes back. With delivery in order that happens only where the owner settles, so that what a run does not depend on how
-//! fast the disk is.
+//! comes back. With delivery in order that happens only where the owner settles, so that what a run does never
+//! depends on how fast the disk is.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -28,6 +28,8 @@ pub const LEFT_TOKEN: u64 = u32::MAX as u64;
 const FETCH: usize = 256;
 /// How often a thread that waits for jobs to come back looks whether it still should.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long an owner that can do nothing else waits for the disk to give anything at all.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A place for jobs on a disk, and how much of it there is.
 #[derive(Debug)]
@@ -237,10 +239,17 @@ impl Scheduler {
     pub(super) fn refill_now(&self, wait: &Wait<'_>) {
         let Some(spilling) = self.spilling.get() else { return };
         let since = Stopwatch::start();
+        let mut silent = (spilling.asked.get(), Stopwatch::start());
         while !wait.is_over(since) {
             self.refill();
-            if spilling.asked.get() == 0 {
+            let asked = spilling.asked.get();
+            if asked == 0 {
                 return;
+            }
+            if asked != silent.0 {
+                silent = (asked, Stopwatch::start());
+            } else if silent.1.elapsed() > PATIENCE {
+                spilling.give_up();
             }
             spilling.returns.wait(LOOK);
         }
@@ -445,6 +454,13 @@ impl Scheduler {
 }
 
 impl Spilling {
+    /// Nothing comes back any more: what was asked for is lost.
+    fn give_up(&self) {
+        for job in self.jobs.borrow().range(..self.asked.get().min(self.jobs.borrow().len())) {
+            self.returns.give(job.place, SpillAnswer::Unread("the disk does not answer".to_owned()));
+        }
+    }
+
     /// The owner is gone.
     pub(super) fn release(&self) {
         self.store.release(self.owner);

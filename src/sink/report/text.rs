@@ -379,28 +379,31 @@ impl Page {
         if plugins.is_empty() {
             return;
         }
-        let mut aligns = [Align::Right; 10];
-        (aligns[0], aligns[9]) = (Align::Left, Align::Left);
+        let mut aligns = [Align::Right; 9];
+        aligns[0] = Align::Left;
         let mut table = Table::new(&aligns);
-        let heads = ["", "jobs", "wait 50 %", "90 %", "99 %", "run 50 %", "90 %", "99 %", "most", ""];
+        let heads = ["", "jobs", "wait 50 %", "90 %", "99 %", "run 50 %", "90 %", "99 %", "most"];
         table.row(heads.map(str::to_owned).to_vec());
         for plugin in plugins {
             let times =
                 |of: &JobTimes| [of.p50_us, of.p90_us, of.p99_us, of.max_us].map(|us| human::duration(us / 1e6));
             let ([w50, w90, w99, _], [r50, r90, r99, most]) = (times(&plugin.wait), times(&plugin.run));
-            let mut remarks: Vec<String> =
-                plugin.failures.iter().map(|reason| format!("{} {}", reason.count, reason.name)).collect();
-            for (count, what) in
-                [(plugin.retries, "retries"), (plugin.spilled, "on disk"), (plugin.adopted, "taken up")]
-            {
-                if count > 0 {
-                    remarks.push(format!("{count} {what}"));
-                }
-            }
             let count = plugin.submitted.to_string();
-            table.row(vec![plugin.name.clone(), count, w50, w90, w99, r50, r90, r99, most, remarks.join(", ")]);
+            table.row(vec![plugin.name.clone(), count, w50, w90, w99, r50, r90, r99, most]);
         }
         self.table(table, 2);
+        for plugin in plugins {
+            let reasons = plugin.failures.iter().map(|reason| (reason.count, reason.name.as_str()));
+            let others = [(plugin.retries, "retries"), (plugin.spilled, "on disk"), (plugin.adopted, "taken up")];
+            let told: Vec<String> = reasons
+                .chain(others)
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, what)| format!("{count} {what}"))
+                .collect();
+            if !told.is_empty() {
+                self.line(&format!("  {}: {}", plugin.name, told.join(", ")));
+            }
+        }
     }
 
     fn plugins(&mut self, plugins: &[PluginReport]) {
