@@ -10,9 +10,8 @@ use crate::sink::{JobLatency, JobTimes, Jobs, NamedCount, PluginJobs};
 /// The jobs of all scripts together and of each; `None` without any.
 pub fn jobs(result: &RunResult) -> Option<Jobs> {
     let all = result.jobs.iter().filter(|summary| summary.scheduled > 0);
-    if all.clone().next().is_none() {
-        return None;
-    }
+    // Without any there is nothing to tell.
+    all.clone().next()?;
     let mut ended = states(&Summary::default());
     for summary in all.clone() {
         ended.iter_mut().zip(states(summary)).for_each(|(sum, (_, count))| sum.1 += count);

@@ -239,7 +239,9 @@ mod tests {
         let bytes = packed(&from, TEXT).put_down();
         let mut stored = Stored::default();
         // SAFETY: the bytes come from the line above.
-        let (one, two) = unsafe { (stored.take_up(&bytes).unwrap(), stored.take_up(&bytes).unwrap()) };
+        let one = unsafe { stored.take_up(&bytes) }.unwrap();
+        // SAFETY: the same.
+        let two = unsafe { stored.take_up(&bytes) }.unwrap();
         assert_eq!(one.code().id(), two.code().id(), "compiled once");
         assert_eq!((one.size(), one.put_down()), (two.size(), bytes));
         let mut loader = Loader::new(&to).unwrap();

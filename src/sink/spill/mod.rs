@@ -10,4 +10,4 @@ mod file;
 mod thread;
 
 pub use file::SpillOpenError;
-pub use thread::{Put, PutRefused, SpillFile, Taken, WhenSlow};
+pub use thread::{LeftBehind, Put, PutRefused, SpillFile, Taken, WhenSlow};

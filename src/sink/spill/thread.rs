@@ -62,7 +62,10 @@ pub enum Taken {
 /// Where answers go: the place, and what became of it.
 pub type Answer = Box<dyn Fn(u64, Taken) + Send>;
 
-type Adopted = Result<Vec<(u64, usize, String)>, String>;
+/// What an earlier owner of a name left: place, bytes and label of each thing.
+pub type LeftBehind = Vec<(u64, usize, String)>;
+
+type Adopted = Result<LeftBehind, String>;
 
 enum Request {
     Attach { owner: u64, name: (String, String), answer: Answer, reply: Sender<Adopted> },
@@ -116,12 +119,7 @@ impl SpillFile {
     ///
     /// # Errors
     /// When the file cannot be opened or read; the text says why.
-    pub fn attach(
-        &self,
-        plugin: &str,
-        block: &str,
-        answer: Answer,
-    ) -> Result<(u64, Vec<(u64, usize, String)>), String> {
+    pub fn attach(&self, plugin: &str, block: &str, answer: Answer) -> Result<(u64, LeftBehind), String> {
         let (owner, receiver) = {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             if open.is_none() {
@@ -237,7 +235,7 @@ struct Owner {
 #[derive(Default)]
 struct Told {
     answers: Vec<(u64, u64, Taken)>,
-    adopted: Vec<(usize, Vec<(u64, usize, String)>)>,
+    adopted: Vec<(usize, LeftBehind)>,
 }
 
 impl Keeper {
@@ -367,11 +365,11 @@ mod tests {
     use std::sync::mpsc::{Receiver, channel};
     use std::time::Duration;
 
-    use super::{Put, SpillFile, Taken, WhenSlow};
+    use super::{LeftBehind, Put, SpillFile, Taken, WhenSlow};
 
     struct End {
         owner: u64,
-        left: Vec<(u64, usize, String)>,
+        left: LeftBehind,
         answers: Receiver<(u64, Taken)>,
     }
 
@@ -382,8 +380,11 @@ mod tests {
         End { owner, left, answers }
     }
 
-    fn put(file: &SpillFile, end: &End, bytes: &[u8], survives: bool) -> u64 {
-        let put = Put { bytes: bytes.to_vec(), label: "f".to_owned(), survives };
+    fn put(file: &SpillFile, end: &End, bytes: &[u8]) -> u64 {
+        put_as(file, end, Put { bytes: bytes.to_vec(), label: "f".to_owned(), survives: true })
+    }
+
+    fn put_as(file: &SpillFile, end: &End, put: Put) -> u64 {
         file.put(end.owner, put, WhenSlow::Wait).unwrap()
     }
 
@@ -400,7 +401,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = SpillFile::beside(&path(&folder));
         let end = attach(&file, "p");
-        let places: Vec<u64> = (0..1000_u32).map(|n| put(&file, &end, &n.to_le_bytes(), true)).collect();
+        let places: Vec<u64> = (0..1000_u32).map(|n| put(&file, &end, &n.to_le_bytes())).collect();
         file.discard(places[3]);
         file.fetch(end.owner, places.clone());
         for (n, place) in places.iter().enumerate() {
@@ -421,10 +422,10 @@ mod tests {
         {
             let file = SpillFile::beside(&path(&folder));
             let (end, other) = (attach(&file, "p"), attach(&file, "q"));
-            put(&file, &end, b"one", true);
-            put(&file, &end, b"gone", false);
-            put(&file, &end, b"two", true);
-            put(&file, &other, b"of another", true);
+            put(&file, &end, b"one");
+            put_as(&file, &end, Put { bytes: b"gone".to_vec(), label: String::new(), survives: false });
+            put(&file, &end, b"two");
+            put(&file, &other, b"of another");
             assert_eq!(attach(&file, "p").left, [], "its owner is alive");
         }
         let file = SpillFile::beside(&path(&folder));
@@ -445,8 +446,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = SpillFile::at(&path(&folder), Some(64 << 10));
         let end = attach(&file, "p");
-        let first = put(&file, &end, &[1; 10_000], true);
-        let many: Vec<u64> = (0..20).map(|_| put(&file, &end, &[2; 10_000], true)).collect();
+        let first = put(&file, &end, &[1; 10_000]);
+        let many: Vec<u64> = (0..20).map(|_| put(&file, &end, &[2; 10_000])).collect();
         let (place, unwritten) = next(&end);
         assert!(many.contains(&place) && matches!(unwritten, Taken::Unwritten(_)), "{unwritten:?}");
         file.fetch(end.owner, vec![first]);
