@@ -1,5 +1,4 @@
 //! Jobs in the memory of earlier ones, functions that are scheduled over and over, and a great many jobs of all kinds.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod jobs_support;
 

@@ -121,19 +121,17 @@ impl Section {
 
 #[cfg(test)]
 mod tests {
-    use mlua::Lua;
-
     use super::{MAX_SECTIONS, Section, SectionError};
     use crate::job::JobIds;
     use crate::job::completion::CompletionQueue;
-    use crate::lua::Packer;
+    use crate::lua::{Packer, Vm, VmOptions};
 
     #[test]
     fn one_more_than_1024_sections_is_refused_until_one_was_taken() {
-        // SAFETY: the whole standard library, as plugins have it; nothing of it is misused here.
-        let lua = unsafe { Lua::unsafe_new() };
-        let function = lua.load("return function() end").call(()).unwrap();
-        let portable = Packer::new(&lua).unwrap().pack(&lua, &function).unwrap().portable;
+        let name = "plugin.lua".to_owned();
+        let vm = Vm::new(&VmOptions { name, memory_limit: 16 << 20, package_path: Vec::new() }).unwrap();
+        let function = vm.lua().load("return function() end").call(()).unwrap();
+        let portable = Packer::new(vm.lua()).unwrap().pack(vm.lua(), &function).unwrap().portable;
         let (ids, home) = (JobIds::new(0), CompletionQueue::default());
         let section = || Section::new(ids.next(), portable.clone());
         let first = section();
