@@ -101,6 +101,7 @@ fn sample() -> Report {
             ],
             workers: 2,
             latency: Some(JobLatency { p50_us: 4.2, p99_us: 87.0, max_us: 1_300.0 }),
+            plugins: Vec::new(),
         }),
         plugins: vec![PluginReport {
             version: None,

@@ -15,9 +15,9 @@ use super::record::Side;
 use super::t_async::refuse;
 use crate::job::{
     Backoff, Board, Carried, Delivery, Ended, Handled, JobId, JobOptions, JobRequest, JobState, JobStatus, Letter,
-    Owner, Party, Returns, Scheduler, SectionError, Summary, Verdict, WhenCrowded,
+    Luggage, Owner, Party, Returns, Scheduler, SectionError, Summary, Verdict, WhenCrowded,
 };
-use crate::lua::{Loader, Packer, Portable};
+use crate::lua::{Loader, Packer, Portable, bytecode_mark};
 
 /// What the two captured variables of a job with options are called in `carry` of the Lua text.
 const ON_EXECUTE: &str = "onexecute";
@@ -31,6 +31,8 @@ pub(super) struct JobDesk {
     scheduler: Rc<Scheduler>,
     calls: Rc<JobCalls>,
     context: Rc<VmContext>,
+    /// Names the block among those of the plugin, for what it leaves on the disk.
+    block_name: String,
     /// When the next timer is due, in seconds; infinite if there is none.
     due: Cell<f64>,
     /// Time as it runs on at the end of the input.
@@ -53,6 +55,11 @@ struct Kept {
 /// Most jobs that are remembered.
 const MAX_KEPT: f64 = 100_000.0;
 
+/// Most bytes that the callbacks of a job capture which is to survive its run.
+const MAX_CALLBACKS: usize = 64 << 10;
+/// Bytes on the disk for the jobs of one VM if nothing else is said.
+const SPILL_BYTES: f64 = (1_u64 << 30) as f64;
+
 /// What is done about an atomic section that takes too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockPolicy {
@@ -69,7 +76,8 @@ const BLOCK_TIMEOUT: Duration = Duration::from_secs(1);
 type Scheduled = (Option<String>, Option<String>, Option<bool>);
 
 /// The arguments of `schedule_with`: function, slot, timeout, retries, pauses, key, priority, handled ends, place.
-type Order = (Function, u64, Option<f64>, f64, f64, f64, Option<LuaString>, f64, u32, String);
+/// And what travels with it if it goes to the disk: a function that gives callbacks and data.
+type Order = (Function, u64, Option<f64>, f64, f64, f64, Option<LuaString>, f64, u32, String, Option<Function>);
 
 impl JobDesk {
     pub(super) fn new(
@@ -78,6 +86,7 @@ impl JobDesk {
         scheduler: &Rc<Scheduler>,
         calls: &Rc<JobCalls>,
         context: &Rc<VmContext>,
+        block_name: String,
     ) -> mlua::Result<Rc<Self>> {
         Ok(Rc::new(Self {
             packer: Rc::clone(packer),
@@ -85,6 +94,7 @@ impl JobDesk {
             scheduler: Rc::clone(scheduler),
             calls: Rc::clone(calls),
             context: Rc::clone(context),
+            block_name,
             due: Cell::new(f64::INFINITY),
             moved: Cell::new(f64::NEG_INFINITY),
             block: Cell::new((BLOCK_TIMEOUT, BlockPolicy::Abort)),
@@ -105,7 +115,7 @@ impl JobDesk {
     }
 
     fn schedule(&self, lua: &Lua, order: Order) -> mlua::Result<Scheduled> {
-        let (function, slot, timeout, retries, pause, most, key, priority, handled, place) = order;
+        let (function, slot, timeout, retries, pause, most, key, priority, handled, place, travels) = order;
         let packed = {
             let mut packer = self.packer.borrow_mut();
             packer.forget_warnings(ON_EXECUTE);
@@ -143,10 +153,22 @@ impl JobDesk {
         };
         let timeout = timeout.map(seconds);
         let request = JobRequest { function: packed.portable, data: Vec::new(), token: slot, timeout };
-        Ok(match self.scheduler.schedule_with(request, Some(Box::new(options))) {
+        let luggage = || Luggage { callbacks: travels.and_then(|callbacks| self.pack_callbacks(lua, &callbacks)) };
+        Ok(match self.scheduler.schedule_or_spill(request, Some(Box::new(options)), luggage) {
             Ok(id) => (Some(id.to_string()), None, None),
             Err(rejected) => (None, Some(refuse(&self.context, &rejected, &place)), None),
         })
+    }
+
+    /// Callbacks for another VM; nothing if something of them would stay behind, or they capture too much.
+    fn pack_callbacks(&self, lua: &Lua, callbacks: &Function) -> Option<Box<Portable>> {
+        let mut packer = self.packer.borrow_mut();
+        packer.forget_all_warnings();
+        let packed = packer.pack(lua, callbacks);
+        // What stays behind is told of where it is a fault.
+        packer.forget_all_warnings();
+        let packed = packed.ok().filter(|packed| !packed.warnings.iter().any(crate::lua::Warning::is_loss))?;
+        (packed.portable.size() <= MAX_CALLBACKS).then(|| Box::new(packed.portable))
     }
 
     /// Remembers a job that has ended, if any are. To be called before its error is taken.
@@ -242,6 +264,18 @@ pub(super) fn install(lua: &Lua, host: &Table, desk: &Rc<JobDesk>) -> mlua::Resu
     };
     host.set("value", lua.create_function(move |lua, index| value(lua, index))?)?;
     let d = with();
+    let adopted = move |lua: &Lua, index: usize| {
+        let Some(callbacks) = d.calls.take_callbacks(index) else { return Ok(Value::Nil) };
+        match d.unpack(lua, &callbacks) {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                d.context.warn_once(&format!("the callbacks of a job from the disk cannot be made: {error}"));
+                Ok(Value::Nil)
+            }
+        }
+    };
+    host.set("adopted", lua.create_function(move |lua, index| adopted(lua, index))?)?;
+    let d = with();
     let cancel = move |id: LuaString| JobId::parse(&id.as_bytes()).is_some_and(|id| d.scheduler.cancel_one(id));
     host.set("cancel", lua.create_function(move |_, id| Ok(cancel(id)))?)?;
     let d = with();
@@ -288,12 +322,20 @@ pub(super) fn install(lua: &Lua, host: &Table, desk: &Rc<JobDesk>) -> mlua::Resu
     let d = with();
     host.set(
         "configure",
-        lua.create_function(move |_, (pending, overflow, retain, retain_for): (f64, LuaString, f64, f64)| {
+        lua.create_function(move |lua, limits: (f64, LuaString, f64, f64, Option<f64>)| {
+            let (pending, overflow, retain, retain_for, spill_bytes) = limits;
             let when = match &*overflow.as_bytes() {
                 b"drop_new" => WhenCrowded::DropNew,
                 b"drop_old" => WhenCrowded::DropOld,
                 b"block" if d.context.side == Side::Backend => WhenCrowded::Block,
-                _ => return Ok(false),
+                b"spill" => {
+                    let most = spill_bytes.unwrap_or(SPILL_BYTES).max(0.0) as usize;
+                    if let Err(why) = d.scheduler.spill_to_disk(&d.block_name, bytecode_mark(lua)?, most) {
+                        return Ok((false, Some(why)));
+                    }
+                    WhenCrowded::Spill
+                }
+                _ => return Ok((false, None)),
             };
             // A float that is too large for it becomes the largest number.
             d.scheduler.set_limit(pending.max(0.0) as usize, when);
@@ -301,7 +343,7 @@ pub(super) fn install(lua: &Lua, host: &Table, desk: &Rc<JobDesk>) -> mlua::Resu
             if retain < 1.0 {
                 d.kept.borrow_mut().clear();
             }
-            Ok(true)
+            Ok::<(bool, Option<String>), mlua::Error>((true, None))
         })?,
     )
 }
@@ -432,6 +474,14 @@ fn stats_table(lua: &Lua, summary: &Summary) -> mlua::Result<Table> {
         ("dropped", summary.dropped),
         ("orphaned", summary.orphaned),
         ("retries", summary.retries),
+        ("kept", summary.spill.kept),
+        ("spilled", summary.spill.on_disk),
+        ("spills", summary.spill.ever),
+        ("adopted", summary.spill.adopted),
+        ("spill_full", summary.spill.full),
+        ("spill_slow", summary.spill.slow),
+        ("spill_failed", summary.spill.failed),
+        ("spill_unreadable", summary.spill.unreadable),
     ] {
         table.set(name, count)?;
     }

@@ -13,7 +13,7 @@ use std::{ptr, slice};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use crate::job::{Ended, JobState, Rejected, Scheduler};
+use crate::job::{Ended, JobState, LEFT_TOKEN, Rejected, Scheduler};
 use crate::lua::Portable;
 
 /// Slots of jobs that are more than plain ones begin here; as Lua sees them they are negative.
@@ -64,6 +64,8 @@ pub(super) struct JobCalls {
     rejected: RefCell<Option<(Rejected, Arc<str>)>>,
     /// Results of the completions shown that are no text.
     values: RefCell<Vec<Option<Box<Portable>>>>,
+    /// Callbacks of those that a script left on the disk, by index; few are.
+    callbacks: RefCell<Vec<(usize, Box<Portable>)>>,
     items: RefCell<Box<[Item]>>,
 }
 
@@ -71,7 +73,7 @@ impl JobCalls {
     pub(super) fn new(scheduler: Rc<Scheduler>) -> Self {
         let items = RefCell::new(vec![NO_ITEM; BATCH].into_boxed_slice());
         let (functions, rejected, values) = (RefCell::default(), RefCell::default(), RefCell::default());
-        Self { scheduler, functions, rejected, values, items }
+        Self { scheduler, functions, rejected, values, callbacks: RefCell::default(), items }
     }
 
     /// Address of the table of functions, for `ffi.cast`.
@@ -127,14 +129,26 @@ impl JobCalls {
         self.values.borrow_mut().get_mut(index)?.take()
     }
 
+    /// Takes the callbacks of a completion that was shown, if the script that had them is gone.
+    pub(super) fn take_callbacks(&self, index: usize) -> Option<Box<Portable>> {
+        let mut callbacks = self.callbacks.borrow_mut();
+        let at = callbacks.iter().position(|(of, _)| *of == index)?;
+        Some(callbacks.swap_remove(at).1)
+    }
+
     /// Shows Lua the first 64 completions; gives their number. They must be kept until Lua has read them.
     pub(super) fn show(&self, ended: &mut [Ended]) -> usize {
         let mut items = self.items.borrow_mut();
         let mut values = self.values.borrow_mut();
         values.clear();
+        let mut callbacks = self.callbacks.borrow_mut();
+        callbacks.clear();
         let mut count = 0;
         for (item, ended) in items.iter_mut().zip(ended) {
             if ended.token() >= MANAGED {
+                if ended.token() == LEFT_TOKEN {
+                    callbacks.extend(ended.take_callbacks().map(|found| (count, found)));
+                }
                 let value = ended.take_value();
                 let code = if value.is_some() && ended.state() == JobState::Done { VALUE } else { code_of(ended) };
                 values.resize_with(count, || None);

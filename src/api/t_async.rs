@@ -20,8 +20,9 @@ use super::record::{Record, ScriptId, Side};
 use super::t_gears;
 use super::t_host::HostFunctions;
 use crate::job::{
-    Carried, Delivery, Doors, Ended, FileOp, JobIds, JobKind, JobRequest, JobState, Letter, OutputLine, Party, Pool,
-    Rejected, Scheduler, Section, SectionError, Settled, Settling, VmFactory, Wait, WorkerContext,
+    Carried, Delivery, Doors, Ended, FileOp, JobId, JobIds, JobKind, JobRequest, JobState, Letter, OutputLine,
+    Overflow, Party, Pool, Rejected, Scheduler, Section, SectionError, Settled, Settling, VmFactory, Wait,
+    WorkerContext,
 };
 use crate::lua::{PackError, Packed, Packer, PluginError, Vm, VmOptions};
 
@@ -32,8 +33,6 @@ const TASKS: &str = include_str!("lua/async_tasks.lua");
 /// `T.block` where there is nothing to be blocked.
 const NO_BLOCK: &str =
     "local error = error return function() error('ERR_NOTAVAIL: block() is available inside onexecute only', 2) end";
-/// What a plugin is told once when its jobs are refused.
-const TOO_MANY: &str = "more than 100000 items are pending; new ones are dropped";
 
 /// The end of a pool that one VM of an engine holds.
 #[derive(Debug)]
@@ -59,12 +58,14 @@ pub struct JobSide<'a> {
     pub ids: &'a JobIds,
     /// When results are delivered.
     pub delivery: Delivery,
-    /// The block that the VM is of.
-    pub block: &'static str,
+    /// The kind of block that the VM is of.
+    pub kind: &'static str,
+    /// Names the block among those of the plugin.
+    pub block: &'a str,
 }
 
-/// A job that failed: its function, and why.
-pub type JobFailure = (Arc<str>, PluginError);
+/// A job that failed: which one, its function, and why.
+pub type JobFailure = (JobId, Arc<str>, PluginError);
 
 /// Installs `T.async` in a VM of an engine.
 ///
@@ -114,14 +115,14 @@ pub fn install(
     let (files, on_files) = (Rc::clone(&scheduler), Rc::clone(context));
     install_files(lua, &host, move |operation| {
         if let Err(rejected) = files.schedule_file(operation, 0) {
-            on_files.warn_once(TOO_MANY);
+            on_files.warn_once(&in_general(rejected.overflow));
             on_files.record(dropped(rejected.id.to_string(), "file", String::new()));
         }
     })?;
-    let desk = JobDesk::new(lua, &packer, &scheduler, &calls, context)?;
+    let desk = JobDesk::new(lua, &packer, &scheduler, &calls, context, jobs.block.to_owned())?;
     job_desk::install(lua, &host, &desk)?;
     let doors = jobs.pool.doors();
-    let functions = FunctionDesk::new(Doors::make(jobs.ids, context.order.get(), jobs.block), doors);
+    let functions = FunctionDesk::new(Doors::make(jobs.ids, context.order.get(), jobs.kind), doors);
     functions::install(lua, &host, &functions)?;
     host.set("functions_chunk", modules::host_chunk(lua, "millstream.functions", FUNCTIONS)?)?;
     host.set("managed_chunk", modules::host_chunk(lua, "millstream.async_managed", MANAGED)?)?;
@@ -139,9 +140,21 @@ fn dropped(id: String, kind: &'static str, function: String) -> Record {
     Record::Job { id, state: JobState::Dropped.name(), kind, function, attempt: 1 }
 }
 
+/// What a plugin is told once when its jobs are refused; about single ones `schedule` tells.
+fn in_general(overflow: Overflow) -> String {
+    match overflow {
+        Overflow::Jobs(limit) => format!("more than {limit} items are pending; new ones are dropped"),
+        Overflow::Bytes(limit) => format!("pending items hold more than {limit} bytes; new ones are dropped"),
+        Overflow::Disk(limit) => format!("jobs on the disk hold more than {limit} bytes; new ones are dropped"),
+        Overflow::DiskSlow | Overflow::DiskFailed | Overflow::DiskClosed => {
+            "the disk does not take more jobs; new ones are dropped".to_owned()
+        }
+    }
+}
+
 /// Tells of a job that was dropped; gives the reason in words.
 pub(super) fn refuse(context: &VmContext, rejected: &Rejected, function: &str) -> String {
-    context.warn_once(TOO_MANY);
+    context.warn_once(&in_general(rejected.overflow));
     context.record(dropped(rejected.id.to_string(), "schedule", function.to_owned()));
     rejected.to_string()
 }
@@ -227,6 +240,12 @@ impl AsyncEnd {
         self.scheduler.outstanding()
     }
 
+    /// The same without those that are on the disk.
+    #[must_use]
+    pub fn in_memory(&self) -> usize {
+        self.scheduler.in_memory()
+    }
+
     /// How completions are handed out.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
@@ -276,6 +295,10 @@ impl AsyncEnd {
     pub fn settle(&self, wait: &Wait<'_>, into: &mut Vec<Ended>) -> Settled {
         let settled = self.scheduler.settle_ended(wait, into);
         if settled != Settled::Yes || self.scheduler.outstanding() == 0 {
+            return settled;
+        }
+        // What is on the disk comes the next time, as long as there is time.
+        if self.scheduler.in_memory() == 0 && !wait.is_over_at_once() {
             return settled;
         }
         self.scheduler.refuse_sections();
@@ -410,7 +433,8 @@ fn record(context: &VmContext, ended: &mut Ended, failures: &mut Vec<JobFailure>
         );
     }
     if output_cut > 0 {
-        let text = format!("onexecute: {output_cut} lines of output left out: a job keeps at most 1 MiB");
+        let id = ended.id();
+        let text = format!("onexecute: job {id}: {output_cut} lines of output left out: a job keeps at most 1 MiB");
         context.record_as(Side::Async, Record::Log { level: LogLevel::Warn, text: text.into_bytes() });
     }
     if context.engine.job_events.get() {
@@ -420,14 +444,14 @@ fn record(context: &VmContext, ended: &mut Ended, failures: &mut Vec<JobFailure>
     }
     if let Some(error) = ended.take_error() {
         let Some(options) = ended.options() else {
-            failures.push((Arc::clone(ended.function()), error));
+            failures.push((ended.id(), Arc::clone(ended.function()), error));
             return;
         };
         let handled = options.handled;
         let is_handled = if ended.state() == JobState::TimedOut { handled.timeouts() } else { handled.errors() };
         ended.set_result(error.message.clone().into_bytes());
         if !is_handled {
-            failures.push((Arc::clone(ended.function()), error));
+            failures.push((ended.id(), Arc::clone(ended.function()), error));
         }
     }
 }

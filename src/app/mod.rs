@@ -17,6 +17,8 @@ mod doctor;
 mod gears;
 mod guid;
 mod interim;
+mod job_disk;
+mod job_report;
 mod list;
 mod logging;
 mod man;

@@ -10,6 +10,7 @@ use anyhow::Context;
 
 use super::Outcome;
 use super::cli::{Cli, RunArgs};
+use super::job_report;
 use super::reload::ReloadCounts;
 use super::run::takes_standard_output;
 use super::terminal;
@@ -22,9 +23,9 @@ use crate::metrics::{GroupIndex, GroupKind, Records, RunTotals};
 use crate::pipeline::{EngineOutcome, FlowOutcome, NATIVE, Outlet, PolicyCounts, TopFlow};
 use crate::plugin::{Catalog, CatalogEntry};
 use crate::sink::{
-    Damage, DamagedInput, Field, FlowLine, FlowsReport, Head, JobLatency, Jobs, NamedCount, OutputReport,
-    PacketStoreReport, PluginReport, Report, Run, RunEnd, StoreCounts, StoreReport, StoreTally, StoredJob, StreamEnd,
-    Verdict, collect_groups, collect_records, json_text,
+    Damage, DamagedInput, Field, FlowLine, FlowsReport, Head, NamedCount, OutputReport, PacketStoreReport,
+    PluginReport, Report, Run, RunEnd, StoreCounts, StoreReport, StoreTally, StoredJob, StreamEnd, Verdict,
+    collect_groups, collect_records, json_text,
 };
 use crate::time::Timestamp;
 
@@ -122,6 +123,7 @@ impl RunResult {
             drops.add("jobs_dropped", jobs.dropped);
             drops.add("jobs_cancelled", jobs.cancelled);
             drops.add("jobs_orphaned", jobs.orphaned);
+            drops.add("jobs_kept_on_disk", jobs.spill.kept);
         }
         drops.add_all(self.packet_store.iter().flat_map(StoreCounts::drops));
         drops.add_all(self.store.iter().flat_map(|(_, tally)| tally.drops()));
@@ -388,7 +390,7 @@ pub fn build(result: &RunResult, top: usize, outcome: Outcome) -> Report {
         store: result.store.as_ref().map(|(file, tally)| store_report(file, *tally)),
         outputs: result.outputs.clone(),
         records: collect_records(groups, &result.records, top),
-        jobs: jobs(result),
+        jobs: job_report::jobs(result),
         pipelines: super::gears::report(&result.pipelines),
         plugins: plugins(result),
         verdict: verdict(result, outcome),
@@ -468,40 +470,6 @@ fn flows(result: &RunResult) -> Option<FlowsReport> {
         live_peak: sum.peak,
         ended: ended.0.into_iter().map(|(name, count)| NamedCount { name, count }).collect(),
         top: sum.top.ranked().into_iter().map(line).collect(),
-    })
-}
-
-/// The jobs of all scripts together; `None` without any.
-fn jobs(result: &RunResult) -> Option<Jobs> {
-    let sum = |pick: fn(&Summary) -> u64| result.jobs.iter().map(pick).sum::<u64>();
-    let submitted = sum(|s| s.scheduled);
-    if submitted == 0 {
-        return None;
-    }
-    type Pick = fn(&Summary) -> u64;
-    let states: [(&str, Pick); 6] = [
-        ("done", |s| s.done),
-        ("failed", |s| s.failed),
-        ("timed_out", |s| s.timed_out),
-        ("cancelled", |s| s.cancelled),
-        ("dropped", |s| s.dropped),
-        ("orphaned", |s| s.orphaned),
-    ];
-    let ended = states
-        .into_iter()
-        .map(|(name, pick)| NamedCount { name: name.to_owned(), count: sum(pick) })
-        .filter(|state| state.count > 0);
-    let most =
-        |pick: fn(&Summary) -> Duration| result.jobs.iter().map(pick).max().unwrap_or_default().as_secs_f64() * 1e6;
-    Some(Jobs {
-        submitted,
-        ended: ended.collect(),
-        workers: result.workers,
-        latency: Some(JobLatency {
-            p50_us: most(|s| s.wait_p50 + s.run_p50),
-            p99_us: most(|s| s.wait_p99 + s.run_p99),
-            max_us: most(|s| s.wait_p99 + s.run_p99),
-        }),
     })
 }
 

@@ -13,6 +13,7 @@ use crate::api::modules::Libraries;
 use crate::api::t_env::{ConfigPaths, Environment};
 use crate::builtin::{BuiltinSettings, Selection};
 use crate::content::{AutoDelete, FileRules, RamFs, RamFsOptions};
+use crate::job::JobLimits;
 use crate::key::HomeNets;
 use crate::lua::Budget;
 use crate::metrics::Registry;
@@ -143,6 +144,7 @@ pub fn host_settings(plugins: &PluginArgs, work: Option<&WorkArgs>) -> anyhow::R
         },
         load_budget: Budget { limit: Some(LOAD_LIMIT), slow: None },
         job_budget: limit(job.saturating_mul(1_000)),
+        jobs: work.map_or_else(JobLimits::default, |work| work.jobs.limits()),
         run: RunIdentity {
             args: plugins.args.clone(),
             context_name: String::new(),

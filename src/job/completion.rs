@@ -27,6 +27,13 @@ pub struct Wait<'a> {
 }
 
 impl Wait<'_> {
+    /// Whether there is no waiting at all.
+    #[must_use]
+    pub fn is_over_at_once(&self) -> bool {
+        self.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed))
+            || self.limit.is_some_and(|limit| limit.is_zero())
+    }
+
     /// Whether it ends now, `since` it began.
     pub(super) fn is_over(&self, since: Stopwatch) -> bool {
         self.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed))

@@ -30,6 +30,12 @@ impl Histogram {
         self.total += other.total;
     }
 
+    /// The times that people ask for.
+    pub(super) fn times(&self) -> Times {
+        let [p50, p90, p99, max] = [0.5, 0.9, 0.99, 1.0].map(|share| self.quantile(share));
+        Times { count: self.total, p50, p90, p99, max }
+    }
+
     /// The time that `share` (0..=1) of all stay at or below; zero if there are none.
     pub(super) fn quantile(&self, share: f64) -> Duration {
         // The smallest count that is at least the share; a float holds every count that occurs.
@@ -43,6 +49,21 @@ impl Histogram {
         }
         Duration::ZERO
     }
+}
+
+/// How long something took, in all that were counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// How many were counted.
+    pub count: u64,
+    /// Half took no longer.
+    pub p50: Duration,
+    /// 9 of 10 took no longer.
+    pub p90: Duration,
+    /// 99 of 100 took no longer.
+    pub p99: Duration,
+    /// None took longer.
+    pub max: Duration,
 }
 
 fn bucket(time: Duration) -> usize {

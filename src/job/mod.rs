@@ -13,6 +13,7 @@ mod histogram;
 mod host;
 #[cfg(test)]
 mod interleavings;
+mod limits;
 mod model;
 mod native;
 mod options;
@@ -23,27 +24,35 @@ mod popen;
 mod process;
 mod queue;
 mod recording;
+mod rejected;
 mod scheduler;
 mod section;
 mod slot;
+mod spill;
+mod spilling;
 mod state;
 mod supervisor;
 mod worker;
 
 pub use board::{Board, Carried, Letter, Party, Verdict};
 pub use completion::Wait;
-pub use counts::Summary;
+pub use counts::{SpillCounts, Summary};
 pub use errand::{
     Begun, CallArguments, Door, Doors, Errand, ErrandError, FunctionInfo, MAX_ERRANDS, MAX_FUNCTIONS, Order, Progress,
     Reply,
 };
+pub use histogram::Times;
 pub use host::Owner;
+pub use limits::{Allowance, JobLimits, Permit};
 pub use model::{Completion, Ended, JobId, JobIds, JobKind, JobStatus, Keep};
 pub use native::{FileError, FileOp};
 pub use options::{Backoff, Handled, JobOptions, Returns};
 pub use output::{JobOutput, OutputLine};
 pub use pool::{Pool, PoolOptions, VmFactory, WorkerContext};
 pub use recording::{Answer, Answers, Question};
-pub use scheduler::{Delivery, Drained, JobRequest, Overflow, Rejected, Scheduler, Settled, Settling, WhenCrowded};
+pub use rejected::{Overflow, Rejected};
+pub use scheduler::{Delivery, Drained, JobRequest, Scheduler, Settled, Settling, WhenCrowded};
 pub use section::{Section, SectionError};
+pub use spill::{Attached, LeftJob, PutJob, SpillAnswer, SpillFate, SpillPace, SpillRefused, SpillReturns, SpillStore};
+pub use spilling::{LEFT_TOKEN, Luggage};
 pub use state::{Impossible, JobState, Life, Step};

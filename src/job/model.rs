@@ -259,6 +259,8 @@ pub(super) struct Remains {
     /// What it returned, if that is no text.
     pub value: Option<Box<Portable>>,
     pub keep: Option<Keep>,
+    /// The callbacks of a script that is gone, of a job that it left on the disk.
+    pub callbacks: Option<Box<Portable>>,
     pub error: Option<PluginError>,
     pub output: Vec<OutputLine>,
     pub output_cut: u64,
@@ -365,6 +367,11 @@ impl Ended {
     /// Takes what the function returned, if that is no text.
     pub fn take_value(&mut self) -> Option<Box<Portable>> {
         self.0.remains.as_mut()?.value.take()
+    }
+
+    /// Takes the callbacks of the script that left the job on the disk, as a function that gives them.
+    pub fn take_callbacks(&mut self) -> Option<Box<Portable>> {
+        self.0.remains.as_mut()?.callbacks.take()
     }
 
     /// Puts a text in the place of the result.

@@ -15,12 +15,14 @@ use super::counts::{Counters, Pending, Summary};
 use super::errand::Doors;
 use super::histogram::Histogram;
 use super::host::Owner;
+use super::limits::{Allowance, JobLimits, Permit};
 use super::model::{BoxedJob, Job, JobId, JobStatus, Place, Work};
 use super::output::JobOutput;
 use super::patience::Patience;
 use super::queue::{Lanes, Queue, Queued};
 use super::recording::Answers;
 use super::slot::{Assignment, Life, Slot, State, between};
+use super::spill::SpillStore;
 use super::state::{JobState, Step};
 use super::{supervisor, worker};
 
@@ -28,8 +30,6 @@ use super::{supervisor, worker};
 const TAKE: usize = 64;
 /// Most workers that may be stuck at a time; with more, their successors would not fare better.
 const MAX_STUCK: u64 = 16;
-/// Largest result of a job.
-pub(super) const MAX_RESULT: usize = 16 << 20;
 
 /// Makes the VM of a worker, on the worker's thread.
 pub type VmFactory = Arc<dyn Fn(&WorkerContext) -> Result<Vm, PluginError> + Send + Sync>;
@@ -64,6 +64,16 @@ pub struct PoolOptions {
     pub max_bytes: usize,
     /// Most bytes of results and output that wait for delivery.
     pub max_result_bytes: usize,
+    /// Most bytes of one result.
+    pub max_result: usize,
+    /// Most child processes at a time.
+    pub children: Arc<Allowance>,
+    /// Worker threads of all plugins, and their child processes.
+    pub all_workers: Arc<Allowance>,
+    /// Child processes of all plugins.
+    pub all_children: Arc<Allowance>,
+    /// Where jobs go for which there is no room, if anywhere.
+    pub spill: Option<Arc<dyn SpillStore>>,
     /// What records the answers of jobs, or gives them; usually nothing.
     pub answers: Option<Arc<Answers>>,
     /// What looks on while functions run; usually nothing.
@@ -78,14 +88,25 @@ impl PoolOptions {
     /// The defaults, with as many workers as the plugin asks for within the limits.
     #[must_use]
     pub fn new(name: &str, requested_workers: i64) -> Self {
+        Self::within(name, requested_workers, &JobLimits::default())
+    }
+
+    /// The same within limits of the run.
+    #[must_use]
+    pub fn within(name: &str, requested_workers: i64, limits: &JobLimits) -> Self {
         Self {
             name: name.to_owned(),
-            workers: requested_workers.clamp(1, 64) as usize,
+            workers: (requested_workers.clamp(1, 64) as usize).min(limits.workers),
             deadline: Duration::from_secs(60),
             grace: Duration::from_secs(2),
-            max_jobs: 100_000,
-            max_bytes: 256 << 20,
-            max_result_bytes: 256 << 20,
+            max_jobs: limits.jobs,
+            max_bytes: limits.bytes,
+            max_result_bytes: limits.results,
+            max_result: limits.result,
+            children: Allowance::of(limits.children),
+            all_workers: Arc::clone(&limits.all_workers),
+            all_children: Arc::clone(&limits.all_children),
+            spill: limits.spill.clone(),
             answers: None,
             profiler: None,
             board: Board::default(),
@@ -120,7 +141,8 @@ impl Pool {
     /// Jobs of the plugin that are queued, running or not delivered yet.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.0.shared.pending.jobs.load(Ordering::Relaxed)
+        let pending = &self.0.shared.pending;
+        pending.jobs.load(Ordering::Relaxed) + pending.spilled.load(Ordering::Relaxed)
     }
 
     /// What became of the jobs so far.
@@ -314,6 +336,7 @@ impl Shared {
         if let Workers::Unavailable(reason) = &waiting.workers {
             let error = PluginError::caught(reason.as_bytes(), b"");
             drop(waiting);
+            self.counters.no_worker.fetch_add(jobs.len() as u64, Ordering::Relaxed);
             jobs.drain(..).for_each(|job| self.end(job, JobState::Failed, Some(error.clone())));
             return;
         }
@@ -353,8 +376,23 @@ impl Shared {
     fn start_workers(self: &Arc<Self>) -> Workers {
         let mut failure = None;
         for worker in 0..self.options.workers {
-            let slot = Slot::new(worker);
-            match self.start_worker(worker, &slot) {
+            // Each plugin has one.
+            let permit = if worker == 0 {
+                Some(self.options.all_workers.take_anyway())
+            } else {
+                self.options.all_workers.take()
+            };
+            let Some(permit) = permit else {
+                let most = self.options.all_workers.most();
+                log::warn!(
+                    "{}: {worker} workers instead of {}: {most} run for all plugins",
+                    self.options.name,
+                    self.options.workers
+                );
+                break;
+            };
+            let slot = self.slot(worker);
+            match self.start_worker(worker, &slot, permit) {
                 Ok(()) => self.slots().push(slot),
                 Err(error) => failure = Some(error),
             }
@@ -372,12 +410,20 @@ impl Shared {
         }
     }
 
-    fn start_worker(self: &Arc<Self>, number: usize, slot: &Arc<Slot>) -> std::io::Result<()> {
+    fn slot(&self, number: usize) -> Arc<Slot> {
+        Slot::new(number, [&self.options.children, &self.options.all_children].map(Arc::clone))
+    }
+
+    fn start_worker(self: &Arc<Self>, number: usize, slot: &Arc<Slot>, permit: Permit) -> std::io::Result<()> {
         let (shared, slot) = (Arc::clone(self), Arc::clone(slot));
         let name = format!("job{number}-{}", self.options.name);
         // The kernel shows fifteen bytes of a thread's name.
         let name: String = name.chars().filter(|c| *c != '\0').take(15).collect();
-        spawn_lua_thread(&name, move || worker::run(&shared, &slot, number)).map(drop)
+        let run = move || {
+            let _permit = permit;
+            worker::run(&shared, &slot, number);
+        };
+        spawn_lua_thread(&name, run).map(drop)
     }
 
     /// The next job for a worker, which waits for one; `None` when the pool has stopped.
@@ -511,6 +557,11 @@ impl Shared {
             answers.hear(&job);
         }
         debug_assert!(job.life.state().is_end(), "job {} goes home before its end", job.id);
+        if let Some(error) = job.remains.as_ref().and_then(|remains| remains.error.as_ref())
+            && job.life.state() == JobState::Failed
+        {
+            self.counters.failed(error);
+        }
         let size = job.brings();
         if size > 0 && self.held.fetch_add(size, Ordering::Relaxed) + size > self.options.max_result_bytes {
             self.held.fetch_sub(size, Ordering::Relaxed);
@@ -652,13 +703,14 @@ impl Shared {
         if let Some(lanes) = lanes {
             waiting.queue.release(&lanes);
         }
-        let successor = Slot::new(number);
+        let successor = self.slot(number);
         let started = if stuck > MAX_STUCK {
             Err(std::io::Error::other(format!("{MAX_STUCK} workers do not return from C functions")))
         } else if self.is_stopped() {
             Ok(())
         } else {
-            self.start_worker(number, &successor)
+            // It takes the place of one that was counted already.
+            self.start_worker(number, &successor, self.options.all_workers.take_anyway())
         };
         let mut refused = Vec::new();
         match started {
@@ -680,6 +732,7 @@ impl Shared {
             self.end(job, state, Some(error.clone()));
         }
         let error = PluginError::caught(reason.as_bytes(), b"");
+        self.counters.no_worker.fetch_add(refused.len() as u64, Ordering::Relaxed);
         refused.into_iter().for_each(|job| self.end(job, JobState::Failed, Some(error.clone())));
     }
 
@@ -692,12 +745,6 @@ impl Shared {
             runs.merge(&state.runs);
             running += u64::from(state.running.as_ref().is_some_and(|running| running.job.is_some()));
         }
-        Summary {
-            wait_p50: waits.quantile(0.5),
-            wait_p99: waits.quantile(0.99),
-            run_p50: runs.quantile(0.5),
-            run_p99: runs.quantile(0.99),
-            ..self.counters.summary(&self.pending, running)
-        }
+        Summary { waits: waits.times(), runs: runs.times(), ..self.counters.summary(&self.pending, running) }
     }
 }

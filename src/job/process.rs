@@ -8,8 +8,10 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use super::limits::{Allowance, Permit};
 
 /// Most children that are kept until the end of a job; each is at least an entry in the process table.
 const MAX_CHILDREN: usize = 64;
@@ -36,8 +38,12 @@ pub(super) struct Started {
 }
 
 /// The children of the job that runs on one worker.
-#[derive(Debug, Default)]
-pub(super) struct Children(Mutex<List>);
+#[derive(Debug)]
+pub(super) struct Children {
+    list: Mutex<List>,
+    /// How many there may be, of the plugin and of all plugins.
+    allowances: [Arc<Allowance>; 2],
+}
 
 #[derive(Debug, Default)]
 struct List {
@@ -49,11 +55,21 @@ struct List {
 /// A group and its leader. The leader is not reaped before the group is ended: while it is there, even dead, its number
 /// cannot be given to a stranger, who would be killed in its place.
 #[derive(Debug)]
-struct Group(Child);
+struct Group(Child, #[expect(dead_code, reason = "held until the group is gone")] [Permit; 2]);
 
 impl Children {
+    /// None yet, and never more than the allowances say.
+    pub(super) fn within(allowances: [Arc<Allowance>; 2]) -> Self {
+        Self { list: Mutex::default(), allowances }
+    }
+
+    fn permits(&self) -> Option<[Permit; 2]> {
+        let [plugin, all] = &self.allowances;
+        Some([plugin.take()?, all.take()?])
+    }
+
     fn lock(&self) -> MutexGuard<'_, List> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts a shell command.
@@ -65,6 +81,13 @@ impl Children {
         if list.groups.len() >= MAX_CHILDREN {
             drop(list.groups.remove(0));
         }
+        let permits = self.permits().or_else(|| {
+            // Those of this job that have ended make room.
+            list.groups.retain(|group| !matches!(group.status(), Ok(Some(_))));
+            self.permits()
+        });
+        let permits =
+            permits.ok_or_else(|| io::Error::other("too many child processes run already (--job-children)"))?;
         let mut shell = Command::new("/bin/sh");
         shell.arg("-c").arg(OsStr::from_bytes(command)).process_group(0);
         // Not inherited: standard input may be the capture.
@@ -75,7 +98,7 @@ impl Children {
         let mut child = shell.spawn()?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let pid = child.id();
-        list.groups.push(Group(child));
+        list.groups.push(Group(child, permits));
         Ok(Started { pid, stdin, stdout })
     }
 

@@ -1,6 +1,6 @@
 //! The end of a pool that one scheduling VM holds.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,9 @@ use super::model::{BoxedJob, Completion, Ended, Job, JobId, JobIds, JobKind, Job
 use super::native::FileOp;
 use super::options::JobOptions;
 use super::pool::{Handle, Pool, Reach};
+use super::rejected::{Overflow, Rejected};
 use super::section::{Section, SectionError};
+use super::spilling::Spilling;
 use super::state::{JobState, Life, Step};
 
 /// Jobs collected before they are handed over without being asked to.
@@ -49,33 +51,6 @@ pub struct JobRequest {
     pub timeout: Option<Duration>,
 }
 
-/// Why a job was not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overflow {
-    /// This many jobs are pending already.
-    Jobs(usize),
-    /// Pending jobs hold this many bytes already.
-    Bytes(usize),
-}
-
-/// A job that was dropped: counted as scheduled and as dropped, without a completion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Rejected {
-    /// The job.
-    pub id: JobId,
-    /// Which limit it ran into.
-    pub overflow: Overflow,
-}
-
-impl fmt::Display for Rejected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.overflow {
-            Overflow::Jobs(limit) => write!(f, "job {} dropped: {limit} jobs are pending", self.id),
-            Overflow::Bytes(limit) => write!(f, "job {} dropped: pending jobs hold {limit} bytes", self.id),
-        }
-    }
-}
-
 /// What becomes of a job when there is no room for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenCrowded {
@@ -86,6 +61,8 @@ pub enum WhenCrowded {
     DropOld,
     /// The scheduling thread waits until a job of this scheduler has ended. Not for threads that packets wait for.
     Block,
+    /// It goes to the disk, if it is a function; see [`Scheduler::spill_to_disk`]. Anything else is dropped.
+    Spill,
 }
 
 /// Whether the owner is at a point where results are handed out whatever the delivery.
@@ -128,10 +105,10 @@ pub struct Drained {
 /// started; what runs is finished for nobody.
 #[derive(Debug)]
 pub struct Scheduler {
-    pool: Arc<Handle>,
-    home: Arc<CompletionQueue>,
-    ids: JobIds,
-    delivery: Cell<Delivery>,
+    pub(super) pool: Arc<Handle>,
+    pub(super) home: Arc<CompletionQueue>,
+    pub(super) ids: JobIds,
+    pub(super) delivery: Cell<Delivery>,
     /// Collected and not handed over.
     batch: RefCell<Vec<BoxedJob>>,
     /// Fetched from home and not handed out.
@@ -139,18 +116,21 @@ pub struct Scheduler {
     /// Handed out and given back: memory for the next ones.
     spare: RefCell<Vec<BoxedJob>>,
     /// Accepted and not handed out.
-    outstanding: Cell<usize>,
+    pub(super) outstanding: Cell<usize>,
+    /// Of those, the ones that are on the disk.
+    pub(super) on_disk: Cell<usize>,
+    pub(super) spilling: OnceCell<Spilling>,
     /// Of those, the ones that made room for others.
     evicted: Cell<usize>,
-    when_crowded: Cell<WhenCrowded>,
+    pub(super) when_crowded: Cell<WhenCrowded>,
     /// Most jobs of this scheduler that are outstanding, below the limit of the pool.
-    most: Cell<usize>,
-    keeper: Keeper,
+    pub(super) most: Cell<usize>,
+    pub(super) keeper: Keeper,
     board: Board,
 }
 
 /// Says what a job that is being scheduled keeps.
-struct Keeper(Box<dyn Fn() -> Option<Keep>>);
+pub(super) struct Keeper(pub(super) Box<dyn Fn() -> Option<Keep>>);
 
 impl fmt::Debug for Keeper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -171,6 +151,8 @@ impl Scheduler {
             arrived: RefCell::default(),
             spare: RefCell::default(),
             outstanding: Cell::new(0),
+            on_disk: Cell::new(0),
+            spilling: OnceCell::new(),
             evicted: Cell::new(0),
             when_crowded: Cell::default(),
             most: Cell::new(usize::MAX),
@@ -224,9 +206,14 @@ impl Scheduler {
     /// # Errors
     /// As for [`Scheduler::schedule`].
     pub fn schedule_with(&self, request: JobRequest, options: Option<Box<JobOptions>>) -> Result<JobId, Rejected> {
+        let id = self.admit(request.function.size() + request.data.len())?;
+        Ok(self.collect_request(id, request, options))
+    }
+
+    /// Collects a job that has its number and its place.
+    pub(super) fn collect_request(&self, id: JobId, request: JobRequest, options: Option<Box<JobOptions>>) -> JobId {
         let JobRequest { function, data, token, timeout } = request;
         let size = function.size() + data.len();
-        let id = self.admit(size)?;
         let name = options.as_ref().and_then(|options| options.name.clone());
         let location = name.unwrap_or_else(|| Arc::clone(function.code().location()));
         let work = Work::Lua { function: Arc::new(function), data, room: Vec::new() };
@@ -235,7 +222,7 @@ impl Scheduler {
             job.remains().options = options;
         }
         self.collect(job);
-        Ok(id)
+        id
     }
 
     /// Begins an execution that has no worker: it is completed by way of the board, or by its owner. It counts as running
@@ -321,7 +308,7 @@ impl Scheduler {
     /// that was.
     pub fn cancel_one(&self, id: JobId) -> bool {
         self.flush();
-        if self.pool.shared.cancel_one(id) {
+        if self.pool.shared.cancel_one(id) || self.cancel_on_disk(id) {
             return true;
         }
         if self.delivery() == Delivery::AsFinished {
@@ -349,7 +336,7 @@ impl Scheduler {
     #[must_use]
     pub fn status(&self, id: JobId) -> Option<JobStatus> {
         let collected = self.batch.borrow().iter().find(|job| job.id == id).map(|job| job.status());
-        let mut status = collected.or_else(|| {
+        let mut status = collected.or_else(|| self.status_on_disk(id)).or_else(|| {
             let mut found = None;
             self.pool.shared.each_job(|job| {
                 if job.id == id {
@@ -420,7 +407,8 @@ impl Scheduler {
             self.flush();
             let made = match self.when_crowded.get() {
                 WhenCrowded::DropOld => self.pool.shared.evict(&self.home),
-                _ => self.wait_for_place(),
+                WhenCrowded::Block => self.wait_for_place(),
+                WhenCrowded::Spill | WhenCrowded::DropNew => false,
             };
             if made {
                 self.evicted.set(self.evicted.get() + 1);
@@ -440,7 +428,7 @@ impl Scheduler {
                 self.pool.shared.pending.release(1, job.size);
                 return true;
             }
-            let under_way = arrived.len() < self.outstanding.get();
+            let under_way = arrived.len() < self.in_memory();
             drop(arrived);
             let blocked = self.pool.shared.asked.load(Ordering::Relaxed) > 0;
             if !under_way || blocked || self.pool.shared.is_stopped() {
@@ -459,15 +447,28 @@ impl Scheduler {
     }
 
     /// Jobs of this scheduler that count against its own limit: those that made room for others no longer do.
-    fn waiting(&self) -> usize {
-        self.outstanding.get() - self.evicted.get()
+    pub(super) fn waiting(&self) -> usize {
+        self.in_memory() - self.evicted.get()
     }
 
     fn admit_new(&self, size: usize) -> Result<JobId, Rejected> {
+        let id = self.count_id();
+        self.reserve(size).map(|()| id).map_err(|overflow| {
+            self.pool.shared.pending.dropped();
+            Rejected { id, overflow }
+        })
+    }
+
+    /// Number of a job that counts as scheduled from now on.
+    pub(super) fn count_id(&self) -> JobId {
+        self.pool.shared.pending.scheduled.fetch_add(1, Ordering::Release);
+        self.ids.next()
+    }
+
+    /// Takes a place among the pending ones, if there is room.
+    pub(super) fn reserve(&self, size: usize) -> Result<(), Overflow> {
         let shared = &self.pool.shared;
         let (pending, limits) = (&shared.pending, &shared.options);
-        let id = self.ids.next();
-        pending.scheduled.fetch_add(1, Ordering::Release);
         let size = size + size_of::<Job>();
         // Add first, look then: two threads that find the last place free must not both take it.
         let jobs = pending.jobs.fetch_add(1, Ordering::Relaxed);
@@ -479,19 +480,18 @@ impl Scheduler {
         } else if bytes + size > limits.max_bytes {
             Overflow::Bytes(limits.max_bytes)
         } else {
-            return Ok(id);
+            return Ok(());
         };
         pending.release(1, size);
-        pending.dropped();
-        Err(Rejected { id, overflow })
+        Err(overflow)
     }
 
-    fn job(
+    pub(super) fn job(
         &self,
         id: JobId,
         kind: JobKind,
         function: Arc<str>,
-        work: Work,
+        work: impl Into<Option<Work>>,
         (token, timeout): (u64, Option<Duration>),
         size: usize,
     ) -> BoxedJob {
@@ -503,7 +503,7 @@ impl Scheduler {
             place: Place::Held,
             token,
             function,
-            work: Some(work),
+            work: work.into(),
             result: None,
             remains: None,
             home: Arc::clone(&self.home),
@@ -551,6 +551,10 @@ impl Scheduler {
             job.remains().keep = Some(keep);
         }
         self.outstanding.set(self.outstanding.get() + 1);
+        self.enter_batch(job);
+    }
+
+    pub(super) fn enter_batch(&self, job: BoxedJob) {
         let mut batch = self.batch.borrow_mut();
         batch.push(job);
         if batch.len() >= BATCH {
@@ -582,6 +586,9 @@ impl Scheduler {
 
     /// Hands over what was scheduled since the last time. To be called at the end of every batch of packets.
     pub fn flush(&self) {
+        if self.delivery.get() == Delivery::AsFinished {
+            self.refill();
+        }
         let mut batch = self.batch.borrow_mut();
         if !batch.is_empty() {
             self.pool.shared.submit(&mut batch);
@@ -591,7 +598,7 @@ impl Scheduler {
     /// Jobs of the plugin that are queued, running or not delivered yet, those of its other VMs included.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.pool.shared.pending.jobs.load(Ordering::Relaxed)
+        Pool(Arc::clone(&self.pool)).pending()
     }
 
     /// Jobs of this scheduler whose completions were not handed out yet.
@@ -631,13 +638,14 @@ impl Scheduler {
     }
 
     fn settle_into(&self, wait: &Wait<'_>, take: impl FnMut(Ended)) -> Settled {
-        self.flush();
         let since = Stopwatch::start();
+        self.refill_now(wait);
+        self.flush();
         loop {
             let complete = {
                 let mut arrived = self.arrived.borrow_mut();
                 self.home.take(&mut arrived);
-                arrived.len() >= self.outstanding.get()
+                arrived.len() >= self.in_memory()
             };
             if complete {
                 break;
@@ -665,8 +673,11 @@ impl Scheduler {
     /// Waits until some completion has arrived; false if the wait ended first or nothing is outstanding.
     #[must_use]
     pub fn wait(&self, wait: &Wait<'_>) -> bool {
+        if self.on_disk.get() > 0 {
+            self.refill_now(wait);
+        }
         self.flush();
-        !self.arrived.borrow().is_empty() || (self.outstanding.get() > 0 && self.home.wait(wait))
+        !self.arrived.borrow().is_empty() || (self.in_memory() > 0 && self.home.wait(wait))
     }
 
     /// At the end of input: hands out completions until none is outstanding, those included that `deliver` schedules. When
@@ -703,7 +714,8 @@ impl Scheduler {
     /// worker returns later is ignored.
     pub fn cancel(&self) -> usize {
         self.flush();
-        self.pool.shared.cancel(Some(&self.home), Reach::Running)
+        let on_disk = self.leave_on_disk();
+        self.pool.shared.cancel(Some(&self.home), Reach::Running) + on_disk
     }
 
     fn hand_out(&self, max: usize, mut take: impl FnMut(Ended)) -> usize {
@@ -744,6 +756,10 @@ impl Drop for Scheduler {
         unclaimed.iter().for_each(|job| shared.orphan(job));
         self.batch.borrow_mut().drain(..).for_each(|job| shared.end(job, JobState::Cancelled, None));
         shared.cancel(Some(&self.home), Reach::Waiting);
+        self.leave_on_disk();
+        if let Some(spilling) = self.spilling.get() {
+            spilling.release();
+        }
     }
 }
 

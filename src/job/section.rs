@@ -118,3 +118,28 @@ impl Section {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_SECTIONS, Section, SectionError};
+    use crate::job::JobIds;
+    use crate::job::completion::CompletionQueue;
+    use crate::lua::{Packer, Vm, VmOptions};
+
+    #[test]
+    fn one_more_than_1024_sections_is_refused_until_one_was_taken() {
+        let name = "plugin.lua".to_owned();
+        let vm = Vm::new(&VmOptions { name, memory_limit: 16 << 20, package_path: Vec::new() }).unwrap();
+        let function = vm.lua().load("return function() end").call(()).unwrap();
+        let portable = Packer::new(vm.lua()).unwrap().pack(vm.lua(), &function).unwrap().portable;
+        let (ids, home) = (JobIds::new(0), CompletionQueue::default());
+        let section = || Section::new(ids.next(), portable.clone());
+        let first = section();
+        home.ask(&first).unwrap();
+        (1..MAX_SECTIONS).for_each(|_| home.ask(&section()).unwrap());
+        assert_eq!(home.ask(&section()), Err(SectionError::Crowded));
+        assert_eq!(home.take_section().unwrap().job(), first.job(), "the oldest job comes first");
+        home.ask(&section()).unwrap();
+        assert_eq!(home.ask(&section()), Err(SectionError::Crowded));
+    }
+}

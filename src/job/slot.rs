@@ -9,6 +9,7 @@ use crate::time::Stopwatch;
 
 use super::completion::CompletionQueue;
 use super::histogram::Histogram;
+use super::limits::Allowance;
 use super::model::{BoxedJob, Job, JobId, Work};
 use super::options::Returns;
 use super::process::Children;
@@ -84,10 +85,10 @@ pub(super) struct Finished {
 }
 
 impl Slot {
-    pub(super) fn new(number: usize) -> Arc<Self> {
+    pub(super) fn new(number: usize, allowances: [Arc<Allowance>; 2]) -> Arc<Self> {
         // There are at most 64 workers.
         let number = u8::try_from(number).unwrap_or(u8::MAX);
-        let (state, children) = (Mutex::default(), Children::default());
+        let (state, children) = (Mutex::default(), Children::within(allowances));
         Arc::new(Self { state, disowned: AtomicBool::new(false), children, number })
     }
 

@@ -19,7 +19,7 @@ use super::host::{self, Control, Owner};
 use super::model::{Job, Work};
 use super::options::Returns;
 use super::output::OutputLine;
-use super::pool::{MAX_RESULT, Shared, WorkerContext};
+use super::pool::{Shared, WorkerContext};
 use super::process;
 use super::slot::{Again, Assignment, Life, Slot};
 use super::state::{JobState, Step};
@@ -110,12 +110,15 @@ enum Produced {
     Nothing,
     Text(Vec<u8>),
     Value(Box<Portable>),
+    TooLarge(usize),
 }
 
 /// A VM and what is needed to run jobs in it.
 struct Machine {
     /// How often VMs had been renewed when this one was made.
     renewals: u64,
+    /// Most bytes of a result.
+    max_result: usize,
     loader: Loader,
     packer: Packer,
     /// Makes a function that returns its argument.
@@ -170,7 +173,7 @@ impl Worker<'_> {
             _ if deadline.is_zero() => Err(overdue(deadline)),
             Work::Lua { function, .. } if returns == Returns::Any => {
                 self.run_for_value(function, started, deadline).map(|returned| match returned {
-                    Produced::Nothing => None,
+                    Produced::Nothing | Produced::TooLarge(_) => None,
                     Produced::Text(text) => Some(text),
                     Produced::Value(portable) => {
                         value = Some(portable);
@@ -215,7 +218,16 @@ impl Worker<'_> {
         started: Stopwatch,
         deadline: Duration,
     ) -> Result<Produced, PluginError> {
-        self.in_machine(function, |machine| machine.produce(function, started, deadline))
+        match self.in_machine(function, |machine| machine.produce(function, started, deadline))? {
+            Produced::TooLarge(length) => Err(self.too_large(length)),
+            produced => Ok(produced),
+        }
+    }
+
+    fn too_large(&self, length: usize) -> PluginError {
+        self.shared.counters.result_too_large.fetch_add(1, Ordering::Relaxed);
+        let message = format!("result of {length} bytes exceeds the limit of {}", self.shared.options.max_result);
+        PluginError::caught(message.as_bytes(), b"")
     }
 
     fn run_lua(
@@ -228,7 +240,7 @@ impl Worker<'_> {
     ) -> Result<Returned, PluginError> {
         let run = |machine: &mut Machine| machine.run(function, data, result, started, deadline);
         match self.in_machine(function, run)? {
-            Returned::TooLarge(length) => Err(too_large(length)),
+            Returned::TooLarge(length) => Err(self.too_large(length)),
             returned => Ok(returned),
         }
     }
@@ -278,7 +290,8 @@ impl Machine {
         let (loader, direct, packer, carry) = set_up().map_err(failed)?;
         let probe = |profiler| Probe::new(profiler, &vm, Place::Worker);
         let probe = shared.options.profiler.as_ref().map(probe).transpose()?;
-        Ok(Self { renewals, loader, packer, carry, direct, ready: HashMap::default(), probe, vm })
+        let max_result = shared.options.max_result;
+        Ok(Self { renewals, max_result, loader, packer, carry, direct, ready: HashMap::default(), probe, vm })
     }
 
     /// Tells the probe, if there is one, that a job begins.
@@ -308,7 +321,8 @@ impl Machine {
         started: Stopwatch,
         deadline: Duration,
     ) -> Result<Produced, PluginError> {
-        let Self { loader, packer, carry, vm, .. } = self;
+        let Self { loader, packer, carry, vm, max_result, .. } = self;
+        let max_result = *max_result;
         let mut budget = Budget { limit: Some(deadline), slow: None };
         let loaded = loader.load(vm.lua(), function, |resolve, arguments| {
             budget.limit = Some(deadline.saturating_sub(started.elapsed()));
@@ -316,8 +330,8 @@ impl Machine {
         })?;
         let value: mlua::Value = vm.call(&loaded, (), budget)?;
         let text = |bytes: &[u8]| {
-            if bytes.len() > MAX_RESULT {
-                return Err(too_large(bytes.len()));
+            if bytes.len() > max_result {
+                return Ok(Produced::TooLarge(bytes.len()));
             }
             Ok(Produced::Text(bytes.to_vec()))
         };
@@ -337,8 +351,8 @@ impl Machine {
                 if let Some(lost) = packed.warnings.iter().find(|warning| warning.is_loss()) {
                     return Err(refused(&lost.to_string()));
                 }
-                if packed.portable.size() > MAX_RESULT {
-                    return Err(too_large(packed.portable.size()));
+                if packed.portable.size() > max_result {
+                    return Ok(Produced::TooLarge(packed.portable.size()));
                 }
                 Ok(Produced::Value(Box::new(packed.portable)))
             }
@@ -356,7 +370,7 @@ impl Machine {
         let code = function.code().id();
         if let Some(ready) = self.ready.get(&code).copied() {
             let budget = Budget { limit: Some(deadline), slow: None };
-            let returned = self.vm.call_bytes(&self.direct, ready, data, (result, MAX_RESULT), budget);
+            let returned = self.vm.call_bytes(&self.direct, ready, data, (result, self.max_result), budget);
             if !self.vm.is_pristine(&self.direct, ready) {
                 self.ready.remove(&code);
             }
@@ -369,7 +383,7 @@ impl Machine {
             vm.call(resolve, arguments, budget)
         })?;
         let ready = self.direct.pass(&loaded)?;
-        let returned = self.vm.call_bytes(&self.direct, ready, data, (result, MAX_RESULT), budget);
+        let returned = self.vm.call_bytes(&self.direct, ready, data, (result, self.max_result), budget);
         if function.is_plain() && returned.is_ok() && self.vm.is_pristine(&self.direct, ready) {
             self.keep(code, &loaded);
         }
@@ -388,11 +402,6 @@ impl Machine {
             self.ready.insert(code, ready);
         }
     }
-}
-
-fn too_large(length: usize) -> PluginError {
-    let message = format!("result of {length} bytes exceeds the limit of {MAX_RESULT}");
-    PluginError::caught(message.as_bytes(), b"")
 }
 
 fn overdue(deadline: Duration) -> PluginError {

@@ -20,7 +20,9 @@ pub use budget::{Guard, Slow};
 pub use call::{Budget, FaultKind, HOST_CHUNK, PluginError};
 pub use direct::{Direct, Ready, Returned};
 pub use own_text::own_text;
-pub use portable::{Code, KnownName, Loader, PackError, Packed, Packer, Portable, Warning};
+pub use portable::{
+    Code, KnownName, Loader, OctetReader, Octets, PackError, Packed, Packer, Portable, Stored, Warning, bytecode_mark,
+};
 pub use profile::{CallbackProfile, Place, Probe, Profiler, StackSampling, VmProfile};
 pub use thread::{SelfTest, quick_self_test, self_test, spawn_lua_thread};
 pub use vm::{Health, Vm, VmOptions};

@@ -68,7 +68,7 @@ impl CatalogEntry {
     #[must_use]
     pub fn pool(&self, settings: &HostSettings, board: &Board) -> Pool {
         let file = self.plugin_file(settings);
-        let mut options = PoolOptions::new(&self.name, file.workers as i64);
+        let mut options = PoolOptions::within(&self.name, file.workers as i64, &settings.jobs);
         options.deadline = settings.job_budget.unwrap_or(NO_DEADLINE);
         options.answers.clone_from(&settings.answers);
         options.profiler.clone_from(&settings.profiler);

@@ -35,9 +35,9 @@ pub struct JobPlan {
 }
 
 impl JobPlan {
-    pub(super) fn of(&self, script: ScriptId, kind: PluginKind) -> JobSide<'_> {
-        let (pool, block) = (&self.pools[usize::from(script.0)], kind.name());
-        JobSide { pool, ids: &self.ids, delivery: self.delivery, block }
+    pub(super) fn of<'a>(&'a self, script: ScriptId, kind: PluginKind, block: &'a str) -> JobSide<'a> {
+        let pool = &self.pools[usize::from(script.0)];
+        JobSide { pool, ids: &self.ids, delivery: self.delivery, kind: kind.name(), block }
     }
 }
 
@@ -92,7 +92,7 @@ impl Instance {
         }
         self.jobs.flush();
         if self.jobs.delivery() == Delivery::InOrder {
-            if self.jobs.outstanding() >= SETTLE_ABOVE {
+            if self.jobs.in_memory() >= SETTLE_ABOVE {
                 let mut ended = Vec::new();
                 let wait = Wait { limit: None, cancel: Some(stopping) };
                 let mut settled = self.jobs.await_all(&wait, &mut ended);
@@ -268,8 +268,8 @@ impl Instance {
     fn deliver_completions(&mut self, mut ended: Vec<Ended>) {
         let mut failures = Vec::new();
         let count = self.jobs.collect(&self.context, &mut ended, &mut failures);
-        for (function, error) in failures {
-            let message = format!("{} ({function})", error.message);
+        for (id, function, error) in failures {
+            let message = format!("{} ({function}, job {id})", error.message);
             self.fault_of_job(&PluginError { message, ..error });
         }
         let deliver = self.jobs.deliver_function().clone();

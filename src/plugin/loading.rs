@@ -92,8 +92,9 @@ impl Prepared {
         let t = global_t::install_for_engine(vm.lua(), &settings.run, &parts, &context, group.as_ref())
             .map_err(|e| fault(e.into()))?;
         let (caught, on_error) = message_handler(&vm, probe.as_ref(), &context).map_err(|e| fault(e.into()))?;
-        let jobs = t_async::install(vm.lua(), &t, &parts, &context, &on_error, jobs.of(file.id, kind))
-            .map_err(|e| fault(e.into()))?;
+        let block = block_name(kind, guid);
+        let side = jobs.of(file.id, kind, &block);
+        let jobs = t_async::install(vm.lua(), &t, &parts, &context, &on_error, side).map_err(|e| fault(e.into()))?;
         t_gears::install(vm.lua(), &t, &parts, &context, &on_error, &settings.run.gears, jobs.managed())
             .map_err(|e| fault(e.into()))?;
         let loader = Loader::new(vm.lua()).map_err(|e| fault(e.into()))?;
@@ -210,6 +211,11 @@ impl Instance {
     ) -> Result<(Self, BlockTable), LoadFailure> {
         Prepared::new(file, seat, engine, settings, jobs)?.load(None)
     }
+}
+
+/// What a block is called among those of its file.
+fn block_name(kind: PluginKind, group: Option<Guid>) -> String {
+    group.map_or_else(|| kind.name().to_owned(), |group| format!("{} {group}", kind.name()))
 }
 
 /// The handler that callbacks run under, and where it leaves what it caught.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::api::RunIdentity;
 use crate::api::modules::Libraries;
 use crate::content::FileRules;
-use crate::job::Answers;
+use crate::job::{Answers, JobLimits};
 use crate::lua::{Budget, Profiler};
 
 /// Settings of the plugin host; shared by all engines.
@@ -26,6 +26,8 @@ pub struct HostSettings {
     pub load_budget: Budget,
     /// Time for a job.
     pub job_budget: Option<Duration>,
+    /// How much jobs may take.
+    pub jobs: JobLimits,
     /// What `T` says about the run.
     pub run: RunIdentity,
     /// Directories searched for plugins and libraries.

@@ -14,6 +14,7 @@ mod line_file;
 mod pcap_store;
 pub mod printed;
 mod report;
+pub mod spill;
 mod store;
 pub mod syslog;
 pub mod webhook;
@@ -29,9 +30,9 @@ pub use pcap_store::{
 };
 pub use report::{
     AlertLine, Charset, ColourMode, Damage, DamagedInput, EdgeLine, Edges, FlowLine, FlowsReport, GroupReport,
-    JobLatency, Jobs, KeyReport, Lines, MeterReport, NamedCount, OutputReport, PacketStoreReport, PipelineReport,
-    PipelineStep, PluginReport, Records as RecordsReport, Report, ResourceLine, Run, StoreReport, TextStyle, TopKey,
-    Verdict, collect_groups, collect_records, human_count,
+    JobLatency, JobTimes, Jobs, KeyReport, Lines, MeterReport, NamedCount, OutputReport, PacketStoreReport,
+    PipelineReport, PipelineStep, PluginJobs, PluginReport, Records as RecordsReport, Report, ResourceLine, Run,
+    StoreReport, TextStyle, TopKey, Verdict, collect_groups, collect_records, human_count,
 };
 pub use store::{
     Durability, Reserved, RunEnd, Store, StoreOpenError, StoreOptions, StoreSender, StoreTally, StoredJob,

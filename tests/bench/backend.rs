@@ -74,6 +74,7 @@ fn settings() -> HostSettings {
         backend_budget: Budget { limit: Some(Duration::from_secs(30)), slow: Some(Duration::from_millis(100)) },
         load_budget: NO_BUDGET,
         job_budget: None,
+        jobs: millstream::job::JobLimits::default(),
         run: RunIdentity {
             args: String::new(),
             context_name: String::new(),

@@ -149,7 +149,7 @@ function async.schedule(block, second)
   end
   if data == nil then data = "" elseif type(data) == "number" then data = tostring(data) end
   if type(data) ~= "string" or block.timeout or block.retries or block.key or block.unique or block.priority or block.ttl
-    or block.onerror or block.ontimeout or block.oncancel or block.onfree then
+    or block.onerror or block.ontimeout or block.oncancel or block.onfree or managed.spills then
     return managed.schedule(block)
   end
   local slot = take_slot(type(result) == "function" and result)

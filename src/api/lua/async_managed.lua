@@ -198,6 +198,17 @@ end
 -- Jobs that failed for good, as long as they are wanted.
 local letters, max_letters = {}, 0
 
+-- What a job takes along that may have to wait on the disk: its callbacks and data, as a function that gives them. What a
+-- task waits for is of this VM alone.
+local function luggage(entry)
+  if entry.finish then return nil end
+  local data, onresult, onerror = entry.data, entry.onresult, entry.onerror
+  local ontimeout, oncancel, onfree = entry.ontimeout, entry.oncancel, entry.onfree
+  return function()
+    return { data = data, onresult = onresult, onerror = onerror, ontimeout = ontimeout, oncancel = oncancel, onfree = onfree }
+  end
+end
+
 local function take_number(entry)
   local n = free[#free]
   if n then free[#free] = nil else n, count = count, count + 1 end
@@ -247,7 +258,7 @@ local function schedule(block, entry, level)
   local handled = (entry.onerror and 1 or 0) + (entry.ontimeout and 2 or 0)
   if entry.finish then handled = 3 end
   local id, reason, wrong = host.schedule_with(carry(onexecute, data), n + FIRST, timeout, retries or 0, pause, most,
-    key, floor(priority or 0), handled, place_of(onexecute))
+    key, floor(priority or 0), handled, place_of(onexecute), managed.spills and luggage(entry) or nil)
   if not id then
     entries[n] = nil
     free[#free + 1] = n
@@ -290,6 +301,11 @@ function managed.ended(slot, code, i, item)
   if entry then
     entries[n] = nil
     free[#free + 1] = n
+  elseif slot == -1 then
+    -- A VM that is gone has left it on the disk, with what it was to call.
+    entry = host.adopted(i)
+  end
+  if entry then
     local state, result, message = STATES[code], nil, nil
     if code == TEXT then
       result = ffi_string(item.result, item.result_len)
@@ -400,11 +416,13 @@ async.configure = either(function(limits)
     error("bad argument #1 to 'configure' (table expected, got " .. type(limits) .. ")", 2)
   end
   local overflow = tostring(limits.overflow or "drop_new")
-  local fine = host.configure(number(limits, "pending", 3) or huge, overflow, number(limits, "retain", 3) or 0,
-    number(limits, "retain_for", 3) or huge)
+  local fine, why = host.configure(number(limits, "pending", 3) or huge, overflow, number(limits, "retain", 3) or 0,
+    number(limits, "retain_for", 3) or huge, number(limits, "spill_bytes", 3))
   if not fine then
-    error("bad argument #1 to 'configure' (overflow: drop_new, drop_old, or on the backend block expected)", 2)
+    error("bad argument #1 to 'configure' (overflow: " ..
+      (why or "drop_new, drop_old, spill, or on the backend block expected") .. ")", 2)
   end
+  managed.spills = overflow == "spill"
   max_letters = number(limits, "dead_letters", 3) or 0
   while #letters > max_letters do remove(letters, 1) end
   local policy = limits.block_policy or "abort"

@@ -4,6 +4,7 @@ mod ask;
 mod authors;
 mod calls;
 mod gears;
+mod job_limits;
 mod jobs;
 mod life;
 mod outputs;
@@ -17,6 +18,7 @@ pub use ask::{AnswerArgs, PacketsArgs, QueryArgs, QueryOrder, Question, ReportAr
 pub use authors::{ProfileArgs, ReplArgs, TestArgs};
 pub use calls::{CallArgs, EngineChoice};
 pub use gears::{GearArgs, GearsArgs, GearsCommand};
+pub use job_limits::JobLimitArgs;
 pub use jobs::{JobOrder, JobStateChoice, JobsArgs, JobsCommand};
 pub use life::{ConfigArgs, ConfigCommand, LifeArgs, SpeakArgs, StopArgs};
 pub use outputs::{OutputsArgs, PrintKind};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::job_limits::JobLimitArgs;
 use super::life::LifeArgs;
 use super::outputs::OutputsArgs;
 use super::reload::ReloadArgs;
@@ -169,6 +170,10 @@ pub struct WorkArgs {
     /// Memory for one plugin VM, in MiB
     #[arg(long, help_heading = "Limits", value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub plugin_memory: u32,
+
+    /// How much jobs may take.
+    #[command(flatten)]
+    pub jobs: JobLimitArgs,
 }
 
 /// When results of jobs re-enter at fixed points.

@@ -69,7 +69,7 @@ impl Opened {
         Ok(Self { console, events, packet_store, store, pace })
     }
 
-    /// The file of the store, if there is one.
+    /// The store's file, if there is one.
     #[must_use]
     pub fn store_file(&self) -> Option<&Path> {
         self.store.as_ref().map(Reserved::file)

@@ -11,6 +11,7 @@ use super::others;
 use super::outputs::Opened;
 use crate::app::cli::{Cli, RunArgs};
 use crate::app::control_socket::{Bound, default_socket};
+use crate::app::job_disk::JobDisk;
 use crate::app::privileges::{self, Keep, User};
 use crate::app::report::RunResult;
 use crate::app::staging::{Staging, Voices, Whose};
@@ -82,6 +83,7 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
         settings::builtin_groups(&args.metering, settings::with_store(&args.output.results), &catalog.groups)?;
     let (inputs, outputs, socket) = open_rest(args, staging, early, &catalog)?;
     gears::restore(&host.run.gears, outputs.store_file())?;
+    host.jobs.spill = outputs.store_file().map(JobDisk::beside);
     let pools = Arc::clone(workers.get_or_init(|| catalog.pools(&host)));
     let doors = Doors { inputs, outputs, socket, signals, pools };
     let since = Stopwatch::start();

@@ -86,6 +86,12 @@ impl Code {
         Ok(Self { id, bytes: bytes.into_boxed_slice(), location, upvalues })
     }
 
+    /// Wrapped bytecode that was kept elsewhere for a while.
+    pub(super) fn taken_up(bytes: &[u8], location: Arc<str>, upvalues: usize) -> Self {
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Self { id, bytes: bytes.into(), location, upvalues }
+    }
+
     /// The bytecode that [`Code`] would hold for a dump and a template, `None` if they are refused; for tests that feed it
     /// damaged bytes. Nothing is loaded: bytecode is checked for its layout only, so running it is for dumps of our own.
     #[doc(hidden)]

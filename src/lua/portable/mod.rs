@@ -1,7 +1,7 @@
 //! Lua functions as plain data: a closure leaves one VM as a [`Portable`] and becomes a function of another VM.
 //!
-//! A portable is bytecode plus the values of the captured variables. It never leaves the process: bytecode is trusted
-//! because this process made it, so there is no way to read a portable from a file or a wire. [`Packer`] belongs to the VM
+//! A portable is bytecode plus the values of the captured variables. Bytecode is trusted because this program made it: what
+//! reads a portable from a file ([`Stored`]) has to vouch for the file, and no wire carries any. [`Packer`] belongs to the VM
 //! a function leaves, [`Loader`] to the VM it enters; each stays on its VM's thread, only the [`Portable`] crosses.
 //! Invariant: every load gives a new closure with new variables, while the prototype (and with it the machine code that
 //! was compiled for it) stays the same for as long as the loader lives.
@@ -10,11 +10,15 @@ mod again;
 mod code;
 mod known;
 mod load;
+mod octets;
 mod pack;
 mod stack;
+mod stored;
 mod value;
 
 pub use code::Code;
 pub use load::Loader;
+pub use octets::{OctetReader, Octets};
 pub use pack::{Packed, Packer};
+pub use stored::{Stored, bytecode_mark};
 pub use value::{KnownName, PackError, Portable, Warning};

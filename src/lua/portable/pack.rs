@@ -175,6 +175,11 @@ impl Packer {
         self.warned.remove(upvalue);
     }
 
+    /// Warns again of whatever stays behind.
+    pub fn forget_all_warnings(&mut self) {
+        self.warned.clear();
+    }
+
     /// The number of the code of a prototype, if functions of it were packed before and capture nothing.
     pub(super) fn plain_code(&self, prototype: usize) -> Option<u64> {
         self.codes.get(&prototype).filter(|code| code.upvalues() == 0).map(|code| code.id())

@@ -114,6 +114,16 @@ impl KnownName {
         Self { id: NEXT_NAME.fetch_add(1, Ordering::Relaxed), module, path: parts.collect() }
     }
 
+    /// The text it is parsed from.
+    pub(super) fn written(&self) -> Vec<u8> {
+        let mut text = self.module.to_vec();
+        for key in &self.path {
+            text.push(0);
+            text.extend_from_slice(key);
+        }
+        text
+    }
+
     pub(super) const fn id(&self) -> u64 {
         self.id
     }

@@ -20,8 +20,8 @@ pub(super) use collect::{readable, text as text_of};
 pub use flows::{FlowLine, FlowsReport};
 pub use human::count as human_count;
 pub use model::{
-    AlertLine, Damage, DamagedInput, EdgeLine, Edges, GroupReport, JobLatency, Jobs, KeyReport, Lines, MeterReport,
-    NamedCount, PluginReport, Records, Report, ResourceLine, Run, TopKey, Verdict,
+    AlertLine, Damage, DamagedInput, EdgeLine, Edges, GroupReport, JobLatency, JobTimes, Jobs, KeyReport, Lines,
+    MeterReport, NamedCount, PluginJobs, PluginReport, Records, Report, ResourceLine, Run, TopKey, Verdict,
 };
 pub use outputs::OutputReport;
 pub use packet_store::PacketStoreReport;

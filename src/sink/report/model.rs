@@ -337,6 +337,45 @@ pub struct Jobs {
     /// Time from scheduling to completion.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<JobLatency>,
+    /// Those of each plugin.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plugins: Vec<PluginJobs>,
+}
+
+/// The jobs of one plugin.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PluginJobs {
+    /// Its file.
+    pub name: String,
+    /// Jobs scheduled.
+    pub submitted: u64,
+    /// Jobs by the state they ended in; the sum is `submitted`.
+    pub ended: Vec<NamedCount>,
+    /// How long jobs waited from scheduling to each start.
+    pub wait: JobTimes,
+    /// How long attempts ran.
+    pub run: JobTimes,
+    /// What went wrong, by reason.
+    pub failures: Vec<NamedCount>,
+    /// Attempts that failed and were followed by another.
+    pub retries: u64,
+    /// Jobs that waited on the disk.
+    pub spilled: u64,
+    /// Jobs taken up from an earlier run.
+    pub adopted: u64,
+}
+
+/// Lengths of time, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct JobTimes {
+    /// Half are shorter.
+    pub p50_us: f64,
+    /// 9 of 10 are shorter.
+    pub p90_us: f64,
+    /// 99 of 100 are shorter.
+    pub p99_us: f64,
+    /// The longest.
+    pub max_us: f64,
 }
 
 /// Times from scheduling to completion, in microseconds.

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use super::human;
 use super::model::{
-    DamagedInput, GroupReport, Jobs, MeterReport, NamedCount, PluginReport, Records, Report, Run, TopKey,
+    DamagedInput, GroupReport, JobTimes, Jobs, MeterReport, NamedCount, PluginJobs, PluginReport, Records, Report, Run,
+    TopKey,
 };
 use super::text_table::{Align, Table, chars, cut};
 
@@ -373,6 +374,38 @@ impl Page {
         if let Some(latency) = jobs.latency {
             let [p50, p99, max] = [latency.p50_us, latency.p99_us, latency.max_us].map(|us| human::duration(us / 1e6));
             self.line(&format!("  half within {p50}, 99 % within {p99}, all within {max}"));
+        }
+        self.plugin_jobs(&jobs.plugins);
+    }
+
+    fn plugin_jobs(&mut self, plugins: &[PluginJobs]) {
+        if plugins.is_empty() {
+            return;
+        }
+        let mut aligns = [Align::Right; 9];
+        aligns[0] = Align::Left;
+        let mut table = Table::new(&aligns);
+        let heads = ["", "jobs", "wait 50 %", "90 %", "99 %", "run 50 %", "90 %", "99 %", "most"];
+        table.row(heads.map(str::to_owned).to_vec());
+        for plugin in plugins {
+            let times =
+                |of: &JobTimes| [of.p50_us, of.p90_us, of.p99_us, of.max_us].map(|us| human::duration(us / 1e6));
+            let ([w50, w90, w99, _], [r50, r90, r99, most]) = (times(&plugin.wait), times(&plugin.run));
+            let count = plugin.submitted.to_string();
+            table.row(vec![plugin.name.clone(), count, w50, w90, w99, r50, r90, r99, most]);
+        }
+        self.table(table, 2);
+        for plugin in plugins {
+            let reasons = plugin.failures.iter().map(|reason| (reason.count, reason.name.as_str()));
+            let others = [(plugin.retries, "retries"), (plugin.spilled, "on disk"), (plugin.adopted, "taken up")];
+            let told: Vec<String> = reasons
+                .chain(others)
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, what)| format!("{count} {what}"))
+                .collect();
+            if !told.is_empty() {
+                self.line(&format!("  {}: {}", plugin.name, told.join(", ")));
+            }
         }
     }
 

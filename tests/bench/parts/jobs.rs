@@ -88,7 +88,7 @@ pub fn throughput() -> Outcome {
             }
             rates.push((TOTAL - warm) as f64 / begin.elapsed().as_secs_f64());
             shares.push(each(clock::thread_cpu() - busy, TOTAL - warm));
-            runs.push(pool.summary().run_p50.as_secs_f64() * 1e6);
+            runs.push(pool.summary().runs.p50.as_secs_f64() * 1e6);
         }
         let name = format!("throughput/{workers}-workers/{name}");
         figure(&name, clock::median(rates), "jobs/s")?;
