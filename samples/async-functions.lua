@@ -2,9 +2,9 @@
 --
 -- Run it:       millstream run -r pcaps/demo.pcap -p samples/async-functions.lua
 -- What it does: counts packets of each host and answers while the run goes on, as one with -i eth0, or with --loop 10000
---               --speed 1 --control SOCKET: millstream call sample-async-functions.hosts (a count that is kept for ten
---               seconds), .busiest 3 (the first part here, the rest in the background), .read FILE (fails if there is
---               none), .patience (gives up after a while), .limit 10 (one text).
+--               --speed 1 --control SOCKET. millstream call NAME.hosts, where NAME is that of the plugin: a count that is
+--               kept for ten seconds; .busiest 3: the first part here, the rest in the background; .read FILE: fails if
+--               there is none; .patience: gives up after a while; .limit 10: one text.
 
 local IPV4 = "{0A2C724B-5B9F-4BA6-9C97-B05080558574}"
 
