@@ -3,16 +3,22 @@
 //! A section is begun by its owner or withdrawn by its worker, whoever is first; once begun it is finished. Neither waits
 //! for the other with a lock held.
 
+use std::hint::spin_loop;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::lua::Portable;
+use crate::time::Stopwatch;
 
 use super::board::Carried;
 use super::model::JobId;
 
 /// Most sections that wait for one owner.
 pub(super) const MAX_SECTIONS: usize = 1024;
+
+/// How long a worker looks for the end of its section before it sleeps: waking it takes longer than a short section.
+const LOOK: Duration = Duration::from_micros(60);
 
 /// Why a section was not run, or what went wrong in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,12 +57,20 @@ pub struct Section {
     job: JobId,
     function: Portable,
     state: Mutex<State>,
+    /// Set with [`State::Finished`], for a worker that looks instead of sleeping.
+    is_finished: AtomicBool,
     changed: Condvar,
 }
 
 impl Section {
     pub(super) fn new(job: JobId, function: Portable) -> Arc<Self> {
-        Arc::new(Self { job, function, state: Mutex::new(State::Waiting), changed: Condvar::new() })
+        Arc::new(Self {
+            job,
+            function,
+            state: Mutex::new(State::Waiting),
+            is_finished: AtomicBool::new(false),
+            changed: Condvar::new(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -91,6 +105,7 @@ impl Section {
         let mut state = self.lock();
         if matches!(*state, State::Waiting | State::Running) {
             *state = State::Finished(Some(result));
+            self.is_finished.store(true, Ordering::Release);
             self.changed.notify_all();
         }
     }
@@ -102,6 +117,10 @@ impl Section {
         pause: Duration,
         mut go_on: impl FnMut() -> Result<(), SectionError>,
     ) -> Result<Carried, SectionError> {
+        let watch = Stopwatch::start();
+        while !self.is_finished.load(Ordering::Acquire) && watch.elapsed() < LOOK {
+            spin_loop();
+        }
         let mut state = self.lock();
         loop {
             if let State::Finished(result) = &mut *state {
