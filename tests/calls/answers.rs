@@ -163,6 +163,33 @@ fn a_call_that_is_not_waited_for_has_an_id_and_its_answer_is_kept() {
 }
 
 #[test]
+fn an_answer_is_delivered_to_another_function() {
+    let bench = Bench::with(
+        "double = function(engine, args) return args[1] * 2 end, fail = function() error('no') end,
+         later = function() return T.async:run_on_background(function() return 'slept' end) end,
+         told = function(engine, args) heard = (heard or '') .. args[1]['function'] .. '='
+           .. tostring(args[1].result or args[1].error:match('no$')) .. ';' end,
+         heard = function() return heard or '' end",
+    );
+    for name in ["double", "fail", "later"] {
+        let id = bench.prints(&["call", &format!("p.{name}"), "21", "--async", "--callback", "p.told"]);
+        assert!(id.starts_with("0-"), "{id}");
+        let end = format!("p.{name}=");
+        until("the answer is told", || {
+            bench.call("p.heard", &Value::Null).as_str().is_some_and(|text| text.contains(&end))
+        });
+    }
+    assert_eq!(bench.call("p.heard", &Value::Null), "p.double=42;p.fail=no;p.later=slept;");
+    let (code, _, err) = bench.command(&["call", "p.double", "1", "--async", "--callback", "p.tolt"]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("callback: \"p.tolt\": no such function; did you mean \"p.told\"?"), "{err}");
+    let (code, _, err) = bench.command(&["call", "p.double", "1", "--callback", "p.told"]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("--async"), "{err}");
+    bench.stop().1.exits(0);
+}
+
+#[test]
 fn a_new_version_has_functions_of_its_own() {
     let bench = Bench::with("version = function() return 1 end, old = function() end");
     assert_eq!(bench.call("p.version", &Value::Null), 1);

@@ -25,6 +25,10 @@ pub struct CallArgs {
     #[arg(long = "async")]
     pub is_async: bool,
 
+    /// With --async: call this function with what the other one returns: a table with id, function, and result or error
+    #[arg(long, value_name = "PLUGIN.NAME", requires = "is_async")]
+    pub callback: Option<String>,
+
     /// Give what an earlier call has returned, by its id
     #[arg(long, value_name = "ID", conflicts_with_all = ["function", "args", "json_args", "is_async", "engine"])]
     pub result: Option<String>,

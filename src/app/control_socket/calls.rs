@@ -32,6 +32,7 @@ pub fn call(args: &CallArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcome>
             }),
             "timeout": timeout.as_secs_f64(),
             "async": args.is_async,
+            "callback": args.callback,
         }),
     };
     let answer = exchange(&question, &args.speak, timeout)?;

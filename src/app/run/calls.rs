@@ -3,6 +3,7 @@
 //! Nothing here waits with a lock held or reaches into a packet thread: a call is put where that thread looks between two
 //! batches.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -26,6 +27,8 @@ const LONGEST: f64 = 3_600.0;
 /// How long a plugin that has no VM may take to have one, as while it is loaded again.
 const NO_VM: Duration = Duration::from_millis(500);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Calls whose answers are to be delivered to other functions, each with a thread that waits.
+const MAX_CALLBACKS: usize = 64;
 
 type Fields = Map<String, Value>;
 
@@ -35,6 +38,7 @@ pub struct Calls {
     life: Arc<Life>,
     pressure: Pressure,
     ledger: Mutex<Ledger>,
+    callbacks: AtomicUsize,
 }
 
 /// Whose VM answers.
@@ -55,14 +59,17 @@ struct Wanted<'a> {
     engines: Engines,
     timeout: Duration,
     is_async: bool,
+    /// The function that is called with what this one returns.
+    callback: Option<&'a str>,
 }
 
 /// Adds the requests about functions.
 pub fn add_requests(lineup: &Lineup, life: &Arc<Life>, requests: &mut Requests) {
     let (lineup, life, pressure) = (lineup.clone(), Arc::clone(life), Pressure::new(life));
-    let calls = Arc::new(Calls { lineup, life, pressure, ledger: Mutex::default() });
+    let ledger = Mutex::default();
+    let calls = Arc::new(Calls { lineup, life, pressure, ledger, callbacks: AtomicUsize::default() });
     let own = Arc::clone(&calls);
-    let purpose = "call \"function\", as in plugin.name, with \"args\"; \"engine\", \"timeout\" in seconds, \"async\"";
+    let purpose = "call \"function\", as in plugin.name, with \"args\"; \"engine\", \"timeout\" in seconds, \"async\", \"callback\"";
     requests.add("call", purpose, move |request| own.call(request));
     let purpose = "what the call \"id\" has returned, waiting \"timeout\" seconds for it";
     requests.add("call_result", purpose, move |request| calls.result(request));
@@ -78,15 +85,21 @@ pub fn functions(pool: &Pool) -> Vec<FunctionInfo> {
 }
 
 impl Calls {
-    fn call(&self, request: &Fields) -> Result<Fields, String> {
+    fn call(self: &Arc<Self>, request: &Fields) -> Result<Fields, String> {
         let wanted = wanted(request)?;
         let since = Stopwatch::start();
+        if let Some(callback) = wanted.callback {
+            self.check(callback)?;
+        }
         let asked = self.ask(&wanted, request)?;
         let name = format!("{}.{}", wanted.plugin, wanted.function);
         if wanted.is_async {
             let ids: Vec<String> = asked.iter().map(|(_, errand)| errand.id().to_string()).collect();
             for (_, errand) in &asked {
                 self.keep(&name, errand, since)?;
+                if let Some(callback) = wanted.callback {
+                    self.deliver_to(callback, &name, errand)?;
+                }
             }
             let one = if ids.len() == 1 { json!({ "id": ids[0] }) } else { json!({ "ids": ids }) };
             return Ok(fields(one));
@@ -123,6 +136,44 @@ impl Calls {
                 Err(error) => return Err(error.to_string()),
             }
         }
+    }
+
+    /// Whether there is a function that can be called back.
+    fn check(&self, callback: &str) -> Result<(), String> {
+        if self.callbacks.load(Ordering::Relaxed) >= MAX_CALLBACKS {
+            return Err(format!("{MAX_CALLBACKS} calls with a callback have no answer yet; try again later"));
+        }
+        let request = fields(json!({ "function": callback }));
+        let wanted = wanted(&request).map_err(|error| format!("callback: {error}"))?;
+        let (catalog, pools) = (self.lineup.catalog(), self.lineup.pools());
+        let entry = find(&catalog, wanted.plugin).map_err(|error| format!("callback: {error}"))?;
+        let doors = pools.get(usize::from(entry.id.0)).map(|pool| pool.doors().list()).unwrap_or_default();
+        choose(&doors, &wanted).map(|_| ()).map_err(|error| format!("callback: {error}"))
+    }
+
+    /// Calls a function with the answer of another call, once there is one. Nobody waits for what it returns.
+    fn deliver_to(self: &Arc<Self>, callback: &str, name: &str, errand: &Arc<Errand>) -> Result<(), String> {
+        let (calls, callback, name) = (Arc::clone(self), callback.to_owned(), name.to_owned());
+        let errand = Arc::clone(errand);
+        let deliver = move || {
+            let result = match errand.wait(Duration::from_secs_f64(LONGEST)) {
+                Progress::Ended(result) => result.map_err(|error| error.to_string()).and_then(value),
+                Progress::Waiting | Progress::Begun => Err(format!("no answer within {LONGEST} s")),
+            };
+            let mut answer = fields(json!({ "id": errand.id().to_string(), "function": name }));
+            answer.extend(fields(result.unwrap_or_else(|error| json!({ "error": error }))));
+            let told = calls.call(&fields(json!({ "function": callback, "args": [answer] })));
+            calls.callbacks.fetch_sub(1, Ordering::Relaxed);
+            if let Err(error) = told {
+                log::warn!("the answer of call {} was not delivered: {error}", errand.id());
+            }
+        };
+        self.callbacks.fetch_add(1, Ordering::Relaxed);
+        let started = thread::Builder::new().name("callback".to_owned()).spawn(deliver);
+        started.map(|_| ()).map_err(|error| {
+            self.callbacks.fetch_sub(1, Ordering::Relaxed);
+            format!("callback: no thread: {error}")
+        })
     }
 
     fn goes_on(&self) -> bool {
@@ -286,7 +337,11 @@ fn wanted(request: &Fields) -> Result<Wanted<'_>, String> {
         Some(Value::Bool(true)) => true,
         Some(other) => return Err(format!("async: true or false is needed, not {other:.64}")),
     };
-    Ok(Wanted { plugin, function, engines, timeout: timeout(request, PATIENCE)?, is_async })
+    let callback = text(request, "callback")?;
+    if callback.is_some() && !is_async {
+        return Err("callback: only a call with \"async\" has one".to_owned());
+    }
+    Ok(Wanted { plugin, function, engines, timeout: timeout(request, PATIENCE)?, is_async, callback })
 }
 
 /// The VMs that are to answer: of each thread the first that has the function.
@@ -383,6 +438,8 @@ mod tests {
             json!({ "function": "a.b", "timeout": "1" }),
             json!({ "function": "a.b", "timeout": 1e9 }),
             json!({ "function": "a.b", "async": "yes" }),
+            json!({ "function": "a.b", "callback": "a.c" }),
+            json!({ "function": "a.b", "async": true, "callback": 1 }),
         ] {
             assert!(super::wanted(&request(wrong.clone())).is_err(), "{wrong}");
         }
