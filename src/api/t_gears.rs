@@ -15,8 +15,11 @@ const PLAN: &str = include_str!("lua/gears_plan.lua");
 const RECORDS: &str = include_str!("lua/gears_records.lua");
 const WORK: &str = include_str!("lua/gears_work.lua");
 const GEARS: &str = include_str!("lua/gears.lua");
+const LATER: &str = include_str!("lua/gears_later.lua");
 /// Where the function is kept that makes blocks of pipelines.
 const SETTLE: &str = "millstream.gears.settle";
+/// Where it is kept what that function would have been called with, in a VM that uses `T.gears` only later.
+const SETTLED: &str = "millstream.gears.settled";
 
 /// The functions, in the order declared in `lua/gears_plan.lua`.
 #[repr(C)]
@@ -122,12 +125,24 @@ pub fn install_for_probe(lua: &Lua, t: &Table) -> mlua::Result<()> {
     finish(lua, t, &host, Value::Nil)
 }
 
+/// Puts `T.gears` in its place. Its texts are read when the script first uses it.
 fn finish(lua: &Lua, t: &Table, host: &Table, objects: Value) -> mlua::Result<()> {
-    let (plan, records) = install_plan(lua, host, objects)?;
-    let (gears, settle): (Value, Function) =
-        modules::run_host_chunk_multi(lua, "millstream.gears", GEARS, (host, plan, records))?;
-    t.set("gears", gears)?;
-    lua.set_named_registry_value(SETTLE, settle)
+    let gears = lua.create_table()?;
+    host.set("gears", &gears)?;
+    let host = host.clone();
+    let complete = lua.create_function(move |lua, ()| {
+        let (plan, records) = install_plan(lua, &host, objects.clone())?;
+        let (_, settle): (Value, Function) =
+            modules::run_host_chunk_multi(lua, "millstream.gears", GEARS, (&host, plan, records))?;
+        lua.set_named_registry_value(SETTLE, &settle)?;
+        match lua.named_registry_value::<Option<Table>>(SETTLED)? {
+            Some(what) => {
+                settle.call((what.raw_get::<Value>(1)?, what.raw_get::<Value>(2)?, what.raw_get::<Value>(3)?))
+            }
+            None => Ok(()),
+        }
+    })?;
+    t.set("gears", modules::run_host_chunk_multi::<Value>(lua, "millstream.gears_later", LATER, (gears, complete))?)
 }
 
 /// Installs in the VM of a worker what it needs to carry out executions.
@@ -145,19 +160,26 @@ pub fn install_for_worker(lua: &Lua, t: &Table) -> mlua::Result<()> {
 /// What the function is called with that makes blocks: the plugin's table, the block of the VM, and the group it is bound to.
 pub type Settling = (Value, Option<String>, Option<String>);
 
-/// The function that makes the blocks of the pipelines that a file has registered, and what it is to be called with. Without
-/// a block the file is only looked at.
+/// The function that makes the blocks of the pipelines that a file has registered, and what it is to be called with; `None` if
+/// it has not used `T.gears`. Without a block the file is only looked at.
 ///
 /// # Errors
-/// When `T.gears` was not installed.
+/// When the VM is out of memory.
 pub fn settle(
     lua: &Lua,
     plugin: &Value,
     block: Option<&str>,
     group: Option<String>,
-) -> mlua::Result<(Function, Settling)> {
-    let settle: Function = lua.named_registry_value(SETTLE)?;
-    Ok((settle, (plugin.clone(), block.map(str::to_owned), group)))
+) -> mlua::Result<Option<(Function, Settling)>> {
+    if let Some(settle) = lua.named_registry_value::<Option<Function>>(SETTLE)? {
+        return Ok(Some((settle, (plugin.clone(), block.map(str::to_owned), group))));
+    }
+    let what = lua.create_table()?;
+    what.raw_set(1, plugin)?;
+    what.raw_set(2, block)?;
+    what.raw_set(3, group)?;
+    lua.set_named_registry_value(SETTLED, what)?;
+    Ok(None)
 }
 
 fn step_text(step: &Table) -> mlua::Result<StepText> {

@@ -327,8 +327,9 @@ fn probe_one(
     let chunk = vm.load(&script.source, &format!("@{}", script.path.display()))?;
     vm.call::<()>(&chunk, (), settings.load_budget)?;
     let plugin: Value = vm.lua().globals().get("TrisulPlugin")?;
-    let (settle, what) = t_gears::settle(vm.lua(), &plugin, None, None)?;
-    vm.call::<()>(&settle, what, settings.load_budget)?;
+    if let Some((settle, what)) = t_gears::settle(vm.lua(), &plugin, None, None)? {
+        vm.call::<()>(&settle, what, settings.load_budget)?;
+    }
     match plugin {
         Value::Table(plugin) => {
             let mut manifest = manifest::read(&plugin, &name)?;

@@ -103,9 +103,11 @@ impl Prepared {
         let budget = if is_backend { settings.backend_budget } else { settings.frontend_budget };
         vm.call::<()>(&chunk, (), settings.load_budget).map_err(fault)?;
         let plugin: Value = vm.lua().globals().get("TrisulPlugin").map_err(|e| fault(e.into()))?;
-        let (settle, what) = t_gears::settle(vm.lua(), &plugin, Some(kind.name()), guid.map(|guid| guid.to_string()))
+        let settle = t_gears::settle(vm.lua(), &plugin, Some(kind.name()), guid.map(|guid| guid.to_string()))
             .map_err(|e| fault(e.into()))?;
-        vm.call::<()>(&settle, what, settings.load_budget).map_err(fault)?;
+        if let Some((settle, what)) = settle {
+            vm.call::<()>(&settle, what, settings.load_budget).map_err(fault)?;
+        }
         let plugin: Table = vm.lua().globals().get("TrisulPlugin").map_err(|e| fault(e.into()))?;
         let (file, load_budget) = (Rc::clone(file), settings.load_budget);
         Ok(Self {

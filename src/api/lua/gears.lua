@@ -29,7 +29,7 @@ local TOTALS = "SYS:GROUP_TOTALS"
 
 if host.mark then host.mark = ffi.cast("int32_t *", host.mark) end
 
-local gears = {}
+local gears = host.gears
 local pipelines, loading, numbers = {}, true, {}
 
 local function bad(what, wanted, value, level)
