@@ -6,6 +6,7 @@
 mod alert_queue;
 mod console;
 pub mod csv;
+mod damaged;
 pub mod eve;
 mod events;
 mod flush_sinks;

@@ -1,11 +1,13 @@
 //! The file: its one table, and who may write it.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+
+use crate::sink::damaged::{is_damage, move_aside};
 
 /// What `PRAGMA application_id` says.
 const APPLICATION: i64 = 0x6D73_6A62;
@@ -181,28 +183,6 @@ impl Jobs {
         // What is not given back now is used by the next jobs.
         let _ = self.db.execute_batch("PRAGMA incremental_vacuum(1000)");
     }
-}
-
-fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
-}
-
-fn move_aside(path: &Path) -> io::Result<PathBuf> {
-    let with = |path: &Path, end: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(end);
-        PathBuf::from(name)
-    };
-    let mut aside = with(path, ".damaged");
-    while aside.exists() {
-        aside = with(&aside, "-1");
-    }
-    fs::rename(path, &aside)?;
-    for end in ["-wal", "-shm"] {
-        // What is not there need not be moved.
-        let _ = fs::rename(with(path, end), with(&aside, end));
-    }
-    Ok(aside)
 }
 
 /// Opens the file itself, for this user alone, and takes the lock that says who uses it.

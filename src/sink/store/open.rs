@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::options::Durability;
 use super::schema;
-use crate::time;
+use crate::sink::damaged::{dated, is_damage, move_aside};
 
 /// Name of the file in a directory.
 const FILE: &str = "millstream.db";
@@ -103,15 +103,6 @@ pub fn latest_store(data: &Path) -> Option<PathBuf> {
     runs.flatten().map(|run| run.path().join(FILE)).filter(|file| file.is_file()).max()
 }
 
-/// The time as part of a file name.
-fn dated() -> String {
-    let text = Connection::open_in_memory().and_then(|db| {
-        let sql = "SELECT strftime('%Y%m%dT%H%M%SZ', ?1, 'unixepoch')";
-        db.query_row(sql, [time::wall().secs()], |row| row.get::<_, String>(0))
-    });
-    text.unwrap_or_else(|_| time::wall().secs().to_string())
-}
-
 /// A store that nobody else writes.
 #[derive(Debug)]
 pub(super) struct Opened {
@@ -135,28 +126,6 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<Opened, StoreO
         }
         other => other,
     }
-}
-
-fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
-}
-
-fn move_aside(path: &Path) -> io::Result<PathBuf> {
-    let with = |path: &Path, end: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(end);
-        PathBuf::from(name)
-    };
-    let mut aside = with(path, &format!(".damaged-{}", dated()));
-    while aside.exists() {
-        aside = with(&aside, "-1");
-    }
-    fs::rename(path, &aside)?;
-    for end in ["-wal", "-shm"] {
-        // What is not there need not be moved.
-        let _ = fs::rename(with(path, end), with(&aside, end));
-    }
-    Ok(aside)
 }
 
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
