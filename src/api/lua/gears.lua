@@ -36,11 +36,16 @@ local function bad(what, wanted, value, level)
   error(format("gears: %s: %s expected, got %s", what, wanted, type(value)), level + 1)
 end
 
-local function text(table, name, level)
-  local value = table[name]
-  if value ~= nil and type(value) ~= "string" then bad(name, "text", value, level + 1) end
-  return value
+-- A field that may be missing, of a type that `wanted` names.
+local function optional(type_name, wanted)
+  return function(table, name, level)
+    local value = table[name]
+    if value ~= nil and type(value) ~= type_name then bad(name, wanted, value, level + 1) end
+    return value
+  end
 end
+
+local text, callback = optional("string", "text"), optional("function", "function")
 
 local function whole(table, name, level)
   local value = table[name]
@@ -48,12 +53,6 @@ local function whole(table, name, level)
   if type(value) ~= "number" or not (value >= 1) or value ~= floor(value) then
     bad(name, "whole number above 0", value, level + 1)
   end
-  return value
-end
-
-local function callback(table, name, level)
-  local value = table[name]
-  if value ~= nil and type(value) ~= "function" then bad(name, "function", value, level + 1) end
   return value
 end
 
