@@ -1,5 +1,6 @@
--- flowmonitor: hear what is found in flows. The older form of reassembly_handler.onattribute; note the order of flow and
--- timestamp.
+-- flowmonitor: hear what is found in flows, as reassembly_handler.onattribute does.
+--
+-- This is the older form of it: mind the order of flow and timestamp.
 --
 -- Run it:       millstream run -r pcaps/demo.pcap -p samples/flowmonitor.lua
 -- What it does: counts the names of everything that is found in flows.

@@ -257,6 +257,13 @@ mod tests {
     }
 
     #[test]
+    fn what_a_sample_is_about_is_a_whole_sentence() {
+        for skeleton in &SKELETONS {
+            assert!(skeleton.purpose().ends_with('.'), "{}: {}", skeleton.kind, skeleton.purpose());
+        }
+    }
+
+    #[test]
     fn types_are_known_by_block_by_sample_and_by_their_other_spelling() {
         for kind in ["inputfilter", "input_filter", "inputfilter-step"] {
             assert_eq!(Skeleton::named(kind).map(|s| s.kind), Some("inputfilter"));
