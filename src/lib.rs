@@ -31,6 +31,7 @@ pub mod guid;
 pub mod job;
 pub mod key;
 pub mod lua;
+pub mod memory;
 pub mod metrics;
 pub mod packet;
 pub mod pipeline;

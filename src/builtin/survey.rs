@@ -4,7 +4,8 @@ use super::sight::{Change, IpSight, Macs, Opening, Side, Sight, Turn, Way, lower
 use crate::decode;
 use crate::flow::{Flow, FlowEvent, FlowEvents, FlowHandle, FlowLookup, Flows, Happening, PacketFlow};
 use crate::key::{End, FlowTuple, HomeNets, Host, has_ports};
-use crate::packet::{Batch, Layer, LinkType, Packet, builtin, prefetch};
+use crate::memory::prefetch;
+use crate::packet::{Batch, Layer, LinkType, Packet, builtin};
 
 /// Packets of a batch that all lie in the same buckets.
 #[derive(Clone, Copy, Debug)]

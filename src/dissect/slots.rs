@@ -9,7 +9,7 @@ use std::ops::{Index, IndexMut};
 use super::dissector::{Context, DatagramDissector, StreamDissector};
 use super::recogniser::Recogniser;
 use crate::flow::FlowHandle;
-use crate::packet::prefetch;
+use crate::memory::prefetch;
 use crate::time::Timestamp;
 
 /// What the states of all flows may hold together, bytes.

@@ -4,7 +4,7 @@
 //! where they belong go before those that lie nearer (Robin Hood hashing), so the table can be nearly full, and a word that
 //! is taken out leaves no trace: those behind it move up.
 
-use crate::packet::prefetch;
+use crate::memory::prefetch;
 
 /// Words at first.
 const FIRST_WORDS: usize = 64;

@@ -11,7 +11,7 @@ use super::index::Index;
 use super::record::{Flow, own};
 use super::timer::Link;
 use crate::key::{FlowTuple, IpVersion};
-use crate::packet::prefetch;
+use crate::memory::prefetch;
 
 const NONE: u32 = u32::MAX;
 /// Bits of a flow's number; it wraps after 268 million flows.

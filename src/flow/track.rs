@@ -8,7 +8,8 @@ use super::segment::{Opening, Segment};
 use super::tcp::Header;
 use crate::decode::{self, Payload};
 use crate::key::{End, FlowTuple};
-use crate::packet::{Batch, Packet, builtin, prefetch};
+use crate::memory::prefetch;
+use crate::packet::{Batch, Packet, builtin};
 
 /// So many slots stay in the caches by themselves.
 const FEW_SLOTS: usize = 2_048;

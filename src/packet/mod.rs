@@ -6,9 +6,7 @@
 mod batch;
 mod layer;
 mod linktype;
-mod prefetch;
 
 pub use batch::{Batch, MAX_BATCH, Packet};
 pub use layer::{Layer, ProtocolId, builtin};
 pub use linktype::LinkType;
-pub use prefetch::prefetch;
