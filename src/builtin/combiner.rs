@@ -2,6 +2,11 @@
 
 use std::fmt::Debug;
 
+use crate::memory::prefetch;
+
+/// Sums handed out together.
+const PART: usize = 16;
+
 /// Places of a table at first, and at most: room for the hosts of a busy network in some megabytes.
 const FIRST_PLACES: usize = 256;
 const MOST_PLACES: usize = 1 << 16;
@@ -114,14 +119,32 @@ impl<K: Key, S: Copy + Default> Combiner<K, S> {
         self.places = grown;
     }
 
+    /// Asks the memory for the place of a key that is counted soon.
+    #[inline]
+    pub fn ask_for(&self, key: K) {
+        prefetch(&self.places[home_of(key, self.shift)]);
+    }
+
     /// Hands out all sums and forgets them.
     #[inline]
     pub fn drain(&mut self, mut flush: impl FnMut(K, &S)) {
-        for at in self.used.drain(..) {
-            let place = &mut self.places[at as usize];
-            flush(place.key, &place.sums);
-            place.key = K::NONE;
+        self.drain_parts(|part| part.iter().for_each(|(key, sums)| flush(*key, sums)));
+    }
+
+    /// As [`Combiner::drain`], some at a time, so that what they are added to can be asked for together.
+    #[inline]
+    pub fn drain_parts(&mut self, mut flush: impl FnMut(&[(K, S)])) {
+        let mut part = [(K::NONE, S::default()); PART];
+        for chunk in self.used.chunks(PART) {
+            chunk.iter().for_each(|at| prefetch(&self.places[*at as usize]));
+            for (at, sums) in chunk.iter().zip(&mut part) {
+                let place = &mut self.places[*at as usize];
+                *sums = (place.key, place.sums);
+                place.key = K::NONE;
+            }
+            flush(&part[..chunk.len()]);
         }
+        self.used.clear();
         self.left = u32::MAX;
     }
 }

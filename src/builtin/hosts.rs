@@ -21,6 +21,9 @@ const SYN_ACK_SENT: u32 = 10;
 const VICTIM_ALERTS: u32 = 12;
 const NEW: u32 = 13;
 
+/// Packets between asking for sums and adding to them.
+const AHEAD: usize = 6;
+
 /// Sums of one host. What is not with the home networks is with others.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
@@ -105,6 +108,15 @@ impl Hosts {
     #[inline]
     fn takes(&self, ports: (u16, u16), app: Option<u16>) -> bool {
         self.kind == Kind::All || self.kind.takes(ports, app, |port| self.known.binary_search(&port).is_ok())
+    }
+
+    /// Asks the memory for the sums of a host that is counted soon.
+    #[inline]
+    fn ask_for(&self, host: Host) {
+        match host {
+            Host::V4(bytes) => self.v4.ask_for(u64::from(u32::from_be_bytes(bytes))),
+            Host::V6(bytes) => self.v6.ask_for(Some(u128::from_be_bytes(bytes))),
+        }
     }
 
     /// Adds to the sums of a host.
@@ -194,6 +206,20 @@ fn flush_v4(groups: &HostGroups, home: &HomeNets, key: u64, sums: &Sums, shard: 
     }
 }
 
+/// As [`flush_v4`] for several hosts, whose records are asked for first.
+fn flush_v4_part(groups: &HostGroups, home: &HomeNets, part: &[(u64, Sums)], shard: &mut Shard) {
+    let hosts = || part.iter().map(|&(key, _)| Host::V4((key as u32).to_be_bytes()));
+    if let Some(group) = groups.v4 {
+        shard.ask_for(group, hosts().map(BinaryKey::host));
+    }
+    for (group, inside) in [(groups.internal, true), (groups.external, false)] {
+        if let Some(group) = group {
+            shard.ask_for(group, hosts().filter(|host| home.contains_host(*host) == inside).map(BinaryKey::host));
+        }
+    }
+    part.iter().for_each(|(key, sums)| flush_v4(groups, home, *key, sums, shard));
+}
+
 fn flush_v6(groups: &HostGroups, key: Option<u128>, sums: &Sums, shard: &mut Shard) {
     if let (Some(group), Some(key)) = (groups.v6, key) {
         updates_of(sums).send(shard, group, KeyRef::Binary(&BinaryKey::host(Host::V6(key.to_be_bytes()))));
@@ -202,7 +228,12 @@ fn flush_v6(groups: &HostGroups, key: Option<u128>, sums: &Sums, shard: &mut Sha
 
 impl Module for Hosts {
     fn packets(&mut self, sights: &[Sight], shard: &mut Shard) {
-        for sight in sights {
+        for (index, sight) in sights.iter().enumerate() {
+            let ahead = sights.get(index + AHEAD).filter(|_| self.kind == Kind::All);
+            if let Some(ip) = ahead.and_then(|ahead| ahead.ip.as_ref()) {
+                self.ask_for(ip.source);
+                self.ask_for(ip.destination);
+            }
             let Some(ip) = &sight.ip else { continue };
             if self.takes(ip.ports, ip.app) {
                 self.packet(u64::from(sight.wire), ip, shard);
@@ -226,7 +257,7 @@ impl Module for Hosts {
 
     fn flush(&mut self, shard: &mut Shard) {
         let (groups, home) = (self.groups, &self.home);
-        self.v4.drain(|key, sums| flush_v4(&groups, home, key, sums, shard));
+        self.v4.drain_parts(|part| flush_v4_part(&groups, home, part, shard));
         self.v6.drain(|key, sums| flush_v6(&groups, key, sums, shard));
     }
 

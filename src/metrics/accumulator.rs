@@ -180,6 +180,18 @@ impl Accumulator {
         Ok(place)
     }
 
+    /// Asks the memory for what tells where a key's record is; returns the key's hash.
+    #[inline]
+    pub fn ask_for(&self, key: &Packed) -> u32 {
+        self.table.ask_for(key)
+    }
+
+    /// Asks the memory for the record of a key with this hash, when what tells where it is has come.
+    #[inline]
+    pub fn ask_for_record(&self, hash: u32) {
+        self.table.ask_for_record(hash);
+    }
+
     /// Counts updates of several meters of one key in the open bucket, up to the first meter the group does not have.
     #[inline]
     pub fn update_meters(

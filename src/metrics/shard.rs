@@ -347,6 +347,19 @@ impl Shard {
         self.update_packed(group, Packed::binary(key), meter, value)
     }
 
+    /// Asks the memory for the records of keys that are counted soon, the first 16 of them.
+    #[inline]
+    pub fn ask_for(&self, group: GroupIndex, keys: impl Iterator<Item = BinaryKey>) {
+        let Some(accumulator) = self.groups.get(usize::from(group.0)) else { return };
+        let mut hashes = [0; 16];
+        let mut asked = 0;
+        for (hash, key) in hashes.iter_mut().zip(keys) {
+            *hash = accumulator.ask_for(&Packed::binary(&key));
+            asked += 1;
+        }
+        hashes[..asked].iter().for_each(|hash| accumulator.ask_for_record(*hash));
+    }
+
     /// Counts several meters of one key with one look-up; values are finite. The outcome is that of the first one that
     /// was not counted.
     #[inline]

@@ -7,6 +7,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use super::cell::Generation;
 use super::packed::{Packed, Probe};
+use crate::memory::prefetch;
 
 /// Words in front of a record's own: two of key, one of epoch and tag.
 pub(super) const HEADER: usize = 3;
@@ -109,6 +110,25 @@ impl KeyTable {
                 self.search(hash, |words| words[0] == key.hi && words[1] == key.lo && words[2] as u32 == key.tag)
             }
             Probe::Long(text) => self.find_long(text),
+        }
+    }
+
+    /// Asks the memory for the place in the index where the search for a key begins; returns the key's hash.
+    #[inline]
+    pub fn ask_for(&self, key: &Packed) -> u32 {
+        let hash = self.hash_inline(key);
+        prefetch(&self.slots[hash as usize & (self.slots.len() - 1)]);
+        hash
+    }
+
+    /// Asks the memory for the record that stands in that place: most of the time it is the one that is looked for.
+    #[inline]
+    pub fn ask_for_record(&self, hash: u32) {
+        let slot = self.slots[hash as usize & (self.slots.len() - 1)];
+        if let Some(word) =
+            (slot as u32 as usize).checked_sub(1).and_then(|record| self.words.get(record * self.stride))
+        {
+            prefetch(word);
         }
     }
 
