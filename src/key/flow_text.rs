@@ -347,8 +347,14 @@ mod tests {
     fn interfaces_of_fewer_digits_are_kept_as_they_are() {
         let flow = FlowText::new(b"11C:4A.CF.EA.5A:p-0050_C0.A8.01.21:p-8FA6_0A.81.4A.92_0003_4");
         assert_eq!((flow.ipa(), flow.ipz_readable().as_str()), ("4A.CF.EA.5A", "192.168.1.33"));
-        assert_eq!((flow.netflow_router(), flow.netflow_ifindex_in(), flow.netflow_ifindex_out()), ("0A.81.4A.92", "0003", "4"));
-        assert_eq!((flow.netflow_ifindex_in_readable().as_str(), flow.netflow_ifindex_out_readable().as_str()), ("3", "4"));
+        assert_eq!(
+            (flow.netflow_router(), flow.netflow_ifindex_in(), flow.netflow_ifindex_out()),
+            ("0A.81.4A.92", "0003", "4")
+        );
+        assert_eq!(
+            (flow.netflow_ifindex_in_readable().as_str(), flow.netflow_ifindex_out_readable().as_str()),
+            ("3", "4")
+        );
         assert_eq!(flow.to_s(), "UDP  74.207.234.90   80    192.168.1.33    36774 10.129.74.146   3       4       ");
     }
 
