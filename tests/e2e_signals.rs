@@ -136,6 +136,25 @@ fn a_signal_wakes_an_input_filter_that_waits_in_a_system_call() {
 }
 
 #[test]
+fn a_signal_ends_a_run_whose_input_filter_does_not_return() {
+    let text = "local n = 0
+      TrisulPlugin = { id = { name = 'stuck' }, inputfilter = { step = function()
+        n = n + 1
+        if n == 1 then print('loops next') return true end
+        while true do end
+      end } }";
+    let place = Place::new().plugin("stuck.lua", text);
+    let written = place.path("events").display().to_string();
+    let mut running = place.start(&["--json", "--events", &written]);
+    running.until("the script loops", |running| running.said().contains("loops next"));
+    running.signal("INT");
+    let ended = running.wait(LIMIT);
+    assert!(ended.took < Duration::from_secs(10), "{:?}", ended.took);
+    assert_ne!(ended.code, Some(0));
+    assert!(ended.stderr.contains("the input filter does not return from its script"), "{}", ended.stderr);
+}
+
+#[test]
 fn a_signal_while_jobs_are_waited_for_ends_the_wait() {
     let body = "if n == 1 then for i = 1, 1000 do T.async:schedule { data = i, \
         onexecute = function(d) os.execute('sleep 30') return d end, onresult = function() end } end end \

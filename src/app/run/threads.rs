@@ -279,18 +279,19 @@ impl Staff<'_> {
 }
 
 impl Threads {
-    /// Waits for the threads and gathers what they leave behind. After a request to stop, an input filter that waits
-    /// inside its script is left behind.
+    /// Waits for the threads and gathers what they leave behind.
     ///
     /// # Errors
-    /// When one of them panicked.
+    /// When one of them panicked, or an input filter does not return from its script after a request to stop.
     pub fn wait(self, control: &Control, catalog: &Arc<Catalog>) -> anyhow::Result<RunResult> {
         let mut outcomes = Vec::new();
         for thread in self.handles {
             if thread.thread().name() == Some("input") {
                 if !has_ended(&thread, control)? {
-                    log::warn!("the input filter is waiting inside its script and is left behind");
-                    continue;
+                    // The backend and the outputs would wait for it as well.
+                    anyhow::bail!(
+                        "the input filter does not return from its script; the run ends without its last results"
+                    );
                 }
             }
             outcomes.push(join(thread)?);
