@@ -288,9 +288,15 @@ fn fault(stage: &str, error: &PluginError, script: &Script, findings: &mut Findi
             error.message.clone(),
         ),
     };
+    // An importer that opens the file it is told of does well not to find one here.
+    let without_argument = !stage.is_empty() && script.source.windows(6).any(|text| text == b"T.args");
     let stage = if stage.is_empty() { String::new() } else { format!("{stage}: ") };
     let (message, advice) = match missing_module(&message) {
         Some(name) => (format!("there is no module '{name}'"), advice_on_module(name)),
+        None if without_argument => {
+            let advice = "T.args is empty here; in a run it is what follows --args";
+            return findings.add(Severity::Warning, line, format!("{stage}{message}"), advice);
+        }
         None => (message, String::new()),
     };
     findings.add(Severity::Error, line, format!("{stage}{message}"), advice);
