@@ -286,13 +286,11 @@ impl Threads {
     pub fn wait(self, control: &Control, catalog: &Arc<Catalog>) -> anyhow::Result<RunResult> {
         let mut outcomes = Vec::new();
         for thread in self.handles {
-            if thread.thread().name() == Some("input") {
-                if !has_ended(&thread, control)? {
-                    // The backend and the outputs would wait for it as well.
-                    anyhow::bail!(
-                        "the input filter does not return from its script; the run ends without its last results"
-                    );
-                }
+            if thread.thread().name() == Some("input") && !has_ended(&thread, control)? {
+                // The backend and the outputs would wait for it as well.
+                anyhow::bail!(
+                    "the input filter does not return from its script; the run ends without its last results"
+                );
             }
             outcomes.push(join(thread)?);
         }
