@@ -98,6 +98,63 @@ fn the_second_signal_ends_the_run_at_once() {
 }
 
 #[test]
+fn a_signal_wakes_an_input_filter_that_waits_in_a_system_call() {
+    let text = "local ffi = require 'ffi'
+      ffi.cdef [[ int socketpair(int domain, int type, int protocol, int *ends); long recv(int end, void *to, size_t size, int flags); ]]
+      local ends, n = ffi.new('int[2]'), 0
+      TrisulPlugin = { id = { name = 'importer' },
+        onload = function() assert(ffi.C.socketpair(1, 2, 0, ends) == 0) end,
+        onunload = function() print('unloaded') end,
+        inputfilter = { step = function(packet, engine)
+          n = n + 1
+          if n == 1 then
+            packet:set_timestamp(1000)
+            engine:update_counter('{4CD742B1-C1CA-4708-BE78-0FCA2EB01A86}', '0A.00.00.01', 0, 500)
+            print('waits next')
+            return true
+          end
+          local got = ffi.C.recv(ends[0], ffi.new('char[64]'), 64, 0)
+          print('woken', tonumber(got))
+          return nil
+        end } }";
+    for signal in ["INT", "TERM"] {
+        let place = Place::new().plugin("importer.lua", text);
+        let written = place.path("events").display().to_string();
+        let mut running = place.start(&["--json", "--events", &written]);
+        running.until("the script waits", |running| running.said().contains("waits next"));
+        // Longer than it may take to return: what counts is the time since the signal.
+        std::thread::sleep(Duration::from_millis(2_500));
+        running.signal(signal);
+        let ended = running.wait(LIMIT);
+        ended.exits(0);
+        assert!(ended.took < Duration::from_secs(2), "{:?}", ended.took);
+        let told = events(&place.path("events"));
+        let texts: Vec<&str> = told.iter().filter_map(|event| event["text"].as_str()).collect();
+        assert!(texts.ends_with(&["woken\t-1", "unloaded"]), "{texts:?}");
+        assert!(told.iter().any(|event| event["ev"] == "counter" && event["key"] == "0A.00.00.01"), "{told:?}");
+    }
+}
+
+#[test]
+fn a_signal_ends_a_run_whose_input_filter_does_not_return() {
+    let text = "local n = 0
+      TrisulPlugin = { id = { name = 'stuck' }, inputfilter = { step = function()
+        n = n + 1
+        if n == 1 then print('loops next') return true end
+        while true do end
+      end } }";
+    let place = Place::new().plugin("stuck.lua", text);
+    let written = place.path("events").display().to_string();
+    let mut running = place.start(&["--json", "--events", &written]);
+    running.until("the script loops", |running| running.said().contains("loops next"));
+    running.signal("INT");
+    let ended = running.wait(LIMIT);
+    assert!(ended.took < Duration::from_secs(10), "{:?}", ended.took);
+    assert_ne!(ended.code, Some(0));
+    assert!(ended.stderr.contains("the input filter does not return from its script"), "{}", ended.stderr);
+}
+
+#[test]
 fn a_signal_while_jobs_are_waited_for_ends_the_wait() {
     let body = "if n == 1 then for i = 1, 1000 do T.async:schedule { data = i, \
         onexecute = function(d) os.execute('sleep 30') return d end, onresult = function() end } end end \

@@ -87,9 +87,11 @@ pub struct ConfigPaths {
     values: BTreeMap<String, String>,
 }
 
-/// The path with the blanks around its names removed; `None` if a name is empty.
+/// The path with the blanks around its names removed; `None` if a name is empty. `//App/DBRoot` is `App>DBRoot`.
 fn normal_path(path: &str) -> Option<String> {
-    let names: Vec<&str> = path.split('>').map(str::trim).collect();
+    let path = path.trim();
+    let (path, separator) = if path.starts_with('/') { (path.trim_start_matches('/'), '/') } else { (path, '>') };
+    let names: Vec<&str> = path.split(separator).map(str::trim).collect();
     if names.iter().any(|name| name.is_empty()) { None } else { Some(names.join(">")) }
 }
 
@@ -234,6 +236,9 @@ mod tests {
         }
         assert_eq!(paths.get("App>DBRoot"), "/var/lib/millstream/context0");
         assert_eq!(paths.get(" App >  DBRoot "), "/var/lib/millstream/context0");
+        assert_eq!(paths.get("//App/DBRoot"), "/var/lib/millstream/context0");
+        assert_eq!(paths.get("/App/ DBRoot "), "/var/lib/millstream/context0");
+        assert_eq!(paths.get("App/DBRoot"), "");
         assert_eq!(paths.get("app>dbroot"), "");
         assert_eq!(paths.get("No>Such>Path"), "");
         assert_eq!(ConfigPaths::empty().get("App>DBRoot"), "");
@@ -244,7 +249,7 @@ mod tests {
         let mut paths = ConfigPaths::with_defaults(Path::new("/"));
         assert_eq!(paths.get("App>DataDirectory"), "/share");
         paths.apply("App > DataDirectory =  /srv/data// ").unwrap();
-        paths.apply("My>Own=a=b").unwrap();
+        paths.apply("//My/Own=a=b").unwrap();
         assert_eq!(paths.get("App>DataDirectory"), "/srv/data");
         assert_eq!(paths.get("App>PluginsDataDirectory"), "/srv/data/plugins");
         assert_eq!(paths.get("My>Own"), "a=b");
@@ -258,7 +263,7 @@ mod tests {
         let mut paths = ConfigPaths::empty();
         let text = paths.apply("App>DBRoot").unwrap_err().to_string();
         assert_eq!(text, "configuration override 'App>DBRoot' lacks '='; write it as App>DBRoot=/some/dir");
-        for bad in ["=x", "App>=x", ">DBRoot=x", "App>>DBRoot=x"] {
+        for bad in ["=x", "App>=x", ">DBRoot=x", "App>>DBRoot=x", "//=x", "//App//DBRoot=x"] {
             assert!(matches!(paths.apply(bad), Err(ConfigError::BadPath { .. })), "{bad}");
         }
     }

@@ -27,12 +27,19 @@ struct Parts {
     port_a: (u8, u8),
     ip_z: (u8, u8),
     port_z: (u8, u8),
-    netflow: Option<u8>,
+    netflow: Option<Netflow>,
+}
+
+/// Where the router starts, and where the first interface ends; the second ends with the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Netflow {
+    router: u8,
+    input_end: u8,
 }
 
 const ROUTER_LEN: usize = 11;
-const IFINDEX_LEN: usize = 8;
-const NETFLOW_LEN: usize = ROUTER_LEN + 1 + IFINDEX_LEN + 1 + IFINDEX_LEN;
+/// Digits of an interface index. Ids of older scripts have four.
+const MAX_IFINDEX_LEN: usize = 8;
 
 impl<'a> FlowText<'a> {
     /// Cuts a text. Digits of either case are accepted, and any token of printable ASCII without `:` and `_` as a port.
@@ -122,7 +129,7 @@ impl<'a> FlowText<'a> {
     /// Host key of the exporter; empty without NetFlow fields, as are the five below.
     #[must_use]
     pub fn netflow_router(&self) -> &'a str {
-        self.netflow(0, ROUTER_LEN)
+        self.netflow(|netflow| usize::from(netflow.router)..usize::from(netflow.router) + ROUTER_LEN)
     }
 
     /// Address of the exporter.
@@ -131,16 +138,16 @@ impl<'a> FlowText<'a> {
         readable(self.netflow_router())
     }
 
-    /// Index of the input interface, eight hexadecimal digits.
+    /// Index of the input interface in hexadecimal digits, as many as the id has; eight are usual.
     #[must_use]
     pub fn netflow_ifindex_in(&self) -> &'a str {
-        self.netflow(ROUTER_LEN + 1, IFINDEX_LEN)
+        self.netflow(|netflow| usize::from(netflow.router) + ROUTER_LEN + 1..usize::from(netflow.input_end))
     }
 
-    /// Index of the output interface, eight hexadecimal digits.
+    /// Index of the output interface in hexadecimal digits, as many as the id has; eight are usual.
     #[must_use]
     pub fn netflow_ifindex_out(&self) -> &'a str {
-        self.netflow(ROUTER_LEN + 1 + IFINDEX_LEN + 1, IFINDEX_LEN)
+        self.netflow(|netflow| usize::from(netflow.input_end) + 1..self.text.len())
     }
 
     /// Index of the input interface, decimal.
@@ -186,11 +193,8 @@ impl<'a> FlowText<'a> {
         std::str::from_utf8(&self.text[range(parts)]).expect("a parsed id is ASCII")
     }
 
-    fn netflow(&self, offset: usize, len: usize) -> &'a str {
-        self.part(|parts| match parts.netflow {
-            Some(start) => usize::from(start) + offset..usize::from(start) + offset + len,
-            None => 0..0,
-        })
+    fn netflow(&self, range: impl FnOnce(&Netflow) -> Range<usize>) -> &'a str {
+        self.part(|parts| parts.netflow.as_ref().map_or(0..0, range))
     }
 }
 
@@ -277,18 +281,18 @@ fn parse_end(text: &[u8], from: usize, host_len: usize) -> Option<((u8, u8), usi
     is_token.then_some(((colon as u8 + 1, (colon + 1 + len) as u8), colon + 1 + len))
 }
 
-/// Where the router of `_router_in_out` starts, if that is what the rest of the text is.
-fn parse_netflow(text: &[u8], from: usize) -> Option<u8> {
+/// The parts of `_router_in_out`, if that is what the rest of the text is.
+fn parse_netflow(text: &[u8], from: usize) -> Option<Netflow> {
     let fields = text.get(from..)?.strip_prefix(b"_")?;
-    if fields.len() != NETFLOW_LEN {
-        return None;
+    Host::from_key(fields.get(..ROUTER_LEN)?)?;
+    let interfaces = fields[ROUTER_LEN..].strip_prefix(b"_")?;
+    let input_len = interfaces.iter().position(|&c| c == b'_')?;
+    for index in [&interfaces[..input_len], &interfaces[input_len + 1..]] {
+        (1..=MAX_IFINDEX_LEN).contains(&index.len()).then_some(())?;
+        hex::parse_u32(index)?;
     }
-    Host::from_key(&fields[..ROUTER_LEN])?;
-    for start in [ROUTER_LEN, ROUTER_LEN + 1 + IFINDEX_LEN] {
-        (fields[start] == b'_').then_some(())?;
-        hex::parse_u32(&fields[start + 1..start + 1 + IFINDEX_LEN])?;
-    }
-    Some(from as u8 + 1)
+    let router = from + 1;
+    Some(Netflow { router: router as u8, input_end: (router + ROUTER_LEN + 1 + input_len) as u8 })
 }
 
 #[cfg(test)]
@@ -340,6 +344,21 @@ mod tests {
     }
 
     #[test]
+    fn interfaces_of_fewer_digits_are_kept_as_they_are() {
+        let flow = FlowText::new(b"11C:4A.CF.EA.5A:p-0050_C0.A8.01.21:p-8FA6_0A.81.4A.92_0003_4");
+        assert_eq!((flow.ipa(), flow.ipz_readable().as_str()), ("4A.CF.EA.5A", "192.168.1.33"));
+        assert_eq!(
+            (flow.netflow_router(), flow.netflow_ifindex_in(), flow.netflow_ifindex_out()),
+            ("0A.81.4A.92", "0003", "4")
+        );
+        assert_eq!(
+            (flow.netflow_ifindex_in_readable().as_str(), flow.netflow_ifindex_out_readable().as_str()),
+            ("3", "4")
+        );
+        assert_eq!(flow.to_s(), "UDP  74.207.234.90   80    192.168.1.33    36774 10.129.74.146   3       4       ");
+    }
+
+    #[test]
     fn tokens_stand_for_ports() {
         let flow = FlowText::new(b"01A:0A.00.00.01:ICMP00_0A.00.00.09:GRE00");
         assert_eq!((flow.porta(), flow.portz()), ("ICMP00", "GRE00"));
@@ -366,7 +385,13 @@ mod tests {
             "06B:C0.A8.01.02:p-0B94_D1.D8.F9.3A:p-0016",
             "06A:C0.A8.01.02:p-0B94_D1.D8.F9.3A:p-0016_",
             "06C:4A.CF.EA.5A:p-0050_C0.A8.01.21:p-8FA6",
-            "06C:4A.CF.EA.5A:p-0050_C0.A8.01.21:p-8FA6_C0.A8.00.01_0011_0008",
+            "06C:4A.CF.EA.5A:p-0050_C0.A8.01.21:p-8FA6_C0.A8.00.01",
+            "06C:4A.CF.EA.5A:p-0050_C0.A8.01.21:p-8FA6_C0.A8.00.01_0011",
+            "06C:4A.CF.EA.5A:p-0050_C0.A8.01.21:p-8FA6_C0.A8.00.01_0011_",
+            "06C:4A.CF.EA.5A:p-0050_C0.A8.01.21:p-8FA6_C0.A8.00.01__0011",
+            "06C:4A.CF.EA.5A:p-0050_C0.A8.01.21:p-8FA6_C0.A8.00.01_0011_0008_",
+            "06C:4A.CF.EA.5A:p-0050_C0.A8.01.21:p-8FA6_C0.A8.00.01_000000011_0008",
+            "06C:4A.CF.EA.5A:p-0050_C0.A8.01.21:p-8FA6_C0.A8.00.01_nil_0008",
             "06A:C0.A8.01.02:p-0B94_D1.D8.F9.3A:p 0016",
         ] {
             let flow = FlowText::new(text.as_bytes());
@@ -392,7 +417,7 @@ mod tests {
         }
 
         #[test]
-        fn parts_are_cut_from_the_text(text in "[0-9A-F]{2}[AC]:([0-9A-F]{2}\\.){3}[0-9A-F]{2}:[A-Za-z0-9-]{1,40}_([0-9a-f]{2}\\.){3}[0-9A-F]{2}:[!-~]{1,9}(_([0-9A-F]{2}\\.){3}[0-9A-F]{2}_[0-9A-F]{8}_[0-9A-F]{8})?") {
+        fn parts_are_cut_from_the_text(text in "[0-9A-F]{2}[AC]:([0-9A-F]{2}\\.){3}[0-9A-F]{2}:[A-Za-z0-9-]{1,40}_([0-9a-f]{2}\\.){3}[0-9A-F]{2}:[!-~]{1,9}(_([0-9A-F]{2}\\.){3}[0-9A-F]{2}_[0-9A-F]{1,8}_[0-9A-F]{1,8})?") {
             let flow = FlowText::new(text.as_bytes());
             let mut joined = format!("{}{}:{}:{}_{}:{}", flow.protocol(), flow.flow_type(), flow.ipa(), flow.porta(), flow.ipz(), flow.portz());
             if !flow.netflow_router().is_empty() {

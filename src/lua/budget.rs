@@ -294,7 +294,7 @@ struct Watchdog {
 fn watchdog() -> io::Result<&'static Watchdog> {
     static WATCHDOG: OnceLock<Result<&'static Watchdog, io::ErrorKind>> = OnceLock::new();
     let started = WATCHDOG.get_or_init(|| {
-        raw::install_signal_handler().map_err(|e| e.kind())?;
+        raw::install_signal_handler(raw::WokenCall::GoesOn).map_err(|e| e.kind())?;
         let watchdog: &'static Watchdog = Box::leak(Box::default());
         let spawned = thread::Builder::new().name("lua-watchdog".to_owned()).spawn(|| watchdog.run());
         spawned.map(|_| watchdog).map_err(|e| e.kind())

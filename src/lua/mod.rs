@@ -24,5 +24,5 @@ pub use portable::{
     Code, KnownName, Loader, OctetReader, Octets, PackError, Packed, Packer, Portable, Stored, Warning, bytecode_mark,
 };
 pub use profile::{CallbackProfile, Place, Probe, Profiler, StackSampling, VmProfile};
-pub use thread::{SelfTest, quick_self_test, self_test, spawn_lua_thread};
+pub use thread::{SelfTest, quick_self_test, self_test, spawn_lua_thread, wake};
 pub use vm::{Health, Vm, VmOptions};

@@ -272,13 +272,22 @@ extern "C" fn on_signal(_: c_int) {
     }
 }
 
+/// What becomes of a system call in which a thread waits when it is woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WokenCall {
+    /// System calls of plugins' C libraries go on by themselves; those that never do, such as sleeps, end early.
+    GoesOn,
+    /// It ends early and says so.
+    Ends,
+}
+
 /// Installs the signal handler of the process.
-pub(super) fn install_signal_handler() -> io::Result<()> {
+pub(super) fn install_signal_handler(woken: WokenCall) -> io::Result<()> {
     // SAFETY: all-zero is a valid `sigaction`: default action, empty mask, no flags.
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
     action.sa_sigaction = on_signal as extern "C" fn(c_int) as usize;
-    // System calls of plugins' C libraries go on by themselves; those that never do, such as sleeps, end early.
-    action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+    let restart = if woken == WokenCall::GoesOn { libc::SA_RESTART } else { 0 };
+    action.sa_flags = restart | libc::SA_ONSTACK;
     // SAFETY: the handler does nothing but what a signal handler may.
     if unsafe { libc::sigaction(SIGNAL, &raw const action, ptr::null_mut()) } != 0 {
         return Err(io::Error::last_os_error());
@@ -292,9 +301,10 @@ pub(super) fn current_thread() -> libc::pthread_t {
     unsafe { libc::pthread_self() }
 }
 
-/// Wakes a thread. The caller holds the list of watched VMs, which a VM leaves before its thread ends.
+/// Wakes a thread. Its name must be its own still: the caller holds the list of watched VMs, which a VM leaves before its
+/// thread ends, or the handle of a thread that was not joined.
 pub(super) fn signal(thread: libc::pthread_t) {
-    // SAFETY: the thread is alive (see above).
+    // SAFETY: the name is that of a thread (see above).
     unsafe { libc::pthread_kill(thread, SIGNAL) };
 }
 

@@ -1,5 +1,6 @@
 //! Threads that may run Lua, and the proof that a runaway loop on them can be stopped.
 
+use std::os::unix::thread::JoinHandleExt;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -25,6 +26,18 @@ pub fn spawn_lua_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
     thread::Builder::new().name(name.to_owned()).stack_size(STACK_SIZE).spawn(work)
+}
+
+/// Wakes a thread at the end of a run: a system call in which its script waits, or any of a woken thread from now on, ends
+/// early and tells the script that it was interrupted.
+///
+/// # Errors
+/// When the signal handler cannot be changed.
+pub fn wake<T>(thread: &JoinHandle<T>) -> io::Result<()> {
+    raw::install_signal_handler(raw::WokenCall::Ends)?;
+    // The thread is not joined, so that its name is still its own even if it has ended.
+    raw::signal(thread.as_pthread_t());
+    Ok(())
 }
 
 /// What [`self_test`] found.

@@ -368,6 +368,7 @@ impl Engine {
             flows.take_time(&self.context);
             self.frontend.begin_without_packets();
             self.handle(0, 0);
+            self.hand_on();
         }
         self.frontend.deliver_waiting();
         self.settle();

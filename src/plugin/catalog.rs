@@ -1,5 +1,6 @@
 //! All plugin files of a run, probed once: what they contain and what they define.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,6 +23,9 @@ use crate::metrics;
 
 /// Stands for no deadline of jobs.
 const NO_DEADLINE: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// Bytes of a library that is looked through for names of methods.
+const MAX_LIBRARY: u64 = 1 << 20;
 
 /// One plugin file of a run.
 #[derive(Clone, Debug)]
@@ -57,11 +61,12 @@ impl CatalogEntry {
 }
 
 impl CatalogEntry {
-    /// Whether the source text has a word in it, such as the name of a method. A script that puts the name together, or
-    /// leaves the call to a library, is found out when it makes the call.
+    /// Whether the source text, or that of a library, has a word in it, such as the name of a method. A script that puts
+    /// the name together, or loads the library later, is found out when it makes the call.
     #[must_use]
     pub fn mentions(&self, word: &str) -> bool {
-        self.manifest.is_some() && self.script.source.windows(word.len()).any(|text| text == word.as_bytes())
+        let holds = |text: &[u8]| text.windows(word.len()).any(|part| part == word.as_bytes());
+        self.manifest.as_ref().is_some_and(|manifest| holds(&self.script.source) || holds(&manifest.library_text))
     }
 
     /// The workers of the script; their threads start with the first job. What is completed elsewhere goes through `board`.
@@ -334,6 +339,7 @@ fn probe_one(
         Value::Table(plugin) => {
             let mut manifest = manifest::read(&plugin, &name)?;
             manifest.add_functions(functions::functions_of(vm.lua(), &plugin)?);
+            manifest.library_text = library_text(settings, id);
             Ok(Some((manifest, Probed { plugin, t, vm })))
         }
         Value::Nil => Ok(None),
@@ -343,6 +349,13 @@ fn probe_one(
             traceback: String::new(),
         }),
     }
+}
+
+/// Texts of the libraries that a file has loaded so far. Large ones hold data.
+fn library_text(settings: &HostSettings, id: ScriptId) -> Arc<[u8]> {
+    let is_small = |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.len() <= MAX_LIBRARY);
+    let paths = settings.libraries.of(id).into_iter().map(|(path, _)| path).filter(is_small);
+    paths.filter_map(|path| fs::read(path).ok()).collect::<Vec<_>>().join(&b'\n').into()
 }
 
 /// Directories that are searched without being named, in the contract's order.

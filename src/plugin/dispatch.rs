@@ -4,6 +4,7 @@
 //! reach, by messages or by attributes of flows, run packet by packet and event by event.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
@@ -221,7 +222,7 @@ impl Frontend {
                 at += 1;
             }
         }
-        self.deliver_rest(waiting, to);
+        self.deliver_rest(waiting, from..to);
     }
 
     /// The messages that wait, by the packet that led to them.
@@ -241,10 +242,15 @@ impl Frontend {
         self.deliver_before(at, &due);
     }
 
-    fn deliver_rest(&mut self, waiting: VecDeque<Mail>, to: usize) {
+    fn deliver_rest(&mut self, waiting: VecDeque<Mail>, range: Range<usize>) {
         let mut due: Vec<Mail> = waiting.into();
         due.append(&mut self.engine.mail.borrow_mut());
-        self.deliver_before(to, &due);
+        if range.is_empty() {
+            // What flows led to without a packet is handed on first: no place in a batch would put these behind it.
+            *self.engine.mail.borrow_mut() = due;
+        } else {
+            self.deliver_before(range.end, &due);
+        }
         self.engine.stop.store(0, Ordering::Relaxed);
     }
 
@@ -278,7 +284,7 @@ impl Frontend {
         while let Some(note) = notes.pop_front() {
             self.announce(note);
         }
-        self.deliver_rest(mail, to);
+        self.deliver_rest(mail, from..to);
         self.hear_notes();
     }
 

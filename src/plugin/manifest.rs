@@ -1,5 +1,7 @@
 //! What a plugin file contains: read once from its table in a probing VM.
 
+use std::sync::Arc;
+
 use mlua::{Table, Value};
 
 use super::binding;
@@ -156,6 +158,8 @@ pub struct Manifest {
     pub listens: bool,
     /// What to tell the author.
     pub remarks: Vec<Remark>,
+    /// Texts of the libraries that the file loaded when it was executed, one after the other.
+    pub library_text: Arc<[u8]>,
 }
 
 /// Reads a plugin's table. `file_name` supplies the default name.
@@ -179,6 +183,7 @@ pub fn read(plugin: &Table, file_name: &str) -> mlua::Result<Manifest> {
         functions: Vec::new(),
         listens: plugin.get::<Value>("onmessage")?.is_function(),
         remarks,
+        library_text: Arc::default(),
     };
     for kind in PluginKind::all().filter(|kind| *kind != PluginKind::Functions) {
         if let Some((table, spelling)) = block_table(plugin, kind, &mut manifest.remarks)? {

@@ -145,8 +145,15 @@ local printed = {}
 local old_print = print
 print = function(text) printed[#printed + 1] = text end
 new("0123456789abcdefXY\n"):hexdump()
+local rest = new("0123456789abcdefXY\n")
+rest:skip(16)
+rest:hexdump_left()
+rest:skip(9)
+rest:hexdump_left()
 print = old_print
 assert(printed[1]:find("00000010  58 59 0A", 1, true), printed[1])
+assert(printed[2]:find("^00000010  58 59 0A"), printed[2])
+expect(printed[3], "")
 
 -- A client hello of TLS: server name, ciphers, groups.
 local sni = "www.example.org"

@@ -115,6 +115,28 @@ fn add_alert_with_and_without_a_flow() {
 }
 
 #[test]
+fn add_alert_without_a_priority_ends_with_the_message() {
+    let outcome = once(
+        "engine:add_alert(A, flow, 'old', 'maj=3 min=1') engine:add_alert(A, nil, 'old', '')
+         engine:add_alert(A, flow, 'number', '2')
+         print(pcall(engine.add_alert, engine, A, flow, 'both', 'high', 'text'))
+         print(pcall(engine.add_alert, engine, A, flow, 'table', {}))",
+    );
+    outcome.prints(&[
+        "false\tbad argument #4 to 'add_alert' (number expected, got string)",
+        "false\tbad argument #4 to 'add_alert' (number expected, got table)",
+    ]);
+    assert_eq!(
+        outcome.fields("alert", &ALERT_FIELDS),
+        [
+            format!("{ALERTS}\t{FLOW}\told\t1\tmaj=3 min=1\t\tALARM\tsimple"),
+            format!("{ALERTS}\t\told\t1\t\t\tALARM\tsimple"),
+            format!("{ALERTS}\t{FLOW}\tnumber\t2\t\t\tALARM\tsimple"),
+        ]
+    );
+}
+
+#[test]
 fn add_alert_full_and_its_alias() {
     let outcome = once(
         "engine:add_alert_full(A, flow, 'sig', 'class', 1, 'text', 'CLEAR')

@@ -180,6 +180,26 @@ fn a_flow_is_the_same_object_in_every_callback_of_a_vm() {
 }
 
 #[test]
+fn an_attribute_that_a_library_adds_is_announced_when_the_callback_has_returned() {
+    let body = "
+      onpayload = function(engine, ts, flow, dir, pos, buf) say(engine, flow) print('payload', pos) end,
+      onattribute = function(engine, ts, flow, name, value) print('attribute', name, value) end";
+    let head = "local say = require 'say'\n";
+    let outcome = Bench::new()
+        .file("plugins/say.lua", "return function(engine, flow) engine:add_flow_attribute(flow, 'said', 'x') end")
+        .plugin("t.lua", &format!("{head}{}", block("reassembly_handler", body)))
+        .run(&smtp().client(b"one").client(b"two").close().capture());
+    outcome.prints(&[
+        "attribute\t\t",
+        "payload\t0",
+        "attribute\tsaid\tx",
+        "payload\t3",
+        "attribute\tsaid\tx",
+        "attribute\t^D\t",
+    ]);
+}
+
+#[test]
 fn onterminate_is_used_only_without_onterminateflow() {
     let alias = "onterminate = function() print('alias') end";
     run("reassembly_handler", alias, &smtp().close().capture()).prints(&["alias"]);

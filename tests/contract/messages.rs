@@ -1,5 +1,6 @@
 //! Messages between frontend scripts, broadcasts to classes, and their order.
 
+use crate::support::conversation::Conversation;
 use crate::support::frames::{ether, ipv4, udp, udp_packet};
 use crate::support::{Bench, Capture, GROUP, IPV4, Outcome, UDP};
 
@@ -92,6 +93,23 @@ fn a_single_receiver_hears_a_script_that_cannot_hear() {
         }
         assert_eq!(of(&outcome, "r"), expected, "{sender} to {receiver}");
     }
+}
+
+#[test]
+fn what_the_last_flows_say_is_delivered_when_they_have_ended() {
+    let text = "TrisulPlugin = { id = {},
+      onmessage = function(id, m) print('got', m) end,
+      reassembly_handler = { onterminateflow = function(engine, ts, flow)
+        print('end', flow:porta_readable())
+        engine:post_message_frontend(flow:porta_readable())
+      end } }";
+    let capture = Conversation::open(40000, 25).client(b"x").then(40001, 25).client(b"y").capture();
+    let outcome = Bench::new().plugin("a.lua", text).plugin("b.lua", &script("b", "", "")).run(&capture);
+    outcome.exits(0);
+    assert_eq!(outcome.printed_by("a.lua"), ["end\t40000", "end\t40001", "got\t40000", "got\t40001"]);
+    let last: Vec<&str> = outcome.lines().into_iter().filter(|line| !line.starts_with("b\t")).collect();
+    assert_eq!(last, ["end\t40000", "end\t40001", "got\t40000", "got\t40001"]);
+    assert_eq!(of(&outcome, "b").last(), Some(&"got\t\t40001"));
 }
 
 #[test]

@@ -233,6 +233,13 @@ packets[11] = function(_, layer)
 end
 
 packets[12] = function(_, layer)
+  case("a_method_that_is_missing_is_named_with_its_object", function()
+    local p, b = layer:packet(), layer:rawbytes()
+    local text = "attempt to call method '%s' (a nil value): a %s has no such method"
+    fails(text:format("match", "Buffer"), function() return b:match("x") end)
+    fails(text:format("flow", "Packet"), function() return p:flow() end)
+    fails(text:format("hval_8", "Layer"), function() return layer:hval_8(0) end)
+  end)
   case("with_equal_ports_the_lower_address_is_a", function()
     equal(layer:flowkey(), "11A:0A.00.00.05:p-1267_0A.00.00.09:p-1267")
   end)

@@ -102,6 +102,14 @@ fn methods(key: &str) -> Vec<String> {
 }
 
 #[test]
+fn interfaces_of_fewer_digits_in_an_id_are_told_as_they_are() {
+    let told = methods("11C:4A.CF.EA.5A:p-0050_C0.A8.01.21:p-8FA6_0A.81.4A.92_0003_001F");
+    for part in ["11", "74.207.234.90", "36774", "10.129.74.146", "0003", "3", "001F", "31"] {
+        assert!(told.iter().any(|text| text == part), "{part} in {told:?}");
+    }
+}
+
+#[test]
 fn flow_ids_of_exporters_tell_router_and_interfaces() {
     let key = "06C:4A.CF.EA.5A:p-0050_C0.A8.01.21:p-8FA6_0A.81.4A.92_0000000A_0000001F";
     let line = "TCP  74.207.234.90   80    192.168.1.33    36774 10.129.74.146   10      31      ";

@@ -6,7 +6,7 @@ local objects, host, side = ...
 local ffi = require "ffi"
 
 local type, error, tostring, setmetatable, select, pairs = type, error, tostring, setmetatable, select, pairs
-local C, vm = objects.C, objects.vm
+local C, vm, tonumber = objects.C, objects.vm, objects.tonumber
 local to_number, to_text, to_flow, bad = objects.to_number, objects.to_text, objects.to_flow, objects.bad
 
 -- Counter group GUID text -> index; unknown ones are looked up (and warned of) once, then stay false.
@@ -191,6 +191,8 @@ end
 function Engine.add_alert(_, guid, flow, alertkey, priority, message)
   guid, flow = to_guid(guid, 1, "add_alert"), to_flow(flow, 2, "add_alert")
   alertkey = to_text(alertkey, 3, "add_alert")
+  -- Scripts from before there were priorities end with the message.
+  if message == nil and type(priority) == "string" and not tonumber(priority) then priority, message = 1, priority end
   priority, message = to_number(priority, 4, "add_alert"), to_text(message, 5, "add_alert")
   if not alertkey then return host.nil_argument("add_alert") end
   host.add_alert("simple", guid, flow, alertkey, "", priority or 0, message or "", nil)

@@ -53,6 +53,7 @@ function HTTPHeader:match_value(name, pattern)
   return host.header_matches(block, name, pattern)
 end
 
+objects.name_missing(HTTPHeader, "HTTPHeader")
 ffi.metatype("ms_http_header", {
   __index = HTTPHeader, __metatable = false,
   __tostring = function(v) return "HTTPHeader: " .. objects.format("%p", v) end,

@@ -339,6 +339,16 @@ end
 
 local function address(v) return format("%p", v) end
 
+-- Without this the error names the struct behind the object. Methods that exist are found without it.
+local function name_missing(methods, what)
+  setmetatable(methods, { __index = function(_, name)
+    error(format("attempt to call method '%s' (a nil value): a %s has no such method", tostring(name), what), 2)
+  end })
+end
+name_missing(Buffer, "Buffer")
+name_missing(Packet, "Packet")
+name_missing(Layer, "Layer")
+
 ffi.metatype("ms_buffer", { __index = Buffer, __tostring = function(v) return "Buffer: " .. address(v) end, __metatable = false })
 ffi.metatype("ms_packet", { __index = Packet, __tostring = function(v) return "Packet: " .. address(v) end, __metatable = false })
 ffi.metatype("ms_layer", { __index = Layer, __tostring = function(v) return "Layer: " .. address(v) end, __metatable = false })
@@ -350,6 +360,6 @@ return {
   tonumber = tonumber, rawget = rawget, floor = floor, setmetatable = setmetatable,
   getlocal = debug.getlocal, find = string.find, format = format, select = select, bit = bit,
   to_number = to_number, to_text = to_text, to_flow = to_flow, bad = bad, stale = stale,
-  new_flow = new_flow, flow_name = flow_name,
+  new_flow = new_flow, flow_name = flow_name, name_missing = name_missing,
   buffer_type = ffi.typeof("ms_buffer"), packet_type = ffi.typeof("ms_packet"), layer_type = ffi.typeof("ms_layer"),
 }

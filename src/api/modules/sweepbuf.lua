@@ -367,15 +367,20 @@ function SweepBuf:split_fields_fast(name_delimiter, record_delimiter)
   return fields
 end
 
---- Prints the whole buffer.
-function SweepBuf:hexdump()
+--- Prints the buffer, from the given position (the first is 1) or the beginning to the end.
+function SweepBuf:hexdump(from)
   local lines, text = {}, self.buff
-  for at = 1, #text, 16 do
+  for at = from or 1, #text, 16 do
     local row = sub(text, at, at + 15)
     local columns = gsub(row, ".", function(c) return format("%02X ", byte(c)) end)
     lines[#lines + 1] = format("%08X  %-48s  %s", at - 1, columns, (gsub(row, "[^\32-\126]", ".")))
   end
   print(concat(lines, "\n"))
+end
+
+--- Prints what is not read yet.
+function SweepBuf:hexdump_left()
+  self:hexdump(self.seekpos)
 end
 
 function SweepBuf:to_string()

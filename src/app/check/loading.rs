@@ -11,7 +11,7 @@ use super::finding::{Findings, Severity};
 use super::guids::{self, KnownGuids};
 use super::inspect::{GlobalName, Inspector};
 use super::tokens::Tokens;
-use crate::api::{EngineContext, LogLevel, Peers, Record};
+use crate::api::{EngineContext, LogLevel, Peers, Record, modules};
 use crate::guid::Guid;
 use crate::job::{Delivery, JobIds};
 use crate::lua::{PluginError, Vm, VmOptions};
@@ -288,14 +288,15 @@ fn fault(stage: &str, error: &PluginError, script: &Script, findings: &mut Findi
             error.message.clone(),
         ),
     };
+    // An importer that opens the file it is told of does well not to find one here.
+    let without_argument = !stage.is_empty() && script.source.windows(6).any(|text| text == b"T.args");
     let stage = if stage.is_empty() { String::new() } else { format!("{stage}: ") };
     let (message, advice) = match missing_module(&message) {
-        Some(name) => (
-            format!("there is no module '{name}'"),
-            format!(
-                "put {name}.lua beside this file or into its folder helpers, or name its folder: MILLSTREAM_LUA_PATHS"
-            ),
-        ),
+        Some(name) => (format!("there is no module '{name}'"), advice_on_module(name)),
+        None if without_argument => {
+            let advice = "T.args is empty here; in a run it is what follows --args";
+            return findings.add(Severity::Warning, line, format!("{stage}{message}"), advice);
+        }
         None => (message, String::new()),
     };
     findings.add(Severity::Error, line, format!("{stage}{message}"), advice);
@@ -304,6 +305,16 @@ fn fault(stage: &str, error: &PluginError, script: &Script, findings: &mut Findi
 /// The module that `require` did not find, from its message with all the places it looked at.
 fn missing_module(message: &str) -> Option<&str> {
     message.strip_prefix("module '")?.split_once("' not found:").map(|(name, _)| name)
+}
+
+/// What to do about a module that is missing. File systems that do not tell cases apart let scripts get away with `json`.
+fn advice_on_module(name: &str) -> String {
+    let place =
+        format!("put {name}.lua beside this file or into its folder helpers, or name its folder: MILLSTREAM_LUA_PATHS");
+    match modules::MODULES.iter().find(|module| module.name.eq_ignore_ascii_case(name)) {
+        Some(module) => format!("write '{}', which is built in, or {place}", module.name),
+        None => place,
+    }
 }
 
 /// Line and text of `file:line: text`. The VM cuts long paths at their beginning, so only the file's name is looked for.
@@ -321,12 +332,18 @@ fn located<'a>(message: &'a str, file: &str) -> Option<(u32, &'a str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{located, missing_module};
+    use super::{advice_on_module, located, missing_module};
 
     #[test]
     fn a_missing_module_is_named_without_the_places_it_is_not_at() {
         assert_eq!(missing_module("module 'a.b' not found:\n\tno field"), Some("a.b"));
         assert_eq!(missing_module("attempt to call a nil value"), None);
+    }
+
+    #[test]
+    fn the_name_of_a_built_in_module_is_told_to_who_spelt_it_otherwise() {
+        assert!(advice_on_module("json").starts_with("write 'JSON', which is built in, or put json.lua beside"));
+        assert!(advice_on_module("mine").starts_with("put mine.lua beside"));
     }
 
     #[test]

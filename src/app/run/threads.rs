@@ -22,7 +22,7 @@ use crate::builtin::Selection;
 use crate::capture::Source;
 use crate::flow::{FlowsConfig, StreamLimits};
 use crate::job::{self, JobIds};
-use crate::lua::spawn_lua_thread;
+use crate::lua::{self, spawn_lua_thread};
 use crate::metrics::{Buckets, Records, RunTotals, ShardConfig, Tallies};
 use crate::pipeline::{
     BackendLink, BackendPace, BackendPlan, BackendThreads, Control, Engine, EngineOutcome, EnginePlan, InputPlan,
@@ -34,6 +34,8 @@ use crate::time::Stopwatch;
 
 /// How long an input filter may take to return after a request to stop.
 const INPUT_GRACE: Duration = Duration::from_secs(2);
+/// How long such a script has to come back by itself, and then between being woken and being woken again.
+const WAKE_EVERY: Duration = Duration::from_millis(100);
 
 /// What the threads are started with.
 pub struct Staff<'a> {
@@ -277,28 +279,43 @@ impl Staff<'_> {
 }
 
 impl Threads {
-    /// Waits for the threads and gathers what they leave behind. After a request to stop, an input filter that waits
-    /// inside its script is left behind.
+    /// Waits for the threads and gathers what they leave behind.
     ///
     /// # Errors
-    /// When one of them panicked.
+    /// When one of them panicked, or an input filter does not return from its script after a request to stop.
     pub fn wait(self, control: &Control, catalog: &Arc<Catalog>) -> anyhow::Result<RunResult> {
         let mut outcomes = Vec::new();
         for thread in self.handles {
-            if thread.thread().name() == Some("input") {
-                let since = Stopwatch::start();
-                while !thread.is_finished() && (control.stop() == Stop::No || since.elapsed() < INPUT_GRACE) {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                if !thread.is_finished() {
-                    log::warn!("the input filter is waiting inside its script and is left behind");
-                    continue;
-                }
+            if thread.thread().name() == Some("input") && !has_ended(&thread, control)? {
+                // The backend and the outputs would wait for it as well.
+                anyhow::bail!(
+                    "the input filter does not return from its script; the run ends without its last results"
+                );
             }
             outcomes.push(join(thread)?);
         }
         Ok(gather(outcomes, catalog, self.engines))
     }
+}
+
+/// Waits for the input thread, which may wait inside its script: what it waits for ends early after a request to stop.
+/// False if it has not ended some time after that.
+fn has_ended<T>(input: &JoinHandle<T>, control: &Control) -> anyhow::Result<bool> {
+    let mut stopping: Option<(Stopwatch, Duration)> = None;
+    while !input.is_finished() {
+        if control.stop() != Stop::No {
+            let (since, next) = stopping.get_or_insert_with(|| (Stopwatch::start(), WAKE_EVERY));
+            if since.elapsed() >= INPUT_GRACE {
+                return Ok(false);
+            }
+            if since.elapsed() >= *next {
+                *next += WAKE_EVERY;
+                lua::wake(input).context("waking the input thread")?;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(true)
 }
 
 fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usize) -> RunResult {

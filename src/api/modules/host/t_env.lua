@@ -1,11 +1,14 @@
 -- T.env. The values are copied into the VM, so a lookup costs one table access.
+--
+-- Names are joined by `>`; newer scripts write the same path as `//App/DBRoot`.
 local env, arguments, config, domain = ...
-local gsub, rawequal = string.gsub, rawequal
+local find, gsub, rawequal = string.find, string.gsub, rawequal
 local text = arguments.text
 
 local function value_of(values, path)
   local value = values[path]
   if value then return value end
+  if find(path, "^%s*/") then path = gsub(gsub(path, "^%s*/+", ""), "/", ">") end
   path = gsub(path, "%s*>%s*", ">")
   path = gsub(path, "^%s+", "")
   path = gsub(path, "%s+$", "")
