@@ -1,11 +1,16 @@
 -- T.env. The values are copied into the VM, so a lookup costs one table access.
 local env, arguments, config, domain = ...
-local gsub, rawequal = string.gsub, rawequal
+local find, gsub, rawequal = string.find, string.gsub, rawequal
 local text = arguments.text
 
 local function value_of(values, path)
   local value = values[path]
   if value then return value end
+  -- The other way of writing a path, as XPath has it: //App/DBRoot.
+  if not find(path, ">", 1, true) then
+    path = gsub(path, "^%s*/+", "")
+    path = gsub(path, "/", ">")
+  end
   path = gsub(path, "%s*>%s*", ">")
   path = gsub(path, "^%s+", "")
   path = gsub(path, "%s+$", "")
