@@ -293,7 +293,8 @@ fn fault(stage: &str, error: &PluginError, script: &Script, findings: &mut Findi
         Some(name) => (
             format!("there is no module '{name}'"),
             format!(
-                "put {name}.lua beside this file or into its folder helpers, or name its folder: MILLSTREAM_LUA_PATHS"
+                "put {name}.lua beside this file or into its folder helpers, or name its folder: MILLSTREAM_LUA_PATHS; \
+                 a rock is installed with: luarocks --lua-version 5.1 install {name}"
             ),
         ),
         None => (message, String::new()),
