@@ -360,7 +360,7 @@ fn modules_in_c_are_loaded_by_scripts_and_their_workers() {
     let (source, module) = (bench.path("doubler.c"), bench.path("doubler.so"));
     let built = std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(module).arg(source).status();
     if !built.is_ok_and(|status| status.success()) {
-        println!("skipped: there is no C compiler");
+        eprintln!("skipped: there is no C compiler");
         return;
     }
     let places = format!("{};;", bench.path("?.so").display());
