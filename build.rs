@@ -27,6 +27,9 @@ const ASSEMBLER: &str = concat!(
     r"$(HOST_LUA) $(DASM_DIR)/dynasm.lua",
 );
 
+/// The symbols of Lua's C API, as linkers read it.
+const EXPORTS: &str = "src/lua/exports.list";
+
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=src/lua/shim.c");
@@ -61,6 +64,17 @@ fn main() {
         .flag_if_supported("-funwind-tables")
         .compile("millstream_lua_shim");
     luajit.print_cargo_metadata();
+    export_lua_api();
+}
+
+/// Modules in C that scripts require (`lsqlite3` and the like) take Lua's functions from the program that loads them.
+fn export_lua_api() {
+    println!("cargo:rerun-if-changed={EXPORTS}");
+    if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
+        let root =
+            PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR for build scripts"));
+        println!("cargo:rustc-link-arg-bins=-Wl,--dynamic-list={}", root.join(EXPORTS).display());
+    }
 }
 
 fn set_variable(name: &str, value: &str) {

@@ -3,7 +3,7 @@
 use mlua::{MultiValue, Table, Value};
 
 use super::crew::{Crew, Member};
-use super::monitor::{Hook, UpdateOrder, is_no, values};
+use super::monitor::{Hook, KeyOrder, is_no, values};
 use super::new_keys::NewKeys;
 use super::outlet::BackendOutlet;
 use super::toppers::GroupToppers;
@@ -71,7 +71,14 @@ impl Counters {
                 continue;
             }
             for &member in &members {
-                crew.call(member, Hook::New, |lua| values(lua, (second, lua.create_string(key)?)));
+                let order = crew.monitors[member].new_key_order;
+                crew.call(member, Hook::New, |lua| {
+                    let key = lua.create_string(key)?;
+                    match order {
+                        KeyOrder::TimeFirst => values(lua, (second, key)),
+                        KeyOrder::KeyFirst => values(lua, (key, second)),
+                    }
+                });
             }
         }
     }
@@ -88,8 +95,8 @@ impl Counters {
                 crew.call(member, Hook::Update, |lua| {
                     let (key, metrics) = (lua.create_string(key)?, lua.create_sequence_from(metrics.iter().copied())?);
                     match order {
-                        UpdateOrder::TimeFirst => values(lua, (second, key, metrics)),
-                        UpdateOrder::KeyFirst => values(lua, (key, second, metrics)),
+                        KeyOrder::TimeFirst => values(lua, (second, key, metrics)),
+                        KeyOrder::KeyFirst => values(lua, (key, second, metrics)),
                     }
                 });
             }

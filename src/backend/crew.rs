@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use mlua::{MultiValue, Value};
 
+use super::given_tags::GivenTags;
 use super::monitor::{Hook, Monitor, is_no, values};
 use super::outlet::BackendOutlet;
 use super::parcel::{Item, item_of};
@@ -69,6 +70,10 @@ pub struct Crew<O> {
     pub own: Vec<Item>,
     /// Items of scripts that found no room.
     pub own_dropped: u64,
+    /// Tags that scripts gave to flows by id since the last flush.
+    pub given: GivenTags,
+    /// Whether a script gives flows tags by id, so that their records wait for the flush.
+    pub gives_tags: bool,
     /// Whether the outlet takes what is flushed where no script looks at it.
     pub takes_all: bool,
     /// Messages for the other backends, if there are any.
@@ -101,6 +106,8 @@ impl<O: BackendOutlet> Crew<O> {
             wants: BackendWants::default(),
             own: Vec::new(),
             own_dropped: 0,
+            given: GivenTags::default(),
+            gives_tags: false,
             takes_all: false,
             passed_on: None,
         };
@@ -166,6 +173,8 @@ impl<O: BackendOutlet> Crew<O> {
                 (None, None) => {}
             }
         }
+        let speaks = |monitor: &Monitor| monitor.instance.file.script.source.windows(8).any(|text| text == b"tag_flow");
+        self.gives_tags = self.monitors.iter().any(speaks);
         self.wants = self.wants();
     }
 
@@ -320,6 +329,10 @@ impl<O: BackendOutlet> Crew<O> {
             return;
         }
         for (stamp, record) in &records {
+            if let Record::Tag { flow, tag } = record {
+                self.given.add(flow, tag);
+                self.gives_tags = true;
+            }
             let Some(item) = item_of(stamp.time, record, &self.wants) else { continue };
             if self.own.len() < MAX_OWN {
                 self.own.push(item);

@@ -424,7 +424,7 @@ impl<O: BackendOutlet> Backend<O> {
         let waiting = &self.waiting;
         let over_limit = [&waiting.alerts.dropped, &waiting.resources.dropped, &waiting.documents.dropped]
             .into_iter()
-            .chain([&waiting.flows.dropped, &self.crew.own_dropped])
+            .chain([&waiting.flows.dropped, &self.crew.own_dropped, &self.crew.given.dropped])
             .sum();
         let mut oddities = self.crew.context.oddities.named();
         oddities.push(("backend_items_over_limit", over_limit));

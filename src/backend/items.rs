@@ -109,12 +109,17 @@ impl<T> Default for Pending<T> {
 impl<T> Pending<T> {
     /// Lets an item with so many bytes of text wait.
     pub fn push(&mut self, item: T, text_bytes: usize) {
-        if self.items.len() < MAX_PENDING && self.text_bytes + text_bytes <= MAX_TEXT {
+        if self.has_room(text_bytes) {
             self.text_bytes += text_bytes;
             self.items.push(item);
         } else {
             self.dropped += 1;
         }
+    }
+
+    /// Whether another item of so many bytes of text may wait.
+    fn has_room(&self, text_bytes: usize) -> bool {
+        self.items.len() < MAX_PENDING && self.text_bytes + text_bytes <= MAX_TEXT
     }
 
     /// All that wait.
@@ -157,12 +162,14 @@ impl<O: BackendOutlet> Crew<O> {
         }
     }
 
-    /// The same for the record of a flow, which trackers rank at the flush.
-    pub fn keep_flow(&mut self, flow: Session, pending: &mut Pending<Session>) {
-        if self.leaves_at_once(&self.flows) && self.trackers.is_empty() {
+    /// The same for the record of a flow, which trackers rank at the flush and scripts may give tags until then.
+    pub fn keep_flow(&mut self, mut flow: Session, pending: &mut Pending<Session>) {
+        let text_bytes = flow.id.len() + flow.tags.len();
+        let may_leave = self.leaves_at_once(&self.flows) && self.trackers.is_empty();
+        if may_leave && !(self.gives_tags && pending.has_room(text_bytes)) {
+            self.given.attach(&mut flow);
             self.outlet.flow(&flow, Stored::Yes);
         } else {
-            let text_bytes = flow.id.len() + flow.tags.len();
             pending.push(flow, text_bytes);
         }
     }

@@ -12,6 +12,7 @@
 mod counters;
 mod crew;
 mod cycle;
+mod given_tags;
 mod inbox;
 mod items;
 mod monitor;

@@ -99,9 +99,9 @@ struct Callback {
     driver: Option<(Function, usize)>,
 }
 
-/// The order in which `onupdate` of a counter group takes its parameters.
+/// The order in which `onupdate` and `onnewkey` of a counter group take their parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpdateOrder {
+pub enum KeyOrder {
     /// Time, key.
     TimeFirst,
     /// Key, time: older scripts.
@@ -115,7 +115,9 @@ pub struct Monitor {
     callbacks: [Option<Callback>; Hook::COUNT],
     objects: BackendObjects,
     /// How `onupdate` wants its parameters.
-    pub update_order: UpdateOrder,
+    pub update_order: KeyOrder,
+    /// How `onnewkey` wants its parameters.
+    pub new_key_order: KeyOrder,
     /// Ticks so far.
     pub ticks: u64,
 }
@@ -136,17 +138,16 @@ impl Monitor {
             }
         }
         let parts = instance.parts();
-        let mut update_order = UpdateOrder::TimeFirst;
-        if kind == PluginKind::CgMonitor
-            && let Some(update) = &callbacks[Hook::Update as usize]
-        {
-            let name: Value = parts.objects.get::<Function>("getlocal")?.call((&update.function, 2))?;
-            if name.as_string().is_some_and(|name| &*name.as_bytes() == b"key") {
-                update_order = UpdateOrder::KeyFirst;
-            }
-        }
+        let getlocal: Function = parts.objects.get("getlocal")?;
+        let order = |hook: Hook| -> mlua::Result<KeyOrder> {
+            let Some(callback) = &callbacks[hook as usize] else { return Ok(KeyOrder::TimeFirst) };
+            let name: Value = getlocal.call((&callback.function, 2))?;
+            let key_first = name.as_string().is_some_and(|name| &*name.as_bytes() == b"key");
+            Ok(if kind == PluginKind::CgMonitor && key_first { KeyOrder::KeyFirst } else { KeyOrder::TimeFirst })
+        };
+        let (update_order, new_key_order) = (order(Hook::Update)?, order(Hook::New)?);
         let objects = BackendObjects::install(instance.vm().lua(), parts, instance.context())?;
-        Ok(Self { instance, callbacks, objects, update_order, ticks: 0 })
+        Ok(Self { instance, callbacks, objects, update_order, new_key_order, ticks: 0 })
     }
 
     /// Whether it has a callback.

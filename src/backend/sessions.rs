@@ -27,6 +27,7 @@ impl<O: BackendOutlet> Crew<O> {
             }
             self.record_tag(member, &flow.id, &tag);
         }
+        self.given.attach(flow);
     }
 
     /// Flushes the flows that wait, by start and id; gives them back for the trackers.
@@ -36,6 +37,7 @@ impl<O: BackendOutlet> Crew<O> {
         flows.sort_by(|a, b| a.start.cmp(&b.start).then_with(|| a.id.cmp(&b.id)));
         self.tell(&members, Hook::BeginFlush, start);
         for flow in &mut flows {
+            self.given.attach(flow);
             let yes = self.vote(&members, Hook::FlushFilter, |crew, member| {
                 let no = crew.says_no(member, Hook::FlushFilter, ItemRef::Session(flow));
                 crew.tag(member, flow);
@@ -49,6 +51,7 @@ impl<O: BackendOutlet> Crew<O> {
             }
             self.outlet.flow(flow, if yes { Stored::Yes } else { Stored::No });
         }
+        self.given.clear();
         self.tell(&members, Hook::EndFlush, start);
         flows
     }

@@ -42,4 +42,4 @@ pub use packet_stage::PolicyCounts;
 pub use plan::{EngineOutcome, EnginePlan, Interim, InterimPlan, Pace};
 pub use reload::{Answer, ORDERS, Order, Orders, Reach};
 pub use top_flows::{TopFlow, TopFlows};
-pub use wants::{FlowOutput, OutputWants, Wants};
+pub use wants::{DNS_DOCUMENTS, FlowOutput, OutputWants, Wants};

@@ -179,8 +179,8 @@ impl Wants {
     }
 }
 
-/// Off unless set: documents of DNS cost memory.
-const DNS_DOCUMENTS: &str = "Reassembly>TCPReassembly>Applications>EnableDNSFTS";
+/// The setting that asks for documents of DNS; off unless set, because they cost memory.
+pub const DNS_DOCUMENTS: &str = "Reassembly>TCPReassembly>Applications>EnableDNSFTS";
 
 #[cfg(test)]
 mod tests {

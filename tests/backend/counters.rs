@@ -125,12 +125,13 @@ fn onupdate_tells_each_key_touched_in_a_second_with_its_sums_so_far() {
 }
 
 #[test]
-fn onupdate_with_key_in_front_of_the_time_is_called_that_way() {
+fn functions_with_key_in_front_of_the_time_are_called_that_way() {
     let monitor = format!(
         "counter_guid = '{GROUP}', onupdate = function(dbengine, key, tvsec, metrics) \
-           print(string.format('%d', tvsec), key, metrics[1]) end"
+           print(string.format('%d', tvsec), key, metrics[1]) end, \
+         onnewkey = function(engine, key, timestamp) print('new', key, timestamp) end"
     );
-    beside("cg_monitor", &monitor, COUNT, &sized(&[(100, 60)])).prints(&["100\tk1\t1"]);
+    beside("cg_monitor", &monitor, COUNT, &sized(&[(100, 60)])).prints(&["new\tk1\t100", "100\tk1\t1"]);
 }
 
 #[test]
@@ -279,4 +280,20 @@ fn updates_during_a_flush_belong_to_the_open_window() {
         "60\tmine\t5",
         "60\tSYS:GROUP_TOTALS\t5",
     ]);
+}
+
+#[test]
+fn a_monitor_of_a_group_that_nothing_counts_says_what_to_switch_on() {
+    const APPS: &str = "{C51B48D4-7876-479E-B0D9-BD9EFF03CE2E}";
+    let monitor = block("cg_monitor", &format!("counter_guid = '{APPS}', onflush = function() end"));
+    let hint = |bench: Bench| {
+        bench.plugin("m.lua", &monitor).run(&Capture::udp(1, 100)).logged("NOTICE", "nothing counts").join("\n")
+    };
+    assert_eq!(
+        hint(Bench::new()),
+        "cg_monitor: nothing counts the group Apps in this run unless asked to: --builtin 'Apps' or --builtin all"
+    );
+    assert_eq!(hint(Bench::new().args(&["--builtin", "Apps"])), "");
+    let feeder = format!("engine:update_counter('{}', 'p-0050', 0, 1)", APPS.to_ascii_lowercase());
+    assert_eq!(hint(Bench::new().counter("feeder.lua", IPV4, "", &feeder)), "");
 }

@@ -65,6 +65,47 @@ fn a_tag_given_while_the_flow_goes_on_stays_with_it() {
     run(body, &sized(&[(100, 60), (101, 60), (102, 60)])).prints(&["[seen]yes", "flush\t[seen]yes"]);
 }
 
+fn stored_flows(outcome: &Outcome) -> Vec<String> {
+    let rows = outcome.fields("stored", &["what", "tags"]);
+    rows.iter().filter_map(|row| row.strip_prefix("flow\t")).map(str::to_owned).collect()
+}
+
+fn short_talk() -> Capture {
+    Conversation::open(40000, 25).client(b"hello").server(b"hi").close().capture()
+}
+
+#[test]
+fn tags_given_by_id_reach_the_record_that_is_being_flushed() {
+    let body = "onflush = function(e, f) e:tag_flow(f:key(), '[net]10.0.0.0/26') e:tag_flow(f:key(), 'a|b') \
+        e:tag_flow('06A:x', 'other') end, onendflush = function(e) e:tag_flow('06A:x', 'late') end";
+    let outcome = run(body, &short_talk());
+    assert_eq!(stored_flows(&outcome), ["[net]10.0.0.0/26|a_b"]);
+}
+
+#[test]
+fn tags_given_in_the_second_in_which_the_flow_ends_are_in_its_record() {
+    for give in ["e:tag_flow(f:flow():id(), 'short')", "f:add_tag('short')"] {
+        let body = format!("onnewflow = function(e, f) {give} end, onflush = function(e, f) print(f:tags()) end");
+        let outcome = run(&body, &short_talk());
+        outcome.prints(&["short"]);
+        assert_eq!(stored_flows(&outcome), ["short"]);
+    }
+}
+
+#[test]
+fn scripts_that_look_at_other_things_tag_flows_that_are_over() {
+    let user_alerts = "{B5F1DECB-51D5-4395-B71B-6FA730B772D9}";
+    let raise = format!("if n == 1 then engine:add_alert('{user_alerts}', layer:flowkey(), 'sig', 1, 'seen') end");
+    let tags = format!(
+        "alert_guid = '{user_alerts}', onflush = function(e, alert) e:tag_flow(alert:flow():id(), alert:sigid()) end"
+    );
+    let outcome = Bench::new()
+        .counter("a.lua", crate::IPV4, "", &raise)
+        .plugin("b.lua", &block("alert_monitor", &tags))
+        .run(&short_talk());
+    assert_eq!(stored_flows(&outcome), ["sig"]);
+}
+
 #[test]
 fn flows_are_flushed_by_start_and_key_and_a_no_of_all_drops_them() {
     let body = "flushfilter = function(e, f) return f:flow():porta_readable() ~= '6001' end, \

@@ -247,3 +247,14 @@ fn backend_alerts_are_metered_like_all_others() {
     outcome.exits(0);
     assert!(outcome.of("counter_total").iter().any(|event| event["key"] == "sig-1"), "{}", outcome.event_lines);
 }
+
+#[test]
+fn a_monitor_of_dns_documents_says_how_they_are_switched_on() {
+    let monitor =
+        block("fts_monitor", "fts_guid = '{09B305DF-078C-4B9E-8E2F-EA64B7326880}', onnewfts = function() end");
+    let hints = |bench: Bench| {
+        bench.plugin("m.lua", &monitor).run(&Capture::udp(1, 100)).logged("NOTICE", "EnableDNSFTS").len()
+    };
+    assert_eq!(hints(Bench::new()), 1);
+    assert_eq!(hints(Bench::new().args(&["--set", "Reassembly>TCPReassembly>Applications>EnableDNSFTS=true"])), 0);
+}

@@ -341,3 +341,33 @@ fn lua_has_all_libraries_and_its_older_idioms() {
         .run(&Capture::udp(1, 100));
     outcome.prints(&["2\t32\t2\ta\tfunction\tfunction\tfunction", "true\tpopen\t0\ttrue\tfunction"]);
 }
+
+/// A module in C as it is installed on machines: it takes Lua's functions from the program that loads it.
+const MODULE_IN_C: &str = r#"
+typedef struct lua_State lua_State;
+typedef struct { const char *name; int (*function)(lua_State *); } luaL_Reg;
+void luaL_register(lua_State *, const char *, const luaL_Reg *);
+long luaL_checkinteger(lua_State *, int);
+void lua_pushinteger(lua_State *, long);
+static int twice(lua_State *L) { lua_pushinteger(L, 2 * luaL_checkinteger(L, 1)); return 1; }
+static const luaL_Reg functions[] = { { "twice", twice }, { 0, 0 } };
+int luaopen_doubler(lua_State *L) { luaL_register(L, "doubler", functions); return 1; }
+"#;
+
+#[test]
+fn modules_in_c_are_loaded_by_scripts_and_their_workers() {
+    let bench = Bench::new().file("doubler.c", MODULE_IN_C);
+    let (source, module) = (bench.path("doubler.c"), bench.path("doubler.so"));
+    let built = std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(module).arg(source).status();
+    if !built.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: there is no C compiler");
+        return;
+    }
+    let places = format!("{};;", bench.path("?.so").display());
+    let body = "if n == 1 then print(require('doubler').twice(21)) T.async:schedule { data = '4', \
+        onexecute = function(data) return require('doubler').twice(data) end, \
+        onresult = function(e, data, result) print(result) end } end";
+    let outcome = bench.env("LUA_CPATH", &places).counter("c.lua", IPV4, "", body).run(&Capture::udp(1, 100));
+    outcome.exits(0);
+    outcome.prints(&["42", "8"]);
+}

@@ -313,7 +313,7 @@ fn advice_on_module(name: &str) -> String {
         format!("put {name}.lua beside this file or into its folder helpers, or name its folder: MILLSTREAM_LUA_PATHS");
     match modules::MODULES.iter().find(|module| module.name.eq_ignore_ascii_case(name)) {
         Some(module) => format!("write '{}', which is built in, or {place}", module.name),
-        None => place,
+        None => format!("{place}; a rock is installed with: luarocks --lua-version 5.1 install {name}"),
     }
 }
 

@@ -4,7 +4,8 @@
 //! results go to, `others.rs` what is for other programs, `threads.rs` the packet threads, the backend and the input filter, and
 //! `execute.rs` puts these in order from the first to the last. Whatever a run writes is opened and closed in `outputs.rs`
 //! alone; what can be asked of a run while it goes on is in `life.rs`, what about its jobs in
-//! `jobs.rs` and `letters.rs`, what functions of its plugins can be called in `calls.rs`.
+//! `jobs.rs` and `letters.rs`, what functions of its plugins can be called in `calls.rs`. `unfed.rs` tells of scripts that wait
+//! for something that is switched off.
 
 mod calls;
 mod execute;
@@ -18,6 +19,7 @@ mod outputs;
 mod pressure;
 mod start;
 mod threads;
+mod unfed;
 
 pub use life::Life;
 pub use others::takes_standard_output;

@@ -9,6 +9,7 @@ use super::execute::{Doors, execute};
 use super::inputs::{Inputs, from_filter, open_named};
 use super::others;
 use super::outputs::Opened;
+use super::unfed;
 use crate::app::cli::{Cli, RunArgs};
 use crate::app::control_socket::{Bound, default_socket};
 use crate::app::job_disk::JobDisk;
@@ -78,9 +79,13 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
             log::warn!("{}: not loaded: {}", skipped.path.display(), skipped.reason);
         }
     }
-    let catalog = probe(found.scripts, &host)?;
+    let mut catalog = probe(found.scripts, &host)?;
     let builtin =
         settings::builtin_groups(&args.metering, settings::with_store(&args.output.results), &catalog.groups)?;
+    if let Some(catalog) = Arc::get_mut(&mut catalog) {
+        let notes = unfed::notes(catalog, &builtin, &host.run.environment.config);
+        catalog.notes.extend(notes);
+    }
     let (inputs, outputs, socket) = open_rest(args, staging, early, &catalog)?;
     gears::restore(&host.run.gears, outputs.store_file())?;
     host.jobs.spill = outputs.store_file().map(JobDisk::beside);

@@ -8,7 +8,11 @@ local text = arguments.text
 local function value_of(values, path)
   local value = values[path]
   if value then return value end
-  if find(path, "^%s*/") then path = gsub(gsub(path, "^%s*/+", ""), "/", ">") end
+  -- The other way of writing a path, as XPath has it: //App/DBRoot.
+  if not find(path, ">", 1, true) then
+    path = gsub(path, "^%s*/+", "")
+    path = gsub(path, "/", ">")
+  end
   path = gsub(path, "%s*>%s*", ">")
   path = gsub(path, "^%s+", "")
   path = gsub(path, "%s+$", "")
