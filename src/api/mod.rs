@@ -21,6 +21,7 @@ mod http_header;
 pub mod job_desk;
 mod jobcall;
 mod loan;
+mod meeting;
 pub mod modules;
 mod peers;
 pub mod re2;
@@ -41,5 +42,6 @@ pub use events::{ALONE, Event, EventRing, Exchange, LENT_AT_ONCE, Occasion, Topi
 pub use flow_command::{FlowCommand, FlowWish, MAX_NOTE_DEPTH, Note, NoteText};
 pub use global_t::{MonitoredGroup, RunIdentity};
 pub use loan::{LayerSlot, Lent, Loans};
+pub use meeting::Seat;
 pub use peers::{Letter, Mail, Peers};
 pub use record::{AlertEnds, AlertKind, AlertRecord, EndedFlow, Rank, Record, ScriptId, Side, Stamp};
