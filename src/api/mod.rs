@@ -33,6 +33,7 @@ pub mod t_env;
 pub mod t_gears;
 pub mod t_host;
 pub mod t_util;
+mod write_lock;
 
 pub use backend_objects::{BackendObjects, ItemChange, ItemRef};
 pub use constants::LogLevel;
@@ -45,3 +46,4 @@ pub use loan::{LayerSlot, Lent, Loans};
 pub use meeting::Seat;
 pub use peers::{Letter, Mail, Peers};
 pub use record::{AlertEnds, AlertKind, AlertRecord, EndedFlow, Rank, Record, ScriptId, Side, Stamp};
+pub use write_lock::WriteLock;
