@@ -218,7 +218,7 @@ fn a_full_disk_costs_jobs_that_are_counted_and_no_other() {
              end
            end }} }}"
     );
-    let bench = Bench::new().plugin("s.lua", &plugin).args(&["--store", "small/s.db"]);
+    let bench = Bench::new().plugin("s.lua", &plugin).args(&["--store", "small/s.db", "--callback-budget", "60000"]);
     let small = bench.path("small");
     std::fs::create_dir(&small).expect("a new directory");
     let mut mount = Command::new("mount");
