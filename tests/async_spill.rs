@@ -197,3 +197,39 @@ fn two_runs_over_a_file_say_the_same_with_jobs_on_the_disk() {
     assert!(first.contains("again\t-3") && first.contains("queued\ttrue"), "{first}");
     assert_eq!(first, run());
 }
+
+#[test]
+fn a_full_disk_costs_jobs_that_are_counted_and_no_other() {
+    let plugin = format!(
+        "{STATS} local n, freed = 0, 0
+         TrisulPlugin = {{ id = {{ name = 's' }},
+           onunload = function()
+             local text, s = stats()
+             print(text, s.dropped > 0 and s.done > 10 and s.spills > 0, s.spilled, freed)
+           end,
+           simplecounter = {{ protocol_guid = '{IPV4}', onpacket = function()
+             n = n + 1
+             if n > 1 then return end
+             T.async:configure {{ pending = 10, overflow = 'spill' }}
+             for i = 1, 4000 do
+               local id = T.async:schedule {{ data = ('x'):rep(2000), onexecute = function(d) return #d end,
+                 onresult = function() end, onfree = function() freed = freed + 1 end }}
+               if not id then freed = freed + 1 end
+             end
+           end }} }}"
+    );
+    let bench = Bench::new().plugin("s.lua", &plugin).args(&["--store", "small/s.db", "--callback-budget", "60000"]);
+    let small = bench.path("small");
+    std::fs::create_dir(&small).expect("a new directory");
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"]).arg(&small).stderr(Stdio::null());
+    if !mount.status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: mounting a small file system needs root");
+        return;
+    }
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| bench.run(&Capture::udp(2, 100))));
+    let free = Command::new("umount").arg(&small).status();
+    assert!(free.is_ok_and(|status| status.success()), "the file system is in use");
+    let outcome = outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    assert_eq!(outcome.lines(), ["exact of 4000\ttrue\t0\t4000"], "{}", outcome.stderr);
+}

@@ -255,3 +255,26 @@ fn an_engine_without_packets_tells_how_far_it_has_read() {
         assert!(told.is_sorted() && told.first().is_some_and(|first| *first < 99_999), "{told:?}");
     }
 }
+
+#[test]
+fn an_engine_without_packets_returns_soon_from_files_that_overlap() {
+    let scratch = Scratch::new();
+    let of_one_flow = |name: &str| {
+        let file = (0..40_000).fold(Pcap::new(Order::Little, MICROS), |file, i| file.packet(i, 0, &[0]));
+        scratch.file(name, &file.bytes)
+    };
+    let paths = [of_one_flow("one"), of_one_flow("two")];
+    let mut sources = open_split(&paths, &FileOptions::default(), 2, last_byte).unwrap();
+    let mut without = sources.remove(1);
+    let mut batch = Batch::new();
+    let mut looks = 0;
+    let mut before = 0;
+    while without.fill(&mut batch).unwrap() == Fill::Idle {
+        let read = without.progress().unwrap().bytes;
+        // Two reads of a file may lie ahead of the packets.
+        assert!(read - before <= 16_384 * 17 + 4 * 65_536, "{read} {before}");
+        before = read;
+        looks += 1;
+    }
+    assert!((4..=12).contains(&looks), "{looks}");
+}

@@ -287,7 +287,7 @@ fn a_worker_that_waits_for_an_owner_that_goes_is_told_so() {
         while !std::fs::read(&told).is_ok_and(|text| !text.is_empty()) {
             std::thread::sleep(Duration::from_millis(1));
         }
-        assert_eq!(std::fs::read_to_string(&told).unwrap(), "the plugin was unloaded");
+        assert_eq!(std::fs::read_to_string(&told).unwrap(), "the plugin was reloaded or removed");
         while pool.summary().orphaned == 0 {
             std::thread::sleep(Duration::from_millis(1));
         }

@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use e2e::{Ended, Place, Running, dropped, events, say};
+use e2e::{Ended, Place, Running, descendants, dropped, events, is_alive, say};
 use millstream::time::Stopwatch;
 use namespace::{capturing, in_namespace};
 use serde_json::Value;
@@ -375,8 +375,9 @@ fn jobs_of_the_version_before_end_as_orphaned_and_none_is_lost() {
         bench.reload();
         bench.until_said("jobs of the version that was unloaded end as orphaned");
         bench.some_packets();
-        let (_, ended) = bench.stop();
+        let (place, ended) = bench.stop();
         ended.exits(0);
+        let written = events(&place.path("events"));
         let report = ended.report();
         let jobs = &report["jobs"];
         let ended_as: Vec<(&str, u64)> = jobs["ended"]
@@ -390,7 +391,73 @@ fn jobs_of_the_version_before_end_as_orphaned_and_none_is_lost() {
         let orphaned = ended_as.iter().find(|(name, _)| *name == "orphaned").map_or(0, |(_, count)| *count);
         assert!((15..=20).contains(&orphaned), "{ended_as:?}");
         assert_eq!(dropped(&report, "jobs_orphaned"), orphaned);
+        let told: Vec<Value> = written.into_iter().filter(|event| event["ev"] == "job").collect();
+        let ids: std::collections::BTreeSet<&str> = told.iter().map(|event| event["id"].as_str().unwrap()).collect();
+        assert_eq!((told.len(), ids.len()), (40, 40), "each job has one end");
+        let as_orphaned: Vec<&Value> = told.iter().filter(|event| event["state"] == "orphaned").collect();
+        assert_eq!(as_orphaned.len() as u64, orphaned);
+        assert!(as_orphaned.iter().all(|event| event["script"] == "jobs.lua"
+            && event["side"] == "async"
+            && event["fn"].as_str().is_some_and(|place| place.contains("jobs.lua:"))));
         assert!(ended.stderr.contains("result v2 v2"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_worker_that_waits_for_the_version_before_is_told_that_it_is_gone() {
+    let place = Place::new().plugin("a-group.lua", &group());
+    let told = place.path("told").display().to_string();
+    // Asks for a section again and again; the new version takes its time to load, and one waits meanwhile.
+    let asking = format!(
+        "local asked = 0 TrisulPlugin = {{ id = {{ name = 'asks' }}, simplecounter = {{ protocol_guid = '{UDP}', \
+         onpacket = function(engine, layer) asked = asked + 1 if asked == 1 then T.async:schedule {{ data = '{told}', \
+         onexecute = function(path) local fine, why repeat fine, why = pcall(T.block, function() return 1 end) until not fine \
+         local file = io.open(path, 'w') file:write(why) file:close() end }} print('asks') end end }} }}"
+    );
+    let slow = format!(
+        "TrisulPlugin = {{ id = {{ name = 'asks' }}, onload = function() local from = os.clock() \
+         while os.clock() - from < 0.3 do end end, \
+         simplecounter = {{ protocol_guid = '{UDP}', onpacket = function() end }} }}"
+    );
+    write(&place, "asks.lua", &asking);
+    let mut bench = Bench::start(place, &["--async-drain", "1s", "--callback-budget", "20000"]);
+    bench.until_said("asks");
+    bench.write("asks.lua", &slow);
+    bench.reload();
+    let path = bench.place.path("told");
+    bench.running.until("the worker is told", |_| fs::read_to_string(&path).is_ok_and(|told| !told.is_empty()));
+    let said = fs::read_to_string(&path).unwrap();
+    assert!(said.ends_with("T.block: the plugin was reloaded or removed"), "{said}");
+    let (place, ended) = bench.stop();
+    ended.exits(0);
+    let jobs: Vec<Value> = events(&place.path("events")).into_iter().filter(|event| event["ev"] == "job").collect();
+    assert_eq!(jobs.iter().map(|job| job["state"].as_str().unwrap()).collect::<Vec<_>>(), ["orphaned"]);
+}
+
+#[test]
+fn what_jobs_of_a_plugin_that_came_later_have_started_ends_with_the_run() {
+    let late = format!(
+        "local n = 0 TrisulPlugin = {{ id = {{ name = 'late' }}, simplecounter = {{ protocol_guid = '{UDP}', \
+         onpacket = function(engine, layer) n = n + 1 if n == 1 then T.async:schedule {{ data = '', \
+         onexecute = function() os.execute('sleep 30') end }} end end }} }}"
+    );
+    let mut bench = Bench::start(Place::new().plugin("a-group.lua", &group()), &[]);
+    bench.write("late.lua", &late);
+    bench.running.signal("HUP");
+    let mut children = Vec::new();
+    bench.running.until("a job has started a child", |running| {
+        children = descendants(running.id());
+        !children.is_empty()
+    });
+    bench.running.signal("INT");
+    // It waits for the job.
+    bench.some_packets();
+    bench.running.signal("INT");
+    bench.running.wait(LIMIT);
+    let watch = Stopwatch::start();
+    while children.iter().any(|id| is_alive(*id)) {
+        assert!(watch.elapsed() < Duration::from_secs(2), "child processes are left behind: {children:?}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -17,7 +17,7 @@ TrisulPlugin = {
       begun = true
       T.async:schedule {
         onexecute = function()
-          -- Also where the owner does not come to it in time, the plugin was unloaded, the run ends, the job was taken
+          -- Also where the owner does not come to it in time, the plugin was reloaded, the run ends, the job was taken
           -- back, or 1,024 others wait: the message says which.
           local fine, why = pcall(T.block, function(engine, n)
             if closed then error("the table is closed", 0) end

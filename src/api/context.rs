@@ -15,6 +15,7 @@ use super::constants::LogLevel;
 use super::events::{EventRing, Occasion, voice};
 use super::flow_command::{FlowCommand, FlowWish, MAX_NOTE_DEPTH, MAX_NOTES, Note, NoteText};
 use super::record::{Rank, Record, ScriptId, Side, Stamp};
+use super::write_lock::WriteLock;
 use crate::decode;
 use crate::flow::{FlowHandle, Flows, Fragments};
 use crate::gears::Marks;
@@ -336,6 +337,8 @@ pub struct VmContext {
     pub gears: Marks,
     /// What tells compiled code whether the places it adds to are still the right ones.
     pub generation: Generation,
+    /// Held while a function runs that may not write.
+    pub writing: WriteLock,
     /// Counter updates that came as calls.
     counted: Cell<u32>,
     /// Reasons already warned of.
@@ -361,6 +364,7 @@ impl VmContext {
             engine,
             gears: Marks::default(),
             generation,
+            writing: WriteLock::default(),
             counted: Cell::new(0),
             script,
             script_name,
@@ -380,6 +384,12 @@ impl VmContext {
     #[must_use]
     pub fn on_side(self, side: Side) -> Self {
         Self { side, ..self }
+    }
+
+    /// Nothing is written until [`WriteLock::release`]: what compiled code adds to by address it asks for again.
+    pub fn stop_writing(&self) {
+        self.writing.hold();
+        self.generation.move_on();
     }
 
     /// Whether the key that was counted just now should have a cell.
@@ -453,6 +463,9 @@ impl VmContext {
 
     /// Records something that was produced for this VM elsewhere.
     pub fn record_as(&self, side: Side, record: Record) {
+        if self.writing.refuses_record(&record) {
+            return;
+        }
         let mut stamp = Stamp { side, ..self.stamp() };
         if self.side == Side::Backend
             && let Some(row) =
@@ -466,6 +479,9 @@ impl VmContext {
 
     /// Asks something of a flow.
     pub fn command(&self, flow: Vec<u8>, wish: FlowWish) {
+        if self.writing.refuses() {
+            return;
+        }
         let Stamp { packet, rank, time, .. } = self.stamp();
         let command = FlowCommand { packet, rank, time, flow, wish };
         if let Some(command) = self.engine.pass_on(command) {
@@ -475,6 +491,9 @@ impl VmContext {
 
     /// Says something about a flow that other scripts hear after the running callback.
     pub fn note(&self, flow: Vec<u8>, text: NoteText) {
+        if self.writing.refuses() {
+            return;
+        }
         let Stamp { packet, rank, time, .. } = self.stamp();
         let depth = self.engine.note_depth.get() + 1;
         if depth > MAX_NOTE_DEPTH {

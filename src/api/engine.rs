@@ -407,6 +407,9 @@ fn wish_for_counter(
 
 fn install_messages(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()> {
     host_function(lua, host, "post_message", vm, |vm, (target, id, text): (String, Text, Text)| {
+        if vm.writing.refuses() {
+            return Ok(());
+        }
         let to = if target == "frontend" { "frontend" } else { "backend" };
         vm.record(Record::Message { to, id: owned(&id), text: owned(&text) });
         let packet = vm.current_packet().map_or(u32::MAX, |index| index as u32);

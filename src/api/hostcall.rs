@@ -74,6 +74,9 @@ unsafe fn bytes<'a>(data: *const u8, len: u32) -> &'a [u8] {
 
 #[inline]
 fn update(vm: &VmContext, group: i32, key: &[u8], meter: i32, value: f64) {
+    if vm.writing.refuses() {
+        return;
+    }
     let Ok(mut shard) = vm.engine.shard.try_borrow_mut() else { return };
     let group = GroupIndex(group as u16);
     let outcome = shard.update(group, key, meter as u32, value);
@@ -137,6 +140,9 @@ extern "C" fn sum_cell(
     let Some(vm) = (unsafe { context(vm) }) else { return 0 };
     // SAFETY: LuaJIT passes a string's own bytes and its length, and keeps the string alive over the call.
     let key = unsafe { bytes(key, len) };
+    if vm.writing.refuses() {
+        return 0;
+    }
     let Ok(mut shard) = vm.engine.shard.try_borrow_mut() else { return 0 };
     let Some(found) = shard.sum_cell(GroupIndex(group as u16), key, meter as u32) else { return 0 };
     if cell.is_null() {
@@ -187,6 +193,9 @@ extern "C" fn update_counter_at(
 /// stores, which cost more than the rest of the call.
 #[inline]
 fn update_binary(vm: &VmContext, group: i32, kind: KeyKind, bytes: &[u8], meter: i32, value: f64) {
+    if vm.writing.refuses() {
+        return;
+    }
     let Ok(mut shard) = vm.engine.shard.try_borrow_mut() else { return };
     let group = GroupIndex(group as u16);
     let outcome = shard.update_binary(group, kind, bytes, meter as u32, value);

@@ -21,6 +21,7 @@ mod http_header;
 pub mod job_desk;
 mod jobcall;
 mod loan;
+mod meeting;
 pub mod modules;
 mod peers;
 pub mod re2;
@@ -32,6 +33,7 @@ pub mod t_env;
 pub mod t_gears;
 pub mod t_host;
 pub mod t_util;
+mod write_lock;
 
 pub use backend_objects::{BackendObjects, ItemChange, ItemRef};
 pub use constants::LogLevel;
@@ -41,5 +43,7 @@ pub use events::{ALONE, Event, EventRing, Exchange, LENT_AT_ONCE, Occasion, Topi
 pub use flow_command::{FlowCommand, FlowWish, MAX_NOTE_DEPTH, Note, NoteText};
 pub use global_t::{MonitoredGroup, RunIdentity};
 pub use loan::{LayerSlot, Lent, Loans};
+pub use meeting::Seat;
 pub use peers::{Letter, Mail, Peers};
 pub use record::{AlertEnds, AlertKind, AlertRecord, EndedFlow, Rank, Record, ScriptId, Side, Stamp};
+pub use write_lock::WriteLock;

@@ -40,6 +40,7 @@ mod staging;
 mod terminal;
 mod test;
 mod watch;
+mod workers;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -11,14 +11,12 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
 
 use super::run::Life;
-use crate::job::Pool;
+use super::workers::Workers;
 use crate::pipeline::{Control, Pace, Stop};
 use crate::time::Stopwatch;
 
 /// How often the progress line is drawn.
 const REDRAW: Duration = Duration::from_millis(200);
-/// How long the second signal waits until the children of jobs are ended.
-const LAST_MOMENT: Duration = Duration::from_millis(250);
 /// Runs shorter than this show no progress.
 const QUIET: Duration = Duration::from_millis(500);
 
@@ -45,7 +43,7 @@ impl Watcher {
     ///
     /// # Errors
     /// When a handler or thread cannot be started.
-    pub fn start(life: &Arc<Life>, mut signals: Signals) -> anyhow::Result<Self> {
+    pub fn start(life: &Arc<Life>, mut signals: Signals, workers: Workers) -> anyhow::Result<Self> {
         let handle = signals.handle();
         for signal in [SIGINT, SIGTERM] {
             handle.add_signal(signal).context("installing signal handlers")?;
@@ -59,7 +57,7 @@ impl Watcher {
                     _ if heard.control().stop() == Stop::No => heard.stop(Stop::Graceful),
                     _ => {
                         heard.stop(Stop::AtOnce);
-                        end_children(heard.pools());
+                        workers.end_children();
                         // Whatever still holds the run up is not waited for.
                         signal_hook::low_level::exit(128 + signal);
                     }
@@ -97,21 +95,6 @@ impl Watcher {
             watchdog.thread().unpark();
             let _ = watchdog.join();
         }
-    }
-}
-
-/// Ends the child processes of all jobs, which would outlive this process, or gives up after a moment. In a thread of its own: a lock that some other
-/// thread holds must not keep the process alive.
-pub fn end_children(pools: &Arc<[Pool]>) {
-    let pools = Arc::clone(pools);
-    let (told, done) = crossbeam_channel::bounded(1);
-    let thread = thread::Builder::new().spawn(move || {
-        pools.iter().for_each(Pool::abort);
-        // Nobody listens after the last moment.
-        let _ = told.send(());
-    });
-    if thread.is_ok() {
-        let _ = done.recv_timeout(LAST_MOMENT);
     }
 }
 

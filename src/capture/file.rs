@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 pub(super) const CHUNK_LEN: usize = 256 * 1024;
 /// Bytes copied into a batch by a merge before it is handed out.
 const MERGE_LEN: usize = 256 * 1024;
-/// Packets a merge looks at before it hands out what it has, if the filter rejects most of them.
+/// Packets a merge looks at before it hands out what it has, if the filter rejects most of them or other engines have them.
 const MAX_MERGED: u32 = 16_384;
 /// Time between the last packet of a round and the first one of the next.
 const ROUND_GAP: Duration = Duration::from_micros(1);
@@ -318,8 +318,14 @@ impl FileSource {
                 return Ok(Outcome::Idle);
             }
         }
+        // A merge that found nothing for so long lets the engine do other work, as one file does that was read for so long.
+        let mut found_nothing = Outcome::Idle;
         for _ in 0..MAX_MERGED {
-            let Some(&Reverse((ts, rank))) = self.heads.peek() else { break };
+            let next = self.heads.peek().map(|&Reverse(head)| head);
+            let Some((ts, rank)) = next else {
+                found_nothing = Outcome::Nothing;
+                break;
+            };
             let delivered = self.gate.tally.packets > before;
             if ts > bound && !delivered {
                 return Ok(Outcome::NextFile);
@@ -346,7 +352,7 @@ impl FileSource {
                 break;
             }
         }
-        Ok(if self.gate.tally.packets > before { Outcome::Packets } else { Outcome::Nothing })
+        Ok(if self.gate.tally.packets > before { Outcome::Packets } else { found_nothing })
     }
 
     /// Finds the next packet of an open file, if that is not known yet.

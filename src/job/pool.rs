@@ -17,6 +17,7 @@ use super::histogram::Histogram;
 use super::host::Owner;
 use super::limits::{Allowance, JobLimits, Permit};
 use super::model::{BoxedJob, Job, JobId, JobStatus, Place, Work};
+use super::orphans::{Orphan, Orphans};
 use super::output::JobOutput;
 use super::patience::Patience;
 use super::queue::{Lanes, Queue, Queued};
@@ -192,6 +193,12 @@ impl Pool {
         jobs
     }
 
+    /// The jobs that have ended since the last time when nobody was left who could hear of it. Each is given once.
+    #[must_use]
+    pub fn take_orphans(&self) -> Vec<Orphan> {
+        self.0.shared.orphans.take()
+    }
+
     /// Cancels every job and ends all child processes, for the end of the process. The pool takes no jobs afterwards.
     pub fn abort(&self) {
         let shared = &self.0.shared;
@@ -250,6 +257,7 @@ pub(super) struct Shared {
     past: Mutex<(Histogram, Histogram)>,
     /// Tells the supervisor that the pool has stopped.
     stop_signal: Condvar,
+    orphans: Orphans,
 }
 
 impl fmt::Debug for Shared {
@@ -295,6 +303,7 @@ impl Shared {
             held: AtomicUsize::new(0),
             past: Mutex::default(),
             stop_signal: Condvar::new(),
+            orphans: Orphans::default(),
         }
     }
 
@@ -592,6 +601,7 @@ impl Shared {
     /// A completion that nobody will fetch.
     pub(super) fn orphan(&self, job: &Job) {
         self.counters.orphaned(job.life.state());
+        self.orphans.add(job);
         // One that made room for others has left its place already.
         let (jobs, bytes) = if job.place == Place::Left { (0, 0) } else { (1, job.size) };
         self.delivered(jobs, bytes, job.brings());

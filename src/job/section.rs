@@ -27,7 +27,7 @@ pub enum SectionError {
     #[error("the owner of the job is shutting down")]
     ShuttingDown,
     /// The VM that scheduled the job is gone.
-    #[error("the plugin was unloaded")]
+    #[error("the plugin was reloaded or removed")]
     Unloaded,
     /// Too many wait already.
     #[error("{MAX_SECTIONS} atomic sections are waiting already")]

@@ -16,7 +16,8 @@ impl Generation {
         Self(Arc::new(AtomicI32::new(1)))
     }
 
-    pub(super) fn move_on(&self) {
+    /// Whoever adds by address asks for the place again.
+    pub fn move_on(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -155,12 +155,18 @@ impl Engine {
                     self.longest = self.longest.max(watch.elapsed());
                 }
                 Ok(Fill::Idle) => self.idle(),
-                Ok(Fill::End) => break,
+                Ok(Fill::End) => {
+                    self.meet();
+                    break;
+                }
                 Err(e) => {
                     source_error = Some(e);
                     break;
                 }
             }
+        }
+        if let Some(seat) = self.context.peers.seat() {
+            seat.leave();
         }
         self.finish(watch, source_error)
     }
@@ -351,7 +357,7 @@ impl Engine {
     }
 
     /// Nothing arrived for a while.
-    fn idle(&mut self) {
+    pub(super) fn idle(&mut self) {
         if self.pace == Pace::Wall {
             let now = time::wall().max(self.context.now.get());
             self.context.now.set(now);
@@ -364,18 +370,23 @@ impl Engine {
         if self.flows.is_some() {
             self.begin_without_packets();
         }
-        if let Some(flows) = &mut self.flows {
-            flows.take_time(&self.context);
-            self.frontend.begin_without_packets();
-            self.handle(0, 0);
-            self.hand_on();
-        }
+        self.pass_time();
         self.frontend.deliver_waiting();
         self.settle();
         self.hand_on();
         self.report_interim();
         self.report_stats();
         self.upkeep();
+    }
+
+    /// Does what time and scripts have in store for flows. The batch is empty.
+    pub(super) fn pass_time(&mut self) {
+        if let Some(flows) = &mut self.flows {
+            flows.take_time(&self.context);
+            self.frontend.begin_without_packets();
+            self.handle(0, 0);
+            self.hand_on();
+        }
     }
 
     /// Hands on what scripts produced, in the order of their packets.
@@ -425,7 +436,7 @@ impl Engine {
     }
 
     /// Tells whoever asks how far it has come.
-    fn answer(&mut self) {
+    pub(super) fn answer(&mut self) {
         let Some(question) = self.questions.as_ref().and_then(Questions::next) else { return };
         let mut instances = self.frontend.reports();
         instances.extend(self.backend.iter().flat_map(BackendFeed::reports));

@@ -15,6 +15,7 @@ mod finish;
 mod flow_news;
 mod flow_stage;
 mod input;
+mod meeting;
 mod metering;
 mod outlet;
 mod outputs;

@@ -14,6 +14,9 @@ use crate::time::Stopwatch;
 /// The name that faults of functions have.
 const FUNCTIONS: &str = "functions";
 
+/// What a function is told that tried to write and may not.
+const WROTE: &str = "a method that writes was called and did nothing: the function was registered with no_writes";
+
 impl Instance {
     /// Does what is asked, for as long as the next packets can wait.
     pub(super) fn run_errands(&mut self) {
@@ -61,9 +64,15 @@ impl Instance {
         if !called.as_ref().is_some_and(no_writes) {
             return self.enter(&function, arguments).0;
         }
+        self.context.stop_writing();
         let result = match self.jobs.lock_engine() {
             Ok(()) => self.enter(&function, arguments).0,
             Err(e) => Err(PluginError::from_lua(&e)),
+        };
+        let result = match (self.context.writing.release(), result) {
+            // A method that was kept from before.
+            (true, Ok(_)) => Err(PluginError::caught(WROTE.as_bytes(), b"")),
+            (_, result) => result,
         };
         // Where the methods are there is nothing to be made.
         self.jobs.unlock_engine().map_err(|e| PluginError::from_lua(&e))?;

@@ -29,6 +29,8 @@ use crate::time::{Stopwatch, Timestamp};
 /// Rounds of messages delivered after the last packet; scripts that answer each message with another never end by
 /// themselves.
 const LAST_ROUNDS: usize = 1_000;
+/// Answers to messages after the last packet, in all rounds: each message may have more than one.
+const LAST_ANSWERS: usize = 100_000;
 /// Rounds in which scripts are asked about one packet, directors that claim nothing included.
 const MAX_DEPTH: usize = 32;
 const TOO_DEEP: &str = "a packet has more than 32 layers; the rest is not looked at";
@@ -69,6 +71,8 @@ pub struct Frontend {
     pub(super) contents: ContentDesk,
     /// How those did that were taken out of service.
     pub(super) retired: Vec<InstanceReport>,
+    /// Answers to messages that may still be delivered after the last packet.
+    answers_left: usize,
     /// What could not be loaded.
     pub problems: Vec<LoadProblem>,
 }
@@ -89,6 +93,7 @@ impl Frontend {
             policies: PolicyTable::default(),
             contents: ContentDesk::default(),
             retired: Vec::new(),
+            answers_left: LAST_ANSWERS,
             problems: Vec::new(),
         };
         for (place, entry) in catalog.entries.iter().enumerate() {
@@ -208,10 +213,8 @@ impl Frontend {
     }
 
     fn hear_peers(&mut self) {
-        let heard: Vec<Letter> = self.engine.peers.inbox().collect();
-        for letter in heard {
-            self.open(letter);
-        }
+        let heard = self.engine.peers.inbox().collect();
+        self.hear(heard);
     }
 
     /// Hands out what another engine sent.
@@ -246,9 +249,7 @@ impl Frontend {
     /// Delivers messages to the VMs of this engine and passes them on to the others.
     fn deliver(&mut self, due: &[Mail]) {
         for mail in due {
-            let lost = self.engine.peers.send(mail);
-            let dropped = &self.engine.oddities.messages_dropped;
-            dropped.set(dropped.get() + lost);
+            self.dropped(self.engine.peers.send(mail));
         }
         self.hand_out(due);
     }
@@ -315,27 +316,68 @@ impl Frontend {
     /// At the end of input: hears what the other engines send until they have come to theirs, and sends them nothing more.
     pub fn hear_the_rest(&mut self) {
         let engine = Rc::clone(&self.engine);
-        engine.peers.leave();
-        for letter in engine.peers.rest() {
+        self.dropped(engine.peers.leave());
+        loop {
+            let letters = engine.peers.await_rest();
+            if letters.is_empty() {
+                return self.deliver_last();
+            }
+            self.hear(letters);
+            if !self.deliver_answers() {
+                self.drop_mail();
+            }
+        }
+    }
+
+    /// Takes in what other engines sent, to be delivered or carried out with what is said here.
+    pub fn hear(&mut self, letters: Vec<Letter>) {
+        for letter in letters {
             self.open(letter);
-            self.deliver_last();
         }
     }
 
     /// Delivers the messages still waiting at the end of input.
     pub fn deliver_last(&mut self) {
-        for _ in 0..LAST_ROUNDS {
+        self.hear_peers();
+        if self.deliver_round() == 0 {
+            return;
+        }
+        for _ in 1..LAST_ROUNDS {
             self.hear_peers();
-            self.announce_waiting();
-            let due = std::mem::take(&mut *self.engine.mail.borrow_mut());
-            if due.is_empty() {
+            if self.engine.mail.borrow().is_empty() && self.engine.notes.borrow().is_empty() {
                 return;
             }
-            self.deliver(&due);
+            if !self.deliver_answers() {
+                break;
+            }
         }
+        self.drop_mail();
+    }
+
+    /// Delivers what messages have led to; false once that was too much.
+    fn deliver_answers(&mut self) -> bool {
+        let delivered = self.deliver_round();
+        self.answers_left = self.answers_left.saturating_sub(delivered);
+        self.answers_left > 0
+    }
+
+    /// Announces and delivers what waits, and not what that leads to; gives the number of messages.
+    pub fn deliver_round(&mut self) -> usize {
+        self.announce_waiting();
+        let due = std::mem::take(&mut *self.engine.mail.borrow_mut());
+        self.deliver(&due);
+        due.len()
+    }
+
+    /// Delivers no more of what waits.
+    pub fn drop_mail(&mut self) {
         let left = self.engine.mail.borrow_mut().drain(..).count() as u64;
+        self.dropped(left);
+    }
+
+    fn dropped(&self, messages: u64) {
         let dropped = &self.engine.oddities.messages_dropped;
-        dropped.set(dropped.get() + left);
+        dropped.set(dropped.get() + messages);
     }
 
     /// Hands over jobs that were scheduled and delivers the results of those that have ended. Where that has to wait, it

@@ -5,9 +5,11 @@
 //! and [`crate::pipeline`] (`reload`). Knows nothing of packets. Invariant: the scripts that run are those of the catalogue
 //! it holds, on every thread; where a version fails on one thread, the others go back as well.
 
+mod orphans;
 mod reloader;
 mod roster;
 mod threads;
 mod watched;
 
+pub use orphans::tell_orphans;
 pub use reloader::{Lineup, ReloadCounts, Reloader, Watching};

@@ -14,14 +14,16 @@ use crate::app::cli::{Cli, RunArgs};
 use crate::app::control_socket::{Bound, Requests, Server};
 use crate::app::gears;
 use crate::app::interim::{Form, Reporter};
-use crate::app::reload::{Reloader, Watching};
+use crate::app::reload::{Reloader, Watching, tell_orphans};
 use crate::app::report::{self, RunResult};
 use crate::app::terminal;
 use crate::app::watch::Watcher;
+use crate::app::workers::Workers;
 use crate::builtin::Selection;
 use crate::job;
 use crate::pipeline::{Control, Inquiry};
 use crate::plugin::{Catalog, HostSettings};
+use crate::time::Timestamp;
 
 /// What is open before the first thread starts.
 pub struct Doors {
@@ -35,6 +37,8 @@ pub struct Doors {
     pub signals: Option<Signals>,
     /// The workers, none of which has begun.
     pub pools: Arc<[job::Pool]>,
+    /// The same, with all that come later.
+    pub workers: Workers,
 }
 
 /// Starts the threads, waits for them, and gathers what they leave behind.
@@ -64,7 +68,9 @@ pub fn execute(
         None => None,
     };
     let watching = Watching::of(&args.reload, pace);
-    let reloader = RefCell::new(Reloader::new(&args.plugins.plugin, host, catalog, &pools, &control, watching));
+    let reloader = RefCell::new(
+        Reloader::new(&args.plugins.plugin, host, catalog, &pools, &control, watching).registering(&doors.workers),
+    );
     let (inquiry, questions) = Inquiry::new(engines);
     let (of_backends, their_questions) = Inquiry::new(usize::from(args.work.backends));
     let facts = Facts {
@@ -90,7 +96,7 @@ pub fn execute(
     if catalog.has_backend() || outputs.want_backend() {
         reloader = reloader.with_backend();
     }
-    let reloader = reloader.start(outputs.head())?;
+    let reloader = reloader.start(outputs.outlet())?;
     if let Some(events) = outputs.eve_handle() {
         life.on_reopen(
             "eve",
@@ -100,7 +106,7 @@ pub fn execute(
             }),
         );
     }
-    let watcher = doors.signals.map(|signals| Watcher::start(&life, signals)).transpose()?;
+    let watcher = doors.signals.map(|signals| Watcher::start(&life, signals, doors.workers)).transpose()?;
     let server = match doors.socket {
         Some(socket) => {
             let mut requests = Requests::default();
@@ -131,6 +137,11 @@ pub fn execute(
     }
     // What still runs, runs for nobody; its children end with the run.
     pools.iter().for_each(job::Pool::abort);
+    let last = result.span().map_or(Timestamp::EPOCH, |(_, last)| last);
+    let mut outlet = outputs.outlet();
+    outlet.learn_names(catalog);
+    tell_orphans(pools, last, &mut outlet);
+    drop(outlet);
     result.jobs = pools.iter().map(job::Pool::summary).collect();
     result.pipelines = host.run.gears.list().iter().map(|pipeline| pipeline.summary()).collect();
     result.inputs = names;

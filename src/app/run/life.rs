@@ -83,12 +83,6 @@ impl Life {
         &self.control
     }
 
-    /// The workers.
-    #[must_use]
-    pub fn pools(&self) -> &Arc<[Pool]> {
-        &self.pools
-    }
-
     /// What drives time.
     #[must_use]
     pub fn pace(&self) -> Pace {

@@ -1,6 +1,6 @@
 //! Settles what is run and on what, and as whom.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::{Context, bail};
@@ -16,8 +16,8 @@ use crate::app::job_disk::JobDisk;
 use crate::app::privileges::{self, Keep, User};
 use crate::app::report::RunResult;
 use crate::app::staging::{Staging, Voices, Whose};
+use crate::app::workers::Workers;
 use crate::app::{OWN_FAULT, Outcome, OwnFault, gears, report, settings, watch};
-use crate::job::Pool;
 use crate::lua::{self, spawn_lua_thread};
 use crate::pipeline::Pace;
 use crate::plugin::{Catalog, HostSettings, SkipReason, discover};
@@ -60,13 +60,11 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
     privileges::keep_from_children();
     let early = open_early(args, staging)?;
     host.files = settings::file_rules(&mut host.run.environment.config)?;
-    let workers: Arc<OnceLock<Arc<[Pool]>>> = Arc::default();
-    let known = Arc::clone(&workers);
+    let workers = Workers::default();
+    let known = workers.clone();
     host.on_stuck = Arc::new(move |plugin| {
         log::error!("{plugin}: a callback does not return from a C function; packets cannot go on");
-        if let Some(pools) = known.get() {
-            watch::end_children(pools);
-        }
+        known.end_children();
         signal_hook::low_level::exit(i32::from(OWN_FAULT));
     });
     host.answers.clone_from(&staging.answers);
@@ -89,8 +87,9 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
     let (inputs, outputs, socket) = open_rest(args, staging, early, &catalog)?;
     gears::restore(&host.run.gears, outputs.store_file())?;
     host.jobs.spill = outputs.store_file().map(JobDisk::beside);
-    let pools = Arc::clone(workers.get_or_init(|| catalog.pools(&host)));
-    let doors = Doors { inputs, outputs, socket, signals, pools };
+    let pools = catalog.pools(&host);
+    workers.add(&pools);
+    let doors = Doors { inputs, outputs, socket, signals, pools, workers };
     let since = Stopwatch::start();
     let mut result = execute(args, cli, &host, &catalog, &builtin, doors)?;
     result.wall = since.elapsed();

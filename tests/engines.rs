@@ -1,0 +1,112 @@
+//! Several engines over files: they wait for each other at the end, and never for long for one that does not come.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod e2e;
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use e2e::{Place, Running};
+use serde_json::Value;
+use support::frames::{ether, ipv4, udp};
+use support::{Bench, Capture, IPV4, UDP};
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// Takes half a millisecond for each packet to port 6000, and none for others.
+const SLOW: &str = "local flow = layer:packet():flowid()
+   if flow:porta_readable() == '6000' or flow:portz_readable() == '6000' then
+     if not begun then begun = true print('begun') end
+     local start = os.clock() while os.clock() - start < 0.0005 do end
+   end";
+
+/// Packets of many flows at one time, then of one flow only, which takes long.
+fn uneven(slow: u32) -> Capture {
+    let packet = |from: u32, to| ether(&ipv4(&format!("10.0.0.{from}"), "10.0.1.1", 17, &udp((5_000, to), b"x")));
+    let capture = (1..40).fold(Capture::new(), |capture, from| capture.at(100, packet(from, 53)));
+    (0..slow).fold(capture, |capture, _| capture.at(100, packet(1, 6_000)))
+}
+
+/// A run with a slow plugin over such captures, that has begun.
+fn begun(place: &Place, captures: &[(&str, &Capture)]) -> Running {
+    let mut arguments = vec!["-r".to_owned()];
+    for (name, capture) in captures {
+        fs::write(place.path(name), capture.to_pcap()).unwrap();
+        arguments.push(place.path(name).display().to_string());
+    }
+    let socket = place.path("socket");
+    let more = ["--engines", "2", "--json", "--control", &socket.display().to_string()];
+    arguments.extend(more.map(str::to_owned));
+    let mut running = place.start(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    running.until("it has begun", |running| running.said().contains("begun"));
+    running
+}
+
+fn stats(mut stream: &UnixStream) -> Value {
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.write_all(b"{\"request\":\"stats\"}\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    serde_json::from_str(&line).unwrap()
+}
+
+#[test]
+fn an_engine_that_waits_for_the_others_answers_and_ends_when_told_to() {
+    let place = Place::new().counter("slow.lua", IPV4, "", SLOW);
+    let mut running = begun(&place, &[("a.pcap", &uneven(60_000))]);
+    let socket = place.path("socket");
+    // The one that waits and the one that works.
+    running.until("both answer", |_| stats(&UnixStream::connect(&socket).unwrap())["engines_silent"] == 0);
+    running.signal("INT");
+    running.wait(Duration::from_secs(20)).exits(0);
+}
+
+#[test]
+fn an_engine_whose_input_fails_is_not_waited_for() {
+    let place = Place::new().counter("slow.lua", IPV4, "", SLOW);
+    let later = (0..10).fold(Capture::new(), |capture, i| {
+        capture.at(900, ether(&ipv4(&format!("10.0.0.{i}"), "10.0.1.1", 17, &udp((5_000, 53), b"x"))))
+    });
+    let running = begun(&place, &[("a.pcap", &uneven(4_000)), ("b.pcap", &later)]);
+    // The slow one has not come to it yet.
+    fs::remove_file(place.path("b.pcap")).unwrap();
+    let ended = running.wait(LIMIT);
+    ended.exits(1);
+    assert_eq!(ended.report()["verdict"]["reasons"], serde_json::json!(["the input ended early"]));
+}
+
+#[test]
+fn messages_that_answer_each_other_for_ever_end_between_engines_too() {
+    let text = format!(
+        "local e
+         TrisulPlugin = {{ id = {{}}, onmessage = function(id, m) if e then e:post_message_frontend(m) end end,
+         simplecounter = {{ protocol_guid = '{UDP}', onpacket = function(engine)
+           if not e then e = engine engine:post_message_frontend('x') end end }} }}"
+    );
+    let outcome = Bench::new().plugin("m.lua", &text).args(&["--engines", "2"]).run(&uneven(10));
+    outcome.exits(0);
+    assert!(outcome.dropped("messages_dropped") >= 1, "what was left is counted: {:?}", outcome.of("drop"));
+}
+
+#[test]
+fn what_an_engine_says_with_its_last_packet_is_heard_while_flows_are_open() {
+    // Every packet of either engine says something to the other one, whose flows must not have ended by then.
+    let text = "local ended = false
+         TrisulPlugin = { id = {}, onmessage = function(id, m) print(ended and 'late' or 'heard') end,
+         reassembly_handler = {
+           onnewflow = function(engine, ts, flow) engine:post_message_frontend(flow:id()) end,
+           onterminateflow = function() ended = true end } }";
+    let flows = 40;
+    let capture = (0..flows).fold(Capture::new(), |capture, i| {
+        let mut segment = support::frames::tcp((40_000 + i, 80), 0x02, &[], b"");
+        segment[4..8].copy_from_slice(&1_u32.to_be_bytes());
+        capture.at(100, ether(&ipv4(&format!("10.0.0.{}", i + 1), "10.0.1.1", 6, &segment)))
+    });
+    for engines in [2_usize, 3] {
+        let outcome = Bench::new().plugin("m.lua", text).args(&["--engines", &engines.to_string()]).run(&capture);
+        outcome.exits(0);
+        assert_eq!(outcome.lines(), vec!["heard"; engines * usize::from(flows)]);
+    }
+}
