@@ -46,7 +46,7 @@ pub use host::Owner;
 pub use limits::{Allowance, JobLimits, Permit};
 pub use model::{Completion, Ended, JobId, JobIds, JobKind, JobStatus, Keep};
 pub use native::{FileError, FileOp};
-pub use options::{Backoff, Handled, JobOptions, Returns};
+pub use options::{Backoff, Handled, JobOptions, JobShape, Returns};
 pub use output::{JobOutput, OutputLine};
 pub use pool::{Pool, PoolOptions, VmFactory, WorkerContext};
 pub use recording::{Answer, Answers, Question};

@@ -15,7 +15,7 @@ use super::completion::{CompletionQueue, Wait};
 use super::counts::Summary;
 use super::model::{BoxedJob, Completion, Ended, Job, JobId, JobIds, JobKind, JobStatus, Keep, Nanos, Place, Work};
 use super::native::FileOp;
-use super::options::JobOptions;
+use super::options::{JobOptions, JobShape};
 use super::pool::{Handle, Pool, Reach};
 use super::rejected::{Overflow, Rejected};
 use super::section::{Section, SectionError};
@@ -205,22 +205,20 @@ impl Scheduler {
     ///
     /// # Errors
     /// As for [`Scheduler::schedule`].
-    pub fn schedule_with(&self, request: JobRequest, options: Option<Box<JobOptions>>) -> Result<JobId, Rejected> {
+    pub fn schedule_with(&self, request: JobRequest, options: Option<Arc<JobOptions>>) -> Result<JobId, Rejected> {
         let id = self.admit(request.function.size() + request.data.len())?;
         Ok(self.collect_request(id, request, options))
     }
 
     /// Collects a job that has its number and its place.
-    pub(super) fn collect_request(&self, id: JobId, request: JobRequest, options: Option<Box<JobOptions>>) -> JobId {
+    pub(super) fn collect_request(&self, id: JobId, request: JobRequest, options: Option<Arc<JobOptions>>) -> JobId {
         let JobRequest { function, data, token, timeout } = request;
         let size = function.size() + data.len();
         let name = options.as_ref().and_then(|options| options.name.clone());
         let location = name.unwrap_or_else(|| Arc::clone(function.code().location()));
         let work = Work::Lua { function: Arc::new(function), data, room: Vec::new() };
         let mut job = self.job(id, JobKind::Schedule, location, work, (token, timeout), size);
-        if options.is_some() {
-            job.remains().options = options;
-        }
+        job.options = options;
         self.collect(job);
         id
     }
@@ -374,10 +372,29 @@ impl Scheduler {
     /// # Errors
     /// As for [`Scheduler::schedule`].
     pub fn schedule_again(&self, function: &Arc<Portable>, data: &[u8], token: u64) -> Result<JobId, Rejected> {
+        self.schedule_one(function, None, None, data, token)
+    }
+
+    /// The same for one of many jobs that are treated alike in a way of their own.
+    ///
+    /// # Errors
+    /// As for [`Scheduler::schedule`].
+    pub fn schedule_shaped(&self, shape: &JobShape, data: &[u8], token: u64) -> Result<JobId, Rejected> {
+        self.schedule_one(&shape.function, shape.options.as_ref(), shape.timeout, data, token)
+    }
+
+    fn schedule_one(
+        &self,
+        function: &Arc<Portable>,
+        options: Option<&Arc<JobOptions>>,
+        timeout: Option<Duration>,
+        data: &[u8],
+        token: u64,
+    ) -> Result<JobId, Rejected> {
         let size = function.size() + data.len();
         let id = self.admit(size)?;
         let spare = self.spare.borrow_mut().pop();
-        let job = match spare {
+        let mut job = match spare {
             Some(job) => self.reuse(job, id, function, data, token, size),
             None => {
                 let location = Arc::clone(function.code().location());
@@ -385,6 +402,16 @@ impl Scheduler {
                 self.job(id, JobKind::Schedule, location, work, (token, None), size)
             }
         };
+        if let Some(timeout) = timeout {
+            job.deadline = timeout.into();
+        }
+        match (&mut job.options, options) {
+            (Some(last), Some(options)) if Arc::ptr_eq(last, options) => {}
+            (last, options) => *last = options.map(Arc::clone),
+        }
+        if let Some(name) = options.and_then(|options| options.name.as_ref()) {
+            job.function = Arc::clone(name);
+        }
         self.collect(job);
         Ok(id)
     }
@@ -504,6 +531,7 @@ impl Scheduler {
             token,
             function,
             work: work.into(),
+            options: None,
             result: None,
             remains: None,
             home: Arc::clone(&self.home),
@@ -531,8 +559,11 @@ impl Scheduler {
                 data.clear();
                 data.extend_from_slice(bytes);
                 if !Arc::ptr_eq(last, function) {
-                    job.function = Arc::clone(function.code().location());
                     *last = Arc::clone(function);
+                }
+                let location = function.code().location();
+                if !Arc::ptr_eq(&job.function, location) {
+                    job.function = Arc::clone(location);
                 }
             }
             work => {
