@@ -14,11 +14,13 @@ use std::time::Duration;
 use crate::lua::{PluginError, Portable, Stored};
 use crate::time::Stopwatch;
 
+use super::admission::WhenCrowded;
 use super::completion::Wait;
+use super::delivery::Delivery;
 use super::model::{BoxedJob, Job, JobId, JobKind, JobStatus, Keep, Work};
 use super::options::JobOptions;
 use super::rejected::{Overflow, Rejected};
-use super::scheduler::{Delivery, JobRequest, Scheduler, WhenCrowded};
+use super::scheduler::{JobRequest, Scheduler};
 use super::spill::{self, PutJob, SpillAnswer, SpillFate, SpillPace, SpillRefused, SpillReturns, SpillStore, Written};
 use super::state::{JobState, Step};
 

@@ -19,8 +19,9 @@ use super::host::{self, Control, Owner};
 use super::model::{Job, Work};
 use super::options::Returns;
 use super::output::OutputLine;
-use super::pool::{Shared, WorkerContext};
+use super::pool::WorkerContext;
 use super::process;
+use super::shared::Shared;
 use super::slot::{Again, Assignment, Life, Slot};
 use super::state::{JobState, Step};
 
