@@ -475,3 +475,97 @@ fn blocking_is_for_the_backend_and_loses_nothing_there() {
     let outcome = Bench::new().plugin("b.lua", text).run(&Capture::udp(1500, 100));
     outcome.prints(&["all\t40"]).exits(0);
 }
+
+#[test]
+fn jobs_described_by_one_table_go_by_what_it_says_at_the_time() {
+    let outcome = once_of(
+        20,
+        "local block = { retries = 0, onexecute = function(d) if d == 'odd' then error('odd') end return d end,
+           onresult = function(_, d, r) print('result', d, r) end, onfree = function(_, d) print('free', d) end }
+         local silent = function() end",
+        "for i = 1, 9 do block.data = i T.async:schedule(block) end
+         block.data, block.onerror = 'odd', function(_, d, e) print('error', d, e:match('odd')) end
+         T.async:schedule(block)
+         block.onerror, block.ontimeout, block.timeout = nil, function(_, d) print('late', d) end, 0
+         T.async:schedule(block)
+         block.timeout, block.data, block.onfree = nil, nil, silent
+         T.async:schedule(block)
+         print(pcall(T.async.schedule, (function() block.timeout = 'soon' return block end)()))",
+    );
+    outcome.exits(0);
+    let lines = outcome.lines();
+    assert!(lines[0].starts_with("false") && lines[0].contains("timeout: number not below 0 expected, got string"));
+    let mut expected: Vec<String> = (1..10).flat_map(|i| [format!("result\t{i}\t{i}"), format!("free\t{i}")]).collect();
+    expected.extend(["error\todd\todd", "free\todd", "late\todd", "free\todd", "result\t\t"].map(str::to_owned));
+    assert_eq!(lines[1..], expected);
+}
+
+#[test]
+fn what_a_managed_function_captures_is_that_of_the_moment() {
+    once(
+        "local factor, list = 1, { 1 }
+         local function double(n) return n * 2 end
+         local block = { onfree = function() end, onresult = function(_, d, r) print(d, r) end,
+           onexecute = function(d) local was = factor factor = 99 list[1] = list[1] + 1 return double(d) * was .. ' ' .. list[1] end }
+         local plain = { onfree = block.onfree, onresult = block.onresult,
+           onexecute = function(d) local was = factor factor = 99 return double(d) * was end }
+         for i = 1, 6 do
+           factor, list[1] = i % 2 == 0 and i or factor, i * 10
+           block.data, plain.data = i, i
+           T.async:schedule(block) T.async:schedule(plain)
+         end",
+    )
+    .prints(&[
+        "1\t2 11", "1\t2", "2\t8 21", "2\t8", "3\t12 31", "3\t12", "4\t32 41", "4\t32", "5\t40 51", "5\t40", "6\t72 61",
+        "6\t72",
+    ])
+    .exits(0);
+}
+
+#[test]
+fn many_jobs_with_options_end_once_each_whatever_their_callbacks_do() {
+    let outcome = once_of(
+        300,
+        "local freed, results, errors, dropped = {}, 0, 0, 0
+         local block = { timeout = 9, onexecute = function(d) if d % 10 == 0 then error('no') end return d end,
+           onresult = function(_, d, r) results = results + 1 if d == '7' then error('callback of ' .. d) end end,
+           onerror = function(_, d) errors = errors + 1 end,
+           onfree = function(_, d)
+             d = tonumber(d) freed[d] = (freed[d] or 0) + 1
+             if d == 1999 then
+               local once, stats = 0, T.async:stats()
+               for i = 0, 1999 do if freed[i] == 1 then once = once + 1 end end
+               print(once, results, errors, stats.scheduled, stats.done, stats.failed)
+             end
+           end }",
+        "for i = 0, 1999 do
+           block.data = i
+           -- Some with callbacks of their own, which share nothing.
+           if i % 3 == 0 then
+             local own = {}
+             for k, v in pairs(block) do own[k] = v end
+             own.onfree = function(_, d) block.onfree(nil, d) end
+             T.async:schedule(own)
+           else
+             T.async:schedule(block)
+           end
+         end",
+    );
+    assert_eq!(outcome.lines(), ["2000\t1800\t200\t2000\t1800\t200"]);
+}
+
+#[test]
+fn more_ways_of_treatment_than_are_kept_in_mind_lose_nothing() {
+    once(
+        "local block = { onexecute = function(d) return d end, onfree = function() end }
+         local sum = 0
+         block.onresult = function(_, d, r) sum = sum + r if r == '2100' then print(sum) end end
+         for i = 1, 2100 do
+           block.data, block.timeout, block.priority = i, 10 + i, i % 5 == 0 and 1 or nil
+           if i == 2100 then block.priority = -1 end
+           T.async:schedule(block)
+         end",
+    )
+    .prints(&["2206050"])
+    .exits(0);
+}

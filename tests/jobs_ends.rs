@@ -194,7 +194,7 @@ fn an_owner_that_goes_leaves_nothing_open_whatever_state_its_jobs_are_in() {
         let options =
             JobOptions { retries: 9, backoff: Backoff::Fixed(Duration::from_secs(60)), ..JobOptions::default() };
         // One that waits for its next attempt, one that runs, one that waits, one that is deferred.
-        side.scheduler.schedule_with(request(&failing, 0), Some(Box::new(options))).unwrap();
+        side.scheduler.schedule_with(request(&failing, 0), Some(Arc::new(options))).unwrap();
         (1..4).for_each(|n| _ = side.scheduler.schedule(request(&slow, n)).unwrap());
         side.scheduler.flush();
         let deferred = side.scheduler.open().unwrap();

@@ -3,6 +3,7 @@
 
 mod jobs_support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jobs_support::{Side, on_lua_thread, pool};
@@ -75,7 +76,7 @@ fn a_result_that_is_too_large_is_told_by_its_size_and_counted_by_its_reason() {
         side.scheduler.schedule(long).unwrap();
         let table = request(&mut side, "return function() return { ('x'):rep(1001) } end", "");
         let any = JobOptions { returns: Returns::Any, ..JobOptions::default() };
-        side.scheduler.schedule_with(table, Some(Box::new(any))).unwrap();
+        side.scheduler.schedule_with(table, Some(Arc::new(any))).unwrap();
         let fits = request(&mut side, "return function() return ('x'):rep(1000) end", "");
         side.scheduler.schedule(fits).unwrap();
         let mut ended = side.settle();

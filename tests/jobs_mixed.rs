@@ -84,7 +84,7 @@ fn mixed(total: u64, workers: i64) {
     let options = |change: &dyn Fn(&mut JobOptions)| {
         let mut options = JobOptions::default();
         change(&mut options);
-        Some(Box::new(options))
+        Some(Arc::new(options))
     };
     let before = resident();
     for n in 0..total {

@@ -438,3 +438,56 @@ fn varargs_many_upvalues_and_deep_children_travel() {
     assert_eq!(packed.portable.code().upvalues(), 60);
     assert_eq!(pair.load(&packed).call::<i64>(("a", "b")).unwrap(), 60 * 61 / 2 + 2);
 }
+
+#[test]
+fn a_function_is_recalled_as_long_as_what_it_captures_is_the_same() {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    let here = vm();
+    let packer = Rc::new(RefCell::new(Packer::new(&here).unwrap()));
+    let recall = Packer::recall(&here, &packer).unwrap();
+    let known = |function: &Function| recall.call::<Option<f64>>(function).unwrap();
+    let remember = |function: &Function| {
+        let packed = packer.borrow_mut().pack(&here, function).unwrap();
+        packer.borrow_mut().remember(&here, function, &packed.portable).unwrap()
+    };
+    let text = "local a, b, t, c = 1, 'x', {}, 0
+        local function plain() end
+        local function captures() return c end
+        return function(d) return d end, function() return a, b, plain, string, T end, function() return t end,
+            function() return captures() end, function(x, y) a, b = x, y end";
+    let (plain, constant, table, nested, set): (Function, Function, Function, Function, Function) =
+        here.load(text).set_name("@plugin.lua").eval().unwrap();
+    assert_eq!([&plain, &constant, &table, &nested].map(known), [None; 4]);
+    let number = remember(&plain).unwrap();
+    assert_eq!(known(&plain), Some(number as f64));
+    let first = remember(&constant).unwrap();
+    assert_eq!(known(&constant), Some(first as f64));
+    assert_eq!((remember(&table), remember(&nested)), (None, None), "these may change unseen");
+    let change = |a: f64, b: &str| set.call::<()>((a, here.create_string(b).unwrap())).unwrap();
+    change(1.0, "y");
+    assert_eq!(known(&constant), None);
+    change(1.0, "x");
+    assert_eq!(known(&constant), Some(first as f64));
+    change(0.0, "x");
+    let second = remember(&constant).unwrap();
+    assert!(second != first && known(&constant) == Some(second as f64));
+    change(-0.0, "x");
+    assert_eq!(known(&constant), None, "both zeros are equal and not the same");
+    change(f64::NAN, "x");
+    let third = remember(&constant).unwrap();
+    assert_eq!(known(&constant), Some(third as f64), "what is not equal to itself is the same all the same");
+    // What changes all the time is not kept any more.
+    for n in 0..40 {
+        change(f64::from(n), "x");
+        known(&constant);
+        remember(&constant);
+    }
+    assert_eq!(remember(&constant), None);
+    assert_eq!(
+        known(&here.globals().get::<Function>("print").unwrap()),
+        None,
+        "a function of a library has no prototype"
+    );
+}

@@ -2,11 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::ffi::c_void;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
+use mlua::{Function, LightUserData, Lua, LuaString, MultiValue, Table, Value};
 
 use super::context::VmContext;
 use super::jobcall::JobCalls;
@@ -33,7 +34,7 @@ pub(super) struct JobDesk {
     context: Rc<VmContext>,
     /// Names the block among those of the plugin, for what it leaves on the disk.
     block_name: String,
-    /// When the next timer is due, in seconds; infinite if there is none.
+    /// When the next timer is due, in seconds; infinite if there is none. The Lua text writes it in place.
     due: Cell<f64>,
     /// Time as it runs on at the end of the input.
     moved: Cell<f64>,
@@ -75,9 +76,58 @@ const BLOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Answer of `schedule_with`: the id, or nil, the reason, and true for an error.
 type Scheduled = (Option<String>, Option<String>, Option<bool>);
 
-/// The arguments of `schedule_with`: function, slot, timeout, retries, pauses, key, priority, handled ends, place.
+/// The arguments of `schedule_with`: function, its data if that is text, slot, timeout, how it is to be treated, key, place.
 /// And what travels with it if it goes to the disk: a function that gives callbacks and data.
-type Order = (Function, u64, Option<f64>, f64, f64, f64, Option<LuaString>, f64, u32, String, Option<Function>);
+type Order = (
+    Function,
+    Option<LuaString>,
+    u64,
+    Option<f64>,
+    f64,
+    f64,
+    f64,
+    f64,
+    u32,
+    Option<LuaString>,
+    String,
+    Option<Function>,
+);
+
+/// The arguments of `shape`: number of the function, timeout, how its jobs are to be treated.
+type Treated = (f64, Option<f64>, f64, f64, f64, f64, u32);
+
+/// Answer of `remember`: the number of the function and whether it captures nothing; nothing if it is to be packed for each
+/// job; or nil, false and what is wrong.
+type Remembered = (Option<f64>, bool, Option<String>);
+
+/// Whether a function captures the data of its job, as one does whose data is no text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Captured {
+    No,
+    Yes,
+}
+
+/// How a job is to be treated, in the words of a script: retries, pauses before each, priority, ends that it handles.
+fn treatment(retries: f64, pause: f64, most: f64, priority: f64, handled: u32) -> JobOptions {
+    JobOptions {
+        retries: retries.min(f64::from(u16::MAX)) as u16,
+        backoff: match (seconds(pause), seconds(most)) {
+            (Duration::ZERO, _) => Backoff::None,
+            (pause, Duration::ZERO) => Backoff::Fixed(pause),
+            (first, most) => Backoff::Exponential { first, most },
+        },
+        key: None,
+        priority: priority as i8,
+        returns: Returns::Any,
+        handled: match handled {
+            1 => Handled::Errors,
+            2 => Handled::Timeouts,
+            3 => Handled::Both,
+            _ => Handled::Nothing,
+        },
+        name: None,
+    }
+}
 
 impl JobDesk {
     pub(super) fn new(
@@ -114,50 +164,60 @@ impl JobDesk {
         due < f64::INFINITY && due <= self.now()
     }
 
-    fn schedule(&self, lua: &Lua, order: Order) -> mlua::Result<Scheduled> {
-        let (function, slot, timeout, retries, pause, most, key, priority, handled, place, travels) = order;
+    /// A function as data. What of it stays behind is told once; its data has to travel as a whole.
+    fn pack(&self, lua: &Lua, function: &Function, data: Captured) -> Result<Portable, String> {
         let packed = {
             let mut packer = self.packer.borrow_mut();
             packer.forget_warnings(ON_EXECUTE);
             packer.forget_warnings(DATA);
-            packer.pack(lua, &function)
-        };
-        let packed = match packed {
-            Ok(packed) => packed,
-            Err(e) => return Ok((None, Some(e.to_string()), Some(true))),
+            packer.pack(lua, function).map_err(|error| error.to_string())?
         };
         for warning in &packed.warnings {
-            if &*warning.upvalue == DATA && warning.is_loss() {
-                let text = warning.to_string();
-                return Ok((None, Some(text.trim_start_matches("upvalue ").to_owned()), Some(true)));
+            if data == Captured::Yes && &*warning.upvalue == DATA && warning.is_loss() {
+                return Err(warning.to_string().trim_start_matches("upvalue ").to_owned());
             }
             self.context.warn_once(&format!("onexecute: {warning}; it is nil there"));
         }
-        let options = JobOptions {
-            retries: retries.min(f64::from(u16::MAX)) as u16,
-            backoff: match (seconds(pause), seconds(most)) {
-                (Duration::ZERO, _) => Backoff::None,
-                (pause, Duration::ZERO) => Backoff::Fixed(pause),
-                (first, most) => Backoff::Exponential { first, most },
-            },
-            key: key.map(|key| Box::from(&*key.as_bytes())),
-            priority: priority as i8,
-            returns: Returns::Any,
-            handled: match handled {
-                1 => Handled::Errors,
-                2 => Handled::Timeouts,
-                3 => Handled::Both,
-                _ => Handled::Nothing,
-            },
-            name: Some(Arc::from(place.as_str())),
+        Ok(packed.portable)
+    }
+
+    /// Remembers a function that is scheduled with options, so that the next job with it costs less.
+    fn learn(&self, lua: &Lua, function: &Function) -> mlua::Result<Remembered> {
+        let portable = match self.pack(lua, function, Captured::No) {
+            Ok(portable) => Arc::new(portable),
+            Err(why) => return Ok((None, false, Some(why))),
         };
-        let timeout = timeout.map(seconds);
-        let request = JobRequest { function: packed.portable, data: Vec::new(), token: slot, timeout };
+        let Some(number) = self.packer.borrow_mut().remember(lua, function, &portable)? else {
+            return Ok((None, false, None));
+        };
+        self.calls.remember_as(number, &portable);
+        Ok((Some(number as f64), portable.is_plain(), None))
+    }
+
+    fn schedule(&self, lua: &Lua, order: Order) -> mlua::Result<Scheduled> {
+        let (function, data, slot, timeout, retries, pause, most, priority, handled, key, place, travels) = order;
+        let captured = if data.is_some() { Captured::No } else { Captured::Yes };
+        let function = match self.pack(lua, &function, captured) {
+            Ok(function) => function,
+            Err(why) => return Ok((None, Some(why), Some(true))),
+        };
+        let options = JobOptions {
+            key: key.map(|key| Box::from(&*key.as_bytes())),
+            name: Some(Arc::from(place.as_str())),
+            ..treatment(retries, pause, most, priority, handled)
+        };
+        let data = data.map_or_else(Vec::new, |data| data.as_bytes().to_vec());
+        let request = JobRequest { function, data, token: slot, timeout: timeout.map(seconds) };
         let luggage = || Luggage { callbacks: travels.and_then(|callbacks| self.pack_callbacks(lua, &callbacks)) };
-        Ok(match self.scheduler.schedule_or_spill(request, Some(Box::new(options)), luggage) {
+        Ok(match self.scheduler.schedule_or_spill(request, Some(Arc::new(options)), luggage) {
             Ok(id) => (Some(id.to_string()), None, None),
             Err(rejected) => (None, Some(refuse(&self.context, &rejected, &place)), None),
         })
+    }
+
+    /// Where the time of the next timer is to be written.
+    pub(super) fn due_address(&self) -> *mut c_void {
+        self.due.as_ptr().cast()
     }
 
     /// Callbacks for another VM; nothing if something of them would stay behind, or they capture too much.
@@ -255,6 +315,14 @@ pub(super) fn install(lua: &Lua, host: &Table, desk: &Rc<JobDesk>) -> mlua::Resu
     let d = with();
     host.set("schedule_with", lua.create_function(move |lua, order: Order| d.schedule(lua, order))?)?;
     let d = with();
+    host.set("remember", lua.create_function(move |lua, function: Function| d.learn(lua, &function))?)?;
+    host.set("recall", Packer::recall(lua, &desk.packer)?)?;
+    let d = with();
+    let shape = move |(number, timeout, retries, pause, most, priority, handled): Treated| {
+        d.calls.shape(number as u64, treatment(retries, pause, most, priority, handled), timeout.map(seconds))
+    };
+    host.set("shape", lua.create_function(move |_, treated| Ok(shape(treated)))?)?;
+    let d = with();
     let value = move |lua: &Lua, index: usize| {
         let Some(portable) = d.calls.take_value(index) else { return Ok((true, Value::Nil)) };
         match d.unpack(lua, &portable) {
@@ -290,14 +358,8 @@ pub(super) fn install(lua: &Lua, host: &Table, desk: &Rc<JobDesk>) -> mlua::Resu
     host.set("stats", lua.create_function(move |lua, ()| stats_table(lua, &d.scheduler.summary()))?)?;
     let d = with();
     host.set("now", lua.create_function(move |_, ()| Ok(d.now()))?)?;
-    let d = with();
-    host.set(
-        "due",
-        lua.create_function(move |_, due: f64| {
-            d.due.set(due);
-            Ok(())
-        })?,
-    )?;
+    // The desk lives as long as the functions that have it.
+    host.set("due", LightUserData(desk.due_address()))?;
     let d = with();
     host.set(
         "move",

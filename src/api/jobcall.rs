@@ -8,12 +8,13 @@ use std::cell::RefCell;
 use std::ffi::c_void;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use std::{ptr, slice};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use crate::job::{Ended, JobState, LEFT_TOKEN, Rejected, Scheduler};
+use crate::job::{Ended, JobOptions, JobShape, JobState, LEFT_TOKEN, Rejected, Scheduler};
 use crate::lua::Portable;
 
 /// Slots of jobs that are more than plain ones begin here; as Lua sees them they are negative.
@@ -23,6 +24,8 @@ const MANAGED: u64 = 1 << 31;
 pub(super) const BATCH: usize = 64;
 /// Most functions that are known; all are forgotten when there are more.
 const MAX_FUNCTIONS: usize = 1024;
+/// Most shapes that are known, likewise.
+const MAX_SHAPES: usize = 1024;
 
 /// A managed job is done and its result is no text.
 const VALUE: i32 = 2;
@@ -36,9 +39,10 @@ const UNKNOWN: f64 = -1.0;
 #[derive(Debug)]
 struct Table {
     schedule: extern "C" fn(*const JobCalls, f64, *const u8, i32, i32) -> f64,
+    schedule_shaped: extern "C" fn(*const JobCalls, f64, *const u8, i32, *const u8, i32, i32) -> f64,
 }
 
-static TABLE: Table = Table { schedule };
+static TABLE: Table = Table { schedule, schedule_shaped };
 
 /// A completion as Lua sees it. Layout of `ms_job_item` in `lua/async.lua`.
 #[repr(C)]
@@ -61,6 +65,8 @@ pub(super) struct JobCalls {
     scheduler: Rc<Scheduler>,
     /// Functions that capture nothing, by the number of their code: later closures of it are not looked at.
     functions: RefCell<HashMap<u64, Arc<Portable>, RandomState>>,
+    /// What managed jobs have in common that are scheduled alike.
+    shapes: RefCell<Shapes>,
     rejected: RefCell<Option<(Rejected, Arc<str>)>>,
     /// Results of the completions shown that are no text.
     values: RefCell<Vec<Option<Box<Portable>>>>,
@@ -69,11 +75,34 @@ pub(super) struct JobCalls {
     items: RefCell<Box<[Item]>>,
 }
 
+/// Shapes by rising numbers. The first of those that are known has the number `first`.
+#[derive(Debug, Default)]
+struct Shapes {
+    first: u64,
+    known: Vec<JobShape>,
+}
+
+impl Shapes {
+    fn get(&self, number: u64) -> Option<&JobShape> {
+        self.known.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+
+    fn add(&mut self, shape: JobShape) -> u64 {
+        if self.known.len() >= MAX_SHAPES {
+            self.first += self.known.len() as u64;
+            self.known.clear();
+        }
+        self.known.push(shape);
+        self.first + self.known.len() as u64 - 1
+    }
+}
+
 impl JobCalls {
     pub(super) fn new(scheduler: Rc<Scheduler>) -> Self {
         let items = RefCell::new(vec![NO_ITEM; BATCH].into_boxed_slice());
         let (functions, rejected, values) = (RefCell::default(), RefCell::default(), RefCell::default());
-        Self { scheduler, functions, rejected, values, callbacks: RefCell::default(), items }
+        let (shapes, callbacks) = (RefCell::default(), RefCell::default());
+        Self { scheduler, functions, shapes, rejected, values, callbacks, items }
     }
 
     /// Address of the table of functions, for `ffi.cast`.
@@ -88,14 +117,49 @@ impl JobCalls {
 
     /// Remembers a function that captures nothing; gives the number that [`JobCalls::schedule`] knows it by.
     pub(super) fn remember(&self, function: &Arc<Portable>) -> f64 {
+        let code = function.code().id();
+        self.remember_as(code, function);
+        // A float holds every number that is reached in practice.
+        code as f64
+    }
+
+    /// The same for a function that has a number of its own.
+    pub(super) fn remember_as(&self, number: u64, function: &Arc<Portable>) {
         let mut functions = self.functions.borrow_mut();
         if functions.len() >= MAX_FUNCTIONS {
             functions.clear();
         }
-        let code = function.code().id();
-        functions.insert(code, Arc::clone(function));
-        // A float holds every number that is reached in practice.
-        code as f64
+        functions.insert(number, Arc::clone(function));
+    }
+
+    /// Remembers what jobs have in common that run the function with a number; gives the number by which
+    /// [`JobCalls::schedule_shaped`] knows it, unless the function is not known.
+    pub(super) fn shape(&self, function: u64, options: JobOptions, timeout: Option<Duration>) -> Option<f64> {
+        let function = Arc::clone(self.functions.borrow().get(&function)?);
+        let shape = JobShape { function, options: Some(Arc::new(options)), timeout };
+        Some(self.shapes.borrow_mut().add(shape) as f64)
+    }
+
+    /// Schedules a managed job of a shape, with a key of its own if there is one; answers as [`JobCalls::schedule`].
+    fn schedule_shaped(&self, shape: u64, data: &[u8], key: Option<&[u8]>, slot: u64) -> f64 {
+        let Ok(shapes) = self.shapes.try_borrow() else { return UNKNOWN };
+        let Some(shape) = shapes.get(shape) else { return UNKNOWN };
+        let scheduled = match key {
+            None => self.scheduler.schedule_shaped(shape, data, MANAGED + slot),
+            Some(key) => {
+                let common = shape.options.as_deref().cloned().unwrap_or_default();
+                let options = JobOptions { key: Some(Box::from(key)), ..common };
+                let own = JobShape { options: Some(Arc::new(options)), ..shape.clone() };
+                self.scheduler.schedule_shaped(&own, data, MANAGED + slot)
+            }
+        };
+        match scheduled {
+            Ok(id) => id.seq() as f64,
+            Err(rejected) => {
+                self.refused(rejected, Arc::clone(shape.function.code().location()));
+                REJECTED
+            }
+        }
     }
 
     /// Schedules the function whose code has a number; gives the running number of the job, or why there is none.
@@ -190,16 +254,45 @@ fn code_of(ended: &Ended) -> i32 {
     }
 }
 
+/// Bytes that Lua hands over.
+///
+/// # Safety
+/// The address must be that of so many bytes, which stay for as long as the result is used, or null.
+unsafe fn bytes<'a>(start: *const u8, len: i32) -> Option<&'a [u8]> {
+    let len = usize::try_from(len).ok()?;
+    if start.is_null() || len == 0 {
+        return Some(&[]);
+    }
+    // SAFETY: the caller vouches for it.
+    Some(unsafe { slice::from_raw_parts(start, len) })
+}
+
 /// Schedules the function whose code has a number.
 extern "C" fn schedule(calls: *const JobCalls, code: f64, data: *const u8, len: i32, slot: i32) -> f64 {
     // SAFETY: async.lua passes the address it was given, that of an object its VM keeps alive.
     let Some(calls) = (unsafe { calls.as_ref() }) else { return UNKNOWN };
-    let (Ok(len), Ok(slot)) = (usize::try_from(len), u64::try_from(slot)) else { return UNKNOWN };
-    let data = if data.is_null() || len == 0 {
-        &[]
-    } else {
-        // SAFETY: LuaJIT passes a string's own bytes and its length, and keeps the string alive over the call.
-        unsafe { slice::from_raw_parts(data, len) }
-    };
+    // SAFETY: LuaJIT passes a string's own bytes and its length, and keeps the string alive over the call.
+    let Some(data) = (unsafe { bytes(data, len) }) else { return UNKNOWN };
+    let Ok(slot) = u64::try_from(slot) else { return UNKNOWN };
     calls.schedule(code as u64, data, slot)
+}
+
+/// Schedules a managed job. The length of the key is negative where there is none.
+extern "C" fn schedule_shaped(
+    calls: *const JobCalls,
+    shape: f64,
+    data: *const u8,
+    len: i32,
+    key: *const u8,
+    key_len: i32,
+    slot: i32,
+) -> f64 {
+    // SAFETY: async_managed.lua passes the address it was given, that of an object its VM keeps alive.
+    let Some(calls) = (unsafe { calls.as_ref() }) else { return UNKNOWN };
+    // SAFETY: LuaJIT passes a string's own bytes and its length, and keeps the string alive over the call.
+    let Some(data) = (unsafe { bytes(data, len) }) else { return UNKNOWN };
+    // SAFETY: as for the data.
+    let key = unsafe { bytes(key, key_len) };
+    let Ok(slot) = u64::try_from(slot) else { return UNKNOWN };
+    calls.schedule_shaped(shape as u64, data, key, slot)
 }

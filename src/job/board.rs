@@ -13,8 +13,8 @@ use hashbrown::HashMap;
 use crate::lua::Portable;
 
 use super::completion::CompletionQueue;
+use super::delivery::Delivery;
 use super::model::JobId;
-use super::scheduler::Delivery;
 
 /// What a completed execution was completed with.
 #[derive(Debug)]

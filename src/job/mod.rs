@@ -5,9 +5,11 @@
 //! nothing of packets or of the plugin API; the VMs of the workers come from a [`VmFactory`]. Invariant: every job
 //! accepted ends in exactly one terminal [`JobState`] and is counted there once. The protocol is in `README.md`.
 
+mod admission;
 mod board;
 mod completion;
 mod counts;
+mod delivery;
 mod errand;
 mod histogram;
 mod host;
@@ -28,16 +30,20 @@ mod recording;
 mod rejected;
 mod scheduler;
 mod section;
+mod shared;
 mod slot;
 mod spill;
 mod spilling;
+mod staff;
 mod state;
 mod supervisor;
 mod worker;
 
+pub use admission::WhenCrowded;
 pub use board::{Board, Carried, Letter, Party, Verdict};
 pub use completion::Wait;
 pub use counts::{SpillCounts, Summary};
+pub use delivery::{Delivery, Drained, Settled, Settling};
 pub use errand::{
     Begun, CallArguments, Door, Doors, Errand, ErrandError, FunctionInfo, MAX_ERRANDS, MAX_FUNCTIONS, Order, Progress,
     Reply,
@@ -47,13 +53,13 @@ pub use host::Owner;
 pub use limits::{Allowance, JobLimits, Permit};
 pub use model::{Completion, Ended, JobId, JobIds, JobKind, JobStatus, Keep};
 pub use native::{FileError, FileOp};
-pub use options::{Backoff, Handled, JobOptions, Returns};
+pub use options::{Backoff, Handled, JobOptions, JobShape, Returns};
 pub use orphans::Orphan;
 pub use output::{JobOutput, OutputLine};
 pub use pool::{Pool, PoolOptions, VmFactory, WorkerContext};
 pub use recording::{Answer, Answers, Question};
 pub use rejected::{Overflow, Rejected};
-pub use scheduler::{Delivery, Drained, JobRequest, Scheduler, Settled, Settling, WhenCrowded};
+pub use scheduler::{JobRequest, Scheduler};
 pub use section::{Section, SectionError};
 pub use spill::{Attached, LeftJob, PutJob, SpillAnswer, SpillFate, SpillPace, SpillRefused, SpillReturns, SpillStore};
 pub use spilling::{LEFT_TOKEN, Luggage};

@@ -16,24 +16,35 @@ use super::options::JobOptions;
 use super::output::OutputLine;
 use super::state::{JobState, Life, Step};
 
-/// Number of a job, unique in the process: the engine that scheduled it and a running number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct JobId {
-    engine: u16,
-    seq: u64,
+/// Bits of the running number of a job: enough for a million jobs a second over eight years.
+const SEQ_BITS: u32 = 48;
+const SEQ_MASK: u64 = (1 << SEQ_BITS) - 1;
+
+/// Number of a job, unique in the process: the engine that scheduled it and a running number, in that order of weight.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(u64);
+
+impl fmt::Debug for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JobId({self})")
+    }
 }
 
 impl JobId {
+    const fn new(engine: u16, seq: u64) -> Self {
+        Self((engine as u64) << SEQ_BITS | seq & SEQ_MASK)
+    }
+
     /// The running number, from 1.
     #[must_use]
     pub const fn seq(self) -> u64 {
-        self.seq
+        self.0 & SEQ_MASK
     }
 
     /// Number of the engine that scheduled it.
     #[must_use]
     pub const fn engine(self) -> u16 {
-        self.engine
+        (self.0 >> SEQ_BITS) as u16
     }
 
     /// From `<engine>-<seq>`.
@@ -44,13 +55,14 @@ impl JobId {
         if !digits(engine) || !digits(seq) {
             return None;
         }
-        Some(Self { engine: engine.parse().ok()?, seq: seq.parse().ok()? })
+        let seq = seq.parse().ok().filter(|seq| *seq <= SEQ_MASK)?;
+        Some(Self::new(engine.parse().ok()?, seq))
     }
 }
 
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.engine, self.seq)
+        write!(f, "{}-{}", self.engine(), self.seq())
     }
 }
 
@@ -80,7 +92,7 @@ impl JobIds {
     }
 
     pub(super) fn next(&self) -> JobId {
-        JobId { engine: self.engine, seq: self.next.fetch_add(1, Ordering::Relaxed) }
+        JobId::new(self.engine, self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -215,6 +227,8 @@ pub(super) struct Job {
     pub place: Place,
     /// Taken by the worker while it runs.
     pub work: Option<Work>,
+    /// How it is to be treated, if not like most.
+    pub options: Option<Arc<JobOptions>>,
     /// What most jobs leave none of.
     pub remains: Option<Box<Remains>>,
     pub result: Option<Vec<u8>>,
@@ -254,8 +268,6 @@ impl From<Nanos> for Duration {
 /// Why a job failed, what it printed and logged, and what must live until it has ended.
 #[derive(Debug, Default)]
 pub(super) struct Remains {
-    /// How it is to be treated, if not like most.
-    pub options: Option<Box<JobOptions>>,
     /// What it returned, if that is no text.
     pub value: Option<Box<Portable>>,
     pub keep: Option<Keep>,
@@ -277,7 +289,7 @@ impl Job {
 
     /// How it is to be treated, if not like most.
     pub(super) fn options(&self) -> Option<&JobOptions> {
-        self.remains.as_deref()?.options.as_deref()
+        self.options.as_deref()
     }
 
     /// Makes a step that its owner knows to be possible.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::lua::Portable;
+
 use super::model::JobId;
 
 /// Longest pause between two attempts.
@@ -106,6 +108,17 @@ pub struct JobOptions {
     pub handled: Handled,
     /// What to call the function, if not by where it begins.
     pub name: Option<Arc<str>>,
+}
+
+/// What many jobs have in common: what they run, how long, and how they are treated.
+#[derive(Clone, Debug)]
+pub struct JobShape {
+    /// The function.
+    pub function: Arc<Portable>,
+    /// How they are treated, if not like most.
+    pub options: Option<Arc<JobOptions>>,
+    /// How long they may run; `None` for the pool's default.
+    pub timeout: Option<Duration>,
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::lua::{FaultKind, PluginError};
 
 use super::model::{BoxedJob, Job, JobId, Work};
 use super::output::OutputLine;
-use super::pool::Shared;
+use super::shared::Shared;
 use super::state::{JobState, Step};
 
 /// A question that a plugin put to its workers.

@@ -145,7 +145,7 @@ pub(super) struct Written {
     pub function: Portable,
     pub data: Vec<u8>,
     pub timeout: Option<Duration>,
-    pub options: Option<Box<JobOptions>>,
+    pub options: Option<Arc<JobOptions>>,
     /// Callbacks and data of the script, as a function that gives them.
     pub callbacks: Option<Box<Portable>>,
 }
@@ -229,7 +229,7 @@ fn parts(input: &mut OctetReader<'_>, stored: &mut Stored) -> Option<Written> {
         // SAFETY: as above.
         Some(Box::new(unsafe { stored.take_up(callbacks) }?))
     };
-    let options = if input.byte()? == 0 { None } else { Some(Box::new(read_options(input)?)) };
+    let options = if input.byte()? == 0 { None } else { Some(Arc::new(read_options(input)?)) };
     Some(Written { function, data, timeout, options, callbacks })
 }
 
@@ -299,7 +299,7 @@ mod tests {
             function: portable("local x = 5 return function() return x end"),
             data: b"data".to_vec(),
             timeout: Some(Duration::from_millis(250)),
-            options: Some(Box::new(options.clone())),
+            options: Some(Arc::new(options.clone())),
             callbacks: Some(Box::new(portable("return function() return {} end"))),
         };
         let bytes = write(&job, 7);

@@ -14,11 +14,13 @@ use std::time::Duration;
 use crate::lua::{PluginError, Portable, Stored};
 use crate::time::Stopwatch;
 
+use super::admission::WhenCrowded;
 use super::completion::Wait;
+use super::delivery::Delivery;
 use super::model::{BoxedJob, Job, JobId, JobKind, JobStatus, Keep, Work};
 use super::options::JobOptions;
 use super::rejected::{Overflow, Rejected};
-use super::scheduler::{Delivery, JobRequest, Scheduler, WhenCrowded};
+use super::scheduler::{JobRequest, Scheduler};
 use super::spill::{self, PutJob, SpillAnswer, SpillFate, SpillPace, SpillRefused, SpillReturns, SpillStore, Written};
 use super::state::{JobState, Step};
 
@@ -151,7 +153,7 @@ impl Scheduler {
     pub fn schedule_or_spill(
         &self,
         request: JobRequest,
-        options: Option<Box<JobOptions>>,
+        options: Option<Arc<JobOptions>>,
         luggage: impl FnOnce() -> Luggage,
     ) -> Result<JobId, Rejected> {
         let size = request.function.size() + request.data.len();
@@ -170,7 +172,7 @@ impl Scheduler {
         &self,
         spilling: &Spilling,
         request: JobRequest,
-        options: Option<Box<JobOptions>>,
+        options: Option<Arc<JobOptions>>,
         luggage: Luggage,
     ) -> Result<JobId, Rejected> {
         let id = self.count_id();
@@ -363,9 +365,10 @@ impl Scheduler {
         let mut job = self.job(on_disk.id, JobKind::Schedule, on_disk.function, work, place, size);
         job.created = on_disk.created;
         let left = on_disk.token == LEFT_TOKEN;
-        if options.is_some() || left || on_disk.keep.is_some() {
+        job.options = options;
+        if left || on_disk.keep.is_some() {
             let remains = job.remains();
-            (remains.options, remains.keep) = (options, on_disk.keep);
+            remains.keep = on_disk.keep;
             remains.callbacks = callbacks.filter(|_| left);
         }
         self.enter_batch(job);

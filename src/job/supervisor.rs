@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::lua::PluginError;
 
-use super::pool::Shared;
+use super::shared::Shared;
 use super::slot::Life;
 use super::state::JobState;
 

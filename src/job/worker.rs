@@ -19,8 +19,9 @@ use super::host::{self, Control, Owner};
 use super::model::{Job, Work};
 use super::options::Returns;
 use super::output::OutputLine;
-use super::pool::{Shared, WorkerContext};
+use super::pool::WorkerContext;
 use super::process;
+use super::shared::Shared;
 use super::slot::{Again, Assignment, Life, Slot};
 use super::state::{JobState, Step};
 
@@ -105,10 +106,11 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// What a function returned that may return anything.
+/// What a function returned.
 enum Produced {
     Nothing,
-    Text(Vec<u8>),
+    /// A text, which is in the room for results.
+    Text,
     Value(Box<Portable>),
     TooLarge(usize),
 }
@@ -171,20 +173,16 @@ impl Worker<'_> {
         let result = match &mut work {
             // There is no time to begin in.
             _ if deadline.is_zero() => Err(overdue(deadline)),
-            Work::Lua { function, .. } if returns == Returns::Any => {
-                self.run_for_value(function, started, deadline).map(|returned| match returned {
+            Work::Lua { function, data, room } => {
+                room.clear();
+                self.run_lua(function, data, room, returns, (started, deadline)).map(|produced| match produced {
                     Produced::Nothing | Produced::TooLarge(_) => None,
-                    Produced::Text(text) => Some(text),
+                    Produced::Text => Some(std::mem::take(room)),
                     Produced::Value(portable) => {
                         value = Some(portable);
                         None
                     }
                 })
-            }
-            Work::Lua { function, data, room } => {
-                room.clear();
-                let returned = self.run_lua(function, data, room, started, deadline);
-                returned.map(|returned| (returned == Returned::Bytes).then(|| std::mem::take(room)))
             }
             Work::File(operation) => {
                 let slot = &self.control.slot;
@@ -211,19 +209,6 @@ impl Worker<'_> {
         Outcome { state, work, result, value, error, output }
     }
 
-    /// As `run_lua`, for a function without arguments that may return anything that can travel.
-    fn run_for_value(
-        &mut self,
-        function: &Portable,
-        started: Stopwatch,
-        deadline: Duration,
-    ) -> Result<Produced, PluginError> {
-        match self.in_machine(function, |machine| machine.produce(function, started, deadline))? {
-            Produced::TooLarge(length) => Err(self.too_large(length)),
-            produced => Ok(produced),
-        }
-    }
-
     fn too_large(&self, length: usize) -> PluginError {
         self.shared.counters.result_too_large.fetch_add(1, Ordering::Relaxed);
         let message = format!("result of {length} bytes exceeds the limit of {}", self.shared.options.max_result);
@@ -235,13 +220,12 @@ impl Worker<'_> {
         function: &Portable,
         data: &[u8],
         result: &mut Vec<u8>,
-        started: Stopwatch,
-        deadline: Duration,
-    ) -> Result<Returned, PluginError> {
-        let run = |machine: &mut Machine| machine.run(function, data, result, started, deadline);
-        match self.in_machine(function, run)? {
-            Returned::TooLarge(length) => Err(self.too_large(length)),
-            returned => Ok(returned),
+        returns: Returns,
+        time: (Stopwatch, Duration),
+    ) -> Result<Produced, PluginError> {
+        match self.in_machine(function, |machine| machine.run(function, data, result, returns, time))? {
+            Produced::TooLarge(length) => Err(self.too_large(length)),
+            produced => Ok(produced),
         }
     }
 
@@ -315,80 +299,71 @@ impl Machine {
         probe.publish();
     }
 
-    fn produce(
-        &mut self,
-        function: &Portable,
-        started: Stopwatch,
-        deadline: Duration,
-    ) -> Result<Produced, PluginError> {
-        let Self { loader, packer, carry, vm, max_result, .. } = self;
-        let max_result = *max_result;
-        let mut budget = Budget { limit: Some(deadline), slow: None };
-        let loaded = loader.load(vm.lua(), function, |resolve, arguments| {
-            budget.limit = Some(deadline.saturating_sub(started.elapsed()));
-            vm.call(resolve, arguments, budget)
-        })?;
-        let value: mlua::Value = vm.call(&loaded, (), budget)?;
-        let text = |bytes: &[u8]| {
-            if bytes.len() > max_result {
-                return Ok(Produced::TooLarge(bytes.len()));
-            }
-            Ok(Produced::Text(bytes.to_vec()))
-        };
-        match &value {
-            mlua::Value::Nil => Ok(Produced::Nothing),
-            mlua::Value::String(string) => text(&string.as_bytes()),
-            mlua::Value::Integer(_) | mlua::Value::Number(_) => {
-                let string = vm.watched(budget, |lua| lua.coerce_string(value.clone()))?;
-                string.map_or(Ok(Produced::Nothing), |string| text(&string.as_bytes()))
-            }
-            _ => {
-                let carrier: mlua::Function = vm.call(carry, value, budget)?;
-                packer.forget_warnings("result");
-                let packed = packer.pack(vm.lua(), &carrier);
-                let refused = |why: &str| PluginError::caught(format!("result: {why}").as_bytes(), b"");
-                let packed = packed.map_err(|error| refused(&error.to_string()))?;
-                if let Some(lost) = packed.warnings.iter().find(|warning| warning.is_loss()) {
-                    return Err(refused(&lost.to_string()));
-                }
-                if packed.portable.size() > max_result {
-                    return Ok(Produced::TooLarge(packed.portable.size()));
-                }
-                Ok(Produced::Value(Box::new(packed.portable)))
-            }
-        }
-    }
-
     fn run(
         &mut self,
         function: &Portable,
         data: &[u8],
         result: &mut Vec<u8>,
-        started: Stopwatch,
-        deadline: Duration,
-    ) -> Result<Returned, PluginError> {
+        returns: Returns,
+        (started, deadline): (Stopwatch, Duration),
+    ) -> Result<Produced, PluginError> {
         let code = function.code().id();
+        let mut budget = Budget { limit: Some(deadline), slow: None };
         if let Some(ready) = self.ready.get(&code).copied() {
-            let budget = Budget { limit: Some(deadline), slow: None };
-            let returned = self.vm.call_bytes(&self.direct, ready, data, (result, self.max_result), budget);
+            let returned = self.call(ready, data, result, returns, budget);
             if !self.vm.is_pristine(&self.direct, ready) {
                 self.ready.remove(&code);
             }
             return returned;
         }
         let Self { loader, vm, .. } = self;
-        let mut budget = Budget { limit: Some(deadline), slow: None };
         let loaded = loader.load(vm.lua(), function, |resolve, arguments| {
             budget.limit = Some(deadline.saturating_sub(started.elapsed()));
             vm.call(resolve, arguments, budget)
         })?;
         let ready = self.direct.pass(&loaded)?;
-        let returned = self.vm.call_bytes(&self.direct, ready, data, (result, self.max_result), budget);
+        let returned = self.call(ready, data, result, returns, budget);
         if function.is_plain() && returned.is_ok() && self.vm.is_pristine(&self.direct, ready) {
             self.keep(code, &loaded);
         }
         self.direct.passed();
         returned
+    }
+
+    fn call(
+        &mut self,
+        ready: Ready,
+        data: &[u8],
+        result: &mut Vec<u8>,
+        returns: Returns,
+        budget: Budget,
+    ) -> Result<Produced, PluginError> {
+        let result = (result, self.max_result);
+        let returned = match returns {
+            Returns::Text => self.vm.call_bytes(&self.direct, ready, data, result, budget),
+            Returns::Any => self.vm.call_for_any(&self.direct, ready, data, result, budget),
+        };
+        match returned? {
+            Returned::Bytes => Ok(Produced::Text),
+            Returned::Nothing => Ok(Produced::Nothing),
+            Returned::TooLarge(length) => Ok(Produced::TooLarge(length)),
+            Returned::Other => self.pack_value(budget),
+        }
+    }
+
+    /// What the last call returned, as data.
+    fn pack_value(&mut self, budget: Budget) -> Result<Produced, PluginError> {
+        let Self { packer, carry, vm, max_result, direct, .. } = self;
+        let carrier: mlua::Function = vm.call(carry, direct.take_other()?, budget)?;
+        packer.forget_warnings("result");
+        let packed = packer.pack(vm.lua(), &carrier);
+        let refused = |why: &str| PluginError::caught(format!("result: {why}").as_bytes(), b"");
+        let packed = packed.map_err(|error| refused(&error.to_string()))?;
+        if let Some(lost) = packed.warnings.iter().find(|warning| warning.is_loss()) {
+            return Err(refused(&lost.to_string()));
+        }
+        let size = packed.portable.size();
+        Ok(if size > *max_result { Produced::TooLarge(size) } else { Produced::Value(Box::new(packed.portable)) })
     }
 
     /// Keeps a function ready. When there is no room for it, it is loaded anew every time.

@@ -21,7 +21,9 @@ const ENTER: c_int = 2;
 const FAILURE: c_int = 3;
 /// Where a function lies that is called once.
 const PASSING: c_int = 4;
-const FIRST_KEPT: c_int = 5;
+/// Where a value lies that is no text.
+const OTHER: c_int = 5;
+const FIRST_KEPT: c_int = 6;
 
 /// Stack slots a call needs, those of its message handler not included.
 const SLOTS: c_int = 8;
@@ -35,6 +37,17 @@ pub enum Returned {
     Nothing,
     /// A string of this many bytes, which is more than was allowed.
     TooLarge(usize),
+    /// A value of another type, which was kept: [`Direct::take_other`] gives it.
+    Other,
+}
+
+/// What becomes of a value that is no text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// It counts as nothing.
+    Ignored,
+    /// It is kept.
+    Kept,
 }
 
 /// A function that is ready to be called.
@@ -83,6 +96,7 @@ impl Direct {
         table.raw_set(ENTER, enter)?;
         table.raw_set(FAILURE, false)?;
         table.raw_set(PASSING, false)?;
+        table.raw_set(OTHER, false)?;
         let environment = lua.globals().to_pointer();
         let state = raw::main_state(lua)?;
         Ok(Self { state, key: lua.create_registry_value(&table)?, table, argument, environment, kept: 0 })
@@ -101,6 +115,16 @@ impl Direct {
     pub fn passed(&self) {
         // The place is there, so nothing is allocated.
         _ = self.table.raw_set(PASSING, false);
+    }
+
+    /// Takes the value that the last call kept.
+    ///
+    /// # Errors
+    /// When the VM has no room.
+    pub fn take_other(&self) -> mlua::Result<Value> {
+        let value = self.table.raw_get(OTHER)?;
+        self.table.raw_set(OTHER, false)?;
+        Ok(value)
     }
 
     /// Makes a function ready for any number of calls.
@@ -153,8 +177,8 @@ impl Direct {
         state: *mut sys::lua_State,
         ready: Ready,
         data: &[u8],
-        result: &mut Vec<u8>,
-        most: usize,
+        (result, most): (&mut Vec<u8>, usize),
+        others: Others,
     ) -> mlua::Result<Returned> {
         if !self.is_of(state) {
             return Err(mlua::Error::runtime("the function belongs to another VM"));
@@ -175,7 +199,12 @@ impl Direct {
         // SAFETY: `enter` and its argument are on top, the handler is at base + 2.
         let status = unsafe { sys::lua_pcall(state, 1, 1, base + 2) };
         let outcome = if status == sys::LUA_OK {
-            Ok(take(state, base + 3, result, most))
+            let taken = take(state, base + 3, result, most);
+            if taken == Returned::Other && others == Others::Kept {
+                // SAFETY: the table is at base + 1 and the value on top; the place is there, so nothing is allocated.
+                unsafe { sys::lua_rawseti_(state, base + 1, OTHER) };
+            }
+            Ok(if others == Others::Ignored && taken == Returned::Other { Returned::Nothing } else { taken })
         } else {
             // The place is there, so nothing is allocated.
             // SAFETY: the table is at base + 1 and the error value on top.
@@ -205,8 +234,10 @@ impl Direct {
 /// Copies the value at `index`, if it is a string.
 fn take(state: *mut sys::lua_State, index: c_int, result: &mut Vec<u8>, most: usize) -> Returned {
     // SAFETY: the call left one value at the index.
-    if unsafe { sys::lua_type(state, index) } != sys::LUA_TSTRING {
-        return Returned::Nothing;
+    match unsafe { sys::lua_type(state, index) } {
+        sys::LUA_TSTRING => {}
+        sys::LUA_TNIL => return Returned::Nothing,
+        _ => return Returned::Other,
     }
     let mut len = 0;
     // SAFETY: the value is a string, so nothing is converted and nothing allocated.

@@ -18,7 +18,7 @@ mod vm;
 
 pub use budget::{Guard, Slow};
 pub use call::{Budget, FaultKind, HOST_CHUNK, PluginError};
-pub use direct::{Direct, Ready, Returned};
+pub use direct::{Direct, Others, Ready, Returned};
 pub use own_text::own_text;
 pub use portable::{
     Code, KnownName, Loader, OctetReader, Octets, PackError, Packed, Packer, Portable, Stored, Warning, bytecode_mark,

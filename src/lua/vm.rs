@@ -10,7 +10,7 @@ use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
 use super::budget::{Guard, Watch};
 use super::call::{Budget, FaultKind, HOST_CHUNK, PluginError, text};
-use super::direct::{Direct, Ready, Returned};
+use super::direct::{Direct, Others, Ready, Returned};
 use super::own_text::own_text;
 use super::raw;
 
@@ -199,11 +199,27 @@ impl Vm {
         direct: &Direct,
         ready: Ready,
         data: &[u8],
-        (result, most): (&mut Vec<u8>, usize),
+        result: (&mut Vec<u8>, usize),
         budget: Budget,
     ) -> Result<Returned, PluginError> {
         let state = self.guard.state();
-        self.watched(budget, |_| direct.call(state, ready, data, result, most))
+        self.watched(budget, |_| direct.call(state, ready, data, result, Others::Ignored))
+    }
+
+    /// The same for a function that may return anything: a value that is no text is kept for [`Direct::take_other`].
+    ///
+    /// # Errors
+    /// As for [`Vm::call_bytes`].
+    pub fn call_for_any(
+        &self,
+        direct: &Direct,
+        ready: Ready,
+        data: &[u8],
+        result: (&mut Vec<u8>, usize),
+        budget: Budget,
+    ) -> Result<Returned, PluginError> {
+        let state = self.guard.state();
+        self.watched(budget, |_| direct.call(state, ready, data, result, Others::Kept))
     }
 
     /// True if a function made ready has the environment it was made with: the one thing a closure without variables can

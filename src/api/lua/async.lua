@@ -80,7 +80,10 @@ end
 local ffi = require "ffi"
 ffi.cdef [[
 typedef struct { int32_t slot, deliver, data_len, result_len; const char *data, *result; } ms_job_item;
-typedef struct { double (*schedule)(void *jobs, double code, const char *data, int32_t len, int32_t slot); } ms_job_calls;
+typedef struct {
+  double (*schedule)(void *jobs, double code, const char *data, int32_t len, int32_t slot);
+  double (*schedule_shaped)(void *jobs, double shape, const char *data, int32_t len, const char *key, int32_t key_len, int32_t slot);
+} ms_job_calls;
 ]]
 local C = ffi.cast("const ms_job_calls *", host.calls)
 local jobs, items = ffi.cast("void *", host.jobs), ffi.cast("const ms_job_item *", host.items)
@@ -135,7 +138,7 @@ local function remember(execute, number)
 end
 
 -- What asks for more than a plain job goes another way.
-local managed = host.managed_chunk(async, host, engine, on_error, either, cur)
+local managed = host.managed_chunk(async, host, engine, on_error, either, C, jobs)
 host.tasks_chunk(async, host, engine, on_error, either, managed)
 host.functions_chunk(async, host, engine, either, managed)
 

@@ -4,12 +4,14 @@
 -- async.lua. What ends is put on a list and told from there: whatever a callback does, the next one and every onfree are
 -- told, at the next point where results are handed out if it must be.
 
-local async, host, engine, on_error, either, cur = ...
+local async, host, engine, on_error, either, C, jobs = ...
 local ffi = require "ffi"
 local type, error, tostring, xpcall, pairs, setmetatable = type, error, tostring, xpcall, pairs, setmetatable
 local select, unpack, remove, getmetatable = select, unpack, table.remove, getmetatable
 local floor, format, getinfo, huge, sort, ipairs = math.floor, string.format, debug.getinfo, math.huge, table.sort, ipairs
-local ffi_string = ffi.string
+local ffi_string, prefix = ffi.string, host.prefix
+-- When something is to be done next, in the host's memory.
+local due = ffi.cast("double *", host.due)
 
 local managed = {}
 
@@ -18,19 +20,46 @@ local FIRST = 2147483648
 local STATES = { "done", "done", "done", "failed", "timed_out", "cancelled", "dropped" }
 local TEXT, VALUE = 1, 2
 
-local entries, free, count = {}, {}, 0
+-- Every job has a number until it has ended, and under it what it is to call (its entry) and its data. Jobs that are
+-- scheduled alike share an entry, so that one of them costs no table. Free numbers form a list; -1 ends it.
+local entries, data_of, following, free, count = {}, {}, {}, -1, 0
+local IN_USE = -2
+
+local function take_number(entry, data)
+  local n = free
+  if n < 0 then
+    n = count
+    count = n + 1
+  else
+    free = following[n]
+  end
+  following[n] = IN_USE
+  entries[n], data_of[n] = entry, data
+  return n
+end
+
+local function leave_number(n)
+  entries[n], data_of[n] = false, false
+  following[n] = free
+  free = n
+end
 
 --- What has ended and has to be told ----------------------------------------------------------------------------------
 
 local todo, first, last = {}, 1, 0
-local freeing
+local freeing, freeing_data
 
+local function enqueue(entry, data, state, result, message)
+  last = last + 1
+  todo[last] = { entry, data, state, result, message }
+  due[0] = -huge
+end
+
+-- For an entry of its own: it ends once.
 local function put(entry, state, result, message)
   if entry.over then return end
   entry.over = true
-  last = last + 1
-  todo[last] = { entry, state, result, message }
-  host.due(-huge)
+  enqueue(entry, entry.data, state, result, message)
 end
 
 local function call(f, ...)
@@ -38,39 +67,36 @@ local function call(f, ...)
   if not ok and unhandled ~= nil then error(unhandled, 0) end
 end
 
-local function let_go(entry)
-  freeing = nil
-  if entry.onfree then
-    local onfree = entry.onfree
-    entry.onfree = nil
-    call(onfree, engine, entry.data)
-  end
+local function let_go(entry, data)
+  freeing, freeing_data = nil, nil
+  local onfree = entry.onfree
+  if onfree then call(onfree, engine, data) end
 end
 
-local function tell(entry, state, result, message)
+local function tell(entry, data, state, result, message)
   -- An interruption leaves this function at once; then this is what is left to do.
-  freeing = entry
+  freeing, freeing_data = entry, data
   if entry.finish then
     entry.finish(state, result, message)
   elseif state == "done" then
-    if result ~= nil and entry.onresult then call(entry.onresult, engine, entry.data, result) end
+    if result ~= nil and entry.onresult then call(entry.onresult, engine, data, result) end
   elseif state == "failed" then
-    if entry.onerror then call(entry.onerror, engine, entry.data, message) end
+    if entry.onerror then call(entry.onerror, engine, data, message) end
   elseif state == "timed_out" then
-    if entry.ontimeout then call(entry.ontimeout, engine, entry.data) end
+    if entry.ontimeout then call(entry.ontimeout, engine, data) end
   elseif entry.oncancel and not entry.silent then
-    call(entry.oncancel, engine, entry.data)
+    call(entry.oncancel, engine, data)
   end
-  let_go(entry)
+  let_go(entry, data)
 end
 
 local function run()
-  if freeing then let_go(freeing) end
+  if freeing then let_go(freeing, freeing_data) end
   while first <= last do
     local what = todo[first]
     todo[first] = nil
     first = first + 1
-    tell(what[1], what[2], what[3], what[4])
+    tell(what[1], what[2], what[3], what[4], what[5])
   end
   first, last = 1, 0
 end
@@ -98,7 +124,7 @@ local function after(seconds, f)
     at = parent
   end
   heap[at] = timer
-  if at == 1 and first > last then host.due(timer.due) end
+  if at == 1 and first > last then due[0] = timer.due end
   return timer
 end
 
@@ -128,7 +154,7 @@ function managed.tick(now)
     if timer.f then timer.f("due") end
     run()
   end
-  host.due(next_due())
+  due[0] = next_due()
 end
 
 --- Options ------------------------------------------------------------------------------------------------------------
@@ -209,11 +235,74 @@ local function luggage(entry)
   end
 end
 
-local function take_number(entry)
-  local n = free[#free]
-  if n then free[#free] = nil else n, count = count, count + 1 end
-  entries[n] = entry
-  return n
+--- Shapes: what jobs have in common -------------------------------------------------------------------------------------
+
+-- The host knows function and treatment of jobs by a number, their shape. Here the shapes of each function that it recalls
+-- are kept in a list, the last one first; a script uses one as a rule.
+local MAX_SHAPES, MAX_OF_ONE = 1000, 8
+local shapes, shape_count = {}, 0
+local recall = host.recall
+
+local function forget_shapes() shapes, shape_count = {}, 0 end
+
+-- The shape of jobs, and whether the function captures nothing; nil if the function has to be packed for each job, and what
+-- is wrong with it, if anything is.
+local function shape_of(onexecute, timeout, retries, pause, most, priority, handled)
+  local number, plain = recall(onexecute)
+  local wrong
+  if not number then
+    number, plain, wrong = host.remember(onexecute)
+    if not number then return nil, nil, wrong end
+  end
+  local newest, length = shapes[number], 0
+  local shape = newest
+  while shape do
+    if shape.timeout == timeout and shape.retries == retries and shape.pause == pause and shape.most == most
+      and shape.priority == priority and shape.handled == handled then
+      return shape.number, plain
+    end
+    shape, length = shape.older, length + 1
+  end
+  if shape_count >= MAX_SHAPES then forget_shapes() end
+  local made = host.shape(number, timeout, retries, pause, most, priority, handled)
+  if not made then
+    -- The host has forgotten the function itself.
+    number, plain, wrong = host.remember(onexecute)
+    if not number then return nil, nil, wrong end
+    made = host.shape(number, timeout, retries, pause, most, priority, handled)
+  end
+  shape_count = shape_count + 1
+  shapes[number] = { number = made, timeout = timeout, retries = retries, pause = pause, most = most, priority = priority,
+    handled = handled, older = length < MAX_OF_ONE and newest or nil }
+  return made, plain
+end
+
+-- Entries that jobs share, by function. Only of functions that are scheduled more than once, others would but fill it; and no
+-- more of those whose jobs have callbacks of their own each time.
+local MAX_SHARED, MAX_USELESS, USEFUL = 1000, 8, 16
+local shared, shared_count = {}, 0
+local recent, last_recent, RECENT = {}, 0, 8
+
+local function share(block, entry, shape)
+  local execute = block.onexecute
+  for i = 1, RECENT do
+    if recent[i] == execute then
+      local before, useless = shared[execute], 0
+      if before == nil then
+        shared_count = shared_count + 1
+        if shared_count > MAX_SHARED then shared, shared_count = {}, 1 end
+      elseif before.jobs < USEFUL then
+        useless = before.useless + 1
+        if useless > MAX_USELESS then return end
+      end
+      shared[execute] = { jobs = 0, useless = useless, shape = shape, timeout = block.timeout, retries = block.retries,
+        backoff = block.backoff, priority = block.priority, onresult = entry.onresult, onerror = entry.onerror, ontimeout = entry.ontimeout,
+        oncancel = entry.oncancel, onfree = entry.onfree, is_shared = true }
+      return
+    end
+  end
+  last_recent = last_recent % RECENT + 1
+  recent[last_recent] = execute
 end
 
 -- Schedules what a block says for an entry; gives the id, or nil and the reason.
@@ -254,32 +343,76 @@ local function schedule(block, entry, level)
       return flight.id
     end
   end
-  local n = take_number(entry)
+  retries, priority = retries or 0, floor(priority or 0)
   local handled = (entry.onerror and 1 or 0) + (entry.ontimeout and 2 or 0)
   if entry.finish then handled = 3 end
-  local id, reason, wrong = host.schedule_with(carry(onexecute, data), n + FIRST, timeout, retries or 0, pause, most,
-    key, floor(priority or 0), handled, place_of(onexecute), managed.spills and luggage(entry) or nil)
+  local text = type(data) == "string" and not managed.spills
+  local shape, plain, wrong, id, reason
+  if text then
+    shape, plain, wrong = shape_of(onexecute, timeout, retries, pause, most, priority, handled)
+    if wrong then error("bad argument #1 to 'schedule' (" .. wrong .. ")", level) end
+  end
+  local n = take_number(entry, data)
+  if shape then
+    local seq = C.schedule_shaped(jobs, shape, data, #data, key, key and #key or -1, n)
+    if seq < 0 then
+      -- The host has forgotten it, and others with it.
+      forget_shapes()
+      shared, shared_count = {}, 0
+      shape = nil
+    elseif seq > 0 then
+      id = prefix .. seq
+    else
+      reason = host.rejected()
+    end
+  end
+  if not shape then
+    id, reason, wrong = host.schedule_with(text and onexecute or carry(onexecute, data), text and data or nil, n + FIRST,
+      timeout, retries, pause, most, priority, handled, key, place_of(onexecute), managed.spills and luggage(entry) or nil)
+  end
   if not id then
-    entries[n] = nil
-    free[#free + 1] = n
+    leave_number(n)
     if wrong then error("bad argument #1 to 'schedule' (" .. reason .. ")", level) end
     -- It was never begun; what was handed over with it is free all the same.
     put(entry, "dropped")
     return nil, reason
   end
-  entry.id, entry.n = id, n
+  entry.id = id
   if max_letters > 0 and not entry.finish then
     -- As it is now: scripts use one table for many jobs.
     local copy = {}
     for key, value in pairs(block) do copy[key] = value end
     entry.block = copy
   end
-  if entry.same then flights[entry.same] = entry end
+  if entry.same then flights[entry.same] = entry
+  elseif shape and plain and not entry.finish and type(block.backoff) ~= "table" then share(block, entry, shape) end
   return id
 end
 
--- In the place of async.schedule: the caller of that is the caller of `schedule` here.
-function managed.schedule(block) return schedule(block, {}, 1) end
+-- In the place of async.schedule: the caller of that is the caller of `schedule` here. A job that is like one before it is
+-- scheduled in a few compiled steps, whatever table the script describes it with.
+function managed.schedule(block)
+  local data, entry = block.data, shared[block.onexecute]
+  if data == nil then data = "" elseif type(data) == "number" then data = tostring(data) end
+  if not entry or type(data) ~= "string" or max_letters > 0 or managed.spills or block.key ~= nil
+    or block.unique ~= nil or block.ttl ~= nil or block.timeout ~= entry.timeout or block.retries ~= entry.retries
+    or block.backoff ~= entry.backoff or block.priority ~= entry.priority or block.onresult ~= entry.onresult
+    or block.onerror ~= entry.onerror or block.ontimeout ~= entry.ontimeout or block.oncancel ~= entry.oncancel
+    or block.onfree ~= entry.onfree then
+    return schedule(block, {}, 1)
+  end
+  local n = take_number(entry, data)
+  local seq = C.schedule_shaped(jobs, entry.shape, data, #data, nil, -1, n)
+  if seq > 0 then
+    entry.jobs = entry.jobs + 1
+    -- Where nobody reads the text, the compiler leaves out making it.
+    return prefix .. seq, nil
+  end
+  leave_number(n)
+  if seq < 0 then return schedule(block, {}, 1) end
+  enqueue(entry, data, "dropped")
+  return nil, host.rejected()
+end
 
 local function conclude(entry, state, result, message)
   if max_letters > 0 and (state == "failed" or state == "timed_out") and entry.block then
@@ -290,6 +423,11 @@ local function conclude(entry, state, result, message)
     flights[entry.same] = nil
     if state == "done" and entry.ttl and result ~= nil then keep_answer(entry, result) end
   end
+  if first > last and not freeing and not entry.joined then
+    -- The next to be told, so it need not be written down; an interruption brings the host back here.
+    entry.over, due[0] = true, -huge
+    return tell(entry, entry.data, state, result, message)
+  end
   put(entry, state, result, message)
   for _, other in ipairs(entry.joined or {}) do put(other, state, result, message) end
 end
@@ -297,10 +435,9 @@ end
 -- Job number `i` of those that are handed out has ended.
 function managed.ended(slot, code, i, item)
   local n = slot + FIRST
-  local entry = entries[n]
+  local entry, data = entries[n], data_of[n]
   if entry then
-    entries[n] = nil
-    free[#free + 1] = n
+    leave_number(n)
   elseif slot == -1 then
     -- A VM that is gone has left it on the disk, with what it was to call.
     entry = host.adopted(i)
@@ -315,9 +452,16 @@ function managed.ended(slot, code, i, item)
     elseif state == "failed" or state == "timed_out" then
       message = ffi_string(item.result, item.result_len)
     end
-    conclude(entry, state, result, message)
+    if not entry.is_shared then
+      conclude(entry, state, result, message)
+    elseif first > last and not freeing then
+      due[0] = -huge
+      tell(entry, data, state, result, message)
+    else
+      enqueue(entry, data, state, result, message)
+    end
   end
-  run()
+  if freeing or first <= last then run() end
 end
 
 --- Deferred executions ------------------------------------------------------------------------------------------------

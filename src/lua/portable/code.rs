@@ -22,6 +22,11 @@ pub(super) const MAX_UPVALUES: usize = 60;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
+/// A number that no code has.
+pub(super) fn next_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
+
 /// Wrapped bytecode of one prototype, shared by all portables made from it.
 #[derive(Debug)]
 pub struct Code {
@@ -82,13 +87,13 @@ impl Code {
         }
         bytes.extend_from_slice(&template[wrapper.main.start..wrapper.main.end]);
         bytes.push(0);
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let id = next_id();
         Ok(Self { id, bytes: bytes.into_boxed_slice(), location, upvalues })
     }
 
     /// Wrapped bytecode that was kept elsewhere for a while.
     pub(super) fn taken_up(bytes: &[u8], location: Arc<str>, upvalues: usize) -> Self {
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let id = next_id();
         Self { id, bytes: bytes.into(), location, upvalues }
     }
 

@@ -12,6 +12,7 @@ mod known;
 mod load;
 mod octets;
 mod pack;
+mod recall;
 mod stack;
 mod stored;
 mod value;

@@ -12,6 +12,7 @@ use mlua::{Function, Lua, LuaString, Table};
 
 use super::code::{Code, MAX_UPVALUES, MalformedDump};
 use super::known;
+use super::recall::Recalled;
 use super::stack::{Kind, PROTOTYPE_SIZE, Stack, prototype_of};
 use super::value::{
     KnownName, MAX_DEPTH, MAX_SIZE, METATABLE, PackError, Portable, PortableClosure, PortableTable, RootUse, Value,
@@ -37,6 +38,7 @@ pub struct Packer {
     codes: HashMap<usize, Arc<Code>, RandomState>,
     names: Vec<Arc<KnownName>>,
     warned: HashSet<Box<str>>,
+    pub(super) recalled: Recalled,
     // Kept between walks for their memory.
     tables: HashMap<usize, u32, RandomState>,
     closures: HashMap<usize, u32, RandomState>,
@@ -75,6 +77,7 @@ impl Packer {
             codes: HashMap::default(),
             names: parse_names(&names.as_bytes()).collect(),
             warned: HashSet::new(),
+            recalled: Recalled::new(lua)?,
             tables: HashMap::default(),
             closures: HashMap::default(),
             variables: HashMap::default(),
@@ -201,6 +204,7 @@ impl Packer {
         stack.call(2, 4);
         if full {
             self.codes.clear();
+            self.recalled.clear();
         }
         // The address serves as identity, so it must be what the VM calls the prototype of this function.
         if stack.identity(base + 3) as usize + PROTOTYPE_SIZE != prototype {

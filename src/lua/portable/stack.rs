@@ -161,6 +161,15 @@ impl Stack {
         Some(unsafe { CStr::from_ptr(name) })
     }
 
+    /// Whether two values are one and the same, as far as anybody could tell: of numbers every bit counts.
+    pub(super) fn is_same(self, a: c_int, b: c_int) -> bool {
+        if self.kind(a) == Kind::Number && self.kind(b) == Kind::Number {
+            return self.number(a).to_bits() == self.number(b).to_bits();
+        }
+        // SAFETY: both indexes are on the stack (invariant); raw comparison calls nothing.
+        unsafe { sys::lua_rawequal(self.state, a, b) != 0 }
+    }
+
     /// Identity of the n-th captured variable; functions that share a variable have it in common.
     pub(super) fn upvalue_identity(self, function: c_int, n: c_int) -> *const c_void {
         debug_assert!(!self.is_c_function(function));
