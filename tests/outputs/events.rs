@@ -181,7 +181,8 @@ fn transactions_have_numbers_and_answers_those_of_their_questions() {
     let mut answered = 0;
     for event in of(&events, "dns") {
         let number = |field: &str| event["dns"][field].as_u64().unwrap();
-        let (flow, place, name) = (event["flow_id"].as_u64().unwrap(), number("tx_id"), event["dns"]["rrname"].to_string());
+        let (flow, place, name) =
+            (event["flow_id"].as_u64().unwrap(), number("tx_id"), event["dns"]["rrname"].to_string());
         if event["dns"]["type"] == "query" {
             assert!(questions.insert((flow, place), (number("id"), name)).is_none(), "{event}");
         } else if let Some(question) = questions.get(&(flow, place)) {
@@ -192,7 +193,8 @@ fn transactions_have_numbers_and_answers_those_of_their_questions() {
     assert!(answered > 0 && questions.keys().any(|(_, place)| *place == 0));
     let events = of_capture("http-files.pcap");
     let places = |kind: &str, pointer: &str| -> BTreeSet<(u64, u64)> {
-        let place = |event: &&Value| (event["flow_id"].as_u64().unwrap(), event.pointer(pointer).unwrap().as_u64().unwrap());
+        let place =
+            |event: &&Value| (event["flow_id"].as_u64().unwrap(), event.pointer(pointer).unwrap().as_u64().unwrap());
         of(&events, kind).iter().map(place).collect()
     };
     let (exchanges, files) = (places("http", "/tx_id"), places("fileinfo", "/fileinfo/tx_id"));

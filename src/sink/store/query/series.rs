@@ -79,7 +79,13 @@ fn points(
         let word = |index| row.get::<_, Option<f64>>(index).map(|word| word.unwrap_or(f64::NAN));
         let words = [word(1)?, word(2)?];
         let cell = match words {
-            [word, _] if word.is_nan() => if meter.vartype.is_additive() { Cell::Real(0.0) } else { Cell::Null },
+            [word, _] if word.is_nan() => {
+                if meter.vartype.is_additive() {
+                    Cell::Real(0.0)
+                } else {
+                    Cell::Null
+                }
+            }
             words if meter.vartype == Vartype::RateCounter => Cell::Real(finish(meter.vartype, words) / size as f64),
             words => Cell::Real(finish(meter.vartype, words)),
         };

@@ -294,7 +294,8 @@ fn words_are_searched_for_and_what_cannot_be_read_is_said() {
 fn of_words_that_are_everywhere_the_latest_documents_come_without_a_rank() {
     let (folder, file) = (TempDir::new().unwrap(), "store.db");
     let file = folder.path().join(file);
-    let store = Store::open(&StoreOptions::new(file.clone(), WhenFull::Block), Arc::new(registry()), &[], None).unwrap();
+    let store =
+        Store::open(&StoreOptions::new(file.clone(), WhenFull::Block), Arc::new(registry()), &[], None).unwrap();
     let mut sender = store.sender();
     for second in 0..50_010 {
         let mark = if second % 10_000 == 0 { "seldom" } else { "else" };
