@@ -20,7 +20,7 @@ pub(super) struct Ordered {
     /// Bytes and row of flows.
     sizes: Vec<(i64, i64)>,
     /// Values of flows by hour.
-    attributes: BTreeMap<i64, Vec<Box<StoredAttribute>>>,
+    attributes: BTreeMap<i64, Vec<StoredAttribute>>,
     /// First and last row of documents by hour.
     documents: BTreeMap<i64, (i64, i64)>,
 }
@@ -32,7 +32,7 @@ impl Ordered {
     }
 
     /// Takes a named value of a flow in.
-    pub(super) fn flow_attribute(&mut self, attribute: Box<StoredAttribute>) {
+    pub(super) fn flow_attribute(&mut self, attribute: StoredAttribute) {
         self.attributes.entry(hour(attribute.time)).or_default().push(attribute);
     }
 
@@ -54,7 +54,7 @@ impl Ordered {
         }
         for (hour, mut attributes) in std::mem::take(&mut self.attributes) {
             // Of equal ones the first stays.
-            attributes.sort_by(|a, b| order(a, b));
+            attributes.sort_by(order);
             attributes.dedup_by(|later, first| order(later, first).is_eq());
             for attribute in attributes {
                 let statement = statements.get(Which::FlowAttribute)?;
@@ -109,9 +109,9 @@ mod tests {
     use crate::sink::store::schema;
     use crate::time::Timestamp;
 
-    fn attribute(secs: i64, flow: &str, value: &[u8]) -> Box<StoredAttribute> {
+    fn attribute(secs: i64, flow: &str, value: &[u8]) -> StoredAttribute {
         let (flow, name) = (flow.as_bytes().to_vec(), b"Host".to_vec());
-        Box::new(StoredAttribute { time: Timestamp::new(secs, 0), flow, name, value: value.to_vec() })
+        StoredAttribute { time: Timestamp::new(secs, 0), flow, name, value: value.to_vec() }
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Target<'_> {
                 write_open_flow(to.get(Which::OpenFlow)?, run, &flow)
             }
             Row::FlowAttribute(attribute) => {
-                self.ordered.flow_attribute(attribute);
+                self.ordered.flow_attribute(*attribute);
                 Ok(())
             }
             Row::Alert(alert) => {
