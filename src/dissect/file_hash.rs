@@ -20,8 +20,8 @@ impl FileHash {
         self.len += bytes.len() as u64;
     }
 
-    /// The file is complete: reports it, unless it is empty.
-    pub fn report(self, cx: &mut Context<'_>, name: &[u8]) {
+    /// The file is complete: reports it, unless it is empty. `place` is the number of what it was a part of.
+    pub fn report(self, cx: &mut Context<'_>, name: &[u8], place: u64) {
         if self.len == 0 || !cx.wants.hashes().is_yes() {
             return;
         }
@@ -36,7 +36,7 @@ impl FileHash {
             cx.push(FindingKind::Resource { kind: ResourceKind::FileHash, uri, label });
         }
         if cx.wants.events.is_yes() {
-            cx.push(FindingKind::File { name: label, length: self.len, md5 });
+            cx.push(FindingKind::File { name: label, length: self.len, md5, place });
         }
     }
 }

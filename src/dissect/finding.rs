@@ -179,6 +179,13 @@ pub enum FindingKind {
         /// The message, as far as it was captured.
         message: Text,
     },
+    /// The text that JA3 or JA3S is the hash of; the hash follows as an attribute.
+    FingerprintText {
+        /// To the server: JA3.
+        direction: Direction,
+        /// The text.
+        text: Text,
+    },
     /// The certificate that a server shows for itself, as DER.
     Certificate {
         /// The bytes.
@@ -192,6 +199,8 @@ pub enum FindingKind {
         length: u64,
         /// Its hash.
         md5: [u8; 16],
+        /// Number of what it was a part of, a message in mail, within its flow, from 0.
+        place: u64,
     },
     /// A name that a host gave itself (DHCP).
     HostName {
@@ -308,7 +317,8 @@ pub struct DissectWants {
     /// [`FindingKind::Recognised`].
     pub protocols: Want,
     /// What protocol events are made from: [`FindingKind::HttpMessage`], [`FindingKind::HttpEnd`],
-    /// [`FindingKind::DnsMessage`], [`FindingKind::Certificate`], [`FindingKind::File`], and the attributes of TLS and SSH.
+    /// [`FindingKind::DnsMessage`], [`FindingKind::FingerprintText`], [`FindingKind::Certificate`], [`FindingKind::File`],
+    /// and the attributes of TLS and SSH.
     pub events: Want,
 }
 

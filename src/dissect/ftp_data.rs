@@ -37,7 +37,7 @@ impl StreamDissector for FtpData {
         if cx.flow.state & state::SEEN_FIN == 0 {
             cx.counts.add("files cut short");
         } else {
-            std::mem::take(&mut self.hash).report(cx, &self.name);
+            std::mem::take(&mut self.hash).report(cx, &self.name, 0);
         }
     }
 

@@ -62,6 +62,8 @@ pub(super) struct Smtp {
     /// Lines of the message.
     content: Lines,
     message: Option<Box<Mime>>,
+    /// Messages that were begun.
+    messages: u64,
 }
 
 impl Smtp {
@@ -143,7 +145,8 @@ impl Smtp {
 
     fn begin(&mut self, cx: &Context<'_>) {
         if self.message.is_none() && cx.wants.hashes().is_yes() {
-            self.message = Some(Box::default());
+            self.message = Some(Box::new(Mime::new(self.messages)));
+            self.messages += 1;
         }
     }
 

@@ -47,6 +47,8 @@ pub struct SeenFile {
     pub length: u64,
     /// Its hash.
     pub md5: [u8; 16],
+    /// Number of what it was a part of, a message in mail, within its flow, from 0.
+    pub place: u64,
 }
 
 /// A piece of a protocol.
@@ -56,6 +58,8 @@ pub enum Seen {
     Protocol(&'static str),
     /// A flow attribute of TLS or SSH: name and value.
     Attribute(Vec<u8>, Vec<u8>),
+    /// The text that JA3 (of the client) or JA3S is the hash of, and whose it is.
+    FingerprintText(End, Vec<u8>),
     /// The certificate that a server shows, as DER.
     Certificate(Vec<u8>),
     /// The header of an HTTP message, as on the wire.
@@ -82,7 +86,10 @@ impl Sighting {
         match &self.seen {
             Seen::Protocol(_) | Seen::HttpEnd(_) => 0,
             Seen::Attribute(name, value) => name.len() + value.len(),
-            Seen::Certificate(bytes) | Seen::HttpHeader { block: bytes, .. } | Seen::Dns(_, bytes) => bytes.len(),
+            Seen::Certificate(bytes)
+            | Seen::HttpHeader { block: bytes, .. }
+            | Seen::Dns(_, bytes)
+            | Seen::FingerprintText(_, bytes) => bytes.len(),
             Seen::File(file) => file.name.len(),
         }
     }

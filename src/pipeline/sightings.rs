@@ -28,7 +28,10 @@ pub(super) fn sighting_of(findings: &Findings, finding: &Finding, flows: &impl F
             Seen::HttpEnd(HttpBodyEnd { exchange: transaction.0, sender: sender(direction), length, extent })
         }
         FindingKind::DnsMessage { direction, message } => Seen::Dns(sender(direction), bytes(message)),
-        FindingKind::File { name, length, md5 } => Seen::File(Box::new(SeenFile { name: bytes(name), length, md5 })),
+        FindingKind::FingerprintText { direction, text } => Seen::FingerprintText(sender(direction), bytes(text)),
+        FindingKind::File { name, length, md5, place } => {
+            Seen::File(Box::new(SeenFile { name: bytes(name), length, md5, place }))
+        }
         FindingKind::Resource { .. }
         | FindingKind::Document { .. }
         | FindingKind::HttpHeader { .. }

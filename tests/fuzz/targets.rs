@@ -517,7 +517,8 @@ fn dissected(findings: &Findings, kind: FindingKind) -> String {
         }
         FindingKind::DnsMessage { direction, message } => format!("{direction:?} {}", text(message)),
         FindingKind::Certificate { der } => text(der),
-        FindingKind::File { name, length, md5 } => format!("{} {length} {md5:?}", text(name)),
+        FindingKind::FingerprintText { direction, text: list } => format!("{direction:?} {}", text(list)),
+        FindingKind::File { name, length, md5, place } => format!("{} {length} {md5:?} {place}", text(name)),
         // How a body is cut may depend on the pieces.
         FindingKind::HttpBody { .. } => String::new(),
     }

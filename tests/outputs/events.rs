@@ -1,6 +1,6 @@
 //! What events say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -170,6 +170,36 @@ fn values_are_those_that_another_tool_finds() {
     compare("tls-hello.pcap", "tls", "/tls/sni", "tls.handshake.type == 1", "tls.handshake.extensions_server_name");
     compare("tls-hello.pcap", "tls", "/tls/ja3/hash", "tls.handshake.type == 1", "tls.handshake.ja3");
     compare("tls-hello.pcap", "tls", "/tls/ja3s/hash", "tls.handshake.type == 2", "tls.handshake.ja3s");
+    compare("tls-hello.pcap", "tls", "/tls/ja3/string", "tls.handshake.type == 1", "tls.handshake.ja3_full");
+    compare("tls-hello.pcap", "tls", "/tls/ja3s/string", "tls.handshake.type == 2", "tls.handshake.ja3s_full");
+}
+
+#[test]
+fn transactions_have_numbers_and_answers_those_of_their_questions() {
+    let events = of_capture("dns.pcap");
+    let mut questions: BTreeMap<(u64, u64), (u64, String)> = BTreeMap::new();
+    let mut answered = 0;
+    for event in of(&events, "dns") {
+        let number = |field: &str| event["dns"][field].as_u64().unwrap();
+        let (flow, place, name) =
+            (event["flow_id"].as_u64().unwrap(), number("tx_id"), event["dns"]["rrname"].to_string());
+        if event["dns"]["type"] == "query" {
+            assert!(questions.insert((flow, place), (number("id"), name)).is_none(), "{event}");
+        } else if let Some(question) = questions.get(&(flow, place)) {
+            assert_eq!(*question, (number("id"), name), "{event}");
+            answered += 1;
+        }
+    }
+    assert!(answered > 0 && questions.keys().any(|(_, place)| *place == 0));
+    let events = of_capture("http-files.pcap");
+    let places = |kind: &str, pointer: &str| -> BTreeSet<(u64, u64)> {
+        let place =
+            |event: &&Value| (event["flow_id"].as_u64().unwrap(), event.pointer(pointer).unwrap().as_u64().unwrap());
+        of(&events, kind).iter().map(place).collect()
+    };
+    let (exchanges, files) = (places("http", "/tx_id"), places("fileinfo", "/fileinfo/tx_id"));
+    assert_eq!(exchanges.len(), of(&events, "http").len());
+    assert!(!files.is_empty() && files.is_subset(&exchanges));
 }
 
 #[test]
@@ -209,6 +239,7 @@ fn files_in_mail_and_ftp_have_hashes() {
         for file in files {
             assert_eq!(file["fileinfo"]["md5"].as_str().map(str::len), Some(32), "{file}");
             assert!(file["fileinfo"]["size"].as_u64().unwrap() > 0);
+            assert!(file["fileinfo"]["tx_id"].is_u64());
         }
     }
 }

@@ -24,15 +24,15 @@ pub struct Mime {
     place: Place,
     /// Boundaries that are open, the innermost last.
     boundaries: Vec<Box<[u8]>>,
-}
-
-impl Default for Mime {
-    fn default() -> Self {
-        Self { place: Place::Fields(Box::default()), boundaries: Vec::new() }
-    }
+    number: u64,
 }
 
 impl Mime {
+    /// A message, by its number within the flow.
+    pub fn new(number: u64) -> Self {
+        Self { place: Place::Fields(Box::default()), boundaries: Vec::new(), number }
+    }
+
     /// The next line.
     pub fn line(&mut self, cx: &mut Context<'_>, line: Line<'_>) {
         if line.start == Start::Line && line.bytes.starts_with(b"--") && self.boundary(cx, line.text()) {
@@ -87,14 +87,14 @@ impl Mime {
 
     fn part_ends(&mut self, cx: &mut Context<'_>) {
         if let Place::File(name, decoder) = std::mem::replace(&mut self.place, Place::Other) {
-            decoder.finish().report(cx, &name);
+            decoder.finish().report(cx, &name, self.number);
         }
     }
 
     /// The message is complete.
     pub fn finish(&mut self, cx: &mut Context<'_>) {
         if let Place::File(name, decoder) = std::mem::replace(&mut self.place, Place::Other) {
-            decoder.finish_message().report(cx, &name);
+            decoder.finish_message().report(cx, &name, self.number);
         }
     }
 

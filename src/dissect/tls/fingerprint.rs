@@ -16,9 +16,9 @@ pub enum Transport {
     Quic,
 }
 
-/// JA3 of a client, 32 hex digits.
+/// The text that JA3 of a client is the hash of.
 #[must_use]
-pub fn ja3(hello: &ClientHello<'_>) -> String {
+pub fn ja3_text(hello: &ClientHello<'_>) -> String {
     let mut text = format!("{},", hello.legacy_version());
     push_numbers(&mut text, hello.ciphers());
     text.push(',');
@@ -27,14 +27,20 @@ pub fn ja3(hello: &ClientHello<'_>) -> String {
     push_numbers(&mut text, hello.groups());
     text.push(',');
     push_numbers(&mut text, hello.point_formats().iter().map(|format| u16::from(*format)));
-    HEXLOWER.encode(&Md5::digest(text))
+    text
 }
 
-/// JA3S of a server, 32 hex digits.
+/// The text that JA3S of a server is the hash of.
 #[must_use]
-pub fn ja3s(hello: &ServerHello<'_>) -> String {
+pub fn ja3s_text(hello: &ServerHello<'_>) -> String {
     let mut text = format!("{},{},", hello.legacy_version(), hello.cipher());
     push_numbers(&mut text, hello.extension_types());
+    text
+}
+
+/// JA3 or JA3S, 32 hex digits, of its text.
+#[must_use]
+pub fn ja3_hash(text: &str) -> String {
     HEXLOWER.encode(&Md5::digest(text))
 }
 
@@ -174,9 +180,9 @@ mod tests {
         let extensions = [(0, vec![]), (10, list16(&words(&[23, 24, 25]))), (11, vec![1, 0])];
         let bytes = hello(769, &ciphers, &extensions);
         // 769,47-53-5-10-49161-49162-49171-49172-50-56-19-4,0-10-11,23-24-25,0
-        assert_eq!(ja3(&ClientHello::parse(&bytes).unwrap()), "ada70206e40642a3e4461f35503241d5");
+        assert_eq!(ja3_hash(&ja3_text(&ClientHello::parse(&bytes).unwrap())), "ada70206e40642a3e4461f35503241d5");
         let bytes = hello(769, &[4, 5, 10, 9, 100, 98, 3, 6, 19, 18, 99], &[]);
-        assert_eq!(ja3(&ClientHello::parse(&bytes).unwrap()), "de350869b8c85de67a350c8d186f11e6");
+        assert_eq!(ja3_hash(&ja3_text(&ClientHello::parse(&bytes).unwrap())), "de350869b8c85de67a350c8d186f11e6");
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod report;
 
 pub use cursor::Cursor;
 pub use dissector::Tls;
-pub use fingerprint::{Transport, ja3, ja3s, ja4};
+pub use fingerprint::{Transport, ja3_hash, ja3_text, ja3s_text, ja4};
 pub use handshake::MAX_MESSAGE;
 pub use hello::{ClientHello, ServerHello};
 pub use recognise::recognise;

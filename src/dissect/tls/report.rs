@@ -1,8 +1,9 @@
 //! Attributes that hellos give a flow.
 
-use super::fingerprint::{Transport, ja3, ja3s, ja4};
+use super::fingerprint::{Transport, ja3_hash, ja3_text, ja3s_text, ja4};
 use super::hello::{ClientHello, ServerHello};
-use crate::dissect::Context;
+use crate::dissect::{Context, FindingKind};
+use crate::flow::Direction;
 
 /// Server name, protocols offered and fingerprints. QUIC has one version of TLS only, so there the offer is the agreement.
 pub fn report_client_hello(cx: &mut Context<'_>, hello: &ClientHello<'_>, transport: Transport) {
@@ -19,7 +20,9 @@ pub fn report_client_hello(cx: &mut Context<'_>, hello: &ClientHello<'_>, transp
     if transport == Transport::Quic {
         cx.attribute("TLS:VERSION", version_name(hello.highest_version()).as_bytes());
     }
-    cx.attribute("TLS:JA3", ja3(hello).as_bytes());
+    let text = ja3_text(hello);
+    fingerprint_text(cx, Direction::ToServer, &text);
+    cx.attribute("TLS:JA3", ja3_hash(&text).as_bytes());
     cx.attribute("TLS:JA4", ja4(hello, transport).as_bytes());
 }
 
@@ -32,7 +35,16 @@ pub fn report_server_hello(cx: &mut Context<'_>, hello: &ServerHello<'_>, transp
     if transport == Transport::Tcp {
         cx.attribute("TLS:VERSION", version_name(hello.agreed_version()).as_bytes());
     }
-    cx.attribute("TLS:JA3S", ja3s(hello).as_bytes());
+    let text = ja3s_text(hello);
+    fingerprint_text(cx, Direction::ToClient, &text);
+    cx.attribute("TLS:JA3S", ja3_hash(&text).as_bytes());
+}
+
+fn fingerprint_text(cx: &mut Context<'_>, direction: Direction, text: &str) {
+    if cx.wants.events.is_yes() {
+        let text = cx.findings.text(text.as_bytes());
+        cx.push(FindingKind::FingerprintText { direction, text });
+    }
 }
 
 fn version_name(version: u16) -> String {

@@ -1,5 +1,8 @@
 //! DNS events: one for each message.
 
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
 use super::json::{Object, Truth};
 
 /// What a DNS message says.
@@ -33,15 +36,55 @@ pub struct DnsRecord {
 /// Types that are listed by type.
 const GROUPED: [&str; 6] = ["A", "AAAA", "CNAME", "MX", "NULL", "PTR"];
 
+/// Most questions of a flow that wait for an answer; of more the oldest is forgotten.
+const MAX_WAITING: usize = 64;
+
+/// The questions of a flow: each has a number, which its answer has too.
+#[derive(Debug, Default)]
+pub(super) struct DnsFlow {
+    next: u64,
+    /// Identification and number.
+    waiting: VecDeque<(u16, u64)>,
+}
+
+impl DnsFlow {
+    /// The number of a message, from 0.
+    pub fn place(&mut self, facts: &DnsFacts) -> u64 {
+        let is_response = facts.flags & RESPONSE != 0;
+        if is_response
+            && let Some(at) = self.waiting.iter().position(|(id, _)| *id == facts.id)
+            && let Some((_, place)) = self.waiting.remove(at)
+        {
+            return place;
+        }
+        let place = self.next;
+        self.next += 1;
+        if !is_response {
+            if self.waiting.len() >= MAX_WAITING {
+                self.waiting.pop_front();
+            }
+            self.waiting.push_back((facts.id, place));
+        }
+        place
+    }
+}
+
+/// The flag of answers.
+const RESPONSE: u16 = 0x8000;
+
 /// The object of an event.
-pub(super) fn write(facts: &DnsFacts, object: &mut Object<'_>) {
+pub(super) fn write(facts: &DnsFacts, place: u64, object: &mut Object<'_>) {
     let has = |bit: u16| facts.flags & bit != 0;
-    let is_response = has(0x8000);
+    let is_response = has(RESPONSE);
     object.count("version", 2);
     object.text("type", if is_response { b"answer" } else { b"query" });
+    object.count("tx_id", place);
     object.count("id", u64::from(facts.id));
     if is_response {
-        object.text("flags", format!("{:04x}", facts.flags).as_bytes());
+        object.raw("flags", |out| {
+            let digit = |shift: u16| b"0123456789abcdef"[usize::from(facts.flags >> shift & 15)];
+            out.extend([b'"', digit(12), digit(8), digit(4), digit(0), b'"']);
+        });
         let bits = [("qr", 0x8000), ("aa", 0x0400), ("tc", 0x0200), ("rd", 0x0100), ("ra", 0x0080), ("z", 0x0040)];
         for (name, bit) in bits {
             if has(bit) {
@@ -116,10 +159,10 @@ fn grouped(answers: &[DnsRecord], object: &mut Object<'_>) {
     }
 }
 
-fn code(code: u16) -> String {
+fn code(code: u16) -> Cow<'static, str> {
     const NAMES: [&str; 11] = [
         "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET", "NOTAUTH",
         "NOTZONE",
     ];
-    NAMES.get(usize::from(code)).map_or_else(|| code.to_string(), |name| (*name).to_owned())
+    NAMES.get(usize::from(code)).map_or_else(|| code.to_string().into(), |name| (*name).into())
 }

@@ -1,10 +1,15 @@
 //! Who talks to whom: addresses, ports, protocol, and the numbers that tell flows apart.
 
+use std::borrow::Cow;
+
 use data_encoding::BASE64;
 use sha1::{Digest, Sha1};
 
-use super::json::Object;
+use super::json::{Object, push_count};
 use crate::key::{End, FlowText, FlowTuple, Host, IpVersion, has_ports, parse_port};
+
+/// Length of a community id: the version and a hash of twenty bytes.
+pub(super) const COMMUNITY_ID: usize = 2 + 28;
 
 /// A flow, looked at from one end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +47,10 @@ impl Ends {
         }
         let has_ports = has_ports(tuple.proto);
         for (end, ip, port) in [(source, "src_ip", "src_port"), (source.other(), "dest_ip", "dest_port")] {
-            object.text(ip, tuple.host(end).readable().as_bytes());
+            match tuple.host(end) {
+                Host::V4(bytes) => object.raw(ip, |out| push_v4(out, bytes)),
+                host => object.text(ip, host.readable().as_bytes()),
+            }
             if has_ports {
                 object.count(port, u64::from(tuple.port(end)));
             }
@@ -52,7 +60,7 @@ impl Ends {
 
     /// Community ID, version 1, seed 0: a hash of the five-tuple with the smaller end first. None for ICMP, whose flows
     /// have no types here.
-    pub fn community_id(&self) -> Option<String> {
+    pub fn community_id(&self) -> Option<[u8; COMMUNITY_ID]> {
         let tuple = &self.tuple;
         if matches!(tuple.proto, 0 | 1 | 58) {
             return None;
@@ -69,8 +77,23 @@ impl Ends {
             hash.update(first.1.to_be_bytes());
             hash.update(second.1.to_be_bytes());
         }
-        Some(format!("1:{}", BASE64.encode(&hash.finalize())))
+        let mut id = [0; COMMUNITY_ID];
+        id[..2].copy_from_slice(b"1:");
+        BASE64.encode_mut(&hash.finalize(), &mut id[2..]);
+        Some(id)
     }
+}
+
+/// An address in quotes.
+fn push_v4(out: &mut Vec<u8>, bytes: [u8; 4]) {
+    out.push(b'"');
+    for (index, byte) in bytes.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b'.');
+        }
+        push_count(out, u64::from(byte));
+    }
+    out.push(b'"');
 }
 
 /// A flow id with NetFlow fields, or in small letters.
@@ -91,7 +114,7 @@ fn of_text(text: &FlowText<'_>) -> Option<FlowTuple> {
 }
 
 /// The name of an IP protocol in events.
-pub(super) fn proto_name(proto: u8) -> String {
+pub(super) fn proto_name(proto: u8) -> Cow<'static, str> {
     let name = match proto {
         1 => "ICMP",
         2 => "IGMP",
@@ -107,9 +130,9 @@ pub(super) fn proto_name(proto: u8) -> String {
         112 => "VRRP",
         132 => "SCTP",
         136 => "UDPLite",
-        _ => return format!("{proto:03}"),
+        _ => return format!("{proto:03}").into(),
     };
-    name.to_owned()
+    name.into()
 }
 
 #[cfg(test)]
@@ -121,9 +144,9 @@ mod tests {
     fn community_ids_are_those_of_the_specification() {
         let tcp = FlowTuple::v4(6, [128, 232, 110, 120], [66, 35, 250, 204], 34_855, 80).0;
         let id = |tuple| Ends { tuple, source: End::A }.community_id();
-        assert_eq!(id(tcp).as_deref(), Some("1:LQU9qZlK+B5F3KDmev6m5PMibrg="));
+        assert_eq!(id(tcp), Some(*b"1:LQU9qZlK+B5F3KDmev6m5PMibrg="));
         let udp = FlowTuple::v4(17, [192, 168, 1, 52], [8, 8, 8, 8], 54_585, 53).0;
-        assert_eq!(id(udp).as_deref(), Some("1:d/FP5EW3wiY1vCndhwleRRKHowQ="));
+        assert_eq!(id(udp), Some(*b"1:d/FP5EW3wiY1vCndhwleRRKHowQ="));
         assert_eq!(id(FlowTuple::v4(1, [1; 4], [2; 4], 0, 0).0), None);
     }
 

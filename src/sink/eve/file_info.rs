@@ -26,5 +26,6 @@ pub(super) fn of_file(file: &SeenFile, object: &mut Object<'_>) {
         object.text("md5", HEXLOWER.encode(&file.md5).as_bytes());
         object.flag("stored", Truth::No);
         object.count("size", file.length);
+        object.count("tx_id", file.place);
     });
 }

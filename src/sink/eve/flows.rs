@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::dns::DnsFlow;
 use super::http::HttpFlow;
 use super::ssh::SshFlow;
 use super::tls::TlsFlow;
@@ -22,6 +23,8 @@ pub(super) struct Followed {
     pub alerted: bool,
     /// Exchanges that are not over.
     pub http: HttpFlow,
+    /// Questions that wait for their answers.
+    pub dns: DnsFlow,
     /// A handshake that is not over.
     pub tls: Option<Box<TlsFlow>>,
     /// The same.
@@ -58,6 +61,7 @@ impl FlowTable {
                 app: None,
                 alerted: false,
                 http: HttpFlow::default(),
+                dns: DnsFlow::default(),
                 tls: None,
                 ssh: None,
             }

@@ -11,7 +11,7 @@ use super::item::{EveItem, FlowItem, NoteItem, NoteKind};
 use super::json::Object;
 use super::ssh::SshFlow;
 use super::stats::{self, StatsBook};
-use super::tls::{CertificateFacts, TlsFlow};
+use super::tls::{CertificateFacts, Role, TlsFlow};
 use crate::key::FlowTuple;
 use crate::metrics::{Seen, Sighting};
 use crate::sink::iso_time::push_time;
@@ -59,7 +59,7 @@ pub(super) fn head(
     if let Some(ends) = ends {
         ends.write(object);
         if let Some(id) = ends.community_id() {
-            object.text("community_id", id.as_bytes());
+            object.text("community_id", &id);
         }
     }
 }
@@ -201,6 +201,10 @@ impl Lines<'_> {
                     self.ssh(time, ends, &ssh);
                 }
             }
+            Seen::FingerprintText(sender, text) => {
+                let role = if sender == client { Role::Client } else { Role::Server };
+                followed.tls.get_or_insert_default().fingerprint_text(role, text);
+            }
             Seen::Certificate(der) => {
                 let mut tls = followed.tls.take().unwrap_or_default();
                 tls.certificate(&der, (readers.certificate)(&der));
@@ -218,8 +222,9 @@ impl Lines<'_> {
             }
             Seen::Dns(_, message) => {
                 if let Some(facts) = (readers.dns)(&message) {
+                    let place = followed.dns.place(&facts);
                     self.line(time, "dns", Some(ends), |object| {
-                        object.object("dns", |object| dns::write(&facts, object))
+                        object.object("dns", |object| dns::write(&facts, place, object))
                     });
                 }
             }
@@ -356,7 +361,8 @@ mod tests {
                 Seen::HttpEnd(HttpBodyEnd { exchange, sender, length, extent: Extent::Cut })
             }),
             (end(), bytes()).prop_map(|(sender, message)| Seen::Dns(sender, message)),
-            bytes().prop_map(|name| Seen::File(Box::new(SeenFile { name, length: 1, md5: [0; 16] }))),
+            (end(), bytes()).prop_map(|(sender, text)| Seen::FingerprintText(sender, text)),
+            bytes().prop_map(|name| Seen::File(Box::new(SeenFile { name, length: 1, md5: [0; 16], place: 0 }))),
         ]
     }
 

@@ -1,5 +1,6 @@
 //! HTTP events: a request and its response, when both are over.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use super::json::Object;
@@ -78,7 +79,8 @@ impl Exchange {
     /// The object of the event.
     pub fn write(&self, object: &mut Object<'_>) {
         let (first, fields) = split(&self.request);
-        let host = value(fields, b"host");
+        let [host, agent, forwarded, referer] =
+            values(fields, [b"host", b"user-agent", b"x-forwarded-for", b"referer"]);
         let (name, port) = host_and_port(&host);
         object.some_text("hostname", name);
         if let Some(port) = port {
@@ -87,13 +89,13 @@ impl Exchange {
         let mut words = first.split(|&byte| byte == b' ');
         let (method, target) = (words.next().unwrap_or_default(), target_of(first));
         object.some_text("url", target);
-        object.some_text("http_user_agent", &value(fields, b"user-agent"));
-        object.some_text("xff", &value(fields, b"x-forwarded-for"));
+        object.some_text("http_user_agent", &agent);
+        object.some_text("xff", &forwarded);
         let (status_line, response) = split(&self.response);
-        let kind = value(response, b"content-type");
+        let [kind, location] = values(response, [b"content-type", b"location"]);
         let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
         object.some_text("http_content_type", kind);
-        object.some_text("http_refer", &value(fields, b"referer"));
+        object.some_text("http_refer", &referer);
         object.some_text("http_method", method);
         let protocol = if first.is_empty() {
             status_line.split(|&byte| byte == b' ').next().unwrap_or_default()
@@ -104,7 +106,7 @@ impl Exchange {
         if let Some(status) = status_of(status_line) {
             object.count("status", status);
             if (300..400).contains(&status) {
-                object.some_text("redirect", &value(response, b"location"));
+                object.some_text("redirect", &location);
             }
         }
         object.count("length", self.response_end.map_or(0, |end| end.length));
@@ -151,23 +153,31 @@ fn status_of(line: &[u8]) -> Option<u64> {
     std::str::from_utf8(word).ok()?.parse().ok()
 }
 
-/// The first value of a field; lines that go on are joined.
-fn value(fields: &[u8], name: &[u8]) -> Vec<u8> {
-    let mut found: Option<Vec<u8>> = None;
+/// The first value of each field that is asked for, in one pass; lines that go on are joined.
+fn values<'a, const N: usize>(fields: &'a [u8], names: [&[u8]; N]) -> [Cow<'a, [u8]>; N] {
+    let mut found: [Option<Cow<'a, [u8]>>; N] = [const { None }; N];
+    // The field whose value may go on.
+    let mut open: Option<usize> = None;
     for line in fields.split(|&byte| byte == b'\n') {
-        if let Some(value) = &mut found {
-            if !matches!(line.first(), Some(b' ' | b'\t')) {
-                break;
+        if matches!(line.first(), Some(b' ' | b'\t')) {
+            if let Some(value) = open.and_then(|index| found[index].as_mut()) {
+                let value = value.to_mut();
+                value.push(b' ');
+                value.extend_from_slice(line.trim_ascii());
             }
-            value.push(b' ');
-            value.extend_from_slice(line.trim_ascii());
-        } else if let Some(colon) = line.iter().position(|&byte| byte == b':')
-            && line[..colon].trim_ascii().eq_ignore_ascii_case(name)
+            continue;
+        }
+        open = None;
+        let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
+        let name = line[..colon].trim_ascii();
+        if let Some(index) = names.iter().position(|wanted| name.eq_ignore_ascii_case(wanted))
+            && found[index].is_none()
         {
-            found = Some(line[colon + 1..].trim_ascii().to_vec());
+            found[index] = Some(Cow::Borrowed(line[colon + 1..].trim_ascii()));
+            open = Some(index);
         }
     }
-    found.unwrap_or_default()
+    found.map(Option::unwrap_or_default)
 }
 
 fn host_and_port(host: &[u8]) -> (&[u8], Option<u16>) {
@@ -183,7 +193,7 @@ fn host_and_port(host: &[u8]) -> (&[u8], Option<u16>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Exchange, HttpFlow, MAX_EXCHANGES, host_and_port, value};
+    use super::{Exchange, HttpFlow, MAX_EXCHANGES, host_and_port, values};
     use crate::key::End;
     use crate::metrics::{Extent, HttpBodyEnd};
     use crate::sink::eve::json::Object;
@@ -244,6 +254,11 @@ mod tests {
         assert_eq!(host_and_port(b"[::1]:80"), (&b"[::1]"[..], Some(80)));
         assert_eq!(host_and_port(b"[::1]"), (&b"[::1]"[..], None));
         assert_eq!(host_and_port(b"a:x"), (&b"a:x"[..], None));
-        assert_eq!(value(b"A: 1\r\nb : 2\r\n", b"B"), b"2");
+    }
+
+    #[test]
+    fn the_first_value_of_a_field_counts_with_the_lines_that_go_on() {
+        let [b, a, none] = values(b"A: 1\r\nb : 2\r\n  and 3\r\nB: 4\r\n x\r\n", [b"B", b"a", b"c"]);
+        assert_eq!((&*b, &*a, &*none), (&b"2 and 3"[..], &b"1"[..], &b""[..]));
     }
 }

@@ -130,10 +130,26 @@ pub(super) fn push_count(out: &mut Vec<u8>, mut count: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
+/// Whether nothing has to be escaped. Sixteen bytes at a time, without a branch in between.
+fn is_plain(bytes: &[u8]) -> bool {
+    let plain = |byte: &u8| (0x20..=0x7E).contains(byte) & (*byte != b'"') & (*byte != b'\\');
+    let (chunks, rest) = bytes.as_chunks::<16>();
+    chunks.iter().all(|chunk| chunk.iter().fold(true, |all, byte| all & plain(byte))) && rest.iter().all(plain)
+}
+
+/// Appends bytes as pairs of hexadecimal digits with colons between.
+pub(super) fn push_pairs(out: &mut Vec<u8>, bytes: &[u8], digits: &[u8; 16]) {
+    for (index, byte) in bytes.iter().enumerate() {
+        if index > 0 {
+            out.push(b':');
+        }
+        out.extend([digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]);
+    }
+}
+
 /// Appends a JSON string. Most texts need no escapes and are copied at once; bytes that are no UTF-8 become `\u00XX`.
 pub(super) fn push_string(out: &mut Vec<u8>, bytes: &[u8]) {
-    let is_plain = |byte: &u8| matches!(byte, 0x20..=0x7E) && !matches!(byte, b'"' | b'\\');
-    if bytes.iter().all(is_plain) {
+    if is_plain(bytes) {
         out.push(b'"');
         out.extend_from_slice(bytes);
         out.push(b'"');

@@ -2,7 +2,7 @@
 
 use sha1::{Digest, Sha1};
 
-use super::json::{Object, Truth};
+use super::json::{Object, Truth, push_pairs};
 
 /// What a certificate says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,13 @@ pub struct CertificateFacts {
     pub validity: Option<(String, String)>,
 }
 
+/// Who said hello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Client,
+    Server,
+}
+
 /// A handshake that is not over.
 #[derive(Debug, Default)]
 pub(super) struct TlsFlow {
@@ -25,6 +32,8 @@ pub(super) struct TlsFlow {
     version: Vec<u8>,
     ja3: Vec<u8>,
     ja3s: Vec<u8>,
+    /// What `ja3` and `ja3s` are the hashes of.
+    texts: [Vec<u8>; 2],
     ja4: Vec<u8>,
     certificate: Option<(Vec<u8>, CertificateFacts)>,
 }
@@ -47,6 +56,11 @@ impl TlsFlow {
         false
     }
 
+    /// Takes in what a fingerprint is the hash of: that of the server, or the client's.
+    pub fn fingerprint_text(&mut self, of: Role, text: Vec<u8>) {
+        self.texts[of as usize] = text;
+    }
+
     /// Takes the certificate of the server in.
     pub fn certificate(&mut self, der: &[u8], facts: Option<CertificateFacts>) {
         self.certificate = Some((Sha1::digest(der).to_vec(), facts.unwrap_or_default()));
@@ -58,9 +72,9 @@ impl TlsFlow {
             object.some_text("subject", facts.subject.as_bytes());
             object.some_text("issuerdn", facts.issuer.as_bytes());
             if !facts.serial.is_empty() {
-                object.text("serial", pairs(&facts.serial, |byte| format!("{byte:02X}")).as_bytes());
+                pairs(object, "serial", &facts.serial, b"0123456789ABCDEF");
             }
-            object.text("fingerprint", pairs(fingerprint, |byte| format!("{byte:02x}")).as_bytes());
+            pairs(object, "fingerprint", fingerprint, b"0123456789abcdef");
         } else if !self.ja3s.is_empty() && !self.version.starts_with(b"TLS 1.3") {
             // A server that shows no certificate goes on with an earlier session.
             object.flag("session_resumed", Truth::Yes);
@@ -85,9 +99,12 @@ impl TlsFlow {
     }
 
     fn fingerprints(&self, object: &mut Object<'_>) {
-        for (name, hash) in [("ja3", &self.ja3), ("ja3s", &self.ja3s)] {
+        for (name, hash, text) in [("ja3", &self.ja3, &self.texts[0]), ("ja3s", &self.ja3s, &self.texts[1])] {
             if !hash.is_empty() {
-                object.object(name, |object| object.text("hash", hash));
+                object.object(name, |object| {
+                    object.text("hash", hash);
+                    object.some_text("string", text);
+                });
             }
         }
         object.some_text("ja4", &self.ja4);
@@ -104,6 +121,10 @@ fn version(name: &[u8]) -> &[u8] {
     }
 }
 
-fn pairs(bytes: &[u8], hex: impl Fn(&u8) -> String) -> String {
-    bytes.iter().map(hex).collect::<Vec<_>>().join(":")
+fn pairs(object: &mut Object<'_>, name: &str, bytes: &[u8], digits: &[u8; 16]) {
+    object.raw(name, |out| {
+        out.push(b'"');
+        push_pairs(out, bytes, digits);
+        out.push(b'"');
+    });
 }

@@ -179,6 +179,10 @@ impl Table {
             insert.raw_execute()?;
             count += 1;
         }
+        if count > 0 {
+            let sql = "INSERT OR IGNORE INTO intervals(grp, level, bucket) VALUES(?1, ?2, ?3)";
+            db.prepare_cached(sql)?.execute([self.group, level, bucket])?;
+        }
         Ok(count)
     }
 }

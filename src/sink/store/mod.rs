@@ -12,6 +12,7 @@ mod counts;
 mod keys;
 mod open;
 mod options;
+mod ordered;
 mod pipelines;
 pub mod query;
 mod records;

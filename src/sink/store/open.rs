@@ -135,15 +135,21 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
+/// Bytes of a page of a new file: half as many pages as usual are found, checked and written.
+const PAGE: i64 = 8_192;
 /// Pages of indexes are written all over the file: the more of them wait for a checkpoint, the fewer are written twice.
+const LOG_BYTES: i64 = 64 << 20;
+
 fn set_up(db: &Connection, durability: Durability) -> rusqlite::Result<()> {
     let synchronous = match durability {
         Durability::Process => "NORMAL",
         Durability::PowerFailure => "FULL",
     };
+    let page: i64 = db.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let log_pages = LOG_BYTES / page.max(1);
     db.execute_batch(&format!(
         "PRAGMA synchronous = {synchronous}; PRAGMA cache_size = -131072; PRAGMA temp_store = MEMORY;
-         PRAGMA wal_autocheckpoint = 16000; PRAGMA journal_size_limit = 134217728; PRAGMA trusted_schema = OFF"
+         PRAGMA wal_autocheckpoint = {log_pages}; PRAGMA journal_size_limit = 134217728; PRAGMA trusted_schema = OFF"
     ))?;
     db.set_prepared_statement_cache_capacity(512);
     Ok(())
@@ -182,7 +188,8 @@ fn try_open(path: &Path, durability: Durability) -> Result<Opened, StoreOpenErro
         return Err(StoreOpenError::TooNew { path: path.to_owned(), found, known: schema::VERSION });
     }
     // Has to come before the first table.
-    db.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL").map_err(refused)?;
+    let format = format!("PRAGMA page_size = {PAGE}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL");
+    db.execute_batch(&format).map_err(refused)?;
     set_up(&db, durability).map_err(database)?;
     let found = schema::migrate(&mut db).map_err(refused)?;
     if found > 0 && found < schema::VERSION {

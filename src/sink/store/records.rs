@@ -7,13 +7,11 @@ use foldhash::fast::RandomState;
 use rusqlite::{Connection, Statement, params};
 
 use super::keys::{Groups, Keys};
+use super::ordered::{Ordered, hour};
 use super::row::{Row, StoredJobEnd, StoredTopper, StoredTracked, Text, whole};
 use super::statements::{Statements, Which};
 use crate::metrics::{Alert, Document, Edge, GroupKind, Resource, Session};
 use crate::time::Timestamp;
-
-/// Longest value of a flow's attribute that is stored.
-const LONGEST_VALUE: usize = 512;
 
 /// The flows with a row in `open_flows`, by a hash of id and start; one too many costs a statement that does nothing.
 #[derive(Debug, Default)]
@@ -34,95 +32,71 @@ impl OpenFlows {
     }
 }
 
-/// Flows of the transaction by size. Entered in order, they change each page of the index once.
-#[derive(Debug, Default)]
-pub(super) struct Sizes(Vec<(i64, i64)>);
-
-impl Sizes {
-    /// Enters them.
-    pub(super) fn write(&mut self, db: &Connection) -> rusqlite::Result<()> {
-        self.0.sort_unstable();
-        let mut statements = Statements::new(db);
-        for (bytes, id) in self.0.drain(..) {
-            let statement = statements.get(Which::FlowSize)?;
-            statement.raw_bind_parameter(1, bytes)?;
-            statement.raw_bind_parameter(2, id)?;
-            statement.raw_execute()?;
-        }
-        Ok(())
-    }
-
-    /// What was written since the last commit is gone.
-    pub(super) fn forget(&mut self) {
-        self.0.clear();
-    }
-}
-
 /// Where rows go.
 pub(super) struct Target<'a> {
     pub(super) db: &'a Connection,
     pub(super) groups: &'a mut Groups,
     pub(super) keys: &'a mut Keys,
     pub(super) open: &'a mut OpenFlows,
-    pub(super) sizes: &'a mut Sizes,
+    pub(super) ordered: &'a mut Ordered,
     pub(super) run: i64,
 }
 
 impl Target<'_> {
     /// Writes rows of a run.
-    pub(super) fn write(&mut self, rows: &[Row]) -> rusqlite::Result<()> {
+    pub(super) fn write(&mut self, rows: Vec<Row>) -> rusqlite::Result<()> {
         let mut statements = Statements::new(self.db);
-        rows.iter().try_for_each(|row| self.one(&mut statements, row))
+        rows.into_iter().try_for_each(|row| self.one(&mut statements, row))
     }
 
-    fn one(&mut self, to: &mut Statements<'_>, row: &Row) -> rusqlite::Result<()> {
+    fn one(&mut self, to: &mut Statements<'_>, row: Row) -> rusqlite::Result<()> {
         let (db, run) = (self.db, self.run);
         match row {
             Row::Flow(flow) => {
-                write_flow(to.get(Which::Flow)?, run, flow)?;
-                self.sizes.0.push((bytes_of(flow), db.last_insert_rowid()));
-                let was_open = !self.open.known.is_empty() && self.open.known.remove(&self.open.hash(flow));
+                write_flow(to.get(Which::Flow)?, run, &flow)?;
+                self.ordered.flow_size(bytes_of(&flow), db.last_insert_rowid());
+                let was_open = !self.open.known.is_empty() && self.open.known.remove(&self.open.hash(&flow));
                 if was_open || self.open.unsure {
                     to.get(Which::FlowEnded)?.execute(params![Text(&flow.id), flow.start.as_nanos()])?;
                 }
                 Ok(())
             }
             Row::OpenFlow(flow) => {
-                let hash = self.open.hash(flow);
+                let hash = self.open.hash(&flow);
                 self.open.known.insert(hash);
-                write_open_flow(to.get(Which::OpenFlow)?, run, flow)
+                write_open_flow(to.get(Which::OpenFlow)?, run, &flow)
             }
-            Row::FlowAttribute { time, flow, name, value } => {
-                let value = cut(value);
-                let statement = to.get(Which::FlowAttribute)?;
-                statement.execute(params![hour(*time), Text(flow), Text(name), Text(value), time.as_nanos()])?;
+            Row::FlowAttribute(attribute) => {
+                self.ordered.flow_attribute(*attribute);
                 Ok(())
             }
             Row::Alert(alert) => {
                 let group = self.groups.id(db, GroupKind::Alert, alert.group)?;
-                write_alert(to.get(Which::Alert)?, run, group, alert)
+                write_alert(to.get(Which::Alert)?, run, group, &alert)
             }
             Row::Resource(resource) => {
                 let group = self.groups.id(db, GroupKind::Resource, resource.group)?;
-                write_resource(to.get(Which::Resource)?, run, group, resource)
+                write_resource(to.get(Which::Resource)?, run, group, &resource)
             }
             Row::Document(document) => {
                 let group = self.groups.id(db, GroupKind::Fts, document.group)?;
-                write_document(to.get(Which::Document)?, run, group, document)?;
-                to.get(Which::DocumentWords)?.execute(params![db.last_insert_rowid(), Text(&document.text)])?;
+                write_document(to.get(Which::Document)?, run, group, &document)?;
+                let id = db.last_insert_rowid();
+                self.ordered.document(document.time, id);
+                to.get(Which::DocumentWords)?.execute(params![id, Text(&document.text)])?;
                 Ok(())
             }
-            Row::Edge(time, edge) => self.edge(to, *time, edge),
-            Row::Topper(topper) => self.topper(to, topper),
-            Row::Tracked(tracked) => write_tracked(to.get(Which::Tracked)?, tracked),
-            Row::JobEnd(time, job) => write_job_end(to.get(Which::JobEnd)?, run, *time, job),
+            Row::Edge(time, edge) => self.edge(to, time, &edge),
+            Row::Topper(topper) => self.topper(to, &topper),
+            Row::Tracked(tracked) => write_tracked(to.get(Which::Tracked)?, &tracked),
+            Row::JobEnd(time, job) => write_job_end(to.get(Which::JobEnd)?, run, time, &job),
             Row::Label { group, key, label, description } => {
-                let group = self.groups.id(db, GroupKind::Counter, *group)?;
-                write_label(to, group, key, label, description.as_deref())
+                let group = self.groups.id(db, GroupKind::Counter, group)?;
+                write_label(to, group, &key, &label, description.as_deref())
             }
             Row::Attribute { group, key, name, value } => {
-                let group = self.groups.id(db, GroupKind::Counter, *group)?;
-                to.get(Which::Attribute)?.execute(params![group, Text(key), Text(name), Text(value)])?;
+                let group = self.groups.id(db, GroupKind::Counter, group)?;
+                to.get(Which::Attribute)?.execute(params![group, Text(&key), Text(&name), Text(&value)])?;
                 Ok(())
             }
         }
@@ -142,19 +116,6 @@ impl Target<'_> {
         to.get(Which::Topper)?.execute(params![group, topper.meter, topper.bucket, key, topper.value])?;
         Ok(())
     }
-}
-
-/// A value of at most the longest, and of text whole characters.
-fn cut(value: &[u8]) -> &[u8] {
-    match std::str::from_utf8(value) {
-        Ok(text) => &value[..text.floor_char_boundary(LONGEST_VALUE)],
-        Err(_) => &value[..value.len().min(LONGEST_VALUE)],
-    }
-}
-
-/// The start of the hour in seconds.
-fn hour(time: Timestamp) -> i64 {
-    time.secs().div_euclid(3_600).saturating_mul(3_600)
 }
 
 fn write_flow(statement: &mut Statement<'_>, run: i64, flow: &Session) -> rusqlite::Result<()> {

@@ -4,11 +4,12 @@ use rusqlite::{Connection, params};
 
 use super::options::StoreOptions;
 use super::schema;
+use crate::metrics::GroupKind;
 use crate::time::Timestamp;
 
-/// Tables of records and the column with their time in nanoseconds.
-const RECORDS: [(&str, &str); 4] =
-    [("flows", "start"), ("alerts", "time"), ("resources", "time"), ("documents", "time")];
+/// Tables of records, which have a time and a group, and the kind of the latter.
+const RECORDS: [(&str, GroupKind); 3] =
+    [("alerts", GroupKind::Alert), ("resources", GroupKind::Resource), ("documents", GroupKind::Fts)];
 /// Share of the time span that is deleted at least, when the file is too large.
 const LEAST: f64 = 0.05;
 /// Steps taken at once at most.
@@ -57,6 +58,11 @@ fn used(db: &Connection) -> rusqlite::Result<u64> {
     Ok(u64::try_from(pages.saturating_mul(pragma("page_size")?)).unwrap_or(0))
 }
 
+/// Groups of a kind.
+fn groups(db: &Connection, kind: GroupKind) -> rusqlite::Result<Vec<i64>> {
+    db.prepare_cached("SELECT id FROM groups WHERE kind = ?1")?.query_map([kind.name()], |row| row.get(0))?.collect()
+}
+
 fn counter_groups(db: &Connection) -> rusqlite::Result<Vec<i64>> {
     let sql = "SELECT g.id FROM groups g JOIN sqlite_master m ON m.name = 'counters_' || g.id WHERE g.kind = 'counter'";
     db.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
@@ -65,9 +71,13 @@ fn counter_groups(db: &Connection) -> rusqlite::Result<Vec<i64>> {
 /// The earliest time there is a row of.
 fn oldest(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     let mut times: Vec<i64> = Vec::new();
-    for (table, column) in RECORDS {
-        let sql = format!("SELECT min({column}) FROM {table}");
-        times.extend(db.prepare_cached(&sql)?.query_row([], |row| row.get::<_, Option<i64>>(0))?);
+    times.extend(db.query_row("SELECT min(start) FROM flows", [], |row| row.get::<_, Option<i64>>(0))?);
+    for (table, kind) in RECORDS {
+        let sql = format!("SELECT min(time) FROM {table} WHERE grp = ?1");
+        let mut first = db.prepare_cached(&sql)?;
+        for group in groups(db, kind)? {
+            times.extend(first.query_row([group], |row| row.get::<_, Option<i64>>(0))?);
+        }
     }
     for group in counter_groups(db)? {
         let sql = format!("SELECT min(bucket) FROM {} WHERE level = 0", schema::counters(group));
@@ -81,14 +91,20 @@ fn delete_before(db: &Connection, cut: Timestamp) -> rusqlite::Result<u64> {
     let mut deleted = 0;
     let sizes = "DELETE FROM flow_sizes WHERE (bytes, id) IN (SELECT bytes, id FROM flows WHERE start < ?1)";
     db.prepare_cached(sizes)?.execute([cut.as_nanos()])?;
-    for (table, column) in RECORDS {
-        let sql = format!("DELETE FROM {table} WHERE {column} < ?1");
-        deleted += db.prepare_cached(&sql)?.execute([cut.as_nanos()])?;
+    deleted += db.prepare_cached("DELETE FROM flows WHERE start < ?1")?.execute([cut.as_nanos()])?;
+    for (table, kind) in RECORDS {
+        let sql = format!("DELETE FROM {table} WHERE grp = ?1 AND time < ?2");
+        let mut delete = db.prepare_cached(&sql)?;
+        for group in groups(db, kind)? {
+            deleted += delete.execute([group, cut.as_nanos()])?;
+        }
     }
     // Everything below is kept by the second in which it begins; an interval that is no longer whole loses its coarse rows.
     let secs = cut.secs();
     deleted += db.prepare_cached("DELETE FROM edges WHERE hour < ?1")?.execute([secs - 3_600])?;
     deleted += db.prepare_cached("DELETE FROM flow_attributes WHERE hour < ?1")?.execute([secs - 3_600])?;
+    // Not counted: it says where documents are, and its last hour may still have some.
+    db.prepare_cached("DELETE FROM document_hours WHERE hour < ?1")?.execute([secs - 3_600])?;
     deleted += db.prepare_cached("DELETE FROM toppers WHERE bucket < ?1")?.execute([secs])?;
     deleted += db.prepare_cached("DELETE FROM tracked WHERE bucket < ?1")?.execute([secs])?;
     for sql in ["DELETE FROM open_flows WHERE end < ?1", "DELETE FROM job_ends WHERE time < ?1"] {
@@ -99,8 +115,10 @@ fn delete_before(db: &Connection, cut: Timestamp) -> rusqlite::Result<u64> {
         for level in std::iter::once(0).chain(schema::LEVELS) {
             let sql = format!("DELETE FROM {name} WHERE level = ?1 AND bucket < ?2");
             deleted += db.prepare_cached(&sql)?.execute(params![level, secs])?;
-            let sql = "DELETE FROM rolled WHERE grp = ?1 AND level = ?2 AND bucket < ?3";
-            db.prepare_cached(sql)?.execute(params![group, level, secs])?;
+            for table in ["rolled", "intervals"] {
+                let sql = format!("DELETE FROM {table} WHERE grp = ?1 AND level = ?2 AND bucket < ?3");
+                db.prepare_cached(&sql)?.execute(params![group, level, secs])?;
+            }
         }
     }
     Ok(deleted as u64)

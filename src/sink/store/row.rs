@@ -70,6 +70,15 @@ pub(super) struct StoredTracked {
     pub(super) metric: f64,
 }
 
+/// A named value of a flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StoredAttribute {
+    pub(super) time: Timestamp,
+    pub(super) flow: Vec<u8>,
+    pub(super) name: Vec<u8>,
+    pub(super) value: Vec<u8>,
+}
+
 /// What is known of a run at its end.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunEnd {
@@ -92,12 +101,7 @@ pub(super) enum Row {
     Flow(Box<Session>),
     /// One that goes on.
     OpenFlow(Box<Session>),
-    FlowAttribute {
-        time: Timestamp,
-        flow: Vec<u8>,
-        name: Vec<u8>,
-        value: Vec<u8>,
-    },
+    FlowAttribute(Box<StoredAttribute>),
     Edge(Timestamp, Box<Edge>),
     Label {
         group: Guid,
@@ -124,7 +128,8 @@ impl Row {
             Self::Resource(resource) => Some(resource.time),
             Self::Document(document) => Some(document.time),
             Self::Flow(flow) | Self::OpenFlow(flow) => Some(flow.end),
-            Self::Edge(time, _) | Self::FlowAttribute { time, .. } | Self::JobEnd(time, _) => Some(*time),
+            Self::Edge(time, _) | Self::JobEnd(time, _) => Some(*time),
+            Self::FlowAttribute(attribute) => Some(attribute.time),
             Self::Topper(topper) => Some(Timestamp::new(topper.bucket, 0)),
             Self::Tracked(tracked) => Some(Timestamp::new(tracked.bucket, 0)),
             Self::Label { .. } | Self::Attribute { .. } => None,

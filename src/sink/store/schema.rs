@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// Version of the tables, in `PRAGMA user_version`.
-pub const VERSION: i64 = 4;
+pub const VERSION: i64 = 5;
 
 /// What `PRAGMA application_id` says: this file is a store.
 pub(super) const APPLICATION: i64 = 0x6D73_7472;
@@ -22,7 +22,11 @@ const STEPS: [&str; VERSION as usize] = [
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
+
+/// The version since which there is a list of the intervals that have counters.
+const WITH_INTERVALS: i64 = 5;
 
 /// Brings the tables to the current version, in one transaction. Returns the version found.
 pub(super) fn migrate(db: &mut Connection) -> rusqlite::Result<i64> {
@@ -31,10 +35,35 @@ pub(super) fn migrate(db: &mut Connection) -> rusqlite::Result<i64> {
     for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         transaction.execute_batch(step)?;
     }
+    if found < WITH_INTERVALS {
+        list_intervals(&transaction)?;
+    }
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.commit()?;
     Ok(found)
+}
+
+/// Enters the intervals that have counters, from one to the next through the index.
+fn list_intervals(db: &Connection) -> rusqlite::Result<()> {
+    let sql = "SELECT id FROM groups WHERE EXISTS(SELECT 1 FROM sqlite_master WHERE name = 'counters_' || id)";
+    let groups: Vec<i64> = db.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for group in groups {
+        let name = counters(group);
+        let mut insert = db.prepare(&format!(
+            "INSERT INTO intervals(grp, level, bucket)
+             WITH RECURSIVE found(bucket) AS (
+               SELECT min(bucket) FROM {name} WHERE level = ?2
+               UNION ALL
+               SELECT (SELECT min(bucket) FROM {name} WHERE level = ?2 AND bucket > found.bucket) FROM found
+                 WHERE found.bucket IS NOT NULL)
+             SELECT ?1, ?2, bucket FROM found WHERE bucket IS NOT NULL"
+        ))?;
+        for level in std::iter::once(0).chain(LEVELS) {
+            insert.execute([group, level])?;
+        }
+    }
+    Ok(())
 }
 
 /// Name of the table with a group's counters.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::counts::{Shared, add};
-use super::row::{Row, RunEnd, StoredJobEnd, StoredTopper, StoredTracked};
+use super::row::{Row, RunEnd, StoredAttribute, StoredJobEnd, StoredTopper, StoredTracked};
 use crate::guid::Guid;
 use crate::metrics::{
     Alert, Document, Edge, FlushSink, FlushedKey, FlushedTopper, Resource, Session, Snapshot, Stored, TrackedFlow,
@@ -102,7 +102,7 @@ impl StoreSender {
 
     /// A named value of a flow; kept once an hour.
     pub fn flow_attribute(&mut self, time: Timestamp, flow: Vec<u8>, name: Vec<u8>, value: Vec<u8>) {
-        self.row(Row::FlowAttribute { time, flow, name, value });
+        self.row(Row::FlowAttribute(Box::new(StoredAttribute { time, flow, name, value })));
     }
 
     /// How a job ended; so many are taken and no more.

@@ -15,6 +15,7 @@ pub(super) enum Which {
     Resource,
     Document,
     DocumentWords,
+    DocumentHour,
     Edge,
     Topper,
     Tracked,
@@ -25,7 +26,7 @@ pub(super) enum Which {
 }
 
 impl Which {
-    const COUNT: usize = 16;
+    const COUNT: usize = 17;
 
     const fn sql(self) -> &'static str {
         match self {
@@ -54,6 +55,10 @@ impl Which {
             Self::Document => "INSERT INTO documents(run, time, grp, flow, text) VALUES(?1, ?2, ?3, ?4, ?5)",
             // Not by a trigger, in which the index would be written out row by row.
             Self::DocumentWords => "INSERT INTO documents_fts(rowid, text) VALUES(?1, ?2)",
+            Self::DocumentHour => {
+                "INSERT INTO document_hours(hour, first, last) VALUES(?1, ?2, ?3) ON CONFLICT(hour)
+                 DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last)"
+            }
             Self::Edge => {
                 "INSERT OR IGNORE INTO edges(from_grp, from_key, hour, to_grp, to_key) VALUES(?1, ?2, ?3, ?4, ?5)"
             }

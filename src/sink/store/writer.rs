@@ -14,7 +14,8 @@ use super::counts::{Shared, StoreTally, add};
 use super::keys::{Groups, Keys};
 use super::open::{Opened, StoreOpenError, open};
 use super::options::StoreOptions;
-use super::records::{OpenFlows, Sizes, Target};
+use super::ordered::Ordered;
+use super::records::{OpenFlows, Target};
 use super::row::{Row, RunEnd};
 use super::runs::{Run, Unfinished, close_unfinished};
 use super::sender::{Delivery, Parcel, StoreSender};
@@ -151,7 +152,7 @@ struct Writer {
     tables: Tables,
     waiting: Waiting,
     open: OpenFlows,
-    sizes: Sizes,
+    ordered: Ordered,
     run: Run,
     /// Rows of the transaction that is open, if one is.
     pending: Option<(u64, Stopwatch)>,
@@ -193,7 +194,7 @@ impl Writer {
             tables: Tables::default(),
             waiting: Waiting::default(),
             open: OpenFlows::default(),
-            sizes: Sizes::default(),
+            ordered: Ordered::default(),
             run,
             pending: None,
             broken: None,
@@ -225,7 +226,7 @@ impl Writer {
         let count = parcel.rows.len() as u64;
         if count > 0 {
             self.attempt(count, |writer| {
-                writer.rows(&parcel.rows)?;
+                writer.rows(parcel.rows)?;
                 Ok(count)
             });
         }
@@ -242,14 +243,14 @@ impl Writer {
         }
     }
 
-    fn rows(&mut self, rows: &[Row]) -> rusqlite::Result<()> {
+    fn rows(&mut self, rows: Vec<Row>) -> rusqlite::Result<()> {
         for time in rows.iter().filter_map(Row::time) {
             self.run.cover(time, time);
         }
         let run = self.run.id;
         let (groups, keys) = (&mut self.groups, &mut self.keys);
-        let (open, sizes) = (&mut self.open, &mut self.sizes);
-        Target { db: &self.opened.db, groups, keys, open, sizes, run }.write(rows)
+        let (open, ordered) = (&mut self.open, &mut self.ordered);
+        Target { db: &self.opened.db, groups, keys, open, ordered, run }.write(rows)
     }
 
     fn bucket(&mut self, bucket: &Snapshot) -> rusqlite::Result<u64> {
@@ -312,7 +313,7 @@ impl Writer {
         self.keys.forget();
         self.tables.forget();
         self.open.forget();
-        self.sizes.forget();
+        self.ordered.forget();
         self.broken = Some((Stopwatch::start(), trouble));
         self.lost(trouble, rows + offered);
     }
@@ -351,7 +352,7 @@ impl Writer {
     }
 
     fn try_flush(&mut self, rows: u64) -> rusqlite::Result<()> {
-        self.sizes.write(&self.opened.db)?;
+        self.ordered.write(&self.opened.db)?;
         let until = self.waiting.watermark();
         let latest = self.run.span.map_or(until, |(_, last)| until.min(last));
         rollup::roll(&self.opened.db, &mut self.tables, latest.secs())?;

@@ -123,29 +123,37 @@ impl Select<'_> {
     }
 }
 
-/// Records with a time and a group.
+/// Records with a time and a group: the latest of each group, and of these the latest.
 fn of_group(
     reader: &Reader,
     kind: GroupKind,
-    [table, by_time, by_group]: [&str; 3],
+    [table, by_group]: [&str; 2],
     fields: &[Field],
     query: &RecordsQuery,
 ) -> Result<Answer, QueryError> {
-    let group = query.group.as_ref().map(|name| reader.group(kind, name)).transpose()?;
-    // Named, because a planner without statistics may take the other one.
-    let from = format!("{table} INDEXED BY {}", if group.is_some() { by_group } else { by_time });
-    let mut select = Select {
-        from: &from,
-        conditions: Vec::new(),
-        values: Vec::new(),
-        order: "time DESC, id DESC",
-        limit: query.limit,
+    let groups = match &query.group {
+        Some(name) => vec![reader.group(kind, name)?],
+        None => reader.groups(kind)?,
     };
-    if let Some(group) = group {
+    let from = format!("{table} INDEXED BY {by_group}");
+    let with_id: Vec<Field> = fields.iter().copied().chain([("id", "id", false)]).collect();
+    let names: Vec<&'static str> = fields.iter().map(|field| field.0).collect();
+    let mut answer = Answer::new(&names);
+    for group in &groups {
+        let (conditions, values) = (Vec::new(), Vec::new());
+        let mut select = Select { from: &from, conditions, values, order: "time DESC, id DESC", limit: query.limit };
         select.condition("grp = ?", group.id);
+        select.time("time", query);
+        answer.rows.extend(select.run(reader, &with_id)?.rows);
     }
-    select.time("time", query);
-    select.run(reader, fields)
+    let place = |row: &Vec<Cell>| match (row.first(), row.last()) {
+        (Some(Cell::Time(time)), Some(Cell::Int(id))) => (time.as_nanos(), *id),
+        _ => (i64::MIN, i64::MIN),
+    };
+    answer.rows.sort_by_key(|row| std::cmp::Reverse(place(row)));
+    answer.rows.truncate(query.limit);
+    answer.rows.iter_mut().for_each(|row| row.truncate(fields.len()));
+    Ok(answer)
 }
 
 /// Alerts, the latest first.
@@ -153,7 +161,7 @@ fn of_group(
 /// # Errors
 /// [`QueryError`].
 pub fn alerts(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryError> {
-    of_group(reader, GroupKind::Alert, ["alerts", "alerts_time", "alerts_group"], &ALERTS, query)
+    of_group(reader, GroupKind::Alert, ["alerts", "alerts_group"], &ALERTS, query)
 }
 
 /// Resources, the latest first.
@@ -161,7 +169,7 @@ pub fn alerts(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryErro
 /// # Errors
 /// [`QueryError`].
 pub fn resources(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryError> {
-    of_group(reader, GroupKind::Resource, ["resources", "resources_time", "resources_group"], &RESOURCES, query)
+    of_group(reader, GroupKind::Resource, ["resources", "resources_group"], &RESOURCES, query)
 }
 
 /// Full-text documents, the latest first.
@@ -169,7 +177,7 @@ pub fn resources(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryE
 /// # Errors
 /// [`QueryError`].
 pub fn documents(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryError> {
-    of_group(reader, GroupKind::Fts, ["documents", "documents_time", "documents_group"], &DOCUMENTS, query)
+    of_group(reader, GroupKind::Fts, ["documents", "documents_group"], &DOCUMENTS, query)
 }
 
 /// Edges that were seen in the hours of the range, the latest first.

@@ -5,15 +5,18 @@ use rusqlite::{OptionalExtension, params};
 use super::answer::{Answer, Cell};
 use super::names::text;
 use super::reader::{QueryError, Reader};
+use crate::sink::store::ordered::hour;
 use crate::time::Timestamp;
 
 /// Words of a snippet.
 const SNIPPET: u32 = 16;
 /// Documents that are ranked: of more, the latest ones.
 const RANKED: i64 = 5_000;
+/// Words of so many documents say nothing about any of them: there is no best one.
+const COMMON: i64 = 50_000;
 
-/// Documents with the words, the best of the latest 5,000 first: time, group, flow, a snippet with the words in brackets, and the rank (smaller
-/// is better). Words are those of FTS5 (`AND`, `OR`, `NOT`, `NEAR`, `"a phrase"`, `begin*`); without any of its signs every
+/// Documents with the words: time, group, flow, a snippet with the words in brackets, and the rank (smaller is better). The
+/// best of the latest 5,000 come first; of words that 50,000 have anywhere, the documents written last, without a rank. Words are those of FTS5 (`AND`, `OR`, `NOT`, `NEAR`, `"a phrase"`, `begin*`); without any of its signs every
 /// word is taken as it stands.
 ///
 /// # Errors
@@ -37,13 +40,16 @@ pub fn search(
         _ => QueryError::Database(e),
     };
     let Some((first, last)) = rows_of(reader, from, to)? else { return Ok(answer) };
-    let first = latest(reader, &expression, first, last).map_err(complaint)?;
+    let is_common = is_common(reader, &expression).map_err(complaint)?;
+    let ranked_from = || nth_latest(reader, &expression, (first, last), RANKED).map_err(complaint);
+    let first = if is_common { first } else { ranked_from()?.unwrap_or(first) };
+    let (rank, order) = if is_common { ("NULL", "f.rowid DESC") } else { ("f.rank", "f.rank") };
     let sql = format!(
         "SELECT d.time, (SELECT name FROM groups WHERE id = d.grp),
-           snippet(documents_fts, 0, '[', ']', '...', {SNIPPET}), d.flow, f.rank
+           snippet(documents_fts, 0, '[', ']', '...', {SNIPPET}), d.flow, {rank}
          FROM documents_fts f CROSS JOIN documents d ON d.id = f.rowid
          WHERE documents_fts MATCH ?1 AND f.rowid >= ?3 AND f.rowid <= ?4 AND d.time >= ?5 AND d.time <= ?6
-         ORDER BY f.rank LIMIT ?2"
+         ORDER BY {order} LIMIT ?2"
     );
     let mut select = reader.prepare(&sql)?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -62,24 +68,32 @@ pub fn search(
     Ok(answer)
 }
 
-/// First and last row of the documents of a time range; `None` if there are none.
+/// First and last row of the documents of the hours of a time range; `None` if there are none.
 fn rows_of(reader: &Reader, from: Option<Timestamp>, to: Option<Timestamp>) -> Result<Option<(i64, i64)>, QueryError> {
-    if from.is_none() && to.is_none() {
-        return Ok(Some((i64::MIN, i64::MAX)));
-    }
-    let sql = "SELECT min(id), max(id) FROM documents INDEXED BY documents_time WHERE time >= ?1 AND time <= ?2";
-    let times = [from.map_or(i64::MIN, Timestamp::as_nanos), to.map_or(i64::MAX, Timestamp::as_nanos)];
+    let sql = "SELECT min(first), max(last) FROM document_hours WHERE hour >= ?1 AND hour <= ?2";
+    let hours = [from.map_or(i64::MIN, hour), to.map_or(i64::MAX, hour)];
     let pair = |row: &rusqlite::Row<'_>| Ok(row.get::<_, Option<i64>>(0)?.zip(row.get::<_, Option<i64>>(1)?));
-    Ok(reader.prepare(sql)?.query_row(times, pair)?)
+    Ok(reader.prepare(sql)?.query_row(hours, pair)?)
 }
 
-/// The first row from which on no more documents match than are ranked.
-fn latest(reader: &Reader, expression: &str, first: i64, last: i64) -> rusqlite::Result<i64> {
+/// The row of the document that matches with so many that do not come before it, from the latest on; `None` if there are fewer.
+fn nth_latest(reader: &Reader, words: &str, (first, last): (i64, i64), number: i64) -> rusqlite::Result<Option<i64>> {
     let sql = "SELECT rowid FROM documents_fts WHERE documents_fts MATCH ?1 AND rowid >= ?2 AND rowid <= ?3
                ORDER BY rowid DESC LIMIT 1 OFFSET ?4";
-    let mut select = reader.prepare(sql)?;
-    let row = select.query_row(params![expression, first, last, RANKED - 1], |row| row.get(0)).optional()?;
-    Ok(row.unwrap_or(first))
+    reader.prepare(sql)?.query_row(params![words, first, last, number - 1], |row| row.get(0)).optional()
+}
+
+/// Whether ranking would take long: it looks for each word and phrase in all documents there are, whatever the range is.
+/// Single words are found quickly enough.
+fn is_common(reader: &Reader, expression: &str) -> rusqlite::Result<bool> {
+    let quoted = expression.split('"').skip(1).step_by(2);
+    let phrases = quoted.filter(|text| text.contains(|c: char| !c.is_alphanumeric())).map(|text| format!("\"{text}\""));
+    for part in phrases.chain([expression.to_owned()]) {
+        if nth_latest(reader, &part, (i64::MIN, i64::MAX), COMMON)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The words as FTS5 takes them.

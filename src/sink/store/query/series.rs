@@ -1,6 +1,6 @@
 //! A meter of a key over time.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use super::answer::{Answer, Cell};
 use super::counters::{columns, finish};
@@ -57,7 +57,7 @@ pub fn series(reader: &Reader, query: &SeriesQuery) -> Result<Answer, QueryError
     Ok(answer)
 }
 
-/// One point for each interval of a piece: from start to start, and the key looked up in each.
+/// One point for each interval of a piece: the key is looked up once in each that has counters.
 fn points(
     reader: &Reader,
     group: &GroupName,
@@ -66,33 +66,30 @@ fn points(
     piece: Piece,
     answer: &mut Answer,
 ) -> Result<(), QueryError> {
-    let name = schema::counters(group.id);
-    let mut next = reader.prepare(&format!(
-        "SELECT bucket FROM {name} WHERE level = ?1 AND bucket >= ?2 AND bucket < ?3 ORDER BY bucket LIMIT 1"
-    ))?;
-    let mut value = reader
-        .prepare(&format!("SELECT {} FROM {name} WHERE level = ?1 AND bucket = ?2 AND key = ?3", columns(meter)))?;
+    let sql = format!(
+        "SELECT i.bucket, {} FROM intervals i LEFT JOIN {} c ON c.level = i.level AND c.bucket = i.bucket AND c.key = ?5
+         WHERE i.grp = ?1 AND i.level = ?2 AND i.bucket >= ?3 AND i.bucket < ?4 ORDER BY i.bucket",
+        columns(meter),
+        schema::counters(group.id)
+    );
     let size = if piece.level == 0 { group.bucketsize.max(1) } else { piece.level };
-    let mut at = piece.from;
-    while let Some(bucket) =
-        next.query_row(params![piece.level, at, piece.to], |row| row.get::<_, i64>(0)).optional()?
-    {
-        let words = value
-            .query_row(params![piece.level, bucket, key], |row| {
-                let word = |index| row.get::<_, Option<f64>>(index).map(|word| word.unwrap_or(f64::NAN));
-                Ok([word(0)?, word(1)?])
-            })
-            .optional()?;
+    let mut select = reader.prepare(&sql)?;
+    let mut rows = select.query(params![group.id, piece.level, piece.from, piece.to, key])?;
+    while let Some(row) = rows.next()? {
+        let word = |index| row.get::<_, Option<f64>>(index).map(|word| word.unwrap_or(f64::NAN));
+        let words = [word(1)?, word(2)?];
         let cell = match words {
-            Some(words) if meter.vartype == Vartype::RateCounter => {
-                Cell::Real(finish(meter.vartype, words) / size as f64)
+            [word, _] if word.is_nan() => {
+                if meter.vartype.is_additive() {
+                    Cell::Real(0.0)
+                } else {
+                    Cell::Null
+                }
             }
-            Some(words) if !words[0].is_nan() => Cell::Real(finish(meter.vartype, words)),
-            _ if meter.vartype.is_additive() => Cell::Real(0.0),
-            _ => Cell::Null,
+            words if meter.vartype == Vartype::RateCounter => Cell::Real(finish(meter.vartype, words) / size as f64),
+            words => Cell::Real(finish(meter.vartype, words)),
         };
-        answer.rows.push(vec![Cell::Time(Timestamp::new(bucket, 0)), Cell::Int(size), cell]);
-        at = bucket.saturating_add(1);
+        answer.rows.push(vec![Cell::Time(Timestamp::new(row.get(0)?, 0)), Cell::Int(size), cell]);
     }
     Ok(())
 }

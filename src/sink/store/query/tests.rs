@@ -291,6 +291,36 @@ fn words_are_searched_for_and_what_cannot_be_read_is_said() {
 }
 
 #[test]
+fn of_words_that_are_everywhere_the_latest_documents_come_without_a_rank() {
+    let (folder, file) = (TempDir::new().unwrap(), "store.db");
+    let file = folder.path().join(file);
+    let store =
+        Store::open(&StoreOptions::new(file.clone(), WhenFull::Block), Arc::new(registry()), &[], None).unwrap();
+    let mut sender = store.sender();
+    for second in 0..50_010 {
+        let mark = if second % 10_000 == 0 { "seldom" } else { "else" };
+        let text = format!("common {mark}").into_bytes();
+        let time = Timestamp::new(BEGIN + second, 0);
+        sender.document(&Document { time, group: RECORDS, flow: None, text }, Stored::Yes);
+    }
+    drop(sender);
+    assert_eq!(store.close(RunEnd::default()).lost(), 0);
+    let reader = Reader::open(&file).unwrap();
+    let found = |words: &str, from: i64, to: i64| {
+        let time = |second: i64| Some(Timestamp::new(BEGIN + second, 0));
+        let answer = search(&reader, words, time(from), time(to), 3).unwrap();
+        let row = |row: &Vec<Cell>| (row[0].number().unwrap() as i64 - BEGIN, row[4] != Cell::Null);
+        answer.rows.iter().map(row).collect::<Vec<_>>()
+    };
+    assert_eq!(found("common", 0, 50_005), [(50_005, false), (50_004, false), (50_003, false)]);
+    assert_eq!(found("seldom common", 0, 60_000).len(), 3);
+    assert!(found("seldom common", 0, 60_000).iter().all(|(second, is_ranked)| second % 10_000 == 0 && *is_ranked));
+    assert_eq!(found("common", 7_000, 7_001), [(7_001, false), (7_000, false)]);
+    assert_eq!(found("\"common else\" seldom", 0, 60_000), []);
+    assert_eq!(found("common", 60_000, 70_000), []);
+}
+
+#[test]
 fn unknown_names_are_answered_with_those_there_are() {
     let (_folder, reader) = filled();
     let query = |group: &str, meter: &str| TopQuery {
@@ -350,6 +380,7 @@ fn no_question_reads_a_whole_table() {
                 "f",
                 "s",
                 "documents_fts",
+                "document_hours",
                 "open_flows",
                 "job_ends",
             ];
