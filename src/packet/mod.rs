@@ -6,9 +6,11 @@
 mod batch;
 mod layer;
 mod linktype;
+mod pages;
 mod prefetch;
 
 pub use batch::{Batch, MAX_BATCH, Packet};
 pub use layer::{Layer, ProtocolId, builtin};
 pub use linktype::LinkType;
+pub use pages::ask_large_pages;
 pub use prefetch::prefetch;
