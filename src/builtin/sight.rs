@@ -19,6 +19,11 @@ pub(super) struct Sight {
     pub ip: Option<IpSight>,
 }
 
+impl Sight {
+    /// A packet of which nothing is known.
+    pub const NONE: Self = Self { wire: 0, origin: 0, ethertype: 0, vlan: None, macs: None, ip: None };
+}
+
 /// Addresses of an Ethernet frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Macs {

@@ -73,7 +73,9 @@ impl Survey {
         let mut events = events[first..].iter().peekable();
         for (index, packet) in batch.packets().iter().enumerate().take(to).skip(from) {
             let of = flows.of_packet(index);
-            let mut sight = self.sight(batch, packet, of, flows);
+            sights.push(Sight::NONE);
+            let Some(sight) = sights.last_mut() else { continue };
+            self.sight(batch, packet, of, flows, sight);
             while let Some(event) = events.next_if(|event| event.packet as usize <= index) {
                 self.event(event, sight.ip.as_ref(), flows, changes);
             }
@@ -82,7 +84,6 @@ impl Survey {
             {
                 self.correct(ip, of.flow);
             }
-            sights.push(sight);
         }
     }
 
@@ -132,36 +133,59 @@ impl Survey {
         ip.app = Some(application.port);
     }
 
+    /// Tells what is to be known of a packet. It is written where it stays: copies of what was just put together wait for
+    /// it.
     #[inline]
-    fn sight<F: FlowView>(&self, batch: &Batch, packet: &Packet, of: Option<PacketFlow>, flows: &F) -> Sight {
+    fn sight<F: FlowView>(&self, batch: &Batch, packet: &Packet, of: Option<PacketFlow>, flows: &F, sight: &mut Sight) {
         let data = batch.packet_bytes(packet);
-        let ip = self.ip(batch, packet, data, of, flows);
-        let (mut ethertype, vlan, macs) = link(data, packet.linktype);
-        if ethertype == 0 && packet.linktype != LinkType::ETHERNET {
-            ethertype = match ip {
-                Some(IpSight { source: Host::V4(_), .. }) => 0x0800,
-                Some(_) => 0x86DD,
-                None => 0,
-            };
+        let v4 = packet.outermost[usize::from(builtin::IPV4.0)];
+        let v6 = packet.outermost[usize::from(builtin::IPV6.0)];
+        let mut of_ip = 0;
+        if let Some(layer) = batch.layers(packet).get(usize::from(v4.min(v6))) {
+            let frequent = if v4 < v6 { whole_v4(data, layer) } else { None };
+            if let Some(Whole4 { source, destination, proto, ports }) = frequent {
+                let ends = Ends {
+                    source: Host::V4(source),
+                    destination: Host::V4(destination),
+                    proto,
+                    ports,
+                    is_fragment: false,
+                };
+                sight.ip = Some(self.ip(batch, packet, data, layer, ends));
+                of_ip = 0x0800;
+            } else {
+                sight.ip = self.any_ip(batch, packet, of, flows, layer);
+                of_ip = match &sight.ip {
+                    Some(IpSight { source: Host::V4(_), .. }) => 0x0800,
+                    Some(_) => 0x86DD,
+                    None => 0,
+                };
+            }
         }
-        Sight { wire: packet.wirelen, origin: packet.origin, ethertype, vlan, macs, ip }
+        let (ethertype, vlan, macs) = link(data, packet.linktype);
+        sight.ethertype = if ethertype == 0 && packet.linktype != LinkType::ETHERNET { of_ip } else { ethertype };
+        (sight.vlan, sight.macs) = (vlan, macs);
+        (sight.wire, sight.origin) = (packet.wirelen, packet.origin);
     }
 
-    #[inline]
-    fn ip<F: FlowView>(
+    #[inline(never)]
+    fn any_ip<F: FlowView>(
         &self,
         batch: &Batch,
         packet: &Packet,
-        data: &[u8],
         of: Option<PacketFlow>,
         flows: &F,
+        layer: &Layer,
     ) -> Option<IpSight> {
-        let v4 = packet.outermost[usize::from(builtin::IPV4.0)];
-        let v6 = packet.outermost[usize::from(builtin::IPV6.0)];
-        let layers = batch.layers(packet);
-        let layer = layers.get(usize::from(v4.min(v6)))?;
-        let whole = if v4 < v6 { whole_v4(data, layer) } else { whole_v6(data, layer) };
+        let data = batch.packet_bytes(packet);
+        let is_v6 = packet.outermost[usize::from(builtin::IPV4.0)] > packet.outermost[usize::from(builtin::IPV6.0)];
+        let whole = if is_v6 { whole_v6(data, layer) } else { None };
         let ends = whole.or_else(|| self::ends(batch, packet, of, flows))?;
+        Some(self.ip(batch, packet, data, layer, ends))
+    }
+
+    #[inline(always)]
+    fn ip(&self, batch: &Batch, packet: &Packet, data: &[u8], layer: &Layer, ends: Ends) -> IpSight {
         let content = (layer.offset + layer.len) as usize;
         let starts_here = |protocol| batch.find_layer(packet, protocol).filter(|l| l.offset as usize == content);
         let opening = match ends.proto {
@@ -176,7 +200,7 @@ impl Survey {
             _ => None,
         };
         let side = |host| Side::from(self.home.contains_host(host));
-        Some(IpSight {
+        IpSight {
             source: ends.source,
             destination: ends.destination,
             proto: ends.proto,
@@ -186,7 +210,7 @@ impl Survey {
             opening,
             icmp,
             is_fragment: ends.is_fragment,
-        })
+        }
     }
 }
 
@@ -210,9 +234,17 @@ struct Ends {
     is_fragment: bool,
 }
 
+/// The same of a whole IPv4 packet.
+struct Whole4 {
+    source: [u8; 4],
+    destination: [u8; 4],
+    proto: u8,
+    ports: (u16, u16),
+}
+
 /// Of the most frequent packets: IPv4 without fragmentation, its ports in place. Declines everything else.
-#[inline]
-fn whole_v4(data: &[u8], layer: &Layer) -> Option<Ends> {
+#[inline(always)]
+fn whole_v4(data: &[u8], layer: &Layer) -> Option<Whole4> {
     let start = layer.offset as usize;
     let header: &[u8; 20] = data.get(start..)?.first_chunk()?;
     let total = u32::from(u16::from_be_bytes([header[2], header[3]]));
@@ -228,9 +260,9 @@ fn whole_v4(data: &[u8], layer: &Layer) -> Option<Ends> {
     } else {
         (0, 0)
     };
-    let source = Host::V4([header[12], header[13], header[14], header[15]]);
-    let destination = Host::V4([header[16], header[17], header[18], header[19]]);
-    Some(Ends { source, destination, proto, ports, is_fragment: false })
+    let source = [header[12], header[13], header[14], header[15]];
+    let destination = [header[16], header[17], header[18], header[19]];
+    Some(Whole4 { source, destination, proto, ports })
 }
 
 /// IPv6 without extension headers, its ports in place.

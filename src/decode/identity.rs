@@ -181,6 +181,7 @@ impl Ip {
 }
 
 /// Where content ended on the wire: as its header says, but neither before its start nor beyond the packet.
+#[inline]
 fn wire_end(packet: &Packet, content: usize, claimed: Option<usize>) -> usize {
     let whole = packet.wirelen as usize;
     claimed.unwrap_or(whole).min(whole).max(content)
@@ -195,9 +196,22 @@ pub fn flow_tuple(batch: &Batch, packet: &Packet) -> (FlowTuple, End) {
     let data = batch.packet_bytes(packet);
     let layers = batch.layers(packet);
     match whole_v4(data, packet, layers) {
-        Some((proto, src, dst, sport, dport)) => FlowTuple::v4(proto, src, dst, sport, dport),
+        Some(Whole4 { proto, src, dst, sport, dport, .. }) => FlowTuple::v4(proto, src, dst, sport, dport),
         None => any_flow_tuple(data, packet, layers),
     }
+}
+
+/// What [`flow_tuple`] and [`payload_range`] find in the most frequent packet: IPv4, no fragment, ports in place. `None`
+/// for everything else, whatever it is.
+#[inline(always)]
+#[must_use]
+pub fn frequent_flow(batch: &Batch, packet: &Packet) -> Option<(FlowTuple, End, Payload)> {
+    let data = batch.packet_bytes(packet);
+    let Whole4 { proto, src, dst, sport, dport, start, content, total } = whole_v4(data, packet, batch.layers(packet))?;
+    let wire_end = wire_end(packet, content, Some(start + total));
+    let payload = payload_of(data, content, (wire_end.min(data.len()), wire_end), Some(proto));
+    let (tuple, sender) = FlowTuple::v4(proto, src, dst, sport, dport);
+    Some((tuple, sender, payload))
 }
 
 /// Address and port of one end of a packet's flow, as [`flow_tuple`] finds it.
@@ -207,7 +221,7 @@ pub fn flow_end(batch: &Batch, packet: &Packet, end: End) -> (Host, u16) {
     let data = batch.packet_bytes(packet);
     let layers = batch.layers(packet);
     match whole_v4(data, packet, layers) {
-        Some((_, src, dst, sport, dport)) => {
+        Some(Whole4 { src, dst, sport, dport, .. }) => {
             let (address, port) = FlowTuple::v4_end(end, src, dst, sport, dport);
             (Host::V4(address), port)
         }
@@ -218,8 +232,20 @@ pub fn flow_end(batch: &Batch, packet: &Packet, end: End) -> (Host, u16) {
     }
 }
 
-/// Protocol, addresses and ports.
-type Whole4 = (u8, [u8; 4], [u8; 4], u16, u16);
+/// Of a whole IPv4 packet with ports.
+struct Whole4 {
+    proto: u8,
+    src: [u8; 4],
+    dst: [u8; 4],
+    sport: u16,
+    dport: u16,
+    /// Where the IP header starts.
+    start: usize,
+    /// Where its content starts.
+    content: usize,
+    /// Length of the packet, as its header says.
+    total: usize,
+}
 
 /// What makes the flow of the most frequent packet: IPv4, no fragment, ports in place. Declines everything else. Its
 /// parts are returned rather than the tuple, which would be copied on the way out.
@@ -239,9 +265,16 @@ fn whole_v4(data: &[u8], packet: &Packet, layers: &[Layer]) -> Option<Whole4> {
     }
     let ports: &[u8; 4] = chunk(data, start + layer.len as usize)?;
     let (sport, dport) = (u16::from_be_bytes([ports[0], ports[1]]), u16::from_be_bytes([ports[2], ports[3]]));
-    let src = [header[12], header[13], header[14], header[15]];
-    let dst = [header[16], header[17], header[18], header[19]];
-    Some((header[9], src, dst, sport, dport))
+    Some(Whole4 {
+        proto: header[9],
+        src: [header[12], header[13], header[14], header[15]],
+        dst: [header[16], header[17], header[18], header[19]],
+        sport,
+        dport,
+        start,
+        content: start + layer.len as usize,
+        total: total as usize,
+    })
 }
 
 fn any_flow_tuple(data: &[u8], packet: &Packet, layers: &[Layer]) -> (FlowTuple, End) {
@@ -268,36 +301,40 @@ fn any_flow_tuple(data: &[u8], packet: &Packet, layers: &[Layer]) -> (FlowTuple,
 pub fn payload_range(batch: &Batch, packet: &Packet) -> Option<Payload> {
     let data = batch.packet_bytes(packet);
     let ip = Ip::of(data, packet, batch.layers(packet))?;
-    let (mut end, mut wire_end) = (ip.end, ip.wire_end);
+    Some(payload_of(data, ip.content, (ip.end, ip.wire_end), (!ip.is_later_fragment()).then_some(ip.number)))
+}
+
+/// The payload of an IP packet whose content starts at `content` and ends at `end`, in what was captured and on the wire.
+/// `number` is the protocol of the header that the content starts with, if it does.
+#[inline(always)]
+fn payload_of(data: &[u8], content: usize, (mut end, mut wire_end): (usize, usize), number: Option<u8>) -> Payload {
     let visible = data.get(..end).unwrap_or(data);
     let mut header = None;
-    if !ip.is_later_fragment() {
-        match ip.number {
-            6 => {
-                let len = visible.get(ip.content + 12).map_or(0, |byte| usize::from(byte >> 4) * 4);
-                header = (len >= 20 && ip.content + len <= end).then_some(len);
-            }
-            17 => {
-                if let Some(len) = be16(visible, ip.content + 4).map(usize::from)
-                    && ip.content + 8 <= end
-                {
-                    header = Some(8);
-                    if len >= 8 {
-                        end = end.min(ip.content + len);
-                        wire_end = wire_end.min(ip.content + len);
-                    }
+    match number {
+        Some(6) => {
+            let len = visible.get(content + 12).map_or(0, |byte| usize::from(byte >> 4) * 4);
+            header = (len >= 20 && content + len <= end).then_some(len);
+        }
+        Some(17) => {
+            if let Some(len) = be16(visible, content + 4).map(usize::from)
+                && content + 8 <= end
+            {
+                header = Some(8);
+                if len >= 8 {
+                    end = end.min(content + len);
+                    wire_end = wire_end.min(content + len);
                 }
             }
-            _ => {}
         }
+        _ => {}
     }
-    let start = ip.content + header.unwrap_or(0);
-    Some(Payload {
-        transport: header.map(|_| ip.content as u32),
+    let start = content + header.unwrap_or(0);
+    Payload {
+        transport: header.map(|_| content as u32),
         start: start as u32,
         len: end.saturating_sub(start) as u32,
         wire_len: wire_end.saturating_sub(start) as u32,
-    })
+    }
 }
 
 /// What joining fragments needs to know; `None` if the outermost IP packet is whole or there is none.
@@ -333,7 +370,7 @@ pub fn fragment_info(batch: &Batch, packet: &Packet) -> Option<Fragment> {
 mod tests {
     use proptest::prelude::proptest;
 
-    use super::{End, any_flow_tuple, flow_end, flow_tuple};
+    use super::{End, any_flow_tuple, flow_end, flow_tuple, frequent_flow, payload_range};
     use crate::decode::{Decoder, Registry};
     use crate::packet::{Batch, LinkType, Packet};
     use crate::time::Timestamp;
@@ -354,6 +391,10 @@ mod tests {
             let packet = batch.packets()[0];
             let expected = any_flow_tuple(batch.packet_bytes(&packet), &packet, batch.layers(&packet));
             assert_eq!(flow_tuple(&batch, &packet), expected);
+            if let Some((tuple, sender, payload)) = frequent_flow(&batch, &packet) {
+                assert_eq!((tuple, sender), expected);
+                assert_eq!(Some(payload), payload_range(&batch, &packet));
+            }
             for end in [End::A, End::Z] {
                 assert_eq!(flow_end(&batch, &packet, end), (expected.0.host(end), expected.0.port(end)));
             }

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::attribute_kinds::AttributeKinds;
 use super::dissector::{Appetite, Context, Counts, Expectation, Recognition};
 use super::expected::{Announced, Expected};
 use super::finding::{DissectWants, FindingKind, Findings, Protocol, Transaction};
@@ -58,6 +59,10 @@ impl Desk {
             counts: &mut self.counts,
             transactions: &mut self.transactions,
         }
+    }
+
+    fn tells_flows(&self) -> bool {
+        (self.wants.attributes_of(AttributeKinds::FLOWS) | self.wants.events).is_yes()
     }
 
     fn recognised(&mut self, at: At<'_>, protocol: Protocol) {
@@ -212,7 +217,7 @@ impl Dissectors {
     }
 
     fn begin(&mut self, at: At<'_>) {
-        if at.flow.tuple.proto == TCP {
+        if at.flow.tuple.proto == TCP && self.desk.tells_flows() {
             self.desk.context(at).attribute("", b"");
         }
     }
@@ -225,7 +230,7 @@ impl Dissectors {
             self.slots[index].state = State::Ignored;
             self.slots.settle(index, at.handle);
         }
-        if at.flow.tuple.proto == TCP {
+        if at.flow.tuple.proto == TCP && self.desk.tells_flows() {
             self.desk.context(at).attribute("^D", b"");
         }
     }

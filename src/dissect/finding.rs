@@ -1,5 +1,6 @@
 //! What dissectors find in flows, in the order in which it was found.
 
+use super::attribute_kinds::AttributeKinds;
 use crate::flow::{Direction, FlowHandle, Want};
 use crate::metrics::Extent;
 
@@ -287,11 +288,39 @@ impl Findings {
     }
 }
 
+/// Kinds of attributes that nobody wants; by default there are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unwanted(Option<AttributeKinds>);
+
+impl Unwanted {
+    /// Everything is wanted.
+    pub const NOTHING: Self = Self(None);
+
+    /// Only these are wanted.
+    #[must_use]
+    pub const fn but(wanted: AttributeKinds) -> Self {
+        Self(Some(wanted))
+    }
+
+    fn wanted(self) -> AttributeKinds {
+        self.0.unwrap_or(AttributeKinds::ALL)
+    }
+
+    fn and(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (Some(one), Some(another)) => Self::but(one | another),
+            _ => Self::NOTHING,
+        }
+    }
+}
+
 /// What is asked of the dissectors. What nobody asks for is not run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DissectWants {
     /// Flow attributes of any protocol.
     pub attributes: Want,
+    /// Attributes that nobody wants nevertheless.
+    pub unwanted: Unwanted,
     /// `TLS:RECORD` attributes.
     pub tls_records: Want,
     /// Resources: DNS.
@@ -328,6 +357,11 @@ impl DissectWants {
     pub fn or(self, other: Self) -> Self {
         Self {
             attributes: self.attributes | other.attributes,
+            unwanted: match (self.attributes, other.attributes) {
+                (Want::Yes, Want::Yes) => self.unwanted.and(other.unwanted),
+                (Want::Yes, Want::No) => self.unwanted,
+                (Want::No, _) => other.unwanted,
+            },
             tls_records: self.tls_records | other.tls_records,
             dns_resources: self.dns_resources | other.dns_resources,
             http_resources: self.http_resources | other.http_resources,
@@ -347,6 +381,7 @@ impl DissectWants {
     /// Everything.
     pub const ALL: Self = Self {
         attributes: Want::Yes,
+        unwanted: Unwanted::NOTHING,
         tls_records: Want::Yes,
         dns_resources: Want::Yes,
         http_resources: Want::Yes,
@@ -361,6 +396,13 @@ impl DissectWants {
         protocols: Want::Yes,
         events: Want::Yes,
     };
+
+    /// Whether attributes of some kind are wanted.
+    #[inline]
+    #[must_use]
+    pub fn attributes_of(&self, kinds: AttributeKinds) -> Want {
+        self.attributes.min(Want::from(self.unwanted.wanted().has(kinds)))
+    }
 
     /// Whether files that go by are hashed.
     #[must_use]

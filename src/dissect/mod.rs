@@ -4,6 +4,7 @@
 //! input panics; memory per flow and per event is bounded, and what a bound cuts off is counted; what nobody asks for is
 //! not run.
 
+mod attribute_kinds;
 mod dhcp;
 mod dissector;
 mod dns;
@@ -27,9 +28,10 @@ mod ssh;
 pub mod tls;
 pub mod x509;
 
+pub use attribute_kinds::AttributeKinds;
 pub use dissector::{Appetite, Context, Counts, DatagramDissector, Expectation, Recognition, StreamDissector};
 pub use dns::{DnsLine, DnsOutline, DnsSection};
 pub use driver::Dissectors;
 pub use finding::{
-    DissectWants, DocumentKind, Finding, FindingKind, Findings, Protocol, ResourceKind, Text, Transaction,
+    DissectWants, DocumentKind, Finding, FindingKind, Findings, Protocol, ResourceKind, Text, Transaction, Unwanted,
 };

@@ -1,5 +1,6 @@
 //! The protocols that can be recognised, in the order in which they are asked. A new one is a line here.
 
+use super::attribute_kinds::AttributeKinds;
 use super::dhcp::{self, Dhcp};
 use super::dissector::{DatagramDissector, Recognition, StreamDissector};
 use super::dns::{self, DnsDatagrams, DnsStream};
@@ -55,7 +56,7 @@ pub(super) const STREAMS: &[StreamProtocol] = &[
     },
     StreamProtocol {
         protocol: Protocol::Ssh,
-        wanted: |wants| wants.attributes | wants.events,
+        wanted: |wants| wants.attributes_of(AttributeKinds::SSH) | wants.events,
         recognise: ssh::recognise,
         start: |_| Box::<Ssh>::default(),
         midstream: Midstream::Accepted,
@@ -64,7 +65,7 @@ pub(super) const STREAMS: &[StreamProtocol] = &[
         protocol: Protocol::Http,
         wanted: |wants| {
             let of_its_own = wants.http_resources | wants.http_documents | wants.http_headers | wants.http_bodies;
-            wants.attributes | of_its_own | behind_tls(wants)
+            wants.attributes_of(AttributeKinds::HTTP) | of_its_own | behind_tls(wants)
         },
         recognise: |direction, head, _| http::recognise(direction, head),
         start: |_| Box::<Http>::default(),
@@ -97,7 +98,7 @@ pub(super) const STREAMS: &[StreamProtocol] = &[
 pub(super) const DATAGRAMS: &[DatagramProtocol] = &[
     DatagramProtocol {
         protocol: Protocol::Quic,
-        wanted: |wants| wants.attributes | wants.protocols | wants.events,
+        wanted: |wants| wants.attributes_of(AttributeKinds::TLS) | wants.protocols | wants.events,
         recognise: |_, datagram| quic::recognise(datagram),
         start: |_| Box::new(Quic::new()),
     },
@@ -118,5 +119,5 @@ pub(super) const DATAGRAMS: &[DatagramProtocol] = &[
 /// Whether somebody wants what may follow when a flow changes to TLS.
 fn behind_tls(wants: &DissectWants) -> Want {
     let certificates = wants.certificate_resources | wants.certificate_documents;
-    wants.attributes | wants.tls_records | certificates | wants.protocols | wants.events
+    wants.attributes_of(AttributeKinds::TLS) | wants.tls_records | certificates | wants.protocols | wants.events
 }

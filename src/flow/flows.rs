@@ -52,7 +52,7 @@ pub struct Flows {
     // Where the search for something to evict goes on.
     hand: usize,
     expired: usize,
-    pub(super) sightings: Vec<Option<Sighting>>,
+    pub(super) sightings: Vec<Sighting>,
 }
 
 /// The packet that leads to events.
@@ -69,7 +69,7 @@ impl Flows {
         Self {
             config,
             wants,
-            table: Table::new(),
+            table: Table::new(config.memory),
             wheel: Wheel::new(),
             connections: Connections::default(),
             held: 0,

@@ -4,7 +4,7 @@
 //! where they belong go before those that lie nearer (Robin Hood hashing), so the table can be nearly full, and a word that
 //! is taken out leaves no trace: those behind it move up.
 
-use crate::memory::prefetch;
+use crate::memory::{ask_large_pages, prefetch};
 
 /// Words at first.
 const FIRST_WORDS: usize = 64;
@@ -66,8 +66,9 @@ impl Index {
     /// Adds a slot that is not in it.
     pub(super) fn insert(&mut self, hash: u32, slot: u32) {
         if self.used >= room(self.words.len()) {
-            let grown = vec![0; self.words.len() * 2].into();
-            for word in std::mem::replace(&mut self.words, grown) {
+            let grown = vec![0; self.words.len() * 2];
+            ask_large_pages(&grown);
+            for word in std::mem::replace(&mut self.words, grown.into()) {
                 if word != 0 {
                     self.place(word);
                 }

@@ -11,7 +11,7 @@ use super::index::Index;
 use super::record::{Flow, own};
 use super::timer::Link;
 use crate::key::{FlowTuple, IpVersion};
-use crate::memory::prefetch;
+use crate::memory::{ask_large_pages, prefetch};
 
 const NONE: u32 = u32::MAX;
 /// Bits of a flow's number; it wraps after 268 million flows.
@@ -37,15 +37,14 @@ pub(super) struct Slot {
 /// Bytes of the table for each flow, without its part of the index.
 pub(super) const SLOT_BYTES: usize = size_of::<Slot>();
 
-/// Slots that are made at a time; those there are stay where they are.
-const CHUNK: usize = 1 << 11;
+/// Slots that there is room for at first, at most: 1 GiB. Memory that nothing was written to costs nothing.
+const MOST_ROOM: usize = 1 << 23;
 
 /// The flows.
 #[derive(Debug)]
 pub(super) struct Table {
-    chunks: Vec<Box<[Slot; CHUNK]>>,
-    // Number of slots there have ever been.
-    slots: u32,
+    // All that there have ever been. The room is taken at once, so that they stay where they are.
+    slots: Vec<Slot>,
     index: Index,
     hasher: RandomState,
     free: u32,
@@ -55,16 +54,14 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new() -> Self {
-        Self {
-            chunks: Vec::new(),
-            slots: 0,
-            index: Index::new(),
-            hasher: RandomState::default(),
-            free: NONE,
-            used: 0,
-            serial: 0,
+    /// A table for so many bytes of flows; if there are more, it moves once in a while.
+    pub(super) fn new(bytes: usize) -> Self {
+        let mut slots = Vec::new();
+        // Where so much is refused, it grows as it must.
+        if slots.try_reserve_exact((bytes / SLOT_BYTES).min(MOST_ROOM)).is_ok() {
+            ask_large_pages(&slots);
         }
+        Self { slots, index: Index::new(), hasher: RandomState::default(), free: NONE, used: 0, serial: 0 }
     }
 
     #[inline]
@@ -83,14 +80,20 @@ impl Table {
         self.index.prefetch(hash);
     }
 
-    /// Asks the memory for both lines of the slot that [`Table::find`] is likely to find.
+    /// The slot that [`Table::find`] is likely to find, both lines of which are asked for; without one there is none.
     #[inline]
-    pub(super) fn prefetch_slot(&self, hash: u32) {
-        if let Some(slot) = self.index.find(hash, |_| true) {
-            let place = self.get(slot);
-            prefetch(&place.flow.last);
-            prefetch(&place.flow.tuple);
-        }
+    pub(super) fn guess(&self, hash: u32) -> Option<u32> {
+        let slot = self.index.find(hash, |_| true)?;
+        let place = self.get(slot);
+        prefetch(&place.flow.last);
+        prefetch(&place.flow.tuple);
+        Some(slot)
+    }
+
+    /// What [`Table::find`] finds, after a guess that is as new as the index.
+    #[inline]
+    pub(super) fn confirm(&self, guess: u32, hash: u32, tuple: &FlowTuple) -> Option<u32> {
+        if self.get(guess).flow.tuple == *tuple { Some(guess) } else { self.find(hash, tuple) }
     }
 
     /// Takes a flow in whose tuple is not in the index.
@@ -101,17 +104,12 @@ impl Table {
         let slot = if self.free != NONE {
             let slot = self.free;
             self.free = self.get(slot).tcp;
+            *self.get_mut(slot) = new;
             slot
         } else {
-            if self.slots as usize == self.chunks.len() * CHUNK {
-                let unused = Slot { flow: Flow { state: 0, ..flow }, ..new };
-                // Made on the heap: a chunk is too large for the stack.
-                self.chunks.extend(<Box<[Slot; CHUNK]>>::try_from(vec![unused; CHUNK]));
-            }
-            self.slots += 1;
-            self.slots - 1
+            self.slots.push(new);
+            self.slots.len() as u32 - 1
         };
-        *self.get_mut(slot) = new;
         self.used += 1;
         self.index.insert(hash, slot);
         slot
@@ -135,12 +133,12 @@ impl Table {
 
     #[inline]
     pub(super) fn get(&self, slot: u32) -> &Slot {
-        &self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+        &self.slots[slot as usize]
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, slot: u32) -> &mut Slot {
-        &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+        &mut self.slots[slot as usize]
     }
 
     #[inline]
@@ -150,7 +148,7 @@ impl Table {
 
     #[inline]
     pub(super) fn of_handle(&self, handle: FlowHandle) -> Option<&Slot> {
-        let slot = self.chunks.get(handle.slot as usize / CHUNK)?.get(handle.slot as usize % CHUNK)?;
+        let slot = self.slots.get(handle.slot as usize)?;
         (slot.mark & GENERATION == handle.generation && slot.flow.state != 0).then_some(slot)
     }
 
@@ -183,7 +181,7 @@ impl Table {
 
     /// Number of slots there have ever been.
     pub(super) fn slots(&self) -> usize {
-        self.slots as usize
+        self.slots.len()
     }
 
     /// Bytes in use.

@@ -22,7 +22,15 @@ pub(super) struct Sighting {
     hash: u32,
     // Where the flow was before the batch; a hint only.
     slot: Option<u32>,
+    // Of the packet by itself.
+    payload: Option<Payload>,
     content: Content,
+}
+
+impl Sighting {
+    /// Of what is not IP.
+    const NONE: Self =
+        Self { tuple: FlowTuple::NO_IP, sender: End::A, hash: 0, slot: None, payload: None, content: Content::None };
 }
 
 /// What of a packet its flow is told.
@@ -30,6 +38,8 @@ pub(super) struct Sighting {
 enum Content {
     /// All of it.
     Own,
+    /// It has no flow.
+    None,
     /// Nothing yet: it is a fragment, and others are missing.
     Waits,
     /// The datagram that it completes.
@@ -47,22 +57,33 @@ struct Carried<'a> {
 impl Flows {
     pub(super) fn track(&mut self, batch: &Batch, fragments: &Fragments) {
         let mut sightings = std::mem::take(&mut self.sightings);
-        sightings.clear();
-        for (index, packet) in batch.packets().iter().enumerate() {
-            sightings.push(self.sight(batch, packet, index, fragments));
+        sightings.resize(batch.len(), Sighting::NONE);
+        for (index, (packet, place)) in batch.packets().iter().zip(&mut sightings).enumerate() {
+            // Written where it stays, part by part: copies of what was just put together wait for it.
+            match decode::frequent_flow(batch, packet).filter(|_| fragments.is_empty()) {
+                Some((tuple, sender, payload)) => {
+                    place.hash = self.table.hash(&tuple);
+                    place.tuple = tuple;
+                    place.sender = sender;
+                    place.payload = Some(payload);
+                    place.content = Content::Own;
+                }
+                None => *place = self.sight(batch, packet, index, fragments),
+            }
         }
         // One packet at a time, each look-up would wait for the memory three times in turn. So the packets of the batch are
         // gone through once for each step of a look-up, which asks for what the next step reads.
         if self.table.slots() > FEW_SLOTS {
-            for sighting in sightings.iter().flatten() {
+            for sighting in &sightings {
                 self.table.prefetch_index(sighting.hash);
             }
-            for sighting in sightings.iter().flatten() {
-                self.table.prefetch_slot(sighting.hash);
-            }
         }
-        for sighting in sightings.iter_mut().flatten() {
-            sighting.slot = self.table.find(sighting.hash, &sighting.tuple);
+        for sighting in &mut sightings {
+            sighting.slot = self.table.guess(sighting.hash);
+        }
+        for sighting in &mut sightings {
+            let Some(guess) = sighting.slot else { continue };
+            sighting.slot = self.table.confirm(guess, sighting.hash, &sighting.tuple);
             if let Some(index) = sighting.slot.and_then(|slot| self.table.connection(slot)) {
                 let [a, z] = &self.connections.get(index).sides;
                 prefetch(&a.next);
@@ -70,17 +91,20 @@ impl Flows {
             }
         }
         for (index, (packet, sighting)) in batch.packets().iter().zip(&sightings).enumerate() {
-            let flow = sighting.as_ref().map(|sighting| self.packet(batch, packet, index as u32, sighting, fragments));
+            let is_ip = !matches!(sighting.content, Content::None);
+            let flow = is_ip.then(|| self.packet(batch, packet, index as u32, sighting, fragments));
             self.packets.push(flow);
         }
         self.sightings = sightings;
     }
 
-    fn sight(&self, batch: &Batch, packet: &Packet, index: usize, fragments: &Fragments) -> Option<Sighting> {
+    /// What is found out about any packet.
+    #[inline(never)]
+    fn sight(&self, batch: &Batch, packet: &Packet, index: usize, fragments: &Fragments) -> Sighting {
         let is_ip = packet.outermost[usize::from(builtin::IPV4.0)] != 0xFF
             || packet.outermost[usize::from(builtin::IPV6.0)] != 0xFF;
         if !is_ip {
-            return None;
+            return Sighting::NONE;
         }
         let (mut tuple, mut sender) = decode::flow_tuple(batch, packet);
         let mut content = Content::Own;
@@ -90,7 +114,8 @@ impl Flows {
             content = part.whole.map_or(Content::Waits, Content::Joined);
             (tuple, sender) = part.flow.unwrap_or((tuple, sender));
         }
-        Some(Sighting { tuple, sender, hash: self.table.hash(&tuple), slot: None, content })
+        let (hash, payload) = (self.table.hash(&tuple), decode::payload_range(batch, packet));
+        Sighting { tuple, sender, hash, slot: None, payload, content }
     }
 
     fn packet(
@@ -106,10 +131,10 @@ impl Flows {
         if self.wheel.is_due(self.now) {
             self.end_due(cause);
         }
-        let payload = decode::payload_range(batch, packet);
+        let payload = sighting.payload;
         let carried = match sighting.content {
             Content::Own => payload.map(|payload| Carried { batch, packet, payload }),
-            Content::Waits => None,
+            Content::Waits | Content::None => None,
             Content::Joined(whole) => {
                 let (batch, packet) = fragments.whole(whole);
                 decode::payload_range(batch, packet).map(|payload| Carried { batch, packet, payload })

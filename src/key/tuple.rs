@@ -66,7 +66,7 @@ impl FlowTuple {
     pub const NO_IP: Self = Self { a: [0; 16], z: [0; 16], port_a: 0, port_z: 0, proto: 0, version: IpVersion::V4 };
 
     /// The flow of an IPv4 packet, and which end sent the packet. Ports are 0 for protocols without.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn v4(proto: u8, src: [u8; 4], dst: [u8; 4], sport: u16, dport: u16) -> (Self, End) {
         let sender = end_of_source(sport, dport, u32::from_be_bytes(src), u32::from_be_bytes(dst));

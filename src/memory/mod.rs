@@ -1,7 +1,9 @@
-//! What the hardware is asked for: memory ahead of its use.
+//! What the hardware and the kernel are asked for: memory ahead of its use, and in large pages.
 //!
 //! Changes nothing that a program can see; knows nothing of what lies there.
 
+mod pages;
 mod prefetch;
 
+pub use pages::ask_large_pages;
 pub use prefetch::prefetch;

@@ -89,6 +89,7 @@ impl Engine {
         let reloading = plan.orders.map(|orders| Reloading::new(orders, &plan.builtin, plan.flow_output, events));
         let asked = Asked {
             topics: frontend.topics(),
+            attributes: frontend.attributes().kinds(),
             output: plan.flow_output,
             events,
             store: Want::from(plan.outlet.store.is_some()),

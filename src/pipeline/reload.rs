@@ -156,6 +156,7 @@ impl Engine {
         let config = &settings.run.environment.config;
         let asked = Asked {
             topics: self.frontend.topics(),
+            attributes: self.frontend.attributes().kinds(),
             output: reloading.output,
             events: reloading.events,
             store: Want::from(self.outlet.store.is_some()),

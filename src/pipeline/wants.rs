@@ -4,7 +4,7 @@ use crate::api::Topic;
 use crate::api::t_env::ConfigPaths;
 use crate::backend::BackendWants;
 use crate::builtin::Builtin;
-use crate::dissect::DissectWants;
+use crate::dissect::{AttributeKinds, DissectWants, Unwanted};
 use crate::flow::{FlowWants, Want};
 use crate::plugin::Catalog;
 
@@ -49,6 +49,8 @@ pub enum AttributeReaders {
 pub struct Asked<'a> {
     /// Bits of the instances' callbacks.
     pub topics: u32,
+    /// Attributes that the callbacks hear of.
+    pub attributes: AttributeKinds,
     /// Whether flows are shown.
     pub output: FlowOutput,
     /// Whether there is an event stream.
@@ -116,7 +118,7 @@ impl Wants {
     /// What callbacks, outputs, the scripts' texts, the built-in groups and the settings want.
     #[must_use]
     pub fn of(asked: &Asked<'_>, catalog: &Catalog, builtin: &Builtin, config: &ConfigPaths) -> Self {
-        let Asked { topics, output, events, store, backend, outputs } = *asked;
+        let Asked { topics, attributes: heard, output, events, store, backend, outputs } = *asked;
         let shown = outputs.protocol_events;
         let of_backend = |asks: fn(&BackendWants) -> bool| Want::from(backend.is_some_and(asks));
         let of_scripts = of_backend(|wants| wants.asks_flows);
@@ -142,11 +144,14 @@ impl Wants {
         let resources = both(all_shown | of_resources, reassembly);
         let documents = both(all_shown | of_documents, reassembly);
         let records = all_shown | monitored | shown;
-        let attributes = both(hears(Topic::Attribute) | all_shown | facts.attributes, reassembly);
+        let of_others = all_shown | facts.attributes;
+        let attributes = both(hears(Topic::Attribute) | of_others, reassembly);
+        let unwanted = if of_others.is_yes() { Unwanted::NOTHING } else { Unwanted::but(heard) };
         let contents = both(Want::from(topics & Topic::CONTENT != 0), reassembly);
         let raw = both(hears(Topic::RawPayload), reassembly);
         let dissect = DissectWants {
             attributes,
+            unwanted: if attributes.is_yes() { unwanted } else { Unwanted::NOTHING },
             tls_records: both(attributes, application("EnableSSLRecordExtraction")),
             dns_resources: resources,
             http_resources: both(resources, application("EnableURILog")),
@@ -184,7 +189,7 @@ pub const DNS_DOCUMENTS: &str = "Reassembly>TCPReassembly>Applications>EnableDNS
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, AttributeReaders, BackendWants, FlowOutput, OutputWants, Wants};
+    use super::{Asked, AttributeKinds, AttributeReaders, BackendWants, FlowOutput, OutputWants, Wants};
     use crate::api::Topic;
     use crate::api::t_env::ConfigPaths;
     use crate::builtin::{Builtin, BuiltinPlan, Selection};
@@ -197,6 +202,7 @@ mod tests {
     fn records() -> Asked<'static> {
         Asked {
             topics: 0,
+            attributes: AttributeKinds::ALL,
             output: FlowOutput::All,
             events: Want::No,
             store: Want::No,
@@ -261,6 +267,20 @@ mod tests {
         let attribute = wants(Topic::Attribute.bit(), FlowOutput::Plugins, &[]);
         assert_eq!((attribute.dissect.attributes, attribute.dissect.tls_records), (Want::Yes, Want::No));
         assert_eq!(attribute.dissect.http_resources, Want::No);
+    }
+
+    #[test]
+    fn attributes_that_no_callback_names_are_not_looked_for_unless_others_read_them() {
+        let of = |topics, output| {
+            wants_of(&Asked { topics, attributes: AttributeKinds::TLS, output, ..records() }, &[]).dissect
+        };
+        let named = of(Topic::Attribute.bit(), FlowOutput::Plugins);
+        assert_eq!(named.attributes_of(AttributeKinds::TLS), Want::Yes);
+        assert_eq!(named.attributes_of(AttributeKinds::HTTP), Want::No);
+        assert_eq!(of(Topic::Attribute.bit(), FlowOutput::All).attributes_of(AttributeKinds::HTTP), Want::Yes);
+        let both = named.or(of(0, FlowOutput::All));
+        assert_eq!(both.attributes_of(AttributeKinds::SSH), Want::Yes);
+        assert_eq!(named.or(of(Topic::New.bit(), FlowOutput::Plugins)).attributes_of(AttributeKinds::HTTP), Want::No);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use super::content::{ContentDesk, Declined, Due};
 use super::feed::{Feed, Told, Traffic};
 use super::frontend::{Course, FlowTap};
+use super::heard::Attributes;
 use super::host::{Frontend, SPOKEN};
 use super::policy::{Opinion, PolicyTable};
 use crate::api::{
@@ -59,6 +60,12 @@ impl Frontend {
     #[must_use]
     pub fn topics(&self) -> u32 {
         self.topics
+    }
+
+    /// Attributes that any instance hears of.
+    #[must_use]
+    pub fn attributes(&self) -> &Attributes {
+        &self.attributes
     }
 
     /// Whether a script still wants the streams of a flow.
@@ -130,7 +137,8 @@ impl Frontend {
         if topics == 0 {
             return;
         }
-        let mut feed = Feed::new(traffic, topics);
+        let attributes = Rc::clone(&self.attributes);
+        let mut feed = Feed::new(traffic, topics, &attributes);
         loop {
             let file = self.contents.next_file(&engine, &self.taps);
             let ((first, count), header) = self.lend_row(&mut feed, file.as_ref());
@@ -262,7 +270,8 @@ impl Frontend {
         let serial = |tap: &&FlowTap| tap.course == Course::Serial;
         let content = self.taps.iter().filter(serial).fold(0, |topics, tap| topics | tap.topics) & Topic::CONTENT;
         // Contents are for one pass: all that hear of them run in the same.
-        let mut feed = Feed::new(traffic, self.topics & !Topic::CONTENT | content).peekable();
+        let attributes = Rc::clone(&self.attributes);
+        let mut feed = Feed::new(traffic, self.topics & !Topic::CONTENT | content, &attributes).peekable();
         for at in from..to {
             let packet = at as u32;
             self.deliver_due(&mut mail, at);

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::heard::Attributes;
 use crate::api::{Event, Exchange, Occasion, Rank, Topic};
 use crate::content::{Contents, Item, ItemKind, RawBytes};
 use crate::dissect::{Dissectors, FindingKind, Findings};
@@ -69,6 +70,7 @@ pub struct Told<'a> {
 pub struct Feed<'a> {
     traffic: &'a Traffic<'a>,
     topics: u32,
+    attributes: &'a Attributes,
     index: usize,
     finding: usize,
     items: &'a [Item],
@@ -79,14 +81,14 @@ pub struct Feed<'a> {
 const HEADS: u8 = 3;
 
 impl<'a> Feed<'a> {
-    /// A feed of the topics, given as bits.
+    /// A feed of the topics, given as bits, and of the attributes.
     #[must_use]
-    pub fn new(traffic: &'a Traffic<'a>, topics: u32) -> Self {
+    pub fn new(traffic: &'a Traffic<'a>, topics: u32, attributes: &'a Attributes) -> Self {
         let contents = traffic.contents.filter(|_| topics & Topic::CONTENT != 0);
         let items = contents.map_or(&[][..], Contents::items);
         let first = items.partition_point(|item| (item.after as usize) < traffic.range.start);
         let (index, finding) = (traffic.range.start, traffic.first_finding());
-        Self { traffic, topics, index, finding, items: &items[first..], step: 0 }
+        Self { traffic, topics, attributes, index, finding, items: &items[first..], step: 0 }
     }
 
     fn wants(&self, topic: Topic) -> bool {
@@ -200,6 +202,7 @@ impl<'a> Feed<'a> {
             self.finding += 1;
             if let FindingKind::Attribute { name, value } = finding.kind
                 && self.wants(Topic::Attribute)
+                && self.attributes.has(findings.bytes(name))
             {
                 let mut told = self.event(event, Topic::Attribute, stage);
                 told.at.flow = Some(finding.flow);

@@ -12,6 +12,7 @@ use super::catalog::{Catalog, CatalogEntry};
 use super::completions::{Haste, JobPlan, Left};
 use super::content::ContentDesk;
 use super::frontend::{Answer, Course, FlowTap, Next, ProtocolHandler, SimpleCounter};
+use super::heard::Attributes;
 use super::instance::{BlockTable, Instance, InstanceReport, LoadFailure, PluginFile, Seat};
 use super::kind::PluginKind;
 use super::manifest::Block;
@@ -67,6 +68,8 @@ pub struct Frontend {
     pub(super) bystanders: Vec<Instance>,
     /// Topics that any of them hears, as bits.
     pub(super) topics: u32,
+    /// Attributes that any of them hears of.
+    pub(super) attributes: Rc<Attributes>,
     pub(super) policies: PolicyTable,
     pub(super) contents: ContentDesk,
     /// How those did that were taken out of service.
@@ -90,6 +93,7 @@ impl Frontend {
             taps: Vec::new(),
             bystanders: Vec::new(),
             topics: 0,
+            attributes: Rc::new(Attributes::none()),
             policies: PolicyTable::default(),
             contents: ContentDesk::default(),
             retired: Vec::new(),
@@ -112,6 +116,11 @@ impl Frontend {
     /// Settles who runs event by event: who hears messages, and who hears of `spoken` topics that scripts make.
     pub(super) fn set_courses(&mut self, spoken: u32) {
         self.topics = self.taps.iter().fold(0, |topics, tap| topics | tap.topics);
+        let mut attributes = Attributes::none();
+        for tap in self.taps.iter().filter(|tap| tap.hears(Topic::Attribute.bit())) {
+            attributes.add(&tap.attributes);
+        }
+        self.attributes = Rc::new(attributes);
         for tap in &mut self.taps {
             let serial = tap.instance.listens() || tap.hears(spoken) || tap.course == Course::Serial;
             tap.course = if serial { Course::Serial } else { Course::Straight };

@@ -18,6 +18,7 @@ mod feed;
 mod frontend;
 mod handover;
 mod health;
+mod heard;
 mod host;
 mod instance;
 mod kind;

@@ -236,6 +236,34 @@ fn onattribute_knows_the_older_order_of_parameters_by_their_names() {
 }
 
 #[test]
+fn with_a_list_of_names_only_those_attributes_are_told() {
+    let list = "attribute_names = { 'SNI', '^D' },";
+    let handler = "onattribute = function(engine, ts, flow, name, value) print('h', flow:id(), name, value) end,";
+    let older = "onattribute = function(engine, flow, timestamp, name, value) print('o', flow:id(), name, value) end,";
+    let monitor = "onflowattribute = function(engine, flow, ts, name, value) print('m', flow:id(), name, value) end";
+    let adder = "onpayload = function(engine, ts, flow, dir, pos, buf)
+        engine:add_flow_attribute(flow, 'other', 'x') engine:add_flow_attribute(flow, 'SNI', buf:tostring()) end";
+    let outcome = Bench::new()
+        .plugin("a.lua", &block("reassembly_handler", &format!("{list} {handler}")))
+        .plugin("b.lua", &block("reassembly_handler", &format!("{list} {older}")))
+        .plugin("c.lua", &block("flowmonitor", &format!("attribute_names = {{ '' }}, {monitor}")))
+        .plugin("d.lua", &block("reassembly_handler", adder))
+        .run(&smtp().client(b"one").close().capture());
+    let of = |who: &str, told: &str| format!("{who}\t{FLOW}\t{told}");
+    let expected = [of("m", "\t"), of("h", "SNI\tone"), of("o", "SNI\tone"), of("h", "^D\t"), of("o", "^D\t")];
+    outcome.prints(&expected.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_list_of_names_is_a_list_of_strings() {
+    for list in ["'SNI'", "{ 1 }"] {
+        let body = format!("attribute_names = {list}, onattribute = function() print('called') end");
+        let outcome = Bench::new().plugin("t.lua", &block("reassembly_handler", &body)).run(&smtp().capture());
+        assert!(outcome.lines().is_empty());
+    }
+}
+
+#[test]
 fn flowmonitor_gets_flow_before_timestamp_and_every_flow() {
     let body = "onflowattribute = function(engine, flow, timestamp, name, value)
         print(flow:id(), timestamp, name, value:tostring(), value:size()) end";

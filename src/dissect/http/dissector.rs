@@ -9,7 +9,7 @@ use super::outstanding::Outstanding;
 use super::recognise::can_begin;
 use super::report::{self, Answer};
 use super::side::{Collected, Patience, Side, State, TooMany};
-use crate::dissect::{Appetite, Context, FindingKind, StreamDissector, Transaction};
+use crate::dissect::{Appetite, AttributeKinds, Context, FindingKind, StreamDissector, Transaction};
 use crate::flow::{Direction, Want};
 use crate::time::Timestamp;
 
@@ -332,7 +332,7 @@ fn tell_header(
     whole: Want,
 ) {
     let wants = cx.wants;
-    if (wants.attributes | wants.http_documents | wants.http_headers | wants.events).is_yes() {
+    if (wants.attributes_of(AttributeKinds::HTTP) | wants.http_documents | wants.http_headers | wants.events).is_yes() {
         let block = cx.findings.text(block);
         if wants.events.is_yes() {
             cx.push(FindingKind::HttpMessage { transaction, direction, block });

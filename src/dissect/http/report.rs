@@ -2,14 +2,14 @@
 
 use super::header::HeaderBlock;
 use super::outstanding::Wording;
-use crate::dissect::{Context, DocumentKind, FindingKind, ResourceKind, Text};
+use crate::dissect::{AttributeKinds, Context, DocumentKind, FindingKind, ResourceKind, Text};
 use crate::flow::Direction;
 use crate::time::Timestamp;
 
 /// Tells of a header what the contract lists, in its order. Nothing is told of an interim response but attributes and
 /// the document.
 pub(super) fn header(cx: &mut Context<'_>, direction: Direction, block: Text, header: &HeaderBlock<'_>) {
-    if cx.wants.attributes.is_yes() {
+    if cx.wants.attributes_of(AttributeKinds::HTTP).is_yes() {
         attribute(cx, "HTTP-Header", block);
         let fields: &[(&str, &[u8])] = match direction {
             Direction::ToServer => &[("Host", b"Host"), ("User-Agent", b"User-Agent")],

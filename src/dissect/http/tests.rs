@@ -7,7 +7,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::Http;
-use crate::dissect::{Appetite, Context, Counts, DissectWants, FindingKind, Findings, StreamDissector, Transaction};
+use crate::dissect::{
+    Appetite, Context, Counts, DissectWants, FindingKind, Findings, StreamDissector, Transaction, Unwanted,
+};
 use crate::flow::Direction::{ToClient, ToServer};
 use crate::flow::{Direction, Flow, FlowHandle, Want};
 use crate::key::FlowTuple;
@@ -19,6 +21,7 @@ const HANDLE: FlowHandle = FlowHandle { slot: 3, generation: 1 };
 
 const ALL: DissectWants = DissectWants {
     attributes: Want::Yes,
+    unwanted: Unwanted::NOTHING,
     tls_records: Want::No,
     dns_resources: Want::No,
     http_resources: Want::Yes,

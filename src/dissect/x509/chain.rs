@@ -6,7 +6,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::certificate::Certificate;
 use super::text::write_text;
-use crate::dissect::{Context, DocumentKind, FindingKind, ResourceKind};
+use crate::dissect::{AttributeKinds, Context, DocumentKind, FindingKind, ResourceKind};
 
 /// Certificates of one chain; further ones are left out and counted.
 pub const MAX_CERTIFICATES: usize = 16;
@@ -68,7 +68,7 @@ pub fn report<'a>(cx: &mut Context<'_>, owner: Owner, chain: impl Iterator<Item 
 }
 
 fn organisations(cx: &mut Context<'_>, links: &[Link<'_>]) {
-    if !cx.wants.attributes.is_yes() {
+    if !cx.wants.attributes_of(AttributeKinds::TLS).is_yes() {
         return;
     }
     let leaf = links.first().and_then(|link| link.outline);

@@ -6,12 +6,13 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use mlua::{Function, LightUserData, Table};
+use mlua::{Function, LightUserData, Table, Value};
 
 use crate::api::{EngineContext, EventRing, LENT_AT_ONCE, Topic, declined};
 use crate::flow::{Direction, Want};
 use crate::lua::PluginError;
 use crate::plugin::health::ROW_LIMIT;
+use crate::plugin::heard::Attributes;
 use crate::plugin::instance::Instance;
 use crate::plugin::kind::PluginKind;
 use crate::plugin::policy::Opinion;
@@ -19,8 +20,15 @@ use crate::plugin::policy::Opinion;
 const DRIVER: &str = include_str!("../../api/lua/event_driver.lua");
 
 /// Puts the older order of parameters right: where the block has it always, or where the names of the parameters say so.
+/// Where a block names attributes, it is called for no others.
 const IN_ORDER: &str = "
-local objects, callback, always = ...
+local objects, callback, always, names = ...
+local named_only = callback
+if names then
+  named_only = function(engine, timestamp, flow, name, value)
+    if names[name] then return callback(engine, timestamp, flow, name, value) end
+  end
+end
 local getlocal, find = objects.getlocal, objects.find
 local function named(n, ...)
   local name = getlocal(callback, n)
@@ -29,9 +37,11 @@ local function named(n, ...)
   end
 end
 if always or (named(2, 'flow') and named(3, 'time', 'ts')) then
-  return function(engine, timestamp, flow, name, value) return callback(engine, flow, timestamp, name, value) end
+  return function(engine, timestamp, flow, name, value)
+    if not names or names[name] then return callback(engine, flow, timestamp, name, value) end
+  end
 end
-return callback";
+return named_only";
 
 /// A callback of a block: the topic it is called for, its name, its whole name in messages.
 type Row = (Topic, &'static str, &'static str);
@@ -68,6 +78,26 @@ fn rows(kind: PluginKind) -> &'static [Row] {
     }
 }
 
+/// The attributes that a block asks for: those of its list `attribute_names`, which become keys of `named`.
+fn named_attributes(kind: PluginKind, block: &Table, named: &Table) -> Result<Attributes, PluginError> {
+    let list = match block.get::<Value>("attribute_names")? {
+        Value::Nil => return Ok(Attributes::All),
+        Value::Table(list) => list,
+        _ => return Err(no_list(kind)),
+    };
+    let mut names = Vec::new();
+    for name in list.sequence_values::<Value>() {
+        let Value::String(name) = name? else { return Err(no_list(kind)) };
+        named.raw_set(&name, true)?;
+        names.push(name.as_bytes().to_vec().into_boxed_slice());
+    }
+    Ok(Attributes::Named(names))
+}
+
+fn no_list(kind: PluginKind) -> PluginError {
+    mlua::Error::runtime(format!("{}.attribute_names is no list of strings", kind.name())).into()
+}
+
 /// True if instances of a kind hear of flows.
 #[must_use]
 pub fn hears_flows(kind: PluginKind) -> bool {
@@ -92,6 +122,8 @@ pub struct FlowTap {
     pub course: Course,
     /// Topics it has callbacks for, as bits.
     pub topics: u32,
+    /// Attributes it hears of.
+    pub attributes: Attributes,
     /// What it says about storing, by flow slot.
     pub opinions: Vec<Opinion>,
     /// Votes about exchanges of HTTP, by place: bits of [`crate::api::declined`].
@@ -118,6 +150,8 @@ impl FlowTap {
         called: Want,
     ) -> Result<Result<Self, Instance>, PluginError> {
         let callbacks = instance.vm().lua().create_table()?;
+        let named = instance.vm().lua().create_table()?;
+        let attributes = named_attributes(instance.kind, block, &named)?;
         let (mut topics, mut names) = (0, ["flow"; Topic::COUNT + 1]);
         for &(topic, name, whole) in rows(instance.kind) {
             let callback: Option<Function> = block.get::<Option<Function>>(name).ok().flatten();
@@ -126,7 +160,12 @@ impl FlowTap {
             names[topic as usize] = whole;
             let callback = if topic == Topic::Attribute {
                 let always = instance.kind == PluginKind::FlowMonitor;
-                instance.driver(IN_ORDER, "=millstream.in_order", (&instance.parts().objects, callback, always))?
+                let named = (attributes != Attributes::All).then_some(&named);
+                instance.driver(
+                    IN_ORDER,
+                    "=millstream.in_order",
+                    (&instance.parts().objects, callback, always, named),
+                )?
             } else {
                 callback
             };
@@ -149,6 +188,7 @@ impl FlowTap {
             instance,
             course: Course::Straight,
             topics,
+            attributes,
             opinions: Vec::new(),
             votes: Vec::new(),
             names,

@@ -55,6 +55,7 @@ TrisulPlugin = {
   },
 
   reassembly_handler = {
+    attribute_names = { "TLS:SNI" },
     onattribute = function(engine, timestamp, flow, name, value)
       -- Those of QUIC, which are found as well, are left out: the native program does not decrypt.
       if name == "TLS:SNI" and flow:protocol() == "06" then engine:update_counter(GROUP, value:lower(), SERVERS, 1) end
