@@ -152,13 +152,7 @@ impl Pool {
     /// What is known of a job that waits or runs.
     #[must_use]
     pub fn status(&self, id: JobId) -> Option<JobStatus> {
-        let mut found = None;
-        self.0.shared.each_job(|job| {
-            if job.id == id {
-                found = Some(job.status());
-            }
-        });
-        found
+        self.0.shared.status(id)
     }
 
     /// The first `count` jobs that wait or run, in the order of their ids.

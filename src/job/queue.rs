@@ -11,11 +11,13 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
-use super::model::{BoxedJob, Job, Work};
+use super::model::{BoxedJob, Job, JobId, Work};
 
 /// A job with its place in the lanes.
 #[derive(Debug)]
 pub(super) struct Queued {
+    /// That of the job, so that looking for one does not look into the others.
+    pub id: JobId,
     pub job: Box<Job>,
     /// Boxed: few have any, and all are moved.
     pub lanes: Option<Box<Lanes>>,
@@ -100,7 +102,7 @@ impl Queue {
             _ => job.options().and_then(|options| options.key.clone()).map(Lane::Key).into_iter().collect(),
         };
         if names.is_empty() {
-            return self.make_ready(Queued { job, lanes: None }, At::Back);
+            return self.make_ready(Queued { id: job.id, job, lanes: None }, At::Back);
         }
         // Two paths of one operation may be the same file.
         if names.len() == 2 && names[0] == names[1] {
@@ -111,7 +113,7 @@ impl Queue {
         for name in &names {
             self.lanes.entry(name.clone()).or_default().push_back(ticket);
         }
-        let queued = Queued { job, lanes: Some(Box::new(Lanes { ticket, names })) };
+        let queued = Queued { id: job.id, job, lanes: Some(Box::new(Lanes { ticket, names })) };
         if self.is_first(&queued) {
             self.make_ready(queued, At::Back);
         } else {
@@ -238,8 +240,33 @@ impl Queue {
     /// Takes out the job that has waited longest for a worker, of those that are wanted.
     pub(super) fn remove_oldest(&mut self, wanted: impl Fn(&Job) -> bool) -> Option<BoxedJob> {
         // Usually it is the first one.
-        let oldest = self.ready.iter().find(|queued| queued.lanes.is_none() && wanted(&queued.job))?.job.id;
-        self.remove(|job| job.id == oldest).pop()
+        let oldest = self.ready.iter().position(|queued| queued.lanes.is_none() && wanted(&queued.job))?;
+        self.ready.remove(oldest).map(|queued| queued.job)
+    }
+
+    /// Takes out one job.
+    pub(super) fn remove_one(&mut self, id: JobId) -> Option<BoxedJob> {
+        let queued = self.take_one(id)?;
+        if let Some(lanes) = &queued.lanes {
+            self.release(lanes);
+        }
+        Some(queued.job)
+    }
+
+    fn take_one(&mut self, id: JobId) -> Option<Queued> {
+        if let Some(queued) = take_from(&mut self.ready, id) {
+            return Some(queued);
+        }
+        if let Some(queued) = self.ranked.values_mut().find_map(|list| take_from(list, id)) {
+            self.ranked_count -= 1;
+            self.ranked.retain(|_, list| !list.is_empty());
+            return Some(queued);
+        }
+        self.aside
+            .extract_if(|_, queued| queued.id == id)
+            .next()
+            .map(|(_, queued)| queued)
+            .or_else(|| self.delayed.extract_if(.., |_, queued| queued.id == id).next().map(|(_, queued)| queued))
     }
 
     /// Every job that waits.
@@ -249,10 +276,22 @@ impl Queue {
         all.map(|queued| &*queued.job)
     }
 
+    /// One of them.
+    pub(super) fn find(&self, id: JobId) -> Option<&Job> {
+        let ranked = self.ranked.values().flatten();
+        let mut all = self.ready.iter().chain(ranked).chain(self.delayed.values()).chain(self.aside.values());
+        all.find(|queued| queued.id == id).map(|queued| &*queued.job)
+    }
+
     fn is_first(&self, queued: &Queued) -> bool {
         let Some(lanes) = &queued.lanes else { return true };
         lanes.names.iter().all(|name| self.lanes.get(name).and_then(VecDeque::front) == Some(&lanes.ticket))
     }
+}
+
+/// Takes a job out of a list that may be long.
+pub(super) fn take_from(list: &mut VecDeque<Queued>, id: JobId) -> Option<Queued> {
+    list.remove(list.iter().position(|queued| queued.id == id)?)
 }
 
 fn extract(list: &mut VecDeque<Queued>, wanted: &impl Fn(&Job) -> bool, removed: &mut Vec<Queued>) {

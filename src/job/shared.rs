@@ -12,7 +12,7 @@ use crate::time::Stopwatch;
 use super::completion::CompletionQueue;
 use super::counts::{Counters, Pending};
 use super::histogram::Histogram;
-use super::model::{BoxedJob, Job, JobId, Place, Work};
+use super::model::{BoxedJob, Job, JobId, JobStatus, Place, Work};
 use super::orphans::Orphans;
 use super::patience::Patience;
 use super::pool::{PoolOptions, VmFactory};
@@ -362,7 +362,31 @@ impl Shared {
 
     /// Takes back one job; false if it has ended.
     pub(super) fn cancel_one(&self, id: JobId) -> bool {
-        self.cancel_where(|job| job.id == id, Reach::Running) > 0
+        let job = {
+            let mut waiting = self.waiting();
+            let found = waiting.queue.remove_one(id).or_else(|| self.slots().iter().find_map(|slot| slot.take_one(id)));
+            // Without it, operations on the same file may have become ready.
+            self.publish(&waiting);
+            found
+        };
+        let found = job.is_some();
+        job.into_iter().for_each(|job| self.end(job, JobState::Cancelled, None));
+        found
+    }
+
+    /// What is known of a job that waits or runs.
+    pub(super) fn status(&self, id: JobId) -> Option<JobStatus> {
+        let waiting = self.waiting();
+        if let Some(job) = waiting.queue.find(id) {
+            return Some(job.status());
+        }
+        let slots = self.slots();
+        slots.iter().find_map(|slot| {
+            let state = slot.lock();
+            let local = state.local.iter().find(|queued| queued.id == id).map(|queued| queued.job.status());
+            let running = || state.running.as_ref()?.job.as_deref().filter(|job| job.id == id).map(Job::status);
+            local.or_else(running)
+        })
     }
 
     fn cancel_where(&self, wanted: impl Fn(&Job) -> bool, reach: Reach) -> usize {

@@ -13,7 +13,7 @@ use super::limits::Allowance;
 use super::model::{BoxedJob, Job, JobId, Work};
 use super::options::Returns;
 use super::process::Children;
-use super::queue::{Lanes, Queued};
+use super::queue::{Lanes, Queued, take_from};
 use super::state::{JobState, Step};
 
 /// One worker's place. A worker that is given up keeps its slot to itself; its successor gets a new one.
@@ -140,9 +140,15 @@ impl Slot {
         taken.into_iter().map(|queued| queued.job).collect()
     }
 
+    /// Takes one job, whether it was started or not.
+    pub(super) fn take_one(&self, id: JobId) -> Option<BoxedJob> {
+        let waiting = take_from(&mut self.lock().local, id).map(|queued| queued.job);
+        waiting.or_else(|| self.take_running(|job| job.id == id))
+    }
+
     /// Makes a job the running one. The clock is read once: `now` may be the end of the job before.
     pub(super) fn start(&self, state: &mut State, queued: Queued, now: Stopwatch) -> Option<Assignment> {
-        let Queued { mut job, lanes } = queued;
+        let Queued { mut job, lanes, .. } = queued;
         let work = job.work.take()?;
         let deadline = job.deadline.into();
         job.step(Step::Start);
@@ -176,7 +182,7 @@ impl Slot {
         job.work = Some(work);
         job.step(Step::Retry);
         debug_assert_eq!(job.life.state(), JobState::Queued);
-        Ok(Queued { job, lanes })
+        Ok(Queued { id: job.id, job, lanes })
     }
 
     /// Ends the running job, unless somebody else has.
