@@ -80,6 +80,9 @@ fn rows(kind: PluginKind) -> &'static [Row] {
 
 /// The attributes that a block asks for: those of its list `attribute_names`, which become keys of `named`.
 fn named_attributes(kind: PluginKind, block: &Table, named: &Table) -> Result<Attributes, PluginError> {
+    if !rows(kind).iter().any(|(topic, ..)| *topic == Topic::Attribute) {
+        return Ok(Attributes::All);
+    }
     let list = match block.get::<Value>("attribute_names")? {
         Value::Nil => return Ok(Attributes::All),
         Value::Table(list) => list,
