@@ -8,7 +8,6 @@ local text = arguments.text
 local function value_of(values, path)
   local value = values[path]
   if value then return value end
-  -- The other way of writing a path, as XPath has it: //App/DBRoot.
   if not find(path, ">", 1, true) then
     path = gsub(path, "^%s*/+", "")
     path = gsub(path, "/", ">")
