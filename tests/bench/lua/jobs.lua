@@ -28,7 +28,7 @@ local function now(clock)
   return tonumber(time.sec) + tonumber(time.nsec) * 1e-9
 end
 
-local scheduled, done, begun = 0, 0, nil
+local scheduled, done, begun, at_first = 0, 0, nil, sleeping + mixed
 
 -- Empty but for the result, without which onresult is not called.
 local empty_job = {
@@ -43,8 +43,13 @@ if managed > 0 then
   empty_job.timeout, empty_job.onerror, empty_job.onfree = 30, function() end, function() end
 end
 
+-- Each that has ended begins the next, so that packets take the same way through this script whether there are jobs or not.
 local mixed_begun, mixed_freed = 0, 0
-local function freed() mixed_freed = mixed_freed + 1 end
+local schedule_mixed
+local function freed()
+  mixed_freed = mixed_freed + 1
+  if mixed_begun < mixed then schedule_mixed() end
+end
 local function ignored() end
 local function mixed_job(onexecute, timeout)
   return { data = "data", timeout = timeout, onexecute = onexecute, onresult = ignored, onerror = ignored,
@@ -55,11 +60,12 @@ local failing = mixed_job(function(data) error(data) end, 20)
 local late = mixed_job(function(data) return data end, 0)
 -- What it holds cannot be collected, so the worker's VM is replaced.
 local filling = mixed_job(function()
-  held = held or {}
+  package.loaded.held = package.loaded.held or {}
+  local held = package.loaded.held
   while true do held[#held + 1] = ("x"):rep(10000000) .. #held end
 end, 20)
 
-local function schedule_mixed()
+function schedule_mixed()
   local n = mixed_begun % 100
   mixed_begun = mixed_begun + 1
   if n < 10 then T.async:schedule(failing)
@@ -112,10 +118,10 @@ TrisulPlugin = {
         scheduled = scheduled + 1
       end
       if last_packet > 0 then count_packet() end
-      if mixed_begun < mixed and mixed_begun - mixed_freed < MIXED_IN_FLIGHT then schedule_mixed() end
-      if sleeping > 0 then
+      if at_first > 0 then
         for _ = 1, sleeping do T.async:schedule(sleeping_job) end
-        sleeping = 0
+        for _ = 1, math.min(mixed, MIXED_IN_FLIGHT) do schedule_mixed() end
+        at_first = 0
       end
     end,
   },
