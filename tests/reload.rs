@@ -8,6 +8,7 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::Duration;
 
 use e2e::{Ended, Place, Running, descendants, dropped, events, is_alive, say};
@@ -318,6 +319,15 @@ fn of_two_changes_in_quick_succession_the_last_one_runs() {
     assert!(all.iter().any(|(key, _)| key == "again"), "{all:?}");
 }
 
+/// What the run says about one of its plugins.
+fn state_of(plugin: &str, socket: &str) -> Option<String> {
+    let mut asking = Command::new(env!("CARGO_BIN_EXE_millstream"));
+    let output = asking.args(["plugins", "--control", socket, "--json"]).output().unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).ok()?;
+    let row = told["plugins"].as_array()?.iter().find(|row| row["name"] == plugin)?;
+    row["state"].as_str().map(str::to_owned)
+}
+
 #[test]
 fn new_files_take_their_place_and_deleted_ones_are_unloaded() {
     let teller = |name: &str| {
@@ -330,14 +340,19 @@ fn new_files_take_their_place_and_deleted_ones_are_unloaded() {
     };
     let place =
         Place::new().plugin("a-group.lua", &group()).plugin("b.lua", &teller("b")).plugin("d.lua", &teller("d"));
-    let mut bench = Bench::start(place, &["--watch"]);
+    let socket = place.path("control").display().to_string();
+    let mut bench = Bench::start(place, &["--watch", "--control", &socket]);
     bench.write("c.lua", &teller("c"));
     bench.until_said("hello c");
+    bench.running.until("c is among the plugins", |_| state_of("c.lua", &socket).as_deref() == Some("loaded"));
     // In the order of their paths, for the same packet.
     bench.until_said("b sees\nc sees\nd sees\n");
     fs::remove_file(bench.place.path("plugins/b.lua")).unwrap();
     bench.until_said("bye b");
     bench.until_said("unloaded, because its file is gone");
+    bench.running.until("b is told to be gone", |_| {
+        state_of("b.lua", &socket).as_deref() == Some("not loaded: its file is gone")
+    });
     bench.some_packets();
     // It comes back under the number it had.
     let before = bench.times("hello b");

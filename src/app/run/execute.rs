@@ -79,7 +79,6 @@ pub fn execute(
         config: args.life.config.clone(),
         socket: doors.socket.as_ref().map(|socket| socket.path().to_owned()),
     };
-    let life = Arc::new(Life::new(&control, catalog, (inquiry, of_backends), &pools, facts));
     let staff = Staff {
         args,
         host,
@@ -97,6 +96,8 @@ pub fn execute(
         reloader = reloader.with_backend();
     }
     let reloader = reloader.start(outputs.outlet())?;
+    let lineup = reloader.lineup();
+    let life = Arc::new(Life::new(&control, lineup.clone(), (inquiry, of_backends), facts));
     if let Some(events) = outputs.eve_handle() {
         life.on_reopen(
             "eve",
@@ -112,7 +113,6 @@ pub fn execute(
             let mut requests = Requests::default();
             life.add_requests(&mut requests);
             gears::add_requests(&host.run.gears, &mut requests);
-            let lineup = reloader.lineup();
             jobs::add_requests(&lineup, &mut requests);
             letters::add_requests(&lineup, &mut requests);
             calls::add_requests(&lineup, &life, &mut requests);

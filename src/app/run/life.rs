@@ -13,10 +13,11 @@ use signal_hook::consts::SIGTERM;
 use super::calls::functions;
 use crate::app::control_socket::{self, Requests};
 use crate::app::notify::Notify;
+use crate::app::reload::Lineup;
 use crate::capture::SourceStats;
 use crate::job::Pool;
 use crate::pipeline::{Control, Figures, Inquiry, Pace, Stop};
-use crate::plugin::{Catalog, InstanceReport};
+use crate::plugin::InstanceReport;
 use crate::time::Stopwatch;
 
 /// How long packet threads may take to answer; they do so between two batches.
@@ -31,10 +32,9 @@ pub type Reopen = Box<dyn Fn() -> Result<(), String> + Send>;
 /// A run that goes on.
 pub struct Life {
     control: Arc<Control>,
-    catalog: Arc<Catalog>,
+    lineup: Lineup,
     inquiry: Inquiry,
     backends: Inquiry,
-    pools: Arc<[Pool]>,
     notify: Notify,
     reopen: Mutex<Vec<(&'static str, Reopen)>>,
     facts: Facts,
@@ -55,21 +55,14 @@ pub struct Facts {
 }
 
 impl Life {
-    /// Of a run whose threads are about to start.
+    /// Of a run whose threads have started.
     #[must_use]
-    pub fn new(
-        control: &Arc<Control>,
-        catalog: &Arc<Catalog>,
-        (inquiry, backends): (Inquiry, Inquiry),
-        pools: &Arc<[Pool]>,
-        facts: Facts,
-    ) -> Self {
+    pub fn new(control: &Arc<Control>, lineup: Lineup, (inquiry, backends): (Inquiry, Inquiry), facts: Facts) -> Self {
         Self {
             control: Arc::clone(control),
-            catalog: Arc::clone(catalog),
+            lineup,
             inquiry,
             backends,
-            pools: Arc::clone(pools),
             notify: Notify::from_environment(),
             reopen: Mutex::default(),
             facts,
@@ -108,7 +101,6 @@ impl Life {
     }
 
     /// Adds what is opened anew on every reload, under the name that tells of it.
-    #[allow(dead_code, reason = "for outputs that can be opened anew")]
     pub fn on_reopen(&self, name: &'static str, reopen: Reopen) {
         self.reopen.lock().unwrap_or_else(PoisonError::into_inner).push((name, reopen));
     }
@@ -168,11 +160,11 @@ impl Life {
             "inputs": self.facts.inputs,
             "live": self.facts.pace == Pace::Wall,
             "engines": self.inquiry.engines(),
-            "plugins": self.catalog.entries.iter().filter(|entry| entry.manifest.is_some()).count(),
+            "plugins": self.lineup.catalog().entries.iter().filter(|entry| entry.manifest.is_some()).count(),
             "packets": load(&self.control.packets),
             "bytes": load(&self.control.bytes),
             "read_percent": read.saturating_mul(100).checked_div(total),
-            "jobs_pending": self.pools.iter().map(Pool::pending).sum::<usize>(),
+            "jobs_pending": self.lineup.pools().iter().map(Pool::pending).sum::<usize>(),
             "reloads": self.control.reloads(),
             "config": self.facts.config.as_ref().map(|path| path.display().to_string()),
             "control": self.facts.socket.as_ref().map(|path| path.display().to_string()),
@@ -189,7 +181,8 @@ impl Life {
         for (name, count) in figures.iter().flat_map(|engine| engine.source.drops()) {
             *drops.entry(name).or_default() += count;
         }
-        let jobs: Vec<_> = self.pools.iter().map(Pool::summary).collect();
+        let pools = self.lineup.pools();
+        let jobs: Vec<_> = pools.iter().map(Pool::summary).collect();
         let engines: Vec<Value> = figures
             .iter()
             .map(|engine| {
@@ -205,7 +198,7 @@ impl Life {
             "calls": sum(|engine| engine.instances.iter().map(|instance| instance.stats.calls).sum()),
             "faults": sum(|engine| engine.instances.iter().map(|instance| instance.faults).sum()),
             "jobs": { "scheduled": jobs.iter().map(|pool| pool.scheduled).sum::<u64>(),
-                "pending": self.pools.iter().map(Pool::pending).sum::<usize>(),
+                "pending": pools.iter().map(Pool::pending).sum::<usize>(),
                 "dropped": jobs.iter().map(|pool| pool.dropped).sum::<u64>() },
             "engines_silent": self.inquiry.engines() - figures.len(),
             "engines": engines,
@@ -217,8 +210,8 @@ impl Life {
     pub fn plugins(&self) -> Map<String, Value> {
         let figures = self.inquiry.ask(PATIENCE);
         let of_backends = self.backends.ask(PATIENCE);
-        let rows: Vec<Value> = self
-            .catalog
+        let (catalog, pools) = (self.lineup.catalog(), self.lineup.pools());
+        let rows: Vec<Value> = catalog
             .entries
             .iter()
             .enumerate()
@@ -237,6 +230,7 @@ impl Life {
                     "state": match (&entry.error, disabled) {
                         (Some(error), _) => format!("not loaded: {}", error.message.lines().next().unwrap_or_default()),
                         (None, Some(reason)) => format!("disabled: {reason}"),
+                        (None, None) if entry.manifest.is_none() => "not loaded: its file is gone".to_owned(),
                         (None, None) => "loaded".to_owned(),
                     },
                     "calls": calls,
@@ -245,8 +239,8 @@ impl Life {
                     "interrupted": sum(|instance| instance.interrupted),
                     "skipped": sum(|instance| instance.skipped),
                     "memory_bytes": sum(|instance| instance.memory as u64),
-                    "jobs_pending": self.pools.get(index).map_or(0, Pool::pending),
-                    "functions": self.pools.get(index).map_or_else(Vec::new, function_names),
+                    "jobs_pending": pools.get(index).map_or(0, Pool::pending),
+                    "functions": pools.get(index).map_or_else(Vec::new, function_names),
                     "file": entry.script.path.display().to_string(),
                 })
             })
