@@ -66,7 +66,7 @@ impl CatalogEntry {
     #[must_use]
     pub fn mentions(&self, word: &str) -> bool {
         let holds = |text: &[u8]| text.windows(word.len()).any(|part| part == word.as_bytes());
-        self.manifest.as_ref().is_some_and(|manifest| holds(&self.script.source) || holds(&manifest.library_text))
+        self.manifest.as_ref().is_some_and(|manifest| holds(&self.script.source) || holds(&manifest.required_text))
     }
 
     /// The workers of the script; their threads start with the first job. What is completed elsewhere goes through `board`.
@@ -339,7 +339,7 @@ fn probe_one(
         Value::Table(plugin) => {
             let mut manifest = manifest::read(&plugin, &name)?;
             manifest.add_functions(functions::functions_of(vm.lua(), &plugin)?);
-            manifest.library_text = library_text(settings, id);
+            manifest.required_text = required_text(settings, id);
             Ok(Some((manifest, Probed { plugin, t, vm })))
         }
         Value::Nil => Ok(None),
@@ -352,7 +352,7 @@ fn probe_one(
 }
 
 /// Texts of the libraries that a file has loaded so far. Large ones hold data.
-fn library_text(settings: &HostSettings, id: ScriptId) -> Arc<[u8]> {
+fn required_text(settings: &HostSettings, id: ScriptId) -> Arc<[u8]> {
     let is_small = |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.len() <= MAX_LIBRARY);
     let paths = settings.libraries.of(id).into_iter().map(|(path, _)| path).filter(is_small);
     paths.filter_map(|path| fs::read(path).ok()).collect::<Vec<_>>().join(&b'\n').into()

@@ -159,7 +159,7 @@ pub struct Manifest {
     /// What to tell the author.
     pub remarks: Vec<Remark>,
     /// Texts of the libraries that the file loaded when it was executed, one after the other.
-    pub library_text: Arc<[u8]>,
+    pub required_text: Arc<[u8]>,
 }
 
 /// Reads a plugin's table. `file_name` supplies the default name.
@@ -183,7 +183,7 @@ pub fn read(plugin: &Table, file_name: &str) -> mlua::Result<Manifest> {
         functions: Vec::new(),
         listens: plugin.get::<Value>("onmessage")?.is_function(),
         remarks,
-        library_text: Arc::default(),
+        required_text: Arc::default(),
     };
     for kind in PluginKind::all().filter(|kind| *kind != PluginKind::Functions) {
         if let Some((table, spelling)) = block_table(plugin, kind, &mut manifest.remarks)? {
