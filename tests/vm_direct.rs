@@ -4,7 +4,7 @@
 
 mod vm_support;
 
-use millstream::lua::{Budget, Direct, FaultKind, PluginError, Ready, Returned, Vm};
+use millstream::lua::{Budget, Direct, FaultKind, Others, PluginError, Ready, Returned, Vm};
 use mlua::Function;
 use vm_support::{LONG, SHORT, on_lua_thread, run, vm_with, with_vm};
 
@@ -20,7 +20,7 @@ fn call(
     budget: Budget,
 ) -> Result<(Returned, Vec<u8>), PluginError> {
     let mut result = Vec::new();
-    let returned = vm.call_bytes(direct, ready, data, (&mut result, 1000), budget)?;
+    let returned = vm.call_bytes(direct, ready, data, (&mut result, 1000), Others::Ignored, budget)?;
     Ok((returned, result))
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 
 use crate::lua::{
-    Budget, Direct, FaultKind, HOST_CHUNK, Health, Loader, Packer, Place, PluginError, Portable, Probe, Ready,
+    Budget, Direct, FaultKind, HOST_CHUNK, Health, Loader, Others, Packer, Place, PluginError, Portable, Probe, Ready,
     Returned, Vm,
 };
 use crate::time::Stopwatch;
@@ -338,12 +338,11 @@ impl Machine {
         returns: Returns,
         budget: Budget,
     ) -> Result<Produced, PluginError> {
-        let result = (result, self.max_result);
-        let returned = match returns {
-            Returns::Text => self.vm.call_bytes(&self.direct, ready, data, result, budget),
-            Returns::Any => self.vm.call_for_any(&self.direct, ready, data, result, budget),
+        let others = match returns {
+            Returns::Text => Others::Ignored,
+            Returns::Any => Others::Kept,
         };
-        match returned? {
+        match self.vm.call_bytes(&self.direct, ready, data, (result, self.max_result), others, budget)? {
             Returned::Bytes => Ok(Produced::Text),
             Returned::Nothing => Ok(Produced::Nothing),
             Returned::TooLarge(length) => Ok(Produced::TooLarge(length)),

@@ -189,8 +189,8 @@ impl Vm {
         })
     }
 
-    /// Calls a function with a string, and writes what it returns to `result` if that has at most `most` bytes. As
-    /// [`Vm::call`] in all else, and several times as fast.
+    /// Calls a function with a string, and writes what it returns to `result` if that has at most `most` bytes; `others` says
+    /// what becomes of a value that is no text. As [`Vm::call`] in all else, and several times as fast.
     ///
     /// # Errors
     /// As for [`Vm::call`].
@@ -200,26 +200,11 @@ impl Vm {
         ready: Ready,
         data: &[u8],
         result: (&mut Vec<u8>, usize),
+        others: Others,
         budget: Budget,
     ) -> Result<Returned, PluginError> {
         let state = self.guard.state();
-        self.watched(budget, |_| direct.call(state, ready, data, result, Others::Ignored))
-    }
-
-    /// The same for a function that may return anything: a value that is no text is kept for [`Direct::take_other`].
-    ///
-    /// # Errors
-    /// As for [`Vm::call_bytes`].
-    pub fn call_for_any(
-        &self,
-        direct: &Direct,
-        ready: Ready,
-        data: &[u8],
-        result: (&mut Vec<u8>, usize),
-        budget: Budget,
-    ) -> Result<Returned, PluginError> {
-        let state = self.guard.state();
-        self.watched(budget, |_| direct.call(state, ready, data, result, Others::Kept))
+        self.watched(budget, |_| direct.call(state, ready, data, result, others))
     }
 
     /// True if a function made ready has the environment it was made with: the one thing a closure without variables can
