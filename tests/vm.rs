@@ -24,6 +24,23 @@ fn libraries_are_open_and_bit_is_global() {
 }
 
 #[test]
+fn a_vm_collects_and_compiles_again_when_it_is_furnished() {
+    const SPIN: &str = "for i = 1, 10 do table.insert({}, i) end for i = 1, 1000 do x = i end";
+    with_vm(|vm| {
+        let held = |lua: &mlua::Lua| lua.load(format!("{SPIN} return jit.status()")).eval::<bool>();
+        assert!(!vm.furnish(held).unwrap());
+        let failed: mlua::Result<()> = vm.furnish(|_| Err(mlua::Error::runtime("no")));
+        failed.unwrap_err();
+        let (compiles, traces): (bool, bool) =
+            run(vm, &format!("{SPIN} return jit.status(), require('jit.util').traceinfo(1) ~= nil"), LONG).unwrap();
+        assert!(compiles && traces);
+        let before = vm.used_memory();
+        run::<()>(vm, "for i = 1, 1e6 do local t = { i, tostring(i) } end", LONG).unwrap();
+        assert!(vm.used_memory() < before + (8 << 20), "{before} -> {}", vm.used_memory());
+    });
+}
+
+#[test]
 fn bytecode_is_refused() {
     with_vm(|vm| {
         let dump: mlua::LuaString = run(vm, "return string.dump(function() return 1 end)", LONG).unwrap();

@@ -482,14 +482,15 @@ pub fn worker_factory(options: WorkerVmOptions, next_id: Arc<dyn Fn() -> u32 + S
             memory_limit: options.memory_limit,
             package_path: options.package_path.clone(),
         })?;
-        options.libraries.watch(vm.lua(), options.script)?;
-        install_worker(&vm, &options.run, worker, next_id())?;
+        vm.furnish(|lua| {
+            options.libraries.watch(lua, options.script)?;
+            install_worker(lua, &options.run, worker, next_id())
+        })?;
         Ok(vm)
     })
 }
 
-fn install_worker(vm: &Vm, run: &RunIdentity, worker: &WorkerContext, contextid: u32) -> mlua::Result<()> {
-    let lua = vm.lua();
+fn install_worker(lua: &Lua, run: &RunIdentity, worker: &WorkerContext, contextid: u32) -> mlua::Result<()> {
     modules::install_searcher(lua)?;
     let output = worker.output.clone();
     let log: LogFn = Rc::new(move |level, text| {

@@ -32,7 +32,11 @@ unsafe extern "C" {
     safe fn millstream_same_vm(a: *mut lua_State, b: *mut lua_State) -> c_int;
     /// Whether the VM runs compiled code.
     fn millstream_in_trace(state: *mut lua_State) -> c_int;
+    /// LuaJIT's own: `LUAJIT_MODE_ENGINE` is 0, with `LUAJIT_MODE_ON` or nothing added to it.
+    fn luaJIT_setmode(state: *mut lua_State, index: c_int, mode: c_int) -> c_int;
 }
+
+const LUAJIT_MODE_ON: c_int = 0x0100;
 
 thread_local! {
     /// Innermost call on this thread. Without a destructor and set at compile time, so a signal handler may read it.
@@ -108,7 +112,26 @@ pub(super) fn main_state(lua: &Lua) -> mlua::Result<*mut lua_State> {
 /// A VM with every library.
 pub(super) fn new_lua() -> Lua {
     // SAFETY: what the extra libraries can break, plugins may break: they are as trusted as the binary.
-    unsafe { Lua::unsafe_new() }
+    let lua = unsafe { Lua::unsafe_new() };
+    // The first handle of a VM collects all garbage before it closes it, which closing does as well. This one goes while
+    // there is none.
+    lua.clone()
+}
+
+/// Neither collects garbage nor compiles until [`go_on`]: for what runs once and leaves nothing that is not kept.
+pub(super) fn hold_still(state: *mut lua_State) {
+    // SAFETY: the state is that of a VM of this thread; neither call raises for these arguments.
+    unsafe { ffi::lua_gc(state, ffi::LUA_GCSTOP, 0) };
+    // SAFETY: as above.
+    unsafe { luaJIT_setmode(state, 0, 0) };
+}
+
+/// Undoes [`hold_still`]; the next collection begins when as much again has been allocated.
+pub(super) fn go_on(state: *mut lua_State) {
+    // SAFETY: the state is that of a VM of this thread; neither call raises for these arguments.
+    unsafe { luaJIT_setmode(state, 0, LUAJIT_MODE_ON) };
+    // SAFETY: as above.
+    unsafe { ffi::lua_gc(state, ffi::LUA_GCRESTART, -1) };
 }
 
 /// The function that turns error values into text and keeps the stack of the error.

@@ -78,7 +78,11 @@ impl Vm {
             traceback: String::new(),
         })?;
         let lua = raw::new_lua();
+        let state = raw::main_state(&lua).map_err(|e| PluginError::from_lua(&e))?;
+        raw::hold_still(state);
         let (modules, xpcall, handler) = Self::set_up(&lua, &guard, options).map_err(|e| PluginError::from_lua(&e))?;
+        raw::go_on(state);
+        guard.set_state(state);
         Ok(Self {
             name: options.name.clone(),
             guard,
@@ -100,7 +104,6 @@ impl Vm {
         let setup = own_text(lua, &format!("={HOST_CHUNK}"), SETUP)?;
         let (modules, xpcall) = setup.call(options.package_path.clone())?;
         let handler = raw::message_handler(lua)?;
-        guard.set_state(raw::main_state(lua)?);
         lua.set_memory_limit(options.memory_limit)?;
         Ok((modules, xpcall, handler))
     }
@@ -110,6 +113,18 @@ impl Vm {
     #[must_use]
     pub fn lua(&self) -> &Lua {
         self.lua.as_ref().expect("only drop takes the VM")
+    }
+
+    /// Puts in what scripts find in the VM. Garbage is neither looked for nor is anything compiled meanwhile: what is made
+    /// stays, and what runs, runs once.
+    ///
+    /// # Errors
+    /// What the work fails with.
+    pub fn furnish<R, E>(&self, work: impl FnOnce(&Lua) -> Result<R, E>) -> Result<R, E> {
+        raw::hold_still(self.guard.state());
+        let result = work(self.lua());
+        raw::go_on(self.guard.state());
+        result
     }
 
     /// The name it was made with.
@@ -240,8 +255,10 @@ impl Vm {
         if !failed && self.used_memory() <= self.collect_above.get() {
             return Health::Good;
         }
-        // Twice: the first collection runs finalizers, the second frees what they were attached to.
-        let collect = || self.lua().gc_collect().and_then(|()| self.lua().gc_collect());
+        // Twice: the first collection runs finalizers, the second frees what they were attached to. Each halves the buffer
+        // in which strings are put together, which is large where memory has run out.
+        let rounds = if failed { 4 } else { 2 };
+        let collect = || (0..rounds).try_for_each(|_| self.lua().gc_collect());
         // An error is not of interest: how much was freed tells.
         let (_, _) = raw::guarded(&self.guard, HOUSEKEEPING, collect);
         let used = self.used_memory();

@@ -326,9 +326,11 @@ fn probe_one(
         memory_limit: settings.memory_limit,
         package_path: super::discover::package_path(&script.directory(), &settings.search),
     })?;
-    modules::install_searcher(vm.lua())?;
-    settings.libraries.watch(vm.lua(), id)?;
-    let t = global_t::install_for_probe(vm.lua(), &settings.run, groups)?;
+    let t = vm.furnish(|lua| {
+        modules::install_searcher(lua)?;
+        settings.libraries.watch(lua, id)?;
+        global_t::install_for_probe(lua, &settings.run, groups)
+    })?;
     let chunk = vm.load(&script.source, &format!("@{}", script.path.display()))?;
     vm.call::<()>(&chunk, (), settings.load_budget)?;
     let plugin: Value = vm.lua().globals().get("TrisulPlugin")?;

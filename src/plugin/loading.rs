@@ -66,8 +66,6 @@ impl Prepared {
         .map_err(fault)?;
         let probe = settings.profiler.as_ref().map(|profiler| Probe::new(profiler, &vm, Place::Engine));
         let probe = probe.transpose().map_err(fault)?.map(Rc::new);
-        // All that is made here stays; there is nothing to collect before the script runs.
-        vm.lua().gc_stop();
         // Only the packet threads must not stand still.
         if kind != PluginKind::InputFilter && !is_backend {
             let (on_stuck, name) = (Arc::clone(&settings.on_stuck), file.name.clone());
@@ -86,19 +84,19 @@ impl Prepared {
             Arc::clone(vm.guard()),
         );
         let context = Rc::new(context.on_side(if is_backend { Side::Backend } else { Side::Frontend }));
-        modules::install_searcher(vm.lua()).map_err(|e| fault(e.into()))?;
-        settings.libraries.watch(vm.lua(), file.id).map_err(|e| fault(e.into()))?;
-        let parts = engine_object::install(vm.lua(), &context).map_err(|e| fault(e.into()))?;
-        let t = global_t::install_for_engine(vm.lua(), &settings.run, &parts, &context, group.as_ref())
-            .map_err(|e| fault(e.into()))?;
-        let (caught, on_error) = message_handler(&vm, probe.as_ref(), &context).map_err(|e| fault(e.into()))?;
         let block = block_name(kind, guid);
-        let side = jobs.of(file.id, kind, &block);
-        let jobs = t_async::install(vm.lua(), &t, &parts, &context, &on_error, side).map_err(|e| fault(e.into()))?;
-        t_gears::install(vm.lua(), &t, &parts, &context, &on_error, &settings.run.gears, jobs.managed())
-            .map_err(|e| fault(e.into()))?;
-        let loader = Loader::new(vm.lua()).map_err(|e| fault(e.into()))?;
-        vm.lua().gc_restart();
+        let furnished = vm.furnish(|lua| {
+            modules::install_searcher(lua)?;
+            settings.libraries.watch(lua, file.id)?;
+            let parts = engine_object::install(lua, &context)?;
+            let t = global_t::install_for_engine(lua, &settings.run, &parts, &context, group.as_ref())?;
+            let (caught, on_error) = message_handler(&vm, probe.as_ref(), &context)?;
+            let side = jobs.of(file.id, kind, &block);
+            let ends = t_async::install(lua, &t, &parts, &context, &on_error, side)?;
+            t_gears::install(lua, &t, &parts, &context, &on_error, &settings.run.gears, ends.managed())?;
+            Ok((parts, caught, on_error, ends, Loader::new(lua)?))
+        });
+        let (parts, caught, on_error, jobs, loader) = furnished.map_err(|e: mlua::Error| fault(e.into()))?;
         let chunk = vm.load(&file.script.source, &format!("@{}", file.script.path.display())).map_err(fault)?;
         let budget = if is_backend { settings.backend_budget } else { settings.frontend_budget };
         vm.call::<()>(&chunk, (), settings.load_budget).map_err(fault)?;
