@@ -52,7 +52,7 @@ impl Bench {
             Ok(table)
         };
         constants::install(lua, &table("K")?)?;
-        t_util::install(lua, &table("util")?)?;
+        let parse_ipv4 = t_util::install(lua, &table("util")?)?;
         re2::install(lua, &t, &log)?;
         ac::install(lua, &t, &log)?;
 
@@ -84,7 +84,8 @@ impl Bench {
             id: record("id")?,
             log: record("log")?,
         };
-        t_host::install(lua, &table("host")?, &Rc::new(HomeNets::default()), &paths, &functions, &log)?;
+        let nets = Rc::new(HomeNets::default());
+        t_host::install(lua, &table("host")?, &parse_ipv4, &nets, &paths, &functions, &log)?;
         strings::install(lua, &globals.get("string")?, &FileFailures::new(log))?;
         globals.set("T", t)?;
         install_searcher(lua)?;

@@ -80,11 +80,12 @@ pub fn install(lua: &Lua, run: &RunIdentity, vm: &VmIdentity, outlets: Outlets) 
         Ok(table)
     };
     constants::install(lua, &sub("K")?)?;
-    t_util::install(lua, &sub("util")?)?;
+    let parse_ipv4 = t_util::install(lua, &sub("util")?)?;
     t_env::install(lua, &sub("env")?, &run.environment)?;
     let config = |path: &str| PathBuf::from(run.environment.config.get(path));
     let paths = HostPaths { config: config("App>DBRoot").join("config"), data: config("App>DataDirectory") };
-    t_host::install(lua, &sub("host")?, &Rc::new(run.home_nets.clone()), &paths, &outlets.host, &outlets.log)?;
+    let nets = Rc::new(run.home_nets.clone());
+    t_host::install(lua, &sub("host")?, &parse_ipv4, &nets, &paths, &outlets.host, &outlets.log)?;
     re2::install(lua, &t, &outlets.log)?;
     ac::install(lua, &t, &outlets.log)?;
     let library: Table = lua.globals().get("string")?;

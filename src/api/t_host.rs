@@ -11,7 +11,6 @@ use mlua::{Function, Lua, Table};
 
 use super::constants::{LogFn, LogLevel};
 use super::modules;
-use super::t_util;
 use crate::guid::Guid;
 use crate::key::{HomeNets, mask_v4};
 
@@ -54,13 +53,14 @@ pub struct HostPaths {
     pub data: PathBuf,
 }
 
-/// Installs the functions of `T.host` into `host`.
+/// Installs the functions of `T.host` into `host`; `parse_ipv4` is that of `T.util`.
 ///
 /// # Errors
 /// When the VM runs out of memory.
 pub fn install(
     lua: &Lua,
     host: &Table,
+    parse_ipv4: &Function,
     nets: &Rc<HomeNets>,
     paths: &HostPaths,
     functions: &HostFunctions,
@@ -101,9 +101,8 @@ pub fn install(
     natives.raw_set("broadcast", &functions.broadcast)?;
     natives.raw_set("id", &functions.id)?;
     natives.raw_set("log", &functions.log)?;
-    let parse = t_util::parse_ipv4(lua)?;
     let text = include_str!("modules/host/t_host.lua");
-    modules::run_host_chunk(lua, "T.host", text, (host, modules::arguments(lua)?, natives, parse)).map(|_| ())
+    modules::run_host_chunk(lua, "T.host", text, (host, modules::arguments(lua)?, natives, parse_ipv4)).map(|_| ())
 }
 
 fn path_text(lua: &Lua, path: &Path) -> mlua::Result<mlua::LuaString> {

@@ -6,28 +6,16 @@ use mlua::{Function, Lua, Table, Value};
 
 use super::{digest, modules};
 
-/// Installs the functions of `T.util` into `util`.
+/// Installs the functions of `T.util` into `util`. Besides, for other Lua halves: a function from dotted IPv4 text to a number
+/// or nil.
 ///
 /// # Errors
 /// When the VM runs out of memory.
-pub fn install(lua: &Lua, util: &Table) -> mlua::Result<()> {
-    run(lua, util).map(|_| ())
-}
-
-/// A function from dotted IPv4 text to a number or nil, for other Lua halves.
-pub(super) fn parse_ipv4(lua: &Lua) -> mlua::Result<Function> {
-    run(lua, &lua.create_table()?)
-}
-
-fn run(lua: &Lua, util: &Table) -> mlua::Result<Function> {
-    let arguments = modules::arguments(lua)?;
-    match modules::run_host_chunk(
-        lua,
-        "T.util",
-        include_str!("modules/host/t_util.lua"),
-        (util, arguments, digest::functions(lua)?),
-    )? {
-        Value::Function(parse) => Ok(parse),
+pub fn install(lua: &Lua, util: &Table) -> mlua::Result<Function> {
+    let text = include_str!("modules/host/t_util.lua");
+    let args = (util, modules::arguments(lua)?, digest::functions(lua)?);
+    match modules::run_host_chunk(lua, "T.util", text, args)? {
+        Value::Function(parse_ipv4) => Ok(parse_ipv4),
         _ => Err(mlua::Error::runtime("t_util.lua did not return a function")),
     }
 }

@@ -158,8 +158,14 @@ function util.hash(s, nbits, extra)
   return h % 2 ^ nbits
 end
 
-local HEX_OF = {}
-for i = 0, 255 do HEX_OF[char(i)] = format("%02x", i) end
+-- Each byte is spelt once, when it first comes up.
+local HEX_OF = setmetatable({}, {
+  __index = function(cache, character)
+    local pair = format("%02x", byte(character))
+    cache[character] = pair
+    return pair
+  end,
+})
 
 -- Both letter cases of a pair make 484 spellings; each is worked out once.
 local BYTE_OF = setmetatable({}, {
