@@ -69,8 +69,13 @@ fn an_engine_whose_input_fails_is_not_waited_for() {
     let later = (0..10).fold(Capture::new(), |capture, i| {
         capture.at(900, ether(&ipv4(&format!("10.0.0.{i}"), "10.0.1.1", 17, &udp((5_000, 53), b"x"))))
     });
-    let running = begun(&place, &[("a.pcap", &uneven(4_000)), ("b.pcap", &later)]);
-    // The slow one has not come to it yet.
+    // 10 MB, more than one engine may be ahead.
+    let long = (0..8_000).fold(uneven(4_000), |capture, i| {
+        let from = format!("10.0.0.{}", i % 40);
+        capture.at(100, ether(&ipv4(&from, "10.0.1.1", 17, &udp((5_000, 53), &[0; 1_200]))))
+    });
+    let running = begun(&place, &[("a.pcap", &long), ("b.pcap", &later)]);
+    // While the slow one is at the beginning, nobody has come to it yet.
     fs::remove_file(place.path("b.pcap")).unwrap();
     let ended = running.wait(LIMIT);
     ended.exits(1);

@@ -1,8 +1,9 @@
 //! The bytes of a file as they are read: plain, or unpacked on the way.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -23,7 +24,7 @@ enum Waits {
 /// An open file, terminal or pipe. Reading one that has nothing yet ends in `WouldBlock` after a bounded wait.
 #[derive(Debug)]
 pub(super) struct RawInput {
-    file: File,
+    file: Arc<File>,
     waits: Waits,
     /// Bytes that were read already to see what the file is.
     head: Vec<u8>,
@@ -43,7 +44,7 @@ impl RawInput {
         };
         let is_regular = file.metadata().map_err(failed)?.is_file();
         let waits = if is_regular { Waits::Never } else { Waits::Bounded };
-        Ok(Self { file, waits, head: Vec::new(), head_pos: 0, read: 0 })
+        Ok(Self { file: Arc::new(file), waits, head: Vec::new(), head_pos: 0, read: 0 })
     }
 
     /// Puts bytes in front of those still to be read.
@@ -63,7 +64,7 @@ impl Read for RawInput {
         if self.waits == Waits::Bounded && poll::wait(self.file.as_fd())? == Readiness::Quiet {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let n = self.file.read(buffer)?;
+        let n = (&*self.file).read(buffer)?;
         self.read += n as u64;
         Ok(n)
     }
@@ -114,6 +115,27 @@ impl Input {
             Self::Gzip(decoder) => decoder.get_ref().get_ref().read,
             Self::Zstd(decoder) => decoder.get_ref().get_ref().read,
             Self::Closed => 0,
+        }
+    }
+
+    /// The file itself, if its bytes are what is read.
+    pub fn plain_file(&self) -> Option<&Arc<File>> {
+        match self {
+            Self::Plain(raw) => Some(&raw.file),
+            _ => None,
+        }
+    }
+
+    /// Goes on at an offset of a plain file, all before which counts as read.
+    pub fn go_to(&mut self, offset: u64) -> io::Result<()> {
+        match self {
+            Self::Plain(raw) if raw.read != offset => {
+                (&*raw.file).seek(SeekFrom::Start(offset))?;
+                raw.read = offset;
+                Ok(())
+            }
+            Self::Plain(_) => Ok(()),
+            _ => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 

@@ -2,12 +2,14 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::fs::File;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::filter::Filter;
-use super::gate::{Gate, Share, Verdict};
+use super::gate::{Gate, Verdict};
 use super::opening::{Active, MAX_EMPTY_READS, Opening, Planned};
 use super::reader::{READ_LEN, Reader, Refill, Scan, Target};
 use super::source::{Fill, OpenError, Origin, Progress, Source, SourceError, SourceStats};
@@ -18,7 +20,7 @@ use crate::time::Timestamp;
 pub(super) const CHUNK_LEN: usize = 256 * 1024;
 /// Bytes copied into a batch by a merge before it is handed out.
 const MERGE_LEN: usize = 256 * 1024;
-/// Packets a merge looks at before it hands out what it has, if the filter rejects most of them or other engines have them.
+/// Packets a merge looks at before it hands out what it has, if the filter rejects most of them.
 const MAX_MERGED: u32 = 16_384;
 /// Time between the last packet of a round and the first one of the next.
 const ROUND_GAP: Duration = Duration::from_micros(1);
@@ -70,6 +72,29 @@ impl Target for Chunk {
     }
 }
 
+/// Where a block is.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub file: Arc<File>,
+    pub start: u64,
+    /// Bytes of the file when it was first seen.
+    pub size: u64,
+}
+
+/// A block that was read ahead.
+#[derive(Debug)]
+pub(super) struct Block {
+    pub place: Place,
+    pub bytes: Vec<u8>,
+    /// Bytes that were read.
+    pub len: usize,
+}
+
+/// Start of the block that an offset is in.
+const fn block_start(offset: u64, len: u64) -> u64 {
+    offset - offset % len
+}
+
 /// Capture files, standard input, or directories of files.
 pub struct FileSource {
     origins: Vec<Origin>,
@@ -89,6 +114,9 @@ pub struct FileSource {
     progress: Progress,
     /// False if some file is compressed or can be read only once.
     is_plain: bool,
+    /// A block that somebody has read already.
+    ahead: Option<Block>,
+    block_len: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -143,6 +171,8 @@ impl FileSource {
             progress: Progress { bytes: 0, total },
             files,
             is_plain: !has_pipe && !has_compressed,
+            ahead: None,
+            block_len: CHUNK_LEN as u64,
         };
         // Pipes stay open from the start; they come first in the plan, as their first packet is not known.
         while source.files.get(source.next).is_some_and(Option::is_some) {
@@ -157,9 +187,9 @@ impl FileSource {
         self.is_plain
     }
 
-    /// Only the packets of one engine. To be said before anything is read.
-    pub(super) fn sharing(mut self, share: Share) -> Self {
-        self.gate.share = Some(share);
+    /// With blocks of that length, which is not 0.
+    pub(super) const fn in_blocks_of(mut self, len: u64) -> Self {
+        self.block_len = len;
         self
     }
 
@@ -233,6 +263,7 @@ impl FileSource {
                 (0, _) => return Ok(Fill::End),
                 (1, Placement::Lend) => self.read_one(self.open[0], target)?,
                 (1, Placement::Give) => self.read_chunk(self.open[0], target)?,
+                (1, Placement::Block) => self.read_block(self.open[0], target)?,
                 _ => self.merge(target)?,
             };
             self.check_filter()?;
@@ -251,6 +282,31 @@ impl FileSource {
     pub(super) fn fill_chunk(&mut self, chunk: &mut Chunk) -> Result<Fill, SourceError> {
         chunk.packets.clear();
         self.fill_target(chunk, Placement::Give)
+    }
+
+    /// Fills a chunk that the caller keeps with the packets that begin in the next block of the only file that is open, or
+    /// with those of a merge. Where blocks end depends on the files alone. A block that was read `ahead` is used if it is
+    /// the one that comes next.
+    pub(super) fn fill_block(&mut self, chunk: &mut Chunk, ahead: Option<Block>) -> Result<Fill, SourceError> {
+        chunk.packets.clear();
+        self.ahead = ahead;
+        let filled = self.fill_target(chunk, Placement::Block);
+        self.ahead = None;
+        filled
+    }
+
+    /// The block that [`FileSource::fill_block`] comes to next, as far as that is known.
+    pub(super) fn next_block(&self) -> Option<Place> {
+        let &[rank] = &self.open[..] else { return None };
+        let reader = &self.files[rank].as_ref()?.reader;
+        let file = if reader.is_over() { None } else { reader.plain_file() };
+        let start = block_start(reader.offset(), self.block_len);
+        file.map(|file| Place { file: Arc::clone(file), start, size: self.plan[rank].size })
+    }
+
+    /// All counters, if some other than those of delivered packets differ from earlier ones.
+    pub(super) fn news_since(&self, earlier: &SourceStats) -> Option<SourceStats> {
+        self.gate.differs_from(earlier).then(|| self.gate.all_stats())
     }
 
     /// A wrong expression shows only at the first packet if that comes through a pipe.
@@ -308,6 +364,47 @@ impl FileSource {
         Ok(Outcome::of(scan, refill, self.gate.tally.packets - before))
     }
 
+    /// One file is open: what begins in the block at hand. One that has no packet for anybody counts as waited for.
+    fn read_block<T: Target>(&mut self, rank: usize, target: &mut T) -> Result<Outcome, OpenError> {
+        let bound = self.bound();
+        self.heads.clear();
+        let ahead = self.ahead.take();
+        let Some(file) = &mut self.files[rank] else { return Ok(Outcome::Nothing) };
+        file.head = None;
+        let before = self.gate.tally.packets;
+        let reader = &mut file.reader;
+        let start = block_start(reader.offset(), self.block_len);
+        let is_next = |block: &Block| {
+            block.place.start == start && reader.plain_file().is_some_and(|file| Arc::ptr_eq(file, &block.place.file))
+        };
+        let begun = match ahead.filter(is_next) {
+            Some(block) => {
+                *target.bytes_mut() = block.bytes;
+                reader.adopt(start, block.len)
+            }
+            None => reader.let_go(),
+        };
+        let mut refill = match begun {
+            Ok(()) => Refill::More,
+            Err(error) => reader.fail(&error)?,
+        };
+        let end = start + self.block_len;
+        let scan = loop {
+            let scan = reader.scan(target, &mut self.gate, bound);
+            if scan != Scan::Starved || refill != Refill::More || reader.offset() >= end {
+                break scan;
+            }
+            refill = reader.read_up_to(target.bytes_mut(), end)?;
+        };
+        if let Err(error) = reader.let_go() {
+            reader.fail(&error)?;
+        }
+        Ok(match Outcome::of(scan, refill, self.gate.tally.packets - before) {
+            Outcome::Nothing if !reader.is_over() => Outcome::Idle,
+            outcome => outcome,
+        })
+    }
+
     /// Several files are open: their packets are copied in order of time, those of the same time in order of the plan.
     fn merge<T: Target>(&mut self, target: &mut T) -> Result<Outcome, OpenError> {
         target.bytes_mut().clear();
@@ -338,13 +435,12 @@ impl FileSource {
             let Some(record) = file.head.take() else { continue };
             let bytes = file.reader.record_bytes(&record, &file.buffer);
             match self.gate.judge(&record, bytes) {
-                Verdict::Ours => {
+                Verdict::Passed => {
                     let offset = target.bytes().len();
                     target.bytes_mut().extend_from_slice(bytes);
                     let packet = self.gate.tally.packet(&record, offset, file.reader.index());
                     target.push(packet);
                 }
-                Verdict::Others => drop(self.gate.tally.see(&record)),
                 Verdict::Rejected => {}
             }
             file.reader.advance(&record);
@@ -376,6 +472,8 @@ enum Placement {
     Lend,
     /// The caller's.
     Give,
+    /// The caller's, one block of the file at a time.
+    Block,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,23 +11,6 @@ use crate::time::Timestamp;
 /// A hash of a packet's flow that is the same for both directions.
 pub type FlowHash = fn(LinkType, &[u8]) -> u32;
 
-/// Which packets of an input belong to one of several engines.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Share {
-    /// The engine, from 0.
-    pub engine: usize,
-    /// How many there are.
-    pub engines: usize,
-    pub hash: FlowHash,
-}
-
-impl Share {
-    #[inline]
-    fn has(&self, linktype: LinkType, bytes: &[u8]) -> bool {
-        engine_of((self.hash)(linktype, bytes), self.engines) == self.engine
-    }
-}
-
 /// The engine that packets of a flow hash belong to. The high bits decide, as engines use the low ones again for their own
 /// tables.
 #[inline]
@@ -71,13 +54,13 @@ impl Tally {
 
     /// Bytes kept of a packet.
     #[inline(always)]
-    pub fn kept(&self, record: &Record) -> u32 {
+    fn kept(&self, record: &Record) -> u32 {
         record.caplen.min(self.snaplen)
     }
 
-    /// The time of a packet as it leaves; all engines that share an input see all times.
+    /// The time of a packet as it leaves.
     #[inline(always)]
-    pub fn see(&mut self, record: &Record) -> Timestamp {
+    fn see(&mut self, record: &Record) -> Timestamp {
         let ts = Timestamp::from_nanos(record.ts.as_nanos().saturating_add(self.shift));
         self.time_back += u64::from(ts < self.last);
         self.last = ts;
@@ -91,8 +74,6 @@ impl Tally {
 #[derive(Debug)]
 pub(super) struct Gate {
     pub filter: Option<Filter>,
-    /// Without one, all packets are wanted.
-    pub share: Option<Share>,
     pub tally: Tally,
     /// All counters but those of the tally.
     pub stats: SourceStats,
@@ -110,23 +91,27 @@ impl Gate {
             first: Timestamp::from_nanos(i64::MAX),
             latest: Timestamp::from_nanos(i64::MIN),
         };
-        Self { filter, share: None, tally, stats: SourceStats::default() }
+        Self { filter, tally, stats: SourceStats::default() }
     }
 
-    /// All counters. What several engines meet alike is told by the first one only, so that sums are right.
+    /// All counters.
     pub fn all_stats(&self) -> SourceStats {
         let Tally { packets, bytes, time_back, .. } = self.tally;
-        let all = SourceStats { packets, bytes, time_back, ..self.stats.clone() };
-        match self.share {
-            Some(Share { engine: 1.., .. }) => SourceStats { packets, bytes, ..SourceStats::default() },
-            _ => all,
-        }
+        SourceStats { packets, bytes, time_back, ..self.stats.clone() }
+    }
+
+    /// Whether counters other than those of delivered packets differ from earlier ones.
+    pub fn differs_from(&self, earlier: &SourceStats) -> bool {
+        let of = |stats: &SourceStats| {
+            (stats.filtered, stats.filter_linktype, stats.oversize, stats.damage.len(), stats.skipped.len())
+        };
+        self.tally.time_back != earlier.time_back || of(&self.stats) != of(earlier)
     }
 
     /// True if every packet passes.
     #[inline]
     pub const fn is_open(&self) -> bool {
-        self.filter.is_none() && self.share.is_none()
+        self.filter.is_none()
     }
 
     /// Moves the times of all further packets behind those so far, with a gap; false if there were none.
@@ -137,7 +122,7 @@ impl Gate {
         self.tally.first <= self.tally.latest
     }
 
-    /// Whether the filter lets a packet pass, which is counted, and whether it belongs to this engine.
+    /// Whether the filter lets a packet pass; what it does not is counted.
     pub fn judge(&mut self, record: &Record, bytes: &[u8]) -> Verdict {
         if let Some(filter) = &mut self.filter {
             match filter.matches(record.linktype, bytes, record.wirelen) {
@@ -152,19 +137,14 @@ impl Gate {
                 }
             }
         }
-        match self.share {
-            Some(share) if !share.has(record.linktype, &bytes[..self.tally.kept(record) as usize]) => Verdict::Others,
-            _ => Verdict::Ours,
-        }
+        Verdict::Passed
     }
 }
 
 /// What is to become of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    Ours,
-    /// Another engine delivers it; this one knows of its time.
-    Others,
+    Passed,
     /// The filter turned it away.
     Rejected,
 }

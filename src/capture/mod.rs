@@ -1,12 +1,13 @@
 //! Where packets enter: capture files, standard input and interfaces behind one [`Source`] trait.
 //!
 //! Owns readers, decompressors, the merge of several files by packet time, BPF filters and libpcap handles; knows
-//! nothing of protocols beyond link type numbers. A source belongs to one engine thread; only [`SharedReader`] is
-//! visited by several, under its lock.
+//! nothing of protocols beyond link type numbers. A source belongs to one engine thread; [`SharedReader`] is
+//! visited by several under its lock, and the files behind [`TurnSource`] by one after the other.
 //! Invariants: a call of [`Source::fill`] returns within about 10 ms on a quiet input; memory is bounded by
 //! [`MAX_CAPLEN`], never by a length that a file claims; a damaged file ends at its first damaged record.
 
 mod compressed;
+mod dealing;
 mod file;
 mod filter;
 mod gate;
@@ -26,6 +27,7 @@ mod shared;
 mod sniff;
 mod source;
 mod split;
+mod turns;
 
 pub use file::{FileOptions, FileSource};
 pub use filter::{Filter, FilterError};
@@ -39,3 +41,4 @@ pub use shared::{SharedReader, SharedSource};
 pub use sniff::{Compression, Content};
 pub use source::{Damage, Fill, OpenError, Origin, Progress, Skipped, Source, SourceError, SourceStats};
 pub use split::open_split;
+pub use turns::TurnSource;

@@ -1,6 +1,8 @@
 //! One capture file being read: its bytes in a buffer, its format, and the position in both.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use super::compressed::Input;
 use super::gate::{Gate, Verdict};
@@ -245,6 +247,56 @@ impl Reader {
         self.input.compression().is_some()
     }
 
+    /// Offset in the file of what is looked at next.
+    pub fn offset(&self) -> u64 {
+        self.cursor.offset()
+    }
+
+    /// The file, if parts of it may be read apart from this reader: plain, and known to be a capture.
+    pub fn plain_file(&self) -> Option<&Arc<File>> {
+        if matches!(self.layout, Layout::Unknown) { None } else { self.input.plain_file() }
+    }
+
+    /// Goes on in a buffer that holds `len` bytes of the file from `start` on, which is not behind what is looked at next.
+    pub fn adopt(&mut self, start: u64, len: usize) -> io::Result<()> {
+        let offset = self.cursor.offset();
+        let cursor = &mut self.cursor;
+        (cursor.base, cursor.pos, cursor.end) = match usize::try_from(offset - start) {
+            Ok(pos) if pos <= len => (start, pos, len),
+            // The record before was longer than all of this.
+            _ => (offset, 0, 0),
+        };
+        self.input.go_to(cursor.base + cursor.end as u64)
+    }
+
+    /// Goes on without a buffer at what is looked at next.
+    pub fn let_go(&mut self) -> io::Result<()> {
+        if self.is_over {
+            return Ok(());
+        }
+        self.adopt(self.cursor.offset(), 0)
+    }
+
+    /// Reads once: up to `until`, or what the record in hand lacks beyond it. The bytes in the buffer do not move.
+    ///
+    /// # Errors
+    /// If the file turns out to be no capture.
+    pub fn read_up_to(&mut self, buffer: &mut Vec<u8>, until: u64) -> Result<Refill, OpenError> {
+        let cursor = &self.cursor;
+        let lacking = (cursor.pos + cursor.needed.min(MAX_BLOCK as usize)).saturating_sub(cursor.end);
+        let rest = until.saturating_sub(cursor.base + cursor.end as u64) as usize;
+        let end = cursor.end + if rest > 0 { rest } else { lacking };
+        if buffer.len() < end {
+            buffer.resize(end, 0);
+        }
+        self.read_into(buffer, end)
+    }
+
+    /// Ends the file at a failure that met whoever read for this reader.
+    pub fn fail(&mut self, error: &io::Error) -> Result<Refill, OpenError> {
+        self.input_failed(error)
+    }
+
     /// True if more bytes fit behind those in the buffer.
     pub fn has_room(&self, buffer: &[u8]) -> bool {
         self.cursor.end < buffer.len()
@@ -280,10 +332,14 @@ impl Reader {
     /// # Errors
     /// If the file turns out to be no capture.
     pub fn read_behind(&mut self, buffer: &mut [u8]) -> Result<Refill, OpenError> {
+        let end = buffer.len().min((self.cursor.end + self.read_len).max(self.cursor.pos + self.cursor.needed));
+        self.read_into(buffer, end)
+    }
+
+    fn read_into(&mut self, buffer: &mut [u8], end: usize) -> Result<Refill, OpenError> {
         if self.is_over {
             return Ok(Refill::Ended);
         }
-        let end = buffer.len().min((self.cursor.end + self.read_len).max(self.cursor.pos + self.cursor.needed));
         match self.input.read(&mut buffer[self.cursor.end..end]) {
             Ok(0) => self.input_ended(buffer),
             Ok(read) => {
@@ -509,8 +565,7 @@ fn scan_through<F: Format, T: Target, const IS_OPEN: bool>(
             continue;
         }
         match gate.judge(&record, &buffer[offset..offset + record.caplen as usize]) {
-            Verdict::Ours => packets.push(tally.packet(&record, offset, origin)),
-            Verdict::Others => drop(tally.see(&record)),
+            Verdict::Passed => packets.push(tally.packet(&record, offset, origin)),
             Verdict::Rejected => {}
         }
     };
