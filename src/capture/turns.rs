@@ -311,10 +311,8 @@ impl TurnSource {
             seen |= chunk.bytes.get(at).copied().unwrap_or(0) | chunk.bytes.get(second).copied().unwrap_or(0);
         }
         std::hint::black_box(seen);
-        for packet in packets {
-            batch.push(*packet);
-            self.stats.bytes += u64::from(packet.wirelen);
-        }
+        batch.fill_parts().1.extend_from_slice(packets);
+        self.stats.bytes += packets.iter().map(|packet| u64::from(packet.wirelen)).sum::<u64>();
         self.stats.packets += packets.len() as u64;
         self.next = end;
         Fill::Packets
