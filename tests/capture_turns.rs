@@ -179,8 +179,12 @@ fn files() -> impl Strategy<Value = Vec<Sketched>> {
         1 => (0.1..1.0).prop_map(Fate::Cut),
         1 => (0.1..1.0).prop_map(Fate::Broken),
     ];
-    let file = (kind, 0_u32..200, sketches(), fate)
-        .prop_map(|(kind, begin, records, fate)| Sketched { kind, begin, records, fate });
+    let file = (kind, 0_u32..200, sketches(), fate).prop_map(|(kind, begin, records, fate)| Sketched {
+        kind,
+        begin,
+        records,
+        fate,
+    });
     proptest::collection::vec(file, 1..4)
 }
 
@@ -191,7 +195,7 @@ fn ways() -> impl Strategy<Value = Way> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]
     fn engines_read_by_turns_what_one_reads(
@@ -256,10 +260,8 @@ fn a_chunk_whose_reader_does_not_come_for_it_is_read_by_whoever_waits() {
         let mut leaving = sources.remove(gone);
         let _ = leaving.fill(&mut batch).unwrap();
         drop(leaving);
-        let threads: Vec<_> = sources
-            .into_iter()
-            .map(|mut source| std::thread::spawn(move || drain(&mut source).0.len()))
-            .collect();
+        let threads: Vec<_> =
+            sources.into_iter().map(|mut source| std::thread::spawn(move || drain(&mut source).0.len())).collect();
         let read: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
         assert!(read >= 30_000, "{read}");
     }

@@ -108,6 +108,7 @@ impl Dealer {
         if wanted == 0 {
             return None;
         }
+        let file = place.file.upgrade()?;
         let mut bytes = self.buffer();
         if bytes.len() < self.block_len + SLACK {
             bytes.resize(self.block_len + SLACK, 0);
@@ -115,7 +116,7 @@ impl Dealer {
         let mut len = 0;
         // Whoever scans the block goes on where this ends, and meets what ended it.
         while len < wanted {
-            match place.file.read_at(&mut bytes[len..wanted], place.start + len as u64) {
+            match file.read_at(&mut bytes[len..wanted], place.start + len as u64) {
                 Ok(0) | Err(_) => break,
                 Ok(read) => len += read,
             }

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::fs::File;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::filter::Filter;
@@ -75,7 +75,8 @@ impl Target for Chunk {
 /// Where a block is.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
-    pub file: Arc<File>,
+    /// Open as long as its reader is at it.
+    pub file: Weak<File>,
     pub start: u64,
     /// Bytes of the file when it was first seen.
     pub size: u64,
@@ -301,7 +302,7 @@ impl FileSource {
         let reader = &self.files[rank].as_ref()?.reader;
         let file = if reader.is_over() { None } else { reader.plain_file() };
         let start = block_start(reader.offset(), self.block_len);
-        file.map(|file| Place { file: Arc::clone(file), start, size: self.plan[rank].size })
+        file.map(|file| Place { file: Arc::downgrade(file), start, size: self.plan[rank].size })
     }
 
     /// All counters, if some other than those of delivered packets differ from earlier ones.
@@ -374,8 +375,8 @@ impl FileSource {
         let before = self.gate.tally.packets;
         let reader = &mut file.reader;
         let start = block_start(reader.offset(), self.block_len);
-        let is_next = |block: &Block| {
-            block.place.start == start && reader.plain_file().is_some_and(|file| Arc::ptr_eq(file, &block.place.file))
+        let is_next = |Block { place, .. }: &Block| {
+            place.start == start && reader.plain_file().is_some_and(|file| Arc::as_ptr(file) == place.file.as_ptr())
         };
         let begun = match ahead.filter(is_next) {
             Some(block) => {

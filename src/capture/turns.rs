@@ -1,16 +1,17 @@
 //! Plain files read by several engines, a chunk each by turns.
 //!
-//! Chunks are numbered. Whoever has little left to do takes the next number, reads that block of the file, and waits for its
-//! turn: where the first record of a block begins is known when the one before has been scanned. It then finds the records,
-//! passes the turn on, sees whose each packet is, and hands the chunk to all engines. So reading and hashing run side by
-//! side, and only the walk from record to record goes through all chunks one after the other. Each chunk is numbered with
-//! all it leads to, and every engine takes chunks in order of their numbers, so that what it gets does not depend on who read
-//! it, nor on when.
+//! Chunks are numbered. Whoever has little left to do takes the next number, reads that block of the file, and waits for
+//! its turn: where the first record of a block begins is known when the one before has been scanned. It then finds the
+//! records, passes the turn on, sees whose each packet is, and hands the chunk to all engines. So reading and hashing run
+//! side by side, and only the walk from record to record goes through all chunks one after the other. Engines take chunks
+//! in order of their numbers, and a chunk carries the counters as they stood behind it, so that what an engine gets depends
+//! neither on who read it nor on when.
 //!
-//! No engine depends on another one for long: the turn belongs to a number and not to an engine, and a chunk whose reader does
+//! No engine depends on another one for long. The turn belongs to a number and not to an engine: a chunk whose reader does
 //! not come for it, because it has gone or is in the hands of a slow script, is read by whoever waits for it. The lock
-//! around the file is only tried. An engine that gets ahead waits for the others, so that memory is bounded and what engines tell each other finds
-//! the other at about the same time of the capture. Every wait ends after [`MAX_WAIT`] with [`Fill::Idle`].
+//! around the file is only tried. An engine that gets ahead waits for the others, so that memory is bounded and what engines
+//! tell each other finds the other at about the same time of the capture. Every wait ends after [`MAX_WAIT`] with
+//! [`Fill::Idle`].
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,8 +33,9 @@ use crate::time::{Stopwatch, Timestamp};
 const BLOCK_LEN: usize = 256 * 1024;
 /// Chunks that one engine may be ahead of the last one: several milliseconds of work.
 const MAX_LEAD: u64 = (8 << 20) / BLOCK_LEN as u64;
-/// Chunks taken on beyond the one in hand. More would leave the cache before they are used.
-const AHEAD: u64 = 2;
+/// Chunks taken on beyond the one in hand, at least; as many as there are engines, so that all can read. More would leave
+/// the cache before they are used.
+const MIN_AHEAD: u64 = 2;
 /// How long a reader waits for its turn before it goes on with packets. The one before it needs as long to read a block.
 const PATIENCE: Duration = Duration::from_micros(50);
 /// How long an engine that has nothing to do waits at a time.
@@ -98,6 +100,7 @@ pub struct TurnSource {
     position: u64,
     taken: Option<Taken>,
     dealer: Dealer,
+    ahead: u64,
     block_len: u64,
     /// Where a chunk of some number is, as far as known.
     guess: Option<(u64, Place)>,
@@ -149,6 +152,7 @@ impl TurnSource {
             position: 0,
             taken: None,
             dealer: Dealer::new(engines, hash, len.get() as usize),
+            ahead: MIN_AHEAD.max(engines as u64),
             block_len: len.get().into(),
             guess: None,
             failure: None,
@@ -168,7 +172,9 @@ impl TurnSource {
         let last = self.turns.positions.iter().map(|position| position.0.load(Ordering::Acquire)).min();
         let limit = last.unwrap_or(0).saturating_add(MAX_LEAD);
         let free = |number: u64| (number < limit).then_some(number + 1);
-        let Ok(number) = self.turns.untaken.fetch_update(Ordering::AcqRel, Ordering::Acquire, free) else { return false };
+        let Ok(number) = self.turns.untaken.fetch_update(Ordering::AcqRel, Ordering::Acquire, free) else {
+            return false;
+        };
         let block = self.guess.as_ref().and_then(|(known, place)| {
             let start = place.start + number.checked_sub(*known)? * self.block_len;
             self.dealer.read(Place { start, ..place.clone() })
@@ -184,7 +190,7 @@ impl TurnSource {
                 if !self.turns.comes(taken.number) || !self.scan_taken() {
                     return;
                 }
-            } else if self.turns.untaken.load(Ordering::Relaxed) >= self.position + AHEAD || !self.take_on() {
+            } else if self.turns.untaken.load(Ordering::Relaxed) >= self.position + self.ahead || !self.take_on() {
                 return;
             }
         }
@@ -303,14 +309,6 @@ impl TurnSource {
         batch.shared = Some(Arc::clone(&chunk.bytes));
         let end = share.len().min(self.next + MAX_BATCH);
         let packets = &share[self.next..end];
-        let mut seen = 0;
-        for packet in packets {
-            // Packets that another core has read are far away. What is asked for here comes while others are on their way.
-            let at = packet.offset as usize;
-            let second = at + (packet.caplen as usize).min(64);
-            seen |= chunk.bytes.get(at).copied().unwrap_or(0) | chunk.bytes.get(second).copied().unwrap_or(0);
-        }
-        std::hint::black_box(seen);
         batch.fill_parts().1.extend_from_slice(packets);
         self.stats.bytes += packets.iter().map(|packet| u64::from(packet.wirelen)).sum::<u64>();
         self.stats.packets += packets.len() as u64;
