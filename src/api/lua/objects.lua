@@ -27,6 +27,10 @@ typedef struct {
   ms_http_header request, response;
 } ms_event;
 typedef struct {
+  const int32_t *picks; uint8_t *voices, *votes; int32_t *answers, *errors;
+  int32_t count, first, limit, done, calls, topic;
+} ms_event_row;
+typedef struct {
   const uint8_t *texts; const uint32_t *ends; const double *values; const int32_t *numbers; double time; int32_t width;
   uint32_t *noes; double *changes;
 } ms_rows;
