@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "the table of functions that Lua calls by address")]
 
 use std::ffi::{c_char, c_void};
+use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 use std::slice;
 
@@ -32,6 +33,7 @@ pub struct HostTable {
     flow_field: extern "C" fn(*const u8, u32, i32, *mut c_char) -> i32,
     flow_numbers: extern "C" fn(*const VmContext, i32, u32, *mut [f64; 3]) -> i32,
     flow_part: extern "C" fn(f64, f64, f64, i32, *mut c_char) -> i32,
+    disable_reassembly: extern "C" fn(*const VmContext, *const u8, u32),
 }
 
 static TABLE: HostTable = HostTable {
@@ -47,6 +49,7 @@ static TABLE: HostTable = HostTable {
     flow_field,
     flow_numbers,
     flow_part,
+    disable_reassembly,
 };
 
 /// Address of the table, for `ffi.cast`.
@@ -275,6 +278,15 @@ extern "C" fn flow_part(a: f64, z: f64, rest: f64, index: i32, out: *mut c_char)
     let mut length = 0;
     flow_fields::flow_field(id.as_bytes(), index, |part| length = write_text(part, out));
     length
+}
+
+extern "C" fn disable_reassembly(vm: *const VmContext, flow: *const u8, len: u32) {
+    // SAFETY: objects.lua passes the address it was given for this VM.
+    let Some(vm) = (unsafe { context(vm) }) else { return };
+    // SAFETY: engine.lua passes a Lua string with its length.
+    let flow = unsafe { bytes(flow, len) };
+    // Nothing may unwind into Lua; a panic has been reported by then.
+    let _ = panic::catch_unwind(AssertUnwindSafe(|| vm.disable_reassembly(flow)));
 }
 
 fn write_id(tuple: &FlowTuple, out: *mut c_char) -> i32 {

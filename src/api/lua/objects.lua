@@ -47,6 +47,7 @@ typedef struct {
   int32_t (*flow_field)(const char *text, uint32_t len, int32_t index, char *out);
   int32_t (*flow_numbers)(void *vm, int32_t slot, uint32_t generation, double *out);
   int32_t (*flow_part)(double a, double z, double rest, int32_t index, char *out);
+  void (*disable_reassembly)(void *vm, const char *flow, uint32_t len);
 } ms_host;
 ]]
 
