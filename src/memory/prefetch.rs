@@ -34,3 +34,18 @@ fn ask(address: *const u8) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{prefetch, prefetch_whole};
+
+    #[test]
+    fn values_of_any_size_stay_as_they_are() {
+        let (small, large) = ([7_u8; 3], [7_u64; 40]);
+        prefetch(&small);
+        prefetch_whole(&());
+        prefetch_whole(&small);
+        prefetch_whole(&large);
+        assert_eq!((small, large), ([7; 3], [7; 40]));
+    }
+}
