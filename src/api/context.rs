@@ -527,6 +527,15 @@ impl VmContext {
         own.filter(|handle| flows.flow(*handle).is_some_and(|flow| flow.tuple == tuple)).or_else(|| flows.find(&tuple))
     }
 
+    /// The script wants no more payload of a flow, given by its id.
+    pub fn disable_reassembly(&self, flow: &[u8]) {
+        if let Some(handle) = self.flow_named(flow) {
+            self.quiet(handle);
+            self.command(flow.to_vec(), FlowWish::Quiet);
+        }
+        self.record(Record::DisableReassembly { flow: flow.to_vec() });
+    }
+
     /// The VM gets no more payload of a flow.
     pub fn quiet(&self, flow: FlowHandle) {
         if let Some(bits) = self.voices.borrow().get(flow.slot as usize) {

@@ -350,14 +350,6 @@ fn install_flows(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
         vm.record(Record::TerminateFlow { flow: owned(&flow) });
         Ok(())
     })?;
-    host_function(lua, host, "disable_reassembly", vm, |vm, flow: Text| {
-        if let Some(handle) = vm.flow_named(&flow.as_bytes()) {
-            vm.quiet(handle);
-            vm.command(owned(&flow), FlowWish::Quiet);
-        }
-        vm.record(Record::DisableReassembly { flow: owned(&flow) });
-        Ok(())
-    })?;
     host_function(lua, host, "add_flow_attribute", vm, |vm, (flow, name, value): (Text, Text, Text)| {
         vm.record(Record::FlowAttribute { flow: owned(&flow), name: owned(&name), value: owned(&value) });
         vm.note(owned(&flow), NoteText::Attribute(owned(&name), owned(&value)));

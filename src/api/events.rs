@@ -3,7 +3,9 @@
 //! The structs have the layout declared in `lua/objects.lua`. Every slot carries a sequence number of its own, so that a
 //! buffer is usable in the callback it was made for and in no other. Slots are used again; numbers are not.
 
+use std::cell::Cell;
 use std::ptr;
+use std::sync::atomic::AtomicU8;
 
 use super::loan::BufferSlot;
 use super::record::Rank;
@@ -69,6 +71,19 @@ pub mod voice {
     pub const QUIET: u8 = 2;
     /// Asked about storing at the first payload to the server; the next bit is for the other direction.
     pub const ASKED: u8 = 4;
+    /// Was told of something: the driver may keep an object of the flow. It never sees this bit.
+    pub const MET: u8 = 16;
+
+    /// The bits that keep a topic from the VM.
+    #[must_use]
+    pub const fn closed(topic: super::Topic) -> u8 {
+        use super::Topic;
+        match topic {
+            Topic::Payload | Topic::RawPayload | Topic::HttpPayload | Topic::HttpFile => NO | QUIET,
+            Topic::New | Topic::Attribute | Topic::End | Topic::HttpFilter | Topic::HttpEnd => NO,
+            Topic::Filter | Topic::Metric | Topic::Record | Topic::Store | Topic::StorePayload => 0,
+        }
+    }
 }
 
 /// Votes of one VM about one exchange of HTTP, as bits: a NO to the body of the request, and in the next bit to that of the
@@ -185,10 +200,69 @@ const RING: usize = 1_021;
 /// Slots behind the ring for events that stand alone: one for each depth of announcements that lead to others.
 pub const ALONE: usize = 10;
 
+/// What a driver is told about the row it is to run, and what it says when it is done. Lua writes behind the cells.
+#[repr(C)]
+#[derive(Debug)]
+pub struct EventRow {
+    /// Slots of the events, in order.
+    pub picks: Cell<*const i32>,
+    /// A byte for each flow: bits of [`voice`].
+    pub voices: Cell<*const AtomicU8>,
+    /// A byte for each exchange of HTTP.
+    pub votes: Cell<*const u8>,
+    /// What is said about storing, by place from `first`.
+    pub answers: Cell<*const i32>,
+    /// Errors in a row of each topic.
+    pub errors: Cell<*const i32>,
+    /// Number of events.
+    pub count: Cell<i32>,
+    /// Slot that the first answer is for.
+    pub first: Cell<i32>,
+    /// Errors in a row that end the row.
+    pub limit: Cell<i32>,
+    /// Events that were run.
+    pub done: Cell<i32>,
+    /// Callbacks that were made.
+    pub calls: Cell<i32>,
+    /// Topic that reached the limit, or 0.
+    pub topic: Cell<i32>,
+}
+
+impl Default for EventRow {
+    fn default() -> Self {
+        let number = || Cell::new(0);
+        Self {
+            picks: Cell::new(ptr::null()),
+            voices: Cell::new(ptr::null()),
+            votes: Cell::new(ptr::null()),
+            answers: Cell::new(ptr::null()),
+            errors: Cell::new(ptr::null()),
+            count: number(),
+            first: number(),
+            limit: number(),
+            done: number(),
+            calls: number(),
+            topic: number(),
+        }
+    }
+}
+
+/// What decides whether a VM is told of an event, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sign {
+    /// What it is about.
+    pub topic: Topic,
+    /// Whether there is a callback for it: the end of a flow is told for the sake of the objects, and called for with TCP.
+    pub is_called: bool,
+    /// Slot of the flow, below 0 if it is none of the table.
+    pub flow: i32,
+}
+
 /// All slots of one engine.
 #[derive(Debug)]
 pub struct EventRing {
     slots: Box<[EventSlot]>,
+    signs: Box<[Sign]>,
     occasions: Box<[(i32, Occasion)]>,
     next: usize,
     first: usize,
@@ -216,6 +290,7 @@ impl EventRing {
     pub fn new() -> Self {
         Self {
             slots: vec![EMPTY; RING + ALONE].into_boxed_slice(),
+            signs: vec![Sign { topic: Topic::End, is_called: false, flow: -1 }; RING + ALONE].into_boxed_slice(),
             occasions: vec![(0, NOWHERE); RING + ALONE].into_boxed_slice(),
             next: 0,
             first: 0,
@@ -279,24 +354,22 @@ impl EventRing {
         let seq = self.next_seq();
         self.places.push(place as u32);
         let flow = event.at.flow;
-        self.slots[place] = EventSlot {
-            buf: BufferSlot::new(event.bytes, seq),
-            text: event.text.as_ptr(),
-            text_len: event.text.len() as i32,
-            topic: event.topic as i32,
-            slot: flow.map_or(-1, |flow| flow.slot as i32),
-            generation: flow.map_or(0, |flow| flow.generation),
-            direction: event.direction,
-            exchange: event.exchange.map_or(-1, |exchange| exchange.place as i32),
-            time: event.secs as f64,
-            numbers: event.numbers,
-            request: event
-                .exchange
-                .map_or(HeaderSlot::EMPTY, |exchange| HeaderSlot::new(REQUEST, exchange.request, seq)),
-            response: event
-                .exchange
-                .map_or(HeaderSlot::EMPTY, |exchange| HeaderSlot::new(RESPONSE, exchange.response, seq)),
-        };
+        let number = flow.map_or(-1, |flow| flow.slot as i32);
+        let is_called = event.topic != Topic::End || event.numbers[0] != 0.0;
+        self.signs[place] = Sign { topic: event.topic, is_called, flow: number };
+        // Part by part: of what is not HTTP the headers stay as they were, and nobody can reach those.
+        let slot = &mut self.slots[place];
+        slot.buf = BufferSlot::new(event.bytes, seq);
+        (slot.text, slot.text_len) = (event.text.as_ptr(), event.text.len() as i32);
+        (slot.topic, slot.direction) = (event.topic as i32, event.direction);
+        (slot.slot, slot.generation) = (number, flow.map_or(0, |flow| flow.generation));
+        (slot.time, slot.numbers) = (event.secs as f64, event.numbers);
+        slot.exchange = -1;
+        if let Some(exchange) = event.exchange {
+            slot.exchange = exchange.place as i32;
+            slot.request = HeaderSlot::new(REQUEST, exchange.request, seq);
+            slot.response = HeaderSlot::new(RESPONSE, exchange.response, seq);
+        }
         self.occasions[place] = (seq, event.at);
     }
 
@@ -328,10 +401,16 @@ impl EventRing {
         self.occasions[slot].0
     }
 
+    /// What decides who is told of the events in `count` slots from `first` on.
+    #[must_use]
+    pub fn signs(&self, first: usize, count: usize) -> &[Sign] {
+        &self.signs[first..first + count]
+    }
+
     /// What a slot is about, as its number.
     #[must_use]
     pub fn topic_of_slot(&self, slot: usize) -> i32 {
-        self.slots[slot].topic
+        self.signs[slot].topic as i32
     }
 }
 

@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "the table of functions that Lua calls by address")]
 
 use std::ffi::{c_char, c_void};
+use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 use std::slice;
 
@@ -30,6 +31,9 @@ pub struct HostTable {
     find_layer: extern "C" fn(*const VmContext, i32) -> *const LayerSlot,
     flow_name: extern "C" fn(*const VmContext, i32, u32, *mut c_char) -> i32,
     flow_field: extern "C" fn(*const u8, u32, i32, *mut c_char) -> i32,
+    flow_numbers: extern "C" fn(*const VmContext, i32, u32, *mut [f64; 3]) -> i32,
+    flow_part: extern "C" fn(f64, f64, f64, i32, *mut c_char) -> i32,
+    disable_reassembly: extern "C" fn(*const VmContext, *const u8, u32),
 }
 
 static TABLE: HostTable = HostTable {
@@ -43,6 +47,9 @@ static TABLE: HostTable = HostTable {
     find_layer,
     flow_name,
     flow_field,
+    flow_numbers,
+    flow_part,
+    disable_reassembly,
 };
 
 /// Address of the table, for `ffi.cast`.
@@ -245,6 +252,41 @@ extern "C" fn flow_field(text: *const u8, len: u32, index: i32, out: *mut c_char
     let mut length = 0;
     flow_fields::flow_field(text, index as usize, |part| length = write_text(part, out));
     length
+}
+
+/// Tells which flow of the table it is, in numbers that [`flow_part`] understands; returns 0 if these do not suffice for the
+/// flow, or it is gone.
+extern "C" fn flow_numbers(vm: *const VmContext, slot: i32, generation: u32, out: *mut [f64; 3]) -> i32 {
+    // SAFETY: objects.lua passes the address it was given for this VM.
+    let Some(vm) = (unsafe { context(vm) }) else { return 0 };
+    let Ok(flows) = vm.engine.flows.try_borrow() else { return 0 };
+    let handle = FlowHandle { slot: slot as u32, generation };
+    let Some(numbers) = flows.as_ref().and_then(|flows| flows.flow(handle)?.tuple.v4_numbers()) else { return 0 };
+    if out.is_null() {
+        return 0;
+    }
+    // SAFETY: objects.lua passes an array of its own, which has three numbers.
+    unsafe { out.write(numbers) };
+    1
+}
+
+/// Writes a part of the id of a flow given by numbers, or all of it for an index below 0; the buffer holds at least 256 bytes.
+/// Returns its length.
+extern "C" fn flow_part(a: f64, z: f64, rest: f64, index: i32, out: *mut c_char) -> i32 {
+    let id = FlowTuple::from_v4_numbers([a, z, rest]).id();
+    let Ok(index) = usize::try_from(index) else { return write_text(id.as_bytes(), out) };
+    let mut length = 0;
+    flow_fields::flow_field(id.as_bytes(), index, |part| length = write_text(part, out));
+    length
+}
+
+extern "C" fn disable_reassembly(vm: *const VmContext, flow: *const u8, len: u32) {
+    // SAFETY: objects.lua passes the address it was given for this VM.
+    let Some(vm) = (unsafe { context(vm) }) else { return };
+    // SAFETY: engine.lua passes a Lua string with its length.
+    let flow = unsafe { bytes(flow, len) };
+    // Nothing may unwind into Lua; a panic has been reported by then.
+    let _ = panic::catch_unwind(AssertUnwindSafe(|| vm.disable_reassembly(flow)));
 }
 
 fn write_id(tuple: &FlowTuple, out: *mut c_char) -> i32 {

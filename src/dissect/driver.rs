@@ -133,6 +133,10 @@ impl Dissectors {
         for (index, event) in events.list().iter().enumerate() {
             let after = index as u32;
             self.wake(after, event.time, flows);
+            if matches!(event.what, Happening::RoundTrip { .. } | Happening::Retransmission { .. }) {
+                self.shed(after, event.time, flows);
+                continue;
+            }
             let Some(flow) = flows.flow(event.flow) else { continue };
             let at = At { after, handle: event.flow, flow, time: event.time };
             match event.what {

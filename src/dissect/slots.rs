@@ -9,7 +9,7 @@ use std::ops::{Index, IndexMut};
 use super::dissector::{Context, DatagramDissector, StreamDissector};
 use super::recogniser::Recogniser;
 use crate::flow::FlowHandle;
-use crate::memory::prefetch;
+use crate::memory::prefetch_whole;
 use crate::time::Timestamp;
 
 /// What the states of all flows may hold together, bytes.
@@ -132,7 +132,7 @@ impl Slots {
     /// Asks the memory for the state of a flow, which is needed soon.
     pub fn prefetch(&self, handle: FlowHandle) {
         if let Some(slot) = self.list.get(handle.slot as usize) {
-            prefetch(&slot.state);
+            prefetch_whole(slot);
         }
     }
 

@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 
 /// What comes out, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Piece<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
     /// Bytes of the segment just offered.
     Fresh {
         /// Where in the stream.
@@ -22,7 +22,7 @@ pub enum Piece<'a> {
         /// Where in the stream.
         position: u64,
         /// The bytes.
-        bytes: &'a [u8],
+        bytes: Box<[u8]>,
     },
     /// Bytes that will never come.
     Gap {
@@ -126,7 +126,7 @@ impl Assembler {
 
     /// Takes a segment of `len` bytes at `position`, of which the first were captured. What is in order by then goes to
     /// `out`. Bytes before position 0 do not exist.
-    pub fn offer(&mut self, position: i64, data: &[u8], len: u32, out: &mut impl FnMut(Piece<'_>)) -> Fit {
+    pub fn offer(&mut self, position: i64, data: &[u8], len: u32, out: &mut impl FnMut(Piece)) -> Fit {
         let before = position.min(0).unsigned_abs().min(u64::from(len));
         let start = position.max(0) as u64;
         let end = start + (u64::from(len) - before);
@@ -136,7 +136,10 @@ impl Assembler {
         let mut fit = Fit { repeated: self.next.min(end).saturating_sub(start), ..Fit::default() };
         let mut at = start.max(self.next);
         // The first waiting segment that ends behind `at`.
-        let mut index = self.waiting.partition_point(|segment| segment.end() <= at);
+        // Behind a hole segments mostly come in order, so that it is none of them.
+        let is_last = self.waiting.back().is_none_or(|segment| segment.end() <= at);
+        let mut index =
+            if is_last { self.waiting.len() } else { self.waiting.partition_point(|segment| segment.end() <= at) };
         while at < end {
             let free_until = self.waiting.get(index).map_or(end, |segment| segment.start.min(end));
             if at < free_until {
@@ -168,7 +171,7 @@ impl Assembler {
     }
 
     /// Gives the first hole up, and delivers what waits behind it up to the next one.
-    pub fn skip(&mut self, out: &mut impl FnMut(Piece<'_>)) {
+    pub fn skip(&mut self, out: &mut impl FnMut(Piece)) {
         if let Some(first) = self.waiting.front() {
             let (position, missing) = (self.next, first.start - self.next);
             if missing > 0 {
@@ -187,7 +190,7 @@ impl Assembler {
         }
     }
 
-    fn deliver(&mut self, offer: &Offer<'_>, from: u64, to: u64, out: &mut impl FnMut(Piece<'_>)) {
+    fn deliver(&mut self, offer: &Offer<'_>, from: u64, to: u64, out: &mut impl FnMut(Piece)) {
         let (at, bytes) = offer.part(from, to);
         if !bytes.is_empty() {
             out(Piece::Fresh { position: from, at: offer.skipped + at, len: bytes.len() });
@@ -218,21 +221,21 @@ impl Assembler {
     }
 
     /// Delivers what waits without a hole before it.
-    fn release(&mut self, out: &mut impl FnMut(Piece<'_>)) {
+    fn release(&mut self, out: &mut impl FnMut(Piece)) {
         while self.waiting.front().is_some_and(|segment| segment.start == self.next) {
             self.release_first(out);
         }
     }
 
-    fn release_first(&mut self, out: &mut impl FnMut(Piece<'_>)) {
+    fn release_first(&mut self, out: &mut impl FnMut(Piece)) {
         let Some(segment) = self.waiting.pop_front() else { return };
+        self.bytes -= segment.bytes.len();
+        self.next = segment.end();
         if segment.bytes.is_empty() {
             out(Piece::Gap { position: segment.start, missing: segment.len });
         } else {
-            out(Piece::Held { position: segment.start, bytes: &segment.bytes });
+            out(Piece::Held { position: segment.start, bytes: segment.bytes });
         }
-        self.bytes -= segment.bytes.len();
-        self.next = segment.end();
     }
 }
 
@@ -267,7 +270,7 @@ mod tests {
         list
     }
 
-    fn own(piece: Piece<'_>, data: &[u8]) -> Out {
+    fn own(piece: Piece, data: &[u8]) -> Out {
         match piece {
             Piece::Fresh { position, at, len } => Out::Bytes(position, data[at..at + len].to_vec()),
             Piece::Held { position, bytes } => Out::Bytes(position, bytes.to_vec()),

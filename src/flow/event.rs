@@ -81,7 +81,7 @@ impl EndReason {
     }
 }
 
-/// Where bytes of an event lie: in the batch, or, if they had to wait for others or came in fragments, in the list of
+/// Where bytes of an event lie: in the batch, or, if they came in fragments or had to wait for others, in the list of
 /// events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bytes {
@@ -99,15 +99,21 @@ pub enum Bytes {
         /// Length.
         len: u32,
     },
+    /// All of a piece that the event list keeps.
+    Kept {
+        /// Which one.
+        piece: u32,
+    },
 }
 
 impl Bytes {
-    /// Some of them.
+    /// Some of them; of pieces that are kept, all.
     #[inline]
     pub(super) const fn part(self, from: u32, len: u32) -> Self {
         match self {
             Self::Packet { at, .. } => Self::Packet { at: at + from, len },
             Self::Held { at, .. } => Self::Held { at: at + from, len },
+            Self::Kept { piece } => Self::Kept { piece },
         }
     }
 }
@@ -178,6 +184,7 @@ pub struct FlowEvent {
 pub struct FlowEvents {
     list: Vec<FlowEvent>,
     held: Vec<u8>,
+    kept: Vec<Box<[u8]>>,
 }
 
 impl FlowEvents {
@@ -197,6 +204,7 @@ impl FlowEvents {
         match bytes {
             Bytes::Packet { at, len } => &batch.bytes()[at as usize..][..len as usize],
             Bytes::Held { at, len } => &self.held[at as usize..][..len as usize],
+            Bytes::Kept { piece } => &self.kept[piece as usize],
         }
     }
 
@@ -213,12 +221,20 @@ impl FlowEvents {
         Bytes::Held { at, len: bytes.len() as u32 }
     }
 
+    /// The same with bytes that somebody has kept; they stay where they are.
+    pub(super) fn keep(&mut self, bytes: Box<[u8]>) -> Bytes {
+        self.kept.push(bytes);
+        Bytes::Kept { piece: self.kept.len() as u32 - 1 }
+    }
+
     /// Forgets everything but the room, of which a burst may have taken more than is good to keep.
     pub fn clear(&mut self) {
         self.list.clear();
         self.list.shrink_to(1 << 16);
         self.held.clear();
         self.held.shrink_to(4 << 20);
+        self.kept.clear();
+        self.kept.shrink_to(1 << 16);
     }
 }
 

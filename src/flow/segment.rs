@@ -348,7 +348,7 @@ impl Outlet<'_> {
         }
     }
 
-    fn push(&mut self, piece: Piece<'_>) {
+    fn push(&mut self, piece: Piece) {
         if !self.is_wanted {
             return;
         }
@@ -359,7 +359,7 @@ impl Outlet<'_> {
                 Happening::Payload { direction, position, bytes }
             }
             Piece::Held { position, bytes } => {
-                Happening::Payload { direction, position, bytes: self.events.hold(bytes) }
+                Happening::Payload { direction, position, bytes: self.events.keep(bytes) }
             }
             Piece::Gap { position, missing } => {
                 self.counts.gaps += 1;

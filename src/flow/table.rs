@@ -11,7 +11,7 @@ use super::index::Index;
 use super::record::{Flow, own};
 use super::timer::Link;
 use crate::key::{FlowTuple, IpVersion};
-use crate::memory::{ask_large_pages, prefetch};
+use crate::memory::{ask_large_pages, prefetch_whole};
 
 const NONE: u32 = u32::MAX;
 /// Bits of a flow's number; it wraps after 268 million flows.
@@ -84,9 +84,7 @@ impl Table {
     #[inline]
     pub(super) fn guess(&self, hash: u32) -> Option<u32> {
         let slot = self.index.find(hash, |_| true)?;
-        let place = self.get(slot);
-        prefetch(&place.flow.last);
-        prefetch(&place.flow.tuple);
+        prefetch_whole(self.get(slot));
         Some(slot)
     }
 

@@ -293,8 +293,9 @@ impl Side {
     }
 }
 
-/// What is known of both ends.
+/// What is known of both ends, in two lines of the cache.
 #[derive(Debug, Default)]
+#[repr(align(32))]
 pub(super) struct Connection {
     /// A and Z.
     pub(super) sides: [Side; 2],
@@ -332,6 +333,8 @@ impl Connection {
 
 /// Bytes of a connection.
 pub(super) const CONNECTION_BYTES: usize = size_of::<Connection>();
+
+const _: () = assert!(CONNECTION_BYTES <= 96, "any place at a multiple of 32 is in two lines");
 
 /// Connections by index; those that are over make room for new ones.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use super::segment::{Opening, Segment};
 use super::tcp::Header;
 use crate::decode::{self, Payload};
 use crate::key::{End, FlowTuple};
-use crate::memory::prefetch;
+use crate::memory::prefetch_whole;
 use crate::packet::{Batch, Packet, builtin};
 
 /// So many slots stay in the caches by themselves.
@@ -85,9 +85,7 @@ impl Flows {
             let Some(guess) = sighting.slot else { continue };
             sighting.slot = self.table.confirm(guess, sighting.hash, &sighting.tuple);
             if let Some(index) = sighting.slot.and_then(|slot| self.table.connection(slot)) {
-                let [a, z] = &self.connections.get(index).sides;
-                prefetch(&a.next);
-                prefetch(&z.next);
+                prefetch_whole(self.connections.get(index));
             }
         }
         for (index, (packet, sighting)) in batch.packets().iter().zip(&sightings).enumerate() {

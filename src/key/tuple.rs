@@ -117,6 +117,24 @@ impl FlowTuple {
         }
     }
 
+    /// Three numbers that say what the tuple of an IPv4 flow says.
+    #[must_use]
+    pub fn v4_numbers(&self) -> Option<[f64; 3]> {
+        let (Host::V4(a), Host::V4(z)) = (self.host(End::A), self.host(End::Z)) else { return None };
+        let rest = u64::from(self.proto) << 32 | u64::from(self.port_a) << 16 | u64::from(self.port_z);
+        // 40 bits fit the 53 that a number holds.
+        Some([f64::from(u32::from_be_bytes(a)), f64::from(u32::from_be_bytes(z)), rest as f64])
+    }
+
+    /// The tuple whose [`FlowTuple::v4_numbers`] these are; some tuple for any others.
+    #[must_use]
+    pub fn from_v4_numbers([a, z, rest]: [f64; 3]) -> Self {
+        let address = |number: f64| widen((number as u32).to_be_bytes());
+        let rest = rest as u64;
+        let (port_a, port_z, proto) = ((rest >> 16) as u16, rest as u16, (rest >> 32) as u8);
+        Self { a: address(a), z: address(z), port_a, port_z, proto, version: IpVersion::V4 }
+    }
+
     /// The flow id.
     #[must_use]
     pub fn id(&self) -> FlowIdText {
@@ -250,6 +268,19 @@ mod tests {
                 assert_eq!((Host::V4(host), port), (forth.host(end), forth.port(end)));
             }
             assert!(forth.port_a > forth.port_z || forth.port_a == forth.port_z && forth.a <= forth.z);
+        }
+
+        #[test]
+        fn three_numbers_say_what_an_ipv4_tuple_says(proto: u8, src: [u8; 4], dst: [u8; 4], sport: u16, dport: u16) {
+            let (tuple, _) = FlowTuple::v4(proto, src, dst, sport, dport);
+            assert_eq!(tuple.v4_numbers().map(FlowTuple::from_v4_numbers), Some(tuple));
+            assert_eq!(FlowTuple { version: IpVersion::V6, ..tuple }.v4_numbers(), None);
+        }
+
+        #[test]
+        fn any_three_numbers_say_some_tuple(a: f64, z: f64, rest: f64) {
+            let tuple = FlowTuple::from_v4_numbers([a, z, rest]);
+            assert_eq!(FlowTuple::from_id(tuple.id().as_bytes()), Some(tuple));
         }
 
         #[test]

@@ -1,14 +1,51 @@
 //! Asks the memory for what is needed soon.
 
-/// Asks for the cache line of a value, and does not wait for it. Does nothing on processors other than x86-64.
+use std::ptr;
+
+/// Bytes of a line of the cache.
+const LINE: usize = 64;
+
+/// Asks for the cache line where a value begins, and does not wait for it. Does nothing on processors other than x86-64.
+#[inline(always)]
+pub fn prefetch<T>(value: &T) {
+    ask(ptr::from_ref(value).cast());
+}
+
+/// Asks for all cache lines of a value, whatever the order of its fields.
+#[inline(always)]
+pub fn prefetch_whole<T>(value: &T) {
+    let start: *const u8 = ptr::from_ref(value).cast();
+    for at in (0..size_of::<T>()).step_by(LINE) {
+        ask(start.wrapping_add(at));
+    }
+    if align_of::<T>() < LINE {
+        ask(start.wrapping_add(size_of::<T>().saturating_sub(1)));
+    }
+}
+
 #[inline(always)]
 #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "the instruction has no safe form"))]
-pub fn prefetch<T>(value: &T) {
+fn ask(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the instruction changes nothing that can be seen and never faults, whatever the address.
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(std::ptr::from_ref(value).cast());
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
     };
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = value;
+    let _ = address;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{prefetch, prefetch_whole};
+
+    #[test]
+    fn values_of_any_size_stay_as_they_are() {
+        let (small, large) = ([7_u8; 3], [7_u64; 40]);
+        prefetch(&small);
+        prefetch_whole(&());
+        prefetch_whole(&small);
+        prefetch_whole(&large);
+        assert_eq!((small, large), ([7; 3], [7; 40]));
+    }
 }

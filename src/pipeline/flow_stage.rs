@@ -306,10 +306,11 @@ impl FlowStage {
         let Some(flows) = flows.as_mut() else { return };
         let mut stopped = Vec::new();
         for index in range.clone() {
-            let event = flows.events().list()[index];
+            let event = &flows.events().list()[index];
             match event.what {
                 Happening::New if self.wants.flows.has_payload() => stopped.push(event.flow),
                 Happening::End { reason } => {
+                    let event = *event;
                     let rank = Rank { event: index as u32 + 1, stage: Rank::RECORD, vm: 0, echo: 0 };
                     while let Some(command) = commands.next_if(|c| (c.packet, c.rank) < (event.packet, rank)) {
                         stopped.extend(self.carry(flows, command));

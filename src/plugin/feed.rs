@@ -185,6 +185,25 @@ impl<'a> Feed<'a> {
         Some(item)
     }
 
+    /// Goes on to the next event of which something may be told. Most are of no topic that is wanted, and nothing was found
+    /// in them.
+    #[inline]
+    fn pass_untold(&mut self) {
+        if self.step > 0 {
+            return;
+        }
+        let finding =
+            self.traffic.findings.list().get(self.finding).map_or(usize::MAX, |finding| finding.after as usize);
+        let item = self.items.first().map_or(usize::MAX, |item| item.after as usize);
+        let until = self.traffic.range.end.min(finding).min(item);
+        if let Some(list) = self.traffic.events().list().get(self.index..until) {
+            let is_told = |event: &FlowEvent| {
+                matches!(event.what, Happening::End { .. }) || self.topics & heads_of(event.what) != 0
+            };
+            self.index += list.iter().position(is_told).unwrap_or(list.len());
+        }
+    }
+
     /// The next finding of the event that scripts are told.
     fn found(&mut self, event: &FlowEvent) -> Option<Told<'a>> {
         let findings = self.traffic.findings;
@@ -232,6 +251,7 @@ impl<'a> Iterator for Feed<'a> {
     type Item = Told<'a>;
 
     fn next(&mut self) -> Option<Told<'a>> {
+        self.pass_untold();
         while self.index < self.traffic.range.end {
             let event = &self.traffic.events().list()[self.index];
             if self.step == 0 && self.topics & heads_of(event.what) == 0 {
@@ -256,6 +276,7 @@ impl<'a> Iterator for Feed<'a> {
             if let Some(event) = told {
                 return Some(Told { event, content: None });
             }
+            self.pass_untold();
         }
         // What was found in the silence comes after no event.
         while let Some((item, rest)) = self.items.split_first().filter(|(item, _)| item.after == Dissectors::NO_EVENT) {

@@ -180,6 +180,24 @@ fn a_flow_is_the_same_object_in_every_callback_of_a_vm() {
 }
 
 #[test]
+fn a_flow_that_a_script_keeps_tells_its_parts_in_any_order_after_its_end() {
+    let body = "onnewflow = function(e, ts, flow)
+      local f = seen[1]
+      seen[1] = flow
+      if not f then return end
+      print(f:portz_readable(), f:ipa(), f:portz_readable(), f:ipa(), f:protocol(), f:netflow_router())
+      print(f:id(), f:ipz_readable(), f:flow_type(), tostring(f), f == f, f == flow)
+      print(flow == seen[1], flow:id())
+    end,";
+    let capture = smtp().client(b"a").close().wait(10).then(40001, 26).client(b"b").capture();
+    run("reassembly_handler", body, &capture).prints(&[
+        "25\t0A.00.00.05\t25\t0A.00.00.05\t06\t",
+        &format!("{FLOW}\t10.0.0.9\tA\tFlowID: {FLOW}\ttrue\tfalse"),
+        "true\t06A:0A.00.00.05:p-9C41_0A.00.00.09:p-001A",
+    ]);
+}
+
+#[test]
 fn an_attribute_that_a_library_adds_is_announced_when_the_callback_has_returned() {
     let body = "
       onpayload = function(engine, ts, flow, dir, pos, buf) say(engine, flow) print('payload', pos) end,

@@ -372,7 +372,7 @@ pub fn assembler(bytes: &[u8]) {
                 first[cell].get_or_insert((at < len).then_some(serial as u8));
             }
         }
-        let mut check = |piece: Piece<'_>| {
+        let mut check = |piece: Piece| {
             let (position, cells) = match piece {
                 Piece::Fresh { position, at, len } => {
                     (position, content[at..at + len].iter().copied().map(Some).collect())

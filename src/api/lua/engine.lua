@@ -281,7 +281,7 @@ end
 function Engine.disable_reassembly(_, flow)
   flow = to_flow(flow, 1, "disable_reassembly")
   if not flow then return host.nil_argument("disable_reassembly") end
-  host.disable_reassembly(flow)
+  C.disable_reassembly(vm, flow, #flow)
 end
 
 function Engine.add_flow_attribute(_, flow, name, value)

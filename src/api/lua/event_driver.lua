@@ -1,13 +1,13 @@
 -- Loops over what happened to flows. Loaded from text once per plugin instance, as the packet driver is, and for the same
 -- reason. Every callback runs under xpcall with the sequence number of its event as the progress of the VM.
 --
--- Called with the objects, the engine, the callbacks by topic, the message handler, and the address and number of the
--- event slots.
+-- Called with the objects, the engine, the callbacks by topic, the message handler, the address and number of the event
+-- slots, and the address of what tells of each row.
 
-local objects, engine, callbacks, on_error, base, slots = ...
+local objects, engine, callbacks, on_error, base, slots, row_address = ...
 local ffi = objects.ffi
 local error, xpcall, cur, type, pcall, floor = objects.error, objects.xpcall, objects.cur, objects.type, objects.pcall, objects.floor
-local new_flow, flow_name, to_number = objects.new_flow, objects.flow_name, objects.to_number
+local new_flow, flow_at, to_number = objects.new_flow, objects.flow_at, objects.to_number
 local ffi_string, ffi_new, ffi_copy = ffi.string, ffi.new, ffi.copy
 local band, bor, lshift = objects.bit.band, objects.bit.bor, objects.bit.lshift
 
@@ -22,6 +22,7 @@ closed[METRIC], closed[RECORD], closed[STORE], closed[STORE_PAYLOAD] = 0, 0, 0, 
 closed[RAW], closed[HTTP_FILTER], closed[HTTP_PAYLOAD] = bor(NO, QUIET), NO, bor(NO, QUIET)
 closed[HTTP_FILE], closed[HTTP_END] = bor(NO, QUIET), NO
 
+local row = ffi.cast("ms_event_row *", row_address)
 local first_event = ffi.cast("ms_event *", base)
 local events, buffers = {}, {}
 for i = 0, slots - 1 do
@@ -49,20 +50,20 @@ local function flow_of(event)
   local slot = event.slot
   if slot < 0 then return new_flow(ffi_string(event.text, event.text_len)) end
   if slot >= room then
-    if slot >= MOST_SLOTS then return new_flow(flow_name(slot, event.generation)) end
+    if slot >= MOST_SLOTS then return flow_at(slot, event.generation) end
     make_room(slot)
   end
   local flow = flows[slot]
   if flow and generations[slot] == event.generation then return flow end
-  flow = new_flow(flow_name(slot, event.generation))
+  flow = flow_at(slot, event.generation)
   -- With its end a flow is forgotten.
   if event.topic ~= END then flows[slot], generations[slot] = flow, event.generation end
   return flow
 end
 
 -- A flow has ended: nothing more is told of it.
-local function forget(slot, voices)
-  voices[slot] = bor(voices[slot], NO)
+local function forget(slot)
+  row.voices[slot] = bor(row.voices[slot], NO)
   if slot < room then flows[slot] = false end
 end
 
@@ -85,14 +86,14 @@ local function policy(answer)
 end
 
 -- What is told of HTTP. Votes about an exchange have a bit for each direction.
-local function http(callback, event, buffer, votes)
+local function http(callback, event, buffer)
   local topic, direction, flow = event.topic, event.direction, flow_of(event)
   if topic == RAW then
     return true, xpcall(callback, on_error, engine, event.time, flow, direction, event.numbers[0], buffer)
   elseif topic == HTTP_END then
     return true, xpcall(callback, on_error, engine, event.time, flow)
   end
-  local exchange, declined = event.exchange, lshift(1, direction)
+  local votes, exchange, declined = row.votes, event.exchange, lshift(1, direction)
   if band(votes[exchange], declined) ~= 0 then return false end
   if topic == HTTP_FILTER then
     local header = direction == 0 and event.request or event.response
@@ -110,18 +111,19 @@ local function http(callback, event, buffer, votes)
     event.numbers[0], event.numbers[1] ~= 0)
 end
 
--- Runs the events in the slots first..last. `voices` has a byte for each flow; `answers` takes what the script says about
--- storing, by place from `first`; `votes` has a byte for each exchange of HTTP; `rows` counts errors in a row of each topic. The loop ends early when one reaches
--- `row_limit`. Returns the slot to go on with, the number of callbacks made, and the topic that reached the limit, or 0.
-return function(first, last, voices, votes, answers, rows, row_limit)
-  voices, votes = ffi.cast("uint8_t *", voices), ffi.cast("uint8_t *", votes)
-  answers, rows = ffi.cast("int32_t *", answers), ffi.cast("int32_t *", rows)
-  local calls = 0
-  for i = first, last do
+-- Runs the events of a row, whose description stays where it is: arguments would cost more than a short row. `picks` are
+-- their slots; `voices` has a byte for each flow; `answers` takes what the script says about storing, by place from `first`;
+-- `votes` has a byte for each exchange of HTTP; `errors` counts errors in a row of each topic. The loop ends early when one
+-- reaches `limit`.
+return function()
+  local calls, first = 0, row.first
+  row.topic = 0
+  for n = 0, row.count - 1 do
+    local i = row.picks[n]
     local event = events[i]
     local topic, slot = event.topic, event.slot
     local callback = callbacks[topic]
-    if callback and (slot < 0 or band(voices[slot], closed[topic]) == 0) and (topic ~= END or event.numbers[0] ~= 0) then
+    if callback and (slot < 0 or band(row.voices[slot], closed[topic]) == 0) and (topic ~= END or event.numbers[0] ~= 0) then
       local ok, answer
       local called = true
       cur[0] = event.buf.seq
@@ -137,40 +139,43 @@ return function(first, last, voices, votes, answers, rows, row_limit)
         ok, answer = xpcall(callback, on_error, engine, flow_of(event), n[0], n[1], n[2], n[3])
       elseif topic == STORE_PAYLOAD then
         local asked = lshift(ASKED, event.direction)
+        local voices = row.voices
         if band(voices[slot], asked) == 0 then
           voices[slot] = bor(voices[slot], asked)
           ok, answer = xpcall(callback, on_error, engine, event.time, flow_of(event), event.direction, event.numbers[0], buffers[i])
-          if ok then answers[i - first] = policy(answer) end
+          if ok then row.answers[i - first] = policy(answer) end
         else
           called = false
         end
       elseif topic >= RAW then
-        called, ok, answer = http(callback, event, buffers[i], votes)
+        called, ok, answer = http(callback, event, buffers[i])
       else
         ok, answer = xpcall(callback, on_error, engine, event.time, flow_of(event))
         if topic == FILTER then
-          if ok and answer == false then voices[slot] = bor(voices[slot], NO) end
+          if ok and answer == false then row.voices[slot] = bor(row.voices[slot], NO) end
         elseif topic == STORE then
-          if ok then answers[i - first] = policy(answer) end
+          if ok then row.answers[i - first] = policy(answer) end
         end
       end
       if called then
         calls = calls + 1
         if ok then
-          rows[topic] = 0
+          row.errors[topic] = 0
         elseif answer ~= nil then
           -- The handler returns nothing, except when memory ran out; then it may not be called at all, and it may fail itself.
           error(answer, 0)
         else
-          rows[topic] = rows[topic] + 1
-          if rows[topic] >= row_limit then
-            if topic == END then forget(slot, voices) end
-            return i + 1, calls, topic
+          local errors = row.errors
+          errors[topic] = errors[topic] + 1
+          if errors[topic] >= row.limit then
+            if topic == END then forget(slot) end
+            row.done, row.calls, row.topic = n + 1, calls, topic
+            return
           end
         end
       end
     end
-    if topic == END then forget(slot, voices) end
+    if topic == END then forget(slot) end
   end
-  return last + 1, calls, 0
+  row.done, row.calls = row.count, calls
 end

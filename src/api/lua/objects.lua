@@ -27,6 +27,10 @@ typedef struct {
   ms_http_header request, response;
 } ms_event;
 typedef struct {
+  const int32_t *picks; uint8_t *voices, *votes; int32_t *answers, *errors;
+  int32_t count, first, limit, done, calls, topic;
+} ms_event_row;
+typedef struct {
   const uint8_t *texts; const uint32_t *ends; const double *values; const int32_t *numbers; double time; int32_t width;
   uint32_t *noes; double *changes;
 } ms_rows;
@@ -41,6 +45,9 @@ typedef struct {
   ms_layer *(*find_layer)(void *vm, int32_t protocol);
   int32_t (*flow_name)(void *vm, int32_t slot, uint32_t generation, char *out);
   int32_t (*flow_field)(const char *text, uint32_t len, int32_t index, char *out);
+  int32_t (*flow_numbers)(void *vm, int32_t slot, uint32_t generation, double *out);
+  int32_t (*flow_part)(double a, double z, double rest, int32_t index, char *out);
+  void (*disable_reassembly)(void *vm, const char *flow, uint32_t len);
 } ms_host;
 ]]
 
@@ -151,36 +158,68 @@ end
 
 --- FlowID -------------------------------------------------------------------------------------------------------------
 
--- A plain value around the id text; each part is taken out of the text by the host when first asked for.
+-- A plain value: the text of the id, or, of most flows that packets tell of, three numbers that say the same, and the text
+-- once somebody asks for it. Most callbacks never do, and texts that are all different cost more than the rest of a call.
+-- Behind them the part asked for first and its number; other parts follow where there is no place for them yet.
+local TEXT, A, Z, REST, KNOWN, PART, PARTS = 1, 2, 3, 4, 5, 6, 6
+local WHOLE = -1
 local FlowID = {}
+
+local function text_of(flow)
+  local text = flow[TEXT]
+  if not text then
+    text = ffi_string(scratch, C.flow_part(flow[A], flow[Z], flow[REST], WHOLE, scratch))
+    flow[TEXT] = text
+  end
+  return text
+end
+
 local flow_meta = {
   __index = FlowID,
   __metatable = "FlowID",
-  __tostring = function(self) return "FlowID: " .. self[1] end,
+  __tostring = function(self) return "FlowID: " .. text_of(self) end,
 }
 
-function flow_meta.__eq(a, b) return a[1] == b[1] end
+function flow_meta.__eq(a, b) return text_of(a) == text_of(b) end
 
-local function new_flow(text) return setmetatable({ text }, flow_meta) end
+local function new_flow(text) return setmetatable({ text, 0, 0, 0, 0, false }, flow_meta) end
 
-function FlowID:id() return self[1] end
+function FlowID:id() return text_of(self) end
 FlowID.key = FlowID.id
 
+local function part_of(flow, index)
+  local text = flow[TEXT]
+  if text then return ffi_string(scratch, C.flow_field(text, #text, index - 1, scratch)) end
+  return ffi_string(scratch, C.flow_part(flow[A], flow[Z], flow[REST], index - 1, scratch))
+end
+
 for index, name in ipairs(host.flow_fields) do
-  local place = index + 1
+  local place = index + PARTS
   FlowID[name] = function(self)
+    local known = self[KNOWN]
+    if known == index then return self[PART] end
+    if known == 0 then
+      local part = part_of(self, index)
+      self[KNOWN], self[PART] = index, part
+      return part
+    end
     local part = rawget(self, place)
     if not part then
-      local text = self[1]
-      part = ffi_string(scratch, C.flow_field(text, #text, index - 1, scratch))
+      part = part_of(self, index)
       self[place] = part
     end
     return part
   end
 end
 
--- The text of the id of a flow of the table.
-local function flow_name(slot, generation) return ffi_string(scratch, C.flow_name(vm, slot, generation, scratch)) end
+-- A flow of the table.
+local numbers = ffi.new("double[3]")
+local function flow_at(slot, generation)
+  if C.flow_numbers(vm, slot, generation, numbers) == 0 then
+    return new_flow(ffi_string(scratch, C.flow_name(vm, slot, generation, scratch)))
+  end
+  return setmetatable({ false, numbers[0], numbers[1], numbers[2], 0, false }, flow_meta)
+end
 
 local function is_flow(v) return type(v) == "table" and getmetatable(v) == "FlowID" end
 
@@ -189,7 +228,7 @@ local function to_flow(v, n, method)
   local t = type(v)
   if t == "string" or v == nil then return v end
   if t == "number" then return tostring(v) end
-  if is_flow(v) then return v[1] end
+  if is_flow(v) then return text_of(v) end
   if t == "table" and type(v.flow) == "function" then return v:flow():id() end
   bad(n, method, "string", t, 2)
 end
@@ -360,6 +399,6 @@ return {
   tonumber = tonumber, rawget = rawget, floor = floor, setmetatable = setmetatable,
   getlocal = debug.getlocal, find = string.find, format = format, select = select, bit = bit,
   to_number = to_number, to_text = to_text, to_flow = to_flow, bad = bad, stale = stale,
-  new_flow = new_flow, flow_name = flow_name, name_missing = name_missing,
+  new_flow = new_flow, flow_at = flow_at, name_missing = name_missing,
   buffer_type = ffi.typeof("ms_buffer"), packet_type = ffi.typeof("ms_packet"), layer_type = ffi.typeof("ms_layer"),
 }

@@ -4,11 +4,12 @@
 //! They differ in the callbacks they may have, and in nothing else: one driver calls whatever a block has for the events
 //! it is given.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use mlua::{Function, LightUserData, Table, Value};
 
-use crate::api::{EngineContext, EventRing, LENT_AT_ONCE, Topic, declined};
+use crate::api::{EngineContext, EventRing, EventRow, LENT_AT_ONCE, Topic, declined, voice};
 use crate::flow::{Direction, Want};
 use crate::lua::PluginError;
 use crate::plugin::health::ROW_LIMIT;
@@ -134,7 +135,12 @@ pub struct FlowTap {
     names: [&'static str; Topic::COUNT + 1],
     driver: Function,
     answers: Box<[i32]>,
-    rows: [i32; Topic::COUNT + 1],
+    /// Slots of the row being run that the VM is told of.
+    picks: Vec<i32>,
+    /// Errors in a row of each topic.
+    errors: [Cell<i32>; Topic::COUNT + 1],
+    /// What the driver is told of a row.
+    row: Box<EventRow>,
 }
 
 /// Stands for an event that no answer was given to.
@@ -182,10 +188,12 @@ impl FlowTap {
         }
         let parts = instance.parts().clone();
         let base = LightUserData(engine.events.borrow().address().cast_mut().cast());
+        let row = Box::<EventRow>::default();
+        let of_row = LightUserData(std::ptr::from_ref(&*row).cast_mut().cast());
         let driver = instance.driver(
             DRIVER,
             "=millstream.events",
-            (&parts.objects, &parts.engine, callbacks, instance.on_error(), base, EventRing::len()),
+            (&parts.objects, &parts.engine, callbacks, instance.on_error(), base, EventRing::len(), of_row),
         )?;
         Ok(Ok(Self {
             instance,
@@ -197,7 +205,9 @@ impl FlowTap {
             names,
             driver,
             answers: vec![UNASKED; LENT_AT_ONCE].into_boxed_slice(),
-            rows: [0; Topic::COUNT + 1],
+            picks: Vec::with_capacity(LENT_AT_ONCE),
+            errors: std::array::from_fn(|_| Cell::new(0)),
+            row,
         }))
     }
 
@@ -290,28 +300,40 @@ impl FlowTap {
     pub fn run(&mut self, engine: &EngineContext, first: usize, count: usize) {
         let end = first + count;
         self.answers[..count].fill(UNASKED);
+        self.pick(engine, first, count);
         let mut next = self.skip_suspended(engine, first, end);
-        while next < end {
+        loop {
+            let from = self.picks.partition_point(|&slot| (slot as usize) < next);
+            let picked = self.picks.len() - from;
+            if next >= end || picked == 0 {
+                return;
+            }
+            let row = &self.row;
             // No callback adds flows, so the voices stay where they are while it runs.
-            let voices = LightUserData(self.instance.context().voices.borrow().as_ptr().cast_mut().cast());
-            let votes = LightUserData(self.votes.as_mut_ptr().cast());
-            let answers = LightUserData(self.answers[next - first..].as_mut_ptr().cast());
-            let rows = LightUserData(self.rows.as_mut_ptr().cast());
-            let (result, seq) = self
-                .instance
-                .enter::<(usize, u64, usize)>(&self.driver, (next, end - 1, voices, votes, answers, rows, ROW_LIMIT));
+            row.voices.set(self.instance.context().voices.borrow().as_ptr());
+            row.votes.set(self.votes.as_mut_ptr());
+            row.answers.set(self.answers[next - first..].as_mut_ptr());
+            row.errors.set(self.errors.as_ptr().cast());
+            row.picks.set(self.picks[from..].as_ptr());
+            row.count.set(picked as i32);
+            row.first.set(next as i32);
+            row.limit.set(ROW_LIMIT);
+            let (result, seq) = self.instance.enter::<()>(&self.driver, ());
+            let row = &self.row;
             let mut full = 0;
             match result {
-                Ok((reached, calls, topic)) => {
-                    next = reached;
-                    self.instance.stats.calls += calls;
-                    full = topic;
+                Ok(()) => {
+                    full = row.topic.get() as usize;
+                    let last = from + (row.done.get() as usize).clamp(1, picked) - 1;
+                    next = if full > 0 { self.picks[last] as usize + 1 } else { end };
+                    self.instance.stats.calls += row.calls.get() as u64;
                 }
                 Err(e) => {
                     // The loop was unwound: go on behind the event it was at.
                     let guilty = engine.events.borrow().slot_of(seq).filter(|slot| (next..end).contains(slot));
                     let name = guilty.map_or("flow", |slot| self.name_of(engine, slot));
-                    self.instance.stats.calls += guilty.map_or(1, |slot| (slot + 1 - next) as u64);
+                    let called = |slot| self.picks[from..].iter().filter(|&&pick| pick as usize <= slot).count() as u64;
+                    self.instance.stats.calls += guilty.map_or(1, called);
                     next = guilty.map_or(end, |slot| slot + 1);
                     self.instance.forget_caught(seq);
                     self.instance.at(seq, |instance| instance.fault(name, &e));
@@ -324,11 +346,37 @@ impl FlowTap {
             };
             self.instance.take_caught_by(name);
             if full > 0 {
-                self.rows[full] = 0;
+                self.errors[full].set(0);
                 let (name, seq) = (self.names[full], engine.events.borrow().slot_seq(next - 1));
                 self.instance.at(seq, |instance| instance.suspend(name));
             }
             next = self.skip_suspended(engine, next, end);
+        }
+    }
+
+    /// Finds the events of a row that the VM is to be told of. What is said meanwhile the driver sees by itself: nothing
+    /// that is said makes it hear more.
+    fn pick(&mut self, engine: &EngineContext, first: usize, count: usize) {
+        let events = engine.events.borrow();
+        let voices = self.instance.context().voices.borrow();
+        self.picks.clear();
+        for (slot, sign) in (first..).zip(events.signs(first, count)) {
+            let hears = self.topics & sign.topic.bit() != 0 && sign.is_called;
+            let is_end = sign.topic == Topic::End;
+            if !hears && !is_end {
+                continue;
+            }
+            let voice = usize::try_from(sign.flow).ok().and_then(|flow| voices.get(flow));
+            let said = voice.map_or(0, |bits| bits.load(Ordering::Relaxed));
+            let is_picked = hears && said & voice::closed(sign.topic) == 0 || is_end && said & voice::MET != 0;
+            if is_picked {
+                self.picks.push(slot as i32);
+            }
+            // Nothing more is told of a flow behind its end.
+            let more = if is_picked { voice::MET } else { voice::NO };
+            if let Some(bits) = voice.filter(|_| (is_picked || is_end) && said & more == 0) {
+                bits.store(said | more, Ordering::Relaxed);
+            }
         }
     }
 
