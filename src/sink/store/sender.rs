@@ -151,6 +151,10 @@ impl StoreSender {
 impl FlushSink for StoreSender {
     fn begin_window(&mut self, _start: i64) {}
 
+    fn reads_keys(&self) -> bool {
+        false
+    }
+
     fn counter(&mut self, _key: &FlushedKey<'_>, _stored: Stored) {}
 
     fn bucket(&mut self, bucket: Snapshot) {
@@ -170,28 +174,27 @@ impl FlushSink for StoreSender {
         }
     }
 
-    fn alert(&mut self, alert: &Alert, stored: Stored) {
+    fn alert(&mut self, alert: Box<Alert>, stored: Stored) {
         if stored.is_yes() {
-            self.row(Row::Alert(Box::new(alert.clone())));
+            self.row(Row::Alert(alert));
         }
     }
 
-    fn resource(&mut self, resource: &Resource, stored: Stored) {
+    fn resource(&mut self, resource: Box<Resource>, stored: Stored) {
         if stored.is_yes() {
-            self.row(Row::Resource(Box::new(resource.clone())));
+            self.row(Row::Resource(resource));
         }
     }
 
-    fn document(&mut self, document: &Document, stored: Stored) {
+    fn document(&mut self, document: Box<Document>, stored: Stored) {
         if stored.is_yes() {
-            self.row(Row::Document(Box::new(document.clone())));
+            self.row(Row::Document(document));
         }
     }
 
-    fn flow(&mut self, flow: &Session, stored: Stored) {
+    fn flow(&mut self, flow: Box<Session>, stored: Stored) {
         if stored.is_yes() {
-            let session = Box::new(flow.clone());
-            self.row(if flow.reason.is_empty() { Row::OpenFlow(session) } else { Row::Flow(session) });
+            self.row(if flow.reason.is_empty() { Row::OpenFlow(flow) } else { Row::Flow(flow) });
         }
     }
 
