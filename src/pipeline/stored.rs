@@ -30,6 +30,7 @@ pub(super) fn store(sender: &mut StoreSender, time: Timestamp, script: &str, rec
         Record::FlowAttribute { flow, name, value } if is_stored(&name) => {
             sender.flow_attribute(StoredAttribute::of_id(time, &flow, &name, &value));
         }
+        Record::StoredAttribute(attribute) => sender.flow_attribute(attribute),
         Record::Job { id, state, kind, function, attempt } => {
             sender.job_end(time, StoredJobEnd { plugin: script.to_owned(), job: id, kind, function, state, attempt });
         }
