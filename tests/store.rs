@@ -477,7 +477,7 @@ fn a_flow_that_goes_on_is_among_the_flows_until_it_ends() {
     let run = |records: &[Session]| {
         let store = open(&options(&file)).unwrap();
         let mut sender = store.sender();
-        records.iter().for_each(|record| sender.flow(record, Stored::Yes));
+        records.iter().for_each(|record| sender.flow(Box::new(record.clone()), Stored::Yes));
         drop(sender);
         assert_eq!(store.close(RunEnd::default()).lost(), 0);
     };

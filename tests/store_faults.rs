@@ -53,7 +53,7 @@ fn a_store_has_one_writer_and_readers_do_not_disturb_it() {
     // A reader that holds on to what it sees from the beginning on.
     let reader = Connection::open(&file).unwrap();
     reader.execute_batch("BEGIN; SELECT count(*) FROM flows").unwrap();
-    (0..200_000).for_each(|number| sender.flow(&flow(number), Stored::Yes));
+    (0..200_000).for_each(|number| sender.flow(Box::new(flow(number)), Stored::Yes));
     drop(sender);
     let tally = store.close(RunEnd::default());
     assert_eq!((tally.written, tally.lost()), (200_000, 0));
@@ -114,12 +114,12 @@ fn a_full_disk_costs_rows_that_are_counted_and_storing_goes_on_when_there_is_roo
         let ballast = mount.join("ballast");
         fs::write(&ballast, vec![0; 40 << 20]).unwrap();
         let mut sender = store.sender();
-        (0..100_000).for_each(|number| sender.flow(&flow(number), Stored::Yes));
+        (0..100_000).for_each(|number| sender.flow(Box::new(flow(number)), Stored::Yes));
         sender.flush();
         std::thread::sleep(Duration::from_millis(2_500));
         fs::remove_file(&ballast).unwrap();
         std::thread::sleep(Duration::from_millis(1_100));
-        (100_000..101_000).for_each(|number| sender.flow(&flow(number), Stored::Yes));
+        (100_000..101_000).for_each(|number| sender.flow(Box::new(flow(number)), Stored::Yes));
         drop(sender);
         let tally = store.close(RunEnd::default());
         assert!(tally.disk_full > 0 && tally.written >= 1_000, "{tally:?}");
@@ -138,7 +138,7 @@ fn a_live_store_that_cannot_keep_up_counts_what_it_drops() {
     let file = folder.path().join("store.db");
     let store = open(&StoreOptions::new(file.clone(), WhenFull::DropNewest)).unwrap();
     let mut sender = store.sender();
-    (0..300_000).for_each(|number| sender.flow(&flow(number), Stored::Yes));
+    (0..300_000).for_each(|number| sender.flow(Box::new(flow(number)), Stored::Yes));
     drop(sender);
     let tally = store.close(RunEnd::default());
     assert_eq!(tally.written + tally.queue_full, 300_000);
@@ -156,11 +156,11 @@ fn child_that_writes_until_it_is_killed() {
     let group = registry.counter_index(HOSTS).unwrap();
     for number in 0.. {
         let flow = flow(number);
-        sender.flow(&flow, Stored::Yes);
+        sender.flow(Box::new(flow.clone()), Stored::Yes);
         if number % 10 == 0 {
             let text = format!("document {number}").into_bytes();
             let document = Document { time: flow.start, group: Guid::from_u128(7), flow: None, text };
-            sender.document(&document, Stored::Yes);
+            sender.document(Box::new(document.clone()), Stored::Yes);
         }
         // A key and the totals a minute.
         shard.advance(flow.start, |bucket| sender.bucket(bucket));
@@ -253,7 +253,7 @@ fn somebody_elses_transaction_is_waited_for_and_one_that_never_ends_costs_counte
     let mut sender = store.sender();
     let mut next = 0;
     let mut send = |sender: &mut StoreSender, count: i64| {
-        (next..next + count).for_each(|number| sender.flow(&flow(number), Stored::Yes));
+        (next..next + count).for_each(|number| sender.flow(Box::new(flow(number)), Stored::Yes));
         next += count;
         sender.flush();
     };
@@ -303,13 +303,13 @@ fn child_whose_disk_fails() {
     let store = open(&StoreOptions { durability: Durability::PowerFailure, ..options(Path::new(&file)) }).unwrap();
     let mut sender = store.sender();
     fs::write(&mark, "").unwrap();
-    (0..1_000).for_each(|number| sender.flow(&flow(number), Stored::Yes));
+    (0..1_000).for_each(|number| sender.flow(Box::new(flow(number)), Stored::Yes));
     sender.flush();
     std::thread::sleep(Duration::from_millis(2_000));
     assert_eq!(number(Path::new(&file), "SELECT count(*) FROM windows WHERE state = 'flushed'"), 0);
     fs::remove_file(&mark).unwrap();
     std::thread::sleep(Duration::from_millis(1_200));
-    (1_000..3_000).for_each(|number| sender.flow(&flow(number), Stored::Yes));
+    (1_000..3_000).for_each(|number| sender.flow(Box::new(flow(number)), Stored::Yes));
     drop(sender);
     let tally = store.close(RunEnd::default());
     assert_eq!((tally.written, tally.failed, tally.lost()), (2_000, 1_000, 1_000), "{tally:?}");

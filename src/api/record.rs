@@ -2,8 +2,9 @@
 
 use super::constants::LogLevel;
 use crate::guid::Guid;
-use crate::key::End;
+use crate::key::{End, FlowTuple};
 use crate::metrics::{Session, Sighting};
+use crate::sink::StoredAttribute;
 use crate::time::Timestamp;
 
 /// Index of a script file in the run's list of scripts.
@@ -123,7 +124,9 @@ pub struct AlertRecord {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EndedFlow {
     /// What is told of it.
-    pub session: Session,
+    pub session: Box<Session>,
+    /// Which flow, if it was found in packets.
+    pub tuple: Option<FlowTuple>,
     /// Scripts speak of it, and it is in no packets.
     pub is_spoken_of: bool,
     /// The end that is the client; unknown for a flow that is in no packets.
@@ -196,6 +199,8 @@ pub enum Record {
         /// Value.
         value: Vec<u8>,
     },
+    /// The same for a flow found in packets, where only the store reads it.
+    StoredAttribute(StoredAttribute),
     /// A counter attached to a flow.
     FlowCounter {
         /// Flow id.
@@ -241,9 +246,9 @@ pub enum Record {
         text: Vec<u8>,
     },
     /// A flow ended, or was reported.
-    Flow(Box<EndedFlow>),
+    Flow(EndedFlow),
     /// Something that protocol events are made from.
-    Sighting(Box<Sighting>),
+    Sighting(Sighting),
     /// What is stored of a flow has been decided anew.
     StorePolicy {
         /// Flow id.

@@ -140,6 +140,9 @@ impl<O: BackendOutlet> Crew<O> {
     /// Flushes the keys of a bucket; returns the votes on them, nothing if there was none.
     fn flush_bucket(&mut self, members: &[Member], snapshot: &Snapshot) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
+        if members.is_empty() && !self.outlet.reads_keys() {
+            return verdicts;
+        }
         if self.takes_rows(members) {
             self.flush_rows(members, snapshot, &mut verdicts);
             return verdicts;

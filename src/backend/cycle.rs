@@ -274,27 +274,27 @@ impl<O: BackendOutlet> Backend<O> {
         match item {
             Item::Alert(mut alert) => {
                 self.crew.announce(GroupKind::Alert, &mut *alert);
-                self.crew.keep(GroupKind::Alert, *alert, &mut self.waiting.alerts);
+                self.crew.keep(GroupKind::Alert, alert, &mut self.waiting.alerts);
             }
             Item::Resource(mut resource) => {
                 self.crew.announce(GroupKind::Resource, &mut *resource);
-                self.crew.keep(GroupKind::Resource, *resource, &mut self.waiting.resources);
+                self.crew.keep(GroupKind::Resource, resource, &mut self.waiting.resources);
             }
             Item::Document(mut document) => {
                 self.crew.announce(GroupKind::Fts, &mut *document);
-                self.crew.keep(GroupKind::Fts, *document, &mut self.waiting.documents);
+                self.crew.keep(GroupKind::Fts, document, &mut self.waiting.documents);
             }
             Item::NewFlow(mut flow) => self.crew.announce_flow(Hook::New, &mut flow),
             Item::ActiveFlow(mut flow) => self.crew.announce_flow(Hook::Update, &mut flow),
-            Item::Interim(flow) => self.crew.keep_flow(*flow, &mut self.waiting.flows),
+            Item::Interim(flow) => self.crew.keep_flow(flow, &mut self.waiting.flows),
             Item::EndedFlow(mut flow) => {
                 self.crew.announce_flow(Hook::Terminate, &mut flow);
-                self.crew.keep_flow(*flow, &mut self.waiting.flows);
+                self.crew.keep_flow(flow, &mut self.waiting.flows);
             }
             Item::Reported(mut flow) => {
                 self.crew.announce_flow(Hook::New, &mut flow);
                 self.crew.announce_flow(Hook::Terminate, &mut flow);
-                self.crew.keep_flow(*flow, &mut self.waiting.flows);
+                self.crew.keep_flow(flow, &mut self.waiting.flows);
             }
         }
     }

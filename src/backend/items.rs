@@ -14,7 +14,7 @@ const MAX_PENDING: usize = 1_000_000;
 const MAX_TEXT: usize = 256 << 20;
 
 /// What is flushed item by item.
-pub trait Flushed {
+pub trait Flushed: Clone {
     /// Its group.
     fn group(&self) -> Guid;
     /// As callbacks see it.
@@ -24,7 +24,7 @@ pub trait Flushed {
     /// Carries out what a callback changed.
     fn change(&mut self, change: ItemChange);
     /// Hands it to a sink.
-    fn write(&self, sink: &mut dyn FlushSink, stored: Stored);
+    fn write(self: Box<Self>, sink: &mut dyn FlushSink, stored: Stored);
 }
 
 impl Flushed for Alert {
@@ -44,7 +44,7 @@ impl Flushed for Alert {
         change.apply_to_alert(self);
     }
 
-    fn write(&self, sink: &mut dyn FlushSink, stored: Stored) {
+    fn write(self: Box<Self>, sink: &mut dyn FlushSink, stored: Stored) {
         sink.alert(self, stored);
     }
 }
@@ -66,7 +66,7 @@ impl Flushed for Resource {
         change.apply_to_resource(self);
     }
 
-    fn write(&self, sink: &mut dyn FlushSink, stored: Stored) {
+    fn write(self: Box<Self>, sink: &mut dyn FlushSink, stored: Stored) {
         sink.resource(self, stored);
     }
 }
@@ -86,7 +86,7 @@ impl Flushed for Document {
 
     fn change(&mut self, _: ItemChange) {}
 
-    fn write(&self, sink: &mut dyn FlushSink, stored: Stored) {
+    fn write(self: Box<Self>, sink: &mut dyn FlushSink, stored: Stored) {
         sink.document(self, stored);
     }
 }
@@ -94,7 +94,7 @@ impl Flushed for Document {
 /// Items of one kind that wait for the end of the window, in order of creation.
 #[derive(Debug)]
 pub struct Pending<T> {
-    items: Vec<T>,
+    items: Vec<Box<T>>,
     text_bytes: usize,
     /// Items that found no room.
     pub dropped: u64,
@@ -108,7 +108,7 @@ impl<T> Default for Pending<T> {
 
 impl<T> Pending<T> {
     /// Lets an item with so many bytes of text wait.
-    pub fn push(&mut self, item: T, text_bytes: usize) {
+    pub fn push(&mut self, item: Box<T>, text_bytes: usize) {
         if self.has_room(text_bytes) {
             self.text_bytes += text_bytes;
             self.items.push(item);
@@ -123,7 +123,7 @@ impl<T> Pending<T> {
     }
 
     /// All that wait.
-    pub fn take(&mut self) -> Vec<T> {
+    pub fn take(&mut self) -> Vec<Box<T>> {
         self.text_bytes = 0;
         std::mem::take(&mut self.items)
     }
@@ -153,7 +153,7 @@ impl<O: BackendOutlet> Crew<O> {
     }
 
     /// Lets an item that has been announced wait for its flush, or leave.
-    pub fn keep<T: Flushed>(&mut self, kind: GroupKind, item: T, pending: &mut Pending<T>) {
+    pub fn keep<T: Flushed>(&mut self, kind: GroupKind, item: Box<T>, pending: &mut Pending<T>) {
         if self.leaves_at_once(&self.monitors_of(kind, item.group())) {
             item.write(&mut self.outlet, Stored::Yes);
         } else {
@@ -163,12 +163,12 @@ impl<O: BackendOutlet> Crew<O> {
     }
 
     /// The same for the record of a flow, which trackers rank at the flush and scripts may give tags until then.
-    pub fn keep_flow(&mut self, mut flow: Session, pending: &mut Pending<Session>) {
+    pub fn keep_flow(&mut self, mut flow: Box<Session>, pending: &mut Pending<Session>) {
         let text_bytes = flow.id.len() + flow.tags.len();
         let may_leave = self.leaves_at_once(&self.flows) && self.trackers.is_empty();
         if may_leave && !(self.gives_tags && pending.has_room(text_bytes)) {
             self.given.attach(&mut flow);
-            self.outlet.flow(&flow, Stored::Yes);
+            self.outlet.flow(flow, Stored::Yes);
         } else {
             pending.push(flow, text_bytes);
         }
@@ -181,9 +181,9 @@ impl<O: BackendOutlet> Crew<O> {
     }
 
     /// Flushes the items of all groups of a kind; `start` is that of the window.
-    pub fn flush_items<T: Flushed>(&mut self, kind: GroupKind, items: Vec<T>, start: i64) {
+    pub fn flush_items<T: Flushed>(&mut self, kind: GroupKind, items: Vec<Box<T>>, start: i64) {
         let groups = std::sync::Arc::clone(&self.context.groups);
-        let mut by_group: Vec<(usize, T)> = Vec::with_capacity(items.len());
+        let mut by_group: Vec<(usize, Box<T>)> = Vec::with_capacity(items.len());
         let place = |guid: Guid| groups.groups(kind).position(|group| group.guid == guid || group.alias == Some(guid));
         for item in items {
             by_group.push((place(item.group()).unwrap_or(usize::MAX), item));
@@ -208,19 +208,20 @@ impl<O: BackendOutlet> Crew<O> {
         }
     }
 
-    fn flush_item<T: Flushed>(&mut self, members: &[Member], mut item: T) {
+    fn flush_item<T: Flushed>(&mut self, members: &[Member], mut item: Box<T>) {
         let yes = self.vote(members, Hook::FlushFilter, |crew, member| {
             let no = crew.says_no(member, Hook::FlushFilter, item.item());
-            crew.change(member, &mut item);
+            crew.change(member, &mut *item);
             no
         });
-        item.write(&mut self.outlet, if yes { Stored::Yes } else { Stored::No });
-        if !yes {
-            return;
+        let stored = if yes { Stored::Yes } else { Stored::No };
+        if !yes || members.is_empty() {
+            return item.write(&mut self.outlet, stored);
         }
+        item.clone().write(&mut self.outlet, stored);
         for &member in members {
             self.call_item(member, Hook::Flush, item.item());
-            self.change(member, &mut item);
+            self.change(member, &mut *item);
         }
     }
 }

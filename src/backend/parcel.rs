@@ -156,8 +156,7 @@ pub fn into_item(time: Timestamp, record: Record, wants: &BackendWants) -> Resul
             Item::Document(Box::new(Document { time, group, flow: flow_of(flow), text }))
         }
         Record::Flow(flow) => {
-            let EndedFlow { session, is_spoken_of, .. } = *flow;
-            let session = Box::new(session);
+            let EndedFlow { session, is_spoken_of, .. } = flow;
             if is_spoken_of { Item::Reported(session) } else { Item::EndedFlow(session) }
         }
         other => return Err(other),

@@ -30,29 +30,33 @@ impl<O: BackendOutlet> Crew<O> {
         self.given.attach(flow);
     }
 
-    /// Flushes the flows that wait, by start and id; gives them back for the trackers.
+    /// Flushes the flows that wait, by start and id; gives copies back where there are trackers to rank them.
     pub fn flush_flows(&mut self, pending: &mut Pending<Session>, start: i64) -> Vec<Session> {
         let members = self.flows.clone();
         let mut flows = pending.take();
         flows.sort_by(|a, b| a.start.cmp(&b.start).then_with(|| a.id.cmp(&b.id)));
         self.tell(&members, Hook::BeginFlush, start);
-        for flow in &mut flows {
-            self.given.attach(flow);
+        let mut flushed = Vec::new();
+        for mut flow in flows {
+            self.given.attach(&mut flow);
             let yes = self.vote(&members, Hook::FlushFilter, |crew, member| {
-                let no = crew.says_no(member, Hook::FlushFilter, ItemRef::Session(flow));
-                crew.tag(member, flow);
+                let no = crew.says_no(member, Hook::FlushFilter, ItemRef::Session(&flow));
+                crew.tag(member, &mut flow);
                 no
             });
             if yes {
                 for &member in &members {
-                    self.call_item(member, Hook::Flush, ItemRef::Session(flow));
-                    self.tag(member, flow);
+                    self.call_item(member, Hook::Flush, ItemRef::Session(&flow));
+                    self.tag(member, &mut flow);
                 }
+            }
+            if !self.trackers.is_empty() {
+                flushed.push(Session::clone(&flow));
             }
             self.outlet.flow(flow, if yes { Stored::Yes } else { Stored::No });
         }
         self.given.clear();
         self.tell(&members, Hook::EndFlush, start);
-        flows
+        flushed
     }
 }

@@ -81,10 +81,15 @@ impl Stored {
 /// [`FlushSink::begin_window`] and [`FlushSink::end_window`], but for alerts, resources, documents and flows that no script
 /// flushes: these come when they are made. Times are seconds of stream time.
 ///
-/// A sink that keeps things leaves out what is not [`Stored::Yes`].
+/// A sink that keeps things leaves out what is not [`Stored::Yes`]. Items come by value: the last one who takes them keeps
+/// them without a copy.
 pub trait FlushSink {
     /// The flush of the window that starts at `start` begins.
     fn begin_window(&mut self, start: i64);
+    /// Whether keys are read one by one; buckets come as a whole besides.
+    fn reads_keys(&self) -> bool {
+        true
+    }
     /// A key of a closed bucket.
     fn counter(&mut self, key: &FlushedKey<'_>, stored: Stored);
     /// What the votes left of a closed bucket, as a whole, behind its keys.
@@ -92,13 +97,13 @@ pub trait FlushSink {
     /// A topper of a closed interval.
     fn topper(&mut self, topper: &FlushedTopper<'_>, stored: Stored);
     /// An alert, as scripts left it.
-    fn alert(&mut self, alert: &Alert, stored: Stored);
+    fn alert(&mut self, alert: Box<Alert>, stored: Stored);
     /// A resource, as scripts left it.
-    fn resource(&mut self, resource: &Resource, stored: Stored);
+    fn resource(&mut self, resource: Box<Resource>, stored: Stored);
     /// A full-text document.
-    fn document(&mut self, document: &Document, stored: Stored);
+    fn document(&mut self, document: Box<Document>, stored: Stored);
     /// A flow that ended, or an interim record of one that goes on.
-    fn flow(&mut self, flow: &Session, stored: Stored);
+    fn flow(&mut self, flow: Box<Session>, stored: Stored);
     /// A flow of a tracker's snapshot.
     fn tracked(&mut self, flow: &TrackedFlow<'_>);
     /// The flush of the window is complete.

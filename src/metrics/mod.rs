@@ -60,7 +60,7 @@ pub use resource::{MAX_RESOURCE_LABEL, Resource};
 pub use second::{Attention, SecondKeys};
 pub use session::{MAX_TAGS, Session, add_tag};
 pub use shard::{Buckets, Growth, KeyRef, Outcome, Shard, ShardConfig, ShardCounts, Tallies};
-pub use sighting::{Extent, HttpBodyEnd, Seen, SeenFile, Sighting};
+pub use sighting::{Extent, HttpBodyEnd, Seen, SeenFile, Sighting, Span};
 pub use snapshot::{RawMeter, Snapshot, Verdict};
 pub use tally::Tally;
 pub use topper::{Rank, Topper};

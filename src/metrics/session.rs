@@ -29,6 +29,18 @@ pub struct Session {
     pub reason: &'static str,
 }
 
+impl Session {
+    /// A copy under another id.
+    #[must_use]
+    pub fn named(&self, id: Vec<u8>) -> Self {
+        // By name, so that a field that is added has to be copied too.
+        let &Self { id: _, start, end, bytes, packets, payload, state, ref tags, setup_rtt, retransmissions, reason } =
+            self;
+        let tags = tags.clone();
+        Self { id, start, end, bytes, packets, payload, state, tags, setup_rtt, retransmissions, reason }
+    }
+}
+
 /// Longest text that the tags of one flow may be together.
 pub const MAX_TAGS: usize = 255;
 

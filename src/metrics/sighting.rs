@@ -1,9 +1,39 @@
 //! What protocol events are made from: pieces of protocols as they went by.
+//!
+//! Their texts lie in a buffer beside them, one for many: there are several of them for every flow, and each would otherwise
+//! be allocated by one thread and freed by another.
 
 use crate::key::{End, FlowTuple};
 
+/// A stretch of the buffer that goes with sightings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    at: u32,
+    len: u32,
+}
+
+impl Span {
+    /// Takes bytes into a buffer.
+    pub fn put(buffer: &mut Vec<u8>, bytes: &[u8]) -> Self {
+        let at = buffer.len() as u32;
+        buffer.extend_from_slice(bytes);
+        Self { at, len: bytes.len() as u32 }
+    }
+
+    /// The bytes; none if the buffer is another one.
+    #[must_use]
+    pub fn of(self, buffer: &[u8]) -> &[u8] {
+        let at = self.at as usize;
+        buffer.get(at..at + self.len as usize).unwrap_or_default()
+    }
+
+    fn carry(&mut self, from: &[u8], to: &mut Vec<u8>) {
+        *self = Self::put(to, self.of(from));
+    }
+}
+
 /// Something that was seen in a flow.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sighting {
     /// The flow.
     pub flow: FlowTuple,
@@ -39,10 +69,10 @@ pub struct HttpBodyEnd {
 }
 
 /// A file that was hashed as it went by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeenFile {
     /// Its name as the protocol gives it.
-    pub name: Vec<u8>,
+    pub name: Span,
     /// Bytes.
     pub length: u64,
     /// Its hash.
@@ -52,16 +82,16 @@ pub struct SeenFile {
 }
 
 /// A piece of a protocol.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// The flow speaks a protocol.
     Protocol(&'static str),
     /// A flow attribute of TLS or SSH: name and value.
-    Attribute(Vec<u8>, Vec<u8>),
+    Attribute(Span, Span),
     /// The text that JA3 (of the client) or JA3S is the hash of, and whose it is.
-    FingerprintText(End, Vec<u8>),
+    FingerprintText(End, Span),
     /// The certificate that a server shows, as DER.
-    Certificate(Vec<u8>),
+    Certificate(Span),
     /// The header of an HTTP message, as on the wire.
     HttpHeader {
         /// Number of the exchange within its engine.
@@ -69,28 +99,32 @@ pub enum Seen {
         /// Who sent it.
         sender: End,
         /// The block.
-        block: Vec<u8>,
+        block: Span,
     },
     /// An HTTP message is over.
     HttpEnd(HttpBodyEnd),
     /// A DNS message as on the wire, and who sent it.
-    Dns(End, Vec<u8>),
+    Dns(End, Span),
     /// A file.
-    File(Box<SeenFile>),
+    File(SeenFile),
 }
 
 impl Sighting {
-    /// Bytes it holds beyond its own size.
+    /// The same with its texts in another buffer, behind what is there.
     #[must_use]
-    pub fn held(&self) -> usize {
-        match &self.seen {
-            Seen::Protocol(_) | Seen::HttpEnd(_) => 0,
-            Seen::Attribute(name, value) => name.len() + value.len(),
+    pub fn carried(mut self, from: &[u8], to: &mut Vec<u8>) -> Self {
+        match &mut self.seen {
+            Seen::Protocol(_) | Seen::HttpEnd(_) => {}
+            Seen::Attribute(name, value) => {
+                name.carry(from, to);
+                value.carry(from, to);
+            }
             Seen::Certificate(bytes)
             | Seen::HttpHeader { block: bytes, .. }
             | Seen::Dns(_, bytes)
-            | Seen::FingerprintText(_, bytes) => bytes.len(),
-            Seen::File(file) => file.name.len(),
+            | Seen::FingerprintText(_, bytes)
+            | Seen::File(SeenFile { name: bytes, .. }) => bytes.carry(from, to),
         }
+        self
     }
 }

@@ -3,7 +3,7 @@
 //! Exact while the distinct keys fit; from there on a key that comes in takes the place of the smallest one and starts with
 //! its value (space-saving), so that no large key is missed and no value is too large by more than the error that is told.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::hash::BuildHasher;
 
@@ -127,20 +127,19 @@ impl TopperTrack {
     /// The `top` largest, largest first, and the `bottom` smallest, smallest first; of equal ones the first by key.
     #[must_use]
     pub fn ranked(&self, top: usize, bottom: usize) -> (Vec<Ranked>, Vec<Ranked>) {
-        let mut all: Vec<Ranked> = self.entries.iter().map(|entry| self.finished(entry)).collect();
-        all.sort_unstable_by(|a, b| b.value.total_cmp(&a.value).then_with(|| a.key.cmp(&b.key)));
-        let largest = all[..top.min(all.len())].to_vec();
-        all.sort_unstable_by(|a, b| a.value.total_cmp(&b.value).then_with(|| a.key.cmp(&b.key)));
-        all.truncate(bottom);
-        (largest, all)
+        let mut all: Vec<(f64, &Entry)> = self.entries.iter().map(|entry| (self.finished(entry), entry)).collect();
+        let by_key = |a: &Entry, b: &Entry| a.key.cmp(&b.key);
+        let largest = first(&mut all, top, |a, b| b.0.total_cmp(&a.0).then_with(|| by_key(a.1, b.1)));
+        let smallest = first(&mut all, bottom, |a, b| a.0.total_cmp(&b.0).then_with(|| by_key(a.1, b.1)));
+        (largest, smallest)
     }
 
-    fn finished(&self, entry: &Entry) -> Ranked {
-        let value = match self.vartype {
+    /// The value in the interval.
+    fn finished(&self, entry: &Entry) -> f64 {
+        match self.vartype {
             Vartype::Average => entry.value / f64::from(entry.buckets.max(1)),
             _ => entry.value,
-        };
-        Ranked { key: entry.key.clone(), value, error: entry.error }
+        }
     }
 
     /// Begins another interval.
@@ -150,6 +149,21 @@ impl TopperTrack {
         self.smallest.clear();
         self.displaced = 0;
     }
+}
+
+/// The first so many in an order. Only these are put in order: there are thousands of others.
+fn first(
+    all: &mut [(f64, &Entry)],
+    count: usize,
+    order: impl Fn(&(f64, &Entry), &(f64, &Entry)) -> Ordering,
+) -> Vec<Ranked> {
+    let count = count.min(all.len());
+    if (1..all.len()).contains(&count) {
+        all.select_nth_unstable_by(count - 1, &order);
+    }
+    let head = &mut all[..count];
+    head.sort_unstable_by(&order);
+    head.iter().map(|(value, entry)| Ranked { key: entry.key.clone(), value: *value, error: entry.error }).collect()
 }
 
 /// A number that orders as the value does.

@@ -41,11 +41,8 @@ impl BackendOut {
         }
     }
 
-    /// The outcome of the votes on an item.
+    /// The outcome of the votes on an item, where there is an event stream.
     fn stored(&mut self, what: &str, time: Timestamp, identity: &[(&str, Field<'_>)], stored: Stored) {
-        if self.outlet.events.is_none() {
-            return;
-        }
         let mut fields = vec![("what", Field::Text(what))];
         fields.extend_from_slice(identity);
         fields.push(("stored", Field::Flag(stored.is_yes())));
@@ -84,6 +81,10 @@ impl FlushSink for BackendOut {
         if let Some(sink) = &mut self.sink {
             sink.begin_window(start);
         }
+    }
+
+    fn reads_keys(&self) -> bool {
+        self.outlet.events.is_some() || self.sink.as_ref().is_some_and(|sink| sink.reads_keys())
     }
 
     fn counter(&mut self, key: &FlushedKey<'_>, stored: Stored) {
@@ -134,53 +135,61 @@ impl FlushSink for BackendOut {
         }
     }
 
-    fn alert(&mut self, alert: &Alert, stored: Stored) {
-        let guid = alert.group.to_string();
-        let flow = alert.flow.as_deref().unwrap_or_default();
-        let identity = [
-            ("guid", Field::Text(&guid)),
-            ("flow", Field::Bytes(flow)),
-            ("sigid", Field::Bytes(&alert.sigid)),
-            ("priority", Field::Number(alert.priority)),
-            ("message", Field::Bytes(&alert.message)),
-        ];
-        self.stored("alert", alert.time, &identity, stored);
+    fn alert(&mut self, alert: Box<Alert>, stored: Stored) {
+        if self.outlet.events.is_some() {
+            let guid = alert.group.to_string();
+            let flow = alert.flow.as_deref().unwrap_or_default();
+            let identity = [
+                ("guid", Field::Text(&guid)),
+                ("flow", Field::Bytes(flow)),
+                ("sigid", Field::Bytes(&alert.sigid)),
+                ("priority", Field::Number(alert.priority)),
+                ("message", Field::Bytes(&alert.message)),
+            ];
+            self.stored("alert", alert.time, &identity, stored);
+        }
         if let Some(sink) = &mut self.sink {
             sink.alert(alert, stored);
         }
     }
 
-    fn resource(&mut self, resource: &Resource, stored: Stored) {
-        let guid = resource.group.to_string();
-        let flow = resource.flow.as_deref().unwrap_or_default();
-        let identity =
-            [("guid", Field::Text(&guid)), ("flow", Field::Bytes(flow)), ("uri", Field::Bytes(&resource.uri))];
-        self.stored("resource", resource.time, &identity, stored);
+    fn resource(&mut self, resource: Box<Resource>, stored: Stored) {
+        if self.outlet.events.is_some() {
+            let guid = resource.group.to_string();
+            let flow = resource.flow.as_deref().unwrap_or_default();
+            let identity =
+                [("guid", Field::Text(&guid)), ("flow", Field::Bytes(flow)), ("uri", Field::Bytes(&resource.uri))];
+            self.stored("resource", resource.time, &identity, stored);
+        }
         if let Some(sink) = &mut self.sink {
             sink.resource(resource, stored);
         }
     }
 
-    fn document(&mut self, document: &Document, stored: Stored) {
-        let guid = document.group.to_string();
-        let flow = document.flow.as_deref().unwrap_or_default();
-        // Texts are long; their beginning and the flow tell which one it is.
-        let text = json_text(&document.text[..document.text.len().min(64)]);
-        let identity = [("guid", Field::Text(&guid)), ("flow", Field::Bytes(flow)), ("text", Field::Raw(&text))];
-        self.stored("fts", document.time, &identity, stored);
+    fn document(&mut self, document: Box<Document>, stored: Stored) {
+        if self.outlet.events.is_some() {
+            let guid = document.group.to_string();
+            let flow = document.flow.as_deref().unwrap_or_default();
+            // Texts are long; their beginning and the flow tell which one it is.
+            let text = json_text(&document.text[..document.text.len().min(64)]);
+            let identity = [("guid", Field::Text(&guid)), ("flow", Field::Bytes(flow)), ("text", Field::Raw(&text))];
+            self.stored("fts", document.time, &identity, stored);
+        }
         if let Some(sink) = &mut self.sink {
             sink.document(document, stored);
         }
     }
 
-    fn flow(&mut self, flow: &Session, stored: Stored) {
-        let identity = [
-            ("flow", Field::Bytes(&flow.id)),
-            ("start", Field::Number(flow.start.as_secs_f64())),
-            ("state", Field::Count(u64::from(flow.state))),
-            ("tags", Field::Bytes(&flow.tags)),
-        ];
-        self.stored("flow", flow.end, &identity, stored);
+    fn flow(&mut self, flow: Box<Session>, stored: Stored) {
+        if self.outlet.events.is_some() {
+            let identity = [
+                ("flow", Field::Bytes(&flow.id)),
+                ("start", Field::Number(flow.start.as_secs_f64())),
+                ("state", Field::Count(u64::from(flow.state))),
+                ("tags", Field::Bytes(&flow.tags)),
+            ];
+            self.stored("flow", flow.end, &identity, stored);
+        }
         if let Some(sink) = &mut self.sink {
             sink.flow(flow, stored);
         }

@@ -398,7 +398,9 @@ impl Engine {
                 flows.metering().alerts(&records, &mut self.context.shard.borrow_mut());
             }
             records.sort_by_key(|(stamp, _)| (stamp.packet, stamp.rank));
-            self.outlet.take(&mut records, BackendFeed::taker(&mut self.backend));
+            let mut sighted = self.context.sighted.borrow_mut();
+            self.outlet.take_batch(&mut records, &sighted, BackendFeed::taker(&mut self.backend));
+            sighted.clear();
         }
     }
 
@@ -412,7 +414,8 @@ impl Engine {
             }
             // In the order in which they are handed on.
             earlier.sort_by_key(|(stamp, _)| (stamp.packet, stamp.rank));
-            self.outlet.take(&mut earlier, BackendFeed::taker(&mut self.backend));
+            let sighted = self.context.sighted.borrow();
+            self.outlet.take_batch(&mut earlier, &sighted, BackendFeed::taker(&mut self.backend));
         }
     }
 

@@ -17,6 +17,8 @@ use crate::guid::Guid;
 use crate::key::FlowTuple;
 use crate::metrics::{DEFAULT_KEPT, Session};
 use crate::plugin::{Declined, Frontend, Traffic};
+use crate::sink::StoredAttribute;
+use crate::time::Timestamp;
 
 /// What the flow side leaves behind.
 #[derive(Clone, Debug, Default)]
@@ -291,8 +293,8 @@ impl FlowStage {
             if self.wants.records.is_yes() && self.wants.in_full.is_yes() {
                 let (script, side, time) = (ScriptId::NATIVE_FLOW, Side::Frontend, context.now.get());
                 let stamp = Stamp { packet: u32::MAX, rank: Rank::default(), time, script, side };
-                let ended = EndedFlow { session, is_spoken_of: true, client: None };
-                context.records.borrow_mut().push((stamp, Record::Flow(Box::new(ended))));
+                let ended = EndedFlow { session: Box::new(session), tuple: None, is_spoken_of: true, client: None };
+                context.records.borrow_mut().push((stamp, Record::Flow(ended)));
             }
         }
     }
@@ -362,8 +364,9 @@ impl FlowStage {
         if self.wants.records.is_yes() && self.wants.in_full.is_yes() {
             let (script, side) = (ScriptId::NATIVE_FLOW, Side::Frontend);
             let stamp = Stamp { packet: event.packet, rank, time: event.time, script, side };
-            let ended = EndedFlow { session: make(), is_spoken_of: false, client: Some(flow.client()) };
-            context.records.borrow_mut().push((stamp, Record::Flow(Box::new(ended))));
+            let (session, tuple) = (Box::new(make()), Some(flow.tuple));
+            let ended = EndedFlow { session, tuple, is_spoken_of: false, client: Some(flow.client()) };
+            context.records.borrow_mut().push((stamp, Record::Flow(ended)));
         }
     }
 
@@ -372,6 +375,7 @@ impl FlowStage {
         let findings = traffic.findings;
         let list = findings.list();
         let mut records = context.records.borrow_mut();
+        let mut sighted = context.sighted.borrow_mut();
         for (index, finding) in list.iter().enumerate().skip(traffic.first_finding()) {
             let event = traffic.events().list().get(finding.after as usize);
             let (packet, time) = match event {
@@ -387,15 +391,16 @@ impl FlowStage {
             let rank = Rank { event: finding.after.saturating_add(1), stage, vm: 0, echo: 0 };
             let stamp = |script| Stamp { packet, rank, time, script, side: Side::Frontend };
             if self.wants.dissect.events.is_yes()
-                && let Some(sighting) = sighting_of(findings, finding, traffic.flows)
+                && let Some(sighting) = sighting_of(findings, finding, traffic.flows, &mut sighted)
             {
-                records.push((stamp(ScriptId::NATIVE), Record::Sighting(Box::new(sighting))));
+                records.push((stamp(ScriptId::NATIVE), Record::Sighting(sighting)));
             }
             let is_told =
                 !matches!(finding.kind, FindingKind::Attribute { .. }) || self.wants.dissect.attributes.is_yes();
             let made = match self.depth_of(findings, &finding.kind) {
                 _ if !is_told => None,
                 Depth::Whole => record_of(findings, finding, flow),
+                Depth::Stored => stored_record(traffic, finding, time),
                 Depth::Counted => counted_record(&finding.kind),
             };
             if let Some((script, record)) = made {
@@ -410,7 +415,10 @@ impl FlowStage {
         let (place, is_read) = match kind {
             FindingKind::Attribute { name, .. } => match self.wants.attribute_readers {
                 AttributeReaders::Nobody => (0, false),
-                AttributeReaders::Store => (0, stored::is_stored(findings.bytes(*name))),
+                AttributeReaders::Store if !stored::is_stored(findings.bytes(*name)) => (0, false),
+                // The first ones are kept for the report besides.
+                AttributeReaders::Store if self.recorded.get()[0] >= DEFAULT_KEPT => return Depth::Stored,
+                AttributeReaders::Store => (0, true),
                 AttributeReaders::All => (0, true),
             },
             FindingKind::Resource { .. } => (1, in_full),
@@ -472,8 +480,21 @@ fn is_for_contents(wants: &Wants, metering: &Metering) -> bool {
 enum Depth {
     /// All of it.
     Whole,
+    /// What the store needs.
+    Stored,
     /// What it is counted by.
     Counted,
+}
+
+/// An attribute that only the store reads.
+fn stored_record(traffic: &Traffic<'_>, finding: &Finding, time: Timestamp) -> Option<(ScriptId, Record)> {
+    let FindingKind::Attribute { name, value } = finding.kind else { return None };
+    let (name, value) = (traffic.findings.bytes(name), traffic.findings.bytes(value));
+    let attribute = match traffic.flows.flow(finding.flow) {
+        Some(flow) => StoredAttribute::of_flow(time, flow.tuple, name, value),
+        None => StoredAttribute::of_id(time, b"", name, value),
+    };
+    Some((module_of(name), Record::StoredAttribute(attribute)))
 }
 
 /// A record that is counted and read by nobody.

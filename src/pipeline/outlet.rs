@@ -78,11 +78,17 @@ impl Outlet {
         }
     }
 
-    /// Takes the records of a batch, in the order of their packets and, for one packet, of the scripts. What has been seen
-    /// goes to `next`, and what comes back from there to the store.
-    pub fn take(
+    /// Takes records without sightings.
+    pub fn take(&mut self, records: &mut Vec<(Stamp, Record)>, next: impl FnMut(Timestamp, Record) -> Option<Record>) {
+        self.take_batch(records, &[], next);
+    }
+
+    /// Takes the records of a batch, in the order of their packets and, for one packet, of the scripts; `sighted` holds the
+    /// texts of sightings. What has been seen goes to `next`, and what comes back from there to the store.
+    pub fn take_batch(
         &mut self,
         records: &mut Vec<(Stamp, Record)>,
+        sighted: &[u8],
         mut next: impl FnMut(Timestamp, Record) -> Option<Record>,
     ) {
         // Records without a packet come from between two batches; those that belong together there have the same rank and
@@ -91,7 +97,7 @@ impl Outlet {
         for (stamp, record) in records.drain(..) {
             self.see(&stamp, &record);
             if let Record::Sighting(sighting) = record {
-                self.outputs.sighting(&stamp, sighting);
+                self.outputs.sighting(&stamp, sighting, sighted);
                 continue;
             }
             if let Some(record) = next(stamp.time, record)
@@ -175,7 +181,7 @@ fn kind_of(record: &Record) -> &'static str {
         Record::File { .. } => "file",
         Record::Flow(_) => "flow",
         Record::StorePolicy { .. } => "store_policy",
-        Record::FlowAttribute { .. } => "flow_attribute",
+        Record::FlowAttribute { .. } | Record::StoredAttribute(_) => "flow_attribute",
         Record::FlowCounter { .. } => "flow_counter",
         Record::FlowUpdate { .. } => "flow_update",
         Record::TerminateFlow { .. } => "terminate_flow",
@@ -198,6 +204,10 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
         Record::FlowAttribute { flow, name, value } => records.add_flow_statement("flow_attribute", || FlowRecord {
             flow: flow.clone(),
             statement: FlowStatement::Attribute(name.clone(), value.clone()),
+        }),
+        Record::StoredAttribute(attribute) => records.add_flow_statement("flow_attribute", || FlowRecord {
+            flow: attribute.flow_id(),
+            statement: FlowStatement::Attribute(attribute.name().to_vec(), attribute.value().to_vec()),
         }),
         Record::FlowCounter { flow, guid, key, meter, direction, reset } => {
             let direction = match *direction {
@@ -316,6 +326,14 @@ fn write_record(events: &mut EventSender, head: &Head<'_>, record: &Record) {
         Record::FlowAttribute { flow, name, value } => {
             events.event(head, &[("flow", Bytes(flow)), ("name", Bytes(name)), ("value", Bytes(value))]);
         }
+        Record::StoredAttribute(attribute) => events.event(
+            head,
+            &[
+                ("flow", Bytes(&attribute.flow_id())),
+                ("name", Bytes(attribute.name())),
+                ("value", Bytes(attribute.value())),
+            ],
+        ),
         Record::FlowCounter { flow, guid, key, meter, direction, reset } => events.event(
             head,
             &[

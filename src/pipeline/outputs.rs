@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::wants::OutputWants;
-use crate::api::{AlertRecord, Record, ScriptId, Stamp};
+use crate::api::{AlertRecord, EndedFlow, Record, ScriptId, Stamp};
 use crate::backend::alert_of;
 use crate::flow::Want;
 use crate::guid::Guid;
@@ -88,7 +88,10 @@ impl Outputs {
             }
             Record::Flow(flow) => {
                 if let Some(eve) = &mut self.eve {
-                    let item = FlowItem { time: stamp.time, flow: flow.session.clone(), client: flow.client };
+                    let EndedFlow { session, tuple, client, .. } = flow;
+                    // The id is a text that nobody needs where the tuple is known.
+                    let id = if tuple.is_some() { Vec::new() } else { session.id.clone() };
+                    let item = FlowItem { time: stamp.time, flow: session.named(id), tuple: *tuple, client: *client };
                     eve.item(EveItem::Flow(Box::new(item)));
                 }
             }
@@ -118,9 +121,9 @@ impl Outputs {
     }
 
     /// Takes a record that nobody else needs.
-    pub(super) fn sighting(&mut self, stamp: &Stamp, sighting: Box<Sighting>) {
+    pub(super) fn sighting(&mut self, stamp: &Stamp, sighting: Sighting, texts: &[u8]) {
         if let Some(eve) = &mut self.eve {
-            eve.item(EveItem::Sighting(stamp.time, sighting));
+            eve.sighting(stamp.time, sighting, texts);
         }
     }
 

@@ -3,22 +3,27 @@
 use crate::dissect::{Finding, FindingKind, Findings, Protocol};
 use crate::flow::{Direction, Flow, FlowLookup};
 use crate::key::End;
-use crate::metrics::{HttpBodyEnd, Seen, SeenFile, Sighting};
+use crate::metrics::{HttpBodyEnd, Seen, SeenFile, Sighting, Span};
 
-/// What an output of events is told of a finding, if anything.
-pub(super) fn sighting_of(findings: &Findings, finding: &Finding, flows: &impl FlowLookup) -> Option<Sighting> {
+/// What an output of events is told of a finding, if anything; its texts go into `buffer`.
+pub(super) fn sighting_of(
+    findings: &Findings,
+    finding: &Finding,
+    flows: &impl FlowLookup,
+    buffer: &mut Vec<u8>,
+) -> Option<Sighting> {
     let flow = flows.flow(finding.flow)?;
     let sender = |direction| sender(flow, direction);
-    let bytes = |text| findings.bytes(text).to_vec();
+    let mut bytes = |text| Span::put(buffer, findings.bytes(text));
     let seen = match finding.kind {
         FindingKind::Recognised { protocol } => Seen::Protocol(name(protocol)),
         FindingKind::Attribute { name, value } => {
-            let name = findings.bytes(name);
-            let is_shown = name.starts_with(b"TLS:") || name.starts_with(b"SSH:");
-            if !is_shown || name == b"TLS:RECORD" {
+            let text = findings.bytes(name);
+            let is_shown = text.starts_with(b"TLS:") || text.starts_with(b"SSH:");
+            if !is_shown || text == b"TLS:RECORD" {
                 return None;
             }
-            Seen::Attribute(name.to_vec(), bytes(value))
+            Seen::Attribute(bytes(name), bytes(value))
         }
         FindingKind::Certificate { der } => Seen::Certificate(bytes(der)),
         FindingKind::HttpMessage { transaction, direction, block } => {
@@ -30,7 +35,7 @@ pub(super) fn sighting_of(findings: &Findings, finding: &Finding, flows: &impl F
         FindingKind::DnsMessage { direction, message } => Seen::Dns(sender(direction), bytes(message)),
         FindingKind::FingerprintText { direction, text } => Seen::FingerprintText(sender(direction), bytes(text)),
         FindingKind::File { name, length, md5, place } => {
-            Seen::File(Box::new(SeenFile { name: bytes(name), length, md5, place }))
+            Seen::File(SeenFile { name: bytes(name), length, md5, place })
         }
         FindingKind::Resource { .. }
         | FindingKind::Document { .. }

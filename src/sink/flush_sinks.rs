@@ -28,6 +28,10 @@ impl FlushSink for FlushSinks {
         self.each(|sink| sink.begin_window(start));
     }
 
+    fn reads_keys(&self) -> bool {
+        self.last.reads_keys() || self.others.iter().any(|sink| sink.reads_keys())
+    }
+
     fn counter(&mut self, key: &FlushedKey<'_>, stored: Stored) {
         self.each(|sink| sink.counter(key, stored));
     }
@@ -40,20 +44,24 @@ impl FlushSink for FlushSinks {
         self.each(|sink| sink.topper(topper, stored));
     }
 
-    fn alert(&mut self, alert: &Alert, stored: Stored) {
-        self.each(|sink| sink.alert(alert, stored));
+    fn alert(&mut self, alert: Box<Alert>, stored: Stored) {
+        self.others.iter_mut().for_each(|sink| sink.alert(alert.clone(), stored));
+        self.last.alert(alert, stored);
     }
 
-    fn resource(&mut self, resource: &Resource, stored: Stored) {
-        self.each(|sink| sink.resource(resource, stored));
+    fn resource(&mut self, resource: Box<Resource>, stored: Stored) {
+        self.others.iter_mut().for_each(|sink| sink.resource(resource.clone(), stored));
+        self.last.resource(resource, stored);
     }
 
-    fn document(&mut self, document: &Document, stored: Stored) {
-        self.each(|sink| sink.document(document, stored));
+    fn document(&mut self, document: Box<Document>, stored: Stored) {
+        self.others.iter_mut().for_each(|sink| sink.document(document.clone(), stored));
+        self.last.document(document, stored);
     }
 
-    fn flow(&mut self, flow: &Session, stored: Stored) {
-        self.each(|sink| sink.flow(flow, stored));
+    fn flow(&mut self, flow: Box<Session>, stored: Stored) {
+        self.others.iter_mut().for_each(|sink| sink.flow(flow.clone(), stored));
+        self.last.flow(flow, stored);
     }
 
     fn tracked(&mut self, flow: &TrackedFlow<'_>) {

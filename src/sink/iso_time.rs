@@ -2,38 +2,56 @@
 
 use crate::time::Timestamp;
 
+/// The decimal digits of the numbers below a hundred.
+pub(super) static PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
+
 /// Appends a time to the microsecond, without a zone.
 pub(super) fn push_time(out: &mut Vec<u8>, time: Timestamp) {
-    push_seconds(out, time);
-    out.push(b'.');
-    push_digits::<6>(out, time.subsec_micros());
+    let mut text = *b"0000-00-00T00:00:00.000000";
+    let [seconds @ .., _, m1, m2, m3, m4, m5, m6] = &mut text;
+    put_seconds(seconds, time);
+    let micros = time.subsec_micros();
+    [*m1, *m2] = pair(micros / 10_000);
+    [*m3, *m4] = pair(micros / 100 % 100);
+    [*m5, *m6] = pair(micros % 100);
+    out.extend_from_slice(&text);
 }
 
 /// Appends a time to the second, without a zone.
 pub(super) fn push_seconds(out: &mut Vec<u8>, time: Timestamp) {
+    let mut text = *b"0000-00-00T00:00:00";
+    put_seconds(&mut text, time);
+    out.extend_from_slice(&text);
+}
+
+/// Puts the digits in their places.
+#[inline]
+fn put_seconds(text: &mut [u8; 19], time: Timestamp) {
     let secs = time.secs();
     let (days, of_day) = (secs.div_euclid(86_400), secs.rem_euclid(86_400) as u32);
     let (year, month, day) = civil(days);
-    push_digits::<4>(out, year);
-    out.push(b'-');
-    push_digits::<2>(out, month);
-    out.push(b'-');
-    push_digits::<2>(out, day);
-    out.push(b'T');
-    push_digits::<2>(out, of_day / 3_600);
-    out.push(b':');
-    push_digits::<2>(out, of_day / 60 % 60);
-    out.push(b':');
-    push_digits::<2>(out, of_day % 60);
+    let [y1, y2, y3, y4, _, n1, n2, _, d1, d2, _, h1, h2, _, m1, m2, _, s1, s2] = text;
+    [*y1, *y2] = pair(year / 100);
+    [*y3, *y4] = pair(year % 100);
+    [*n1, *n2] = pair(month);
+    [*d1, *d2] = pair(day);
+    [*h1, *h2] = pair(of_day / 3_600);
+    [*m1, *m2] = pair(of_day / 60 % 60);
+    [*s1, *s2] = pair(of_day % 60);
 }
 
-fn push_digits<const N: usize>(out: &mut Vec<u8>, mut number: u32) {
-    let mut digits = [b'0'; N];
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
-    }
-    out.extend_from_slice(&digits);
+/// Both digits of a number; it is below a hundred wherever times are.
+#[inline]
+fn pair(number: u32) -> [u8; 2] {
+    PAIRS[(number % 100) as usize]
 }
 
 /// Year, month and day of a day since 1970. Years are counted from March, so that the odd day is the last of a year.

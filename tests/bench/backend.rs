@@ -46,10 +46,10 @@ impl FlushSink for Counting {
         drop(bucket);
     }
     fn topper(&mut self, _: &FlushedTopper<'_>, _: Stored) {}
-    fn alert(&mut self, _: &Alert, _: Stored) {}
-    fn resource(&mut self, _: &Resource, _: Stored) {}
-    fn document(&mut self, _: &Document, _: Stored) {}
-    fn flow(&mut self, _: &Session, _: Stored) {}
+    fn alert(&mut self, _: Box<Alert>, _: Stored) {}
+    fn resource(&mut self, _: Box<Resource>, _: Stored) {}
+    fn document(&mut self, _: Box<Document>, _: Stored) {}
+    fn flow(&mut self, _: Box<Session>, _: Stored) {}
     fn tracked(&mut self, _: &TrackedFlow<'_>) {}
     fn end_window(&mut self, _: i64) {}
 }

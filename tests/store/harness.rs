@@ -84,7 +84,7 @@ pub fn flow(number: i64) -> Session {
 pub fn fill(options: &StoreOptions, numbers: std::ops::Range<i64>) -> StoreTally {
     let store = open(options).unwrap();
     let mut sender = store.sender();
-    numbers.for_each(|number| sender.flow(&flow(number), Stored::Yes));
+    numbers.for_each(|number| sender.flow(Box::new(flow(number)), Stored::Yes));
     drop(sender);
     store.close(RunEnd::default())
 }

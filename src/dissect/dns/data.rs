@@ -1,13 +1,14 @@
 //! The data of records as text, in the form of zone files.
 
 use std::io::Write;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use data_encoding::{BASE32HEX_NOPAD, BASE64, Encoding, HEXUPPER};
 
 use super::kind::{self, push_kind};
 use super::message::Record;
 use super::name::{self, NameStyle, push_escaped};
+use crate::key::Host;
 
 /// Appends the data of a record. What cannot be read appears as length and bytes (RFC 3597, 5).
 pub fn push(text: &mut Vec<u8>, message: &[u8], record: &Record, style: NameStyle) {
@@ -200,7 +201,7 @@ impl<'a> Fields<'a> {
 
     fn ipv4(&mut self, text: &mut Vec<u8>) -> Option<()> {
         let address: [u8; 4] = self.take(4)?.try_into().ok()?;
-        put(text, format_args!("{}", Ipv4Addr::from(address)));
+        text.extend_from_slice(Host::V4(address).readable().as_bytes());
         Some(())
     }
 

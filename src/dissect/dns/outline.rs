@@ -8,6 +8,10 @@ use super::name::{self, NameStyle};
 /// Most bytes of text made of one message.
 const MAX_TEXT: usize = 64 << 10;
 
+/// Room that is made for names and data, and for types: enough for most.
+const USUAL_NAME: usize = 48;
+const USUAL_KIND: usize = 8;
+
 /// Parts of a message that are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DnsSection {
@@ -53,14 +57,14 @@ impl DnsOutline {
         let mut records = Vec::new();
         let mut left = MAX_TEXT;
         let name_of = |at| {
-            let mut text = Vec::new();
+            let mut text = Vec::with_capacity(USUAL_NAME);
             if name::push(&mut text, message.bytes, at, NameStyle::Plain).is_none() {
                 text.push(b'?');
             }
             text
         };
         let kind_of = |kind| {
-            let mut text = Vec::new();
+            let mut text = Vec::with_capacity(USUAL_KIND);
             push_kind(&mut text, kind);
             text
         };
@@ -85,7 +89,7 @@ impl DnsOutline {
             if record.kind == OPT {
                 return true;
             }
-            let mut data = Vec::new();
+            let mut data = Vec::with_capacity(USUAL_NAME);
             data::push(&mut data, message.bytes, &record, NameStyle::Plain);
             let (name, kind) = (name_of(record.name), kind_of(record.kind));
             push(DnsLine { section, name, kind, ttl: record.ttl, data })

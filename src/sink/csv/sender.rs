@@ -63,27 +63,27 @@ impl FlushSink for CsvSender {
 
     fn topper(&mut self, _topper: &FlushedTopper<'_>, _stored: Stored) {}
 
-    fn alert(&mut self, alert: &Alert, stored: Stored) {
+    fn alert(&mut self, alert: Box<Alert>, stored: Stored) {
         if stored.is_yes() {
-            self.row(Row::Alert(Box::new(alert.clone())));
+            self.row(Row::Alert(alert));
         }
     }
 
-    fn resource(&mut self, resource: &Resource, stored: Stored) {
+    fn resource(&mut self, resource: Box<Resource>, stored: Stored) {
         if stored.is_yes() {
-            self.row(Row::Resource(Box::new(resource.clone())));
+            self.row(Row::Resource(resource));
         }
     }
 
-    fn document(&mut self, document: &Document, stored: Stored) {
+    fn document(&mut self, document: Box<Document>, stored: Stored) {
         if stored.is_yes() {
-            self.row(Row::Document(Box::new(document.clone())));
+            self.row(Row::Document(document));
         }
     }
 
-    fn flow(&mut self, flow: &Session, stored: Stored) {
+    fn flow(&mut self, flow: Box<Session>, stored: Stored) {
         if stored.is_yes() && !flow.reason.is_empty() {
-            self.row(Row::Flow(Box::new(flow.clone())));
+            self.row(Row::Flow(flow));
         }
     }
 

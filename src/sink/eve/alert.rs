@@ -52,7 +52,8 @@ pub(super) fn write(item: &AlertItem, object: &mut Object<'_>) {
 pub fn alert_body(item: &AlertItem) -> Vec<u8> {
     let mut out = Vec::new();
     let mut object = Object::begin(&mut out);
-    super::formatter::head(&mut object, item.alert.time, "alert", ends(item).as_ref(), None);
+    let ends = ends(item).map(|ends| (ends, ends.identity()));
+    super::formatter::head(&mut object, item.alert.time, "alert", ends.as_ref(), None);
     write(item, &mut object);
     object.end();
     out

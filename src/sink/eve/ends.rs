@@ -9,7 +9,7 @@ use super::json::{Object, push_count};
 use crate::key::{End, FlowText, FlowTuple, Host, IpVersion, has_ports, parse_port};
 
 /// Length of a community id: the version and a hash of twenty bytes.
-pub(super) const COMMUNITY_ID: usize = 2 + 28;
+const COMMUNITY_ID: usize = 2 + 28;
 
 /// A flow, looked at from one end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,31 @@ pub(super) struct Ends {
     pub source: End,
 }
 
+/// What tells a flow apart in events: made once for a flow, it costs more than the rest of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    flow_id: u64,
+    community_id: Option<[u8; COMMUNITY_ID]>,
+}
+
+impl Identity {
+    /// The number of the flow.
+    pub fn flow_id(&self) -> u64 {
+        self.flow_id
+    }
+
+    /// Its community id, if it has one.
+    pub fn community_id(&self) -> Option<&[u8; COMMUNITY_ID]> {
+        self.community_id.as_ref()
+    }
+}
+
 impl Ends {
+    /// What tells the flow apart.
+    pub fn identity(&self) -> Identity {
+        Identity { flow_id: self.flow_id(), community_id: self.community_id() }
+    }
+
     /// Of a flow id; without knowledge of the client it is the A end, whose port is the higher one.
     pub fn of_id(id: &[u8], client: Option<End>) -> Option<Self> {
         let tuple = FlowTuple::from_id(id).or_else(|| of_text(&FlowText::new(id)))?;
@@ -27,7 +51,7 @@ impl Ends {
     }
 
     /// The number of the flow: the same for all events of it, and small enough for every reader of JSON.
-    pub fn flow_id(&self) -> u64 {
+    fn flow_id(&self) -> u64 {
         let FlowTuple { a, z, port_a, port_z, proto, version } = &self.tuple;
         let ports = [port_a.to_be_bytes(), port_z.to_be_bytes()];
         let bytes = a.iter().chain(z).chain(ports.as_flattened()).chain([proto]).copied().chain([*version as u8]);
@@ -60,7 +84,7 @@ impl Ends {
 
     /// Community ID, version 1, seed 0: a hash of the five-tuple with the smaller end first. None for ICMP, whose flows
     /// have no types here.
-    pub fn community_id(&self) -> Option<[u8; COMMUNITY_ID]> {
+    fn community_id(&self) -> Option<[u8; COMMUNITY_ID]> {
         let tuple = &self.tuple;
         if matches!(tuple.proto, 0 | 1 | 58) {
             return None;

@@ -18,9 +18,9 @@ pub(super) fn of_body(name: &[u8], end: HttpBodyEnd, place: u64, object: &mut Ob
 }
 
 /// The object for a file that was hashed, of which everything was seen.
-pub(super) fn of_file(file: &SeenFile, object: &mut Object<'_>) {
+pub(super) fn of_file(file: &SeenFile, name: &[u8], object: &mut Object<'_>) {
     object.object("fileinfo", |object| {
-        object.text("filename", &file.name);
+        object.text("filename", name);
         object.flag("gaps", Truth::No);
         object.text("state", b"CLOSED");
         object.text("md5", HEXLOWER.encode(&file.md5).as_bytes());

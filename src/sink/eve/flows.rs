@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::dns::DnsFlow;
+use super::ends::{Ends, Identity};
 use super::http::HttpFlow;
 use super::ssh::SshFlow;
 use super::tls::TlsFlow;
@@ -25,11 +26,23 @@ pub(super) struct Followed {
     pub http: HttpFlow,
     /// Questions that wait for their answers.
     pub dns: DnsFlow,
+    /// What tells it apart, once there was an event of it.
+    pub identity: Option<Identity>,
     /// A handshake that is not over.
     pub tls: Option<Box<TlsFlow>>,
     /// The same.
     pub ssh: Option<Box<SshFlow>>,
 }
+
+impl Followed {
+    /// A flow, looked at from one end, and what tells it apart.
+    pub fn told(&mut self, ends: Ends) -> Told {
+        (ends, *self.identity.get_or_insert_with(|| ends.identity()))
+    }
+}
+
+/// Who an event is about.
+pub(super) type Told = (Ends, Identity);
 
 /// The flows that go on.
 #[derive(Debug, Default)]
@@ -62,6 +75,7 @@ impl FlowTable {
                 alerted: false,
                 http: HttpFlow::default(),
                 dns: DnsFlow::default(),
+                identity: None,
                 tls: None,
                 ssh: None,
             }

@@ -5,14 +5,14 @@ use super::dns::{self, DnsFacts};
 use super::ends::Ends;
 use super::file_info;
 use super::flow;
-use super::flows::{FlowTable, Followed};
+use super::flows::{FlowTable, Followed, Told};
 use super::http::Exchange;
 use super::item::{EveItem, FlowItem, NoteItem, NoteKind};
 use super::json::Object;
 use super::ssh::SshFlow;
 use super::stats::{self, StatsBook};
 use super::tls::{CertificateFacts, Role, TlsFlow};
-use crate::key::FlowTuple;
+use crate::key::{End, FlowTuple};
 use crate::metrics::{Seen, Sighting};
 use crate::sink::iso_time::push_time;
 use crate::time::Timestamp;
@@ -43,12 +43,12 @@ pub(super) fn head(
     object: &mut Object<'_>,
     time: Timestamp,
     event: &str,
-    ends: Option<&Ends>,
+    told: Option<&Told>,
     origin: Option<&EveOrigin>,
 ) {
     object.raw("timestamp", |out| push_timestamp(out, time));
-    if let Some(ends) = ends {
-        object.count("flow_id", ends.flow_id());
+    if let Some((_, identity)) = told {
+        object.count("flow_id", identity.flow_id());
     }
     match origin {
         Some(EveOrigin::Interface(name)) => object.text("in_iface", name.as_bytes()),
@@ -56,10 +56,10 @@ pub(super) fn head(
         Some(EveOrigin::Unnamed) | None => {}
     }
     object.text("event_type", event.as_bytes());
-    if let Some(ends) = ends {
+    if let Some((ends, identity)) = told {
         ends.write(object);
-        if let Some(id) = ends.community_id() {
-            object.text("community_id", &id);
+        if let Some(id) = identity.community_id() {
+            object.text("community_id", id);
         }
     }
 }
@@ -97,8 +97,8 @@ impl Formatter {
         }
     }
 
-    /// Takes an item in and appends the lines that are complete with it; tells how many.
-    pub fn take(&mut self, item: EveItem, out: &mut Vec<u8>) -> u64 {
+    /// Takes an item in and appends the lines that are complete with it; tells how many. `texts` holds those of sightings.
+    pub fn take(&mut self, item: EveItem, texts: &[u8], out: &mut Vec<u8>) -> u64 {
         let mut lines = Lines { origin: &self.origin, out, count: 0 };
         match item {
             EveItem::Sighting(time, sighting) => {
@@ -110,7 +110,7 @@ impl Formatter {
                     self.forgotten += 1;
                     lines.rest(time, flow, gone);
                 }
-                lines.sighting(time, *sighting, followed, self.readers);
+                lines.sighting(time, sighting, texts, followed, self.readers);
             }
             EveItem::Flow(item) => {
                 self.now = item.time;
@@ -118,17 +118,18 @@ impl Formatter {
             }
             EveItem::Alert(item) => {
                 let ends = alert::ends(&item);
-                let mut app = None;
-                if let Some(ends) = &ends {
+                let (mut app, mut told) = (None, None);
+                if let Some(ends) = ends {
                     let (followed, gone) = self.flows.follow(ends.tuple);
                     followed.alerted = true;
                     app = followed.app;
+                    told = Some(followed.told(ends));
                     if let Some((flow, gone)) = gone {
                         self.forgotten += 1;
                         lines.rest(item.alert.time, flow, gone);
                     }
                 }
-                lines.line(item.alert.time, "alert", ends, |object| {
+                lines.line(item.alert.time, "alert", told, |object| {
                     if let Some(app) = app {
                         object.text("app_proto", app.as_bytes());
                     }
@@ -142,7 +143,8 @@ impl Formatter {
                 {
                     ends.source = client;
                 }
-                lines.line(item.time, "plugin", ends, |object| note(&item, object));
+                let told = ends.map(|ends| (ends, ends.identity()));
+                lines.line(item.time, "plugin", told, |object| note(&item, object));
             }
             EveItem::Stats(item) => {
                 if let Some(sum) = self.stats.take(*item) {
@@ -171,97 +173,114 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    fn line(&mut self, time: Timestamp, event: &str, ends: Option<Ends>, fill: impl FnOnce(&mut Object<'_>)) {
+    fn line(&mut self, time: Timestamp, event: &str, told: Option<Told>, fill: impl FnOnce(&mut Object<'_>)) {
         let mut object = Object::begin(self.out);
-        head(&mut object, time, event, ends.as_ref(), Some(self.origin));
+        head(&mut object, time, event, told.as_ref(), Some(self.origin));
         fill(&mut object);
         object.end();
         self.out.push(b'\n');
         self.count += 1;
     }
 
-    fn sighting(&mut self, time: Timestamp, sighting: Sighting, followed: &mut Followed, readers: Readers) {
+    fn sighting(
+        &mut self,
+        time: Timestamp,
+        sighting: Sighting,
+        texts: &[u8],
+        followed: &mut Followed,
+        readers: Readers,
+    ) {
         let Sighting { flow, client, seen } = sighting;
-        let ends = Ends { tuple: flow, source: client };
+        let told = followed.told(Ends { tuple: flow, source: client });
         match seen {
             Seen::Protocol(name) => followed.app = Some(name),
-            Seen::Attribute(name, value) if name.starts_with(b"TLS:") => {
+            Seen::Attribute(name, value) if name.of(texts).starts_with(b"TLS:") => {
                 let tls = followed.tls.get_or_insert_default();
-                if tls.attribute(&name, value)
+                if tls.attribute(name.of(texts), value.of(texts))
                     && let Some(tls) = followed.tls.take()
                 {
-                    self.tls(time, ends, &tls, followed.app);
+                    self.tls(time, told, &tls, followed.app);
                 }
             }
             Seen::Attribute(name, value) => {
                 let ssh = followed.ssh.get_or_insert_default();
-                if ssh.attribute(&name, value)
+                if ssh.attribute(name.of(texts), value.of(texts))
                     && let Some(ssh) = followed.ssh.take()
                 {
-                    self.ssh(time, ends, &ssh);
+                    self.ssh(time, told, &ssh);
                 }
             }
             Seen::FingerprintText(sender, text) => {
                 let role = if sender == client { Role::Client } else { Role::Server };
-                followed.tls.get_or_insert_default().fingerprint_text(role, text);
+                followed.tls.get_or_insert_default().fingerprint_text(role, text.of(texts));
             }
             Seen::Certificate(der) => {
+                let der = der.of(texts);
                 let mut tls = followed.tls.take().unwrap_or_default();
-                tls.certificate(&der, (readers.certificate)(&der));
-                self.tls(time, ends, &tls, followed.app);
+                tls.certificate(der, (readers.certificate)(der));
+                self.tls(time, told, &tls, followed.app);
             }
             Seen::HttpHeader { exchange, sender, block } => {
-                if let Some(gone) = followed.http.header(exchange, sender, client, block) {
-                    self.http(time, ends, &gone);
+                if let Some(gone) = followed.http.header(exchange, sender, client, block.of(texts)) {
+                    self.http(time, told, &gone);
                 }
             }
             Seen::HttpEnd(end) => {
                 if let Some(over) = followed.http.end(end, client) {
-                    self.http(time, ends, &over);
+                    self.http(time, told, &over);
                 }
             }
             Seen::Dns(_, message) => {
-                if let Some(facts) = (readers.dns)(&message) {
+                if let Some(facts) = (readers.dns)(message.of(texts)) {
                     let place = followed.dns.place(&facts);
-                    self.line(time, "dns", Some(ends), |object| {
+                    self.line(time, "dns", Some(told), |object| {
                         object.object("dns", |object| dns::write(&facts, place, object))
                     });
                 }
             }
             Seen::File(file) => {
                 let app = followed.app;
-                self.line(time, "fileinfo", Some(ends), |object| {
+                self.line(time, "fileinfo", Some(told), |object| {
                     if let Some(app) = app {
                         object.text("app_proto", app.as_bytes());
                     }
-                    file_info::of_file(&file, object);
+                    file_info::of_file(&file, file.name.of(texts), object);
                 });
             }
         }
     }
 
-    fn tls(&mut self, time: Timestamp, ends: Ends, tls: &TlsFlow, app: Option<&'static str>) {
+    fn tls(&mut self, time: Timestamp, told: Told, tls: &TlsFlow, app: Option<&'static str>) {
         if app == Some("quic") {
-            self.line(time, "quic", Some(ends), |object| object.object("quic", |object| tls.write_quic(object)));
+            self.line(time, "quic", Some(told), |object| object.object("quic", |object| tls.write_quic(object)));
         } else {
-            self.line(time, "tls", Some(ends), |object| object.object("tls", |object| tls.write(object)));
+            self.line(time, "tls", Some(told), |object| object.object("tls", |object| tls.write(object)));
         }
     }
 
-    fn ssh(&mut self, time: Timestamp, ends: Ends, ssh: &SshFlow) {
-        self.line(time, "ssh", Some(ends), |object| object.object("ssh", |object| ssh.write(object)));
+    fn ssh(&mut self, time: Timestamp, told: Told, ssh: &SshFlow) {
+        self.line(time, "ssh", Some(told), |object| object.object("ssh", |object| ssh.write(object)));
     }
 
     /// An exchange, and the files in it.
-    fn http(&mut self, time: Timestamp, ends: Ends, exchange: &Exchange) {
-        self.line(time, "http", Some(ends), |object| {
+    fn http(&mut self, time: Timestamp, (ends, identity): Told, exchange: &Exchange) {
+        self.line(time, "http", Some((ends, identity)), |object| {
             object.count("tx_id", exchange.place);
             object.object("http", |object| exchange.write(object));
         });
-        for end in exchange.files() {
-            let ends = Ends { source: end.sender, ..ends };
-            self.line(time, "fileinfo", Some(ends), |object| {
-                object.object("http", |object| exchange.write(object));
+        let mut files = exchange.files().peekable();
+        if files.peek().is_none() {
+            return;
+        }
+        // Their lines begin with the same object.
+        let mut body = Vec::new();
+        let mut object = Object::begin(&mut body);
+        exchange.write(&mut object);
+        object.end();
+        for end in files {
+            let told = (Ends { source: end.sender, ..ends }, identity);
+            self.line(time, "fileinfo", Some(told), |object| {
+                object.raw("http", |out| out.extend_from_slice(&body));
                 object.text("app_proto", b"http");
                 file_info::of_body(exchange.file_name(), end, exchange.place, object);
             });
@@ -269,17 +288,22 @@ impl Lines<'_> {
     }
 
     fn flow(&mut self, item: &FlowItem, flows: &mut FlowTable) {
-        let ends = Ends::of_id(&item.flow.id, item.client);
-        let (mut app, mut alerted) = (None, false);
-        if let Some(ends) = &ends
-            && let Some(followed) = flows.end(&ends.tuple)
-        {
-            (app, alerted) = (followed.app, followed.alerted);
-            self.rest(item.time, ends.tuple, followed);
+        let ends = match item.tuple {
+            Some(tuple) => Some(Ends { tuple, source: item.client.unwrap_or(End::A) }),
+            None => Ends::of_id(&item.flow.id, item.client),
+        };
+        let (mut app, mut alerted, mut told) = (None, false, None);
+        if let Some(ends) = ends {
+            if let Some(mut followed) = flows.end(&ends.tuple) {
+                (app, alerted) = (followed.app, followed.alerted);
+                told = Some(followed.told(ends));
+                self.rest(item.time, ends.tuple, followed);
+            }
+            told = told.or_else(|| Some((ends, ends.identity())));
         }
-        let proto = ends.as_ref().map(|ends| ends.tuple.proto);
-        let client = ends.as_ref().map_or(crate::key::End::A, |ends| ends.source);
-        self.line(item.time, "flow", ends, |object| {
+        let proto = ends.map(|ends| ends.tuple.proto);
+        let client = ends.map_or(End::A, |ends| ends.source);
+        self.line(item.time, "flow", told, |object| {
             if let Some(app) = app {
                 object.text("app_proto", app.as_bytes());
             }
@@ -289,15 +313,18 @@ impl Lines<'_> {
 
     /// What of a flow was not complete, when it is over or forgotten.
     fn rest(&mut self, time: Timestamp, flow: FlowTuple, mut followed: Followed) {
-        let ends = Ends { tuple: flow, source: followed.client.unwrap_or(crate::key::End::A) };
+        if followed.tls.is_none() && followed.ssh.is_none() && followed.http.is_empty() {
+            return;
+        }
+        let told = followed.told(Ends { tuple: flow, source: followed.client.unwrap_or(End::A) });
         if let Some(tls) = followed.tls.take() {
-            self.tls(time, ends, &tls, followed.app);
+            self.tls(time, told, &tls, followed.app);
         }
         if let Some(ssh) = followed.ssh.take() {
-            self.ssh(time, ends, &ssh);
+            self.ssh(time, told, &ssh);
         }
         for exchange in followed.http.take() {
-            self.http(time, ends, &exchange);
+            self.http(time, told, &exchange);
         }
     }
 }
@@ -325,7 +352,7 @@ fn note(item: &NoteItem, object: &mut Object<'_>) {
 mod tests {
     use super::{EveOrigin, Formatter, Readers};
     use crate::key::{End, FlowTuple};
-    use crate::metrics::{Extent, HttpBodyEnd, Seen, SeenFile, Session, Sighting};
+    use crate::metrics::{Extent, HttpBodyEnd, Seen, SeenFile, Session, Sighting, Span};
     use crate::sink::eve::{DnsFacts, EveItem, FlowItem};
     use crate::time::Timestamp;
     use proptest::prelude::*;
@@ -345,24 +372,35 @@ mod tests {
         FlowTuple::v4(6, [10, 0, 0, 1], [10, 0, 0, 2], 40_000 + port, 80).0
     }
 
-    fn seen() -> impl Strategy<Value = Seen> {
+    /// What is seen, and its texts.
+    fn seen() -> impl Strategy<Value = (Seen, Vec<u8>)> {
         let bytes = || proptest::collection::vec(any::<u8>(), 0..40);
         let end = || prop_oneof![Just(End::A), Just(End::Z)];
+        let texts = |first: &[u8], second: &[u8]| {
+            let mut texts = Vec::new();
+            let spans = (Span::put(&mut texts, first), Span::put(&mut texts, second));
+            (spans, texts)
+        };
         prop_oneof![
-            prop_oneof![Just("http"), Just("tls"), Just("quic")].prop_map(Seen::Protocol),
-            (proptest::sample::select(&NAMES[..]), bytes()).prop_map(|(n, v)| Seen::Attribute(n.into(), v)),
-            bytes().prop_map(Seen::Certificate),
-            (0..4_u64, end(), bytes()).prop_map(|(exchange, sender, block)| Seen::HttpHeader {
-                exchange,
-                sender,
-                block
+            prop_oneof![Just("http"), Just("tls"), Just("quic")].prop_map(|name| (Seen::Protocol(name), Vec::new())),
+            (proptest::sample::select(&NAMES[..]), bytes()).prop_map(move |(name, value)| {
+                let ((name, value), texts) = texts(name.as_bytes(), &value);
+                (Seen::Attribute(name, value), texts)
             }),
             (0..4_u64, end(), any::<u64>()).prop_map(|(exchange, sender, length)| {
-                Seen::HttpEnd(HttpBodyEnd { exchange, sender, length, extent: Extent::Cut })
+                (Seen::HttpEnd(HttpBodyEnd { exchange, sender, length, extent: Extent::Cut }), Vec::new())
             }),
-            (end(), bytes()).prop_map(|(sender, message)| Seen::Dns(sender, message)),
-            (end(), bytes()).prop_map(|(sender, text)| Seen::FingerprintText(sender, text)),
-            bytes().prop_map(|name| Seen::File(Box::new(SeenFile { name, length: 1, md5: [0; 16], place: 0 }))),
+            (0..5_u8, 0..4_u64, end(), bytes()).prop_map(move |(kind, exchange, sender, bytes)| {
+                let ((span, _), texts) = texts(&bytes, b"");
+                let seen = match kind {
+                    0 => Seen::Certificate(span),
+                    1 => Seen::HttpHeader { exchange, sender, block: span },
+                    2 => Seen::Dns(sender, span),
+                    3 => Seen::FingerprintText(sender, span),
+                    _ => Seen::File(SeenFile { name: span, length: 1, md5: [0; 16], place: 0 }),
+                };
+                (seen, texts)
+            }),
         ]
     }
 
@@ -374,14 +412,15 @@ mod tests {
         ) {
             let mut formatter = Formatter::new(EveOrigin::File(origin), READERS);
             let (mut out, mut lines) = (Vec::new(), 0);
-            for (flow, seen, ends, nanos) in items {
+            for (flow, (seen, own), ends, nanos) in items {
                 let (time, flow) = (Timestamp::from_nanos(nanos), tuple(flow));
-                let sighting = Box::new(Sighting { flow, client: End::A, seen });
-                lines += formatter.take(EveItem::Sighting(time, sighting), &mut out);
+                let mut texts = b"others".to_vec();
+                let sighting = Sighting { flow, client: End::A, seen }.carried(&own, &mut texts);
+                lines += formatter.take(EveItem::Sighting(time, sighting), &texts, &mut out);
                 if ends {
                     let session = Session { id: flow.id().as_bytes().to_vec(), ..Session::default() };
-                    let item = FlowItem { time, flow: session, client: None };
-                    lines += formatter.take(EveItem::Flow(Box::new(item)), &mut out);
+                    let item = FlowItem { time, flow: session, tuple: None, client: None };
+                    lines += formatter.take(EveItem::Flow(Box::new(item)), &[], &mut out);
                 }
             }
             lines += formatter.finish(&mut out);
@@ -399,12 +438,13 @@ mod tests {
     fn a_handshake_that_stops_is_told_of_when_the_flow_ends() {
         let mut formatter = Formatter::new(EveOrigin::Unnamed, READERS);
         let mut out = Vec::new();
-        let seen = Seen::Attribute(b"TLS:SNI".to_vec(), b"example.com".to_vec());
-        let sighting = Box::new(Sighting { flow: tuple(1), client: End::A, seen });
-        assert_eq!(formatter.take(EveItem::Sighting(Timestamp::EPOCH, sighting), &mut out), 0);
+        let mut texts = Vec::new();
+        let seen = Seen::Attribute(Span::put(&mut texts, b"TLS:SNI"), Span::put(&mut texts, b"example.com"));
+        let sighting = Sighting { flow: tuple(1), client: End::A, seen };
+        assert_eq!(formatter.take(EveItem::Sighting(Timestamp::EPOCH, sighting), &texts, &mut out), 0);
         let session = Session { id: tuple(1).id().as_bytes().to_vec(), reason: "rst", ..Session::default() };
-        let item = FlowItem { time: Timestamp::EPOCH, flow: session, client: Some(End::A) };
-        assert_eq!(formatter.take(EveItem::Flow(Box::new(item)), &mut out), 2);
+        let item = FlowItem { time: Timestamp::EPOCH, flow: session, tuple: None, client: Some(End::A) };
+        assert_eq!(formatter.take(EveItem::Flow(Box::new(item)), &[], &mut out), 2);
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("\"sni\":\"example.com\",\"version\":\"UNDETERMINED\""), "{text}");
         assert_eq!(formatter.finish(&mut Vec::new()), 0);

@@ -33,12 +33,12 @@ pub(super) struct HttpFlow {
 
 impl HttpFlow {
     /// A header; gives an exchange back that had to make room.
-    pub fn header(&mut self, number: u64, sender: End, client: End, block: Vec<u8>) -> Option<Exchange> {
+    pub fn header(&mut self, number: u64, sender: End, client: End, block: &[u8]) -> Option<Exchange> {
         let (exchange, gone) = self.exchange(number);
         if sender == client {
-            exchange.request = block
+            exchange.request = block.to_vec()
         } else {
-            exchange.response = block
+            exchange.response = block.to_vec()
         }
         gone
     }
@@ -55,6 +55,11 @@ impl HttpFlow {
         exchange.response_end = Some(end);
         let is_over = exchange.request_end.is_some() || exchange.request.is_empty();
         if is_over { self.open.remove(at) } else { None }
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
     }
 
     /// All that is left.
@@ -238,13 +243,13 @@ mod tests {
     fn an_exchange_is_over_with_its_response_and_a_flood_holds_little() {
         let mut flow = HttpFlow::default();
         let end = |exchange, sender| HttpBodyEnd { exchange, sender, length: 3, extent: Extent::Whole };
-        flow.header(1, End::A, End::A, b"GET / HTTP/1.1\r\n\r\n".to_vec());
+        flow.header(1, End::A, End::A, b"GET / HTTP/1.1\r\n\r\n");
         assert!(flow.end(end(1, End::A), End::A).is_none());
-        flow.header(1, End::Z, End::A, b"HTTP/1.1 200 OK\r\n\r\n".to_vec());
+        flow.header(1, End::Z, End::A, b"HTTP/1.1 200 OK\r\n\r\n");
         let over = flow.end(end(1, End::Z), End::A).unwrap();
         assert_eq!((over.place, over.files().count(), flow.take().len()), (0, 2, 0));
         for number in 0..1_000 {
-            flow.header(number, End::A, End::A, Vec::new());
+            flow.header(number, End::A, End::A, b"");
         }
         assert_eq!(flow.take().len(), MAX_EXCHANGES);
     }

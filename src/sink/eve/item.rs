@@ -1,15 +1,15 @@
 //! What is handed over to the thread that writes events.
 
 use crate::guid::Guid;
-use crate::key::End;
+use crate::key::{End, FlowTuple};
 use crate::metrics::{Alert, Session, Sighting};
 use crate::time::Timestamp;
 
 /// One thing that becomes an event, or a part of one.
 #[derive(Debug)]
 pub enum EveItem {
-    /// A piece of a protocol.
-    Sighting(Timestamp, Box<Sighting>),
+    /// A piece of a protocol; its texts lie in the parcel.
+    Sighting(Timestamp, Sighting),
     /// A flow ended.
     Flow(Box<FlowItem>),
     /// An alert.
@@ -25,8 +25,10 @@ pub enum EveItem {
 pub struct FlowItem {
     /// When its end was noticed.
     pub time: Timestamp,
-    /// The flow.
+    /// The flow; its id may be empty where `tuple` says which it is.
     pub flow: Session,
+    /// Which flow, if it was found in packets.
+    pub tuple: Option<FlowTuple>,
     /// The end that is the client, if known.
     pub client: Option<End>,
 }
@@ -98,10 +100,10 @@ pub struct StatsItem {
 }
 
 impl EveItem {
-    /// Bytes it holds, roughly.
+    /// Bytes it holds, roughly; those in the parcel are counted there.
     pub(super) fn held(&self) -> usize {
         match self {
-            Self::Sighting(_, sighting) => 128 + sighting.held(),
+            Self::Sighting(..) => 128,
             Self::Flow(flow) => 256 + flow.flow.tags.len(),
             Self::Alert(item) => 512 + item.alert.message.len() + item.alert.extra.len(),
             Self::Note(note) => 256 + note.summary.len() + note.text.len(),

@@ -1,6 +1,7 @@
 //! Writing JSON objects field by field, straight into a buffer.
 
 use crate::sink::events::write_text;
+use crate::sink::iso_time::PAIRS;
 
 /// Whether something is so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,44 +20,51 @@ impl From<bool> for Truth {
 #[derive(Debug)]
 pub(super) struct Object<'a> {
     out: &'a mut Vec<u8>,
-    is_empty: bool,
+    /// What stands in front of the next field.
+    before: u8,
 }
 
 impl<'a> Object<'a> {
     /// Begins an object.
+    #[inline]
     pub fn begin(out: &'a mut Vec<u8>) -> Self {
-        out.push(b'{');
-        Self { out, is_empty: true }
+        Self { out, before: b'{' }
     }
 
     /// Ends it.
+    #[inline]
     pub fn end(self) {
+        if self.before == b'{' {
+            self.out.push(b'{');
+        }
         self.out.push(b'}');
     }
 
+    /// Names are known where this is called, and copied there as words: a call for each would cost more than the rest.
+    #[inline(always)]
     fn name(&mut self, name: &str) {
-        if !self.is_empty {
-            self.out.push(b',');
-        }
-        self.is_empty = false;
-        self.out.push(b'"');
+        self.out.extend_from_slice(&[self.before, b'"']);
+        self.before = b',';
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b"\":");
     }
 
     /// A field whose value a function writes.
+    #[inline]
     pub fn raw(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
         self.name(name);
         write(self.out);
     }
 
     /// Text of any bytes.
+    #[inline(always)]
     pub fn text(&mut self, name: &str, bytes: &[u8]) {
         self.name(name);
         push_string(self.out, bytes);
     }
 
     /// The same, if there is any.
+    #[inline(always)]
     pub fn some_text(&mut self, name: &str, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.text(name, bytes);
@@ -64,12 +72,14 @@ impl<'a> Object<'a> {
     }
 
     /// A number.
+    #[inline(always)]
     pub fn count(&mut self, name: &str, count: u64) {
         self.name(name);
         push_count(self.out, count);
     }
 
     /// A truth value.
+    #[inline(always)]
     pub fn flag(&mut self, name: &str, truth: Truth) {
         self.name(name);
         self.out.extend_from_slice(match truth {
@@ -79,6 +89,7 @@ impl<'a> Object<'a> {
     }
 
     /// An object within.
+    #[inline]
     pub fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) {
         self.name(name);
         let mut inner = Object::begin(self.out);
@@ -119,13 +130,17 @@ impl<'a> Object<'a> {
 pub(super) fn push_count(out: &mut Vec<u8>, mut count: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
-    loop {
+    while count >= 100 {
+        at -= 2;
+        [digits[at], digits[at + 1]] = PAIRS[(count % 100) as usize];
+        count /= 100;
+    }
+    let [tens, ones] = PAIRS[count as usize];
+    at -= 1;
+    digits[at] = ones;
+    if tens != b'0' {
         at -= 1;
-        digits[at] = b'0' + (count % 10) as u8;
-        count /= 10;
-        if count == 0 {
-            break;
-        }
+        digits[at] = tens;
     }
     out.extend_from_slice(&digits[at..]);
 }
@@ -150,6 +165,7 @@ pub(super) fn push_pairs(out: &mut Vec<u8>, bytes: &[u8], digits: &[u8; 16]) {
 /// Appends a JSON string. Most texts need no escapes and are copied at once; bytes that are no UTF-8 become `\u00XX`.
 pub(super) fn push_string(out: &mut Vec<u8>, bytes: &[u8]) {
     if is_plain(bytes) {
+        out.reserve(bytes.len() + 2);
         out.push(b'"');
         out.extend_from_slice(bytes);
         out.push(b'"');

@@ -7,7 +7,9 @@ use std::time::Duration;
 use crossbeam_channel::{SendTimeoutError, Sender};
 
 use super::item::EveItem;
+use crate::metrics::Sighting;
 use crate::sink::WhenFull;
+use crate::time::Timestamp;
 
 /// Items of a parcel.
 const PARCEL_ITEMS: usize = 512;
@@ -15,6 +17,14 @@ const PARCEL_ITEMS: usize = 512;
 const PARCEL_BYTES: usize = 128 << 10;
 /// How long a sender that may wait does so while the writer does not come on at all.
 const STALL: Duration = Duration::from_secs(2);
+
+/// What a sender hands over at once.
+#[derive(Debug, Default)]
+pub(super) struct Parcel {
+    pub items: Vec<EveItem>,
+    /// The texts of sightings.
+    pub texts: Vec<u8>,
+}
 
 /// What senders and writer share.
 #[derive(Debug, Default)]
@@ -32,41 +42,52 @@ pub(super) struct Shared {
 /// Takes items in; one per thread that makes any.
 #[derive(Debug)]
 pub struct EveSender {
-    parcel: Vec<EveItem>,
+    parcel: Parcel,
     bytes: usize,
-    queue: Sender<Vec<EveItem>>,
+    queue: Sender<Parcel>,
     when_full: WhenFull,
     shared: Arc<Shared>,
 }
 
 impl EveSender {
-    pub(super) fn new(queue: Sender<Vec<EveItem>>, when_full: WhenFull, shared: Arc<Shared>) -> Self {
-        Self { parcel: Vec::new(), bytes: 0, queue, when_full, shared }
+    pub(super) fn new(queue: Sender<Parcel>, when_full: WhenFull, shared: Arc<Shared>) -> Self {
+        Self { parcel: Parcel::default(), bytes: 0, queue, when_full, shared }
     }
 
     /// Adds one item; handed over when enough have come together.
     pub fn item(&mut self, item: EveItem) {
         self.bytes += item.held();
-        self.parcel.push(item);
-        if self.parcel.len() >= PARCEL_ITEMS || self.bytes >= PARCEL_BYTES {
+        if self.parcel.items.is_empty() {
+            self.parcel.items.reserve_exact(PARCEL_ITEMS);
+        }
+        self.parcel.items.push(item);
+        if self.parcel.items.len() >= PARCEL_ITEMS || self.bytes >= PARCEL_BYTES {
             self.flush();
         }
     }
 
+    /// Adds a sighting; `texts` holds its texts.
+    pub fn sighting(&mut self, time: Timestamp, sighting: Sighting, texts: &[u8]) {
+        let before = self.parcel.texts.len();
+        let sighting = sighting.carried(texts, &mut self.parcel.texts);
+        self.bytes += self.parcel.texts.len() - before;
+        self.item(EveItem::Sighting(time, sighting));
+    }
+
     /// Hands over what has come together.
     pub fn flush(&mut self) {
-        if self.parcel.is_empty() {
+        if self.parcel.items.is_empty() {
             return;
         }
         self.bytes = 0;
         let parcel = std::mem::take(&mut self.parcel);
-        let count = parcel.len() as u64;
+        let count = parcel.items.len() as u64;
         if !self.send(parcel) {
             self.shared.queue_full.fetch_add(count, Ordering::Relaxed);
         }
     }
 
-    fn send(&self, parcel: Vec<EveItem>) -> bool {
+    fn send(&self, parcel: Parcel) -> bool {
         let mut parcel = match self.queue.try_send(parcel) {
             Ok(()) => return true,
             Err(e) => e.into_inner(),

@@ -17,7 +17,8 @@ struct Side {
 
 impl SshFlow {
     /// Takes an attribute in; true once nothing more is to come.
-    pub fn attribute(&mut self, name: &[u8], value: Vec<u8>) -> bool {
+    pub fn attribute(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let value = value.to_vec();
         match name {
             b"SSH:BANNER:CLIENT" => self.client.banner = value,
             b"SSH:BANNER:SERVER" => self.server.banner = value,

@@ -40,7 +40,8 @@ pub(super) struct TlsFlow {
 
 impl TlsFlow {
     /// Takes an attribute in; true once nothing more is to come in the clear.
-    pub fn attribute(&mut self, name: &[u8], value: Vec<u8>) -> bool {
+    pub fn attribute(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let value = value.to_vec();
         match name {
             b"TLS:SNI" => self.sni = value,
             b"TLS:ALPN" => self.alpn = value,
@@ -57,8 +58,8 @@ impl TlsFlow {
     }
 
     /// Takes in what a fingerprint is the hash of: that of the server, or the client's.
-    pub fn fingerprint_text(&mut self, of: Role, text: Vec<u8>) {
-        self.texts[of as usize] = text;
+    pub fn fingerprint_text(&mut self, of: Role, text: &[u8]) {
+        self.texts[of as usize] = text.to_vec();
     }
 
     /// Takes the certificate of the server in.

@@ -9,8 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::formatter::{EveOrigin, Formatter, Readers};
-use super::item::EveItem;
-use super::sender::{EveSender, Shared};
+use super::sender::{EveSender, Parcel, Shared};
 use super::target::{EveTarget, Meaning, Outlet};
 use crate::sink::WhenFull;
 use crate::sink::line_file::{Begin, OutputError};
@@ -19,7 +18,7 @@ use crate::time::Stopwatch;
 /// Parcels that may wait.
 const QUEUE: usize = 64;
 /// Bytes of lines that are written at once.
-const WRITE_BYTES: usize = 64 << 10;
+const WRITE_BYTES: usize = 256 << 10;
 /// How long it takes until a target that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -71,7 +70,7 @@ impl EveHandle {
 /// An output of events.
 #[derive(Debug)]
 pub struct EveStream {
-    queue: Option<Sender<Vec<EveItem>>>,
+    queue: Option<Sender<Parcel>>,
     requests: Request,
     when_full: WhenFull,
     shared: Arc<Shared>,
@@ -161,7 +160,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, parcels: &Receiver<Vec<EveItem>>, asked: &Receiver<()>) -> Outcome {
+    fn run(mut self, parcels: &Receiver<Parcel>, asked: &Receiver<()>) -> Outcome {
         let mut out = Vec::with_capacity(WRITE_BYTES * 2);
         loop {
             select! {
@@ -170,8 +169,8 @@ impl Writer {
                     let Ok(parcel) = parcel else { break };
                     add(&self.shared.taken, 1);
                     let mut lines = 0;
-                    for item in parcel {
-                        lines += self.formatter.take(item, &mut out);
+                    for item in parcel.items {
+                        lines += self.formatter.take(item, &parcel.texts, &mut out);
                         if out.len() >= WRITE_BYTES {
                             self.write(&mut out, &mut lines);
                         }

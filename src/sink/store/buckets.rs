@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use rusqlite::{Connection, params};
 
+use super::bulk::ROWS;
 use super::keys::Keys;
 use super::schema;
 use crate::metrics::{RawMeter, Snapshot, Vartype};
@@ -131,31 +132,38 @@ pub(super) struct Table {
     pub(super) group: i64,
     pub(super) size: i64,
     pub(super) words: Vec<Word>,
+    /// The texts that enter one row, and many.
     insert: String,
+    insert_many: String,
 }
 
 impl Table {
     /// The table as the file has it, with what the group's meters lack.
     fn make(db: &Connection, group: i64, size: i64, meters: impl Iterator<Item = RawMeter>) -> rusqlite::Result<Self> {
         let name = schema::counters(group);
-        db.execute_batch(&format!(
-            "CREATE TABLE IF NOT EXISTS {name}(level INTEGER NOT NULL, bucket INTEGER NOT NULL, key INTEGER NOT NULL,
-             PRIMARY KEY(level, bucket, key)) WITHOUT ROWID"
-        ))?;
-        let mut columns = db.prepare("SELECT name FROM pragma_table_info(?1)")?;
-        let there: BTreeSet<String> = columns.query_map([&name], |row| row.get(0))?.collect::<Result<_, _>>()?;
         let mut words = Vec::new();
         for meter in meters {
             for (index, fold) in Fold::of(meter.vartype).iter().enumerate() {
                 let column = format!("{}{}", if index == 0 { 'm' } else { 'n' }, meter.id);
-                if !there.contains(&column) {
-                    db.execute_batch(&format!("ALTER TABLE {name} ADD COLUMN {column} REAL"))?;
-                }
                 words.push(Word { column, fold: *fold, at: meter.at + index });
             }
         }
-        let insert = insert(&name, &words);
-        Ok(Self { group, size, words, insert })
+        let mut columns = db.prepare("SELECT name FROM pragma_table_info(?1)")?;
+        let there: BTreeSet<String> = columns.query_map([&name], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        if there.is_empty() {
+            // With all columns at once: after each change the whole schema is read again.
+            let columns: String = words.iter().map(|word| format!(", {} REAL", word.column)).collect();
+            db.execute_batch(&format!(
+                "CREATE TABLE {name}(level INTEGER NOT NULL, bucket INTEGER NOT NULL, key INTEGER NOT NULL{columns},
+                 PRIMARY KEY(level, bucket, key)) WITHOUT ROWID"
+            ))?;
+        } else {
+            for Word { column, .. } in words.iter().filter(|word| !there.contains(&word.column)) {
+                db.execute_batch(&format!("ALTER TABLE {name} ADD COLUMN {column} REAL"))?;
+            }
+        }
+        let (insert, insert_many) = (insert(&name, &words, 1), insert(&name, &words, ROWS));
+        Ok(Self { group, size, words, insert, insert_many })
     }
 
     /// Adds rows: key, then words in the order of the columns.
@@ -164,20 +172,28 @@ impl Table {
         db: &Connection,
         level: i64,
         bucket: i64,
-        rows: impl Iterator<Item = (i64, &'a [f64])>,
+        mut rows: impl ExactSizeIterator<Item = (i64, &'a [f64])>,
     ) -> rusqlite::Result<u64> {
-        let mut insert = db.prepare_cached(&self.insert)?;
-        let mut count = 0;
-        insert.raw_bind_parameter(1, level)?;
-        insert.raw_bind_parameter(2, bucket)?;
-        for (key, words) in rows {
-            insert.raw_bind_parameter(3, key)?;
-            for (index, word) in words.iter().enumerate() {
-                // SQLite takes NaN for NULL.
-                insert.raw_bind_parameter(4 + index, *word)?;
+        let count = rows.len() as u64;
+        for (sql, at_once) in [(&self.insert_many, ROWS), (&self.insert, 1)] {
+            if rows.len() < at_once {
+                continue;
             }
-            insert.raw_execute()?;
-            count += 1;
+            let mut insert = db.prepare_cached(sql)?;
+            insert.raw_bind_parameter(1, level)?;
+            insert.raw_bind_parameter(2, bucket)?;
+            while rows.len() >= at_once {
+                let mut at = 3;
+                for (key, words) in rows.by_ref().take(at_once) {
+                    insert.raw_bind_parameter(at, key)?;
+                    for (index, word) in (at + 1..).zip(words) {
+                        // SQLite takes NaN for NULL.
+                        insert.raw_bind_parameter(index, *word)?;
+                    }
+                    at += 1 + words.len();
+                }
+                insert.raw_execute()?;
+            }
         }
         if count > 0 {
             let sql = "INSERT OR IGNORE INTO intervals(grp, level, bucket) VALUES(?1, ?2, ?3)";
@@ -187,18 +203,25 @@ impl Table {
     }
 }
 
-fn insert(name: &str, words: &[Word]) -> String {
-    let mut sql = format!("INSERT INTO {name}(level, bucket, key");
-    let mut values = String::from("VALUES(?1, ?2, ?3");
-    for (index, word) in words.iter().enumerate() {
-        // Writing into a string does not fail.
+/// Level and bucket are the first two parameters; key and words of each row follow.
+fn insert(name: &str, words: &[Word], rows: usize) -> String {
+    let mut sql = format!("INSERT OR ROLLBACK INTO {name}(level, bucket, key");
+    let mut values = String::from("VALUES");
+    // Writing into a string does not fail.
+    for word in words {
         let _ = write!(sql, ", {}", word.column);
-        let _ = write!(values, ", ?{}", index + 4);
+    }
+    for row in 0..rows {
+        values.push_str(if row == 0 { "(?1, ?2" } else { ", (?1, ?2" });
+        for at in 0..=words.len() {
+            let _ = write!(values, ", ?{}", 3 + row * (1 + words.len()) + at);
+        }
+        values.push(')');
     }
     let conflicts: Vec<String> = words.iter().map(|word| word.fold.on_conflict(&word.column)).collect();
     let action =
         if conflicts.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", conflicts.join(", ")) };
-    format!("{sql}) {values}) ON CONFLICT(level, bucket, key) DO {action}")
+    format!("{sql}) {values} ON CONFLICT(level, bucket, key) DO {action}")
 }
 
 /// The tables of all groups, and which coarse intervals have to be made anew.
@@ -245,6 +268,7 @@ impl Tables {
         if let Some(e) = failed {
             return Err(e);
         }
+        keys.write(db)?;
         // In the order of the primary key every row goes behind the one before.
         order.sort_unstable();
         let width = table.words.len();

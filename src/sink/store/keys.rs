@@ -1,9 +1,11 @@
 //! Numbers of groups and keys.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::bulk::{self, ROWS};
 use super::row::Text;
 use crate::guid::Guid;
 use crate::metrics::{Group, GroupKind, Registry};
@@ -77,16 +79,32 @@ pub(super) struct Keys {
     older: HashMap<Box<[u8]>, i64, foldhash::fast::RandomState>,
     /// Whether a key that is not remembered may be in the file.
     complete: bool,
+    /// The next number; unknown after a rollback.
+    next: Option<i64>,
+    /// Numbers that were given and are not in the file yet, where the text of each ends, and the texts.
+    waiting: Vec<(i64, usize)>,
+    texts: Vec<u8>,
 }
+
+const INTO: &str = "OR ROLLBACK INTO keys(id, key)";
+static MANY: LazyLock<String> = LazyLock::new(|| bulk::insert(INTO, 2, ROWS));
+static ONE: LazyLock<String> = LazyLock::new(|| bulk::insert(INTO, 2, 1));
 
 impl Keys {
     /// For a file as it is.
     pub(super) fn new(db: &Connection) -> rusqlite::Result<Self> {
         let any: bool = db.query_row("SELECT EXISTS(SELECT 1 FROM keys)", [], |row| row.get(0))?;
-        Ok(Self { ids: HashMap::default(), older: HashMap::default(), complete: !any })
+        Ok(Self {
+            ids: HashMap::default(),
+            older: HashMap::default(),
+            complete: !any,
+            next: None,
+            waiting: Vec::new(),
+            texts: Vec::new(),
+        })
     }
 
-    /// The number of a key, given now if it has none.
+    /// The number of a key, given now if it has none. [`Keys::write`] has to follow within the transaction.
     pub(super) fn id(&mut self, db: &Connection, key: &[u8]) -> rusqlite::Result<i64> {
         if let Some(id) = self.ids.get(key) {
             return Ok(*id);
@@ -100,10 +118,7 @@ impl Keys {
         };
         let id = match known {
             Some(id) => id,
-            None => {
-                db.prepare_cached("INSERT INTO keys(key) VALUES(?1)")?.execute([Text(key)])?;
-                db.last_insert_rowid()
-            }
+            None => self.give(db, key)?,
         };
         if self.ids.len() >= REMEMBERED {
             self.older = std::mem::take(&mut self.ids);
@@ -114,8 +129,45 @@ impl Keys {
         Ok(id)
     }
 
+    fn give(&mut self, db: &Connection, key: &[u8]) -> rusqlite::Result<i64> {
+        let id = match self.next {
+            Some(id) => id,
+            None => {
+                db.query_row("SELECT ifnull(max(id), 0) FROM keys", [], |row| row.get::<_, i64>(0))?.saturating_add(1)
+            }
+        };
+        self.next = Some(id.saturating_add(1));
+        self.texts.extend_from_slice(key);
+        self.waiting.push((id, self.texts.len()));
+        if self.waiting.len() >= ROWS {
+            self.write(db)?;
+        }
+        Ok(id)
+    }
+
+    /// Writes the keys that were given their numbers.
+    pub(super) fn write(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        let (rows, sql) = if self.waiting.len() == ROWS { (ROWS, &*MANY) } else { (1, &*ONE) };
+        let mut from = 0;
+        for chunk in self.waiting.chunks(rows) {
+            let mut statement = db.prepare_cached(sql)?;
+            for (index, &(id, end)) in chunk.iter().enumerate() {
+                statement.raw_bind_parameter(index * 2 + 1, id)?;
+                statement.raw_bind_parameter(index * 2 + 2, Text(&self.texts[from..end]))?;
+                from = end;
+            }
+            statement.raw_execute()?;
+        }
+        self.waiting.clear();
+        self.texts.clear();
+        Ok(())
+    }
+
     /// What was given since the last commit may be gone.
     pub(super) fn forget(&mut self) {
+        self.next = None;
+        self.waiting.clear();
+        self.texts.clear();
         self.ids.clear();
         self.older.clear();
         self.complete = false;

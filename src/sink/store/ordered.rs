@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, params};
 
 use super::row::{StoredAttribute, Text};
-use super::statements::{Statements, Which};
+use super::statements::{FLOW_ATTRIBUTE_COLUMNS, FLOW_SIZE_COLUMNS, Statements, Which};
 use crate::time::Timestamp;
 
 /// Longest value of a flow's attribute that is stored.
@@ -20,9 +20,33 @@ pub(super) struct Ordered {
     /// Bytes and row of flows.
     sizes: Vec<(i64, i64)>,
     /// Values of flows by hour.
-    attributes: BTreeMap<i64, Vec<StoredAttribute>>,
+    attributes: BTreeMap<i64, Vec<Value>>,
+    /// Their texts.
+    texts: Vec<u8>,
     /// First and last row of documents by hour.
     documents: BTreeMap<i64, (i64, i64)>,
+}
+
+/// A named value of a flow: where its texts lie, one behind the other.
+#[derive(Clone, Copy, Debug)]
+struct Value {
+    time: Timestamp,
+    flow: usize,
+    name: usize,
+    value: usize,
+    end: usize,
+}
+
+impl Value {
+    /// Id of the flow, name and value.
+    fn texts<'a>(&self, texts: &'a [u8]) -> (&'a [u8], &'a [u8], &'a [u8]) {
+        (&texts[self.flow..self.name], &texts[self.name..self.value], &texts[self.value..self.end])
+    }
+
+    /// How values of an hour lie in their table.
+    fn order(&self, other: &Self, texts: &[u8]) -> Ordering {
+        self.texts(texts).cmp(&other.texts(texts))
+    }
 }
 
 impl Ordered {
@@ -32,8 +56,19 @@ impl Ordered {
     }
 
     /// Takes a named value of a flow in.
-    pub(super) fn flow_attribute(&mut self, attribute: StoredAttribute) {
-        self.attributes.entry(hour(attribute.time)).or_default().push(attribute);
+    pub(super) fn flow_attribute(&mut self, attribute: &StoredAttribute) {
+        let (id, name, value) = attribute.texts();
+        let mark = self.texts.len();
+        match &attribute.flow {
+            Some(flow) => self.texts.extend_from_slice(flow.id().as_bytes()),
+            None => self.texts.extend_from_slice(id),
+        }
+        let name_at = self.texts.len();
+        self.texts.extend_from_slice(name);
+        let value_at = self.texts.len();
+        self.texts.extend_from_slice(cut(value));
+        let value = Value { time: attribute.time, flow: mark, name: name_at, value: value_at, end: self.texts.len() };
+        self.attributes.entry(hour(attribute.time)).or_default().push(value);
     }
 
     /// A document was written.
@@ -46,26 +81,28 @@ impl Ordered {
     pub(super) fn write(&mut self, db: &Connection) -> rusqlite::Result<()> {
         let mut statements = Statements::new(db);
         self.sizes.sort_unstable();
-        for (bytes, id) in self.sizes.drain(..) {
-            let statement = statements.get(Which::FlowSize)?;
-            statement.raw_bind_parameter(1, bytes)?;
-            statement.raw_bind_parameter(2, id)?;
-            statement.raw_execute()?;
-        }
-        for (hour, mut attributes) in std::mem::take(&mut self.attributes) {
+        let kinds = (Which::FlowSize, Which::FlowSizes, FLOW_SIZE_COLUMNS);
+        statements.enter(kinds, &self.sizes, |statement, at, &(bytes, id)| {
+            statement.raw_bind_parameter(at + 1, bytes)?;
+            statement.raw_bind_parameter(at + 2, id)
+        })?;
+        self.sizes.clear();
+        let texts = &self.texts;
+        for (hour, mut values) in std::mem::take(&mut self.attributes) {
             // Of equal ones the first stays.
-            attributes.sort_by(order);
-            attributes.dedup_by(|later, first| order(later, first).is_eq());
-            for attribute in attributes {
-                let statement = statements.get(Which::FlowAttribute)?;
-                statement.raw_bind_parameter(1, hour)?;
-                statement.raw_bind_parameter(2, Text(&attribute.flow))?;
-                statement.raw_bind_parameter(3, Text(&attribute.name))?;
-                statement.raw_bind_parameter(4, Text(cut(&attribute.value)))?;
-                statement.raw_bind_parameter(5, attribute.time.as_nanos())?;
-                statement.raw_execute()?;
-            }
+            values.sort_by(|a, b| a.order(b, texts));
+            values.dedup_by(|later, first| later.order(first, texts).is_eq());
+            let kinds = (Which::FlowAttribute, Which::FlowAttributes, FLOW_ATTRIBUTE_COLUMNS);
+            statements.enter(kinds, &values, |statement, at, row| {
+                let (flow, name, value) = row.texts(texts);
+                statement.raw_bind_parameter(at + 1, hour)?;
+                statement.raw_bind_parameter(at + 2, Text(flow))?;
+                statement.raw_bind_parameter(at + 3, Text(name))?;
+                statement.raw_bind_parameter(at + 4, Text(value))?;
+                statement.raw_bind_parameter(at + 5, row.time.as_nanos())
+            })?;
         }
+        self.texts.clear();
         for (hour, (first, last)) in std::mem::take(&mut self.documents) {
             statements.get(Which::DocumentHour)?.execute(params![hour, first, last])?;
         }
@@ -76,12 +113,6 @@ impl Ordered {
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
-}
-
-/// How values of an hour lie in their table.
-fn order(a: &StoredAttribute, b: &StoredAttribute) -> Ordering {
-    let by_name = || a.name.cmp(&b.name);
-    a.flow.cmp(&b.flow).then_with(by_name).then_with(|| cut(&a.value).cmp(cut(&b.value)))
 }
 
 /// A value of at most the longest, and of text whole characters.
@@ -110,8 +141,7 @@ mod tests {
     use crate::time::Timestamp;
 
     fn attribute(secs: i64, flow: &str, value: &[u8]) -> StoredAttribute {
-        let (flow, name) = (flow.as_bytes().to_vec(), b"Host".to_vec());
-        StoredAttribute { time: Timestamp::new(secs, 0), flow, name, value: value.to_vec() }
+        StoredAttribute::of_id(Timestamp::new(secs, 0), flow.as_bytes(), b"Host", value)
     }
 
     #[test]
@@ -124,10 +154,10 @@ mod tests {
         for (secs, flow, value) in
             [(90, "b", &b"v"[..]), (20, "b", b"v"), (30, "a", &long), (40, "a", &longer), (3_600, "b", b"v")]
         {
-            ordered.flow_attribute(attribute(secs, flow, value));
+            ordered.flow_attribute(&attribute(secs, flow, value));
         }
         ordered.write(&db).unwrap();
-        ordered.flow_attribute(attribute(95, "b", b"v"));
+        ordered.flow_attribute(&attribute(95, "b", b"v"));
         ordered.write(&db).unwrap();
         let mut select = db.prepare("SELECT hour, flow, time / 1000000000 FROM flow_attributes").unwrap();
         let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));

@@ -1,4 +1,4 @@
-//! Everything but counters: one statement a row.
+//! Everything but counters: one statement a row, or one for many rows where there are many.
 
 use std::collections::HashSet;
 use std::hash::BuildHasher;
@@ -6,10 +6,11 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use rusqlite::{Connection, Statement, params};
 
+use super::bulk::ROWS;
 use super::keys::{Groups, Keys};
 use super::ordered::{Ordered, hour};
-use super::row::{Row, StoredJobEnd, StoredTopper, StoredTracked, Text, whole};
-use super::statements::{Statements, Which};
+use super::row::{Row, StoredJobEnd, StoredKeyAttribute, StoredLabel, StoredTopper, StoredTracked, Text, whole};
+use super::statements::{DOCUMENT_COLUMNS, FLOW_COLUMNS, RESOURCE_COLUMNS, Statements, Which};
 use crate::metrics::{Alert, Document, Edge, GroupKind, Resource, Session};
 use crate::time::Timestamp;
 
@@ -32,6 +33,22 @@ impl OpenFlows {
     }
 }
 
+/// Rows that wait until there are enough of them for a statement.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    flows: Vec<Session>,
+    /// With the numbers of their groups.
+    resources: Vec<(i64, Box<Resource>)>,
+    documents: Vec<(i64, Box<Document>)>,
+}
+
+impl Gathered {
+    /// What was written since the last commit is gone.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+}
+
 /// Where rows go.
 pub(super) struct Target<'a> {
     pub(super) db: &'a Connection,
@@ -39,6 +56,7 @@ pub(super) struct Target<'a> {
     pub(super) keys: &'a mut Keys,
     pub(super) open: &'a mut OpenFlows,
     pub(super) ordered: &'a mut Ordered,
+    pub(super) gathered: &'a mut Gathered,
     pub(super) run: i64,
 }
 
@@ -53,13 +71,12 @@ impl Target<'_> {
         let (db, run) = (self.db, self.run);
         match row {
             Row::Flow(flow) => {
-                write_flow(to.get(Which::Flow)?, run, &flow)?;
-                self.ordered.flow_size(bytes_of(&flow), db.last_insert_rowid());
                 let was_open = !self.open.known.is_empty() && self.open.known.remove(&self.open.hash(&flow));
                 if was_open || self.open.unsure {
                     to.get(Which::FlowEnded)?.execute(params![Text(&flow.id), flow.start.as_nanos()])?;
                 }
-                Ok(())
+                self.gathered.flows.push(*flow);
+                if self.gathered.flows.len() >= ROWS { self.flows(to) } else { Ok(()) }
             }
             Row::OpenFlow(flow) => {
                 let hash = self.open.hash(&flow);
@@ -67,7 +84,7 @@ impl Target<'_> {
                 write_open_flow(to.get(Which::OpenFlow)?, run, &flow)
             }
             Row::FlowAttribute(attribute) => {
-                self.ordered.flow_attribute(*attribute);
+                self.ordered.flow_attribute(&attribute);
                 Ok(())
             }
             Row::Alert(alert) => {
@@ -76,30 +93,86 @@ impl Target<'_> {
             }
             Row::Resource(resource) => {
                 let group = self.groups.id(db, GroupKind::Resource, resource.group)?;
-                write_resource(to.get(Which::Resource)?, run, group, &resource)
+                self.gathered.resources.push((group, resource));
+                if self.gathered.resources.len() >= ROWS { self.resources(to) } else { Ok(()) }
             }
             Row::Document(document) => {
                 let group = self.groups.id(db, GroupKind::Fts, document.group)?;
-                write_document(to.get(Which::Document)?, run, group, &document)?;
-                let id = db.last_insert_rowid();
-                self.ordered.document(document.time, id);
-                to.get(Which::DocumentWords)?.execute(params![id, Text(&document.text)])?;
-                Ok(())
+                self.gathered.documents.push((group, document));
+                if self.gathered.documents.len() >= ROWS { self.documents(to) } else { Ok(()) }
             }
             Row::Edge(time, edge) => self.edge(to, time, &edge),
             Row::Topper(topper) => self.topper(to, &topper),
             Row::Tracked(tracked) => write_tracked(to.get(Which::Tracked)?, &tracked),
             Row::JobEnd(time, job) => write_job_end(to.get(Which::JobEnd)?, run, time, &job),
-            Row::Label { group, key, label, description } => {
+            Row::Label(label) => {
+                let StoredLabel { group, key, label, description } = *label;
                 let group = self.groups.id(db, GroupKind::Counter, group)?;
                 write_label(to, group, &key, &label, description.as_deref())
             }
-            Row::Attribute { group, key, name, value } => {
+            Row::Attribute(attribute) => {
+                let StoredKeyAttribute { group, key, name, value } = *attribute;
                 let group = self.groups.id(db, GroupKind::Counter, group)?;
                 to.get(Which::Attribute)?.execute(params![group, Text(&key), Text(&name), Text(&value)])?;
                 Ok(())
             }
         }
+    }
+
+    /// Enters what waits for more of its kind.
+    pub(super) fn finish(&mut self) -> rusqlite::Result<()> {
+        let mut to = Statements::new(self.db);
+        self.flows(&mut to)?;
+        self.resources(&mut to)?;
+        self.documents(&mut to)?;
+        self.keys.write(self.db)
+    }
+
+    fn flows(&mut self, to: &mut Statements<'_>) -> rusqlite::Result<()> {
+        let (run, flows) = (self.run, &mut self.gathered.flows);
+        to.enter((Which::Flow, Which::Flows, FLOW_COLUMNS), flows, |statement, at, flow| {
+            bind_flow(statement, at, run, flow)?;
+            statement.raw_bind_parameter(at + 16, flow.reason)
+        })?;
+        // Rows of one statement, and of statements one after the other, have numbers one after the other.
+        let first = self.db.last_insert_rowid() - flows.len() as i64 + 1;
+        for (id, flow) in (first..).zip(flows.drain(..)) {
+            self.ordered.flow_size(bytes_of(&flow), id);
+        }
+        Ok(())
+    }
+
+    fn resources(&mut self, to: &mut Statements<'_>) -> rusqlite::Result<()> {
+        let (run, resources) = (self.run, &mut self.gathered.resources);
+        to.enter(
+            (Which::Resource, Which::Resources, RESOURCE_COLUMNS),
+            resources,
+            |statement, at, (group, resource)| {
+                bind_item(statement, at, (run, resource.time, *group, resource.flow.as_deref()))?;
+                statement.raw_bind_parameter(at + 5, Text(&resource.uri))?;
+                statement.raw_bind_parameter(at + 6, Text(Resource::cut_label(&resource.label)))
+            },
+        )?;
+        resources.clear();
+        Ok(())
+    }
+
+    fn documents(&mut self, to: &mut Statements<'_>) -> rusqlite::Result<()> {
+        let (run, documents) = (self.run, &mut self.gathered.documents);
+        to.enter(
+            (Which::Document, Which::Documents, DOCUMENT_COLUMNS),
+            documents,
+            |statement, at, (group, document)| {
+                bind_item(statement, at, (run, document.time, *group, document.flow.as_deref()))?;
+                statement.raw_bind_parameter(at + 5, Text(&document.text))
+            },
+        )?;
+        let first = self.db.last_insert_rowid() - documents.len() as i64 + 1;
+        for (id, (_, document)) in (first..).zip(documents.drain(..)) {
+            self.ordered.document(document.time, id);
+            to.get(Which::DocumentWords)?.execute(params![id, Text(&document.text)])?;
+        }
+        Ok(())
     }
 
     fn edge(&mut self, to: &mut Statements<'_>, time: Timestamp, edge: &Edge) -> rusqlite::Result<()> {
@@ -118,15 +191,8 @@ impl Target<'_> {
     }
 }
 
-fn write_flow(statement: &mut Statement<'_>, run: i64, flow: &Session) -> rusqlite::Result<()> {
-    bind_flow(statement, run, flow)?;
-    statement.raw_bind_parameter(16, flow.reason)?;
-    statement.raw_execute()?;
-    Ok(())
-}
-
 fn write_open_flow(statement: &mut Statement<'_>, run: i64, flow: &Session) -> rusqlite::Result<()> {
-    bind_flow(statement, run, flow)?;
+    bind_flow(statement, 0, run, flow)?;
     statement.raw_execute()?;
     Ok(())
 }
@@ -136,10 +202,10 @@ fn bytes_of(flow: &Session) -> i64 {
     whole(flow.bytes[0].saturating_add(flow.bytes[1]))
 }
 
-/// The columns that flows that ended and others share.
-fn bind_flow(statement: &mut Statement<'_>, run: i64, flow: &Session) -> rusqlite::Result<()> {
-    statement.raw_bind_parameter(1, run)?;
-    statement.raw_bind_parameter(2, Text(&flow.id))?;
+/// The columns that flows that ended and others share, behind so many other parameters.
+fn bind_flow(statement: &mut Statement<'_>, at: usize, run: i64, flow: &Session) -> rusqlite::Result<()> {
+    statement.raw_bind_parameter(at + 1, run)?;
+    statement.raw_bind_parameter(at + 2, Text(&flow.id))?;
     let numbers = [
         flow.start.as_nanos(),
         flow.end.as_nanos(),
@@ -152,12 +218,24 @@ fn bind_flow(statement: &mut Statement<'_>, run: i64, flow: &Session) -> rusqlit
         whole(flow.payload[1]),
         i64::from(flow.state),
     ];
-    for (index, number) in (3..).zip(numbers) {
+    for (index, number) in (at + 3..).zip(numbers) {
         statement.raw_bind_parameter(index, number)?;
     }
-    statement.raw_bind_parameter(13, optional(&flow.tags))?;
-    statement.raw_bind_parameter(14, flow.setup_rtt)?;
-    statement.raw_bind_parameter(15, flow.retransmissions)
+    statement.raw_bind_parameter(at + 13, optional(&flow.tags))?;
+    statement.raw_bind_parameter(at + 14, flow.setup_rtt)?;
+    statement.raw_bind_parameter(at + 15, flow.retransmissions)
+}
+
+/// The columns that resources and documents share: run, time, group and flow.
+fn bind_item(
+    statement: &mut Statement<'_>,
+    at: usize,
+    (run, time, group, flow): (i64, Timestamp, i64, Option<&[u8]>),
+) -> rusqlite::Result<()> {
+    statement.raw_bind_parameter(at + 1, run)?;
+    statement.raw_bind_parameter(at + 2, time.as_nanos())?;
+    statement.raw_bind_parameter(at + 3, group)?;
+    statement.raw_bind_parameter(at + 4, flow.map(Text))
 }
 
 /// Empty texts are no text.
@@ -180,29 +258,6 @@ fn write_alert(statement: &mut Statement<'_>, run: i64, group: i64, alert: &Aler
         Text(&alert.status),
         alert.kind.name(),
         optional(&alert.extra),
-    ])?;
-    Ok(())
-}
-
-fn write_resource(statement: &mut Statement<'_>, run: i64, group: i64, resource: &Resource) -> rusqlite::Result<()> {
-    statement.execute(params![
-        run,
-        resource.time.as_nanos(),
-        group,
-        resource.flow.as_deref().map(Text),
-        Text(&resource.uri),
-        Text(Resource::cut_label(&resource.label)),
-    ])?;
-    Ok(())
-}
-
-fn write_document(statement: &mut Statement<'_>, run: i64, group: i64, document: &Document) -> rusqlite::Result<()> {
-    statement.execute(params![
-        run,
-        document.time.as_nanos(),
-        group,
-        document.flow.as_deref().map(Text),
-        Text(&document.text),
     ])?;
     Ok(())
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::counts::{Shared, add};
-use super::row::{Row, RunEnd, StoredAttribute, StoredJobEnd, StoredTopper, StoredTracked};
+use super::row::{
+    Row, RunEnd, StoredAttribute, StoredJobEnd, StoredKeyAttribute, StoredLabel, StoredTopper, StoredTracked,
+};
 use crate::guid::Guid;
 use crate::metrics::{
     Alert, Document, Edge, FlushSink, FlushedKey, FlushedTopper, Resource, Session, Snapshot, Stored, TrackedFlow,
@@ -91,18 +93,19 @@ impl StoreSender {
 
     /// A label of a key; an empty one removes it, and without a description the old one stays.
     pub fn label(&mut self, group: Guid, key: &[u8], label: &[u8], description: Option<&[u8]>) {
-        let description = description.map(<[u8]>::to_vec);
-        self.row(Row::Label { group, key: key.to_vec(), label: label.to_vec(), description });
+        let (key, label, description) = (key.to_vec(), label.to_vec(), description.map(<[u8]>::to_vec));
+        self.row(Row::Label(Box::new(StoredLabel { group, key, label, description })));
     }
 
     /// A named value of a key.
     pub fn attribute(&mut self, group: Guid, key: &[u8], name: &[u8], value: &[u8]) {
-        self.row(Row::Attribute { group, key: key.to_vec(), name: name.to_vec(), value: value.to_vec() });
+        let (key, name, value) = (key.to_vec(), name.to_vec(), value.to_vec());
+        self.row(Row::Attribute(Box::new(StoredKeyAttribute { group, key, name, value })));
     }
 
     /// A named value of a flow; kept once an hour.
-    pub fn flow_attribute(&mut self, time: Timestamp, flow: Vec<u8>, name: Vec<u8>, value: Vec<u8>) {
-        self.row(Row::FlowAttribute(Box::new(StoredAttribute { time, flow, name, value })));
+    pub fn flow_attribute(&mut self, attribute: StoredAttribute) {
+        self.row(Row::FlowAttribute(attribute));
     }
 
     /// How a job ended; so many are taken and no more.
@@ -120,6 +123,9 @@ impl StoreSender {
     }
 
     fn row(&mut self, row: Row) {
+        if self.parcel.rows.is_empty() {
+            self.parcel.rows.reserve_exact(PARCEL_ROWS);
+        }
         self.parcel.rows.push(row);
         if self.parcel.rows.len() >= PARCEL_ROWS {
             self.flush();
@@ -151,6 +157,10 @@ impl StoreSender {
 impl FlushSink for StoreSender {
     fn begin_window(&mut self, _start: i64) {}
 
+    fn reads_keys(&self) -> bool {
+        false
+    }
+
     fn counter(&mut self, _key: &FlushedKey<'_>, _stored: Stored) {}
 
     fn bucket(&mut self, bucket: Snapshot) {
@@ -170,28 +180,27 @@ impl FlushSink for StoreSender {
         }
     }
 
-    fn alert(&mut self, alert: &Alert, stored: Stored) {
+    fn alert(&mut self, alert: Box<Alert>, stored: Stored) {
         if stored.is_yes() {
-            self.row(Row::Alert(Box::new(alert.clone())));
+            self.row(Row::Alert(alert));
         }
     }
 
-    fn resource(&mut self, resource: &Resource, stored: Stored) {
+    fn resource(&mut self, resource: Box<Resource>, stored: Stored) {
         if stored.is_yes() {
-            self.row(Row::Resource(Box::new(resource.clone())));
+            self.row(Row::Resource(resource));
         }
     }
 
-    fn document(&mut self, document: &Document, stored: Stored) {
+    fn document(&mut self, document: Box<Document>, stored: Stored) {
         if stored.is_yes() {
-            self.row(Row::Document(Box::new(document.clone())));
+            self.row(Row::Document(document));
         }
     }
 
-    fn flow(&mut self, flow: &Session, stored: Stored) {
+    fn flow(&mut self, flow: Box<Session>, stored: Stored) {
         if stored.is_yes() {
-            let session = Box::new(flow.clone());
-            self.row(if flow.reason.is_empty() { Row::OpenFlow(session) } else { Row::Flow(session) });
+            self.row(if flow.reason.is_empty() { Row::OpenFlow(flow) } else { Row::Flow(flow) });
         }
     }
 

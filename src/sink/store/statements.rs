@@ -1,19 +1,28 @@
 //! The statements that write records, prepared once for many rows.
 
+use std::sync::LazyLock;
+
 use rusqlite::{CachedStatement, Connection, Statement};
+
+use super::bulk::{self, ROWS};
 
 /// A statement that is used again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Which {
     Flow,
+    Flows,
     FlowSize,
+    FlowSizes,
     OpenFlow,
     FlowEnded,
     FlowAttribute,
+    FlowAttributes,
     Alert,
     Resource,
+    Resources,
     Document,
+    Documents,
     DocumentWords,
     DocumentHour,
     Edge,
@@ -26,34 +35,31 @@ pub(super) enum Which {
 }
 
 impl Which {
-    const COUNT: usize = 17;
+    const COUNT: usize = 22;
 
-    const fn sql(self) -> &'static str {
+    fn sql(self) -> &'static str {
         match self {
-            Self::Flow => {
-                "INSERT INTO flows(run, flow, start, end, bytes, az_bytes, za_bytes, az_packets, za_packets, az_payload,
-                   za_payload, state, tags, setup_rtt, retrans, reason)
-                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
-            }
-            Self::FlowSize => "INSERT INTO flow_sizes(bytes, id) VALUES(?1, ?2)",
+            Self::Flow => &FLOW.one,
+            Self::Flows => &FLOW.many,
+            Self::FlowSize => &FLOW_SIZE.one,
+            Self::FlowSizes => &FLOW_SIZE.many,
             Self::OpenFlow => {
                 "INSERT OR REPLACE INTO open_flows(run, flow, start, end, bytes, az_bytes, za_bytes, az_packets, za_packets,
                    az_payload, za_payload, state, tags, setup_rtt, retrans)
                  VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
             }
             Self::FlowEnded => "DELETE FROM open_flows WHERE flow = ?1 AND start = ?2",
-            Self::FlowAttribute => {
-                "INSERT OR IGNORE INTO flow_attributes(hour, flow, name, value, time) VALUES(?1, ?2, ?3, ?4, ?5)"
-            }
+            Self::FlowAttribute => &FLOW_ATTRIBUTE.one,
+            Self::FlowAttributes => &FLOW_ATTRIBUTE.many,
             Self::Alert => {
                 "INSERT INTO alerts(run, time, grp, flow, sigid, priority, message, classification, status, kind, extra)
                  VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
             }
-            Self::Resource => {
-                "INSERT INTO resources(run, time, grp, flow, uri, label) VALUES(?1, ?2, ?3, ?4, ?5, ?6)"
-            }
-            Self::Document => "INSERT INTO documents(run, time, grp, flow, text) VALUES(?1, ?2, ?3, ?4, ?5)",
-            // Not by a trigger, in which the index would be written out row by row.
+            Self::Resource => &RESOURCE.one,
+            Self::Resources => &RESOURCE.many,
+            Self::Document => &DOCUMENT.one,
+            Self::Documents => &DOCUMENT.many,
+            // Neither by a trigger nor many at once: either way the index would be written out for each statement.
             Self::DocumentWords => "INSERT INTO documents_fts(rowid, text) VALUES(?1, ?2)",
             Self::DocumentHour => {
                 "INSERT INTO document_hours(hour, first, last) VALUES(?1, ?2, ?3) ON CONFLICT(hour)
@@ -89,6 +95,44 @@ impl Which {
     }
 }
 
+/// The texts that enter one row of a table, and many.
+struct Insert {
+    one: String,
+    many: String,
+}
+
+impl Insert {
+    fn new(into: &str, columns: usize) -> Self {
+        Self { one: bulk::insert(into, columns, 1), many: bulk::insert(into, columns, ROWS) }
+    }
+}
+
+/// Columns of flows that ended.
+pub(super) const FLOW_COLUMNS: usize = 16;
+/// Columns of sizes of flows.
+pub(super) const FLOW_SIZE_COLUMNS: usize = 2;
+/// Columns of values of flows.
+pub(super) const FLOW_ATTRIBUTE_COLUMNS: usize = 5;
+/// Columns of resources.
+pub(super) const RESOURCE_COLUMNS: usize = 6;
+/// Columns of documents.
+pub(super) const DOCUMENT_COLUMNS: usize = 5;
+
+static FLOW: LazyLock<Insert> = LazyLock::new(|| {
+    let into = "OR ROLLBACK INTO flows(run, flow, start, end, bytes, az_bytes, za_bytes, az_packets, za_packets, az_payload, \
+                za_payload, state, tags, setup_rtt, retrans, reason)";
+    Insert::new(into, FLOW_COLUMNS)
+});
+static FLOW_SIZE: LazyLock<Insert> =
+    LazyLock::new(|| Insert::new("OR ROLLBACK INTO flow_sizes(bytes, id)", FLOW_SIZE_COLUMNS));
+static FLOW_ATTRIBUTE: LazyLock<Insert> = LazyLock::new(|| {
+    Insert::new("OR IGNORE INTO flow_attributes(hour, flow, name, value, time)", FLOW_ATTRIBUTE_COLUMNS)
+});
+static RESOURCE: LazyLock<Insert> =
+    LazyLock::new(|| Insert::new("OR ROLLBACK INTO resources(run, time, grp, flow, uri, label)", RESOURCE_COLUMNS));
+static DOCUMENT: LazyLock<Insert> =
+    LazyLock::new(|| Insert::new("OR ROLLBACK INTO documents(run, time, grp, flow, text)", DOCUMENT_COLUMNS));
+
 /// Statements at hand: finding one by its text takes nearly as long as running it.
 pub(super) struct Statements<'a> {
     db: &'a Connection,
@@ -108,5 +152,28 @@ impl<'a> Statements<'a> {
             None => place.insert(self.db.prepare_cached(which.sql())?),
         };
         Ok(&mut *statement)
+    }
+
+    /// Enters rows, as many with one statement as go. `bind` gets the number of parameters before those of the row.
+    pub(super) fn enter<T>(
+        &mut self,
+        (one, many, columns): (Which, Which, usize),
+        rows: &[T],
+        mut bind: impl FnMut(&mut Statement<'_>, usize, &T) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        let (whole, rest) = rows.as_chunks::<ROWS>();
+        for chunk in whole {
+            let statement = self.get(many)?;
+            for (index, row) in chunk.iter().enumerate() {
+                bind(statement, index * columns, row)?;
+            }
+            statement.raw_execute()?;
+        }
+        for row in rest {
+            let statement = self.get(one)?;
+            bind(statement, 0, row)?;
+            statement.raw_execute()?;
+        }
+        Ok(())
     }
 }

@@ -15,7 +15,7 @@ use super::keys::{Groups, Keys};
 use super::open::{Opened, StoreOpenError, open};
 use super::options::StoreOptions;
 use super::ordered::Ordered;
-use super::records::{OpenFlows, Target};
+use super::records::{Gathered, OpenFlows, Target};
 use super::row::{Row, RunEnd};
 use super::runs::{Run, Unfinished, close_unfinished};
 use super::sender::{Delivery, Parcel, StoreSender};
@@ -153,6 +153,7 @@ struct Writer {
     waiting: Waiting,
     open: OpenFlows,
     ordered: Ordered,
+    gathered: Gathered,
     run: Run,
     /// Rows of the transaction that is open, if one is.
     pending: Option<(u64, Stopwatch)>,
@@ -195,6 +196,7 @@ impl Writer {
             waiting: Waiting::default(),
             open: OpenFlows::default(),
             ordered: Ordered::default(),
+            gathered: Gathered::default(),
             run,
             pending: None,
             broken: None,
@@ -247,10 +249,19 @@ impl Writer {
         for time in rows.iter().filter_map(Row::time) {
             self.run.cover(time, time);
         }
-        let run = self.run.id;
-        let (groups, keys) = (&mut self.groups, &mut self.keys);
-        let (open, ordered) = (&mut self.open, &mut self.ordered);
-        Target { db: &self.opened.db, groups, keys, open, ordered, run }.write(rows)
+        self.target().write(rows)
+    }
+
+    fn target(&mut self) -> Target<'_> {
+        Target {
+            db: &self.opened.db,
+            groups: &mut self.groups,
+            keys: &mut self.keys,
+            open: &mut self.open,
+            ordered: &mut self.ordered,
+            gathered: &mut self.gathered,
+            run: self.run.id,
+        }
     }
 
     fn bucket(&mut self, bucket: &Snapshot) -> rusqlite::Result<u64> {
@@ -314,6 +325,7 @@ impl Writer {
         self.tables.forget();
         self.open.forget();
         self.ordered.forget();
+        self.gathered.forget();
         self.broken = Some((Stopwatch::start(), trouble));
         self.lost(trouble, rows + offered);
     }
@@ -352,6 +364,7 @@ impl Writer {
     }
 
     fn try_flush(&mut self, rows: u64) -> rusqlite::Result<()> {
+        self.target().finish()?;
         self.ordered.write(&self.opened.db)?;
         let until = self.waiting.watermark();
         let latest = self.run.span.map_or(until, |(_, last)| until.min(last));

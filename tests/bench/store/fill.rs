@@ -180,10 +180,10 @@ impl Made {
             sender.bucket(bucket);
             sender.passed(end);
         }
-        self.flows.iter().for_each(|flow| sender.flow(flow, Stored::Yes));
-        self.alerts.iter().for_each(|alert| sender.alert(alert, Stored::Yes));
-        self.resources.iter().for_each(|resource| sender.resource(resource, Stored::Yes));
-        self.documents.iter().for_each(|document| sender.document(document, Stored::Yes));
+        self.flows.iter().for_each(|flow| sender.flow(Box::new(flow.clone()), Stored::Yes));
+        self.alerts.iter().for_each(|alert| sender.alert(Box::new(alert.clone()), Stored::Yes));
+        self.resources.iter().for_each(|resource| sender.resource(Box::new(resource.clone()), Stored::Yes));
+        self.documents.iter().for_each(|document| sender.document(Box::new(document.clone()), Stored::Yes));
         drop(sender);
         store.close(RunEnd::default())
     }

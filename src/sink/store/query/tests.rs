@@ -97,7 +97,7 @@ fn records(sender: &mut crate::sink::StoreSender, time: Timestamp, minute: i64) 
         reason: "idle",
         ..Session::default()
     };
-    sender.flow(&flow, Stored::Yes);
+    sender.flow(Box::new(flow), Stored::Yes);
     let alert = Alert {
         time,
         group: RECORDS,
@@ -112,11 +112,11 @@ fn records(sender: &mut crate::sink::StoreSender, time: Timestamp, minute: i64) 
         kind: AlertKind::Simple,
         ids: None,
     };
-    sender.alert(&alert, Stored::Yes);
+    sender.alert(Box::new(alert), Stored::Yes);
     let uri = format!("http://host-{minute}/").into_bytes();
-    sender.resource(&Resource { time, group: RECORDS, flow: None, uri, label: b"GET".to_vec() }, Stored::Yes);
+    sender.resource(Box::new(Resource { time, group: RECORDS, flow: None, uri, label: b"GET".to_vec() }), Stored::Yes);
     let text = format!("a document about minute{minute} and other things").into_bytes();
-    sender.document(&Document { time, group: RECORDS, flow: None, text }, Stored::Yes);
+    sender.document(Box::new(Document { time, group: RECORDS, flow: None, text }), Stored::Yes);
     let to_key = format!("key-{minute}").into_bytes();
     sender.edge(time, Edge { from_guid: GROUP, from_key: b"key-1".to_vec(), to_guid: GROUP, to_key });
 }
@@ -301,7 +301,7 @@ fn of_words_that_are_everywhere_the_latest_documents_come_without_a_rank() {
         let mark = if second % 10_000 == 0 { "seldom" } else { "else" };
         let text = format!("common {mark}").into_bytes();
         let time = Timestamp::new(BEGIN + second, 0);
-        sender.document(&Document { time, group: RECORDS, flow: None, text }, Stored::Yes);
+        sender.document(Box::new(Document { time, group: RECORDS, flow: None, text }), Stored::Yes);
     }
     drop(sender);
     assert_eq!(store.close(RunEnd::default()).lost(), 0);
