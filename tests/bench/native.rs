@@ -2,13 +2,14 @@
 //!
 //! `bench-native CASE FILE` reads the capture once and prints packets, bytes and a digest of the results, `--json` the
 //! results themselves. `bench-native digest GUID REPORT` prints the same line for the JSON report of another program,
-//! so that two runs can be compared. Cases: `count`, `hist`, `dstip`, `flows`, `names`, `bare`, and `http` with a hash, which
-//! stands on millstream's own modules.
+//! so that two runs can be compared. Cases: `count`, `hist`, `dstip`, `table`, `flows`, `names`, `bare`, and `http` with a
+//! hash, which stands on millstream's own modules.
 //!
 //! The loop is meant to be as good as it gets on one thread: chunks of 64 KiB, packets decoded where they lie, nothing
 //! allocated for a packet. The first three cases do what any program does that counts packets by layers: they find the
 //! layers of every packet, whether the case looks at them or not, and keep all counters in one table by key and meter.
-//! `bare` finds no layers and keeps two integers: what is left when a program is written for one question only.
+//! `bare` finds no layers and keeps two integers: what is left when a program is written for one question only. `table`
+//! keeps a table of flows with four numbers each: what the memory of a machine allows.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -483,7 +484,7 @@ fn report(totals: &Totals, guid: &str) -> Value {
     json!({"groups": [{"guid": guid, "meters": meters}]})
 }
 
-const USAGE: &str = "usage: bench-native bare|count|hist|dstip|flows|names FILE [--json GUID]\n       \
+const USAGE: &str = "usage: bench-native bare|count|hist|dstip|table|flows|names FILE [--json GUID]\n       \
      bench-native http|http-files sha256|md5 FILE\n       bench-native digest GUID REPORT";
 
 fn main() -> io::Result<()> {
@@ -512,6 +513,7 @@ fn main() -> io::Result<()> {
         "count" => read(path, Count::default()),
         "hist" => read(path, Histogram::default()),
         "dstip" => read(path, Destinations::default()),
+        "table" => read(path, flows::Table::default()),
         "flows" => read(path, flows::Talkers::default()),
         "names" => read(path, names::Names::default()),
         _ => Err(io::Error::other(USAGE)),

@@ -121,3 +121,29 @@ impl Work for Talkers {
         totals
     }
 }
+
+/// A table of flows and nothing else: packets and bytes of each direction.
+#[derive(Default)]
+pub struct Table {
+    flows: HashMap<Tuple, [[u64; 2]; 2], FixedState>,
+}
+
+impl Work for Table {
+    fn packet(&mut self, _: u64, wirelen: u32, bytes: &[u8]) {
+        let layers = Layers::of(bytes);
+        if let Some((tuple, side, _)) = Tuple::of(bytes, &layers) {
+            let sums = &mut self.flows.entry(tuple).or_default()[side.index()];
+            sums[0] += 1;
+            sums[1] += u64::from(wirelen);
+        }
+    }
+
+    fn finish(&mut self) -> String {
+        format!(" flows={}", self.flows.len())
+    }
+
+    fn totals(self) -> Totals {
+        let sum = |place: usize| self.flows.values().flatten().map(|sums| sums[place]).sum();
+        Totals::from([(("all".to_owned(), 0), sum(0)), (("all".to_owned(), 1), sum(1))])
+    }
+}
