@@ -21,6 +21,12 @@ impl FlushSinks {
         self.others.iter_mut().for_each(|sink| tell(&mut **sink));
         tell(&mut *self.last);
     }
+
+    /// Gives each a copy, and the last the item itself.
+    fn share<T: Clone>(&mut self, item: Box<T>, give: impl Fn(&mut dyn FlushSink, Box<T>)) {
+        self.others.iter_mut().for_each(|sink| give(&mut **sink, item.clone()));
+        give(&mut *self.last, item);
+    }
 }
 
 impl FlushSink for FlushSinks {
@@ -45,23 +51,19 @@ impl FlushSink for FlushSinks {
     }
 
     fn alert(&mut self, alert: Box<Alert>, stored: Stored) {
-        self.others.iter_mut().for_each(|sink| sink.alert(alert.clone(), stored));
-        self.last.alert(alert, stored);
+        self.share(alert, |sink, alert| sink.alert(alert, stored));
     }
 
     fn resource(&mut self, resource: Box<Resource>, stored: Stored) {
-        self.others.iter_mut().for_each(|sink| sink.resource(resource.clone(), stored));
-        self.last.resource(resource, stored);
+        self.share(resource, |sink, resource| sink.resource(resource, stored));
     }
 
     fn document(&mut self, document: Box<Document>, stored: Stored) {
-        self.others.iter_mut().for_each(|sink| sink.document(document.clone(), stored));
-        self.last.document(document, stored);
+        self.share(document, |sink, document| sink.document(document, stored));
     }
 
     fn flow(&mut self, flow: Box<Session>, stored: Stored) {
-        self.others.iter_mut().for_each(|sink| sink.flow(flow.clone(), stored));
-        self.last.flow(flow, stored);
+        self.share(flow, |sink, flow| sink.flow(flow, stored));
     }
 
     fn tracked(&mut self, flow: &TrackedFlow<'_>) {
