@@ -17,7 +17,7 @@ use super::strings::{self, FileFailures};
 use crate::flow::FlowCounter;
 use crate::guid::Guid;
 use crate::lua::own_text;
-use crate::metrics::{CountedDirection, GroupIndex, GroupKind};
+use crate::metrics::{CountedDirection, FlowAttribute, GroupIndex, GroupKind};
 use crate::time::Timestamp;
 
 const OBJECTS: &str = include_str!("lua/objects.lua");
@@ -351,7 +351,7 @@ fn install_flows(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
         Ok(())
     })?;
     host_function(lua, host, "add_flow_attribute", vm, |vm, (flow, name, value): (Text, Text, Text)| {
-        vm.record(Record::FlowAttribute { flow: owned(&flow), name: owned(&name), value: owned(&value) });
+        vm.record(Record::FlowAttribute(FlowAttribute::of_id(&flow.as_bytes(), &name.as_bytes(), &value.as_bytes())));
         vm.note(owned(&flow), NoteText::Attribute(owned(&name), owned(&value)));
         Ok(())
     })?;

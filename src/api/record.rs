@@ -3,8 +3,7 @@
 use super::constants::LogLevel;
 use crate::guid::Guid;
 use crate::key::{End, FlowTuple};
-use crate::metrics::{Session, Sighting};
-use crate::sink::StoredAttribute;
+use crate::metrics::{FlowAttribute, Session, Sighting};
 use crate::time::Timestamp;
 
 /// Index of a script file in the run's list of scripts.
@@ -191,16 +190,7 @@ pub enum Record {
         tag: Vec<u8>,
     },
     /// An attribute of a flow.
-    FlowAttribute {
-        /// Flow id.
-        flow: Vec<u8>,
-        /// Name.
-        name: Vec<u8>,
-        /// Value.
-        value: Vec<u8>,
-    },
-    /// The same for a flow found in packets, where only the store reads it.
-    StoredAttribute(StoredAttribute),
+    FlowAttribute(FlowAttribute),
     /// A counter attached to a flow.
     FlowCounter {
         /// Flow id.

@@ -15,6 +15,7 @@ mod builtin_meters;
 mod cell;
 mod document;
 mod edge;
+mod flow_attribute;
 mod flow_record;
 mod flush;
 mod group;
@@ -43,6 +44,7 @@ pub use alert::{Alert, AlertKind, IdsFields};
 pub use cell::{Generation, SumCell};
 pub use document::Document;
 pub use edge::{Edge, EdgeCounts, EdgeLedger, EdgeOutcome, flow_edges};
+pub use flow_attribute::FlowAttribute;
 pub use flow_record::{CountedDirection, FlowRecord, FlowStatement};
 pub use flush::{FlushSink, FlushedKey, FlushedTopper, Stored, TrackedFlow};
 pub use group::{

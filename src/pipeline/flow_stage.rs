@@ -15,10 +15,8 @@ use crate::dissect::{DissectWants, Dissectors, DocumentKind, Finding, FindingKin
 use crate::flow::{EndReason, FlowCounts, FlowEvent, FlowEvents, FlowHandle, Flows, FlowsConfig, Happening, Want};
 use crate::guid::Guid;
 use crate::key::FlowTuple;
-use crate::metrics::{DEFAULT_KEPT, Session};
+use crate::metrics::{DEFAULT_KEPT, FlowAttribute, Session};
 use crate::plugin::{Declined, Frontend, Traffic};
-use crate::sink::StoredAttribute;
-use crate::time::Timestamp;
 
 /// What the flow side leaves behind.
 #[derive(Clone, Debug, Default)]
@@ -383,10 +381,6 @@ impl FlowStage {
                 None if finding.after == Dissectors::NO_EVENT => (FlowEvents::NO_PACKET, context.now.get()),
                 _ => break,
             };
-            let flow = || {
-                let tuple = traffic.flows.flow(finding.flow).map(|flow| flow.tuple);
-                tuple.map(|tuple| tuple.id().as_bytes().to_vec()).unwrap_or_default()
-            };
             let stage = Rank::FINDINGS.saturating_add(index as u32);
             let rank = Rank { event: finding.after.saturating_add(1), stage, vm: 0, echo: 0 };
             let stamp = |script| Stamp { packet, rank, time, script, side: Side::Frontend };
@@ -399,8 +393,9 @@ impl FlowStage {
                 !matches!(finding.kind, FindingKind::Attribute { .. }) || self.wants.dissect.attributes.is_yes();
             let made = match self.depth_of(findings, &finding.kind) {
                 _ if !is_told => None,
-                Depth::Whole => record_of(findings, finding, flow),
-                Depth::Stored => stored_record(traffic, finding, time),
+                Depth::Whole => {
+                    record_of(findings, finding, || traffic.flows.flow(finding.flow).map(|flow| flow.tuple))
+                }
                 Depth::Counted => counted_record(&finding.kind),
             };
             if let Some((script, record)) = made {
@@ -416,10 +411,7 @@ impl FlowStage {
             FindingKind::Attribute { name, .. } => match self.wants.attribute_readers {
                 AttributeReaders::Nobody => (0, false),
                 AttributeReaders::Store if !stored::is_stored(findings.bytes(*name)) => (0, false),
-                // The first ones are kept for the report besides.
-                AttributeReaders::Store if self.recorded.get()[0] >= DEFAULT_KEPT => return Depth::Stored,
-                AttributeReaders::Store => (0, true),
-                AttributeReaders::All => (0, true),
+                AttributeReaders::Store | AttributeReaders::All => (0, true),
             },
             FindingKind::Resource { .. } => (1, in_full),
             FindingKind::Document { .. } => (2, in_full),
@@ -480,28 +472,15 @@ fn is_for_contents(wants: &Wants, metering: &Metering) -> bool {
 enum Depth {
     /// All of it.
     Whole,
-    /// What the store needs.
-    Stored,
     /// What it is counted by.
     Counted,
-}
-
-/// An attribute that only the store reads.
-fn stored_record(traffic: &Traffic<'_>, finding: &Finding, time: Timestamp) -> Option<(ScriptId, Record)> {
-    let FindingKind::Attribute { name, value } = finding.kind else { return None };
-    let (name, value) = (traffic.findings.bytes(name), traffic.findings.bytes(value));
-    let attribute = match traffic.flows.flow(finding.flow) {
-        Some(flow) => StoredAttribute::of_flow(time, flow.tuple, name, value),
-        None => StoredAttribute::of_id(time, b"", name, value),
-    };
-    Some((module_of(name), Record::StoredAttribute(attribute)))
 }
 
 /// A record that is counted and read by nobody.
 fn counted_record(kind: &FindingKind) -> Option<(ScriptId, Record)> {
     let none = Vec::new;
     let record = match kind {
-        FindingKind::Attribute { .. } => Record::FlowAttribute { flow: none(), name: none(), value: none() },
+        FindingKind::Attribute { .. } => Record::FlowAttribute(FlowAttribute::default()),
         FindingKind::Resource { kind, .. } => {
             Record::Resource { guid: Guid::literal(kind.guid()), flow: none(), uri: none(), label: none() }
         }
@@ -514,12 +493,21 @@ fn counted_record(kind: &FindingKind) -> Option<(ScriptId, Record)> {
 }
 
 /// What becomes of a finding in outputs, and which module found it.
-fn record_of(findings: &Findings, finding: &Finding, flow: impl Fn() -> Vec<u8>) -> Option<(ScriptId, Record)> {
+fn record_of(
+    findings: &Findings,
+    finding: &Finding,
+    flow: impl Fn() -> Option<FlowTuple>,
+) -> Option<(ScriptId, Record)> {
     let guid = |text: &'static str| Guid::literal(text);
+    let id = || flow().map(|flow| flow.id().as_bytes().to_vec()).unwrap_or_default();
     Some(match finding.kind {
         FindingKind::Attribute { name, value } => {
-            let (name, value) = (findings.bytes(name).to_vec(), findings.bytes(value).to_vec());
-            (module_of(&name), Record::FlowAttribute { flow: flow(), name, value })
+            let (name, value) = (findings.bytes(name), findings.bytes(value));
+            let attribute = match flow() {
+                Some(flow) => FlowAttribute::of_flow(flow, name, value),
+                None => FlowAttribute::of_id(b"", name, value),
+            };
+            (module_of(name), Record::FlowAttribute(attribute))
         }
         FindingKind::Resource { kind, uri, label } => {
             let script = match kind {
@@ -529,7 +517,7 @@ fn record_of(findings: &Findings, finding: &Finding, flow: impl Fn() -> Vec<u8>)
                 ResourceKind::FileHash => ScriptId::NATIVE_FILE,
             };
             let (uri, label) = (findings.bytes(uri).to_vec(), findings.bytes(label).to_vec());
-            (script, Record::Resource { guid: guid(kind.guid()), flow: flow(), uri, label })
+            (script, Record::Resource { guid: guid(kind.guid()), flow: id(), uri, label })
         }
         FindingKind::Document { kind, text } => {
             let script = match kind {
@@ -538,7 +526,7 @@ fn record_of(findings: &Findings, finding: &Finding, flow: impl Fn() -> Vec<u8>)
                 DocumentKind::Dns => ScriptId::NATIVE_DNS,
             };
             let text = findings.bytes(text).to_vec();
-            (script, Record::Document { guid: guid(kind.guid()), flow: flow(), text })
+            (script, Record::Document { guid: guid(kind.guid()), flow: id(), text })
         }
         _ => return None,
     })

@@ -181,7 +181,7 @@ fn kind_of(record: &Record) -> &'static str {
         Record::File { .. } => "file",
         Record::Flow(_) => "flow",
         Record::StorePolicy { .. } => "store_policy",
-        Record::FlowAttribute { .. } | Record::StoredAttribute(_) => "flow_attribute",
+        Record::FlowAttribute(_) => "flow_attribute",
         Record::FlowCounter { .. } => "flow_counter",
         Record::FlowUpdate { .. } => "flow_update",
         Record::TerminateFlow { .. } => "terminate_flow",
@@ -201,11 +201,7 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
     let mut say = |flow: &Vec<u8>, statement| records.add_flow_record(FlowRecord { flow: flow.clone(), statement });
     match record {
         Record::Tag { flow, tag } => say(flow, FlowStatement::Tag(tag.clone())),
-        Record::FlowAttribute { flow, name, value } => records.add_flow_statement("flow_attribute", || FlowRecord {
-            flow: flow.clone(),
-            statement: FlowStatement::Attribute(name.clone(), value.clone()),
-        }),
-        Record::StoredAttribute(attribute) => records.add_flow_statement("flow_attribute", || FlowRecord {
+        Record::FlowAttribute(attribute) => records.add_flow_statement("flow_attribute", || FlowRecord {
             flow: attribute.flow_id(),
             statement: FlowStatement::Attribute(attribute.name().to_vec(), attribute.value().to_vec()),
         }),
@@ -323,10 +319,7 @@ fn write_record(events: &mut EventSender, head: &Head<'_>, record: &Record) {
             &[("guid", Text(&guid_text(*guid))), ("flow", Bytes(flow)), ("uri", Bytes(uri)), ("label", Bytes(label))],
         ),
         Record::Tag { flow, tag } => events.event(head, &[("flow", Bytes(flow)), ("tag", Bytes(tag))]),
-        Record::FlowAttribute { flow, name, value } => {
-            events.event(head, &[("flow", Bytes(flow)), ("name", Bytes(name)), ("value", Bytes(value))]);
-        }
-        Record::StoredAttribute(attribute) => events.event(
+        Record::FlowAttribute(attribute) => events.event(
             head,
             &[
                 ("flow", Bytes(&attribute.flow_id())),

@@ -2,7 +2,7 @@
 
 use crate::api::Record;
 use crate::metrics::{Edge, flow_edges};
-use crate::sink::{StoreSender, StoredAttribute, StoredJobEnd};
+use crate::sink::{StoreSender, StoredJobEnd};
 use crate::time::Timestamp;
 
 /// Attributes of flows that are not stored: where a stream begins and ends, and all headers of HTTP at once. The flow's row
@@ -27,10 +27,7 @@ pub(super) fn store(sender: &mut StoreSender, time: Timestamp, script: &str, rec
             sender.label(guid, &key, &label, description.as_deref());
         }
         Record::KeyAttribute { guid, key, name, value } => sender.attribute(guid, &key, &name, &value),
-        Record::FlowAttribute { flow, name, value } if is_stored(&name) => {
-            sender.flow_attribute(StoredAttribute::of_id(time, &flow, &name, &value));
-        }
-        Record::StoredAttribute(attribute) => sender.flow_attribute(attribute),
+        Record::FlowAttribute(attribute) if is_stored(attribute.name()) => sender.flow_attribute(time, attribute),
         Record::Job { id, state, kind, function, attempt } => {
             sender.job_end(time, StoredJobEnd { plugin: script.to_owned(), job: id, kind, function, state, attempt });
         }

@@ -36,7 +36,7 @@ pub use report::{
     StoreReport, TextStyle, TopKey, Verdict, collect_groups, collect_records, human_count,
 };
 pub use store::{
-    Durability, Reserved, RunEnd, Store, StoreOpenError, StoreOptions, StoreSender, StoreTally, StoredAttribute,
-    StoredJob, StoredJobEnd, StoredTopper, VERSION as STORE_VERSION, default_store, keep_pipeline_state, latest_store,
+    Durability, Reserved, RunEnd, Store, StoreOpenError, StoreOptions, StoreSender, StoreTally, StoredJob,
+    StoredJobEnd, StoredTopper, VERSION as STORE_VERSION, default_store, keep_pipeline_state, latest_store,
     pipeline_states, query as store_query, store_file,
 };

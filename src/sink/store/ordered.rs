@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 
-use super::row::{StoredAttribute, Text};
+use super::row::Text;
 use super::statements::{FLOW_ATTRIBUTE_COLUMNS, FLOW_SIZE_COLUMNS, Statements, Which};
+use crate::metrics::FlowAttribute;
 use crate::time::Timestamp;
 
 /// Longest value of a flow's attribute that is stored.
@@ -56,19 +57,15 @@ impl Ordered {
     }
 
     /// Takes a named value of a flow in.
-    pub(super) fn flow_attribute(&mut self, attribute: &StoredAttribute) {
-        let (id, name, value) = attribute.texts();
-        let mark = self.texts.len();
-        match &attribute.flow {
-            Some(flow) => self.texts.extend_from_slice(flow.id().as_bytes()),
-            None => self.texts.extend_from_slice(id),
-        }
-        let name_at = self.texts.len();
-        self.texts.extend_from_slice(name);
-        let value_at = self.texts.len();
-        self.texts.extend_from_slice(cut(value));
-        let value = Value { time: attribute.time, flow: mark, name: name_at, value: value_at, end: self.texts.len() };
-        self.attributes.entry(hour(attribute.time)).or_default().push(value);
+    pub(super) fn flow_attribute(&mut self, time: Timestamp, attribute: &FlowAttribute) {
+        let flow = self.texts.len();
+        attribute.push_flow(&mut self.texts);
+        let name = self.texts.len();
+        self.texts.extend_from_slice(attribute.name());
+        let value = self.texts.len();
+        self.texts.extend_from_slice(cut(attribute.value()));
+        let value = Value { time, flow, name, value, end: self.texts.len() };
+        self.attributes.entry(hour(time)).or_default().push(value);
     }
 
     /// A document was written.
@@ -136,12 +133,13 @@ mod tests {
     use rusqlite::Connection;
 
     use super::{LONGEST_VALUE, Ordered, hour};
-    use crate::sink::store::row::StoredAttribute;
+    use crate::metrics::FlowAttribute;
     use crate::sink::store::schema;
     use crate::time::Timestamp;
 
-    fn attribute(secs: i64, flow: &str, value: &[u8]) -> StoredAttribute {
-        StoredAttribute::of_id(Timestamp::new(secs, 0), flow.as_bytes(), b"Host", value)
+    fn attribute(ordered: &mut Ordered, secs: i64, flow: &str, value: &[u8]) {
+        let attribute = FlowAttribute::of_id(flow.as_bytes(), b"Host", value);
+        ordered.flow_attribute(Timestamp::new(secs, 0), &attribute);
     }
 
     #[test]
@@ -154,10 +152,10 @@ mod tests {
         for (secs, flow, value) in
             [(90, "b", &b"v"[..]), (20, "b", b"v"), (30, "a", &long), (40, "a", &longer), (3_600, "b", b"v")]
         {
-            ordered.flow_attribute(&attribute(secs, flow, value));
+            attribute(&mut ordered, secs, flow, value);
         }
         ordered.write(&db).unwrap();
-        ordered.flow_attribute(&attribute(95, "b", b"v"));
+        attribute(&mut ordered, 95, "b", b"v");
         ordered.write(&db).unwrap();
         let mut select = db.prepare("SELECT hour, flow, time / 1000000000 FROM flow_attributes").unwrap();
         let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));

@@ -83,8 +83,8 @@ impl Target<'_> {
                 self.open.known.insert(hash);
                 write_open_flow(to.get(Which::OpenFlow)?, run, &flow)
             }
-            Row::FlowAttribute(attribute) => {
-                self.ordered.flow_attribute(&attribute);
+            Row::FlowAttribute(time, attribute) => {
+                self.ordered.flow_attribute(time, &attribute);
                 Ok(())
             }
             Row::Alert(alert) => {

@@ -4,8 +4,7 @@ use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use crate::guid::Guid;
-use crate::key::FlowTuple;
-use crate::metrics::{Alert, Document, Edge, Resource, Session};
+use crate::metrics::{Alert, Document, Edge, FlowAttribute, Resource, Session};
 use crate::time::Timestamp;
 
 /// One of the keys with the largest or smallest values of an interval.
@@ -71,59 +70,6 @@ pub(super) struct StoredTracked {
     pub(super) metric: f64,
 }
 
-/// A named value of a flow, all its texts in one piece: there are more of these than of anything else.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredAttribute {
-    /// When.
-    pub(super) time: Timestamp,
-    /// The flow, unless its id is the beginning of the texts.
-    pub(super) flow: Option<FlowTuple>,
-    flow_len: u32,
-    name_len: u32,
-    texts: Box<[u8]>,
-}
-
-impl StoredAttribute {
-    /// Of a flow that is known by its id.
-    #[must_use]
-    pub fn of_id(time: Timestamp, flow: &[u8], name: &[u8], value: &[u8]) -> Self {
-        let (flow_len, name_len) = (flow.len() as u32, name.len() as u32);
-        Self { time, flow: None, flow_len, name_len, texts: [flow, name, value].concat().into() }
-    }
-
-    /// Of a flow that was found in packets.
-    #[must_use]
-    pub fn of_flow(time: Timestamp, flow: FlowTuple, name: &[u8], value: &[u8]) -> Self {
-        let name_len = name.len() as u32;
-        Self { time, flow: Some(flow), flow_len: 0, name_len, texts: [name, value].concat().into() }
-    }
-
-    /// The id of the flow.
-    #[must_use]
-    pub fn flow_id(&self) -> Vec<u8> {
-        self.flow.map_or_else(|| self.texts().0.to_vec(), |flow| flow.id().as_bytes().to_vec())
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn name(&self) -> &[u8] {
-        self.texts().1
-    }
-
-    /// The value.
-    #[must_use]
-    pub fn value(&self) -> &[u8] {
-        self.texts().2
-    }
-
-    /// Id of the flow, if it is in the texts, name and value.
-    pub(super) fn texts(&self) -> (&[u8], &[u8], &[u8]) {
-        let (flow, rest) = self.texts.split_at(self.flow_len as usize);
-        let (name, value) = rest.split_at(self.name_len as usize);
-        (flow, name, value)
-    }
-}
-
 /// A label of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StoredLabel {
@@ -164,7 +110,7 @@ pub(super) enum Row {
     Flow(Box<Session>),
     /// One that goes on.
     OpenFlow(Box<Session>),
-    FlowAttribute(StoredAttribute),
+    FlowAttribute(Timestamp, FlowAttribute),
     Edge(Timestamp, Box<Edge>),
     Label(Box<StoredLabel>),
     Attribute(Box<StoredKeyAttribute>),
@@ -182,7 +128,7 @@ impl Row {
             Self::Document(document) => Some(document.time),
             Self::Flow(flow) | Self::OpenFlow(flow) => Some(flow.end),
             Self::Edge(time, _) | Self::JobEnd(time, _) => Some(*time),
-            Self::FlowAttribute(attribute) => Some(attribute.time),
+            Self::FlowAttribute(time, _) => Some(*time),
             Self::Topper(topper) => Some(Timestamp::new(topper.bucket, 0)),
             Self::Tracked(tracked) => Some(Timestamp::new(tracked.bucket, 0)),
             Self::Label(_) | Self::Attribute(_) => None,

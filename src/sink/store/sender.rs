@@ -5,12 +5,11 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::counts::{Shared, add};
-use super::row::{
-    Row, RunEnd, StoredAttribute, StoredJobEnd, StoredKeyAttribute, StoredLabel, StoredTopper, StoredTracked,
-};
+use super::row::{Row, RunEnd, StoredJobEnd, StoredKeyAttribute, StoredLabel, StoredTopper, StoredTracked};
 use crate::guid::Guid;
 use crate::metrics::{
-    Alert, Document, Edge, FlushSink, FlushedKey, FlushedTopper, Resource, Session, Snapshot, Stored, TrackedFlow,
+    Alert, Document, Edge, FlowAttribute, FlushSink, FlushedKey, FlushedTopper, Resource, Session, Snapshot, Stored,
+    TrackedFlow,
 };
 use crate::sink::WhenFull;
 use crate::time::Timestamp;
@@ -104,8 +103,8 @@ impl StoreSender {
     }
 
     /// A named value of a flow; kept once an hour.
-    pub fn flow_attribute(&mut self, attribute: StoredAttribute) {
-        self.row(Row::FlowAttribute(attribute));
+    pub fn flow_attribute(&mut self, time: Timestamp, attribute: FlowAttribute) {
+        self.row(Row::FlowAttribute(time, attribute));
     }
 
     /// How a job ended; so many are taken and no more.
