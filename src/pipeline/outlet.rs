@@ -264,10 +264,11 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
     }
 }
 
-/// `<time> <LEVEL> [script] text`, with the line feed.
+/// `<time> <LEVEL> [script] text`, with the line feed; before the first packet there is no time, and `-` in its place.
 #[must_use]
 pub fn log_line(time: Timestamp, level: LogLevel, script: &str, text: &[u8]) -> Vec<u8> {
-    let mut line = format!("{} {} [{script}] ", date_time(time), level.name()).into_bytes();
+    let time = if time == Timestamp::EPOCH { "-".to_owned() } else { date_time(time) };
+    let mut line = format!("{time} {} [{script}] ", level.name()).into_bytes();
     line.extend_from_slice(text);
     line.push(b'\n');
     line
@@ -463,5 +464,7 @@ mod tests {
     fn log_lines_carry_time_level_and_script() {
         let line = log_line(Timestamp::new(100, 0), LogLevel::Warn, "a.lua", b"text");
         assert_eq!(line, b"1970-01-01 00:01:40.000000 WARN [a.lua] text\n");
+        let line = log_line(Timestamp::EPOCH, LogLevel::Notice, "a.lua", b"nothing yet");
+        assert_eq!(line, b"- NOTICE [a.lua] nothing yet\n");
     }
 }
