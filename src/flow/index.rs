@@ -66,9 +66,8 @@ impl Index {
     /// Adds a slot that is not in it.
     pub(super) fn insert(&mut self, hash: u32, slot: u32) {
         if self.used >= room(self.words.len()) {
-            let grown = vec![0; self.words.len() * 2];
-            ask_large_pages(&grown);
-            for word in std::mem::replace(&mut self.words, grown.into()) {
+            let grown = free_words(self.words.len() * 2);
+            for word in std::mem::replace(&mut self.words, grown) {
                 if word != 0 {
                     self.place(word);
                 }
@@ -122,9 +121,17 @@ impl Index {
     }
 }
 
-/// How many of the words may be in use. In a large table the memory counts for more than a longer search.
+/// How many of the words may be in use.
 const fn room(words: usize) -> usize {
-    if words < 1 << 20 { words / 8 * 7 } else { words / 32 * 31 }
+    words / 8 * 7
+}
+
+/// So many words, all free. Large pages are asked for before a word is written: what lies in small ones stays there.
+fn free_words(count: usize) -> Box<[u64]> {
+    let mut words = Vec::with_capacity(count);
+    ask_large_pages(&words);
+    words.resize(count, 0);
+    words.into()
 }
 
 #[inline]
