@@ -1,11 +1,15 @@
 //! Floods in the sizes that the limits of the flow stage are made for: what is kept, what goes, and what it costs.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod support;
+
 use millstream::decode::{Decoder, Registry};
 use millstream::flow::{FlowWants, Flows, FlowsConfig, Fragments, Want};
 use millstream::key::FlowTuple;
 use millstream::packet::{Batch, LinkType, Packet};
 use millstream::time::Timestamp;
+use support::conversation::Conversation;
+use support::{Bench, Capture, frames};
 
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
@@ -126,8 +130,7 @@ fn spent() -> u64 {
 
 #[test]
 fn a_syn_flood_of_a_million_flows_leaves_established_ones_alone() {
-    let mut flood = Flood::new(FlowsConfig::default());
-    assert_eq!(flood.limit, 128 * MIB);
+    let mut flood = Flood::new(FlowsConfig { memory: 128 * MIB, ..FlowsConfig::default() });
     let established: Vec<Place> =
         (0..1_000).map(|number| ([10, 0, (number / 256) as u8, number as u8], 50_000)).collect();
     established.iter().for_each(|place| flood.establish(*place));
@@ -285,4 +288,46 @@ fn a_reset_far_outside_the_window_ends_no_flow() {
     flood.flush();
     assert_eq!(flood.flows.counts().ended_fin, 1_000);
     flood.finish();
+}
+
+/// How many flows ended, and for which reasons, in a run with these options.
+fn ends(capture: &Capture, options: &[&str]) -> Vec<String> {
+    let outcome = Bench::new().args(&[&["--flows"], options].concat()).run(capture);
+    outcome.exits(0).fields("flow", &["reason"])
+}
+
+#[test]
+fn people_say_how_long_flows_live() {
+    let packet = || frames::udp_packet((5000, 6000), b"x");
+    let udp = (0..6).fold(Capture::new(), |capture, number| capture.at(100 + number * 10, packet()));
+    assert_eq!(ends(&udp, &[]), ["end"]);
+    assert_eq!(ends(&udp, &["--udp-timeout", "5s"]), ["idle", "idle", "idle", "idle", "idle", "end"]);
+    assert_eq!(ends(&udp, &["--tcp-timeout", "5s"]), ["end"]);
+    assert_eq!(ends(&udp, &["--flow-age", "25s"]), ["age", "end"]);
+
+    let tcp = Conversation::open(40_000, 80).client(b"a").wait(10).client(b"b").wait(10).client(b"c").capture();
+    assert_eq!(ends(&tcp, &[]), ["end"]);
+    // What follows is a connection whose beginning was not seen: it has the time of one that nobody answered.
+    assert_eq!(ends(&tcp, &["--tcp-timeout", "5s"]), ["idle", "end"]);
+    assert_eq!(ends(&tcp, &["--udp-timeout", "5s"]), ["end"]);
+}
+
+#[test]
+fn people_say_how_much_traffic_may_take() {
+    let flood = (0..20_000_u32).fold(Capture::new(), |capture, number| {
+        let [_, _, high, low] = number.to_be_bytes();
+        let source = format!("172.16.{high}.{low}");
+        let packet = frames::ether(&frames::ipv4(&source, "10.0.0.9", 17, &frames::udp((5000, 6000), b"x")));
+        capture.at_micros(100, number, packet)
+    });
+    let evicted = |options: &[&str]| {
+        let outcome = Bench::new().args(&[&["--flows"], options].concat()).run(&flood);
+        assert_eq!(outcome.exits(0).of("flow").len(), 20_000);
+        outcome.dropped("flow_evicted_udp")
+    };
+    assert_eq!(evicted(&[]), 0);
+    // 128 bytes a flow, and the index.
+    let most = evicted(&["--flow-memory", "1m"]);
+    assert!((12_000..14_000).contains(&most), "{most}");
+    assert!(evicted(&["--flow-memory", "1m", "--engines", "2"]) >= 12_000);
 }

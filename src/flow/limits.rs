@@ -15,7 +15,7 @@ pub struct FlowsConfig {
 
 impl Default for FlowsConfig {
     fn default() -> Self {
-        Self { memory: 128 << 20, timeouts: Timeouts::default(), streams: StreamLimits::default() }
+        Self { memory: 192 << 20, timeouts: Timeouts::default(), streams: StreamLimits::default() }
     }
 }
 

@@ -238,4 +238,4 @@ fn hash(hasher: &RandomState, tuple: &FlowTuple) -> u64 {
     hasher.finish()
 }
 
-const _: () = assert!(SLOT_BYTES <= 128, "a million flows fit 128 MiB, nearly");
+const _: () = assert!(SLOT_BYTES <= 128, "a million flows and their index fit 160 MiB");

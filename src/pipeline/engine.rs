@@ -22,7 +22,7 @@ use crate::builtin::{BuiltinPlan, Selection};
 use crate::capture::{Fill, Origin, Source, SourceError};
 use crate::content::FileRules;
 use crate::decode::{self, Decoder};
-use crate::flow::{Defrag, DefragLimits, FlowsConfig, Want};
+use crate::flow::{Defrag, FlowsConfig, Want};
 use crate::metrics::{Shard, ShardConfig};
 use crate::plugin::{Catalog, Frontend, HostSettings};
 use crate::sink::eve::StatsItem;
@@ -111,7 +111,7 @@ impl Engine {
             backend,
             store: plan.store.map(|(feed, default)| PacketStage::new(feed, default)),
             decoder: Decoder::new(),
-            defrag: Defrag::new(DefragLimits::default()),
+            defrag: Defrag::new(plan.fragments),
             fragments_seen: 0,
             opaque_links: plan.opaque_links,
             outlet: plan.outlet,

@@ -16,7 +16,7 @@ use super::wants::FlowOutput;
 use crate::api::Peers;
 use crate::builtin::Selection;
 use crate::capture::{Source, SourceError, SourceStats};
-use crate::flow::FlowsConfig;
+use crate::flow::{DefragLimits, FlowsConfig};
 use crate::metrics::{Shard, ShardConfig};
 use crate::plugin::{Catalog, HostSettings, InstanceReport, JobPlan, LoadProblem, Opinion};
 use crate::sink::StoreFeed;
@@ -47,6 +47,8 @@ pub struct EnginePlan {
     pub shard: ShardConfig,
     /// Limits of the flows.
     pub flows: FlowsConfig,
+    /// Limits of fragments.
+    pub fragments: DefragLimits,
     /// Whether flows are shown without a plugin that wants them.
     pub flow_output: FlowOutput,
     /// Where packets are stored, and how much of them where scripts have no opinion.

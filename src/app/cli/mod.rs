@@ -12,6 +12,7 @@ mod reference;
 mod reload;
 mod run;
 mod tools;
+mod traffic_limits;
 mod value;
 
 pub use ask::{AnswerArgs, PacketsArgs, QueryArgs, QueryOrder, Question, ReportArgs, SearchArgs};
@@ -28,6 +29,7 @@ pub use run::{
     Deterministic, InputArgs, MeteringArgs, OutputArgs, PluginArgs, ResultArgs, RunArgs, StoreArgs, StoreMode, WorkArgs,
 };
 pub use tools::{CheckArgs, DemoArgs, DoctorArgs, GuidArgs, NewArgs};
+pub use traffic_limits::TrafficLimitArgs;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;

@@ -8,6 +8,7 @@ use super::job_limits::JobLimitArgs;
 use super::life::LifeArgs;
 use super::outputs::OutputsArgs;
 use super::reload::ReloadArgs;
+use super::traffic_limits::TrafficLimitArgs;
 use super::value::{any_path, duration, interval, positive, size, whole};
 
 /// Where packets come from.
@@ -174,6 +175,10 @@ pub struct WorkArgs {
     /// How much jobs may take.
     #[command(flatten)]
     pub jobs: JobLimitArgs,
+
+    /// How much traffic may take.
+    #[command(flatten)]
+    pub traffic: TrafficLimitArgs,
 }
 
 /// When results of jobs re-enter at fixed points.

@@ -18,7 +18,7 @@ use crate::app::settings;
 use crate::backend::Share;
 use crate::builtin::Selection;
 use crate::capture::{FileOptions, FileSource, Fill, Filter};
-use crate::flow::FlowsConfig;
+use crate::flow::{DefragLimits, FlowsConfig};
 use crate::job::{Delivery, JobIds};
 use crate::metrics::{Buckets, GroupIndex, Rank, RunTotals, ShardConfig};
 use crate::packet::Layer;
@@ -395,6 +395,7 @@ fn plan(
         builtin: Selection::default(),
         shard: shard.clone(),
         flows: FlowsConfig::default(),
+        fragments: DefragLimits::default(),
         flow_output: FlowOutput::All,
         store: None,
         top: TOP,

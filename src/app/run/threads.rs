@@ -20,7 +20,7 @@ use crate::app::{OwnFault, privileges, settings};
 use crate::backend::{Rankings, Share, WhenSilent, WhenSlow};
 use crate::builtin::Selection;
 use crate::capture::Source;
-use crate::flow::{FlowsConfig, StreamLimits};
+use crate::flow::{DefragLimits, FlowsConfig};
 use crate::job::{self, JobIds};
 use crate::lua::{self, spawn_lua_thread};
 use crate::metrics::{Buckets, Records, RunTotals, ShardConfig, Tallies};
@@ -70,6 +70,7 @@ pub struct Threads {
 struct Shared {
     shard: ShardConfig,
     flows: FlowsConfig,
+    fragments: DefragLimits,
     delivery: job::Delivery,
     store_mode: Opinion,
     pace: Pace,
@@ -138,9 +139,6 @@ impl Staff<'_> {
 
     fn shared(&self, inputs: &Inputs) -> anyhow::Result<Shared> {
         let threads = inputs.sources.len() + usize::from(inputs.queue.is_some());
-        let whole = FlowsConfig::default();
-        // The limits are those of the run, whatever the number of threads.
-        let streams = StreamLimits { total: whole.streams.total / threads, ..whole.streams };
         let in_order = inputs.pace == Pace::Packets && self.args.work.deterministic == Deterministic::Files;
         Ok(Shared {
             shard: ShardConfig {
@@ -149,7 +147,9 @@ impl Staff<'_> {
                 buckets: Buckets::Discard,
                 ..ShardConfig::default()
             },
-            flows: FlowsConfig { memory: whole.memory / threads, streams, ..whole },
+            // The limits are those of the run, whatever the number of threads.
+            flows: self.args.work.traffic.flows(threads),
+            fragments: self.args.work.traffic.fragments(threads),
             delivery: if in_order { job::Delivery::InOrder } else { job::Delivery::AsFinished },
             store_mode: settings::store_mode(&self.args.output.store, &self.host.run.environment.config)?,
             pace: inputs.pace,
@@ -232,6 +232,7 @@ impl Staff<'_> {
             builtin: self.builtin.clone(),
             shard: shared.shard.clone(),
             flows: shared.flows,
+            fragments: shared.fragments,
             flow_output: self.outputs.flow_output(),
             store: self.outputs.packet_feed().map(|feed| (feed, shared.store_mode)),
             top: self.args.output.top,
