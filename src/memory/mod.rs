@@ -6,4 +6,4 @@ mod pages;
 mod prefetch;
 
 pub use pages::ask_large_pages;
-pub use prefetch::{prefetch, prefetch_whole};
+pub use prefetch::{prefetch, prefetch_bytes, prefetch_whole};

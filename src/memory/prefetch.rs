@@ -23,6 +23,14 @@ pub fn prefetch_whole<T>(value: &T) {
     }
 }
 
+/// Asks for the cache lines of some bytes.
+#[inline(always)]
+pub fn prefetch_bytes(bytes: &[u8]) {
+    bytes.chunks(LINE).for_each(|line| ask(line.as_ptr()));
+    // They need not begin where a line does.
+    bytes.last().into_iter().for_each(|last| ask(ptr::from_ref(last)));
+}
+
 #[inline(always)]
 #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "the instruction has no safe form"))]
 fn ask(address: *const u8) {
@@ -37,7 +45,7 @@ fn ask(address: *const u8) {
 
 #[cfg(test)]
 mod tests {
-    use super::{prefetch, prefetch_whole};
+    use super::{prefetch, prefetch_bytes, prefetch_whole};
 
     #[test]
     fn values_of_any_size_stay_as_they_are() {
@@ -46,6 +54,8 @@ mod tests {
         prefetch_whole(&());
         prefetch_whole(&small);
         prefetch_whole(&large);
+        prefetch_bytes(&small);
+        prefetch_bytes(&[]);
         assert_eq!((small, large), ([7; 3], [7; 40]));
     }
 }
