@@ -350,7 +350,7 @@ impl FlowStage {
             FlowWish::Tag(tag) => flows.tag(&flow, &tag, time),
             FlowWish::Count(counter) => self.metering.ask(packet, &flow, CounterWhat::Attach(counter)),
             FlowWish::Uncount(group) => self.metering.ask(packet, &flow, CounterWhat::Detach(group)),
-            FlowWish::Quiet => return FlowTuple::from_id(&flow).and_then(|tuple| flows.find(&tuple)),
+            FlowWish::Quiet(handle) => return flows.flow(handle).map(|_| handle),
         }
         None
     }
