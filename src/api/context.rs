@@ -176,7 +176,7 @@ impl EngineContext {
     /// here: the flow is here, or nobody else could take it.
     fn pass_on(&self, command: FlowCommand) -> Option<FlowCommand> {
         // A script that wants no more payload speaks of its own VM.
-        if !self.peers.is_sharing() || command.wish == FlowWish::Quiet {
+        if !self.peers.is_sharing() || matches!(command.wish, FlowWish::Quiet(_)) {
             return Some(command);
         }
         let Some(tuple) = FlowTuple::from_id(&command.flow) else { return Some(command) };
@@ -523,20 +523,32 @@ impl VmContext {
     /// The flow that an id names: that of the running callback, if it has this id, else one of the table.
     #[must_use]
     pub fn flow_named(&self, id: &[u8]) -> Option<FlowHandle> {
-        let tuple = FlowTuple::from_id(id)?;
+        self.flow_of(&FlowTuple::from_id(id)?)
+    }
+
+    fn flow_of(&self, tuple: &FlowTuple) -> Option<FlowHandle> {
         let flows = self.engine.flows.try_borrow().ok()?;
         let flows = flows.as_ref()?;
         let own = self.occasion().and_then(|at| at.flow);
-        own.filter(|handle| flows.flow(*handle).is_some_and(|flow| flow.tuple == tuple)).or_else(|| flows.find(&tuple))
+        own.filter(|handle| flows.flow(*handle).is_some_and(|flow| flow.tuple == *tuple)).or_else(|| flows.find(tuple))
     }
 
     /// The script wants no more payload of a flow, given by its id.
     pub fn disable_reassembly(&self, flow: &[u8]) {
-        if let Some(handle) = self.flow_named(flow) {
+        self.want_no_more(self.flow_named(flow), flow);
+    }
+
+    /// The same for a flow given by its ends.
+    pub fn disable_reassembly_of(&self, tuple: &FlowTuple) {
+        self.want_no_more(self.flow_of(tuple), tuple.id().as_bytes());
+    }
+
+    fn want_no_more(&self, flow: Option<FlowHandle>, id: &[u8]) {
+        if let Some(handle) = flow {
             self.quiet(handle);
-            self.command(flow.to_vec(), FlowWish::Quiet);
+            self.command(Vec::new(), FlowWish::Quiet(handle));
         }
-        self.record(Record::DisableReassembly { flow: flow.to_vec() });
+        self.record(Record::DisableReassembly { flow: id.to_vec() });
     }
 
     /// The VM gets no more payload of a flow.

@@ -1,7 +1,7 @@
 //! What scripts ask of flows: commands that the pipeline carries out behind the packets being handled, and notes that
 //! other scripts are to hear.
 
-use crate::flow::FlowCounter;
+use crate::flow::{FlowCounter, FlowHandle};
 use crate::metrics::GroupIndex;
 use crate::time::Timestamp;
 
@@ -29,8 +29,8 @@ pub enum FlowWish {
     Count(FlowCounter),
     /// Its packets are no longer counted in a group.
     Uncount(GroupIndex),
-    /// A script wants no more of its payload.
-    Quiet,
+    /// A script wants no more of the payload of this one, whatever id there is.
+    Quiet(FlowHandle),
 }
 
 /// A wish, and where it was made.

@@ -34,6 +34,7 @@ pub struct HostTable {
     flow_numbers: extern "C" fn(*const VmContext, i32, u32, *mut [f64; 3]) -> i32,
     flow_part: extern "C" fn(f64, f64, f64, i32, *mut c_char) -> i32,
     disable_reassembly: extern "C" fn(*const VmContext, *const u8, u32),
+    disable_reassembly_of: extern "C" fn(*const VmContext, f64, f64, f64),
 }
 
 static TABLE: HostTable = HostTable {
@@ -50,6 +51,7 @@ static TABLE: HostTable = HostTable {
     flow_numbers,
     flow_part,
     disable_reassembly,
+    disable_reassembly_of,
 };
 
 /// Address of the table, for `ffi.cast`.
@@ -287,6 +289,15 @@ extern "C" fn disable_reassembly(vm: *const VmContext, flow: *const u8, len: u32
     let flow = unsafe { bytes(flow, len) };
     // Nothing may unwind into Lua; a panic has been reported by then.
     let _ = panic::catch_unwind(AssertUnwindSafe(|| vm.disable_reassembly(flow)));
+}
+
+/// As [`disable_reassembly`], for a flow given by numbers.
+extern "C" fn disable_reassembly_of(vm: *const VmContext, a: f64, z: f64, rest: f64) {
+    // SAFETY: objects.lua passes the address it was given for this VM.
+    let Some(vm) = (unsafe { context(vm) }) else { return };
+    let tuple = FlowTuple::from_v4_numbers([a, z, rest]);
+    // Nothing may unwind into Lua; a panic has been reported by then.
+    let _ = panic::catch_unwind(AssertUnwindSafe(|| vm.disable_reassembly_of(&tuple)));
 }
 
 fn write_id(tuple: &FlowTuple, out: *mut c_char) -> i32 {

@@ -89,18 +89,21 @@ fn count(sight: &Sight, cells: &mut [u64; CELLS]) {
 impl Module for Aggregates {
     fn packets(&mut self, sights: &[Sight], shard: &mut Shard) {
         self.open_bucket(shard);
+        // Packets without a way at first, to which those of the ways are added then.
         let mut all = [[0; CELLS]; KEYS.len()];
         for sight in sights {
-            count(sight, &mut all[TOTAL]);
-            if let Some(ip) = &sight.ip {
-                let way = match ip.way {
-                    Way::Into => 1,
-                    Way::OutOf => 2,
-                    Way::Internal => 3,
-                    Way::Transit => 4,
-                };
-                count(sight, &mut all[way]);
-            }
+            let way = match sight.ip.as_ref().map(|ip| ip.way) {
+                None => TOTAL,
+                Some(Way::Into) => 1,
+                Some(Way::OutOf) => 2,
+                Some(Way::Internal) => 3,
+                Some(Way::Transit) => 4,
+            };
+            count(sight, &mut all[way]);
+        }
+        let [total, ways @ ..] = &mut all;
+        for way in ways {
+            total.iter_mut().zip(way).for_each(|(total, cell)| *total += *cell);
         }
         for (key, cells) in KEYS.iter().zip(&all).filter(|(_, cells)| cells[1] != 0) {
             let mut updates = Updates::<CELLS>::new();

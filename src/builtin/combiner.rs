@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use crate::memory::prefetch;
+use crate::memory::{filled, prefetch};
 
 /// Sums handed out together.
 const PART: usize = 16;
@@ -150,7 +150,7 @@ impl<K: Key, S: Copy + Default> Combiner<K, S> {
 }
 
 fn free_places<K: Key, S: Copy + Default>(count: usize) -> Box<[Place<K, S>]> {
-    vec![Place { key: K::NONE, sums: S::default() }; count].into_boxed_slice()
+    filled(count, Place { key: K::NONE, sums: S::default() }).into()
 }
 
 const fn shift_of(places: usize) -> u32 {

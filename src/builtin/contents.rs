@@ -5,6 +5,7 @@ use super::fact::{Fact, FactKind};
 use super::flow_counters::{CounterCommand, CounterTarget, CounterWhat};
 use super::module::{FactOutput, MaybeGroup, Module};
 use crate::flow::{FlowCounter, FlowHandle};
+use crate::memory::lengthen;
 use crate::metrics::{CountedDirection, GroupIndex, Shard};
 
 const TRAFFIC: u32 = 0;
@@ -50,9 +51,7 @@ impl Once {
     /// True the first time for a flow.
     fn first(&mut self, flow: FlowHandle) -> bool {
         let slot = flow.slot as usize;
-        if slot >= self.generations.len() {
-            self.generations.resize(slot + 1, None);
-        }
+        lengthen(&mut self.generations, slot + 1, None);
         self.generations[slot].replace(flow.generation) != Some(flow.generation)
     }
 }

@@ -64,17 +64,23 @@ impl<'a> FactKind<'a> {
     /// Of the header of an HTTP message: the method of a request, the status code of a response.
     #[must_use]
     pub fn of_http_header(direction: Direction, block: &'a [u8]) -> Option<Self> {
-        let line = block.split(|&byte| byte == b'\r' || byte == b'\n').next()?;
-        let mut words = line.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
-        let first = words.next()?;
+        let (first, rest) = word(block)?;
         match direction {
             Direction::ToServer => Some(Self::HttpMethod(first)),
             Direction::ToClient => {
-                let code = words.next()?;
+                let (code, _) = word(rest)?;
                 (code.len() == 3 && code.iter().all(u8::is_ascii_digit)).then_some(Self::HttpStatus(code))
             }
         }
     }
+}
+
+/// The next word of the first line, and what is behind it.
+fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let start = text.iter().position(|&byte| byte != b' ')?;
+    let text = &text[start..];
+    let end = text.iter().position(|byte| matches!(byte, b' ' | b'\r' | b'\n')).unwrap_or(text.len());
+    (end > 0).then(|| text.split_at(end))
 }
 
 /// Which facts are counted.
@@ -138,7 +144,8 @@ mod tests {
         let of = FactKind::of_http_header;
         assert_eq!(of(ToServer, b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"), Some(FactKind::HttpMethod(b"GET")));
         assert_eq!(of(ToClient, b"HTTP/1.1 404 Not Found\r\n\r\n"), Some(FactKind::HttpStatus(b"404")));
-        for odd in [&b""[..], b"\r\n", b"HTTP/1.1", b"HTTP/1.1 abc x", b"HTTP/1.1 2000 x"] {
+        for odd in [&b""[..], b"\r\n", b"  ", b"HTTP/1.1", b"HTTP/1.1 \r\n200 ", b"HTTP/1.1 abc x", b"HTTP/1.1 2000 x"]
+        {
             assert_eq!(of(ToClient, odd), None);
         }
         assert_eq!(of(ToServer, b"\r\n\r\n"), None);

@@ -99,10 +99,15 @@ impl FlowCounters {
         if due.peek().is_none() && !self.is_any_marked && !self.is_any_waiting {
             return;
         }
+        let place = |command: &CounterCommand| match command.packet {
+            FlowEvents::NO_PACKET => 0,
+            packet => packet as usize,
+        };
+        let mut next = due.peek().map_or(usize::MAX, place);
         for (index, packet) in packets.iter().enumerate().take(stretch.end).skip(stretch.start) {
-            let at_once = |c: &CounterCommand| c.packet == FlowEvents::NO_PACKET || c.packet as usize <= index;
-            while let Some(command) = due.next_if(at_once) {
-                self.apply(command, table, packet.ts);
+            while next <= index {
+                due.next().into_iter().for_each(|command| self.apply(command, table, packet.ts));
+                next = due.peek().map_or(usize::MAX, place);
             }
             let Some(of) = table.of_packet(index) else { continue };
             if !self.may_have(of.flow) {

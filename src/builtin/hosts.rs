@@ -38,6 +38,23 @@ struct Sums {
     ended: u32,
 }
 
+/// A set of ports, one bit for each.
+#[derive(Debug)]
+struct Ports(Box<[u64]>);
+
+impl Ports {
+    fn new(ports: impl IntoIterator<Item = u16>) -> Self {
+        let mut words = vec![0; (usize::from(u16::MAX) + 1) / 64];
+        ports.into_iter().for_each(|port| words[usize::from(port) / 64] |= 1 << (port % 64));
+        Self(words.into())
+    }
+
+    #[inline]
+    fn has(&self, port: u16) -> bool {
+        self.0[usize::from(port) / 64] >> (port % 64) & 1 != 0
+    }
+}
+
 /// Which flows the hosts of a group are in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -93,21 +110,21 @@ pub(super) struct Hosts {
     groups: HostGroups,
     kind: Kind,
     home: HomeNets,
-    /// Sorted; for [`Kind::Unusual`].
-    known: Vec<u16>,
+    /// For [`Kind::Unusual`].
+    known: Ports,
     v4: Combiner<u64, Sums>,
     v6: Combiner<Option<u128>, Sums>,
 }
 
 impl Hosts {
-    pub fn new(groups: HostGroups, kind: Kind, home: HomeNets, mut known: Vec<u16>) -> Self {
-        known.sort_unstable();
+    pub fn new(groups: HostGroups, kind: Kind, home: HomeNets, known: Vec<u16>) -> Self {
+        let known = Ports::new(known);
         Self { groups, kind, home, known, v4: Combiner::new(), v6: Combiner::new() }
     }
 
     #[inline]
     fn takes(&self, ports: (u16, u16), app: Option<u16>) -> bool {
-        self.kind == Kind::All || self.kind.takes(ports, app, |port| self.known.binary_search(&port).is_ok())
+        self.kind == Kind::All || self.kind.takes(ports, app, |port| self.known.has(port))
     }
 
     /// Asks the memory for the sums of a host that is counted soon.
@@ -242,7 +259,10 @@ impl Module for Hosts {
     }
 
     fn flows(&mut self, changes: &[Change], shard: &mut Shard) {
-        for change in changes {
+        for (index, change) in changes.iter().enumerate() {
+            if let Some(ahead) = changes.get(index + AHEAD).filter(|_| self.kind == Kind::All) {
+                ahead.hosts().into_iter().for_each(|host| self.ask_for(host));
+            }
             if !self.takes((change.tuple.port_a, change.tuple.port_z), change.app) {
                 continue;
             }

@@ -2,7 +2,7 @@
 
 use super::combiner::Combiner;
 use super::module::{Module, Updates};
-use super::sight::Sight;
+use super::sight::{Macs, Sight};
 use crate::key::{BinaryKey, KeyText, mac_key};
 use crate::metrics::{GroupIndex, KeyRef, Shard};
 
@@ -19,6 +19,31 @@ fn number(mac: [u8; 6]) -> u64 {
 fn mac(number: u64) -> [u8; 6] {
     let [_, _, mac @ ..] = number.to_be_bytes();
     mac
+}
+
+/// Adds up what goes between two addresses, there and back, for as long as nobody else says anything: most links have few
+/// stations, and packets of the same two come one behind the other.
+#[inline]
+fn for_each_talk(sights: &[Sight], mut tell: impl FnMut(&Macs, [u64; 2])) {
+    let mut talk: Option<(Macs, [u64; 2])> = None;
+    for sight in sights {
+        let (Some(macs), wire) = (&sight.macs, u64::from(sight.wire)) else { continue };
+        if let Some((first, sums)) = &mut talk {
+            if first == macs {
+                sums[0] += wire;
+                continue;
+            }
+            if first.source == macs.destination && first.destination == macs.source {
+                sums[1] += wire;
+                continue;
+            }
+            tell(first, *sums);
+        }
+        talk = Some((*macs, [wire, 0]));
+    }
+    if let Some((macs, sums)) = talk {
+        tell(&macs, sums);
+    }
 }
 
 /// Counts what each address sends and receives.
@@ -44,12 +69,15 @@ fn flush_mac(group: GroupIndex, key: u64, sums: &[u64; 2], shard: &mut Shard) {
 impl Module for Mac {
     fn packets(&mut self, sights: &[Sight], shard: &mut Shard) {
         let group = self.group;
-        for sight in sights {
-            let Some(macs) = &sight.macs else { continue };
-            let wire = u64::from(sight.wire);
-            self.sums.sums(number(macs.source), |key, sums| flush_mac(group, key, sums, shard))[0] += wire;
-            self.sums.sums(number(macs.destination), |key, sums| flush_mac(group, key, sums, shard))[1] += wire;
-        }
+        for_each_talk(sights, |macs, [there, back]| {
+            let mut add = |mac, [sent, received]: [u64; 2]| {
+                let sums = self.sums.sums(number(mac), |key, sums| flush_mac(group, key, sums, shard));
+                sums[0] += sent;
+                sums[1] += received;
+            };
+            add(macs.source, [there, back]);
+            add(macs.destination, [back, there]);
+        });
     }
 
     fn flush(&mut self, shard: &mut Shard) {
@@ -87,16 +115,16 @@ fn flush_pair(group: GroupIndex, key: Option<u128>, sums: &[u64; 2], shard: &mut
 impl Module for DirMac {
     fn packets(&mut self, sights: &[Sight], shard: &mut Shard) {
         let group = self.group;
-        for sight in sights {
-            let Some(macs) = &sight.macs else { continue };
+        for_each_talk(sights, |macs, [there, back]| {
             let (source, destination) = (number(macs.source), number(macs.destination));
             let (a, z, direction) =
                 if source <= destination { (source, destination, 0) } else { (destination, source, 1) };
             let sums = self
                 .sums
                 .sums(Some(u128::from(a) << 64 | u128::from(z)), |key, sums| flush_pair(group, key, sums, shard));
-            sums[direction] += u64::from(sight.wire);
-        }
+            sums[direction] += there;
+            sums[1 - direction] += back;
+        });
     }
 
     fn flush(&mut self, shard: &mut Shard) {

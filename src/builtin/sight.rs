@@ -25,7 +25,7 @@ impl Sight {
 }
 
 /// Addresses of an Ethernet frame.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Macs {
     pub destination: [u8; 6],
     pub source: [u8; 6],

@@ -4,7 +4,7 @@ use super::sight::{Change, IpSight, Macs, Opening, Side, Sight, Turn, Way, lower
 use crate::decode;
 use crate::flow::{Flow, FlowEvent, FlowEvents, FlowHandle, FlowLookup, Flows, Happening, PacketFlow};
 use crate::key::{End, FlowTuple, HomeNets, Host, has_ports};
-use crate::memory::prefetch;
+use crate::memory::{lengthen, prefetch};
 use crate::packet::{Batch, Layer, LinkType, Packet, builtin};
 
 /// Packets of a batch that all lie in the same buckets.
@@ -32,6 +32,9 @@ impl FlowView for Flows {
         Self::of_packet(self, index)
     }
 }
+
+/// Events between asking for a flow and looking at it.
+const AHEAD: usize = 12;
 
 /// The application of a flow.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,6 +73,7 @@ impl Survey {
         let slots = (from..to).filter_map(|index| flows.of_packet(index)).map(|of| of.flow.slot as usize);
         slots.filter_map(|slot| self.applications.get(slot)).for_each(prefetch);
         let first = events.partition_point(|event| (event.packet as usize) < from);
+        let mut ahead = events[first..].iter().skip(AHEAD);
         let mut events = events[first..].iter().peekable();
         for (index, packet) in batch.packets().iter().enumerate().take(to).skip(from) {
             let of = flows.of_packet(index);
@@ -77,6 +81,9 @@ impl Survey {
             let Some(sight) = sights.last_mut() else { continue };
             self.sight(batch, packet, of, flows, sight);
             while let Some(event) = events.next_if(|event| event.packet as usize <= index) {
+                if let Some(later) = ahead.next().filter(|event| is_turn(event)) {
+                    flows.prefetch(later.flow);
+                }
                 self.event(event, sight.ip.as_ref(), flows, changes);
             }
             if let Some(ip) = &mut sight.ip
@@ -109,9 +116,7 @@ impl Survey {
         let Some(flow) = flows.flow(event.flow) else { return };
         let slot = event.flow.slot as usize;
         if what == Turn::Began {
-            if slot >= self.applications.len() {
-                self.applications.resize(slot + 1, Application::default());
-            }
+            lengthen(&mut self.applications, slot + 1, Application::default());
             self.applications[slot] = application(flow, packet);
         }
         let counted = self.applications.get(slot).map(|application| application.counted);
@@ -212,6 +217,12 @@ impl Survey {
             is_fragment: ends.is_fragment,
         }
     }
+}
+
+/// Whether a flow begins or ends.
+#[inline]
+const fn is_turn(event: &FlowEvent) -> bool {
+    matches!(event.what, Happening::New | Happening::End { .. })
 }
 
 /// The application of a new flow, from its first packet: where a SYN goes to, else the lower port.

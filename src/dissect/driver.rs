@@ -1,8 +1,5 @@
 //! Brings flow events to the dissectors and collects what they find.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use super::attribute_kinds::AttributeKinds;
 use super::dissector::{Appetite, Context, Counts, Expectation, Recognition};
 use super::expected::{Announced, Expected};
@@ -11,6 +8,7 @@ use super::ftp_data::FtpData;
 use super::protocols::{DATAGRAMS, STREAMS};
 use super::recogniser::{Recogniser, Verdict};
 use super::slots::{Slots, State};
+use super::timers::{NoneLeft, Timers};
 use crate::flow::{Direction, Flow, FlowEvents, FlowHandle, FlowLookup, Happening, Want, state};
 use crate::packet::Batch;
 use crate::time::Timestamp;
@@ -21,8 +19,8 @@ const MAX_RESTARTS: u8 = 4;
 /// How many datagrams of a flow are looked at before it is given up.
 const MAX_TRIES: u8 = 4;
 
-/// Most flows with a timer.
-const MAX_TIMERS: usize = 262_144;
+/// How far ahead the memory is asked for what is needed of flows.
+const AHEAD: usize = 8;
 
 /// Most announced flows that are taken from one event.
 const MAX_ANNOUNCED: usize = 8;
@@ -81,8 +79,7 @@ pub struct Dissectors {
     datagrams: u32,
     slots: Slots,
     expected: Expected,
-    timers: BinaryHeap<Reverse<(Timestamp, u64, FlowHandle)>>,
-    timers_set: u64,
+    timers: Timers,
     /// Flows that became of no interest while they last, since the last time they were asked for.
     given_up: Vec<FlowHandle>,
 }
@@ -112,8 +109,7 @@ impl Dissectors {
             datagrams,
             slots: Slots::default(),
             expected: Expected::default(),
-            timers: BinaryHeap::new(),
-            timers_set: 0,
+            timers: Timers::default(),
             given_up: Vec::new(),
         }
     }
@@ -128,10 +124,18 @@ impl Dissectors {
     /// Takes the events of a batch; replaces the findings.
     pub fn process(&mut self, batch: &Batch, events: &FlowEvents, flows: &impl FlowLookup) {
         self.desk.findings.clear();
-        // All at once: one at a time, each would wait for the memory.
-        events.list().iter().for_each(|event| self.slots.prefetch(event.flow));
-        for (index, event) in events.list().iter().enumerate() {
+        let list = events.list();
+        list.iter().take(2 * AHEAD).for_each(|event| self.slots.prefetch(event.flow));
+        for (index, event) in list.iter().enumerate() {
             let after = index as u32;
+            // In two steps, the second of which reads what the first one asked for.
+            if let Some(later) = list.get(index + 2 * AHEAD) {
+                self.slots.prefetch(later.flow);
+                flows.prefetch(later.flow);
+            }
+            if let Some(soon) = list.get(index + AHEAD) {
+                self.slots.prefetch_state(soon.flow);
+            }
             self.wake(after, event.time, flows);
             if matches!(event.what, Happening::RoundTrip { .. } | Happening::Retransmission { .. }) {
                 self.shed(after, event.time, flows);
@@ -295,7 +299,17 @@ impl Dissectors {
                     Verdict::Nobody => break,
                     Verdict::Speaks(row) => self.speak(index, at, row),
                 },
-                State::Fresh => self.first(index, at),
+                State::Fresh => {
+                    let Some(mut recogniser) = self.first(index, at) else { continue };
+                    match recogniser.offer(STREAMS, direction, position, bytes) {
+                        Verdict::Wait => {
+                            self.slots[index].state = State::Undecided(Box::new(recogniser));
+                            return;
+                        }
+                        Verdict::Nobody => break,
+                        Verdict::Speaks(row) => self.slots[index].state = self.start(at, row),
+                    }
+                }
                 State::Tried(_) | State::Datagrams(_) | State::Ignored => break,
             }
         }
@@ -303,7 +317,7 @@ impl Dissectors {
     }
 
     /// The first payload of a stream: it was announced, or has to be recognised.
-    fn first(&mut self, index: usize, at: At<'_>) {
+    fn first(&mut self, index: usize, at: At<'_>) -> Option<Recogniser> {
         if !self.expected.is_empty()
             && let Some(expectation) = self.expected.take(at.time, &at.flow.tuple)
         {
@@ -313,22 +327,26 @@ impl Dissectors {
                 Some(name) if wanted => State::Stream(Box::new(FtpData::new(name))),
                 _ => State::Ignored,
             };
-            return;
+            return None;
         }
         let syn = at.flow.state & (state::SEEN_SYN | state::SEEN_SYN_ACK) != 0;
-        let recogniser = Recogniser::new(STREAMS, self.streams, Want::from(syn));
-        self.slots[index].state = State::Undecided(Box::new(recogniser));
+        Some(Recogniser::new(STREAMS, self.streams, Want::from(syn)))
+    }
+
+    /// The protocol is known: what its flow is from now on.
+    fn start(&mut self, at: At<'_>, row: usize) -> State {
+        let row = &STREAMS[row];
+        self.desk.recognised(at, row.protocol);
+        if (row.wanted)(&self.desk.wants).is_yes() {
+            State::Stream((row.start)(&self.desk.wants))
+        } else {
+            State::Ignored
+        }
     }
 
     /// The protocol is known: its dissector takes over, and gets what was kept.
     fn speak(&mut self, index: usize, at: At<'_>, row: usize) {
-        let row = &STREAMS[row];
-        self.desk.recognised(at, row.protocol);
-        let next = if (row.wanted)(&self.desk.wants).is_yes() {
-            State::Stream((row.start)(&self.desk.wants))
-        } else {
-            State::Ignored
-        };
+        let next = self.start(at, row);
         if let State::Undecided(recogniser) = std::mem::replace(&mut self.slots[index].state, next) {
             for (piece, bytes) in recogniser.pieces() {
                 self.feed(index, at, piece.direction, piece.position, bytes);
@@ -370,12 +388,17 @@ impl Dissectors {
 
     /// Reports whose time has come.
     fn wake(&mut self, after: u32, now: Timestamp, flows: &impl FlowLookup) {
-        while let Some(Reverse((due, _, handle))) = self.timers.peek().copied() {
-            if due > now {
-                break;
+        while let Some(handle) = self.timers.next_due(now) {
+            if let Some(later) = self.timers.after(AHEAD) {
+                self.slots.prefetch(later);
             }
-            self.timers.pop();
-            let (Some(slot), Some(flow)) = (self.slots.of_mut(handle), flows.flow(handle)) else { continue };
+            let Some(slot) = self.slots.of_mut(handle) else { continue };
+            // Most of what a timer was set for has come in the meantime.
+            if !slot.waits {
+                slot.timer = false;
+                continue;
+            }
+            let Some(flow) = flows.flow(handle) else { continue };
             slot.timer = false;
             let at = At { after, handle, flow, time: now };
             if slot.state.due().is_some_and(|due| due <= now) {
@@ -393,15 +416,14 @@ impl Dissectors {
             self.expect(at.time, expectation);
         }
         let slot = &mut self.slots[index];
+        let due = slot.state.due();
+        slot.waits = due.is_some();
         if !slot.timer
-            && let Some(due) = slot.state.due()
+            && let Some(due) = due
         {
-            if self.timers.len() < MAX_TIMERS {
-                slot.timer = true;
-                self.timers_set += 1;
-                self.timers.push(Reverse((due, self.timers_set, at.handle)));
-            } else {
-                self.desk.counts.add("timers not set");
+            match self.timers.set(due, at.handle) {
+                Ok(()) => slot.timer = true,
+                Err(NoneLeft) => self.desk.counts.add("timers not set"),
             }
         }
         self.slots.settle(index, at.handle);

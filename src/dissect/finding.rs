@@ -2,6 +2,7 @@
 
 use super::attribute_kinds::AttributeKinds;
 use crate::flow::{Direction, FlowHandle, Want};
+use crate::guid::Guid;
 use crate::metrics::Extent;
 
 /// A range of the bytes that [`Findings`] holds.
@@ -51,6 +52,23 @@ impl ResourceKind {
     }
 }
 
+impl ResourceKind {
+    /// All of them, in order.
+    pub const ALL: [Self; 4] = [Self::Dns, Self::HttpUri, Self::Certificate, Self::FileHash];
+
+    /// The resource group.
+    #[must_use]
+    pub const fn group(self) -> Guid {
+        const GROUPS: [Guid; 4] = [
+            Guid::literal(ResourceKind::Dns.guid()),
+            Guid::literal(ResourceKind::HttpUri.guid()),
+            Guid::literal(ResourceKind::Certificate.guid()),
+            Guid::literal(ResourceKind::FileHash.guid()),
+        ];
+        GROUPS[self as usize]
+    }
+}
+
 /// Groups of full-text documents that dissectors feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DocumentKind {
@@ -71,6 +89,22 @@ impl DocumentKind {
             Self::HttpHeader => "{28217924-E7A5-4523-993C-44B52758D5A8}",
             Self::Dns => "{09B305DF-078C-4B9E-8E2F-EA64B7326880}",
         }
+    }
+}
+
+impl DocumentKind {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::Certificate, Self::HttpHeader, Self::Dns];
+
+    /// The full-text group.
+    #[must_use]
+    pub const fn group(self) -> Guid {
+        const GROUPS: [Guid; 3] = [
+            Guid::literal(DocumentKind::Certificate.guid()),
+            Guid::literal(DocumentKind::HttpHeader.guid()),
+            Guid::literal(DocumentKind::Dns.guid()),
+        ];
+        GROUPS[self as usize]
     }
 }
 

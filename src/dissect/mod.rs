@@ -25,6 +25,7 @@ mod rehearsal;
 mod slots;
 mod smtp;
 mod ssh;
+mod timers;
 pub mod tls;
 pub mod x509;
 

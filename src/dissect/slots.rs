@@ -9,7 +9,7 @@ use std::ops::{Index, IndexMut};
 use super::dissector::{Context, DatagramDissector, StreamDissector};
 use super::recogniser::Recogniser;
 use crate::flow::FlowHandle;
-use crate::memory::prefetch_whole;
+use crate::memory::{make_room, prefetch, prefetch_whole};
 use crate::time::Timestamp;
 
 /// What the states of all flows may hold together, bytes.
@@ -84,6 +84,8 @@ pub(super) struct Slot {
     pub restarts: u8,
     /// Whether a timer is set.
     pub timer: bool,
+    /// Whether something was due some time when its dissector was called last.
+    pub waits: bool,
     pub state: State,
 }
 
@@ -136,6 +138,15 @@ impl Slots {
         }
     }
 
+    /// Asks the memory for what the state of a flow holds elsewhere. The state itself is there already.
+    pub fn prefetch_state(&self, handle: FlowHandle) {
+        match self.list.get(handle.slot as usize).map(|slot| &slot.state) {
+            Some(State::Stream(dissector)) => prefetch(&**dissector),
+            Some(State::Datagrams(dissector)) => prefetch(&**dissector),
+            _ => {}
+        }
+    }
+
     /// The slot of a flow, if it has one.
     pub fn of(&self, handle: FlowHandle) -> Option<&Slot> {
         self.list.get(handle.slot as usize).filter(|slot| slot.generation == handle.generation)
@@ -150,6 +161,8 @@ impl Slots {
     pub fn claim(&mut self, handle: FlowHandle) -> usize {
         let index = handle.slot as usize;
         if index >= self.list.len() {
+            let more = index + 1 - self.list.len();
+            make_room(&mut self.list, more);
             self.list.resize_with(index + 1, Slot::default);
         }
         if self.list[index].generation != handle.generation {

@@ -343,4 +343,7 @@ pub mod state {
 pub trait FlowLookup {
     /// The flow, unless it is gone.
     fn flow(&self, handle: FlowHandle) -> Option<&Flow>;
+
+    /// Asks the memory for a flow that is looked up soon.
+    fn prefetch(&self, _handle: FlowHandle) {}
 }

@@ -512,4 +512,9 @@ impl FlowLookup for Flows {
     fn flow(&self, handle: FlowHandle) -> Option<&Flow> {
         Self::flow(self, handle)
     }
+
+    #[inline]
+    fn prefetch(&self, handle: FlowHandle) {
+        self.table.prefetch(handle.slot);
+    }
 }

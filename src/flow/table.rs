@@ -139,6 +139,14 @@ impl Table {
         &mut self.slots[slot as usize]
     }
 
+    /// Asks the memory for a slot, which is needed soon.
+    #[inline]
+    pub(super) fn prefetch(&self, slot: u32) {
+        if let Some(slot) = self.slots.get(slot as usize) {
+            prefetch_whole(slot);
+        }
+    }
+
     #[inline]
     pub(super) fn handle(&self, slot: u32) -> FlowHandle {
         FlowHandle { slot, generation: self.get(slot).mark & GENERATION }

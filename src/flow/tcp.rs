@@ -5,6 +5,7 @@
 
 use super::assembler::Assembler;
 use crate::key::End;
+use crate::memory::make_room;
 
 /// The fields of a TCP header that count here.
 #[derive(Clone, Copy, Debug)]
@@ -351,6 +352,7 @@ impl Connections {
                 index
             }
             None => {
+                make_room(&mut self.list, 1);
                 self.list.push(connection);
                 self.list.len() as u32 - 1
             }

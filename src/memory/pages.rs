@@ -1,7 +1,6 @@
 //! Asks the system for large pages where a table lies that is read at random places.
 
 /// Bytes of a large page on the processors where it matters; elsewhere nothing is gained and nothing lost.
-#[cfg(target_os = "linux")]
 const LARGE_PAGE: usize = 2 << 20;
 
 /// Asks for large pages under all that a vector has room for. A table of a hundred megabytes in pages of 4 KiB needs more
@@ -24,9 +23,48 @@ pub fn ask_large_pages<T>(table: &Vec<T>) {
     let _ = table;
 }
 
+/// Makes room for more in a table that is read at random places. A table that becomes larger than a large page moves into
+/// such pages, which have to be asked for before anything lies in them.
+#[inline]
+pub fn make_room<T>(table: &mut Vec<T>, more: usize) {
+    if table.capacity() - table.len() < more {
+        move_to_larger(table, more);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn move_to_larger<T>(table: &mut Vec<T>, more: usize) {
+    let room = (table.capacity() * 2).max(table.len() + more);
+    if room * size_of::<T>() < LARGE_PAGE {
+        table.reserve(more);
+        return;
+    }
+    let mut larger = Vec::with_capacity(room);
+    ask_large_pages(&larger);
+    larger.append(table);
+    *table = larger;
+}
+
+/// Makes a table as long as this at least, as [`make_room`] does; what is new in it has the same value everywhere.
+#[inline]
+pub fn lengthen<T: Clone>(table: &mut Vec<T>, len: usize, value: T) {
+    if table.len() < len {
+        make_room(table, len - table.len());
+        table.resize(len, value);
+    }
+}
+
+/// A table of equal values, in large pages if it is so large.
+pub fn filled<T: Clone>(len: usize, value: T) -> Vec<T> {
+    let mut table = Vec::new();
+    lengthen(&mut table, len, value);
+    table
+}
+
 #[cfg(test)]
 mod tests {
-    use super::ask_large_pages;
+    use super::{ask_large_pages, filled, lengthen, make_room};
 
     #[test]
     fn contents_stay_as_they_are() {
@@ -35,5 +73,20 @@ mod tests {
         table.extend((0..2_u32 << 18).map(|number| number as u8));
         ask_large_pages(&table);
         assert!(table.iter().zip(0_u32..).all(|(&byte, number)| byte == number as u8));
+    }
+
+    #[test]
+    fn a_table_that_moves_to_larger_pages_keeps_what_is_in_it() {
+        let mut table = Vec::new();
+        for number in 0..600_000_u64 {
+            make_room(&mut table, 1);
+            table.push(number);
+        }
+        assert!(table.iter().copied().eq(0..600_000));
+        lengthen(&mut table, 900_000, 7);
+        lengthen(&mut table, 10, 8);
+        assert_eq!((table.len(), table[599_999], table[600_000], table[899_999]), (900_000, 599_999, 7, 7));
+        assert_eq!(filled(3, 'x'), ['x'; 3]);
+        make_room(&mut Vec::<()>::new(), 1);
     }
 }

@@ -7,7 +7,7 @@ const LINE: usize = 64;
 
 /// Asks for the cache line where a value begins, and does not wait for it. Does nothing on processors other than x86-64.
 #[inline(always)]
-pub fn prefetch<T>(value: &T) {
+pub fn prefetch<T: ?Sized>(value: &T) {
     ask(ptr::from_ref(value).cast());
 }
 
@@ -51,6 +51,7 @@ mod tests {
     fn values_of_any_size_stay_as_they_are() {
         let (small, large) = ([7_u8; 3], [7_u64; 40]);
         prefetch(&small);
+        prefetch(&large[..]);
         prefetch_whole(&());
         prefetch_whole(&small);
         prefetch_whole(&large);

@@ -23,6 +23,11 @@ impl<T> Ledger<T> {
         }
     }
 
+    /// Counts records of which none would be kept.
+    pub fn count_more(&mut self, count: u64) {
+        self.count += count;
+    }
+
     /// How many there were.
     #[must_use]
     pub fn count(&self) -> u64 {

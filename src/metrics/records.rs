@@ -65,6 +65,13 @@ impl Records {
         *self.groups.entry((kind.name(), guid)).or_default() += 1;
     }
 
+    /// Counts several records of a group.
+    pub fn count_groups(&mut self, kind: GroupKind, guid: Guid, count: u64) {
+        if count > 0 {
+            *self.groups.entry((kind.name(), guid)).or_default() += count;
+        }
+    }
+
     /// How many records of a kind there were in each group.
     pub fn by_group(&self, kind: GroupKind) -> impl Iterator<Item = (Guid, u64)> {
         self.groups.iter().filter(move |((name, _), _)| *name == kind.name()).map(|((_, guid), &count)| (*guid, count))
@@ -79,6 +86,14 @@ impl Records {
     pub fn add_flow_statement(&mut self, name: &'static str, make: impl FnOnce() -> FlowRecord) {
         *self.statements.entry(name).or_default() += 1;
         self.flows.add(make);
+    }
+
+    /// Counts several statements of a kind, none of which would be kept.
+    pub fn count_flow_statements(&mut self, name: &'static str, count: u64) {
+        if count > 0 {
+            *self.statements.entry(name).or_default() += count;
+            self.flows.count_more(count);
+        }
     }
 
     /// How many statements about flows there were of each kind, by name.

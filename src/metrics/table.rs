@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use super::cell::Generation;
 use super::packed::{Packed, Probe};
-use crate::memory::prefetch;
+use crate::memory::{filled, make_room, prefetch};
 
 /// Words in front of a record's own: two of key, one of epoch and tag.
 pub(super) const HEADER: usize = 3;
@@ -188,7 +188,7 @@ impl KeyTable {
             self.grow(self.slots.len() * 2);
         }
         if self.words.capacity() - self.words.len() < self.stride {
-            self.words.reserve(self.stride);
+            make_room(&mut self.words, self.stride);
             self.generation.move_on();
         }
         self.words.extend([key.hi, key.lo, u64::from(key.tag)]);
@@ -198,7 +198,7 @@ impl KeyTable {
     }
 
     fn grow(&mut self, slots: usize) {
-        let mut grown = vec![0; slots];
+        let mut grown = filled(slots, 0);
         for &slot in self.slots.iter().filter(|&&slot| slot != 0) {
             place(&mut grown, (slot >> 32) as u32, slot as u32 - 1);
         }
@@ -209,7 +209,8 @@ impl KeyTable {
     pub fn retain(&mut self, keep: impl Fn(Record) -> bool) -> Vec<Option<Record>> {
         let mut moved = vec![None; self.len()];
         let kept: Vec<Record> = (0..self.len() as Record).filter(|&r| keep(r)).collect();
-        let mut words = Vec::with_capacity(kept.len() * self.stride);
+        let mut words = Vec::new();
+        make_room(&mut words, kept.len() * self.stride);
         let mut texts = Vec::new();
         for (new, &old) in kept.iter().enumerate() {
             moved[old as usize] = Some(new as Record);
@@ -221,7 +222,8 @@ impl KeyTable {
                 texts.extend_from_slice(&self.texts[key.range()]);
             }
         }
-        let mut slots = vec![0; (kept.len() * sparseness(kept.len() * 4)).next_power_of_two().max(FIRST_SLOTS)];
+        let places = (kept.len() * sparseness(kept.len() * 4)).next_power_of_two().max(FIRST_SLOTS);
+        let mut slots = filled(places, 0);
         for &slot in self.slots.iter().filter(|&&slot| slot != 0) {
             if let Some(new) = moved[slot as u32 as usize - 1] {
                 place(&mut slots, (slot >> 32) as u32, new);

@@ -392,6 +392,9 @@ impl Engine {
 
     /// Hands on what scripts produced, in the order of their packets.
     pub(super) fn hand_on(&mut self) {
+        if let Some(flows) = &self.flows {
+            flows.hand_on_counts(&mut self.outlet.records);
+        }
         let mut records = self.context.records.borrow_mut();
         if !records.is_empty() {
             if let Some(flows) = &mut self.flows {

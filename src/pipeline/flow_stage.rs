@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::ops::Range;
 
+use super::counted::Counted;
 use super::metering::Metering;
 use super::sightings::sighting_of;
 use super::stored;
@@ -13,9 +14,8 @@ use crate::builtin::CounterWhat;
 use crate::content::{ContentCounts, Contents, FileRules};
 use crate::dissect::{DissectWants, Dissectors, DocumentKind, Finding, FindingKind, Findings, ResourceKind};
 use crate::flow::{EndReason, FlowCounts, FlowEvent, FlowEvents, FlowHandle, Flows, FlowsConfig, Happening, Want};
-use crate::guid::Guid;
 use crate::key::FlowTuple;
-use crate::metrics::{DEFAULT_KEPT, FlowAttribute, Session};
+use crate::metrics::{DEFAULT_KEPT, FlowAttribute, Records, Session};
 use crate::plugin::{Declined, Frontend, Traffic};
 
 /// What the flow side leaves behind.
@@ -96,6 +96,9 @@ pub struct FlowStage {
     window: Option<i64>,
     /// Attributes, resources and documents of which whole records were made.
     recorded: Cell<[usize; 3]>,
+    counted: Counted,
+    /// Flows whose payload may not be wanted any more; empty between two calls.
+    stopped: Vec<FlowHandle>,
 }
 
 /// IP protocol number of TCP.
@@ -132,6 +135,8 @@ impl FlowStage {
             top,
             window: None,
             recorded: Cell::default(),
+            counted: Counted::default(),
+            stopped: Vec::new(),
         })
     }
 
@@ -287,7 +292,7 @@ impl FlowStage {
                 reason: EndReason::Script.name(),
                 ..session_of(&record.flow)
             };
-            self.top.offer(session.bytes.iter().sum(), || TopFlow::of(&session));
+            self.top.offer(session.bytes.iter().sum(), |id| session.id[..].cmp(id), || TopFlow::of(&session));
             if self.wants.records.is_yes() && self.wants.in_full.is_yes() {
                 let (script, side, time) = (ScriptId::NATIVE_FLOW, Side::Frontend, context.now.get());
                 let stamp = Stamp { packet: u32::MAX, rank: Rank::default(), time, script, side };
@@ -304,7 +309,7 @@ impl FlowStage {
         let mut commands = commands.into_iter().peekable();
         let mut flows = context.flows.borrow_mut();
         let Some(flows) = flows.as_mut() else { return };
-        let mut stopped = Vec::new();
+        let mut stopped = std::mem::take(&mut self.stopped);
         for index in range.clone() {
             let event = &flows.events().list()[index];
             match event.what {
@@ -324,7 +329,7 @@ impl FlowStage {
             stopped.extend(self.carry(flows, command));
         }
         stopped.extend(self.dissectors.take_given_up());
-        for flow in stopped {
+        for flow in stopped.drain(..) {
             let any = |wants: fn(&Frontend, FlowHandle) -> bool| frontend.is_some_and(|frontend| wants(frontend, flow));
             if self.contents_only && !any(Frontend::follows_contents) {
                 self.dissectors.forget(flow);
@@ -337,6 +342,7 @@ impl FlowStage {
                 flows.stop_payload(flow);
             }
         }
+        self.stopped = stopped;
     }
 
     /// Carries out one command; the flow if its payload may not be wanted any more.
@@ -350,7 +356,7 @@ impl FlowStage {
             FlowWish::Tag(tag) => flows.tag(&flow, &tag, time),
             FlowWish::Count(counter) => self.metering.ask(packet, &flow, CounterWhat::Attach(counter)),
             FlowWish::Uncount(group) => self.metering.ask(packet, &flow, CounterWhat::Detach(group)),
-            FlowWish::Quiet => return FlowTuple::from_id(&flow).and_then(|tuple| flows.find(&tuple)),
+            FlowWish::Quiet(handle) => return flows.flow(handle).map(|_| handle),
         }
         None
     }
@@ -358,7 +364,7 @@ impl FlowStage {
     fn record_end(&mut self, context: &EngineContext, flows: &Flows, event: &FlowEvent, rank: Rank, reason: EndReason) {
         let Some(flow) = flows.flow(event.flow) else { return };
         let make = || Session { tags: flows.tags(event.flow).to_vec(), reason: reason.name(), ..session_of(flow) };
-        self.top.offer(flow.bytes.iter().sum(), || TopFlow::of(&make()));
+        self.top.offer(flow.bytes.iter().sum(), |id| flow.tuple.id().as_bytes().cmp(id), || TopFlow::of(&make()));
         if self.wants.records.is_yes() && self.wants.in_full.is_yes() {
             let (script, side) = (ScriptId::NATIVE_FLOW, Side::Frontend);
             let stamp = Stamp { packet: event.packet, rank, time: event.time, script, side };
@@ -396,12 +402,20 @@ impl FlowStage {
                 Depth::Whole => {
                     record_of(findings, finding, || traffic.flows.flow(finding.flow).map(|flow| flow.tuple))
                 }
-                Depth::Counted => counted_record(&finding.kind),
+                Depth::Counted => {
+                    self.counted.count(&finding.kind);
+                    None
+                }
             };
             if let Some((script, record)) = made {
                 records.push((stamp(script), record));
             }
         }
+    }
+
+    /// Tells the records of the report what was counted since the last time.
+    pub fn hand_on_counts(&self, records: &mut Records) {
+        self.counted.hand_on(records);
     }
 
     /// How much of a finding anybody reads: where records are not written, the first ones of each kind.
@@ -472,24 +486,8 @@ fn is_for_contents(wants: &Wants, metering: &Metering) -> bool {
 enum Depth {
     /// All of it.
     Whole,
-    /// What it is counted by.
+    /// That there was one.
     Counted,
-}
-
-/// A record that is counted and read by nobody.
-fn counted_record(kind: &FindingKind) -> Option<(ScriptId, Record)> {
-    let none = Vec::new;
-    let record = match kind {
-        FindingKind::Attribute { .. } => Record::FlowAttribute(FlowAttribute::default()),
-        FindingKind::Resource { kind, .. } => {
-            Record::Resource { guid: Guid::literal(kind.guid()), flow: none(), uri: none(), label: none() }
-        }
-        FindingKind::Document { kind, .. } => {
-            Record::Document { guid: Guid::literal(kind.guid()), flow: none(), text: none() }
-        }
-        _ => return None,
-    };
-    Some((ScriptId::NATIVE, record))
 }
 
 /// What becomes of a finding in outputs, and which module found it.
@@ -498,7 +496,6 @@ fn record_of(
     finding: &Finding,
     flow: impl Fn() -> Option<FlowTuple>,
 ) -> Option<(ScriptId, Record)> {
-    let guid = |text: &'static str| Guid::literal(text);
     let id = || flow().map(|flow| flow.id().as_bytes().to_vec()).unwrap_or_default();
     Some(match finding.kind {
         FindingKind::Attribute { name, value } => {
@@ -517,7 +514,7 @@ fn record_of(
                 ResourceKind::FileHash => ScriptId::NATIVE_FILE,
             };
             let (uri, label) = (findings.bytes(uri).to_vec(), findings.bytes(label).to_vec());
-            (script, Record::Resource { guid: guid(kind.guid()), flow: id(), uri, label })
+            (script, Record::Resource { guid: kind.group(), flow: id(), uri, label })
         }
         FindingKind::Document { kind, text } => {
             let script = match kind {
@@ -526,7 +523,7 @@ fn record_of(
                 DocumentKind::Dns => ScriptId::NATIVE_DNS,
             };
             let text = findings.bytes(text).to_vec();
-            (script, Record::Document { guid: guid(kind.guid()), flow: id(), text })
+            (script, Record::Document { guid: kind.group(), flow: id(), text })
         }
         _ => return None,
     })

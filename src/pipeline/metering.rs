@@ -91,8 +91,9 @@ impl Metering {
     /// What was found in the stretch as far as it is counted.
     fn facts<'a>(&self, traffic: &Traffic<'a>) -> Vec<Fact<'a>> {
         let findings = traffic.findings;
-        let mut facts = Vec::new();
-        for finding in &findings.list()[traffic.first_finding()..] {
+        let list = &findings.list()[traffic.first_finding()..];
+        let mut facts = Vec::with_capacity(list.len());
+        for finding in list {
             let after = finding.after as usize;
             if after >= traffic.range.end {
                 break;

@@ -8,6 +8,7 @@ mod backend_feed;
 mod backend_out;
 mod backend_thread;
 mod control;
+mod counted;
 mod engine;
 mod eve_readers;
 mod figures;

@@ -222,7 +222,10 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
             }
         }
         Record::TerminateFlow { flow } => say(flow, FlowStatement::Terminate),
-        Record::DisableReassembly { flow } => say(flow, FlowStatement::DisableReassembly),
+        Record::DisableReassembly { flow } => {
+            let statement = FlowStatement::DisableReassembly;
+            records.add_flow_statement(statement.name(), || FlowRecord { flow: flow.clone(), statement });
+        }
         Record::Alert(alert) => records.alerts.add(|| alert_of(time, alert)),
         Record::Resource { guid, flow: id, uri, label } => {
             records.count_group(GroupKind::Resource, *guid);

@@ -1,6 +1,6 @@
 //! The largest flows of a run.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use crate::metrics::Session;
@@ -48,12 +48,19 @@ impl TopFlows {
         Self { limit, smallest_first: BinaryHeap::new() }
     }
 
-    /// Offers a flow; `make` is called if it may be among the largest.
-    pub fn offer(&mut self, bytes: u64, make: impl FnOnce() -> TopFlow) {
-        if self.smallest_first.len() >= self.limit
-            && self.smallest_first.peek().is_none_or(|Reverse(smallest)| bytes < smallest.bytes)
-        {
-            return;
+    /// Offers a flow; `make` is called if it may be among the largest. `compare` compares its id with another one, where
+    /// flows are equally large.
+    pub fn offer(&mut self, bytes: u64, compare: impl FnOnce(&[u8]) -> Ordering, make: impl FnOnce() -> TopFlow) {
+        if self.smallest_first.len() >= self.limit {
+            // Where all flows are alike, each would have its record made, only to be dropped.
+            let is_smaller = |smallest: &TopFlow| match bytes.cmp(&smallest.bytes) {
+                Ordering::Less => true,
+                Ordering::Equal => compare(&smallest.id.0) == Ordering::Greater,
+                Ordering::Greater => false,
+            };
+            if self.smallest_first.peek().is_none_or(|Reverse(smallest)| is_smaller(smallest)) {
+                return;
+            }
         }
         self.smallest_first.push(Reverse(make()));
         if self.smallest_first.len() > self.limit {
@@ -65,7 +72,7 @@ impl TopFlows {
     pub fn merge(&mut self, other: Self) {
         self.limit = self.limit.max(other.limit);
         for Reverse(flow) in other.smallest_first {
-            self.offer(flow.bytes, || flow);
+            self.offer(flow.bytes, |id| flow.id.0[..].cmp(id), || flow.clone());
         }
     }
 
@@ -92,7 +99,8 @@ mod tests {
         let all = [(5, "a"), (9, "b"), (5, "c"), (1, "d"), (9, "e"), (5, "b")];
         let of = |list: &[(u64, &str)]| {
             let mut top = TopFlows::new(3);
-            list.iter().for_each(|(bytes, id)| top.offer(*bytes, || flow(*bytes, id)));
+            list.iter()
+                .for_each(|(bytes, id)| top.offer(*bytes, |other| id.as_bytes().cmp(other), || flow(*bytes, id)));
             top
         };
         let one = of(&all).ranked();

@@ -48,6 +48,7 @@ typedef struct {
   int32_t (*flow_numbers)(void *vm, int32_t slot, uint32_t generation, double *out);
   int32_t (*flow_part)(double a, double z, double rest, int32_t index, char *out);
   void (*disable_reassembly)(void *vm, const char *flow, uint32_t len);
+  void (*disable_reassembly_of)(void *vm, double a, double z, double rest);
 } ms_host;
 ]]
 
@@ -222,6 +223,11 @@ local function flow_at(slot, generation)
 end
 
 local function is_flow(v) return type(v) == "table" and getmetatable(v) == "FlowID" end
+
+-- The numbers of a flow of which nobody has asked for the text.
+local function numbers_of(v)
+  if is_flow(v) and not v[TEXT] then return v[A], v[Z], v[REST] end
+end
 
 -- Text of a flow key given as text, FlowID, or an object with an id; nil for nil.
 local function to_flow(v, n, method)
@@ -399,6 +405,6 @@ return {
   tonumber = tonumber, rawget = rawget, floor = floor, setmetatable = setmetatable,
   getlocal = debug.getlocal, find = string.find, format = format, select = select, bit = bit,
   to_number = to_number, to_text = to_text, to_flow = to_flow, bad = bad, stale = stale,
-  new_flow = new_flow, flow_at = flow_at, name_missing = name_missing,
+  new_flow = new_flow, flow_at = flow_at, numbers_of = numbers_of, name_missing = name_missing,
   buffer_type = ffi.typeof("ms_buffer"), packet_type = ffi.typeof("ms_packet"), layer_type = ffi.typeof("ms_layer"),
 }

@@ -4,7 +4,7 @@ use super::message::Message;
 use super::pending::Pending;
 use super::text::{self, Completeness};
 use crate::dissect::{
-    Appetite, Context, DatagramDissector, DocumentKind, FindingKind, Recognition, ResourceKind, StreamDissector,
+    Appetite, Context, DatagramDissector, DocumentKind, FindingKind, Recognition, ResourceKind, StreamDissector, Text,
 };
 use crate::flow::Direction;
 use crate::time::Timestamp;
@@ -42,11 +42,16 @@ fn message(cx: &mut Context<'_>, pending: &mut Pending, direction: Direction, me
         let text = cx.findings.text(message.bytes);
         cx.push(FindingKind::DnsMessage { direction, message: text });
     }
-    if message.is_response() {
-        pending.answer(message);
-        resource(cx, message);
-    } else {
-        pending.ask(cx, message);
+    if cx.wants.dns_resources.is_yes() {
+        let mark = cx.findings.mark();
+        text::push_subject(cx.findings.writer(), message);
+        let name = cx.findings.since(mark);
+        if message.is_response() {
+            pending.answer(cx, message, name);
+            resource(cx, message, name);
+        } else {
+            pending.ask(cx, message, name);
+        }
     }
     if cx.wants.dns_documents.is_yes() {
         let mark = cx.findings.mark();
@@ -58,13 +63,7 @@ fn message(cx: &mut Context<'_>, pending: &mut Pending, direction: Direction, me
     }
 }
 
-fn resource(cx: &mut Context<'_>, message: &Message<'_>) {
-    if !cx.wants.dns_resources.is_yes() {
-        return;
-    }
-    let mark = cx.findings.mark();
-    text::push_subject(cx.findings.writer(), message);
-    let uri = cx.findings.since(mark);
+fn resource(cx: &mut Context<'_>, message: &Message<'_>, uri: Text) {
     // An error without question and records tells nothing.
     if uri.is_empty() {
         return;

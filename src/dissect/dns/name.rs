@@ -80,11 +80,20 @@ fn push_labels(text: &mut Vec<u8>, message: &[u8], mut at: usize, style: NameSty
                 if style == NameStyle::Dotted || text.len() > mark {
                     text.push(b'.');
                 }
-                label.iter().for_each(|&byte| push_byte(text, byte));
+                if label.iter().all(|&byte| is_plain(byte)) {
+                    text.extend_from_slice(label);
+                } else {
+                    label.iter().for_each(|&byte| push_byte(text, byte));
+                }
                 at += 1 + len;
             }
         }
     }
+}
+
+/// Whether a byte stands for itself: all of those that names of hosts are made of, and then some.
+const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
 fn push_byte(text: &mut Vec<u8>, byte: u8) {

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::message::Message;
-use super::text::push_subject;
-use crate::dissect::{Context, FindingKind, ResourceKind};
+use crate::dissect::{Context, FindingKind, ResourceKind, Text};
 use crate::key::Host;
 use crate::time::Timestamp;
 
@@ -15,65 +14,98 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Most queries of a flow that wait at a time.
 const MAX_PENDING: usize = 64;
 
+/// Bytes of a name that need no room elsewhere: a flow asks for one name, as a rule, and most of them are not longer.
+const SHORT: usize = 38;
+
+/// What was asked for.
+#[derive(Debug)]
+enum Name {
+    Short { bytes: [u8; SHORT], len: u8 },
+    Long(Box<[u8]>),
+}
+
+impl Name {
+    fn new(name: &[u8]) -> Self {
+        if name.len() > SHORT {
+            return Self::Long(name.into());
+        }
+        let mut bytes = [0; SHORT];
+        bytes[..name.len()].copy_from_slice(name);
+        Self::Short { bytes, len: name.len() as u8 }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Short { bytes, len } => &bytes[..usize::from(*len)],
+            Self::Long(name) => name,
+        }
+    }
+
+    /// Bytes it holds elsewhere.
+    fn held(&self) -> usize {
+        match self {
+            Self::Short { .. } => 0,
+            Self::Long(name) => name.len(),
+        }
+    }
+}
+
 /// A query.
 #[derive(Debug)]
 struct Query {
     until: Timestamp,
     id: u16,
-    name: Box<[u8]>,
+    name: Name,
 }
 
-/// The queries that wait, oldest first.
+/// The queries that wait.
 #[derive(Debug, Default)]
 pub struct Pending {
-    queries: VecDeque<Query>,
-    /// Where names are put together.
-    scratch: Vec<u8>,
+    // INVARIANT: without it, there are no later ones.
+    oldest: Option<Query>,
+    // In order.
+    later: VecDeque<Query>,
 }
 
 impl Pending {
-    /// A query was seen. One that is sent again waits on.
-    pub fn ask(&mut self, cx: &mut Context<'_>, message: &Message<'_>) {
-        if !cx.wants.dns_resources.is_yes() || is_multicast(cx) {
+    /// A query was seen that asks for a name. One that is sent again waits on.
+    pub fn ask(&mut self, cx: &mut Context<'_>, message: &Message<'_>, name: Text) {
+        let name = cx.findings.bytes(name);
+        if is_multicast(cx) || self.find(message.id, message.counts[0], name).is_some() {
             return;
         }
-        self.subject(message);
-        if self.find(message.id, message.counts[0]).is_some() {
-            return;
-        }
-        if self.queries.len() >= MAX_PENDING {
+        let query = Query { until: cx.time.plus(PATIENCE), id: message.id, name: Name::new(name) };
+        if self.oldest.is_none() {
+            self.oldest = Some(query);
+        } else if self.later.len() + 1 < MAX_PENDING {
+            self.later.push_back(query);
+        } else {
             cx.counts.add("dns queries not waited for");
-            return;
-        }
-        let until = cx.time.plus(PATIENCE);
-        self.queries.push_back(Query { until, id: message.id, name: self.scratch.as_slice().into() });
-    }
-
-    /// A response was seen: its query waits no more.
-    pub fn answer(&mut self, message: &Message<'_>) {
-        if self.queries.is_empty() {
-            return;
-        }
-        self.subject(message);
-        if let Some(index) = self.find(message.id, message.counts[0]) {
-            self.queries.remove(index);
         }
     }
 
-    fn subject(&mut self, message: &Message<'_>) {
-        self.scratch.clear();
-        push_subject(&mut self.scratch, message);
+    /// A response was seen that is about a name: its query waits no more.
+    pub fn answer(&mut self, cx: &Context<'_>, message: &Message<'_>, name: Text) {
+        match self.find(message.id, message.counts[0], cx.findings.bytes(name)) {
+            None => {}
+            Some(0) => drop(self.take_oldest()),
+            Some(index) => drop(self.later.remove(index - 1)),
+        }
     }
 
     /// The query with the id and, if there is a question to compare, the name.
-    fn find(&self, id: u16, questions: u16) -> Option<usize> {
-        let same = |query: &Query| query.id == id && (questions == 0 || *query.name == *self.scratch);
-        self.queries.iter().position(same)
+    fn find(&self, id: u16, questions: u16, name: &[u8]) -> Option<usize> {
+        let same = |query: &Query| query.id == id && (questions == 0 || query.name.as_bytes() == name);
+        self.oldest.iter().chain(&self.later).position(same)
+    }
+
+    fn take_oldest(&mut self) -> Option<Query> {
+        std::mem::replace(&mut self.oldest, self.later.pop_front())
     }
 
     /// When the oldest one has waited for long enough.
     pub fn due(&self) -> Option<Timestamp> {
-        self.queries.front().map(|query| query.until)
+        self.oldest.as_ref().map(|query| query.until)
     }
 
     /// Reports those that have waited for long enough.
@@ -85,14 +117,14 @@ impl Pending {
 
     /// Reports all that wait.
     pub fn finish(&mut self, cx: &mut Context<'_>) {
-        while !self.queries.is_empty() {
+        while self.oldest.is_some() {
             self.give_up(cx);
         }
     }
 
     fn give_up(&mut self, cx: &mut Context<'_>) {
-        if let Some(query) = self.queries.pop_front() {
-            let uri = cx.findings.text(&query.name);
+        if let Some(query) = self.take_oldest() {
+            let uri = cx.findings.text(query.name.as_bytes());
             let label = cx.findings.text(b"");
             cx.push(FindingKind::Resource { kind: ResourceKind::Dns, uri, label });
         }
@@ -100,8 +132,8 @@ impl Pending {
 
     /// Bytes it holds.
     pub fn held(&self) -> usize {
-        let names: usize = self.queries.iter().map(|query| query.name.len()).sum();
-        names + self.queries.capacity() * size_of::<Query>() + self.scratch.capacity()
+        let names: usize = self.oldest.iter().chain(&self.later).map(|query| query.name.held()).sum();
+        names + self.later.capacity() * size_of::<Query>()
     }
 }
 

@@ -53,11 +53,13 @@ pub(super) struct Outstanding {
 impl Outstanding {
     /// Adds a request; `uri` is written piece by piece.
     pub fn push(&mut self, transaction: Transaction, asked: Asked, time: Timestamp, uri: &[&[u8]], agent: &[u8]) {
+        let uri_len = uri.iter().map(|piece| piece.len()).sum();
+        self.text.reserve(uri_len + agent.len());
         for piece in uri {
             self.text.extend_from_slice(piece);
         }
         self.text.extend_from_slice(agent);
-        let uri = uri.iter().map(|piece| piece.len()).sum();
+        let uri = uri_len;
         self.requests.push_back(Request { transaction, asked, time, body: Want::Yes, uri, agent: agent.len() });
     }
 

@@ -12,6 +12,7 @@ use mlua::{Function, LightUserData, Table, Value};
 use crate::api::{EngineContext, EventRing, EventRow, LENT_AT_ONCE, Topic, declined, voice};
 use crate::flow::{Direction, Want};
 use crate::lua::PluginError;
+use crate::memory::{make_room, prefetch};
 use crate::plugin::health::ROW_LIMIT;
 use crate::plugin::heard::Attributes;
 use crate::plugin::instance::Instance;
@@ -254,6 +255,8 @@ impl FlowTap {
     pub fn begin_flow(&mut self, slot: usize, slots: usize) {
         let mut voices = self.instance.context().voices.borrow_mut();
         if voices.len() < slots {
+            let more = slots - voices.len();
+            make_room(&mut voices, more);
             voices.resize_with(slots, AtomicU8::default);
         }
         voices[slot].store(0, Ordering::Relaxed);
@@ -360,6 +363,12 @@ impl FlowTap {
         let events = engine.events.borrow();
         let voices = self.instance.context().voices.borrow();
         self.picks.clear();
+        // All at once: one at a time, each would wait for the memory.
+        for sign in events.signs(first, count) {
+            if let Some(voice) = usize::try_from(sign.flow).ok().and_then(|flow| voices.get(flow)) {
+                prefetch(voice);
+            }
+        }
         for (slot, sign) in (first..).zip(events.signs(first, count)) {
             let hears = self.topics & sign.topic.bit() != 0 && sign.is_called;
             let is_end = sign.topic == Topic::End;
