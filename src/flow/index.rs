@@ -4,7 +4,7 @@
 //! where they belong go before those that lie nearer (Robin Hood hashing), so the table can be nearly full, and a word that
 //! is taken out leaves no trace: those behind it move up.
 
-use crate::memory::{ask_large_pages, prefetch};
+use crate::memory::{filled, prefetch};
 
 /// Words at first.
 const FIRST_WORDS: usize = 64;
@@ -66,7 +66,7 @@ impl Index {
     /// Adds a slot that is not in it.
     pub(super) fn insert(&mut self, hash: u32, slot: u32) {
         if self.used >= room(self.words.len()) {
-            let grown = free_words(self.words.len() * 2);
+            let grown = filled(self.words.len() * 2, 0).into();
             for word in std::mem::replace(&mut self.words, grown) {
                 if word != 0 {
                     self.place(word);
@@ -124,14 +124,6 @@ impl Index {
 /// How many of the words may be in use.
 const fn room(words: usize) -> usize {
     words / 8 * 7
-}
-
-/// So many words, all free. Large pages are asked for before a word is written: what lies in small ones stays there.
-fn free_words(count: usize) -> Box<[u64]> {
-    let mut words = Vec::with_capacity(count);
-    ask_large_pages(&words);
-    words.resize(count, 0);
-    words.into()
 }
 
 #[inline]
