@@ -67,7 +67,8 @@ impl LineFile {
         if !kind.is_file() && !kind.is_char_device() {
             return Err(refused("device that cannot take lines"));
         }
-        if kind.is_file() && begin == Begin::Anew {
+        // Of a file that has been cut the system writes everything to the disk before it is closed.
+        if kind.is_file() && begin == Begin::Anew && about.size() > 0 {
             file.set_len(0).map_err(failed)?;
         }
         Ok(Self { path: path.to_owned(), file })
