@@ -91,8 +91,8 @@ impl Outputs {
                     let EndedFlow { session, tuple, client, .. } = flow;
                     // The id is a text that nobody needs where the tuple is known.
                     let id = if tuple.is_some() { Vec::new() } else { session.id.clone() };
-                    let item = FlowItem { time: stamp.time, flow: session.named(id), tuple: *tuple, client: *client };
-                    eve.item(EveItem::Flow(Box::new(item)));
+                    let flow = session.named(id);
+                    eve.flow(FlowItem { time: stamp.time, flow, tuple: *tuple, client: *client });
                 }
             }
             _ => {}

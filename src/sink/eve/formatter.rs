@@ -7,7 +7,7 @@ use super::file_info;
 use super::flow;
 use super::flows::{FlowTable, Followed, Told};
 use super::http::Exchange;
-use super::item::{EveItem, FlowItem, NoteItem, NoteKind};
+use super::item::{Beside, EveItem, FlowItem, NoteItem, NoteKind};
 use super::json::Object;
 use super::ssh::SshFlow;
 use super::stats::{self, StatsBook};
@@ -97,8 +97,8 @@ impl Formatter {
         }
     }
 
-    /// Takes an item in and appends the lines that are complete with it; tells how many. `texts` holds those of sightings.
-    pub fn take(&mut self, item: EveItem, texts: &[u8], out: &mut Vec<u8>) -> u64 {
+    /// Takes an item in and appends the lines that are complete with it; tells how many.
+    pub fn take(&mut self, item: EveItem, beside: &Beside, out: &mut Vec<u8>) -> u64 {
         let mut lines = Lines { origin: &self.origin, out, count: 0 };
         match item {
             EveItem::Sighting(time, sighting) => {
@@ -110,11 +110,12 @@ impl Formatter {
                     self.forgotten += 1;
                     lines.rest(time, flow, gone);
                 }
-                lines.sighting(time, sighting, texts, followed, self.readers);
+                lines.sighting(time, sighting, &beside.texts, followed, self.readers);
             }
-            EveItem::Flow(item) => {
+            EveItem::Flow(place) => {
+                let item = &beside.flows[place];
                 self.now = item.time;
-                lines.flow(&item, &mut self.flows);
+                lines.flow(item, &mut self.flows);
             }
             EveItem::Alert(item) => {
                 let ends = alert::ends(&item);
@@ -353,7 +354,7 @@ mod tests {
     use super::{EveOrigin, Formatter, Readers};
     use crate::key::{End, FlowTuple};
     use crate::metrics::{Extent, HttpBodyEnd, Seen, SeenFile, Session, Sighting, Span};
-    use crate::sink::eve::{DnsFacts, EveItem, FlowItem};
+    use crate::sink::eve::{Beside, DnsFacts, EveItem, FlowItem};
     use crate::time::Timestamp;
     use proptest::prelude::*;
 
@@ -414,13 +415,13 @@ mod tests {
             let (mut out, mut lines) = (Vec::new(), 0);
             for (flow, (seen, own), ends, nanos) in items {
                 let (time, flow) = (Timestamp::from_nanos(nanos), tuple(flow));
-                let mut texts = b"others".to_vec();
-                let sighting = Sighting { flow, client: End::A, seen }.carried(&own, &mut texts);
-                lines += formatter.take(EveItem::Sighting(time, sighting), &texts, &mut out);
+                let mut beside = Beside { texts: b"others".to_vec(), flows: Vec::new() };
+                let sighting = Sighting { flow, client: End::A, seen }.carried(&own, &mut beside.texts);
+                lines += formatter.take(EveItem::Sighting(time, sighting), &beside, &mut out);
                 if ends {
                     let session = Session { id: flow.id().as_bytes().to_vec(), ..Session::default() };
-                    let item = FlowItem { time, flow: session, tuple: None, client: None };
-                    lines += formatter.take(EveItem::Flow(Box::new(item)), &[], &mut out);
+                    beside.flows.push(FlowItem { time, flow: session, tuple: None, client: None });
+                    lines += formatter.take(EveItem::Flow(0), &beside, &mut out);
                 }
             }
             lines += formatter.finish(&mut out);
@@ -438,13 +439,14 @@ mod tests {
     fn a_handshake_that_stops_is_told_of_when_the_flow_ends() {
         let mut formatter = Formatter::new(EveOrigin::Unnamed, READERS);
         let mut out = Vec::new();
-        let mut texts = Vec::new();
-        let seen = Seen::Attribute(Span::put(&mut texts, b"TLS:SNI"), Span::put(&mut texts, b"example.com"));
+        let mut beside = Beside::default();
+        let texts = &mut beside.texts;
+        let seen = Seen::Attribute(Span::put(texts, b"TLS:SNI"), Span::put(texts, b"example.com"));
         let sighting = Sighting { flow: tuple(1), client: End::A, seen };
-        assert_eq!(formatter.take(EveItem::Sighting(Timestamp::EPOCH, sighting), &texts, &mut out), 0);
+        assert_eq!(formatter.take(EveItem::Sighting(Timestamp::EPOCH, sighting), &beside, &mut out), 0);
         let session = Session { id: tuple(1).id().as_bytes().to_vec(), reason: "rst", ..Session::default() };
-        let item = FlowItem { time: Timestamp::EPOCH, flow: session, tuple: None, client: Some(End::A) };
-        assert_eq!(formatter.take(EveItem::Flow(Box::new(item)), &[], &mut out), 2);
+        beside.flows.push(FlowItem { time: Timestamp::EPOCH, flow: session, tuple: None, client: Some(End::A) });
+        assert_eq!(formatter.take(EveItem::Flow(0), &beside, &mut out), 2);
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("\"sni\":\"example.com\",\"version\":\"UNDETERMINED\""), "{text}");
         assert_eq!(formatter.finish(&mut Vec::new()), 0);

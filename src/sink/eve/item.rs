@@ -1,4 +1,7 @@
 //! What is handed over to the thread that writes events.
+//!
+//! What there are many of lies in lists beside the items: each would otherwise be allocated by one thread and freed by
+//! another.
 
 use crate::guid::Guid;
 use crate::key::{End, FlowTuple};
@@ -8,16 +11,25 @@ use crate::time::Timestamp;
 /// One thing that becomes an event, or a part of one.
 #[derive(Debug)]
 pub enum EveItem {
-    /// A piece of a protocol; its texts lie in the parcel.
+    /// A piece of a protocol; its texts lie beside it.
     Sighting(Timestamp, Sighting),
-    /// A flow ended.
-    Flow(Box<FlowItem>),
+    /// A flow ended; the one at this place of the list.
+    Flow(usize),
     /// An alert.
     Alert(Box<AlertItem>),
     /// A resource or a document of a plugin.
     Note(Box<NoteItem>),
     /// How far an engine has come.
     Stats(Box<StatsItem>),
+}
+
+/// What lies beside items.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// The texts of sightings.
+    pub texts: Vec<u8>,
+    /// Flows that ended.
+    pub flows: Vec<FlowItem>,
 }
 
 /// A flow at its end.
@@ -100,11 +112,10 @@ pub struct StatsItem {
 }
 
 impl EveItem {
-    /// Bytes it holds, roughly; those in the parcel are counted there.
+    /// Bytes it holds, roughly; those beside it are counted there.
     pub(super) fn held(&self) -> usize {
         match self {
-            Self::Sighting(..) => 128,
-            Self::Flow(flow) => 256 + flow.flow.tags.len(),
+            Self::Sighting(..) | Self::Flow(_) => 128,
             Self::Alert(item) => 512 + item.alert.message.len() + item.alert.extra.len(),
             Self::Note(note) => 256 + note.summary.len() + note.text.len(),
             Self::Stats(_) => 512,

@@ -26,7 +26,7 @@ mod writer;
 pub use alert::alert_body;
 pub use dns::{DnsFacts, DnsRecord};
 pub use formatter::{EveOrigin, Readers};
-pub use item::{AlertItem, EveItem, FlowItem, NoteItem, NoteKind, StatsItem};
+pub use item::{AlertItem, Beside, EveItem, FlowItem, NoteItem, NoteKind, StatsItem};
 pub use sender::EveSender;
 pub use target::EveTarget;
 pub use tls::CertificateFacts;

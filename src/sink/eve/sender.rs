@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{SendTimeoutError, Sender};
 
-use super::item::EveItem;
+use super::item::{Beside, EveItem, FlowItem};
 use crate::metrics::Sighting;
 use crate::sink::WhenFull;
 use crate::time::Timestamp;
@@ -22,8 +22,7 @@ const STALL: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Parcel {
     pub items: Vec<EveItem>,
-    /// The texts of sightings.
-    pub texts: Vec<u8>,
+    pub beside: Beside,
 }
 
 /// What senders and writer share.
@@ -68,10 +67,20 @@ impl EveSender {
 
     /// Adds a sighting; `texts` holds its texts.
     pub fn sighting(&mut self, time: Timestamp, sighting: Sighting, texts: &[u8]) {
-        let before = self.parcel.texts.len();
-        let sighting = sighting.carried(texts, &mut self.parcel.texts);
-        self.bytes += self.parcel.texts.len() - before;
+        let own = &mut self.parcel.beside.texts;
+        let before = own.len();
+        let sighting = sighting.carried(texts, own);
+        self.bytes += own.len() - before;
         self.item(EveItem::Sighting(time, sighting));
+    }
+
+    /// Adds a flow that ended.
+    pub fn flow(&mut self, flow: FlowItem) {
+        self.bytes += size_of::<FlowItem>() + flow.flow.id.len() + flow.flow.tags.len();
+        let flows = &mut self.parcel.beside.flows;
+        flows.push(flow);
+        let place = flows.len() - 1;
+        self.item(EveItem::Flow(place));
     }
 
     /// Hands over what has come together.

@@ -170,7 +170,7 @@ impl Writer {
                     add(&self.shared.taken, 1);
                     let mut lines = 0;
                     for item in parcel.items {
-                        lines += self.formatter.take(item, &parcel.texts, &mut out);
+                        lines += self.formatter.take(item, &parcel.beside, &mut out);
                         if out.len() >= WRITE_BYTES {
                             self.write(&mut out, &mut lines);
                         }
