@@ -24,6 +24,7 @@ use crate::content::FileRules;
 use crate::decode::{self, Decoder};
 use crate::flow::{Defrag, FlowsConfig, Want};
 use crate::metrics::{Shard, ShardConfig};
+use crate::packet::Packet;
 use crate::plugin::{Catalog, Frontend, HostSettings};
 use crate::sink::eve::StatsItem;
 use crate::time::{self, Stopwatch, Timestamp};
@@ -55,6 +56,8 @@ pub struct Engine {
     span: Option<(Timestamp, Timestamp)>,
     time_back: u64,
     batches: u32,
+    /// Packets of a batch that is handled in parts.
+    spread: Vec<Packet>,
     longest: Duration,
     next_minute: i64,
     // What flows are tracked with once a script asks for them that nobody expected to.
@@ -126,6 +129,7 @@ impl Engine {
             span: None,
             time_back: 0,
             batches: 0,
+            spread: Vec::new(),
             longest: Duration::ZERO,
             next_minute: 0,
             late_flows: (plan.flows, plan.top),
@@ -186,8 +190,29 @@ impl Engine {
         }
     }
 
-    /// Handles the packets of the context's batch.
+    /// Handles the packets of the context's batch, those of one second at a time: flows are brought up to date with a whole
+    /// batch before scripts see it, and must not be ahead of the seconds that scripts are told of.
     pub(super) fn batch(&mut self) {
+        let later = |from: &Packet, packet: &Packet| packet.ts.secs() > from.ts.secs();
+        let spread = |packets: &[Packet]| matches!(packets, [first, .., last] if later(first, last));
+        if self.flows.is_none() || !spread(self.context.batch.borrow().packets()) {
+            return self.part();
+        }
+        let mut packets = std::mem::take(&mut self.spread);
+        packets.clear();
+        packets.extend_from_slice(self.context.batch.borrow().packets());
+        let mut rest = &packets[..];
+        while let Some(first) = rest.first() {
+            let end = rest.iter().position(|packet| later(first, packet)).unwrap_or(rest.len());
+            let (part, others) = rest.split_at(end);
+            self.context.batch.borrow_mut().put_back(part);
+            self.part();
+            rest = others;
+        }
+        self.spread = packets;
+    }
+
+    fn part(&mut self) {
         let context = Rc::clone(&self.context);
         self.decoder.decode(&context.protocols, &mut context.batch.borrow_mut());
         if self.opaque_links {
@@ -195,6 +220,11 @@ impl Engine {
         }
         let count = context.batch.borrow().len();
         self.join_fragments();
+        if self.flows.is_some() {
+            // What is over is told of as it was then.
+            let first = context.batch.borrow().packets().first().map(|packet| packet.ts);
+            self.move_time(first.map_or(context.now.get(), |first| first.max(context.now.get())), 0);
+        }
         if let Some(flows) = &mut self.flows {
             flows.take_batch(&context);
         }
