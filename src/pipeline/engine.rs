@@ -24,13 +24,15 @@ use crate::content::FileRules;
 use crate::decode::{self, Decoder};
 use crate::flow::{Defrag, FlowsConfig, Want};
 use crate::metrics::{Shard, ShardConfig};
-use crate::packet::Packet;
+use crate::packet::{LinkType, Packet};
 use crate::plugin::{Catalog, Frontend, HostSettings};
 use crate::sink::eve::StatsItem;
 use crate::time::{self, Stopwatch, Timestamp};
 
 /// Batches between two looks at what is not worth doing each time (progress, garbage, minute counts).
 const UPKEEP_BATCHES: u32 = 64;
+/// Unknown link types that are named; a file can have many.
+const MAX_LINKS_TOLD: usize = 8;
 
 /// A packet thread at work.
 pub struct Engine {
@@ -44,6 +46,8 @@ pub struct Engine {
     defrag: Defrag,
     fragments_seen: u64,
     opaque_links: bool,
+    unknown_links: u64,
+    links_told: Vec<LinkType>,
     pub(super) outlet: Outlet,
     pace: Pace,
     pub(super) control: Arc<Control>,
@@ -117,6 +121,8 @@ impl Engine {
             defrag: Defrag::new(plan.fragments),
             fragments_seen: 0,
             opaque_links: plan.opaque_links,
+            unknown_links: 0,
+            links_told: Vec::new(),
             outlet: plan.outlet,
             pace: plan.pace,
             control: plan.control,
@@ -217,6 +223,8 @@ impl Engine {
         self.decoder.decode(&context.protocols, &mut context.batch.borrow_mut());
         if self.opaque_links {
             self.make_opaque();
+        } else {
+            self.tell_of_links();
         }
         let count = context.batch.borrow().len();
         self.join_fragments();
@@ -304,6 +312,23 @@ impl Engine {
             let packet = batch.packets()[index];
             if packet.layer_count == 0 && packet.caplen > 0 {
                 Decoder::append_opaque(&mut batch, index, 0, packet.caplen);
+            }
+        }
+    }
+
+    /// Names the link types that nobody decodes, each once.
+    fn tell_of_links(&mut self) {
+        let unknown = self.decoder.counters().get(decode::Event::UnknownLinkType);
+        if unknown == self.unknown_links {
+            return;
+        }
+        self.unknown_links = unknown;
+        for packet in self.context.batch.borrow().packets() {
+            let link = packet.linktype;
+            let is_empty = packet.layer_count == 0 && packet.caplen > 0 && link != LinkType::ETHERNET;
+            if is_empty && self.links_told.len() < MAX_LINKS_TOLD && !self.links_told.contains(&link) {
+                self.links_told.push(link);
+                log::warn!("link type {}: not known; its packets are counted, but nothing is found in them", link.0);
             }
         }
     }
