@@ -324,7 +324,7 @@ pub fn present(result: &RunResult, args: &RunArgs, cli: &Cli) -> anyhow::Result<
         let report = build(result, args.output.top, outcome);
         let written = match () {
             () if args.plugins.json => write_json(&report),
-            () if takes_standard_output(&args.output.others) => write_text(&report, cli, io::stderr().lock()),
+            () if takes_standard_output(&args.output) => write_text(&report, cli, io::stderr().lock()),
             () => write_text(&report, cli, io::stdout().lock()),
         };
         match written {
