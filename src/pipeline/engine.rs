@@ -241,6 +241,9 @@ impl Engine {
         }
         let mut from = 0;
         self.frontend.begin(&mut self.decoder);
+        if self.flows.is_some() {
+            self.frontend.deliver_ahead();
+        }
         while from < count {
             let to = self.advance(from, count);
             self.handle(from, to);
