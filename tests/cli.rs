@@ -205,6 +205,8 @@ fn check_ends_well_unless_there_are_errors() {
     let document = typed_in(&directory, &["check", "syntax.lua", "clean.lua", "--json"]).json(1);
     assert_eq!((document["files"].as_u64(), document["errors"].as_u64()), (Some(2), Some(1)));
     assert_eq!(document["findings"][0]["line"], 7);
+    let (_, err) = typed_in(folder().path(), &["check", "."]).ended(2);
+    assert!(err.contains(".: no plugin to check"), "{err}");
 }
 
 #[test]

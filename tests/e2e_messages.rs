@@ -80,12 +80,40 @@ fn files_that_are_not_loaded_are_told_of() {
     let ended = over_demo(&Place::new(), &["--count", "1", "-q", "-p", &library]);
     let expected = "library.lua: not loaded: does not mention TrisulPlugin: a library, not a plugin\n";
     assert!(ended.stderr.ends_with(expected), "{}", ended.stderr);
+    ended.exits(1);
     if fs::metadata("/proc/self").unwrap().uid() == 0 {
         fs::set_permissions(&open, fs::Permissions::from_mode(0o666)).unwrap();
         let ended = over_demo(&place, &["--count", "1", "-q"]);
         let expected = format!("refused when running as root; try: chmod o-w {}\n", open.display());
         assert!(ended.stderr.ends_with(&expected) && ended.stdout.is_empty(), "{}", ended.stderr);
     }
+}
+
+#[test]
+fn a_link_type_that_nobody_knows_is_named_once() {
+    let place = Place::new();
+    let mut capture = [0xA1B2_C3D4_u32.to_le_bytes(), [2, 0, 4, 0], [0; 4], [0; 4]].concat();
+    capture.extend([262_144_u32, 147].iter().flat_map(|number| number.to_le_bytes()));
+    for second in 1..4_u32 {
+        capture.extend([second, 0, 4, 4].iter().flat_map(|number| number.to_le_bytes()));
+        capture.extend(b"abcd");
+    }
+    fs::write(place.path("odd.pcap"), capture).unwrap();
+    let ended = place.run(&["-r", "odd.pcap", "-q"], LIMIT);
+    ended.exits(0);
+    let expected = "link type 147: not known; its packets are counted, but nothing is found in them\n";
+    assert!(ended.stderr.ends_with(expected) && ended.stderr.lines().count() == 1, "{}", ended.stderr);
+}
+
+#[test]
+fn a_quiet_run_says_what_was_damaged() {
+    let place = Place::new();
+    let demo = fs::read(demo()).unwrap();
+    fs::write(place.path("cut.pcap"), &demo[..100_000]).unwrap();
+    let ended = place.run(&["-r", "cut.pcap", "-q"], LIMIT);
+    ended.exits(1);
+    let expected = "cut.pcap: damaged at byte 99940: the file ends inside a record: 60 of 326 bytes\n";
+    assert!(ended.stderr.ends_with(expected) && ended.stdout.is_empty(), "{}", ended.stderr);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use millstream::key::{FlowTuple, Host};
@@ -129,7 +129,26 @@ fn a_question_that_makes_no_sense_is_answered_with_what_to_type() {
     assert!(said(&[store, "--from", "yesterday"]).contains("-10m"));
     assert!(said(&[store, "--filter", "no such thing"]).contains("pcap-filter"));
     assert!(said(&[folder.path().to_str().unwrap()]).contains("--packets"));
-    assert!(said(&["/nonexistent"]).contains("/nonexistent"));
+    let missing = said(&["/nonexistent"]);
+    assert!(missing.contains("/nonexistent") && missing.contains("run --packets"), "{missing}");
+}
+
+#[test]
+fn times_are_those_of_the_packets_and_a_reader_that_goes_away_is_no_failure() {
+    let folder = TempDir::new().unwrap();
+    let store = folder.path().join("store");
+    store_demo(&store, &[]);
+    let store = store.to_str().unwrap();
+    let listed = millstream(&["packets", store]);
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let first = listed.lines().nth(1).unwrap();
+    assert!(first.starts_with("2026-01-15T09:00:01.001000Z  "), "{first}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+    command.args(["packets", store, "-w", "-"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &output.stderr[..]), (Some(0), &b""[..]));
 }
 
 #[test]

@@ -20,6 +20,8 @@ const QUEUE: usize = 4;
 pub enum Form {
     /// As text.
     Text(TextStyle),
+    /// As text on standard error, because standard output is somebody else's.
+    Aside(TextStyle),
     /// As a JSON document.
     Json,
 }
@@ -114,11 +116,13 @@ fn print(
     };
     let mut out = Vec::new();
     let written = match form {
-        Form::Text(style) => report.write_text(&mut out, style),
+        Form::Text(style) | Form::Aside(style) => report.write_text(&mut out, style),
         Form::Json => report.write_json(&mut out),
     };
     // Writing into memory does not fail.
     debug_assert!(written.is_ok());
     out.push(b'\n');
-    console.send(Parcel { lines: out.iter().filter(|&&byte| byte == b'\n').count() as u64, out, err: Vec::new() });
+    let lines = out.iter().filter(|&&byte| byte == b'\n').count() as u64;
+    let (out, err) = if matches!(form, Form::Aside(_)) { (Vec::new(), out) } else { (out, Vec::new()) };
+    console.send(Parcel { lines, out, err });
 }

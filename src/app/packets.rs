@@ -16,7 +16,9 @@ use crate::decode::{self, Decoder, Registry};
 use crate::flow::{Defrag, DefragLimits};
 use crate::key::{End, FlowTuple, Host};
 use crate::packet::{Batch, Packet};
-use crate::sink::{CaptureWriter, Selection, StoredPacket, StoredPackets, flow_mark, host_mark, query_packets};
+use crate::sink::{
+    CaptureWriter, RecordError, Selection, StoredPacket, StoredPackets, flow_mark, host_mark, query_packets,
+};
 use crate::time::Timestamp;
 
 /// Flows listed at most; more are only counted.
@@ -30,6 +32,9 @@ struct Line {
     bytes: u64,
     first: f64,
     last: f64,
+    /// As it was, for people to read.
+    #[serde(skip)]
+    begin: Timestamp,
 }
 
 /// What matched.
@@ -161,12 +166,20 @@ fn copy<W: Write>(
     let (mut sieve, mut found) = (Sieve::new(wanted), Found::default());
     while let Some(stored) = store.next_packet()? {
         if sieve.take(&stored)?.is_some() {
-            writer.packet(stored.linktype, stored.time, stored.wirelen, stored.bytes)?;
+            writer.packet(stored.linktype, stored.time, stored.wirelen, stored.bytes).map_err(plain)?;
             found.count(&stored);
         }
     }
     writer.finish()?;
     Ok(found)
+}
+
+/// Errors of the output as themselves: that nobody reads it any more is no failure.
+fn plain(error: RecordError) -> anyhow::Error {
+    match error {
+        RecordError::Io(error) => error.into(),
+        mixed @ RecordError::Mixed { .. } => mixed.into(),
+    }
 }
 
 impl Found {
@@ -194,7 +207,8 @@ fn list(store: &mut StoredPackets, wanted: &mut Wanted, args: &PacketsArgs) -> a
             }
             None => {
                 let flow_id = flow.id().to_string();
-                found.flows.push(Line { flow: flow_id, packets: 0, bytes: 0, first: time, last: time });
+                let begin = stored.time;
+                found.flows.push(Line { flow: flow_id, packets: 0, bytes: 0, first: time, last: time, begin });
                 places.insert(flow, found.flows.len() - 1);
                 found.flows.len() - 1
             }
@@ -212,7 +226,7 @@ fn list(store: &mut StoredPackets, wanted: &mut Wanted, args: &PacketsArgs) -> a
     }
     writeln!(out, "{} packets, {} bytes, {} flows", found.packets, found.bytes, found.flows.len())?;
     for line in &found.flows {
-        let time = moment::text(Timestamp::from_secs_f64(line.first));
+        let time = moment::text(line.begin);
         writeln!(out, "{time}  {}  {} packets  {} bytes", line.flow, line.packets, line.bytes)?;
     }
     if found.unlisted > 0 {

@@ -43,6 +43,8 @@ pub struct RunResult {
     pub workers: u32,
     /// The plugins.
     pub catalog: Arc<Catalog>,
+    /// Files that were meant to be plugins and were passed over.
+    pub passed_over: usize,
     /// Number of packet threads.
     pub engines: usize,
     /// Time from start to end.
@@ -163,7 +165,7 @@ impl RunResult {
         }
     }
 
-    /// True if input was damaged, a plugin failed, a new version of one did not load, or events could not be written.
+    /// True if input was damaged, a plugin failed or was passed over, a new version of one did not load, or events could not be written.
     #[must_use]
     pub fn is_flawed(&self) -> bool {
         let engine = |outcome: &EngineOutcome| {
@@ -175,6 +177,7 @@ impl RunResult {
         let has_failed = self.outcomes.iter().any(engine)
             || self.events.failure.is_some()
             || self.outputs.iter().any(|output| output.failure.is_some())
+            || self.passed_over > 0
             || self.reloads.failures > 0;
         has_failed || self.catalog.entries.iter().any(|entry| entry.error.is_some())
     }
@@ -320,11 +323,16 @@ pub fn present(result: &RunResult, args: &RunArgs, cli: &Cli) -> anyhow::Result<
     if result.is_quiet {
         return Ok(Outcome::Good);
     }
-    if !args.output.quiet {
+    if args.output.quiet {
+        // Where no report says why the exit code is not 0.
+        for damage in result.outcomes.iter().flat_map(|outcome| &outcome.source.damage) {
+            log::warn!("{damage}");
+        }
+    } else {
         let report = build(result, args.output.top, outcome);
         let written = match () {
             () if args.plugins.json => write_json(&report),
-            () if takes_standard_output(&args.output.others) => write_text(&report, cli, io::stderr().lock()),
+            () if takes_standard_output(&args.output) => write_text(&report, cli, io::stderr().lock()),
             () => write_text(&report, cli, io::stdout().lock()),
         };
         match written {
@@ -528,6 +536,11 @@ fn verdict(result: &RunResult, outcome: Outcome) -> Verdict {
         + result.outcomes.iter().map(|outcome| outcome.problems.len()).sum::<usize>();
     if failed > 0 {
         reasons.push(format!("{failed} plugin{} failed", if failed == 1 { "" } else { "s" }));
+    }
+    match result.passed_over {
+        0 => {}
+        1 => reasons.push("1 file was not loaded as a plugin".to_owned()),
+        files => reasons.push(format!("{files} files were not loaded as plugins")),
     }
     match result.reloads.failures {
         0 => {}

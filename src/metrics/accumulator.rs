@@ -455,6 +455,10 @@ impl Accumulator {
             running
         });
         self.told = self.touched.len();
+        if self.attention.updates {
+            // Being carried over is no update: the first one of the new bucket is to be told of.
+            self.epoch = self.epoch.wrapping_add(1);
+        }
     }
 
     /// Drops the least recently updated keys down to `keep`; of equally old ones the latest created. A key with a running

@@ -160,6 +160,17 @@ mod tests {
     }
 
     #[test]
+    fn keys_with_a_running_total_are_told_in_later_buckets_too() {
+        let (mut shard, group) = shard(Attention { updates: true, ..Attention::default() });
+        shard.update(group, b"a", 1, 2.0);
+        assert_eq!(second(&mut shard), [("a".to_owned(), vec![0.0, 2.0])]);
+        shard.advance(Timestamp::new(110, 0), |_| {});
+        assert_eq!(second(&mut shard), [], "carried over, not touched");
+        shard.update(group, b"a", 0, 5.0);
+        assert_eq!(second(&mut shard), [("a".to_owned(), vec![5.0, 2.0])]);
+    }
+
+    #[test]
     fn groups_nobody_follows_tell_nothing() {
         let (mut shard, group) = shard(Attention::default());
         shard.update(group, b"a", 0, 1.0);

@@ -166,6 +166,12 @@ impl Batch {
         packet.layer_count += 1;
     }
 
+    /// The packets again that the batch came with, or some of them, without layers. Their bytes must still be there.
+    pub fn put_back(&mut self, packets: &[Packet]) {
+        self.clear();
+        self.packets.extend_from_slice(packets);
+    }
+
     /// Keeps the first `count` packets.
     pub fn truncate(&mut self, count: usize) {
         self.packets.truncate(count);

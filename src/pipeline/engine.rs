@@ -24,12 +24,15 @@ use crate::content::FileRules;
 use crate::decode::{self, Decoder};
 use crate::flow::{Defrag, FlowsConfig, Want};
 use crate::metrics::{Shard, ShardConfig};
+use crate::packet::{LinkType, Packet};
 use crate::plugin::{Catalog, Frontend, HostSettings};
 use crate::sink::eve::StatsItem;
 use crate::time::{self, Stopwatch, Timestamp};
 
 /// Batches between two looks at what is not worth doing each time (progress, garbage, minute counts).
 const UPKEEP_BATCHES: u32 = 64;
+/// Unknown link types that are named; a file can have many.
+const MAX_LINKS_TOLD: usize = 8;
 
 /// A packet thread at work.
 pub struct Engine {
@@ -43,6 +46,8 @@ pub struct Engine {
     defrag: Defrag,
     fragments_seen: u64,
     opaque_links: bool,
+    unknown_links: u64,
+    links_told: Vec<LinkType>,
     pub(super) outlet: Outlet,
     pace: Pace,
     pub(super) control: Arc<Control>,
@@ -55,6 +60,8 @@ pub struct Engine {
     span: Option<(Timestamp, Timestamp)>,
     time_back: u64,
     batches: u32,
+    /// Packets of a batch that is handled in parts.
+    spread: Vec<Packet>,
     longest: Duration,
     next_minute: i64,
     // What flows are tracked with once a script asks for them that nobody expected to.
@@ -114,6 +121,8 @@ impl Engine {
             defrag: Defrag::new(plan.fragments),
             fragments_seen: 0,
             opaque_links: plan.opaque_links,
+            unknown_links: 0,
+            links_told: Vec::new(),
             outlet: plan.outlet,
             pace: plan.pace,
             control: plan.control,
@@ -126,6 +135,7 @@ impl Engine {
             span: None,
             time_back: 0,
             batches: 0,
+            spread: Vec::new(),
             longest: Duration::ZERO,
             next_minute: 0,
             late_flows: (plan.flows, plan.top),
@@ -186,15 +196,43 @@ impl Engine {
         }
     }
 
-    /// Handles the packets of the context's batch.
+    /// Handles the packets of the context's batch, those of one second at a time: flows are brought up to date with a whole
+    /// batch before scripts see it, and must not be ahead of the seconds that scripts are told of.
     pub(super) fn batch(&mut self) {
+        let later = |from: &Packet, packet: &Packet| packet.ts.secs() > from.ts.secs();
+        let spread = |packets: &[Packet]| matches!(packets, [first, .., last] if later(first, last));
+        if self.flows.is_none() || !spread(self.context.batch.borrow().packets()) {
+            return self.part();
+        }
+        let mut packets = std::mem::take(&mut self.spread);
+        packets.clear();
+        packets.extend_from_slice(self.context.batch.borrow().packets());
+        let mut rest = &packets[..];
+        while let Some(first) = rest.first() {
+            let end = rest.iter().position(|packet| later(first, packet)).unwrap_or(rest.len());
+            let (part, others) = rest.split_at(end);
+            self.context.batch.borrow_mut().put_back(part);
+            self.part();
+            rest = others;
+        }
+        self.spread = packets;
+    }
+
+    fn part(&mut self) {
         let context = Rc::clone(&self.context);
         self.decoder.decode(&context.protocols, &mut context.batch.borrow_mut());
         if self.opaque_links {
             self.make_opaque();
+        } else {
+            self.tell_of_links();
         }
         let count = context.batch.borrow().len();
         self.join_fragments();
+        if self.flows.is_some() {
+            // What is over is told of as it was then.
+            let first = context.batch.borrow().packets().first().map(|packet| packet.ts);
+            self.move_time(first.map_or(context.now.get(), |first| first.max(context.now.get())), 0);
+        }
         if let Some(flows) = &mut self.flows {
             flows.take_batch(&context);
         }
@@ -203,6 +241,9 @@ impl Engine {
         }
         let mut from = 0;
         self.frontend.begin(&mut self.decoder);
+        if self.flows.is_some() {
+            self.frontend.deliver_ahead();
+        }
         while from < count {
             let to = self.advance(from, count);
             self.handle(from, to);
@@ -274,6 +315,23 @@ impl Engine {
             let packet = batch.packets()[index];
             if packet.layer_count == 0 && packet.caplen > 0 {
                 Decoder::append_opaque(&mut batch, index, 0, packet.caplen);
+            }
+        }
+    }
+
+    /// Names the link types that nobody decodes, each once.
+    fn tell_of_links(&mut self) {
+        let unknown = self.decoder.counters().get(decode::Event::UnknownLinkType);
+        if unknown == self.unknown_links {
+            return;
+        }
+        self.unknown_links = unknown;
+        for packet in self.context.batch.borrow().packets() {
+            let link = packet.linktype;
+            let is_empty = packet.layer_count == 0 && packet.caplen > 0 && link != LinkType::ETHERNET;
+            if is_empty && self.links_told.len() < MAX_LINKS_TOLD && !self.links_told.contains(&link) {
+                self.links_told.push(link);
+                log::warn!("link type {}: not known; its packets are counted, but nothing is found in them", link.0);
             }
         }
     }

@@ -212,6 +212,15 @@ impl Frontend {
         self.engine.before.set(u32::MAX);
     }
 
+    /// Delivers what was said before the first packet of a batch.
+    pub fn deliver_ahead(&mut self) {
+        let due = std::mem::take(&mut *self.engine.mail.borrow_mut());
+        if !due.is_empty() {
+            self.deliver_before(0, &due);
+            self.engine.stop.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Delivers the messages that wait between two batches, those of other engines included.
     pub fn deliver_waiting(&mut self) {
         self.hear_peers();

@@ -24,7 +24,7 @@ fn a_flow_is_announced_updated_ended_and_flushed_once() {
     let outcome = run(body, &capture);
     outcome.prints(&[
         &format!("new\t{TCP_FLOW}"),
-        "update\t8",
+        "update\t5",
         "end\t2159",
         "begin\t60",
         "filter",
@@ -42,11 +42,32 @@ fn flows_that_go_on_are_flushed_every_five_minutes_with_all_they_have() {
         .fold(Capture::new(), |capture, at| capture.at(1_000 + at, udp_packet((5000, 6000), b"x")));
     let outcome = run(body, &capture);
     outcome.exits(0);
-    // Sampled at the batch in which the mark falls.
+    // Of the second in which the mark falls, and at the end.
     let lines = outcome.lines();
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert!(lines.iter().all(|line| line.contains("\t0\t1000\t")), "{lines:?}");
     assert!(lines[2].starts_with("32\t"), "{lines:?}");
+}
+
+#[test]
+fn flows_are_shown_as_they_were_in_the_second_that_is_told_of() {
+    let body = "onnewflow = function(e, f) print('new', f:az_packets() + f:za_packets(), f:time_window()) end, \
+        onupdate = function(e, f) print('update', f:az_packets() + f:za_packets(), f:time_window()) end";
+    run(body, &sized(&[(100, 60), (100, 60), (110, 60), (125, 60)])).prints(&[
+        "new\t2\t100\t100",
+        "update\t2\t100\t100",
+        "update\t3\t100\t110",
+    ]);
+}
+
+#[test]
+fn a_script_ends_a_flow_before_silence_does() {
+    let capture = Capture::new().at(100, udp_packet((5000, 6000), b"x")).at(130, udp_packet((7000, 8000), b"end"));
+    let capture = capture.at(400, udp_packet((7000, 8000), b"x"));
+    let ends = "if n == 2 then engine:terminate_flow('11A:0A.00.00.09:p-1770_0A.00.00.05:p-1388') end";
+    let monitor = "onterminate = function(e, f) print(f:key(), f:state()) end";
+    let outcome = crate::beside("sg_monitor", monitor, ends, &capture);
+    assert_eq!(outcome.lines()[0], "11A:0A.00.00.09:p-1770_0A.00.00.05:p-1388\t2081");
 }
 
 #[test]

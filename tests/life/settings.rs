@@ -117,6 +117,8 @@ fn what_is_wrong_is_said_with_its_place_before_anything_runs() {
     fs::write(place.path("good.toml"), "[input]\nsnaplen = 96\n").unwrap();
     let checked = millstream(&place, &["config", "check", "good.toml"], |_| {});
     assert_eq!(checked.exits(0).stdout, "good.toml: 1 setting, all well\n");
+    let checked = millstream(&place, &["config", "check", "none.toml"], |_| {});
+    assert!(checked.exits(2).stderr.starts_with("millstream: none.toml: cannot be read: No such file"));
 }
 
 #[test]

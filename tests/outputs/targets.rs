@@ -240,4 +240,14 @@ fn standard_output_holds_events_alone() {
         let refused = run(&[&["-r", DEMO, "--eve", "-"][..], &arguments].concat());
         assert_eq!(refused.status.code(), Some(2));
     }
+    let output = run(&["-r", DEMO, "--report-every", "20", "--eve", "-"]);
+    assert!(!of(&lines(&output.stdout), "flow").is_empty());
+    let reports = String::from_utf8_lossy(&output.stderr).matches("packet time").count();
+    assert!(reports > 1, "{reports}");
+    let output = run(&["-r", DEMO, "-p", &plugin, "--events", "-"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(lines(&output.stdout).iter().any(|event| event["ev"] == "alert"));
+    let report = String::from_utf8_lossy(&output.stderr);
+    assert!(report.contains("packet time"), "{report}");
+    assert_eq!(run(&["-r", DEMO, "--events", "-", "--json"]).status.code(), Some(2));
 }

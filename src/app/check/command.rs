@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::finding::{Finding, Findings, Severity, Verdict};
 use super::loading::{Loading, check_library};
@@ -19,12 +19,16 @@ use crate::plugin::{Catalog, Found, HostSettings, Script, SkipReason, Skipped, d
 /// Checks the plugins of the paths given.
 ///
 /// # Errors
-/// When a path does not exist, a thread cannot be started, or the output cannot be written.
+/// When a path does not exist or holds nothing to check, a thread cannot be started, or the output cannot be written.
 pub fn check(args: &CheckArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcome> {
     let plugins = PluginArgs { plugin: args.paths.clone(), ..PluginArgs::default() };
     let host = settings::host_settings(&plugins, None)?;
     // Only what was named: plugins of the standard directories are somebody else's.
     let found = discover(&args.paths, &[])?;
+    if found.scripts.is_empty() && found.skipped.is_empty() {
+        let paths: Vec<String> = args.paths.iter().map(|path| path.display().to_string()).collect();
+        bail!("{}: no plugin to check; files that end in .lua are looked at", paths.join(", "));
+    }
     let named: BTreeSet<PathBuf> = args.paths.iter().cloned().collect();
     let thread = spawn_lua_thread("check", move || examine(found, &named, &host)).context("starting a thread")?;
     let verdict = run::join(thread)?;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::CommandFactory;
 use serde_json::{Value, json};
 
@@ -22,7 +22,10 @@ use crate::app::screen::{Paint, Screen, columns, count};
 /// When settings that are to be shown cannot be read, or the output not be written.
 pub fn command(args: &ConfigArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcome> {
     match &args.command {
-        ConfigCommand::Check { file } => Ok(check(file, screen)?),
+        ConfigCommand::Check { file } => {
+            std::fs::metadata(file).with_context(|| format!("{}: cannot be read", file.display()))?;
+            Ok(check(file, screen)?)
+        }
         ConfigCommand::Sample => {
             screen.write_all(sample().as_bytes())?;
             Ok(Outcome::Good)

@@ -7,6 +7,7 @@ use signal_hook::iterator::Signals;
 
 use super::inputs::Inputs;
 use super::life::{Facts, Life};
+use super::others::takes_standard_output;
 use super::outputs::Opened;
 use super::threads::Staff;
 use super::{calls, jobs, letters};
@@ -62,7 +63,11 @@ pub fn execute(
     let pools = doors.pools;
     let reporter = match args.output.report_every {
         Some(_) => {
-            let form = if args.plugins.json { Form::Json } else { Form::Text(terminal::style(cli.color)) };
+            let form = match () {
+                () if args.plugins.json => Form::Json,
+                () if takes_standard_output(&args.output) => Form::Aside(terminal::style(cli.color)),
+                () => Form::Text(terminal::style(cli.color)),
+            };
             Some(Reporter::start(catalog, engines, args.output.top, form, outputs.console().sender())?)
         }
         None => None,

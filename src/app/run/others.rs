@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
-use crate::app::cli::{OutputsArgs, PrintKind, RunArgs};
+use crate::app::cli::{OutputArgs, PrintKind, RunArgs};
 use crate::app::report::RunResult;
 use crate::flow::Want;
 use crate::metrics::{FlushSink, Registry};
@@ -17,10 +17,14 @@ use crate::sink::syslog::{Syslog, SyslogTarget};
 use crate::sink::webhook::{HookLimits, Webhook, WebhookOptions};
 use crate::sink::{AlertsEnd, Begin, FlushSinks, NamedCount, OutputReport, WhenFull};
 
-/// Whether the output of events has standard output for itself.
+/// Whether an output of events has standard output for itself: whoever reads it as JSON lines must not find a report there.
 #[must_use]
-pub fn takes_standard_output(args: &OutputsArgs) -> bool {
-    args.eve == Some(EveTarget::Output)
+pub fn takes_standard_output(args: &OutputArgs) -> bool {
+    args.others.eve == Some(EveTarget::Output) || takes_the_stream(args)
+}
+
+fn takes_the_stream(args: &OutputArgs) -> bool {
+    args.events.as_deref() == Some(Path::new("-"))
 }
 
 /// Checks what the argument parser cannot.
@@ -28,13 +32,12 @@ pub fn takes_standard_output(args: &OutputsArgs) -> bool {
 /// # Errors
 /// When two documents would go to standard output.
 pub fn check(args: &RunArgs) -> anyhow::Result<()> {
-    if !takes_standard_output(&args.output.others) {
-        return Ok(());
+    let is_eve = args.output.others.eve == Some(EveTarget::Output);
+    if args.plugins.json && takes_standard_output(&args.output) {
+        let option = if is_eve { "--eve" } else { "--events" };
+        bail!("{option} - and --json both write to standard output; name a file for the events");
     }
-    if args.plugins.json {
-        bail!("--eve - and --json both write to standard output; name a file for the events");
-    }
-    if args.output.events.as_deref() == Some(Path::new("-")) {
+    if is_eve && takes_the_stream(&args.output) {
         bail!("--eve - and --events - both write to standard output; name a file for one of them");
     }
     Ok(())

@@ -126,7 +126,7 @@ impl Opened {
             }
             None => None,
         };
-        let is_taken = args.plugins.json || takes_standard_output(&args.output.others);
+        let is_taken = args.plugins.json || takes_standard_output(&args.output);
         Ok(Outputs {
             others: OutputSet::open(args, self.pace, &catalog.groups, control)?,
             console: self.console,

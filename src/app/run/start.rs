@@ -71,10 +71,12 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
     host.profiler.clone_from(&staging.profiler);
     let standard = if staging.plugins == Whose::Named { &[][..] } else { &host.search[..] };
     let found = discover(&args.plugins.plugin, standard)?;
+    let mut passed_over = 0;
     for skipped in &found.skipped {
         // Libraries lie beside plugins; one that was named was taken for a plugin.
         if skipped.reason != SkipReason::Library || args.plugins.plugin.contains(&skipped.path) {
             log::warn!("{}: not loaded: {}", skipped.path.display(), skipped.reason);
+            passed_over += 1;
         }
     }
     let mut catalog = probe(found.scripts, &host)?;
@@ -93,6 +95,7 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
     let since = Stopwatch::start();
     let mut result = execute(args, cli, &host, &catalog, &builtin, doors)?;
     result.wall = since.elapsed();
+    result.passed_over = passed_over;
     Ok(result)
 }
 

@@ -338,6 +338,7 @@ fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usi
         outcomes,
         records,
         catalog: Arc::clone(catalog),
+        passed_over: 0,
         engines,
         wall: Duration::ZERO,
         packet_store: None,

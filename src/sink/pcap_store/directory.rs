@@ -14,9 +14,17 @@ const LOCK: &str = "packets.lock";
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The folder cannot be made or read.
+    /// The folder cannot be made or written to.
     #[error("packet store {}: {error}; name a folder that can be written to", path.display())]
     Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What happened.
+        error: io::Error,
+    },
+    /// The folder cannot be read.
+    #[error("packet store {}: {error}; name a folder that millstream run --packets wrote to", path.display())]
+    Unreadable {
         /// The folder.
         path: PathBuf,
         /// What happened.

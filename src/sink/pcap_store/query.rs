@@ -64,7 +64,7 @@ pub struct StoredPackets {
 /// # Errors
 /// [`StoreError`] if the folder cannot be read or has no packets.
 pub fn query(directory: &Path) -> Result<StoredPackets, StoreError> {
-    let files = captures(directory).map_err(|error| StoreError::Folder { path: directory.to_owned(), error })?;
+    let files = captures(directory).map_err(|error| StoreError::Unreadable { path: directory.to_owned(), error })?;
     let mut waiting = Vec::new();
     for (_, path) in files {
         match FoundSegment::open(&path) {
