@@ -29,6 +29,8 @@ fn log_levels_and_prefixes() {
              T.log('default level') T.log(99, 'unknown level') T.log(4, nil) T.log(nil) T.log('7', 'text first') T.log(L.ERROR)
              T.logerror('error') T.logwarning('warning') T.loginfo('info') T.logdebug('debug')
              T.host:log(L.WARN, 'old form') T.host.log(L.INFO, 'old form with a dot')
+             T.host:log(L.ERROR, nil) T.host:log(L.WARN, {} == nil) T.host:log('alone') T.host.log('7', 'level as text')
+             T.host:log(nil, 'no level') T.host:log(L.INFO)
              T.logwarning({} ~= nil) T.logwarning('two\\nlines') T.log(L.WARN, 12.5)",
         )
         .run(&Capture::udp(1, 100));
@@ -50,6 +52,11 @@ fn log_levels_and_prefixes() {
         "DEBUG\tdebug",
         "WARN\told form",
         "INFO\told form with a dot",
+        "ERROR\tnil",
+        "WARN\tfalse",
+        "DEBUG\talone",
+        "INFO\tlevel as text",
+        "DEBUG\tno level",
         "WARN\ttrue",
         "WARN\ttwo\nlines",
         "WARN\t12.5",
