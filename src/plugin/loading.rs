@@ -191,6 +191,7 @@ impl Prepared {
             jobs: self.jobs,
             caught: self.caught,
             budget: self.budget,
+            stuck_at_end: 0,
             health: PluginHealth::default(),
             stats: CallStats::default(),
         };
