@@ -128,6 +128,28 @@ fn prepare_config_copies_the_template_once() {
 }
 
 #[test]
+fn prepare_config_makes_the_directory_it_needs() {
+    let body = "local p = T.host:prepare_config('{0B1C2D3E-0000-4000-8000-00000000ABCD}', 'template.xml') print(io.open(p):read('*a'))";
+    let bench = Bench::new().file("template.xml", "<template/>").counter("c.lua", IPV4, "", body);
+    bench.run(&Capture::udp(1, 100)).prints(&["<template/>"]);
+}
+
+#[test]
+fn directories_exist_that_a_script_names() {
+    let bench = Bench::new().counter("none.lua", IPV4, "", "print('App > DBRoot')");
+    bench.run(&Capture::udp(1, 100)).prints(&["App > DBRoot"]);
+    assert!(!bench.path("data").exists(), "a run whose scripts name no directory makes none");
+    let head = "local file = assert(io.open(T.env.get_config('App>DBRoot') .. '/config/of-mine.lua', 'w'))
+         file:write('return 7') file:close()
+         assert(io.open(T.host.get_datapath() .. '/plugins/x', 'w')):close()
+         assert(io.open(T.env.get_config('//App/RunStateDirectory') .. '/x', 'w')):close()";
+    let onload = format!("local function prepare() {head} end");
+    let body = "prepare() print(dofile(T.host:get_configpath() .. '/of-mine.lua'))";
+    let bench = Bench::new().counter("some.lua", IPV4, &onload, body);
+    bench.run(&Capture::udp(1, 100)).prints(&["7"]);
+}
+
+#[test]
 fn group_tables_exist_while_probing_and_not_on_the_frontend() {
     let text = format!(
         "local guid = T.countergroups and T.countergroups['Hosts']

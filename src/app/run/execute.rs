@@ -9,7 +9,7 @@ use super::inputs::Inputs;
 use super::life::{Facts, Life};
 use super::outputs::Opened;
 use super::threads::Staff;
-use super::{calls, jobs, letters};
+use super::{calls, directories, jobs, letters};
 use crate::app::cli::{Cli, RunArgs};
 use crate::app::control_socket::{Bound, Requests, Server};
 use crate::app::gears;
@@ -56,6 +56,7 @@ pub fn execute(
     let inputs = doors.inputs;
     let (pace, engines, names) = (inputs.pace, inputs.sources.len(), inputs.names());
     let control = Arc::new(Control::default());
+    directories::make(catalog, &host.run.environment.config);
     let outputs = doors.outputs.begin(args, cli, catalog, &names, &control)?;
     let mut head = outputs.head();
     report::announce(catalog, &mut head);
