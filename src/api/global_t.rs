@@ -142,7 +142,7 @@ pub fn install_for_engine(
     let on_print = Rc::clone(context);
     let print: PrintFn = Rc::new(move |text| on_print.record(Record::Print { text: text.to_vec() }));
     let host = HostFunctions {
-        createkey: createkey(lua, context)?,
+        createkey: parts.engine.get::<Function>("update_key_info")?.bind(&parts.engine)?,
         broadcast: broadcast(lua, context)?,
         id: parts.engine.get::<Function>("instanceid")?,
         log: log_function(lua, &log)?,
@@ -187,21 +187,6 @@ pub fn set_groups(lua: &Lua, t: &Table, groups: &Registry) -> mlua::Result<()> {
         t.raw_set(field, table)?;
     }
     Ok(())
-}
-
-fn createkey(lua: &Lua, context: &Rc<VmContext>) -> mlua::Result<Function> {
-    let context = Rc::clone(context);
-    lua.create_function(
-        move |_, (guid, key, label): (mlua::LuaString, Option<mlua::LuaString>, Option<mlua::LuaString>)| {
-            let (Ok(guid), Some(key), Some(label)) = (Guid::parse(&guid.as_bytes()), key, label) else {
-                context.nil_argument("createkey");
-                return Ok(());
-            };
-            let (key, label) = (super::engine::until_nul(&key.as_bytes()), super::engine::until_nul(&label.as_bytes()));
-            context.record(Record::KeyInfo { guid, key, label, description: None });
-            Ok(())
-        },
-    )
 }
 
 fn broadcast(lua: &Lua, context: &Rc<VmContext>) -> mlua::Result<Function> {

@@ -260,6 +260,14 @@ impl AsyncEnd {
         self.packer.borrow_mut().pack(lua, function)
     }
 
+    /// Has `T`, now complete, stand for the worker's own in functions that capture parts of it.
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn learn_t(&self) -> mlua::Result<()> {
+        self.packer.borrow_mut().complete("T")
+    }
+
     /// Hands over what was scheduled since the last time.
     pub fn flush(&self) {
         self.scheduler.flush();
@@ -531,5 +539,6 @@ fn install_worker(lua: &Lua, run: &RunIdentity, worker: &WorkerContext, contexti
     let table: Table =
         modules::run_host_chunk_multi(lua, "millstream.async", ASYNC, (Value::Nil, host, Value::Nil, Value::Nil))?;
     t.set("async", table)?;
-    t_gears::install_for_worker(lua, &t)
+    t_gears::install_for_worker(lua, &t)?;
+    packer.borrow_mut().complete("T")
 }

@@ -31,10 +31,10 @@ fn key_to_v6(key: &[u8]) -> Option<Ipv6Addr> {
     u128::from_str_radix(digits, 16).ok().map(Ipv6Addr::from_bits)
 }
 
-/// Functions of `T.host` that need the engine; they are called without a leading `T.host`.
+/// Functions of `T.host` that need the engine; they are called with arguments of the right types.
 #[derive(Clone, Debug)]
 pub struct HostFunctions {
-    /// `createkey(guid, key, label)`.
+    /// `createkey(guid, key, label, description)`.
     pub createkey: Function,
     /// `broadcast(msgid, clsid, message)`.
     pub broadcast: Function,
@@ -132,6 +132,9 @@ fn copy_new(template: &Path, target: &Path) -> io::Result<()> {
     static SERIAL: AtomicU64 = AtomicU64::new(0);
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     let partial = target.with_extension(format!("{}-{serial}.partial", std::process::id()));
+    if let Some(directory) = target.parent() {
+        fs::create_dir_all(directory)?;
+    }
     let result = fs::copy(template, &partial).and_then(|_| fs::rename(&partial, target));
     if result.is_err() {
         // The copy may not exist; the error that matters is the first one.

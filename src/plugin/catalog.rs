@@ -344,12 +344,7 @@ fn probe_one(
             manifest.required_text = required_text(settings, id);
             Ok(Some((manifest, Probed { plugin, t, vm })))
         }
-        Value::Nil => Ok(None),
-        other => Err(PluginError {
-            kind: FaultKind::Error,
-            message: format!("{}: TrisulPlugin is a {}, not a table", script.path.display(), other.type_name()),
-            traceback: String::new(),
-        }),
+        _ => Ok(None),
     }
 }
 

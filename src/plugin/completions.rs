@@ -16,6 +16,8 @@ use crate::job::{Carried, Delivery, Ended, JobIds, Pool, Section, SectionError, 
 use crate::lua::{Budget, FaultKind, PluginError};
 use crate::time::Stopwatch;
 
+/// Times in a row that letting time run on at the end may fail.
+const MAX_STUCK: u32 = 100;
 /// With delivery in order: jobs outstanding above which all are waited for, below the 100,000 at which they are dropped.
 const SETTLE_ABOVE: usize = 50_000;
 /// How long completions may hold up the next batch of packets.
@@ -236,8 +238,10 @@ impl Instance {
             let (result, _) = self.enter::<bool>(&run_out, haste == Haste::AtOnce);
             self.take_caught("timer");
             match result {
-                Ok(true) => return Left::Something,
-                Ok(false) => return Left::Nothing,
+                Ok(left) => {
+                    self.stuck_at_end = 0;
+                    return if left { Left::Something } else { Left::Nothing };
+                }
                 Err(e) => self.fault("timer", &e),
             }
             // A VM without memory would say the same for ever.
@@ -245,7 +249,9 @@ impl Instance {
                 return Left::Nothing;
             }
         }
-        Left::Something
+        // Callbacks fail without this function failing; one that cannot even begin would never come to an end.
+        self.stuck_at_end += 1;
+        if self.stuck_at_end < MAX_STUCK { Left::Something } else { Left::Nothing }
     }
 
     fn piece(&mut self, name: &'static str, function: &Function, arguments: impl IntoLuaMulti) {

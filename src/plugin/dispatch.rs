@@ -316,6 +316,7 @@ impl Frontend {
         let engine = Rc::clone(&self.engine);
         engine.echo.set(0);
         let slot = engine.events.borrow_mut().alone(0, event);
+        let begins = begins_flow(event);
         for index in 0..self.taps.len() {
             let tap = &self.taps[index];
             if tap.course != Course::Serial || !tap.hears(event.topic.bit()) && event.topic != Topic::End {
@@ -326,6 +327,14 @@ impl Frontend {
             let tap = &mut self.taps[index];
             tap.run(&engine, slot, 1);
             note_opinion(tap, &engine, slot, 0);
+            if !begins {
+                self.hear_notes();
+            }
+        }
+        if begins && event.topic == Topic::Attribute {
+            // What they lead to has its place behind the start, whenever it was said.
+            let rank = Rank { vm: u32::MAX, ..event.at.rank };
+            engine.notes.borrow_mut().iter_mut().for_each(|note| note.rank = rank);
             self.hear_notes();
         }
         if event.topic.bit() & STORE != 0 {
@@ -407,6 +416,16 @@ impl Frontend {
             }
         }
         engine.note_depth.set(outer);
+    }
+}
+
+/// Whether an event is one of those with which a flow begins for scripts. What is said meanwhile waits until all of them
+/// know the flow: nobody hears of it before its vote, and the start is the first attribute.
+fn begins_flow(event: &Event<'_>) -> bool {
+    match event.topic {
+        Topic::Filter | Topic::New => true,
+        Topic::Attribute => event.text.is_empty(),
+        _ => false,
     }
 }
 

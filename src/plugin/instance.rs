@@ -110,6 +110,8 @@ pub struct Instance {
     pub(super) on_channel: Option<Function>,
     pub(super) on_unload: Option<Function>,
     pub(super) budget: Budget,
+    /// Times in a row that the end of the input was got no further because of errors outside of callbacks.
+    pub(super) stuck_at_end: u32,
     /// Faults and suspensions.
     pub health: PluginHealth,
     /// Calls and time.

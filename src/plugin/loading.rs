@@ -94,6 +94,7 @@ impl Prepared {
             let side = jobs.of(file.id, kind, &block);
             let ends = t_async::install(lua, &t, &parts, &context, &on_error, side)?;
             t_gears::install(lua, &t, &parts, &context, &on_error, &settings.run.gears, ends.managed())?;
+            ends.learn_t()?;
             Ok((parts, caught, on_error, ends, Loader::new(lua)?))
         });
         let (parts, caught, on_error, jobs, loader) = furnished.map_err(|e: mlua::Error| fault(e.into()))?;
@@ -190,6 +191,7 @@ impl Prepared {
             jobs: self.jobs,
             caught: self.caught,
             budget: self.budget,
+            stuck_at_end: 0,
             health: PluginHealth::default(),
             stats: CallStats::default(),
         };

@@ -133,6 +133,39 @@ fn upvalues_travel_by_value() {
 }
 
 #[test]
+fn captured_parts_of_t_async_are_those_of_the_worker() {
+    let (bench, outcome) = once(
+        Bench::new().file("from", "bytes"),
+        "local async, copy, cat, schedule = T.async, T.async.copy, T.async.cat, T.async.schedule",
+        "T.async:schedule { onexecute = function()
+             copy('from', 'copied') async:cat('copied', 'twice') cat('copied', 'twice')
+             local _, why = pcall(schedule, { onexecute = print })
+             local file = io.open('twice')
+             local text = file:read('*a')
+             file:close()
+             return table.concat({ tostring(async == T.async), tostring(copy == T.async.copy), text, why }, ' ')
+           end, onresult = function(e, d, r) print(r) end }",
+    );
+    outcome.exits(0);
+    let refused = "ERR_NOTAVAIL: schedule() is not available for async scripts";
+    assert_eq!(outcome.lines(), [format!("true true bytesbytes {refused}")], "{}", outcome.stderr);
+    assert!(outcome.logged("WARN", "cannot be sent").is_empty(), "{}", outcome.stderr);
+    assert!(bench.path("copied").exists());
+}
+
+#[test]
+fn copybuffer_takes_numbers_and_refuses_other_objects() {
+    let (bench, outcome) = once(
+        Bench::new(),
+        "",
+        "T.async:copybuffer(12ULL, 'number')
+         print((select(2, pcall(T.async.copybuffer, layer, 'x')):gsub('^.-:%d+: ', '')))",
+    );
+    outcome.prints(&["bad argument #1 to 'copybuffer' (string expected, got cdata)"]);
+    assert_eq!(fs::read(bench.path("number")).ok().as_deref(), Some(&b"12"[..]));
+}
+
+#[test]
 fn the_async_vm_has_t_without_an_engine_and_keeps_its_globals() {
     let bench = Bench::new()
         .plugin("jobhelper.lua", "calls = 0 return { tell = function() calls = calls + 1 return calls end }");

@@ -323,6 +323,39 @@ fn attributes_of_scripts_are_announced_to_all_after_the_callback() {
 }
 
 #[test]
+fn attributes_said_while_a_flow_begins_are_announced_when_all_know_it() {
+    let tells = |name: &str| format!("print('{name}', name, value)");
+    let adder = format!(
+        "filter = function(engine, ts, flow) engine:add_flow_attribute(flow, 'SNI', 1) end,
+         onnewflow = function(engine, ts, flow) print('new') engine:add_flow_attribute(flow:id(), 'SNI', 2) end,
+         onattribute = function(engine, ts, flow, name, value) {}
+           if name == '' then engine:add_flow_attribute(flow, 'SNI', 3) end end",
+        tells("a")
+    );
+    let refuser =
+        "filter = function() return false end, onattribute = function(e, ts, flow, name) print('never', name) end";
+    let monitor = format!("onflowattribute = function(e, flow, ts, name, value) {} end", tells("c"));
+    let outcome = Bench::new()
+        .plugin("a.lua", &block("reassembly_handler", &adder))
+        .plugin("b.lua", &block("reassembly_handler", refuser))
+        .plugin("c.lua", &block("flowmonitor", &monitor))
+        .run(&smtp().capture());
+    outcome.prints(&[
+        "new",
+        "a\t\t",
+        "c\t\t",
+        "a\tSNI\t1",
+        "c\tSNI\t1",
+        "a\tSNI\t2",
+        "c\tSNI\t2",
+        "a\tSNI\t3",
+        "c\tSNI\t3",
+        "a\t^D\t",
+        "c\t^D\t",
+    ]);
+}
+
+#[test]
 fn attributes_are_announced_even_if_the_name_of_the_method_is_put_together() {
     let adder = "onattribute = function(engine, ts, flow, name, value) if name == 'x' then print(name, value) end end,
       onpayload = function(engine, ts, flow) engine['add_flow_' .. 'attribute'](engine, flow, 'x', 'y') end";

@@ -29,6 +29,8 @@ fn log_levels_and_prefixes() {
              T.log('default level') T.log(99, 'unknown level') T.log(4, nil) T.log(nil) T.log('7', 'text first') T.log(L.ERROR)
              T.logerror('error') T.logwarning('warning') T.loginfo('info') T.logdebug('debug')
              T.host:log(L.WARN, 'old form') T.host.log(L.INFO, 'old form with a dot')
+             T.host:log(L.ERROR, nil) T.host:log(L.WARN, {} == nil) T.host:log('alone') T.host.log('7', 'level as text')
+             T.host:log(nil, 'no level') T.host:log(L.INFO)
              T.logwarning({} ~= nil) T.logwarning('two\\nlines') T.log(L.WARN, 12.5)",
         )
         .run(&Capture::udp(1, 100));
@@ -50,6 +52,11 @@ fn log_levels_and_prefixes() {
         "DEBUG\tdebug",
         "WARN\told form",
         "INFO\told form with a dot",
+        "ERROR\tnil",
+        "WARN\tfalse",
+        "DEBUG\talone",
+        "INFO\tlevel as text",
+        "DEBUG\tno level",
         "WARN\ttrue",
         "WARN\ttwo\nlines",
         "WARN\t12.5",
@@ -118,6 +125,28 @@ fn prepare_config_copies_the_template_once() {
     let root = bench.path("root").display().to_string();
     let outcome = bench.args(&["--set", &format!("App>DBRoot={root}")]).run(&Capture::udp(1, 100));
     outcome.prints(&[&format!("{root}/config/PI-0B1C2D3E-0000-4000-8000-00000000ABCD.xml"), "<template/>"]);
+}
+
+#[test]
+fn prepare_config_makes_the_directory_it_needs() {
+    let body = "local p = T.host:prepare_config('{0B1C2D3E-0000-4000-8000-00000000ABCD}', 'template.xml') print(io.open(p):read('*a'))";
+    let bench = Bench::new().file("template.xml", "<template/>").counter("c.lua", IPV4, "", body);
+    bench.run(&Capture::udp(1, 100)).prints(&["<template/>"]);
+}
+
+#[test]
+fn directories_exist_that_a_script_names() {
+    let bench = Bench::new().counter("none.lua", IPV4, "", "print('App > DBRoot')");
+    bench.run(&Capture::udp(1, 100)).prints(&["App > DBRoot"]);
+    assert!(!bench.path("data").exists(), "a run whose scripts name no directory makes none");
+    let head = "local file = assert(io.open(T.env.get_config('App>DBRoot') .. '/config/of-mine.lua', 'w'))
+         file:write('return 7') file:close()
+         assert(io.open(T.host.get_datapath() .. '/plugins/x', 'w')):close()
+         assert(io.open(T.env.get_config('//App/RunStateDirectory') .. '/x', 'w')):close()";
+    let onload = format!("local function prepare() {head} end");
+    let body = "prepare() print(dofile(T.host:get_configpath() .. '/of-mine.lua'))";
+    let bench = Bench::new().counter("some.lua", IPV4, &onload, body);
+    bench.run(&Capture::udp(1, 100)).prints(&["7"]);
 }
 
 #[test]

@@ -204,6 +204,68 @@ fn step_alert_returns_tables() {
 }
 
 #[test]
+fn fields_of_step_alert_are_converted_as_arguments_are() {
+    let outcome = input(
+        Bench::new(),
+        "local G = '{9AFD8C08-07EB-47E0-BF05-28B4A7AE8DC9}'
+         local n, alerts = 0, {
+           { AlertGroupGUID = G, TimestampSecs = 100LL, TimestampUsecs = 5ULL, SigIDKey = 7ULL, Priority = ' 2 ', Protocol = 6LL,
+             SourceIP = '10.0.0.9', DestIP = '10.0.0.5', SourcePort = 25LL, DestPort = 40000 },
+           { AlertGroupGUID = G, TimestampSecs = '0x65', SigIDKey = 1e15, ClassificationKey = 1.5 },
+           { AlertGroupGUID = G, TimestampSecs = true, SigIDKey = 'no time' },
+           { AlertGroupGUID = G, TimestampSecs = 102, SigIDKey = {} },
+         }",
+        "step = function() n = n + 1 return n < 3 end, step_alert = function() return table.remove(alerts, 1) end",
+    );
+    outcome.exits(0);
+    let names = ["time", "sigid", "priority", "classification", "source_port", "flow"];
+    assert_eq!(
+        outcome.fields("alert", &names),
+        [
+            "100.000005\t7\t2\tc-xx\t25\t06A:0A.00.00.05:p-9C40_0A.00.00.09:p-0019",
+            "101\t1e+15\t1\t1.5\t0\t00A:00.00.00.00:p-0000_00.00.00.00:p-0000",
+        ],
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn the_flow_of_an_alert_has_ports_only_where_the_protocol_has() {
+    let outcome = input(
+        Bench::new(),
+        "local n, alerts = 0, {
+           { AlertGroupGUID = '{9AFD8C08-07EB-47E0-BF05-28B4A7AE8DC9}', TimestampSecs = 1, SigIDKey = 'ping', Protocol = 1,
+             SourceIP = '10.0.0.9', DestIP = '10.0.0.5', SourcePort = 8, DestPort = '0' },
+         }",
+        "step = function() n = n + 1 return n < 3 end, step_alert = function() return table.remove(alerts, 1) end",
+    );
+    outcome.exits(0);
+    let flow = "01A:0A.00.00.05:p-0000_0A.00.00.09:p-0000";
+    assert_eq!(outcome.fields("alert", &["flow", "source_port"]), [format!("{flow}\t8")]);
+}
+
+#[test]
+fn a_link_type_out_of_range_is_one_that_nobody_knows() {
+    let outcome = Bench::new()
+        .plugin(
+            "input.lua",
+            "local n, types = 0, { -1, 0 / 0, 1e300, 65536 }
+             local ip = '\\69\\0\\0\\28\\0\\0\\0\\0\\64\\17\\0\\0\\10\\0\\0\\1\\10\\0\\0\\2\\0\\7\\0\\9\\0\\8\\0\\0'
+             TrisulPlugin = { id = { name = 'in' },
+               inputfilter = { step = function(packet)
+                 n = n + 1
+                 packet:set_packet(n, 0, types[n], '\\2\\0\\0\\0' .. ip)
+                 return n < 4 end },
+               simplecounter = { protocol_guid = '{0A2C724B-5B9F-4BA6-9C97-B05080558574}',
+                 onpacket = function(engine, layer) print(layer:packet():timestamp()) end } }",
+        )
+        .run_with(&[]);
+    outcome.prints(&[]);
+    assert_eq!(outcome.packets(), Some(4));
+}
+
+#[test]
 fn an_input_filter_is_not_used_for_ordinary_runs() {
     let outcome = Bench::new()
         .plugin(

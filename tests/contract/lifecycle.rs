@@ -39,10 +39,11 @@ fn what_discovery_passes_over() {
         .counter("x.txt", IPV4, "", body)
         .plugin("library.lua", "print('never') error('never')")
         .plugin("mentions.lua", "-- TrisulPlugin is only mentioned\nreturn 5")
+        .plugin("text.lua", "TrisulPlugin = 'a text'")
         .counter("real.lua", IPV4, "", "print('real')")
         .run(&Capture::udp(1, 100));
     outcome.prints(&["real"]);
-    assert_eq!(outcome.logged("INFO", "no TrisulPlugin table").len(), 1, "{}", outcome.stderr);
+    assert_eq!(outcome.logged("INFO", "no TrisulPlugin table").len(), 2, "{}", outcome.stderr);
 }
 
 #[test]

@@ -69,6 +69,8 @@ fn parselayer_answers_and_their_layers() {
         ("return 4, '{DEADBEEF-0000-4000-8000-000000000001}'", "P 4, opaque 6"),
         ("return 4, 'nonsense'", "P 4, opaque 6"),
         (&format!("return 4, '{ETHERNET}'"), "P 4"),
+        ("return 4, false", "P 4"),
+        ("return 0, false", "P 0"),
     ] {
         let outcome = answered(answer);
         let all = if layers.is_empty() {

@@ -259,3 +259,13 @@ fn errors_of_several_plugins_are_told_apart() {
     assert_eq!((outcome.faults("a.lua"), outcome.faults("b.lua"), outcome.faults("c.lua")), (50, 1, 0));
     assert_eq!(outcome.total(GROUP, "c", 0).map(|t| t.updates), Some(50));
 }
+
+#[test]
+fn a_hook_that_errs_at_every_step_does_not_hold_the_run_up() {
+    let capture = Capture::udp(50, 100);
+    let body = "print(n) if n == 1 then debug.sethook(function() error('from the hook') end, '', 1) end";
+    let outcome = witness(Bench::new().counter("bad.lua", IPV4, "", body)).run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+    named(&outcome, "bad.lua", "simplecounter.onpacket", "from the hook");
+}

@@ -28,7 +28,7 @@ async.cp, async.rm = async.copy, file_function("rm", 1)
 
 async.copybuffer = either(function(buffer, name, position)
   local bytes = buffer
-  if type(buffer) == "cdata" then bytes = buffer:tostring() end
+  if type(buffer) == "cdata" then bytes = host.buffer_text(buffer) or buffer end
   bytes, name = to_text(bytes, 1, "copybuffer"), to_text(name, 2, "copybuffer")
   position = to_number(position, 3, "copybuffer")
   if not bytes or not name then return host.nil_argument("copybuffer") end

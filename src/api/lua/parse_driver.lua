@@ -30,7 +30,8 @@ local function walk(layers, first, last, eaten, next)
       if n ~= n or n < 0 then n = 0 end
       local available = layer.buf.len
       eaten[i] = n > available and available or floor(n)
-      if guid ~= nil then next[i] = next_protocol[tostring(guid)] end
+      -- What `condition and guid` gives may be false.
+      if guid then next[i] = next_protocol[tostring(guid)] end
     end
   end
 end

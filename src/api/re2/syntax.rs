@@ -420,7 +420,7 @@ impl Translator<'_> {
             'r' => self.simple(0x0D),
             't' => self.simple(0x09),
             'v' => self.simple(0x0B),
-            _ if c.is_ascii_punctuation() && c != '_' || c.is_ascii() && (c.is_ascii_control() || c == ' ') => {
+            _ if c.is_ascii_punctuation() || c.is_ascii() && (c.is_ascii_control() || c == ' ') => {
                 self.simple(u32::from(c))
             }
             _ => self.error("invalid escape sequence"),

@@ -10,7 +10,7 @@ use super::life::{Facts, Life};
 use super::others::takes_standard_output;
 use super::outputs::Opened;
 use super::threads::Staff;
-use super::{calls, jobs, letters};
+use super::{calls, directories, jobs, letters};
 use crate::app::cli::{Cli, RunArgs};
 use crate::app::control_socket::{Bound, Requests, Server};
 use crate::app::gears;
@@ -57,6 +57,7 @@ pub fn execute(
     let inputs = doors.inputs;
     let (pace, engines, names) = (inputs.pace, inputs.sources.len(), inputs.names());
     let control = Arc::new(Control::default());
+    directories::make(catalog, &host.run.environment.config);
     let outputs = doors.outputs.begin(args, cli, catalog, &names, &control)?;
     let mut head = outputs.head();
     report::announce(catalog, &mut head);

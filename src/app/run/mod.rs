@@ -5,9 +5,10 @@
 //! `execute.rs` puts these in order from the first to the last. Whatever a run writes is opened and closed in `outputs.rs`
 //! alone; what can be asked of a run while it goes on is in `life.rs`, what about its jobs in
 //! `jobs.rs` and `letters.rs`, what functions of its plugins can be called in `calls.rs`. `unfed.rs` tells of scripts that wait
-//! for something that is switched off.
+//! for something that is switched off, `directories.rs` makes those that scripts count on.
 
 mod calls;
+mod directories;
 mod execute;
 mod inputs;
 mod jobs;

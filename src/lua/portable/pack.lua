@@ -1,9 +1,9 @@
--- Helpers of a packer: an array of `refresh`, `describe`, `classify`, the table of known values and `trampoline`.
+-- Helpers of a packer: an array of `refresh`, `describe`, `classify`, the table of known values, `trampoline` and `complete`.
 -- Runs before any plugin code and keeps what it uses in locals, as plugins may replace anything.
 local loaded, preload = package.loaded, package.preload
 local next, type, pcall, format, concat = next, type, pcall, string.format, table.concat
 local dump, compile, ipairs = string.dump, loadstring, ipairs
-local getinfo, package = debug.getinfo, package
+local getinfo, package, rawget, _G = debug.getinfo, package, rawget, _G
 local funcinfo = require("jit.util").funcinfo
 local tostring, find, gsub = tostring, string.find, string.gsub
 
@@ -32,6 +32,15 @@ add(_G, "_G", 5)
 for name, value in next, loaded do
   add(value, name, 2)
   modules[name] = value
+end
+
+-- Names what was added to a global table since then.
+local function complete(name)
+  local value = rawget(_G, name)
+  if type(value) ~= "table" then return end
+  for key, field in next, value do
+    if type(key) == "string" then add(field, "_G\0" .. name .. "\0" .. key, 3) end
+  end
 end
 
 -- A module counts as known only if another VM can load it under its name.
@@ -92,4 +101,4 @@ end
 
 local function trampoline(f) return function(...) return f(...) end end
 
-return { refresh, describe, classify, known, trampoline }
+return { refresh, describe, classify, known, trampoline, complete }

@@ -85,6 +85,19 @@ impl Packer {
         })
     }
 
+    /// Learns what was added to a global table since the packer was made, such as parts of `T` that need one themselves.
+    ///
+    /// # Errors
+    /// When the VM has no room.
+    pub fn complete(&mut self, name: &str) -> mlua::Result<()> {
+        self.helpers.raw_get::<Function>(known::COMPLETE)?.call::<()>(name)?;
+        let refresh = self.helpers.raw_get::<Function>(known::REFRESH)?;
+        if let Some(names) = refresh.call::<Option<LuaString>>(self.names.len() + 1)? {
+            self.names.extend(parse_names(&names.as_bytes()));
+        }
+        Ok(())
+    }
+
     /// Turns a function into data. The same prototype is dumped once only, however often it is packed.
     ///
     /// # Errors

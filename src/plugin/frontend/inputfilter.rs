@@ -9,7 +9,7 @@ use crate::api::{
     AlertEnds, AlertKind, AlertRecord, EngineContext, LogLevel, Record, VmContext, engine as engine_object,
 };
 use crate::guid::Guid;
-use crate::key::{FlowTuple, Host};
+use crate::key::{FlowTuple, Host, has_ports};
 use crate::lua::{FaultKind, PluginError};
 use crate::metrics::{GroupKind, Snapshot};
 use crate::packet::{LinkType, Packet};
@@ -130,7 +130,7 @@ impl InputFilter {
             let mut bytes = bytes.as_bytes().to_vec();
             bytes.truncate(MAX_PACKET_BYTES);
             let time = on_packet.forward(engine_object::timestamp(secs, usecs));
-            *place.borrow_mut() = Some(BuiltPacket { time, linktype: LinkType(dlt as u16), bytes });
+            *place.borrow_mut() = Some(BuiltPacket { time, linktype: link_type(dlt), bytes });
             Ok(())
         })?;
         let on_time = Clock { context: Rc::clone(&context), closed: Rc::clone(&closed) };
@@ -216,7 +216,7 @@ impl InputFilter {
         let Some(function) = self.step_alert.clone() else { return };
         for _ in 0..MAX_ALERTS {
             let Some(Value::Table(alert)) = self.instance.callback::<Value>(STEP_ALERT, &function, ()) else { return };
-            match read_alert(&alert, engine) {
+            match read_alert(&alert, &self.instance.parts().objects, engine) {
                 Ok(Ok((record, label))) => {
                     let context = self.instance.context();
                     if let Some(label) = label {
@@ -230,6 +230,11 @@ impl InputFilter {
             }
         }
     }
+}
+
+/// The link type of a number; what is none is a type that nobody knows.
+fn link_type(number: f64) -> LinkType {
+    LinkType(if (0.0..=65_535.0).contains(&number) { number as u16 } else { u16::MAX })
 }
 
 /// The clock that a script sets. What it counts from then on belongs to that time.
@@ -261,22 +266,27 @@ enum BadAlert {
 
 type AlertAndLabel = (AlertRecord, Option<Vec<u8>>);
 
-fn read_alert(table: &Table, engine: &EngineContext) -> mlua::Result<Result<AlertAndLabel, BadAlert>> {
-    let text = |name: &str| -> mlua::Result<Option<Vec<u8>>> {
-        Ok(match table.get::<Value>(name)? {
-            Value::String(text) => Some(text.as_bytes().to_vec()),
-            Value::Integer(number) => Some(number.to_string().into_bytes()),
-            Value::Number(number) => Some(number.to_string().into_bytes()),
-            _ => None,
-        })
+/// `objects` has the conversions of Lua as they were before the script could change them.
+fn read_alert(table: &Table, objects: &Table, engine: &EngineContext) -> mlua::Result<Result<AlertAndLabel, BadAlert>> {
+    let to_number: Function = objects.get("tonumber")?;
+    let to_string: Function = objects.get("tostring")?;
+    let as_number = |value: Value| -> mlua::Result<Option<f64>> {
+        match value {
+            Value::Integer(number) => Ok(Some(number as f64)),
+            Value::Number(number) => Ok(Some(number)),
+            Value::String(_) | Value::Other(_) => to_number.call(value),
+            _ => Ok(None),
+        }
     };
-    let number = |name: &str| -> mlua::Result<Option<f64>> {
-        Ok(match table.get::<Value>(name)? {
-            Value::Integer(number) => Some(number as f64),
-            Value::Number(number) => Some(number),
-            Value::String(text) => text.to_string_lossy().trim().parse().ok(),
-            _ => None,
-        })
+    let number = |name: &str| as_number(table.get(name)?);
+    let text = |name: &str| -> mlua::Result<Option<Vec<u8>>> {
+        match table.get::<Value>(name)? {
+            Value::String(text) => Ok(Some(text.as_bytes().to_vec())),
+            value => match as_number(value)? {
+                Some(number) => Ok(Some(to_string.call::<LuaString>(number)?.as_bytes().to_vec())),
+                None => Ok(None),
+            },
+        }
     };
     let guid = text("AlertGroupGUID")?.and_then(|text| Guid::parse(&text).ok());
     let Some(guid) = guid else { return Ok(Err(BadAlert::Field("AlertGroupGUID"))) };
@@ -317,10 +327,10 @@ fn read_alert(table: &Table, engine: &EngineContext) -> mlua::Result<Result<Aler
     Ok(Ok((record, label)))
 }
 
-/// The flow of an alert's addresses; tokens in place of ports count as no port. Empty if the addresses do not fit.
+/// The flow of an alert's addresses; tokens in place of ports, and ports of protocols that have none, count as no port. Empty if the addresses do not fit.
 fn flow_of(ends: &AlertEnds) -> Vec<u8> {
     let protocol = ends.protocol.clamp(0, 255) as u8;
-    let port = |text: &str| text.trim().parse::<u16>().unwrap_or(0);
+    let port = |text: &str| if has_ports(protocol) { text.trim().parse::<u16>().unwrap_or(0) } else { 0 };
     let (source, destination) = (port(&ends.source_port), port(&ends.destination_port));
     let tuple = match (Host::from_readable(&ends.source_ip), Host::from_readable(&ends.destination_ip)) {
         (Some(Host::V4(a)), Some(Host::V4(b))) => FlowTuple::v4(protocol, a, b, source, destination).0,

@@ -91,8 +91,9 @@ impl SimpleCounter {
                     self.row = row;
                 }
                 Err(e) => {
-                    // The loop was unwound: go on behind the packet it was at.
-                    next = engine.loans.borrow().slot_of(self.ring, seq).map_or(last, |slot| slot + 1) + 1;
+                    // The loop was unwound: go on behind the packet it was at, which may not have been set yet.
+                    let guilty = engine.loans.borrow().slot_of(self.ring, seq).map_or(last, |slot| slot + 1);
+                    next = guilty.max(start) + 1;
                     self.instance.forget_caught(seq);
                     self.instance.at(seq, |instance| instance.fault(CALLBACK, &e));
                     self.row = 0;

@@ -1,7 +1,8 @@
 -- T.host. IPv4 is decided here so that it compiles with the caller; IPv6 is rarer and asks the native side.
 local host, arguments, natives, parse_ipv4 = ...
 local band, tobit = bit.band, bit.tobit
-local byte, find, floor, rawequal, tonumber, type = string.byte, string.find, math.floor, rawequal, tonumber, type
+local byte, find, floor, rawequal, select = string.byte, string.find, math.floor, rawequal, select
+local tonumber, tostring, type = tonumber, tostring, type
 local refuse, text = arguments.refuse, arguments.text
 local is_home_v6, is_home_v6_key, prepare_config = natives.is_home_v6, natives.is_home_v6_key, natives.prepare_config
 
@@ -94,16 +95,35 @@ function host.prepare_config(guid, template_file, extra)
   return prepare_config(guid, template_file or "")
 end
 
--- The rest needs the engine, which the installer supplies; only the optional leading table is dealt with here.
-local function forward(name)
-  local target = natives[name]
-  host[name] = function(first, ...)
-    if rawequal(first, host) then return target(...) end
-    return target(first, ...)
-  end
+-- The rest needs the engine, which the installer supplies.
+
+--- As `engine:update_key_info`.
+function host.createkey(guid, key, label, description, extra)
+  if rawequal(guid, host) then guid, key, label, description = key, label, description, extra end
+  guid, key = text(guid, 1, "createkey"), text(key, 2, "createkey")
+  label, description = text(label, 3, "createkey"), text(description, 4, "createkey")
+  return natives.createkey(guid, key, label, description)
 end
 
-forward("createkey")
-forward("broadcast")
-forward("id")
-forward("log")
+function host.broadcast(id, class, message, extra)
+  if rawequal(id, host) then id, class, message = class, message, extra end
+  id, class, message = text(id, 1, "broadcast"), text(class, 2, "broadcast"), text(message, 3, "broadcast")
+  return natives.broadcast(id or "", class or "", message)
+end
+
+function host.id()
+  return natives.id()
+end
+
+local function log(count, level, message)
+  if count < 2 then level, message = nil, level end
+  -- What is no level counts as DEBUG.
+  return natives.log(tonumber(level) or 8, tostring(message))
+end
+
+--- As `T.log`: a message alone is one of level DEBUG.
+function host.log(first, ...)
+  local count = select("#", ...)
+  if rawequal(first, host) then return log(count, ...) end
+  return log(count + 1, first, ...)
+end
