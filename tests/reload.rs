@@ -209,7 +209,7 @@ fn a_version_that_does_not_load_leaves_the_one_that_runs() {
             ("TrisulPlugin = this is no Lua", "count.lua:1:"),
             ("error('at the top') TrisulPlugin = {}", "at the top"),
             ("while true do end TrisulPlugin = {}", "exceeded"),
-            ("TrisulPlugin = 5", "not a table"),
+            ("TrisulPlugin = 5", "leaves no TrisulPlugin table behind"),
             ("local x = 1", "does not mention TrisulPlugin"),
             (&counter("v2", "", "onload = function() error('no way') end,"), "no way"),
             (&counter("v3", "", "onload = function() return false end,"), "onload returned false"),
