@@ -15,6 +15,10 @@ use super::screen::{Paint, Screen, columns, program};
 pub const CAPTURE: &str = "pcaps/demo.pcap";
 /// The plugins, below the project's folder.
 const PLUGINS: &str = "plugins";
+/// Without it the plugin that tells of new hosts has nothing to do.
+const BUILTIN: &str = "Hosts";
+/// Keys of a meter, so that the report does not run away.
+const TOP: &str = "5";
 /// Without it the plugin that hashes files has nothing to do.
 const EXTRACTION: &str = "Reassembly>FileExtraction>Enabled=true";
 
@@ -30,7 +34,11 @@ pub fn demo(args: &DemoArgs, cli: &Cli) -> anyhow::Result<Outcome> {
         let mut screen = Screen::stdout(cli.color);
         let title = screen.paint(Paint::Strong, "The plugins of this project on the capture that comes with it");
         let (capture, plugins) = (capture.display(), plugins.display());
-        writeln!(screen, "{title}:\n  {} run -r {capture} -p {plugins} --set '{EXTRACTION}'\n", program())?;
+        writeln!(
+            screen,
+            "{title}:\n  {} run -r {capture} -p {plugins} --builtin {BUILTIN} --top {TOP} --set '{EXTRACTION}'\n",
+            program()
+        )?;
         screen.flush()?;
         // The run writes from several threads, so the lock must be gone before it starts.
     }
@@ -61,7 +69,8 @@ fn next_steps(capture: &Path, plugins: &Path, screen: &mut Screen<'_>) -> std::i
 /// The arguments of the run, as if they had been typed.
 fn run_arguments(capture: &Path, plugins: &Path, args: &DemoArgs) -> anyhow::Result<Box<RunArgs>> {
     let mut typed = ["millstream", "run", "-r"].map(std::ffi::OsString::from).to_vec();
-    typed.extend([capture.into(), "-p".into(), plugins.into(), "--set".into(), EXTRACTION.into()]);
+    typed.extend([capture.into(), "-p".into(), plugins.into()]);
+    typed.extend(["--builtin", BUILTIN, "--top", TOP, "--set", EXTRACTION].map(std::ffi::OsString::from));
     if args.json {
         typed.push("--json".into());
     }
@@ -116,6 +125,7 @@ mod tests {
         assert_eq!(args.input.read, [Path::new("a.pcap")]);
         assert_eq!(args.plugins.plugin, [Path::new("p")]);
         assert_eq!(args.plugins.set, [super::EXTRACTION]);
+        assert_eq!(args.metering.builtin, [super::BUILTIN]);
         assert!(args.plugins.json);
     }
 }
