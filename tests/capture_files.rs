@@ -595,13 +595,16 @@ fn standard_input_is_a_source() {
         let mut child = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "child_that_reads_standard_input"])
             .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();
         let mut pipe = child.stdin.take().unwrap();
         std::io::Write::write_all(&mut pipe, &bytes).unwrap();
         drop(pipe);
-        assert!(child.wait().unwrap().success());
+        let ended = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout);
+        // Under another name it would not run at all, and end well.
+        assert!(ended.status.success() && said.contains("1 passed"), "{said}");
     }
 }
 
