@@ -14,7 +14,7 @@ use super::peers::{Letter, Mail, Peers};
 use super::constants::LogLevel;
 use super::events::{EventRing, Occasion, voice};
 use super::flow_command::{FlowCommand, FlowWish, MAX_NOTE_DEPTH, MAX_NOTES, Note, NoteText};
-use super::record::{Rank, Record, ScriptId, Side, Stamp};
+use super::record::{FlowName, Rank, Record, ScriptId, Side, Stamp};
 use super::write_lock::WriteLock;
 use crate::decode;
 use crate::flow::{FlowHandle, Flows, Fragments};
@@ -535,20 +535,20 @@ impl VmContext {
 
     /// The script wants no more payload of a flow, given by its id.
     pub fn disable_reassembly(&self, flow: &[u8]) {
-        self.want_no_more(self.flow_named(flow), flow);
+        self.want_no_more(self.flow_named(flow), FlowName::Id(flow.to_vec()));
     }
 
     /// The same for a flow given by its ends.
     pub fn disable_reassembly_of(&self, tuple: &FlowTuple) {
-        self.want_no_more(self.flow_of(tuple), tuple.id().as_bytes());
+        self.want_no_more(self.flow_of(tuple), FlowName::Tuple(*tuple));
     }
 
-    fn want_no_more(&self, flow: Option<FlowHandle>, id: &[u8]) {
+    fn want_no_more(&self, flow: Option<FlowHandle>, name: FlowName) {
         if let Some(handle) = flow {
             self.quiet(handle);
             self.command(Vec::new(), FlowWish::Quiet(handle));
         }
-        self.record(Record::DisableReassembly { flow: id.to_vec() });
+        self.record(Record::DisableReassembly { flow: name });
     }
 
     /// The VM gets no more payload of a flow.

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicU8;
 use super::loan::BufferSlot;
 use super::record::Rank;
 use crate::flow::{Direction, FlowHandle};
+use crate::key::FlowTuple;
 use crate::time::Timestamp;
 
 /// What a callback is told; the numbers are those of `lua/event_driver.lua`.
@@ -93,6 +94,39 @@ pub const fn declined(direction: Direction) -> u8 {
     1 << direction.index()
 }
 
+/// The ends of an IPv4 flow as scripts' objects of it hold them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowEnds {
+    a: u32,
+    z: u32,
+    ports: u32,
+    /// Below 0 if nothing is known.
+    protocol: i32,
+}
+
+impl FlowEnds {
+    const UNKNOWN: Self = Self { a: 0, z: 0, ports: 0, protocol: -1 };
+
+    /// Those of a flow; unknown for one of IPv6, which does not fit.
+    #[inline]
+    #[must_use]
+    pub fn of(tuple: Option<&FlowTuple>) -> Self {
+        tuple.and_then(FlowTuple::v4_words).map_or(Self::UNKNOWN, |[a, z, ports, protocol]| Self {
+            a,
+            z,
+            ports,
+            protocol: protocol as i32,
+        })
+    }
+
+    /// Whether they say which flow it is.
+    #[must_use]
+    pub const fn are_known(&self) -> bool {
+        self.protocol >= 0
+    }
+}
+
 /// One event as scripts see it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +139,7 @@ pub struct EventSlot {
     generation: u32,
     direction: i32,
     exchange: i32,
+    ends: FlowEnds,
     time: f64,
     numbers: [f64; 4],
     request: HeaderSlot,
@@ -141,6 +176,7 @@ const EMPTY: EventSlot = EventSlot {
     generation: 0,
     direction: 0,
     exchange: -1,
+    ends: FlowEnds::UNKNOWN,
     time: 0.0,
     numbers: [0.0; 4],
     request: HeaderSlot::EMPTY,
@@ -168,6 +204,8 @@ pub struct Event<'a> {
     pub topic: Topic,
     /// Where it stands.
     pub at: Occasion,
+    /// The ends of its flow, if that is in the table.
+    pub tuple: Option<&'a FlowTuple>,
     /// Payload, or the value of an attribute.
     pub bytes: &'a [u8],
     /// Name of an attribute; id of a flow that is not in the table.
@@ -363,6 +401,7 @@ impl EventRing {
         (slot.text, slot.text_len) = (event.text.as_ptr(), event.text.len() as i32);
         (slot.topic, slot.direction) = (event.topic as i32, event.direction);
         (slot.slot, slot.generation) = (number, flow.map_or(0, |flow| flow.generation));
+        slot.ends = FlowEnds::of(event.tuple);
         (slot.time, slot.numbers) = (event.secs as f64, event.numbers);
         slot.exchange = -1;
         if let Some(exchange) = event.exchange {
@@ -420,7 +459,17 @@ mod tests {
 
     fn event(secs: i64) -> Event<'static> {
         let at = NOWHERE;
-        Event { topic: Topic::New, at, bytes: b"x", text: b"", direction: 0, secs, numbers: [0.0; 4], exchange: None }
+        Event {
+            topic: Topic::New,
+            at,
+            tuple: None,
+            bytes: b"x",
+            text: b"",
+            direction: 0,
+            secs,
+            numbers: [0.0; 4],
+            exchange: None,
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::ptr;
 use std::slice;
 
 use super::context::{VmContext, bump};
+use super::events::FlowEnds;
 use super::flow_fields;
 use super::loan::LayerSlot;
 use crate::flow::FlowHandle;
@@ -31,10 +32,10 @@ pub struct HostTable {
     find_layer: extern "C" fn(*const VmContext, i32) -> *const LayerSlot,
     flow_name: extern "C" fn(*const VmContext, i32, u32, *mut c_char) -> i32,
     flow_field: extern "C" fn(*const u8, u32, i32, *mut c_char) -> i32,
-    flow_numbers: extern "C" fn(*const VmContext, i32, u32, *mut [f64; 3]) -> i32,
-    flow_part: extern "C" fn(f64, f64, f64, i32, *mut c_char) -> i32,
+    flow_ends: extern "C" fn(*const VmContext, *mut FlowEnds) -> i32,
+    flow_part: extern "C" fn(u32, u32, u32, u32, i32, *mut c_char) -> i32,
     disable_reassembly: extern "C" fn(*const VmContext, *const u8, u32),
-    disable_reassembly_of: extern "C" fn(*const VmContext, f64, f64, f64),
+    disable_reassembly_of: extern "C" fn(*const VmContext, u32, u32, u32, u32),
 }
 
 static TABLE: HostTable = HostTable {
@@ -48,7 +49,7 @@ static TABLE: HostTable = HostTable {
     find_layer,
     flow_name,
     flow_field,
-    flow_numbers,
+    flow_ends,
     flow_part,
     disable_reassembly,
     disable_reassembly_of,
@@ -256,26 +257,24 @@ extern "C" fn flow_field(text: *const u8, len: u32, index: i32, out: *mut c_char
     length
 }
 
-/// Tells which flow of the table it is, in numbers that [`flow_part`] understands; returns 0 if these do not suffice for the
-/// flow, or it is gone.
-extern "C" fn flow_numbers(vm: *const VmContext, slot: i32, generation: u32, out: *mut [f64; 3]) -> i32 {
+/// Tells the ends of the flow of the current packet; returns 0 if words do not suffice for them, or there is no packet.
+extern "C" fn flow_ends(vm: *const VmContext, out: *mut FlowEnds) -> i32 {
     // SAFETY: objects.lua passes the address it was given for this VM.
     let Some(vm) = (unsafe { context(vm) }) else { return 0 };
-    let Ok(flows) = vm.engine.flows.try_borrow() else { return 0 };
-    let handle = FlowHandle { slot: slot as u32, generation };
-    let Some(numbers) = flows.as_ref().and_then(|flows| flows.flow(handle)?.tuple.v4_numbers()) else { return 0 };
-    if out.is_null() {
+    let tuple = vm.current_packet().and_then(|index| vm.engine.flow_tuple(index));
+    let ends = FlowEnds::of(tuple.as_ref());
+    if !ends.are_known() || out.is_null() {
         return 0;
     }
-    // SAFETY: objects.lua passes an array of its own, which has three numbers.
-    unsafe { out.write(numbers) };
+    // SAFETY: objects.lua passes a struct of its own, which has this layout.
+    unsafe { out.write(ends) };
     1
 }
 
-/// Writes a part of the id of a flow given by numbers, or all of it for an index below 0; the buffer holds at least 256 bytes.
+/// Writes a part of the id of a flow given by words, or all of it for an index below 0; the buffer holds at least 256 bytes.
 /// Returns its length.
-extern "C" fn flow_part(a: f64, z: f64, rest: f64, index: i32, out: *mut c_char) -> i32 {
-    let id = FlowTuple::from_v4_numbers([a, z, rest]).id();
+extern "C" fn flow_part(a: u32, z: u32, ports: u32, protocol: u32, index: i32, out: *mut c_char) -> i32 {
+    let id = FlowTuple::from_v4_words([a, z, ports, protocol]).id();
     let Ok(index) = usize::try_from(index) else { return write_text(id.as_bytes(), out) };
     let mut length = 0;
     flow_fields::flow_field(id.as_bytes(), index, |part| length = write_text(part, out));
@@ -291,11 +290,11 @@ extern "C" fn disable_reassembly(vm: *const VmContext, flow: *const u8, len: u32
     let _ = panic::catch_unwind(AssertUnwindSafe(|| vm.disable_reassembly(flow)));
 }
 
-/// As [`disable_reassembly`], for a flow given by numbers.
-extern "C" fn disable_reassembly_of(vm: *const VmContext, a: f64, z: f64, rest: f64) {
+/// As [`disable_reassembly`], for a flow given by words.
+extern "C" fn disable_reassembly_of(vm: *const VmContext, a: u32, z: u32, ports: u32, protocol: u32) {
     // SAFETY: objects.lua passes the address it was given for this VM.
     let Some(vm) = (unsafe { context(vm) }) else { return };
-    let tuple = FlowTuple::from_v4_numbers([a, z, rest]);
+    let tuple = FlowTuple::from_v4_words([a, z, ports, protocol]);
     // Nothing may unwind into Lua; a panic has been reported by then.
     let _ = panic::catch_unwind(AssertUnwindSafe(|| vm.disable_reassembly_of(&tuple)));
 }

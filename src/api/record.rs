@@ -71,6 +71,26 @@ impl AlertKind {
     }
 }
 
+/// A flow as a script named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FlowName {
+    /// By its ends: the id is made when somebody asks for it.
+    Tuple(FlowTuple),
+    /// By an id, whatever it says.
+    Id(Vec<u8>),
+}
+
+impl FlowName {
+    /// The id.
+    #[must_use]
+    pub fn to_id(&self) -> Vec<u8> {
+        match self {
+            Self::Tuple(tuple) => tuple.id().as_bytes().to_vec(),
+            Self::Id(id) => id.clone(),
+        }
+    }
+}
+
 /// Addresses of an alert that came from another system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertEnds {
@@ -253,8 +273,8 @@ pub enum Record {
     },
     /// The script wants no more payload of a flow.
     DisableReassembly {
-        /// Flow id.
-        flow: Vec<u8>,
+        /// The flow.
+        flow: FlowName,
     },
     /// A link between two vertices.
     Edge {

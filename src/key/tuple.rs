@@ -117,22 +117,21 @@ impl FlowTuple {
         }
     }
 
-    /// Three numbers that say what the tuple of an IPv4 flow says.
+    /// Four words that say what the tuple of an IPv4 flow says: the addresses, both ports, the protocol.
+    #[inline]
     #[must_use]
-    pub fn v4_numbers(&self) -> Option<[f64; 3]> {
+    pub fn v4_words(&self) -> Option<[u32; 4]> {
         let (Host::V4(a), Host::V4(z)) = (self.host(End::A), self.host(End::Z)) else { return None };
-        let rest = u64::from(self.proto) << 32 | u64::from(self.port_a) << 16 | u64::from(self.port_z);
-        // 40 bits fit the 53 that a number holds.
-        Some([f64::from(u32::from_be_bytes(a)), f64::from(u32::from_be_bytes(z)), rest as f64])
+        let ports = u32::from(self.port_a) << 16 | u32::from(self.port_z);
+        Some([u32::from_be_bytes(a), u32::from_be_bytes(z), ports, u32::from(self.proto)])
     }
 
-    /// The tuple whose [`FlowTuple::v4_numbers`] these are; some tuple for any others.
+    /// The tuple whose [`FlowTuple::v4_words`] these are; some tuple for any others.
     #[must_use]
-    pub fn from_v4_numbers([a, z, rest]: [f64; 3]) -> Self {
-        let address = |number: f64| widen((number as u32).to_be_bytes());
-        let rest = rest as u64;
-        let (port_a, port_z, proto) = ((rest >> 16) as u16, rest as u16, (rest >> 32) as u8);
-        Self { a: address(a), z: address(z), port_a, port_z, proto, version: IpVersion::V4 }
+    pub fn from_v4_words([a, z, ports, protocol]: [u32; 4]) -> Self {
+        let (port_a, port_z) = ((ports >> 16) as u16, ports as u16);
+        let (a, z) = (widen(a.to_be_bytes()), widen(z.to_be_bytes()));
+        Self { a, z, port_a, port_z, proto: protocol as u8, version: IpVersion::V4 }
     }
 
     /// The flow id.
@@ -271,15 +270,15 @@ mod tests {
         }
 
         #[test]
-        fn three_numbers_say_what_an_ipv4_tuple_says(proto: u8, src: [u8; 4], dst: [u8; 4], sport: u16, dport: u16) {
+        fn four_words_say_what_an_ipv4_tuple_says(proto: u8, src: [u8; 4], dst: [u8; 4], sport: u16, dport: u16) {
             let (tuple, _) = FlowTuple::v4(proto, src, dst, sport, dport);
-            assert_eq!(tuple.v4_numbers().map(FlowTuple::from_v4_numbers), Some(tuple));
-            assert_eq!(FlowTuple { version: IpVersion::V6, ..tuple }.v4_numbers(), None);
+            assert_eq!(tuple.v4_words().map(FlowTuple::from_v4_words), Some(tuple));
+            assert_eq!(FlowTuple { version: IpVersion::V6, ..tuple }.v4_words(), None);
         }
 
         #[test]
-        fn any_three_numbers_say_some_tuple(a: f64, z: f64, rest: f64) {
-            let tuple = FlowTuple::from_v4_numbers([a, z, rest]);
+        fn any_four_words_say_some_tuple(words: [u32; 4]) {
+            let tuple = FlowTuple::from_v4_words(words);
             assert_eq!(FlowTuple::from_id(tuple.id().as_bytes()), Some(tuple));
         }
 

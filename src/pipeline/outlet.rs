@@ -224,7 +224,7 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
         Record::TerminateFlow { flow } => say(flow, FlowStatement::Terminate),
         Record::DisableReassembly { flow } => {
             let statement = FlowStatement::DisableReassembly;
-            records.add_flow_statement(statement.name(), || FlowRecord { flow: flow.clone(), statement });
+            records.add_flow_statement(statement.name(), || FlowRecord { flow: flow.to_id(), statement });
         }
         Record::Alert(alert) => records.alerts.add(|| alert_of(time, alert)),
         Record::Resource { guid, flow: id, uri, label } => {
@@ -357,9 +357,8 @@ fn write_record(events: &mut EventSender, head: &Head<'_>, record: &Record) {
         Record::StorePolicy { flow, policy } => {
             events.event(head, &[("flow", Bytes(flow)), ("policy", Count(u64::from(*policy)))]);
         }
-        Record::TerminateFlow { flow } | Record::DisableReassembly { flow } => {
-            events.event(head, &[("flow", Bytes(flow))])
-        }
+        Record::TerminateFlow { flow } => events.event(head, &[("flow", Bytes(flow))]),
+        Record::DisableReassembly { flow } => events.event(head, &[("flow", Bytes(&flow.to_id()))]),
         Record::Edge { from_guid, from_key, to_guid, to_key } => events.event(
             head,
             &[

@@ -8,6 +8,7 @@ use crate::api::{EngineContext, Event, Exchange, Occasion, Rank, Record, ScriptI
 use crate::content::{ContentCounts, Extent, FileRules, Files, Finished, Item, ItemKind, Parts};
 use crate::dissect::Transaction;
 use crate::flow::{Direction, FlowHandle};
+use crate::key::FlowTuple;
 
 const FILE: u32 = Topic::HttpFile.bit();
 const BODY: u32 = Topic::HttpPayload.bit() | FILE;
@@ -29,6 +30,7 @@ pub(super) struct Due {
     finished: Finished,
     at: Occasion,
     flow: FlowHandle,
+    tuple: Option<FlowTuple>,
     direction: Direction,
     place: u32,
     parts: Rc<Parts>,
@@ -42,6 +44,7 @@ impl Due {
         Event {
             topic: Topic::HttpFile,
             at: self.at,
+            tuple: self.tuple.as_ref(),
             bytes: &[],
             text: self.finished.file.path().as_bytes(),
             direction: self.direction.index() as i32,
@@ -116,6 +119,7 @@ impl ContentDesk {
             finished,
             at: event.at,
             flow,
+            tuple: event.tuple.copied(),
             direction,
             place: item.exchange,
             parts: Rc::clone(&item.parts),
@@ -131,9 +135,8 @@ impl ContentDesk {
             if !wants(taps, FILE, due.flow, due.place, due.direction) {
                 continue;
             }
-            let id = engine.flows.borrow().as_ref().and_then(|flows| Some(flows.flow(due.flow)?.tuple.id()));
             let record = Record::File {
-                flow: id.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
+                flow: due.tuple.map(|tuple| tuple.id().as_bytes().to_vec()).unwrap_or_default(),
                 path: due.finished.file.path().as_bytes().to_vec(),
                 length: due.finished.file.len(),
                 is_chunk: due.finished.extent == Extent::Chunk,

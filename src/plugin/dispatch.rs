@@ -393,8 +393,10 @@ impl Frontend {
             NoteText::Attribute(..) => (Topic::Attribute, note.flow.len(), [note.flow.len() as f64, 0.0, 0.0, 0.0]),
             NoteText::Record(numbers) => (Topic::Record, note.flow.len(), *numbers),
         };
-        let flow = FlowTuple::from_id(&note.flow).and_then(|tuple| engine.flows.borrow().as_ref()?.find(&tuple));
+        let tuple = FlowTuple::from_id(&note.flow);
+        let flow = tuple.as_ref().and_then(|tuple| engine.flows.borrow().as_ref()?.find(tuple));
         let flow = flow.filter(|flow| self.taps.iter().all(|tap| tap.has_met(flow.slot as usize)));
+        let tuple = tuple.as_ref().filter(|_| flow.is_some());
         let mut text = note.flow;
         let mut bytes: &[u8] = &[];
         if let NoteText::Attribute(name, value) = &note.text {
@@ -406,7 +408,8 @@ impl Frontend {
         engine.echo.set(engine.echo.get() + 1);
         let rank = Rank { echo: engine.echo.get(), ..note.rank };
         let at = Occasion { packet: note.packet, rank, time: note.time, flow };
-        let event = Event { topic, at, bytes, text, direction: 0, secs: note.time.secs(), numbers, exchange: None };
+        let secs = note.time.secs();
+        let event = Event { topic, at, tuple, bytes, text, direction: 0, secs, numbers, exchange: None };
         let slot = engine.events.borrow_mut().alone(note.depth, &event);
         let outer = engine.note_depth.replace(note.depth);
         for index in 0..self.taps.len() {

@@ -6,7 +6,8 @@ use super::heard::Attributes;
 use crate::api::{Event, Exchange, Occasion, Rank, Topic};
 use crate::content::{Contents, Item, ItemKind, RawBytes};
 use crate::dissect::{Dissectors, FindingKind, Findings};
-use crate::flow::{FlowEvent, FlowEvents, Flows, Happening};
+use crate::flow::{FlowEvent, FlowEvents, FlowHandle, Flows, Happening};
+use crate::key::FlowTuple;
 use crate::packet::Batch;
 use crate::time::Timestamp;
 
@@ -95,11 +96,16 @@ impl<'a> Feed<'a> {
         self.topics & topic.bit() != 0
     }
 
+    fn tuple(&self, flow: FlowHandle) -> Option<&'a FlowTuple> {
+        self.traffic.flows.flow(flow).map(|flow| &flow.tuple)
+    }
+
     fn event(&self, event: &FlowEvent, topic: Topic, stage: u32) -> Event<'a> {
         let rank = Rank { event: self.index as u32 + 1, stage, vm: 0, echo: 0 };
         Event {
             topic,
             at: Occasion { packet: event.packet, rank, time: event.time, flow: Some(event.flow) },
+            tuple: self.tuple(event.flow),
             bytes: &[],
             text: &[],
             direction: 0,
@@ -158,6 +164,7 @@ impl<'a> Feed<'a> {
         let event = Event {
             topic,
             at: Occasion { packet, rank, time, flow: Some(item.flow) },
+            tuple: self.tuple(item.flow),
             bytes,
             text,
             direction: item.direction.index() as i32,
@@ -225,6 +232,7 @@ impl<'a> Feed<'a> {
             {
                 let mut told = self.event(event, Topic::Attribute, stage);
                 told.at.flow = Some(finding.flow);
+                told.tuple = self.tuple(finding.flow);
                 let event = Event { bytes: findings.bytes(value), text: findings.bytes(name), ..told };
                 return Some(Told { event, content: None });
             }

@@ -8,7 +8,7 @@ local ffi = require "ffi"
 local type, error, tostring, setmetatable, select, pairs = type, error, tostring, setmetatable, select, pairs
 local C, vm, tonumber = objects.C, objects.vm, objects.tonumber
 local to_number, to_text, to_flow, bad = objects.to_number, objects.to_text, objects.to_flow, objects.bad
-local numbers_of = objects.numbers_of
+local has_ends = objects.has_ends
 
 -- Counter group GUID text -> index; unknown ones are looked up (and warned of) once, then stay false.
 local groups = setmetatable({}, { __index = function(t, guid)
@@ -280,8 +280,7 @@ function Engine.terminate_flow(_, flow)
 end
 
 function Engine.disable_reassembly(_, flow)
-  local a, z, rest = numbers_of(flow)
-  if a then return C.disable_reassembly_of(vm, a, z, rest) end
+  if has_ends(flow) then return C.disable_reassembly_of(vm, flow._a, flow._z, flow._ports, flow._protocol) end
   flow = to_flow(flow, 1, "disable_reassembly")
   if not flow then return host.nil_argument("disable_reassembly") end
   C.disable_reassembly(vm, flow, #flow)

@@ -7,7 +7,7 @@
 local objects, engine, callbacks, on_error, base, slots, row_address = ...
 local ffi = objects.ffi
 local error, xpcall, cur, type, pcall, floor = objects.error, objects.xpcall, objects.cur, objects.type, objects.pcall, objects.floor
-local new_flow, flow_at, to_number = objects.new_flow, objects.flow_at, objects.to_number
+local new_flow, flow_of_event, to_number = objects.new_flow, objects.flow_of_event, objects.to_number
 local ffi_string, ffi_new, ffi_copy = ffi.string, ffi.new, ffi.copy
 local band, bor, lshift = objects.bit.band, objects.bit.bor, objects.bit.lshift
 
@@ -50,12 +50,12 @@ local function flow_of(event)
   local slot = event.slot
   if slot < 0 then return new_flow(ffi_string(event.text, event.text_len)) end
   if slot >= room then
-    if slot >= MOST_SLOTS then return flow_at(slot, event.generation) end
+    if slot >= MOST_SLOTS then return flow_of_event(event) end
     make_room(slot)
   end
   local flow = flows[slot]
   if flow and generations[slot] == event.generation then return flow end
-  flow = flow_at(slot, event.generation)
+  flow = flow_of_event(event)
   -- With its end a flow is forgotten.
   if event.topic ~= END then flows[slot], generations[slot] = flow, event.generation end
   return flow

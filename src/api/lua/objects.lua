@@ -12,7 +12,7 @@ local bit = require "bit"
 
 local type, tonumber, tostring, error = type, tonumber, tostring, error
 local setmetatable, getmetatable, rawget, ipairs = setmetatable, getmetatable, rawget, ipairs
-local band, rshift = bit.band, bit.rshift
+local band, bxor, rshift = bit.band, bit.bxor, bit.rshift
 local ffi_string, ffi_istype, floor, format = ffi.string, ffi.istype, math.floor, string.format
 
 ffi.cdef [[
@@ -21,9 +21,11 @@ typedef struct { ms_buffer raw; int32_t wirelen; int32_t nlayers; int32_t origin
 typedef struct { ms_buffer buf; ms_packet *packet_slot; int32_t protocol; int32_t reserved; } ms_layer;
 typedef struct { double *value; double *updates; int32_t generation; int32_t reserved; } ms_cell;
 typedef struct { ms_buffer block; int32_t kind; int32_t reserved; } ms_http_header;
+typedef struct { uint32_t a, z, ports; int32_t protocol; } ms_ends;
+typedef struct { const uint32_t _a, _z, _ports; const int32_t _protocol; } ms_flow;
 typedef struct {
   ms_buffer buf; const uint8_t *text; int32_t text_len; int32_t topic; int32_t slot; uint32_t generation;
-  int32_t direction; int32_t exchange; double time; double numbers[4];
+  int32_t direction; int32_t exchange; ms_ends ends; double time; double numbers[4];
   ms_http_header request, response;
 } ms_event;
 typedef struct {
@@ -45,10 +47,10 @@ typedef struct {
   ms_layer *(*find_layer)(void *vm, int32_t protocol);
   int32_t (*flow_name)(void *vm, int32_t slot, uint32_t generation, char *out);
   int32_t (*flow_field)(const char *text, uint32_t len, int32_t index, char *out);
-  int32_t (*flow_numbers)(void *vm, int32_t slot, uint32_t generation, double *out);
-  int32_t (*flow_part)(double a, double z, double rest, int32_t index, char *out);
+  int32_t (*flow_ends)(void *vm, ms_ends *out);
+  int32_t (*flow_part)(uint32_t a, uint32_t z, uint32_t ports, uint32_t protocol, int32_t index, char *out);
   void (*disable_reassembly)(void *vm, const char *flow, uint32_t len);
-  void (*disable_reassembly_of)(void *vm, double a, double z, double rest);
+  void (*disable_reassembly_of)(void *vm, uint32_t a, uint32_t z, uint32_t ports, uint32_t protocol);
 } ms_host;
 ]]
 
@@ -159,74 +161,124 @@ end
 
 --- FlowID -------------------------------------------------------------------------------------------------------------
 
--- A plain value: the text of the id, or, of most flows that packets tell of, three numbers that say the same, and the text
--- once somebody asks for it. Most callbacks never do, and texts that are all different cost more than the rest of a call.
--- Behind them the part asked for first and its number; other parts follow where there is no place for them yet.
-local TEXT, A, Z, REST, KNOWN, PART, PARTS = 1, 2, 3, 4, 5, 6, 6
+-- A plain value, of one of two forms: the ends of an IPv4 flow as four words, or any other id as its text. Most callbacks
+-- never ask for a text, and texts that are all different cost more than the rest of a call.
+local flow_type = ffi.typeof("ms_flow")
 local WHOLE = -1
-local FlowID = {}
 
-local function text_of(flow)
-  local text = flow[TEXT]
-  if not text then
-    text = ffi_string(scratch, C.flow_part(flow[A], flow[Z], flow[REST], WHOLE, scratch))
-    flow[TEXT] = text
+local function part_of_ends(flow, index)
+  return ffi_string(scratch, C.flow_part(flow._a, flow._z, flow._ports, flow._protocol, index, scratch))
+end
+
+-- Texts of the ids that were asked for of late, each in the place that its words lead to: a script that asks for one asks
+-- for it again with the next event of the flow.
+local RECENT = 256
+local recent, recent_texts
+
+local function make_recent()
+  recent, recent_texts = ffi.new("ms_ends[?]", RECENT), {}
+  for place = 0, RECENT - 1 do recent[place].protocol, recent_texts[place] = -1, false end
+end
+
+local function id_of_ends(flow)
+  if not recent then make_recent() end
+  local a, z, ports, protocol = flow._a, flow._z, flow._ports, flow._protocol
+  local place = band(bxor(a, z, ports, rshift(ports, 16)), RECENT - 1)
+  local known = recent[place]
+  if known.a == a and known.z == z and known.ports == ports and known.protocol == protocol then
+    return recent_texts[place]
   end
+  local text = part_of_ends(flow, WHOLE)
+  known.a, known.z, known.ports, known.protocol, recent_texts[place] = a, z, ports, protocol, text
   return text
 end
 
-local flow_meta = {
-  __index = FlowID,
-  __metatable = "FlowID",
-  __tostring = function(self) return "FlowID: " .. text_of(self) end,
+-- The number that a part depends on alone, where it is one that comes again: its text is kept by it.
+local function a_of(flow) return flow._a end
+local function z_of(flow) return flow._z end
+local function port_a_of(flow) return rshift(flow._ports, 16) end
+local function port_z_of(flow) return band(flow._ports, 0xFFFF) end
+local numbers = {
+  ipa = a_of, ipz = z_of, ipa_readable = a_of, ipz_readable = z_of, protocol = function(flow) return flow._protocol end,
+  porta = port_a_of, portz = port_z_of, porta_readable = port_a_of, portz_readable = port_z_of,
 }
+local MOST_TEXTS = 16384
 
-function flow_meta.__eq(a, b) return text_of(a) == text_of(b) end
+local Ends, Text = {}, {}
 
-local function new_flow(text) return setmetatable({ text, 0, 0, 0, 0, false }, flow_meta) end
-
-function FlowID:id() return text_of(self) end
-FlowID.key = FlowID.id
-
-local function part_of(flow, index)
-  local text = flow[TEXT]
-  if text then return ffi_string(scratch, C.flow_field(text, #text, index - 1, scratch)) end
-  return ffi_string(scratch, C.flow_part(flow[A], flow[Z], flow[REST], index - 1, scratch))
+local function keep_texts(name, index, number_of)
+  local texts, count = {}, 0
+  Ends[name] = function(self)
+    local number = number_of(self)
+    local text = texts[number]
+    if not text then
+      if count >= MOST_TEXTS then texts, count = {}, 0 end
+      text = part_of_ends(self, index)
+      texts[number], count = text, count + 1
+    end
+    return text
+  end
 end
 
+-- The form that holds a text, and behind it the part asked for first with its number; other parts follow.
+local TEXT, KNOWN, PART = 1, 2, 3
+
 for index, name in ipairs(host.flow_fields) do
-  local place = index + PARTS
-  FlowID[name] = function(self)
+  local place = index + PART
+  if numbers[name] then
+    keep_texts(name, index - 1, numbers[name])
+  else
+    Ends[name] = function(self) return part_of_ends(self, index - 1) end
+  end
+  local function part_of_text(text) return ffi_string(scratch, C.flow_field(text, #text, index - 1, scratch)) end
+  Text[name] = function(self)
     local known = self[KNOWN]
     if known == index then return self[PART] end
     if known == 0 then
-      local part = part_of(self, index)
+      local part = part_of_text(self[TEXT])
       self[KNOWN], self[PART] = index, part
       return part
     end
     local part = rawget(self, place)
     if not part then
-      part = part_of(self, index)
+      part = part_of_text(self[TEXT])
       self[place] = part
     end
     return part
   end
 end
 
--- A flow of the table.
-local numbers = ffi.new("double[3]")
-local function flow_at(slot, generation)
-  if C.flow_numbers(vm, slot, generation, numbers) == 0 then
-    return new_flow(ffi_string(scratch, C.flow_name(vm, slot, generation, scratch)))
-  end
-  return setmetatable({ false, numbers[0], numbers[1], numbers[2], 0, false }, flow_meta)
+Ends.id, Ends.key = id_of_ends, id_of_ends
+function Text:id() return self[TEXT] end
+Text.key = Text.id
+
+local function has_ends(v) return type(v) == "cdata" and ffi_istype(flow_type, v) end
+
+-- Text of a FlowID; nil for anything else.
+local function id_of(v)
+  if has_ends(v) then return id_of_ends(v) end
+  if type(v) == "table" and getmetatable(v) == "FlowID" then return v[TEXT] end
 end
 
-local function is_flow(v) return type(v) == "table" and getmetatable(v) == "FlowID" end
+local function is_same_flow(a, b)
+  if has_ends(a) and has_ends(b) then
+    return a._a == b._a and a._z == b._z and a._ports == b._ports and a._protocol == b._protocol
+  end
+  local id = id_of(a)
+  return id ~= nil and id == id_of(b)
+end
 
--- The numbers of a flow of which nobody has asked for the text.
-local function numbers_of(v)
-  if is_flow(v) and not v[TEXT] then return v[A], v[Z], v[REST] end
+local function show_flow(flow) return "FlowID: " .. id_of(flow) end
+
+local text_meta = { __index = Text, __metatable = "FlowID", __tostring = show_flow, __eq = is_same_flow }
+
+local function new_flow(text) return setmetatable({ text, 0, false }, text_meta) end
+
+-- The flow that an event is about, which is one of the table.
+local function flow_of_event(event)
+  local ends = event.ends
+  if ends.protocol >= 0 then return flow_type(ends.a, ends.z, ends.ports, ends.protocol) end
+  return new_flow(ffi_string(scratch, C.flow_name(vm, event.slot, event.generation, scratch)))
 end
 
 -- Text of a flow key given as text, FlowID, or an object with an id; nil for nil.
@@ -234,7 +286,8 @@ local function to_flow(v, n, method)
   local t = type(v)
   if t == "string" or v == nil then return v end
   if t == "number" then return tostring(v) end
-  if is_flow(v) then return text_of(v) end
+  local id = id_of(v)
+  if id then return id end
   if t == "table" and type(v.flow) == "function" then return v:flow():id() end
   bad(n, method, "string", t, 2)
 end
@@ -302,8 +355,12 @@ local function flow_text()
   return ffi_string(scratch, C.flow_id(vm, scratch))
 end
 
+local ends_of_packet = ffi.new("ms_ends")
+
 function Packet:flowid()
   packet_raw(self)
+  local ends = ends_of_packet
+  if C.flow_ends(vm, ends) ~= 0 then return flow_type(ends.a, ends.z, ends.ports, ends.protocol) end
   return new_flow(flow_text())
 end
 
@@ -393,9 +450,11 @@ end
 name_missing(Buffer, "Buffer")
 name_missing(Packet, "Packet")
 name_missing(Layer, "Layer")
+name_missing(Ends, "FlowID")
 
 ffi.metatype("ms_buffer", { __index = Buffer, __tostring = function(v) return "Buffer: " .. address(v) end, __metatable = false })
 ffi.metatype("ms_packet", { __index = Packet, __tostring = function(v) return "Packet: " .. address(v) end, __metatable = false })
+ffi.metatype(flow_type, { __index = Ends, __tostring = show_flow, __eq = is_same_flow, __metatable = "FlowID" })
 ffi.metatype("ms_layer", { __index = Layer, __tostring = function(v) return "Layer: " .. address(v) end, __metatable = false })
 
 return {
@@ -405,6 +464,6 @@ return {
   tonumber = tonumber, rawget = rawget, floor = floor, setmetatable = setmetatable,
   getlocal = debug.getlocal, find = string.find, format = format, select = select, bit = bit,
   to_number = to_number, to_text = to_text, to_flow = to_flow, bad = bad, stale = stale,
-  new_flow = new_flow, flow_at = flow_at, numbers_of = numbers_of, name_missing = name_missing,
+  new_flow = new_flow, flow_of_event = flow_of_event, has_ends = has_ends, name_missing = name_missing,
   buffer_type = ffi.typeof("ms_buffer"), packet_type = ffi.typeof("ms_packet"), layer_type = ffi.typeof("ms_layer"),
 }
