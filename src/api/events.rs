@@ -292,6 +292,8 @@ pub struct Sign {
     pub topic: Topic,
     /// Whether there is a callback for it: the end of a flow is told for the sake of the objects, and called for with TCP.
     pub is_called: bool,
+    /// Whether the ends of the flow say which it is.
+    pub has_ends: bool,
     /// Slot of the flow, below 0 if it is none of the table.
     pub flow: i32,
 }
@@ -328,7 +330,8 @@ impl EventRing {
     pub fn new() -> Self {
         Self {
             slots: vec![EMPTY; RING + ALONE].into_boxed_slice(),
-            signs: vec![Sign { topic: Topic::End, is_called: false, flow: -1 }; RING + ALONE].into_boxed_slice(),
+            signs: vec![Sign { topic: Topic::End, is_called: false, has_ends: false, flow: -1 }; RING + ALONE]
+                .into_boxed_slice(),
             occasions: vec![(0, NOWHERE); RING + ALONE].into_boxed_slice(),
             next: 0,
             first: 0,
@@ -394,14 +397,15 @@ impl EventRing {
         let flow = event.at.flow;
         let number = flow.map_or(-1, |flow| flow.slot as i32);
         let is_called = event.topic != Topic::End || event.numbers[0] != 0.0;
-        self.signs[place] = Sign { topic: event.topic, is_called, flow: number };
+        let ends = FlowEnds::of(event.tuple);
+        self.signs[place] = Sign { topic: event.topic, is_called, has_ends: ends.are_known(), flow: number };
         // Part by part: of what is not HTTP the headers stay as they were, and nobody can reach those.
         let slot = &mut self.slots[place];
         slot.buf = BufferSlot::new(event.bytes, seq);
         (slot.text, slot.text_len) = (event.text.as_ptr(), event.text.len() as i32);
         (slot.topic, slot.direction) = (event.topic as i32, event.direction);
         (slot.slot, slot.generation) = (number, flow.map_or(0, |flow| flow.generation));
-        slot.ends = FlowEnds::of(event.tuple);
+        slot.ends = ends;
         (slot.time, slot.numbers) = (event.secs as f64, event.numbers);
         slot.exchange = -1;
         if let Some(exchange) = event.exchange {

@@ -14,6 +14,7 @@ mod profile;
 mod raw;
 mod sampling;
 mod thread;
+mod tokens;
 mod vm;
 
 pub use budget::{Guard, Slow};
@@ -25,4 +26,5 @@ pub use portable::{
 };
 pub use profile::{CallbackProfile, Place, Probe, Profiler, StackSampling, VmProfile};
 pub use thread::{SelfTest, quick_self_test, self_test, spawn_lua_thread, wake};
+pub use tokens::Tokens;
 pub use vm::{Health, Vm, VmOptions};

@@ -331,7 +331,7 @@ fn probe_one(
         settings.libraries.watch(lua, id)?;
         global_t::install_for_probe(lua, &settings.run, groups)
     })?;
-    let chunk = vm.load(&script.source, &format!("@{}", script.path.display()))?;
+    let chunk = vm.load(&script.source, &script.chunk_name())?;
     vm.call::<()>(&chunk, (), settings.load_budget)?;
     let plugin: Value = vm.lua().globals().get("TrisulPlugin")?;
     if let Some((settle, what)) = t_gears::settle(vm.lua(), &plugin, None, None)? {

@@ -28,6 +28,12 @@ impl Script {
         self.path.file_name().map_or_else(|| self.path.display().to_string(), |n| n.to_string_lossy().into_owned())
     }
 
+    /// What its functions say about where they are from.
+    #[must_use]
+    pub fn chunk_name(&self) -> String {
+        format!("@{}", self.path.display())
+    }
+
     /// Directory of the file.
     #[must_use]
     pub fn directory(&self) -> PathBuf {

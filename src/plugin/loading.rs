@@ -98,7 +98,7 @@ impl Prepared {
             Ok((parts, caught, on_error, ends, Loader::new(lua)?))
         });
         let (parts, caught, on_error, jobs, loader) = furnished.map_err(|e: mlua::Error| fault(e.into()))?;
-        let chunk = vm.load(&file.script.source, &format!("@{}", file.script.path.display())).map_err(fault)?;
+        let chunk = vm.load(&file.script.source, &file.script.chunk_name()).map_err(fault)?;
         let budget = if is_backend { settings.backend_budget } else { settings.frontend_budget };
         vm.call::<()>(&chunk, (), settings.load_budget).map_err(fault)?;
         let plugin: Value = vm.lua().globals().get("TrisulPlugin").map_err(|e| fault(e.into()))?;

@@ -180,6 +180,42 @@ fn a_flow_is_the_same_object_in_every_callback_of_a_vm() {
 }
 
 #[test]
+fn a_flow_is_the_same_object_for_a_function_that_a_callback_hands_it_to() {
+    let body = "
+      onnewflow = function(e, ts, flow)
+        remember(flow)
+      end,
+      onpayload = function(e, ts, flow)
+        print(seen[flow])
+      end";
+    let head = "local seen = {}\nlocal function remember(flow) seen[flow] = flow:porta_readable() end\n";
+    let outcome = Bench::new()
+        .plugin("t.lua", &format!("{head}{}", block("reassembly_handler", body)))
+        .run(&smtp().client(b"x").server(b"y").close().capture());
+    outcome.prints(&["40000", "40000"]);
+}
+
+#[test]
+fn a_flow_that_no_callback_keeps_says_the_same_each_time() {
+    let body = "
+      onnewflow = function(engine, ts, flow)
+        print(flow:id(), flow:to_s())
+      end,
+      onpayload = function(engine, ts, flow, dir, pos, buf)
+        print(flow:id(), flow:portz(), buf:size())
+        engine:disable_reassembly(flow)
+      end,
+      onterminateflow = function(engine, ts, flow)
+        print(flow:id(), flow:ipa())
+      end";
+    run("reassembly_handler", body, &smtp().client(b"x").server(b"y").close().capture()).prints(&[
+        &format!("{FLOW}\tTCP  10.0.0.5        40000 10.0.0.9        25   "),
+        &format!("{FLOW}\tp-0019\t1"),
+        &format!("{FLOW}\t0A.00.00.05"),
+    ]);
+}
+
+#[test]
 fn a_flow_that_a_script_keeps_tells_its_parts_in_any_order_after_its_end() {
     let body = "onnewflow = function(e, ts, flow)
       local f = seen[1]

@@ -2,9 +2,9 @@
 -- reason. Every callback runs under xpcall with the sequence number of its event as the progress of the VM.
 --
 -- Called with the objects, the engine, the callbacks by topic, the message handler, the address and number of the event
--- slots, and the address of what tells of each row.
+-- slots, the address of what tells of each row, and whether the script might keep the objects of flows.
 
-local objects, engine, callbacks, on_error, base, slots, row_address = ...
+local objects, engine, callbacks, on_error, base, slots, row_address, keeps = ...
 local ffi = objects.ffi
 local error, xpcall, cur, type, pcall, floor = objects.error, objects.xpcall, objects.cur, objects.type, objects.pcall, objects.floor
 local new_flow, flow_of_event, to_number = objects.new_flow, objects.flow_of_event, objects.to_number
@@ -30,8 +30,8 @@ for i = 0, slots - 1 do
   buffers[i] = ffi.cast("ms_buffer *", first_event + i)
 end
 
--- FlowID objects by slot, so that a script meets the same object in every callback of a flow; in slots beyond the limit
--- each callback gets an equal one. Both are arrays without holes: keys added to a hash and taken out again, flow after flow,
+-- FlowID objects by slot, so that a script that might keep them meets the same object in every callback of a flow; in slots
+-- beyond the limit each callback gets an equal one. Both are arrays without holes: keys added to a hash and taken out again, flow after flow,
 -- make it grow anew all the time.
 local MOST_SLOTS = 131072
 local flows, generations, room = {}, ffi.new("uint32_t[?]", 256), 256
@@ -49,6 +49,8 @@ end
 local function flow_of(event)
   local slot = event.slot
   if slot < 0 then return new_flow(ffi_string(event.text, event.text_len)) end
+  -- Cheaper than to remember one; of most scripts the compiler leaves it out.
+  if not keeps and event.ends.protocol >= 0 then return flow_of_event(event) end
   if slot >= room then
     if slot >= MOST_SLOTS then return flow_of_event(event) end
     make_room(slot)

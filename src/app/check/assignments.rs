@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::tokens::Tokens;
+use crate::lua::Tokens;
 
 /// Names that stand for one string throughout a text, of those that `read` makes something of.
 pub fn constants<T: Copy + PartialEq>(tokens: &Tokens, read: impl Fn(&[u8]) -> Option<T>) -> BTreeMap<&str, T> {
@@ -145,7 +145,7 @@ mod tests {
     use proptest::prelude::{any, proptest};
 
     use super::constants;
-    use crate::app::check::tokens::Tokens;
+    use crate::lua::Tokens;
 
     fn known(text: &str) -> Vec<(String, String)> {
         let tokens = Tokens::of(text.as_bytes());

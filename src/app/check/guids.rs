@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::assignments::constants;
 use super::finding::{Findings, Severity};
-use super::tokens::Tokens;
+use super::places::line_of_field;
 use crate::guid::Guid;
+use crate::lua::Tokens;
 use crate::metrics::GroupKind;
 use crate::plugin::{Catalog, PluginKind, Subscriptions};
 
@@ -132,7 +133,7 @@ fn simplecounter(guid: Guid, tokens: &Tokens, known: &KnownGuids<'_>, findings: 
     if known.kind(guid) == Some(PROTOCOL) {
         return;
     }
-    let line = tokens.line_of_field(&[PluginKind::SimpleCounter.name(), "protocol_guid"]);
+    let line = line_of_field(tokens, &[PluginKind::SimpleCounter.name(), "protocol_guid"]);
     let message = match known.kind(guid) {
         Some(kind) => {
             format!(
@@ -215,7 +216,7 @@ fn almost(text: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::{almost, argument, named};
-    use crate::app::check::tokens::Tokens;
+    use crate::lua::Tokens;
 
     #[test]
     fn texts_that_were_meant_as_guids_are_told_apart_from_others() {

@@ -10,11 +10,11 @@ use super::fields;
 use super::finding::{Findings, Severity};
 use super::guids::{self, KnownGuids};
 use super::inspect::{GlobalName, Inspector};
-use super::tokens::Tokens;
+use super::places::line_of_field;
 use crate::api::{EngineContext, LogLevel, Peers, Record, modules};
 use crate::guid::Guid;
 use crate::job::{Delivery, JobIds};
-use crate::lua::{PluginError, Vm, VmOptions};
+use crate::lua::{PluginError, Tokens, Vm, VmOptions};
 use crate::metrics::{Shard, ShardConfig};
 use crate::plugin::{
     Block, Catalog, CatalogEntry, HostSettings, Instance, JobPlan, LoadFailure, PluginKind, Remark, Script, Seat, Side,
@@ -99,7 +99,7 @@ impl<'a> Loading<'a> {
             // A note on a block begins with its name.
             let first = note.text.split(':').next().unwrap_or_default();
             if !said.contains(&note.text) {
-                findings.add(severity, tokens.line_of_field(&[first]), note.text.clone(), "");
+                findings.add(severity, line_of_field(tokens, &[first]), note.text.clone(), "");
             }
         }
     }
@@ -151,7 +151,7 @@ impl<'a> Loading<'a> {
                 }
             }
             Err(LoadFailure::Declined) => {
-                let line = tokens.line_of_field(&["onload"]);
+                let line = line_of_field(tokens, &["onload"]);
                 let advice = "this is fine if the plugin is not meant for this machine";
                 findings.add(Severity::Note, line, "onload returned false, so nothing of it is used", advice);
                 None
@@ -185,7 +185,7 @@ impl<'a> Loading<'a> {
             let text = String::from_utf8_lossy(text);
             let of_fault = failed.iter().any(|callback| text.starts_with(&format!("{callback}: ")));
             if *level <= LogLevel::Warn && !of_fault {
-                let line = tokens.line_of_field(&["onload"]);
+                let line = line_of_field(tokens, &["onload"]);
                 findings.add(Severity::Note, line, format!("logs while it is loaded: {text}"), "");
             }
         }
@@ -257,7 +257,7 @@ fn simplecounter_protocol(blocks: &[Block]) -> Option<Guid> {
 
 /// How bad a remark is, where it belongs, and what to do.
 fn explain(remark: &Remark, tokens: &Tokens) -> (Severity, u32, &'static str) {
-    let at = |path: &str| tokens.line_of_field(&path.split('.').collect::<Vec<_>>());
+    let at = |path: &str| line_of_field(tokens, &path.split('.').collect::<Vec<_>>());
     match remark {
         Remark::NoId => (Severity::Warning, at("id"), "add: id = { name = \"...\", description = \"...\" },"),
         Remark::BothSpellings(first, _) => (Severity::Warning, at(first), "keep one of them"),

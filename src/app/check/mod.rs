@@ -1,7 +1,7 @@
 //! `millstream check`: loads plugins without traffic and points out mistakes.
 //!
-//! Nothing here stops at the first mistake: what can be looked at is looked at. [`tokens`] reads the source text, for the
-//! lines of findings and what names say; [`inspect`] looks at compiled code and at values in a VM; the rest compares both
+//! Nothing here stops at the first mistake: what can be looked at is looked at. The words of the source text tell
+//! the lines of findings and what names say; [`inspect`] looks at compiled code and at values in a VM; the rest compares both
 //! with what the plugin API has.
 
 mod api_names;
@@ -12,7 +12,7 @@ mod finding;
 mod guids;
 mod inspect;
 mod loading;
-mod tokens;
+mod places;
 
 pub use api_names::nearest;
 pub use command::check;

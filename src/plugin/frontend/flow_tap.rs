@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use mlua::{Function, LightUserData, Table, Value};
 
+use super::keeping::{Keeping, keeping};
 use crate::api::{EngineContext, EventRing, EventRow, LENT_AT_ONCE, Topic, declined, voice};
 use crate::flow::{Direction, Want};
-use crate::lua::PluginError;
+use crate::lua::{PluginError, Tokens};
 use crate::memory::{make_room, prefetch};
 use crate::plugin::health::ROW_LIMIT;
 use crate::plugin::heard::Attributes;
@@ -99,6 +100,25 @@ fn named_attributes(kind: PluginKind, block: &Table, named: &Table) -> Result<At
     Ok(Attributes::Named(names))
 }
 
+/// Whether a callback may keep its flow. Functions that are not written in the script's own file are not looked at.
+fn keeping_of(instance: &Instance, script: &Tokens, topic: Topic, callback: &Function) -> Keeping {
+    let info = callback.info();
+    let own = instance.file.script.chunk_name();
+    let (Some(first), Some(last), true) =
+        (info.line_defined, info.last_line_defined, info.source.as_deref() == Some(&own))
+    else {
+        return Keeping::Perhaps;
+    };
+    // Older scripts have the flow of an attribute in front of its time.
+    let places: &[usize] = match topic {
+        Topic::Metric | Topic::Record => &[1],
+        Topic::Attribute => &[1, 2],
+        _ => &[2],
+    };
+    let keeps = |&place: &usize| keeping(script, first as u32..=last as u32, place) == Keeping::Perhaps;
+    if places.iter().any(keeps) { Keeping::Perhaps } else { Keeping::Never }
+}
+
 fn no_list(kind: PluginKind) -> PluginError {
     mlua::Error::runtime(format!("{}.attribute_names is no list of strings", kind.name())).into()
 }
@@ -129,6 +149,8 @@ pub struct FlowTap {
     pub topics: u32,
     /// Attributes it hears of.
     pub attributes: Attributes,
+    /// Whether its VM remembers an object for each flow.
+    keeping: Keeping,
     /// What it says about storing, by flow slot.
     pub opinions: Vec<Opinion>,
     /// Votes about exchanges of HTTP, by place: bits of [`crate::api::declined`].
@@ -138,6 +160,8 @@ pub struct FlowTap {
     answers: Box<[i32]>,
     /// Slots of the row being run that the VM is told of.
     picks: Vec<i32>,
+    /// Flows that end in the row without being told of it.
+    ended: Vec<usize>,
     /// Errors in a row of each topic.
     errors: [Cell<i32>; Topic::COUNT + 1],
     /// What the driver is told of a row.
@@ -163,11 +187,16 @@ impl FlowTap {
         let named = instance.vm().lua().create_table()?;
         let attributes = named_attributes(instance.kind, block, &named)?;
         let (mut topics, mut names) = (0, ["flow"; Topic::COUNT + 1]);
+        let script = Tokens::of(&instance.file.script.source);
+        let mut keeping = Keeping::Never;
         for &(topic, name, whole) in rows(instance.kind) {
             let callback: Option<Function> = block.get::<Option<Function>>(name).ok().flatten();
             let (Some(callback), true) = (callback, topics & topic.bit() == 0) else { continue };
             topics |= topic.bit();
             names[topic as usize] = whole;
+            if keeping_of(&instance, &script, topic, &callback) == Keeping::Perhaps {
+                keeping = Keeping::Perhaps;
+            }
             let callback = if topic == Topic::Attribute {
                 let always = instance.kind == PluginKind::FlowMonitor;
                 let named = (attributes != Attributes::All).then_some(&named);
@@ -194,19 +223,30 @@ impl FlowTap {
         let driver = instance.driver(
             DRIVER,
             "=millstream.events",
-            (&parts.objects, &parts.engine, callbacks, instance.on_error(), base, EventRing::len(), of_row),
+            (
+                &parts.objects,
+                &parts.engine,
+                callbacks,
+                instance.on_error(),
+                base,
+                EventRing::len(),
+                of_row,
+                keeping == Keeping::Perhaps,
+            ),
         )?;
         Ok(Ok(Self {
             instance,
             course: Course::Straight,
             topics,
             attributes,
+            keeping,
             opinions: Vec::new(),
             votes: Vec::new(),
             names,
             driver,
             answers: vec![UNASKED; LENT_AT_ONCE].into_boxed_slice(),
             picks: Vec::with_capacity(LENT_AT_ONCE),
+            ended: Vec::with_capacity(LENT_AT_ONCE),
             errors: std::array::from_fn(|_| Cell::new(0)),
             row,
         }))
@@ -301,9 +341,16 @@ impl FlowTap {
 
     /// Handles the events in `count` slots from `first` on.
     pub fn run(&mut self, engine: &EngineContext, first: usize, count: usize) {
-        let end = first + count;
         self.answers[..count].fill(UNASKED);
         self.pick(engine, first, count);
+        self.run_picks(engine, first, first + count);
+        let voices = self.instance.context().voices.borrow();
+        for flow in self.ended.drain(..) {
+            voices[flow].fetch_or(voice::NO, Ordering::Relaxed);
+        }
+    }
+
+    fn run_picks(&mut self, engine: &EngineContext, first: usize, end: usize) {
         let mut next = self.skip_suspended(engine, first, end);
         loop {
             let from = self.picks.partition_point(|&slot| (slot as usize) < next);
@@ -377,7 +424,15 @@ impl FlowTap {
             }
             let voice = usize::try_from(sign.flow).ok().and_then(|flow| voices.get(flow));
             let said = voice.map_or(0, |bits| bits.load(Ordering::Relaxed));
-            let is_picked = hears && said & voice::closed(sign.topic) == 0 || is_end && said & voice::MET != 0;
+            let is_met = said & voice::MET != 0;
+            // The driver forgets the object of a flow with its end.
+            let is_remembered = self.keeping == Keeping::Perhaps || !sign.has_ends;
+            let is_picked = hears && said & voice::closed(sign.topic) == 0 || is_end && is_remembered && is_met;
+            if is_end && is_met && !is_picked {
+                // It may have to be told of what came before in the row.
+                self.ended.extend(usize::try_from(sign.flow));
+                continue;
+            }
             if is_picked {
                 self.picks.push(slot as i32);
             }

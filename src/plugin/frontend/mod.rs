@@ -2,6 +2,7 @@
 
 mod flow_tap;
 mod inputfilter;
+mod keeping;
 mod protocol_handler;
 mod simplecounter;
 

@@ -1,0 +1,156 @@
+//! Whether a callback may be told of its flow by a new object each time.
+//!
+//! Scripts may keep what they know of a flow in a table by its object, so a flow is the same object in all callbacks of a
+//! VM. To remember an object for each flow costs more than most callbacks do. One that uses its flow only to call methods of
+//! it, or hands it to methods of the engine, cannot tell: then nothing needs to be remembered, and the compiler does
+//! without the object altogether.
+
+use std::ops::RangeInclusive;
+
+use crate::lua::Tokens;
+
+/// Whether the object of a flow has to be the same in every callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keeping {
+    /// No callback can tell.
+    Never,
+    /// One might.
+    Perhaps,
+}
+
+/// Looks at the only function that begins in the first of these lines of a script; `place` is that of the flow among its
+/// parameters, the engine being the first.
+pub(super) fn keeping(script: &Tokens, lines: RangeInclusive<u32>, place: usize) -> Keeping {
+    let within = || (0..script.len()).filter(|&at| lines.contains(&script.line(at)));
+    let mut functions = within().filter(|&at| script.line(at) == *lines.start() && script.name(at) == Some("function"));
+    let (Some(function), None) = (functions.next(), functions.next()) else { return Keeping::Perhaps };
+    let Some((parameters, body)) = parameters(script, function) else { return Keeping::Perhaps };
+    let (Some(engine), Some(flow)) = (parameters.first(), parameters.get(place)) else { return Keeping::Never };
+    let mentions = within().filter(|&at| at >= body && script.name(at) == Some(flow));
+    let mut others =
+        mentions.filter(|&at| !is_field(script, at) && !is_object(script, at) && !is_handed(script, at, engine));
+    if others.next().is_none() { Keeping::Never } else { Keeping::Perhaps }
+}
+
+/// The names of a function's parameters, and where its body begins; `None` if it takes any number.
+fn parameters(script: &Tokens, function: usize) -> Option<(Vec<&str>, usize)> {
+    let mut at = (function..function + 8).find(|&at| script.is(at, "("))? + 1;
+    let mut names = Vec::new();
+    while let Some(name) = script.name(at) {
+        names.push(name);
+        at += 1;
+        if script.is(at, ",") {
+            at += 1;
+        }
+    }
+    script.is(at, ")").then_some((names, at + 1))
+}
+
+/// `x.flow`, which is another thing.
+fn is_field(script: &Tokens, at: usize) -> bool {
+    at > 0 && script.is_access(at - 1)
+}
+
+/// `flow:method`.
+fn is_object(script: &Tokens, at: usize) -> bool {
+    script.is(at + 1, ":")
+}
+
+/// `engine:method(..., flow, ...)`.
+fn is_handed(script: &Tokens, at: usize, engine: &str) -> bool {
+    let is_argument = |at: usize| script.is(at, ",") || script.is(at, "(") || script.is(at, ")");
+    if at == 0 || !is_argument(at - 1) || !is_argument(at + 1) || script.is(at + 1, "(") || script.is(at - 1, ")") {
+        return false;
+    }
+    let mut depth = 0_u32;
+    for before in (0..at).rev() {
+        let is_one_of = |symbols: [&str; 3]| symbols.iter().any(|symbol| script.is(before, symbol));
+        if is_one_of([")", "]", "}"]) {
+            depth += 1;
+        } else if is_one_of(["(", "[", "{"]) {
+            if depth == 0 {
+                return script.is(before, "(")
+                    && before >= 3
+                    && script.is(before - 2, ":")
+                    && script.name(before - 3) == Some(engine)
+                    && !is_field(script, before - 3);
+            }
+            depth -= 1;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, proptest};
+
+    use super::{Keeping, keeping};
+    use crate::lua::Tokens;
+
+    fn of(text: &str) -> Keeping {
+        let tokens = Tokens::of(text.as_bytes());
+        keeping(&tokens, 1..=text.lines().count() as u32, 2)
+    }
+
+    #[test]
+    fn methods_of_the_flow_and_arguments_of_the_engine_do_not_keep_it() {
+        for body in [
+            "",
+            "print(flow:id(), x.flow, x:flow()) -- flow",
+            "engine:tag_flow(flow, 'x')",
+            "engine:add_flow_counter(flow, G, f(1, { 2 })[3], 0)",
+            "engine:update_flow((f(1)), 1) engine:disable_reassembly(flow)",
+            "return WEB[flow:portz_readable()]",
+            "T.async:schedule { data = flow:id(), onresult = function(engine) engine:terminate_flow(flow) end }",
+        ] {
+            assert_eq!(of(&format!("f = function(engine, ts, flow)\n{body}\nend")), Keeping::Never, "{body}");
+        }
+        assert_eq!(of("f = function(engine)\nreturn flow end"), Keeping::Never, "another variable");
+    }
+
+    #[test]
+    fn any_other_use_may() {
+        for body in [
+            "seen[flow] = 1",
+            "seen.last = flow",
+            "local f = flow",
+            "helper(flow)",
+            "helper(1, flow)",
+            "engine:tag_flow(helper(flow), 'x')",
+            "engine.tag_flow(engine, flow)",
+            "other:tag_flow(flow, 'x')",
+            "x.engine:tag_flow(flow, 'x')",
+            "engine:tag_flow({ flow, 1 }, 'x')",
+            "engine:tag_flow(({ id = flow }), 'x')",
+            "return flow",
+            "if flow == last then f() end",
+            "flow = flow or {}",
+            "print(flow)",
+        ] {
+            assert_eq!(of(&format!("f = function(engine, ts, flow)\n{body}\nend")), Keeping::Perhaps, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_for_sure_may() {
+        for text in [
+            "f = function(...)\nend",
+            "f = function(engine, ...)\nend",
+            "f, g = function(engine, ts, flow) end, function() end",
+            "f = loaded",
+            "",
+        ] {
+            assert_eq!(of(text), Keeping::Perhaps, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_has_an_answer(bytes in proptest::collection::vec(any::<u8>(), 0..300), place in 0_usize..5) {
+            let mut text = b"f = function(engine, ts, flow)\nflow:a(flow, (".to_vec();
+            text.extend(bytes);
+            let _ = keeping(&Tokens::of(&text), 1..=9, place);
+        }
+    }
+}
