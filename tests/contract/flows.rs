@@ -183,12 +183,12 @@ fn a_flow_is_the_same_object_in_every_callback_of_a_vm() {
 fn a_flow_is_the_same_object_for_a_function_that_a_callback_hands_it_to() {
     let body = "
       onnewflow = function(e, ts, flow)
-        remember(flow)
+        remember(seen, flow)
       end,
       onpayload = function(e, ts, flow)
         print(seen[flow])
       end";
-    let head = "local seen = {}\nlocal function remember(flow) seen[flow] = flow:porta_readable() end\n";
+    let head = "local function remember(seen, flow) seen[flow] = flow:porta_readable() end\n";
     let outcome = Bench::new()
         .plugin("t.lua", &format!("{head}{}", block("reassembly_handler", body)))
         .run(&smtp().client(b"x").server(b"y").close().capture());
