@@ -27,6 +27,7 @@ pub struct HostTable {
     update_counter_at: extern "C" fn(*const VmContext, i32, *const u8, u32, i32, i32, f64),
     update_counter_end: extern "C" fn(*const VmContext, i32, i32, i32, f64),
     flow_id: extern "C" fn(*const VmContext, *mut c_char) -> i32,
+    fill_packet: extern "C" fn(*const VmContext),
     layer_at: extern "C" fn(*const VmContext, i32) -> *const LayerSlot,
     find_layer: extern "C" fn(*const VmContext, i32) -> *const LayerSlot,
     flow_name: extern "C" fn(*const VmContext, i32, u32, *mut c_char) -> i32,
@@ -44,6 +45,7 @@ static TABLE: HostTable = HostTable {
     update_counter_at,
     update_counter_end,
     flow_id,
+    fill_packet,
     layer_at,
     find_layer,
     flow_name,
@@ -311,6 +313,15 @@ fn write_text(text: &[u8], out: *mut c_char) -> i32 {
     // SAFETY: objects.lua passes its scratch buffer of 256 bytes, and the text is no longer than that.
     unsafe { ptr::copy_nonoverlapping(text.as_ptr().cast(), out, text.len()) };
     text.len() as i32
+}
+
+/// Fills the slot of the current packet.
+extern "C" fn fill_packet(vm: *const VmContext) {
+    // SAFETY: objects.lua passes the address it was given for this VM.
+    let Some(vm) = (unsafe { context(vm) }) else { return };
+    let Some(index) = vm.current_packet() else { return };
+    let (Ok(batch), Ok(mut loans)) = (vm.engine.batch.try_borrow(), vm.engine.loans.try_borrow_mut()) else { return };
+    loans.packet(&batch, index);
 }
 
 extern "C" fn layer_at(vm: *const VmContext, index: i32) -> *const LayerSlot {
