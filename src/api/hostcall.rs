@@ -221,13 +221,17 @@ extern "C" fn update_counter_end(vm: *const VmContext, group: i32, which: i32, m
     let Some(vm) = (unsafe { context(vm) }) else { return };
     let Some(index) = vm.current_packet() else { return bump(&vm.engine.oddities.no_packet) };
     let end = if which & 1 == 0 { End::A } else { End::Z };
-    let Some((host, port)) = vm.engine.flow_end(index, end) else { return };
-    if which > 1 {
-        return update_binary(vm, group, KeyKind::Port, &port.to_be_bytes(), meter, value);
+    let asks_for_port = which > 1;
+    if !asks_for_port && let Some((address, _)) = vm.engine.frequent_end(index, end) {
+        return update_binary(vm, group, KeyKind::Host4, &address, meter, value);
     }
-    match host {
-        Host::V4(bytes) => update_binary(vm, group, KeyKind::Host4, &bytes, meter, value),
-        Host::V6(bytes) => update_binary(vm, group, KeyKind::Host6, &bytes, meter, value),
+    match vm.engine.flow_end(index, end) {
+        Some((_, port)) if asks_for_port => {
+            update_binary(vm, group, KeyKind::Port, &port.to_be_bytes(), meter, value);
+        }
+        Some((Host::V4(bytes), _)) => update_binary(vm, group, KeyKind::Host4, &bytes, meter, value),
+        Some((Host::V6(bytes), _)) => update_binary(vm, group, KeyKind::Host6, &bytes, meter, value),
+        None => {}
     }
 }
 
