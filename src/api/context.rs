@@ -261,6 +261,15 @@ impl EngineContext {
         Some(decode::flow_end(&batch, batch.packets().get(index)?, end))
     }
 
+    /// The same for the most frequent packet, with the address as its bytes. `None` for everything else, whatever it is.
+    #[inline]
+    #[must_use]
+    pub fn frequent_end(&self, index: usize, end: End) -> Option<([u8; 4], u16)> {
+        let is_whole = self.fragments.try_borrow().is_ok_and(|fragments| fragments.is_empty());
+        let batch = self.batch.try_borrow().ok()?;
+        if is_whole { decode::frequent_end(&batch, batch.packets().get(index)?, end) } else { None }
+    }
+
     /// The end of a flow that is the client, if the flow is known.
     #[must_use]
     pub fn client_of(&self, flow: &[u8]) -> Option<End> {

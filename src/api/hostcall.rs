@@ -28,6 +28,7 @@ pub struct HostTable {
     update_counter_at: extern "C" fn(*const VmContext, i32, *const u8, u32, i32, i32, f64),
     update_counter_end: extern "C" fn(*const VmContext, i32, i32, i32, f64),
     flow_id: extern "C" fn(*const VmContext, *mut c_char) -> i32,
+    fill_packet: extern "C" fn(*const VmContext),
     layer_at: extern "C" fn(*const VmContext, i32) -> *const LayerSlot,
     find_layer: extern "C" fn(*const VmContext, i32) -> *const LayerSlot,
     flow_name: extern "C" fn(*const VmContext, i32, u32, *mut c_char) -> i32,
@@ -45,6 +46,7 @@ static TABLE: HostTable = HostTable {
     update_counter_at,
     update_counter_end,
     flow_id,
+    fill_packet,
     layer_at,
     find_layer,
     flow_name,
@@ -220,13 +222,17 @@ extern "C" fn update_counter_end(vm: *const VmContext, group: i32, which: i32, m
     let Some(vm) = (unsafe { context(vm) }) else { return };
     let Some(index) = vm.current_packet() else { return bump(&vm.engine.oddities.no_packet) };
     let end = if which & 1 == 0 { End::A } else { End::Z };
-    let Some((host, port)) = vm.engine.flow_end(index, end) else { return };
-    if which > 1 {
-        return update_binary(vm, group, KeyKind::Port, &port.to_be_bytes(), meter, value);
+    let asks_for_port = which > 1;
+    if !asks_for_port && let Some((address, _)) = vm.engine.frequent_end(index, end) {
+        return update_binary(vm, group, KeyKind::Host4, &address, meter, value);
     }
-    match host {
-        Host::V4(bytes) => update_binary(vm, group, KeyKind::Host4, &bytes, meter, value),
-        Host::V6(bytes) => update_binary(vm, group, KeyKind::Host6, &bytes, meter, value),
+    match vm.engine.flow_end(index, end) {
+        Some((_, port)) if asks_for_port => {
+            update_binary(vm, group, KeyKind::Port, &port.to_be_bytes(), meter, value);
+        }
+        Some((Host::V4(bytes), _)) => update_binary(vm, group, KeyKind::Host4, &bytes, meter, value),
+        Some((Host::V6(bytes), _)) => update_binary(vm, group, KeyKind::Host6, &bytes, meter, value),
+        None => {}
     }
 }
 
@@ -310,6 +316,15 @@ fn write_text(text: &[u8], out: *mut c_char) -> i32 {
     // SAFETY: objects.lua passes its scratch buffer of 256 bytes, and the text is no longer than that.
     unsafe { ptr::copy_nonoverlapping(text.as_ptr().cast(), out, text.len()) };
     text.len() as i32
+}
+
+/// Fills the slot of the current packet.
+extern "C" fn fill_packet(vm: *const VmContext) {
+    // SAFETY: objects.lua passes the address it was given for this VM.
+    let Some(vm) = (unsafe { context(vm) }) else { return };
+    let Some(index) = vm.current_packet() else { return };
+    let (Ok(batch), Ok(mut loans)) = (vm.engine.batch.try_borrow(), vm.engine.loans.try_borrow_mut()) else { return };
+    loans.packet(&batch, index);
 }
 
 extern "C" fn layer_at(vm: *const VmContext, index: i32) -> *const LayerSlot {

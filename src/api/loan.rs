@@ -36,9 +36,11 @@ pub struct PacketSlot {
 #[derive(Clone, Copy, Debug)]
 pub struct LayerSlot {
     buf: BufferSlot,
+    /// Filled once somebody asks for the packet.
     packet: *const PacketSlot,
     protocol: i32,
-    reserved: i32,
+    /// Of the packet: what scripts ask of it most often.
+    wirelen: i32,
 }
 
 impl BufferSlot {
@@ -54,7 +56,7 @@ impl BufferSlot {
 const EMPTY_BUFFER: BufferSlot = BufferSlot::EMPTY;
 const EMPTY_PACKET: PacketSlot =
     PacketSlot { raw: EMPTY_BUFFER, wirelen: 0, layer_count: 0, origin: 0, reserved: 0, nanos: 0 };
-const EMPTY_LAYER: LayerSlot = LayerSlot { buf: EMPTY_BUFFER, packet: ptr::null(), protocol: 0, reserved: 0 };
+const EMPTY_LAYER: LayerSlot = LayerSlot { buf: EMPTY_BUFFER, packet: ptr::null(), protocol: 0, wirelen: 0 };
 
 /// Batches a ring holds before a slot is used again.
 const RING_BATCHES: usize = 4;
@@ -67,6 +69,7 @@ const POOL: usize = 2048;
 #[derive(Debug)]
 pub struct LayerRing {
     protocol: ProtocolId,
+    // INVARIANT: all show the protocol.
     slots: Box<[LayerSlot]>,
     next: usize,
     /// Sequence number of the batch that was filled last.
@@ -92,6 +95,10 @@ pub struct Loans {
     rings: Vec<LayerRing>,
     pool: Box<[LayerSlot]>,
     pool_next: usize,
+    /// Packets of the batch that were asked for one by one.
+    asked: usize,
+    /// Whether packets are filled along with their layers: from when every second one of a batch was asked for.
+    fills_ahead: bool,
     base_seq: i32,
     /// Packets of the batch.
     count: usize,
@@ -114,6 +121,8 @@ impl Loans {
             rings: Vec::new(),
             pool: vec![EMPTY_LAYER; POOL].into_boxed_slice(),
             pool_next: 0,
+            asked: 0,
+            fills_ahead: false,
             base_seq: 1,
             count: 0,
             next_seq: 1,
@@ -133,6 +142,8 @@ impl Loans {
         if self.next_seq > i32::MAX / 2 {
             self.next_seq = 1;
         }
+        self.fills_ahead |= self.asked * 2 > self.count;
+        self.asked = 0;
         self.packet_base = (self.packet_base + MAX_BATCH) % (RING - MAX_BATCH);
         self.base_seq = self.next_seq;
         self.count = count;
@@ -168,8 +179,15 @@ impl Loans {
         if slot.raw.seq != seq {
             let packet = &batch.packets()[index];
             fill_packet(slot, batch.packet_bytes(packet), packet, seq);
+            self.asked += 1;
         }
         slot
+    }
+
+    /// Whether the slot of a packet is filled.
+    #[cfg(test)]
+    fn shows(&self, index: usize) -> bool {
+        self.packets[self.packet_base + index].raw.seq == self.seq(index)
     }
 
     /// The ring of a protocol; made on first use. The index stays valid.
@@ -177,9 +195,10 @@ impl Loans {
         if let Some(found) = self.rings.iter().position(|ring| ring.protocol == protocol) {
             return found;
         }
+        let empty = LayerSlot { protocol: i32::from(protocol.0), ..EMPTY_LAYER };
         self.rings.push(LayerRing {
             protocol,
-            slots: vec![EMPTY_LAYER; RING].into_boxed_slice(),
+            slots: vec![empty; RING].into_boxed_slice(),
             next: 0,
             filled_for: 0,
             range: (0, 0),
@@ -213,24 +232,24 @@ impl Loans {
     }
 
     fn fill_ring(&mut self, ring: usize, batch: &Batch) {
-        let Self { packets, rings, packet_base, base_seq, .. } = self;
+        let Self { packets, rings, packet_base, base_seq, fills_ahead, .. } = self;
         let ring = &mut rings[ring];
         if ring.next + MAX_BATCH > RING {
             ring.next = 0;
         }
         let first = ring.next;
-        let bytes = batch.bytes();
+        let (bytes, protocol) = (batch.bytes(), ring.protocol);
         let packets = &mut packets[*packet_base..][..batch.len()];
         let mut free = ring.slots[first..].iter_mut();
         for (seq, (packet, packet_slot)) in (*base_seq..).zip(batch.packets().iter().zip(packets)) {
-            if let Some(layer) = batch.find_layer(packet, ring.protocol)
+            if let Some(layer) = batch.find_layer(packet, protocol)
                 && let Some(slot) = free.next()
             {
                 let bytes = &bytes[packet.offset as usize..][..packet.caplen as usize];
-                if packet_slot.raw.seq != seq {
+                if *fills_ahead && packet_slot.raw.seq != seq {
                     fill_packet(packet_slot, bytes, packet, seq);
                 }
-                *slot = layer_slot(bytes, layer, packet_slot, seq);
+                show_layer(slot, bytes, layer, (packet, packet_slot), seq);
             }
         }
         ring.next = RING - free.len();
@@ -239,11 +258,12 @@ impl Loans {
 
     /// Lends one layer of a packet on request.
     pub fn lend_layer(&mut self, batch: &Batch, index: usize, layer: Layer) -> *const LayerSlot {
-        let packet_slot = self.packet(batch, index);
         let seq = self.seq(index);
         self.pool_next = (self.pool_next + 1) % POOL;
         let slot = &mut self.pool[self.pool_next];
-        *slot = layer_slot(batch.packet_bytes(&batch.packets()[index]), layer, packet_slot, seq);
+        let packet = &batch.packets()[index];
+        slot.protocol = i32::from(layer.protocol.0);
+        show_layer(slot, batch.packet_bytes(packet), layer, (packet, &self.packets[self.packet_base + index]), seq);
         slot
     }
 
@@ -297,16 +317,19 @@ fn fill_packet(slot: &mut PacketSlot, bytes: &[u8], packet: &Packet, seq: i32) {
     };
 }
 
-/// The slot of a layer of the packet with these bytes.
+/// Makes a slot for layers of this protocol show one of the packet with these bytes.
 #[inline]
-fn layer_slot(bytes: &[u8], layer: Layer, packet: *const PacketSlot, seq: i32) -> LayerSlot {
+fn show_layer(
+    slot: &mut LayerSlot,
+    bytes: &[u8],
+    layer: Layer,
+    (packet, packet_slot): (&Packet, *const PacketSlot),
+    seq: i32,
+) {
     let bytes = &bytes[layer.offset as usize..][..layer.len as usize];
-    LayerSlot {
-        buf: BufferSlot { data: bytes.as_ptr(), len: bytes.len() as i32, seq },
-        packet,
-        protocol: i32::from(layer.protocol.0),
-        reserved: 0,
-    }
+    slot.buf = BufferSlot { data: bytes.as_ptr(), len: bytes.len() as i32, seq };
+    slot.packet = packet_slot;
+    slot.wirelen = packet.wirelen as i32;
 }
 
 #[cfg(test)]
@@ -338,6 +361,31 @@ mod tests {
         assert_eq!(loans.lend(ring, &batch, 0, 10), all);
         let part = loans.lend(ring, &batch, 3, 7);
         assert_eq!((part.first, part.count), (all.first + 2, 2));
+    }
+
+    #[test]
+    fn packets_are_filled_when_asked_for_and_ahead_once_many_were() {
+        let batch = batch_of(10);
+        let mut loans = Loans::new();
+        let ring = loans.ring(builtin::ETHERNET);
+        let filled = |loans: &Loans| (0..10).filter(|&i| loans.shows(i)).collect::<Vec<_>>();
+        loans.begin(batch.len(), 0);
+        loans.lend(ring, &batch, 0, 10);
+        assert!(filled(&loans).is_empty());
+        for index in 0..5 {
+            loans.packet(&batch, index);
+            loans.packet(&batch, index);
+        }
+        assert_eq!(filled(&loans), [0, 1, 2, 3, 4]);
+        loans.begin(batch.len(), 0);
+        loans.lend(ring, &batch, 0, 10);
+        assert!(filled(&loans).is_empty(), "half of the packets are not many");
+        for index in 0..6 {
+            loans.packet(&batch, index);
+        }
+        loans.begin(batch.len(), 0);
+        loans.lend(ring, &batch, 0, 10);
+        assert_eq!(filled(&loans), [0, 2, 4, 6, 8], "those that have the layer");
     }
 
     #[test]

@@ -71,8 +71,8 @@ const COULD_NOT_RUN: u8 = 2;
 pub fn main() -> ExitCode {
     let typed: Vec<OsString> = std::env::args_os().collect();
     let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
-    let arguments = match config::layer(&typed, &variables) {
-        Ok(layered) => layered.map_or(typed, |layered| layered.arguments),
+    let arguments = match config::complete(typed, &variables) {
+        Ok(arguments) => arguments,
         Err(faults) => {
             use std::io::Write;
             for fault in &faults {

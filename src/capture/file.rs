@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 use std::fs::File;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::slice;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -440,6 +441,7 @@ impl FileSource {
                     let offset = target.bytes().len();
                     target.bytes_mut().extend_from_slice(bytes);
                     let packet = self.gate.tally.packet(&record, offset, file.reader.index());
+                    self.gate.tally.count(slice::from_ref(&packet));
                     target.push(packet);
                 }
                 Verdict::Rejected => {}

@@ -18,7 +18,7 @@ pub(super) fn engine_of(hash: u32, engines: usize) -> usize {
     ((u64::from(hash) * engines as u64) >> 32) as usize
 }
 
-/// Counts and times of the packets that passed. Small and `Copy`, so that the scan loop keeps it in registers.
+/// Counts and times of the packets that passed. Small and `Copy`, so that loops keep it in registers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tally {
     /// Packets delivered.
@@ -40,33 +40,32 @@ pub(super) struct Tally {
 impl Tally {
     /// The packet as it leaves; `offset` is where its bytes are.
     #[inline(always)]
-    pub fn packet(&mut self, record: &Record, offset: usize, origin: u16) -> Packet {
-        let ts = self.see(record);
-        self.packets += 1;
-        self.bytes += u64::from(record.wirelen);
-        Packet::new(ts, offset as u32, self.kept(record), record.wirelen, record.linktype, origin)
+    pub fn packet(&self, record: &Record, offset: usize, origin: u16) -> Packet {
+        let ts = Timestamp::from_nanos(record.ts.as_nanos().saturating_add(self.shift));
+        let caplen = record.caplen.min(self.snaplen);
+        Packet::new(ts, offset as u32, caplen, record.wirelen, record.linktype, origin)
+    }
+
+    /// Counts packets that leave. Many at a time: a loop that finds them has no registers left for all of this.
+    pub fn count(&mut self, packets: &[Packet]) {
+        let mut tally = *self;
+        tally.packets += packets.len() as u64;
+        for packet in packets {
+            tally.bytes += u64::from(packet.wirelen);
+            tally.time_back += u64::from(packet.ts < tally.last);
+            tally.last = packet.ts;
+            // A time that the shift took to the end of the range comes back as an earlier one than it was, but later
+            // rounds bring no time that the first one, without a shift, has not seen.
+            let ts = Timestamp::from_nanos(packet.ts.as_nanos().wrapping_sub(tally.shift));
+            tally.first = tally.first.min(ts);
+            tally.latest = tally.latest.max(ts);
+        }
+        *self = tally;
     }
 
     /// Time of the packet before; `None` before the first.
     pub fn reached(&self) -> Option<Timestamp> {
         (self.last > Timestamp::from_nanos(i64::MIN)).then_some(self.last)
-    }
-
-    /// Bytes kept of a packet.
-    #[inline(always)]
-    fn kept(&self, record: &Record) -> u32 {
-        record.caplen.min(self.snaplen)
-    }
-
-    /// The time of a packet as it leaves.
-    #[inline(always)]
-    fn see(&mut self, record: &Record) -> Timestamp {
-        let ts = Timestamp::from_nanos(record.ts.as_nanos().saturating_add(self.shift));
-        self.time_back += u64::from(ts < self.last);
-        self.last = ts;
-        self.first = self.first.min(record.ts);
-        self.latest = self.latest.max(record.ts);
-        ts
     }
 }
 

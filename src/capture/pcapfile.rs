@@ -25,16 +25,29 @@ enum LengthOrder {
     Unclear,
 }
 
+/// How the headers of a file's records are laid out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Shape {
+    order: ByteOrder,
+    header_len: u32,
+    length_order: LengthOrder,
+}
+
+/// What nearly all files have that were written on a machine like this one.
+const USUAL: Shape = Shape { order: ByteOrder::Host, header_len: 16, length_order: LengthOrder::CapturedFirst };
+
 /// Reads records of a pcap file.
 #[derive(Debug)]
 pub(super) struct PcapFile {
-    order: ByteOrder,
+    shape: Shape,
     nanos_per_tick: i64,
-    header_len: u32,
-    length_order: LengthOrder,
     snaplen: u32,
     linktype: LinkType,
 }
+
+/// A file with the usual headers: a loop over its records asks none of them how it is laid out.
+#[derive(Debug)]
+pub(super) struct UsualPcap<'a>(&'a mut PcapFile);
 
 /// True if `magic`, as read in host order, starts a pcap file of either byte order.
 pub(super) const fn is_magic(magic: u32) -> bool {
@@ -48,6 +61,19 @@ const fn is_native_magic(magic: u32) -> bool {
 /// Byte order of a file from its first four bytes, which are a magic number.
 fn order_of(header: &[u8]) -> ByteOrder {
     if is_native_magic(u32_at(header, 0, ByteOrder::Host)) { ByteOrder::Host } else { ByteOrder::Foreign }
+}
+
+impl Shape {
+    /// Captured length and length on the wire.
+    #[inline(always)]
+    fn lengths(self, header: &[u8; 16]) -> (u32, u32) {
+        let (first, second) = (u32_at(header, 8, self.order), u32_at(header, 12, self.order));
+        match self.length_order {
+            LengthOrder::CapturedFirst => (first, second),
+            LengthOrder::WireFirst => (second, first),
+            LengthOrder::Unclear => (first.min(second), first.max(second)),
+        }
+    }
 }
 
 impl PcapFile {
@@ -67,13 +93,16 @@ impl PcapFile {
             _ => LengthOrder::CapturedFirst,
         };
         Ok(Self {
-            order,
+            shape: Shape { order, header_len: if magic == MAGIC_PATCHED { 24 } else { 16 }, length_order },
             nanos_per_tick: if magic == MAGIC_NANOS { 1 } else { 1_000 },
-            header_len: if magic == MAGIC_PATCHED { 24 } else { 16 },
-            length_order,
             snaplen: u32_at(header, 16, order),
             linktype: linktype_from(u32_at(header, 20, order)),
         })
+    }
+
+    /// The same for a file with the usual headers.
+    pub fn usual(&mut self) -> Option<UsualPcap<'_>> {
+        (self.shape == USUAL).then_some(UsualPcap(self))
     }
 
     /// Type of the first layer of all packets.
@@ -81,32 +110,31 @@ impl PcapFile {
         self.linktype
     }
 
-    /// Captured length and length on the wire.
-    #[inline(always)]
-    fn lengths(&self, header: &[u8; 16]) -> (u32, u32) {
-        let (first, second) = (u32_at(header, 8, self.order), u32_at(header, 12, self.order));
-        match self.length_order {
-            LengthOrder::CapturedFirst => (first, second),
-            LengthOrder::WireFirst => (second, first),
-            LengthOrder::Unclear => (first.min(second), first.max(second)),
-        }
-    }
-
     /// The packet of a record whose lengths have been checked.
     #[inline(always)]
-    fn record(&self, header: &[u8; 16], caplen: u32, wirelen: u32) -> Record {
+    fn record(&self, shape: Shape, header: &[u8; 16], caplen: u32, wirelen: u32) -> Record {
         // Fractions above one second carry over, as written by tools that add to a time without normalising it. Both
         // parts are 32-bit numbers: no overflow, so none of the checks of other constructors.
-        let fraction = i64::from(u32_at(header, 4, self.order)) * self.nanos_per_tick;
-        let secs = i64::from(u32_at(header, 0, self.order));
+        let fraction = i64::from(u32_at(header, 4, shape.order)) * self.nanos_per_tick;
+        let secs = i64::from(u32_at(header, 0, shape.order));
         Record {
-            len: self.header_len + caplen,
-            data: self.header_len,
+            len: shape.header_len + caplen,
+            data: shape.header_len,
             caplen,
             wirelen: wirelen.max(caplen),
             ts: Timestamp::from_nanos(secs * 1_000_000_000 + fraction),
             linktype: self.linktype,
         }
+    }
+
+    /// The packet at the start of `bytes` in the plain case. Apart from [`Format::step`] because the compiler builds a step
+    /// in memory before it looks at it.
+    #[inline(always)]
+    fn plain(&self, shape: Shape, bytes: &[u8]) -> Option<Record> {
+        let header = bytes.first_chunk::<16>()?;
+        let (caplen, wirelen) = shape.lengths(header);
+        let is_plain = caplen > 0 && caplen <= MAX_CAPLEN && bytes.len() >= (shape.header_len + caplen) as usize;
+        is_plain.then(|| self.record(shape, header, caplen, wirelen))
     }
 
     /// A record whose captured length is above [`MAX_CAPLEN`].
@@ -118,7 +146,7 @@ impl PcapFile {
         if caplen > limit {
             return Step::Damaged(DamageReason::Caplen { caplen, limit });
         }
-        Step::Oversize(u64::from(self.header_len) + u64::from(caplen))
+        Step::Oversize(u64::from(self.shape.header_len) + u64::from(caplen))
     }
 
     /// True if what looks like a record without bytes is the header of another file: magic number, then version 2.4.
@@ -131,30 +159,38 @@ impl PcapFile {
 
 impl Format for PcapFile {
     fn step(&mut self, bytes: &[u8]) -> Step {
+        let shape = self.shape;
         let Some(header) = bytes.first_chunk::<16>() else {
-            return Step::More { needed: self.header_len as usize, cut: Cut::RecordHeader };
+            return Step::More { needed: shape.header_len as usize, cut: Cut::RecordHeader };
         };
-        let (caplen, wirelen) = self.lengths(header);
+        let (caplen, wirelen) = shape.lengths(header);
         if caplen > MAX_CAPLEN {
             return self.oversize(caplen);
         }
         if caplen == 0 && wirelen == 0 && Self::is_second_file(header) {
             return Step::Damaged(DamageReason::SecondFile);
         }
-        let len = self.header_len + caplen;
+        let len = shape.header_len + caplen;
         if bytes.len() < len as usize {
-            let cut = if bytes.len() < self.header_len as usize { Cut::RecordHeader } else { Cut::Record };
+            let cut = if bytes.len() < shape.header_len as usize { Cut::RecordHeader } else { Cut::Record };
             return Step::More { needed: len as usize, cut };
         }
-        Step::Packet(self.record(header, caplen, wirelen))
+        Step::Packet(self.record(shape, header, caplen, wirelen))
     }
 
-    /// Apart from [`Format::step`] because the compiler builds a step in memory before it looks at it.
     #[inline(always)]
     fn packet(&mut self, bytes: &[u8]) -> Option<Record> {
-        let header = bytes.first_chunk::<16>()?;
-        let (caplen, wirelen) = self.lengths(header);
-        let is_plain = caplen > 0 && caplen <= MAX_CAPLEN && bytes.len() >= (self.header_len + caplen) as usize;
-        is_plain.then(|| self.record(header, caplen, wirelen))
+        self.plain(self.shape, bytes)
+    }
+}
+
+impl Format for UsualPcap<'_> {
+    fn step(&mut self, bytes: &[u8]) -> Step {
+        self.0.step(bytes)
+    }
+
+    #[inline(always)]
+    fn packet(&mut self, bytes: &[u8]) -> Option<Record> {
+        self.0.plain(USUAL, bytes)
     }
 }

@@ -183,7 +183,10 @@ impl Reader {
         }
         let damage = match &mut self.layout {
             Layout::Unknown => return Scan::Starved,
-            Layout::Pcap(file) => scan(file, &mut self.cursor, target, gate, bound, self.index),
+            Layout::Pcap(file) => match file.usual() {
+                Some(mut file) => scan(&mut file, &mut self.cursor, target, gate, bound, self.index),
+                None => scan(file, &mut self.cursor, target, gate, bound, self.index),
+            },
             Layout::Pcapng(file) => scan(file, &mut self.cursor, target, gate, bound, self.index),
         };
         damage.unwrap_or_else(|reason| {
@@ -525,11 +528,12 @@ fn scan_through<F: Format, T: Target, const IS_OPEN: bool>(
     if !pass_over(cursor, gate) {
         return Ok(Scan::Starved);
     }
-    let mut tally = gate.tally;
+    let tally = gate.tally;
     // The position in a register too: each record begins where the length of the one before says, and a way through
     // memory would be added to that chain.
     let (mut pos, mut end) = (cursor.pos, cursor.end);
     let (buffer, packets, limit) = target.parts();
+    let before = packets.len();
     let mut seen = 0;
     let outcome = loop {
         if packets.len() >= limit {
@@ -571,6 +575,6 @@ fn scan_through<F: Format, T: Target, const IS_OPEN: bool>(
     };
     std::hint::black_box(seen);
     cursor.pos = pos;
-    gate.tally = tally;
+    gate.tally.count(&packets[before..]);
     outcome
 }

@@ -27,6 +27,12 @@ pub(super) fn decode(registry: &Registry, data: &[u8], packet: &mut Packet, laye
 
 #[inline(always)]
 fn decode_or_decline(registry: &Registry, data: &[u8], packet: &mut Packet, layers: &mut Vec<Layer>) -> Option<()> {
+    // Without tags and options all places are known beforehand, which takes a quarter of the work off most packets.
+    if let Some(head) = data.first_chunk::<34>()
+        && [head[12], head[13], head[14]] == [0x08, 0x00, 0x45]
+    {
+        return behind_ethernet(registry, data, packet, layers, 0x0800, 14, Some(20));
+    }
     let mut ethertype = be16(data, 12)?;
     let mut ip = 14;
     if ethertype == 0x8100 || ethertype == 0x88A8 {
@@ -37,13 +43,27 @@ fn decode_or_decline(registry: &Registry, data: &[u8], packet: &mut Packet, laye
             ip = 22;
         }
     }
+    behind_ethernet(registry, data, packet, layers, ethertype, ip, None)
+}
+
+/// Goes on at `ip`, where the Ethernet header ends; `known` is the length of an IPv4 header that is known already.
+#[inline(always)]
+fn behind_ethernet(
+    registry: &Registry,
+    data: &[u8],
+    packet: &mut Packet,
+    layers: &mut Vec<Layer>,
+    ethertype: u16,
+    ip: usize,
+    known: Option<usize>,
+) -> Option<()> {
     let (network, transport, number, claimed) = match ethertype {
         0x0800 => {
             let header: &[u8; 20] = chunk(data, ip)?;
-            let len = usize::from(header[0] & 15) * 4;
+            let len = known.unwrap_or(usize::from(header[0] & 15) * 4);
             let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
             let fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3FFF;
-            if header[0] >> 4 != 4 || len < 20 || total < len || fragment != 0 {
+            if known.is_none() && (header[0] >> 4 != 4 || len < 20) || total < len || fragment != 0 {
                 return None;
             }
             (builtin::IPV4, ip + len, header[9], ip + total)
@@ -88,6 +108,11 @@ fn decode_or_decline(registry: &Registry, data: &[u8], packet: &mut Packet, laye
         }
         _ => return None,
     };
+    // A list that has to grow is left to the walk. There is room for the layers of a whole batch from the start, and
+    // nothing below is asked whether there is.
+    if layers.capacity() - layers.len() < 3 {
+        return None;
+    }
     packet.outermost = match (network, protocol) {
         (builtin::IPV4, builtin::TCP) => const { outermost(builtin::IPV4, builtin::TCP) },
         (builtin::IPV4, _) => const { outermost(builtin::IPV4, builtin::UDP) },
@@ -97,7 +122,6 @@ fn decode_or_decline(registry: &Registry, data: &[u8], packet: &mut Packet, laye
     packet.first_layer = layers.len() as u32;
     packet.layer_count = 3;
     // Not as a slice of three: that may become a call to copy 36 bytes.
-    layers.reserve(3);
     layers.push(Layer { protocol: builtin::ETHERNET, offset: 0, len: ip as u32 });
     layers.push(Layer { protocol: network, offset: ip as u32, len: (transport - ip) as u32 });
     layers.push(Layer { protocol, offset: transport as u32, len: len as u32 });
@@ -224,7 +248,7 @@ mod tests {
             let frame = frame(tags, first, number, 0, 0x4000, (1, 2), (0x50, 0), b"abc");
             let len = frame.len() as u32;
             let mut packet = Packet::new(Timestamp::EPOCH, 0, len, len, LinkType::ETHERNET, 0);
-            assert!(super::decode(&Registry::new(), &frame, &mut packet, &mut Vec::new()));
+            assert!(super::decode(&Registry::new(), &frame, &mut packet, &mut Vec::with_capacity(3)));
         }
     }
 }

@@ -218,18 +218,23 @@ pub fn frequent_flow(batch: &Batch, packet: &Packet) -> Option<(FlowTuple, End, 
 #[inline(always)]
 #[must_use]
 pub fn flow_end(batch: &Batch, packet: &Packet, end: End) -> (Host, u16) {
-    let data = batch.packet_bytes(packet);
-    let layers = batch.layers(packet);
-    match whole_v4(data, packet, layers) {
-        Some(Whole4 { src, dst, sport, dport, .. }) => {
-            let (address, port) = FlowTuple::v4_end(end, src, dst, sport, dport);
-            (Host::V4(address), port)
-        }
+    match frequent_end(batch, packet, end) {
+        Some((address, port)) => (Host::V4(address), port),
         None => {
-            let tuple = any_flow_tuple(data, packet, layers).0;
+            let tuple = any_flow_tuple(batch.packet_bytes(packet), packet, batch.layers(packet)).0;
             (tuple.host(end), tuple.port(end))
         }
     }
+}
+
+/// The same for the most frequent packet, as in [`frequent_flow`]: an address that may be of either version is put together
+/// byte by byte.
+#[inline(always)]
+#[must_use]
+pub fn frequent_end(batch: &Batch, packet: &Packet, end: End) -> Option<([u8; 4], u16)> {
+    let data = batch.packet_bytes(packet);
+    let Whole4 { src, dst, sport, dport, .. } = whole_v4(data, packet, batch.layers(packet))?;
+    Some(FlowTuple::v4_end(end, src, dst, sport, dport))
 }
 
 /// Of a whole IPv4 packet with ports.

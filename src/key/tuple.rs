@@ -89,8 +89,10 @@ impl FlowTuple {
     #[inline]
     #[must_use]
     pub fn v4_end(end: End, src: [u8; 4], dst: [u8; 4], sport: u16, dport: u16) -> ([u8; 4], u16) {
-        let sender = end_of_source(sport, dport, u32::from_be_bytes(src), u32::from_be_bytes(dst));
-        if sender == end { (src, sport) } else { (dst, dport) }
+        // As numbers: chosen between as arrays they would be put together byte by byte.
+        let (src, dst) = (u32::from_be_bytes(src), u32::from_be_bytes(dst));
+        let (address, port) = if end_of_source(sport, dport, src, dst) == end { (src, sport) } else { (dst, dport) };
+        (address.to_be_bytes(), port)
     }
 
     /// The address of an end.

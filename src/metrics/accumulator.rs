@@ -81,8 +81,9 @@ pub(super) struct Accumulator {
     /// Running totals of pruned keys, by bucket word.
     pruned_running: Vec<f64>,
     counts: KeyCounts,
-    /// Updates made through cells.
-    cell_updates: f64,
+    /// Updates made through cells, by slot: a number that every meter adds to would have each addition of a packet wait
+    /// for the one before.
+    cell_updates: Box<[f64]>,
     generation: Generation,
 }
 
@@ -106,9 +107,9 @@ impl Accumulator {
             size: i64::from(bucketsize.max(1)),
             pruned_run: run,
             pruned_running: vec![0.0; layout.bucket],
+            cell_updates: vec![0.0; layout.slots().len()].into_boxed_slice(),
             layout: Arc::new(layout),
             counts: KeyCounts::default(),
-            cell_updates: 0.0,
             generation: generation.clone(),
         }
     }
@@ -137,7 +138,7 @@ impl Accumulator {
     }
 
     pub fn counts(&self) -> KeyCounts {
-        let updates = self.counts.updates + self.cell_updates as u64;
+        let updates = self.counts.updates + self.cell_updates.iter().sum::<f64>() as u64;
         KeyCounts { kept: self.table.len() as u64, updates, ..self.counts }
     }
 
@@ -272,7 +273,7 @@ impl Accumulator {
 
     /// Where the sum of a key lies that was updated in the open bucket. `None` where an update is more than an addition.
     pub fn sum_cell(&mut self, key: &Probe<'_>, meter: u32) -> Option<SumCell> {
-        let (_, slot) = self.layout.find(meter)?;
+        let (index, slot) = self.layout.find(meter)?;
         if self.tallies.is_some() || !matches!(slot.vartype, Vartype::Counter | Vartype::RateCounter) {
             return None;
         }
@@ -281,7 +282,7 @@ impl Accumulator {
             return None;
         }
         let value = self.table.word_address(record, HEADER + usize::from(slot.bucket)).cast();
-        let updates = &raw mut self.cell_updates;
+        let updates = &raw mut self.cell_updates[index];
         Some(SumCell { value, updates, generation: self.generation.number(), reserved: 0 })
     }
 

@@ -43,7 +43,7 @@ impl Generation {
 pub struct SumCell {
     /// The sum of the open bucket.
     pub value: *mut f64,
-    /// Updates made this way to any key of the group.
+    /// Updates made this way to any key of the group and meter.
     pub updates: *mut f64,
     /// The cell is of no use once the number has moved on.
     pub generation: i32,

@@ -191,8 +191,6 @@ pub struct Shard {
     counts: ShardCounts,
     // INVARIANT: a hint names a record of its group; closing a bucket may renumber records and so forgets all hints.
     hints: Box<[Hint; HINTS]>,
-    /// The same for keys given as bytes, by what they are: packets of one host follow each other.
-    binary_hints: Box<[Hint; HINTS]>,
     generation: Generation,
 }
 
@@ -210,7 +208,6 @@ impl Shard {
             boundary: Timestamp::from_nanos(i64::MIN),
             counts: ShardCounts::default(),
             hints: Box::new([NO_HINT; HINTS]),
-            binary_hints: Box::new([NO_HINT; HINTS]),
             generation,
         }
     }
@@ -301,50 +298,24 @@ impl Shard {
         if kind == KeyKind::Text {
             return self.update(group, bytes, meter, value);
         }
-        if bytes.len() != kind.len() {
-            self.counts.malformed += 1;
-            return Outcome::Malformed;
-        }
-        self.update_packed(group, Packed::bytes(kind, bytes), meter, value)
-    }
-
-    #[inline]
-    fn update_packed(&mut self, group: GroupIndex, key: Packed, meter: u32, value: f64) -> Outcome {
-        if !value.is_finite() {
-            self.note(Outcome::NotFinite);
-            return Outcome::NotFinite;
-        }
-        // The tag takes 16 bits.
-        let of = u64::from(meter) << 32 | u64::from(group.0) << 16 | u64::from(key.tag);
-        // The high bits of a product depend on all bits below them.
-        let at = ((key.hi ^ key.lo ^ of).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as usize % HINTS;
-        let hint = &self.binary_hints[at];
-        let Some(accumulator) = self.groups.get_mut(usize::from(group.0)) else {
-            self.note(Outcome::UnknownGroup);
-            return Outcome::UnknownGroup;
+        // One length for each, so that the bytes are read without asking how many there are.
+        let key = match (kind, bytes.len()) {
+            (KeyKind::Host4, 4) => Packed::bytes(kind, &bytes[..4]),
+            (KeyKind::Host6, 16) => Packed::bytes(kind, &bytes[..16]),
+            (KeyKind::Port, 2) => Packed::bytes(kind, &bytes[..2]),
+            (KeyKind::Mac, 6) => Packed::bytes(kind, &bytes[..6]),
+            _ => {
+                self.counts.malformed += 1;
+                return Outcome::Malformed;
+            }
         };
-        if (hint.hi, hint.lo, hint.of) == (key.hi, key.lo, of) {
-            accumulator.apply(hint.place, value);
-            return Outcome::Counted;
-        }
-        match accumulator.update(&Probe::Inline(key), meter, value, &self.config) {
-            Ok(place) => {
-                if accumulator.is_record_of(place.record, &key) {
-                    self.binary_hints[at] = Hint { hi: key.hi, lo: key.lo, of, place };
-                }
-                Outcome::Counted
-            }
-            Err(outcome) => {
-                self.note(outcome);
-                outcome
-            }
-        }
+        self.count(group, &Probe::Inline(key), meter, value)
     }
 
     /// As [`Shard::update_binary`], for a key that is a value already.
     #[inline]
     pub fn update_key(&mut self, group: GroupIndex, key: &BinaryKey, meter: u32, value: f64) -> Outcome {
-        self.update_packed(group, Packed::binary(key), meter, value)
+        self.count(group, &Probe::Inline(Packed::binary(key)), meter, value)
     }
 
     /// Asks the memory for the records of keys that are counted soon, the first 16 of them.
@@ -481,7 +452,6 @@ impl Shard {
 
     fn forget_hints(&mut self) {
         self.hints.fill(NO_HINT);
-        self.binary_hints.fill(NO_HINT);
     }
 
     fn set_boundary(&mut self) {

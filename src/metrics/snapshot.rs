@@ -232,6 +232,10 @@ impl Snapshot {
                 None => buckets.push(vec![snapshot]),
             }
         }
+        // What comes from a single shard is merged already, and no reason for more threads.
+        if buckets.iter().all(|parts| parts.len() == 1) {
+            return buckets.into_iter().map(Self::merge_bucket).collect();
+        }
         buckets.into_par_iter().map(Self::merge_bucket).collect()
     }
 

@@ -60,7 +60,12 @@ impl RunTotals {
                 column.push(group);
             }
         }
-        let groups: Vec<GroupTotals> = columns.into_par_iter().filter_map(GroupTotals::merge).collect();
+        // A single shard leaves nothing to merge, and no reason for more threads.
+        let groups: Vec<GroupTotals> = if columns.iter().all(|column| column.len() <= 1) {
+            columns.into_iter().filter_map(GroupTotals::merge).collect()
+        } else {
+            columns.into_par_iter().filter_map(GroupTotals::merge).collect()
+        };
         (!groups.is_empty()).then_some(Self { groups, counts })
     }
 

@@ -18,7 +18,7 @@ local ffi_string, ffi_istype, floor, format = ffi.string, ffi.istype, math.floor
 ffi.cdef [[
 typedef struct { const uint8_t *data; int32_t len; int32_t seq; } ms_buffer;
 typedef struct { ms_buffer raw; int32_t wirelen; int32_t nlayers; int32_t origin; int32_t reserved; int64_t nanos; } ms_packet;
-typedef struct { ms_buffer buf; ms_packet *packet_slot; int32_t protocol; int32_t reserved; } ms_layer;
+typedef struct { ms_buffer buf; ms_packet *packet_slot; int32_t protocol; int32_t wirelen; } ms_layer;
 typedef struct { double *value; double *updates; int32_t generation; int32_t reserved; } ms_cell;
 typedef struct { ms_buffer block; int32_t kind; int32_t reserved; } ms_http_header;
 typedef struct { uint32_t a, z, ports; int32_t protocol; } ms_ends;
@@ -43,6 +43,7 @@ typedef struct {
   void (*update_counter_at)(void *vm, int32_t group, const uint8_t *key, uint32_t len, int32_t kind, int32_t meter, double value);
   void (*update_counter_end)(void *vm, int32_t group, int32_t which, int32_t meter, double value);
   int32_t (*flow_id)(void *vm, char *out);
+  void (*fill_packet)(void *vm);
   ms_layer *(*layer_at)(void *vm, int32_t index);
   ms_layer *(*find_layer)(void *vm, int32_t protocol);
   int32_t (*flow_name)(void *vm, int32_t slot, uint32_t generation, char *out);
@@ -397,7 +398,7 @@ end
 
 function Layer:total_bytes()
   if self.buf.seq ~= cur[0] then stale("Layer") end
-  return self.packet_slot.wirelen
+  return self.wirelen
 end
 
 function Layer:protocol_id()
@@ -411,9 +412,12 @@ function Layer:rawbytes()
   return buf
 end
 
+-- Most callbacks never ask for the packet, so its slot is filled for the first one that does.
 function Layer:packet()
   if self.buf.seq ~= cur[0] then stale("Layer") end
-  return self.packet_slot
+  local packet = self.packet_slot
+  if packet.raw.seq ~= cur[0] then C.fill_packet(vm) end
+  return packet
 end
 
 function Layer:getbyte(off)

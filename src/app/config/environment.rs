@@ -9,6 +9,9 @@ use super::file::{Given, Scalar, check, scalar};
 use super::schema::{Key, Schema, Shape};
 use crate::app::check::nearest;
 
+/// How the names of the variables begin.
+pub const PREFIX: &str = "MILLSTREAM_";
+
 /// Reads the variables that are settings. Others are none of ours, but for those that look like one.
 ///
 /// # Errors
@@ -16,7 +19,7 @@ use crate::app::check::nearest;
 pub fn read(variables: impl Iterator<Item = (OsString, OsString)>, schema: &Schema) -> Result<Vec<Given>, Vec<Fault>> {
     let mut named: Vec<(String, OsString)> =
         variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
-    named.retain(|(name, _)| name.starts_with("MILLSTREAM_"));
+    named.retain(|(name, _)| name.starts_with(PREFIX));
     named.sort();
     let (mut given, mut faults) = (Vec::new(), Vec::new());
     for (name, value) in named {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory};
 
-use super::environment;
+use super::environment::{self, PREFIX};
 use super::fault::{Fault, Place};
 use super::file::{self, Document, Given};
 use super::schema::{Key, SET, Schema, Shape, argument};
@@ -80,6 +80,24 @@ pub struct Layered {
     pub file: Option<PathBuf>,
     /// The command line with everything in it, ready to be parsed.
     pub arguments: Vec<OsString>,
+}
+
+/// The command line with what file and environment say, ready to be parsed.
+///
+/// # Errors
+/// Everything that is wrong with file and environment.
+pub fn complete(arguments: Vec<OsString>, variables: &[(OsString, OsString)]) -> Result<Vec<OsString>, Vec<Fault>> {
+    if is_only_layer(&arguments, variables) {
+        return Ok(arguments);
+    }
+    Ok(layer(&arguments, variables)?.map_or(arguments, |layered| layered.arguments))
+}
+
+/// Whether nothing but the command line can say anything, which is known long before it is parsed.
+fn is_only_layer(arguments: &[OsString], variables: &[(OsString, OsString)]) -> bool {
+    let begins = |text: &OsString, with: &str| text.as_encoded_bytes().starts_with(with.as_bytes());
+    !variables.iter().any(|(name, _)| begins(name, PREFIX))
+        && !arguments.iter().any(|argument| begins(argument, "--config") || begins(argument, "--unset"))
 }
 
 /// Puts the layers together for a command line of `run`; `None` if it is that of another command.
@@ -263,5 +281,35 @@ impl Layered {
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::{complete, is_only_layer};
+
+    fn typed(arguments: &[&str]) -> Vec<OsString> {
+        arguments.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn other_layers_are_asked_where_they_can_say_something() {
+        let arguments = typed(&["millstream", "run", "-r", "a.pcap", "--set", "App>DBRoot=/config"]);
+        let other = [(OsString::from("HOME"), OsString::from("MILLSTREAM_HOME"))];
+        assert!(is_only_layer(&arguments, &other));
+        assert_eq!(complete(arguments.clone(), &other).unwrap(), arguments);
+        let variable = [(OsString::from("MILLSTREAM_ANYTHING"), OsString::new())];
+        assert!(!is_only_layer(&arguments, &variable));
+        for option in ["--config=a.toml", "--config", "--unset"] {
+            assert!(!is_only_layer(&typed(&["millstream", "run", option, "x"]), &[]), "{option}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_name_to_leave_out_is_said_without_another_layer() {
+        let arguments = typed(&["millstream", "run", "-r", "a.pcap", "--unset", "input.nosuch"]);
+        assert!(complete(arguments, &[]).is_err());
     }
 }

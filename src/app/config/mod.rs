@@ -14,6 +14,6 @@ mod sample;
 mod schema;
 
 pub use command::command;
-pub use layers::{Effective, layer};
+pub use layers::{Effective, complete};
 pub use sample::sample;
 pub use schema::Schema;
