@@ -528,6 +528,39 @@ fn cancelling_ends_everything_at_once() {
 }
 
 #[test]
+fn each_of_many_waiting_jobs_is_taken_back_by_itself_wherever_it_stands() {
+    on_lua_thread(|| {
+        let pool = Pool::new(options(1), factory());
+        // Jobs of two engines by turns, so that their numbers do not rise along the queue.
+        let mut sides = [0, 1].map(|engine| Side::of(&pool, &JobIds::new(engine), Delivery::AsFinished));
+        let slow = sides.each_ref().map(|side| side.function("return function(d) os.execute('sleep 30') end"));
+        let request = sides[0].request(&slow[0], "");
+        sides[0].scheduler.schedule(request).unwrap();
+        let mut ids = Vec::new();
+        for n in 0..200 {
+            let side = &mut sides[n % 2];
+            let request = side.request(&slow[n % 2], "");
+            ids.push(side.scheduler.schedule(request).unwrap());
+            // The first go to the worker with the one that runs, the others wait in the queue.
+            if n >= 20 {
+                side.scheduler.flush();
+            }
+            if n == 20 {
+                wait_until("a job runs", || pool.summary().running == 1);
+            }
+        }
+        for at in (0..200).map(|n| n * 73 % 200) {
+            assert!(sides[at % 2].scheduler.cancel_one(ids[at]), "{at}");
+            assert!(!sides[at % 2].scheduler.cancel_one(ids[at]), "{at}");
+        }
+        let summary = pool.summary();
+        assert_eq!((summary.cancelled, summary.queued, summary.running), (200, 0, 1));
+        sides.iter().for_each(|side| _ = side.scheduler.cancel());
+        adds_up(&pool);
+    });
+}
+
+#[test]
 fn draining_is_bounded_by_time() {
     on_lua_thread(|| {
         let (pool, mut side) = side(options(1));

@@ -289,9 +289,11 @@ impl Queue {
     }
 }
 
-/// Takes a job out of a list that may be long.
+/// Takes a job out of a list that may be long. The jobs of one scheduler rise by id but for those whose attempt failed; where
+/// the list does not, the job that is looked for is most likely a late one.
 pub(super) fn take_from(list: &mut VecDeque<Queued>, id: JobId) -> Option<Queued> {
-    list.remove(list.iter().position(|queued| queued.id == id)?)
+    let at = list.binary_search_by_key(&id, |queued| queued.id).ok();
+    list.remove(at.or_else(|| list.iter().rposition(|queued| queued.id == id))?)
 }
 
 fn extract(list: &mut VecDeque<Queued>, wanted: &impl Fn(&Job) -> bool, removed: &mut Vec<Queued>) {

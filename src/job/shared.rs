@@ -364,7 +364,9 @@ impl Shared {
     pub(super) fn cancel_one(&self, id: JobId) -> bool {
         let job = {
             let mut waiting = self.waiting();
-            let found = waiting.queue.remove_one(id).or_else(|| self.slots().iter().find_map(|slot| slot.take_one(id)));
+            // Those of the workers first: they are few, and a job that is not in the queue has to be looked for in all of it.
+            let at_worker = self.slots().iter().find_map(|slot| slot.take_one(id));
+            let found = at_worker.or_else(|| waiting.queue.remove_one(id));
             // Without it, operations on the same file may have become ready.
             self.publish(&waiting);
             found

@@ -17,7 +17,7 @@ use super::{GroupIndex, topper};
 type Words = [f64; 2];
 
 /// The totals of all groups, and what was not counted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RunTotals {
     groups: Vec<GroupTotals>,
     counts: ShardCounts,
@@ -130,25 +130,23 @@ impl GroupTotals {
             return parts.pop();
         }
         let layout = Arc::clone(&parts[0].layout);
-        let mut rows: Vec<(usize, Packed, u32)> = Vec::new();
-        for (part, totals) in parts.iter().enumerate() {
-            rows.extend(totals.keys.iter().map(|&(key, row)| (part, key, row)));
-        }
-        rows.sort_unstable_by(|a, b| a.1.cmp_text(&parts[a.0].texts, b.1, &parts[b.0].texts).then(a.0.cmp(&b.0)));
-        let mut merged = Self::empty(&layout, rows.len());
-        let mut last: Option<(usize, Packed)> = None;
-        for (part, key, row) in rows {
-            let from = &parts[part];
-            if let Some((other, same)) = last
-                && key.cmp_text(&from.texts, same, &parts[other].texts).is_eq()
-            {
-                merged.take_in(from, row);
-                continue;
-            }
-            last = Some((part, key));
+        let mut merged = Self::empty(&layout, parts.iter().map(Self::len).sum());
+        let mut rest: Vec<&[(Packed, u32)]> = parts.iter().map(|part| &part.keys[..]).collect();
+        while let Some((first, key, row)) = least(&parts, &rest) {
+            let from = &parts[first];
             merged.push_key(key, &from.texts);
             merged.words.extend_from_slice(&from.words[from.row(row)]);
             merged.tallies.extend_from_slice(from.tallies.get(from.row(row)).unwrap_or_default());
+            rest[first] = &rest[first][1..];
+            // In those before it every key is greater.
+            for (part, rest) in parts.iter().zip(&mut rest).skip(first + 1) {
+                if let Some((&(same, row), behind)) = rest.split_first()
+                    && key.cmp_text(&from.texts, same, &part.texts).is_eq()
+                {
+                    merged.take_in(part, row);
+                    *rest = behind;
+                }
+            }
         }
         merged.pruned = parts[0].pruned.clone();
         for (index, part) in parts.iter().enumerate() {
@@ -255,6 +253,13 @@ impl GroupTotals {
         };
         chosen.into_iter().map(named).collect()
     }
+}
+
+/// The first key of what is left of sorted parts: its part, the first of those that have it, and its row there.
+fn least(parts: &[GroupTotals], rest: &[&[(Packed, u32)]]) -> Option<(usize, Packed, u32)> {
+    let heads = rest.iter().enumerate().filter_map(|(part, keys)| keys.first().map(|&(key, row)| (part, key, row)));
+    // Of equal ones it is the first.
+    heads.min_by(|a, b| a.1.cmp_text(&parts[a.0].texts, b.1, &parts[b.0].texts))
 }
 
 fn combine(slot: &Slot, into: &mut Words, other: &Words, what: Combine) {

@@ -25,7 +25,7 @@ use crate::builtin::{BuiltinPlan, Selection};
 use crate::capture::SourceStats;
 use crate::job::Wait;
 use crate::lua::spawn_lua_thread;
-use crate::metrics::{FlushSink, ShardConfig};
+use crate::metrics::{FlushSink, RunTotals, ShardConfig};
 use crate::pipeline::metering::{ContentMeters, Meter};
 use crate::plugin::{Catalog, HostSettings, JobPlan};
 use crate::time::Stopwatch;
@@ -183,7 +183,7 @@ impl BackendThreads {
 pub(super) fn backend_outcome(ended: Ended, id: u32, watch: Stopwatch) -> EngineOutcome {
     EngineOutcome {
         id,
-        shard: ended.shard,
+        totals: RunTotals::of(&ended.shard),
         outlet: ended.outlet.into_outlet(),
         packets: 0,
         bytes: 0,

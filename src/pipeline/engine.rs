@@ -23,7 +23,7 @@ use crate::capture::{Fill, Origin, Source, SourceError};
 use crate::content::FileRules;
 use crate::decode::{self, Decoder};
 use crate::flow::{Defrag, FlowsConfig, Want};
-use crate::metrics::{Shard, ShardConfig};
+use crate::metrics::{RunTotals, Shard, ShardConfig};
 use crate::packet::{LinkType, Packet};
 use crate::plugin::{Catalog, Frontend, HostSettings};
 use crate::sink::eve::StatsItem;
@@ -591,10 +591,10 @@ impl Engine {
         let flows = self.flows.as_mut().map(|flows| flows.outcome(&self.context, contents));
         let stored = self.store.map(PacketStage::finish);
         drop(self.frontend);
-        let shard = self.context.shard.replace(Shard::new(&self.context.groups, ShardConfig::default()));
+        let wall = watch.elapsed();
         EngineOutcome {
             id,
-            shard,
+            totals: totals_of(&self.context),
             outlet: self.outlet,
             packets: self.packets,
             bytes: self.bytes,
@@ -608,11 +608,16 @@ impl Engine {
             stored,
             instances,
             problems,
-            wall: watch.elapsed(),
+            wall,
             longest_batch: self.longest,
             backend: backend.map(Box::new),
         }
     }
+}
+
+/// What was counted, all buckets closed. The counters themselves are gone afterwards.
+pub(super) fn totals_of(context: &EngineContext) -> RunTotals {
+    RunTotals::of(&context.shard.replace(Shard::new(&context.groups, ShardConfig::default())))
 }
 
 /// Whether the configuration leaves edges on.

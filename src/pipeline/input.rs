@@ -154,10 +154,9 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
         }
     };
     let flows = input.flows.as_mut().map(|flows| flows.outcome(&context, ContentCounts::default()));
-    let shard = context.shard.replace(Shard::new(&context.groups, ShardConfig::default()));
     EngineOutcome {
         id: plan.id,
-        shard,
+        totals: engine::totals_of(&context),
         outlet,
         packets: 0,
         bytes: 0,

@@ -17,7 +17,7 @@ use crate::api::Peers;
 use crate::builtin::Selection;
 use crate::capture::{Source, SourceError, SourceStats};
 use crate::flow::{DefragLimits, FlowsConfig};
-use crate::metrics::{Shard, ShardConfig};
+use crate::metrics::{RunTotals, Shard, ShardConfig};
 use crate::plugin::{Catalog, HostSettings, InstanceReport, JobPlan, LoadProblem, Opinion};
 use crate::sink::StoreFeed;
 use crate::time::Timestamp;
@@ -108,8 +108,8 @@ pub struct InterimPlan {
 pub struct EngineOutcome {
     /// Number of the engine.
     pub id: u32,
-    /// Its counters, all buckets closed.
-    pub shard: Shard,
+    /// What it counted, all buckets closed. Made on its own thread, so that engines sort their keys side by side.
+    pub totals: RunTotals,
     /// Records it handed on.
     pub outlet: Outlet,
     /// Packets handled.

@@ -323,10 +323,11 @@ fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usi
     let backends: Vec<EngineOutcome> =
         outcomes.iter_mut().filter_map(|outcome| outcome.backend.take()).map(|outcome| *outcome).collect();
     outcomes.extend(backends);
-    let totals = outcomes.iter().map(|outcome| RunTotals::of(&outcome.shard)).collect();
     let mut records = Records::default();
+    let mut totals = Vec::new();
     for outcome in &mut outcomes {
         records.merge(std::mem::take(&mut outcome.outlet.records));
+        totals.push(std::mem::take(&mut outcome.totals));
         // The event stream ends when its last sender is gone.
         outcome.outlet.events = None;
         outcome.outlet.console = None;
