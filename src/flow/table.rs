@@ -103,6 +103,8 @@ impl Table {
             let slot = self.free;
             self.free = self.get(slot).tcp;
             *self.get_mut(slot) = new;
+            // The one that is used next was left long ago.
+            self.prefetch(self.free);
             slot
         } else {
             self.slots.push(new);
