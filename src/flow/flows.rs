@@ -54,6 +54,8 @@ pub struct Flows {
     // Where the search for something to evict goes on.
     hand: usize,
     expired: usize,
+    // Nanoseconds of silence that end no flow.
+    harmless: i64,
     pub(super) sightings: Vec<Sighting>,
 }
 
@@ -85,6 +87,7 @@ impl Flows {
             now: Timestamp::from_nanos(i64::MIN),
             hand: 0,
             expired: 0,
+            harmless: config.timeouts.harmless(),
             sightings: Vec::new(),
         }
     }
@@ -326,6 +329,17 @@ impl Flows {
             Some(aged) if aged < idle && kind != FlowKind::Closed => (aged, EndReason::Age),
             _ => (idle, EndReason::Idle),
         }
+    }
+
+    /// Why a flow would have ended by now if nothing more had been seen of it; `None` if its time has not come.
+    #[inline]
+    pub(super) fn overdue(&self, slot: u32) -> Option<EndReason> {
+        let silence = self.now.as_nanos().saturating_sub(self.table.get(slot).flow.last.as_nanos());
+        if silence < self.harmless {
+            return None;
+        }
+        let (due, reason) = self.due(slot);
+        (due <= self.now).then_some(reason)
     }
 
     fn end_terminated(&mut self, cause: Cause) {

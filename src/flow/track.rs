@@ -203,14 +203,14 @@ impl Flows {
     /// The slot of the packet's flow, which may begin here.
     fn slot_of(&mut self, sighting: &Sighting, header: Option<&Header>, cause: Cause) -> u32 {
         if let Some(slot) = self.known(sighting) {
-            let (due, reason) = self.due(slot);
+            let overdue = self.overdue(slot);
             let has_ended = self.table.get(slot).flow.has(own::ENDED);
-            let goes_on = due > self.now && (!has_ended || self.table.is_awaited(slot));
+            let goes_on = overdue.is_none() && (!has_ended || self.table.is_awaited(slot));
             if goes_on && header.is_none_or(|header| !self.is_another(slot, sighting.sender, header)) {
                 return slot;
             }
             if !has_ended {
-                self.end(slot, if goes_on { self.unseen_end(slot) } else { reason }, cause);
+                self.end(slot, overdue.unwrap_or_else(|| self.unseen_end(slot)), cause);
             }
             self.replace(slot);
         }
