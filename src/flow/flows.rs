@@ -387,7 +387,8 @@ impl Flows {
     fn by_age(&self) -> Vec<u32> {
         // Sorted by what is read once: a million flows do not fit the caches.
         let awaited = (0..self.table.slots() as u32).filter(|&slot| self.table.is_awaited(slot));
-        let mut slots: Vec<(u32, u32)> = awaited.map(|slot| (self.table.age(slot), slot)).collect();
+        let mut slots: Vec<(u32, u32)> = Vec::with_capacity(self.table.used());
+        slots.extend(awaited.map(|slot| (self.table.age(slot), slot)));
         slots.sort_unstable();
         slots.into_iter().map(|(_, slot)| slot).collect()
     }

@@ -192,6 +192,11 @@ impl Table {
         self.slots.len()
     }
 
+    /// Number of slots in use.
+    pub(super) const fn used(&self) -> usize {
+        self.used
+    }
+
     /// Bytes in use.
     pub(super) fn bytes(&self) -> usize {
         self.used * SLOT_BYTES + self.index.bytes()
