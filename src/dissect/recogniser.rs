@@ -39,7 +39,9 @@ pub(super) struct Recogniser {
     /// Bits of the table rows that have not said No.
     candidates: u32,
     heads: [Vec<u8>; 2],
-    pieces: Vec<Piece>,
+    // The piece that grows, and those before it. Most flows have one until they are known.
+    last: Option<Piece>,
+    before: Vec<Piece>,
 }
 
 impl Recogniser {
@@ -71,22 +73,23 @@ impl Recogniser {
                 Recognition::Undecided => {}
             }
         }
-        if self.candidates == 0 || known + bytes.len() > HEAD || self.pieces.len() >= MAX_PIECES {
+        let pieces = self.before.len() + usize::from(self.last.is_some());
+        if self.candidates == 0 || known + bytes.len() > HEAD || pieces >= MAX_PIECES {
             return Verdict::Nobody;
         }
         if known == 0 {
             head.extend_from_slice(bytes);
         }
-        match self.pieces.last_mut() {
+        match &mut self.last {
             Some(last) if last.direction == direction => last.len += bytes.len(),
-            _ => self.pieces.push(Piece { direction, position, at: known, len: bytes.len() }),
+            last => self.before.extend(last.replace(Piece { direction, position, at: known, len: bytes.len() })),
         }
         Verdict::Wait
     }
 
     /// The segments kept, in the order in which they came.
     pub fn pieces(&self) -> impl Iterator<Item = (Piece, &[u8])> {
-        self.pieces.iter().map(|piece| {
+        self.before.iter().chain(&self.last).map(|piece| {
             let head = &self.heads[piece.direction.index()];
             (*piece, &head[piece.at..piece.at + piece.len])
         })
@@ -94,6 +97,6 @@ impl Recogniser {
 
     /// Bytes it holds.
     pub fn held(&self) -> usize {
-        self.heads.iter().map(Vec::capacity).sum::<usize>() + self.pieces.capacity() * size_of::<Piece>()
+        self.heads.iter().map(Vec::capacity).sum::<usize>() + self.before.capacity() * size_of::<Piece>()
     }
 }

@@ -9,11 +9,14 @@ use std::ops::{Index, IndexMut};
 use super::dissector::{Context, DatagramDissector, StreamDissector};
 use super::recogniser::Recogniser;
 use crate::flow::FlowHandle;
-use crate::memory::{make_room, prefetch, prefetch_whole};
+use crate::memory::{make_room, prefetch_whole};
 use crate::time::Timestamp;
 
 /// What the states of all flows may hold together, bytes.
 const HELD_LIMIT: usize = 64 << 20;
+
+/// How far ahead the memory is asked for slots that are looked at in a row.
+const AHEAD: usize = 16;
 
 /// What a state counts for besides what it holds.
 pub(super) const STATE_COST: usize = 512;
@@ -141,8 +144,9 @@ impl Slots {
     /// Asks the memory for what the state of a flow holds elsewhere. The state itself is there already.
     pub fn prefetch_state(&self, handle: FlowHandle) {
         match self.list.get(handle.slot as usize).map(|slot| &slot.state) {
-            Some(State::Stream(dissector)) => prefetch(&**dissector),
-            Some(State::Datagrams(dissector)) => prefetch(&**dissector),
+            Some(State::Stream(dissector)) => prefetch_whole(&**dissector),
+            Some(State::Datagrams(dissector)) => prefetch_whole(&**dissector),
+            Some(State::Undecided(recogniser)) => prefetch_whole(&**recogniser),
             _ => {}
         }
     }
@@ -188,9 +192,7 @@ impl Slots {
         }
         slot.cost = cost;
         if self.order.len() > 2 * self.kept + 1_024 {
-            let mut order = std::mem::take(&mut self.order);
-            order.retain(|handle| self.is_kept(*handle));
-            self.order = order;
+            self.forget_gone();
         }
     }
 
@@ -205,7 +207,51 @@ impl Slots {
         None
     }
 
+    /// Drops those from the order that are gone.
+    #[cold]
+    fn forget_gone(&mut self) {
+        let mut order = std::mem::take(&mut self.order);
+        let handles = order.make_contiguous();
+        let mut kept = 0;
+        for at in 0..handles.len() {
+            handles.get(at + AHEAD).into_iter().for_each(|later| self.prefetch(*later));
+            if self.is_kept(handles[at]) {
+                handles[kept] = handles[at];
+                kept += 1;
+            }
+        }
+        order.truncate(kept);
+        self.order = order;
+    }
+
     fn is_kept(&self, handle: FlowHandle) -> bool {
         self.of(handle).is_some_and(|slot| slot.cost > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Slots, State};
+    use crate::flow::FlowHandle;
+
+    #[test]
+    fn flows_that_are_gone_leave_the_order_of_the_others_as_it_is() {
+        let mut slots = Slots::default();
+        let handle = |number: u32| FlowHandle { slot: number % 50, generation: 1 + number / 50 };
+        for number in 0..10_000 {
+            let index = slots.claim(handle(number));
+            slots[index].state = State::Undecided(Box::default());
+            slots.settle(index, handle(number));
+            assert!(slots.order.len() <= 2 * slots.kept + 1_025, "{}", slots.order.len());
+        }
+        assert_eq!(slots.kept, 50);
+        slots.limit = 0;
+        for number in 9_950..10_000 {
+            let (index, oldest) = slots.excess().expect("all are too many");
+            assert_eq!(oldest, handle(number));
+            slots[index].state = State::Ignored;
+            slots.settle(index, oldest);
+        }
+        assert_eq!((slots.excess(), slots.held()), (None, 0));
     }
 }

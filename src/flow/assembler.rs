@@ -53,6 +53,8 @@ pub struct Assembler {
     waiting: VecDeque<Segment>,
     // Bytes in them.
     bytes: usize,
+    // Where among them the last segment on offer ended: the next one mostly goes on there.
+    hand: usize,
 }
 
 #[derive(Debug)]
@@ -97,7 +99,7 @@ impl Assembler {
     /// A stream of which everything before `next` is delivered.
     #[must_use]
     pub const fn new(next: u64) -> Self {
-        Self { next, waiting: VecDeque::new(), bytes: 0 }
+        Self { next, waiting: VecDeque::new(), bytes: 0, hand: 0 }
     }
 
     /// Position of the next byte to deliver.
@@ -135,11 +137,7 @@ impl Assembler {
         let offer = Offer { start, data, skipped };
         let mut fit = Fit { repeated: self.next.min(end).saturating_sub(start), ..Fit::default() };
         let mut at = start.max(self.next);
-        // The first waiting segment that ends behind `at`.
-        // Behind a hole segments mostly come in order, so that it is none of them.
-        let is_last = self.waiting.back().is_none_or(|segment| segment.end() <= at);
-        let mut index =
-            if is_last { self.waiting.len() } else { self.waiting.partition_point(|segment| segment.end() <= at) };
+        let mut index = self.first_behind(at);
         while at < end {
             let free_until = self.waiting.get(index).map_or(end, |segment| segment.start.min(end));
             if at < free_until {
@@ -166,8 +164,21 @@ impl Assembler {
                 }
             }
         }
+        self.hand = index;
         self.release(out);
         fit
+    }
+
+    /// The first waiting segment that ends behind a position. Behind a hole segments mostly come in order: new ones behind
+    /// all others, repeated ones each where the one before ended.
+    fn first_behind(&self, position: u64) -> usize {
+        let ends_before = |segment: &Segment| segment.end() <= position;
+        let is_at = |index: usize| {
+            self.waiting.get(index).is_none_or(|segment| !ends_before(segment))
+                && index.checked_sub(1).is_none_or(|before| self.waiting.get(before).is_some_and(ends_before))
+        };
+        let likely = [self.hand, self.waiting.len()];
+        likely.into_iter().find(|&index| is_at(index)).unwrap_or_else(|| self.waiting.partition_point(ends_before))
     }
 
     /// Gives the first hole up, and delivers what waits behind it up to the next one.
@@ -344,6 +355,12 @@ mod tests {
             }
         }
 
+        /// How many bytes of a segment were there already.
+        fn known(&self, position: i64, len: u32) -> u64 {
+            let places = (0..i64::from(len)).filter_map(|at| u64::try_from(position + at).ok());
+            places.filter(|place| *place < self.next || self.cells.contains_key(place)).count() as u64
+        }
+
         /// What is in order, byte by byte.
         fn release(&mut self, list: &mut Vec<(u64, Option<u8>)>) {
             while let Some(cell) = self.cells.remove(&self.next) {
@@ -391,10 +408,13 @@ mod tests {
                 base = base.max(stream.next() as i64 - 16);
                 let (position, len) = (position + base, data.len() as u32 + uncaptured);
                 let mut expected = Vec::new();
+                let repeated = naive.known(position, len);
                 naive.offer(position, &data, len);
                 naive.release(&mut expected);
                 let known = stream.cost();
-                let mut list = offer(&mut stream, position, &data, len);
+                let mut list = Vec::new();
+                let fit = stream.offer(position, &data, len, &mut |piece| list.push(own(piece, &data)));
+                assert_eq!(fit.repeated, repeated);
                 assert!(stream.cost() <= known + data.len() + 20 * super::SEGMENT_COST);
                 while stream.segments() > limit || skip == 0 && stream.segments() > 0 {
                     naive.skip(&mut expected);

@@ -21,6 +21,8 @@ use crate::time::Timestamp;
 const FINISHED_AT_ONCE: usize = 1_024;
 /// Flows that end by time in one batch; after a jump in time the others follow with the next batches.
 const EXPIRED_AT_ONCE: usize = 16_384;
+/// Flows that are freed together: the memory is asked for what is needed of them all, and that stays in the nearest cache.
+const SETTLED_AT_ONCE: usize = 32;
 /// Flows evicted for one new one, at most: connections weigh more than flows that have none.
 const EVICTED_AT_ONCE: usize = 4;
 /// Flows looked at to find one to evict, and how often if all of them are worth keeping.
@@ -52,6 +54,8 @@ pub struct Flows {
     // Where the search for something to evict goes on.
     hand: usize,
     expired: usize,
+    // Nanoseconds of silence that end no flow.
+    harmless: i64,
     pub(super) sightings: Vec<Sighting>,
 }
 
@@ -83,6 +87,7 @@ impl Flows {
             now: Timestamp::from_nanos(i64::MIN),
             hand: 0,
             expired: 0,
+            harmless: config.timeouts.harmless(),
             sightings: Vec::new(),
         }
     }
@@ -131,17 +136,23 @@ impl Flows {
     /// that its late packets are still its packets.
     pub fn settle(&mut self) {
         let mut leaving = std::mem::take(&mut self.leaving);
-        for &slot in &leaving {
-            self.table.prefetch_index(self.table.hash(&self.table.get(slot).flow.tuple));
-        }
-        for slot in leaving.drain(..) {
-            self.table.forget(slot);
-            self.statements.drop_slot(slot);
-            if let Some(index) = self.table.connection(slot) {
-                self.connections.remove(index);
+        for slots in leaving.chunks(SETTLED_AT_ONCE) {
+            for &slot in slots {
+                self.table.prefetch_index(self.table.hash(&self.table.get(slot).flow.tuple));
+                if let Some(index) = self.table.connection(slot) {
+                    self.connections.prefetch(index);
+                }
             }
-            self.table.free(slot);
+            for &slot in slots {
+                self.table.forget(slot);
+                self.statements.drop_slot(slot);
+                if let Some(index) = self.table.connection(slot) {
+                    self.connections.remove(index);
+                }
+                self.table.free(slot);
+            }
         }
+        leaving.clear();
         self.leaving = leaving;
     }
 
@@ -320,6 +331,17 @@ impl Flows {
         }
     }
 
+    /// Why a flow would have ended by now if nothing more had been seen of it; `None` if its time has not come.
+    #[inline]
+    pub(super) fn overdue(&self, slot: u32) -> Option<EndReason> {
+        let silence = self.now.as_nanos().saturating_sub(self.table.get(slot).flow.last.as_nanos());
+        if silence < self.harmless {
+            return None;
+        }
+        let (due, reason) = self.due(slot);
+        (due <= self.now).then_some(reason)
+    }
+
     fn end_terminated(&mut self, cause: Cause) {
         let mut terminated = std::mem::take(&mut self.terminated);
         for handle in terminated.drain(..) {
@@ -365,7 +387,8 @@ impl Flows {
     fn by_age(&self) -> Vec<u32> {
         // Sorted by what is read once: a million flows do not fit the caches.
         let awaited = (0..self.table.slots() as u32).filter(|&slot| self.table.is_awaited(slot));
-        let mut slots: Vec<(u32, u32)> = awaited.map(|slot| (self.table.age(slot), slot)).collect();
+        let mut slots: Vec<(u32, u32)> = Vec::with_capacity(self.table.used());
+        slots.extend(awaited.map(|slot| (self.table.age(slot), slot)));
         slots.sort_unstable();
         slots.into_iter().map(|(_, slot)| slot).collect()
     }

@@ -4,7 +4,7 @@
 //! where they belong go before those that lie nearer (Robin Hood hashing), so the table can be nearly full, and a word that
 //! is taken out leaves no trace: those behind it move up.
 
-use crate::memory::{filled, prefetch};
+use crate::memory::{prefetch, zeros};
 
 /// Words at first.
 const FIRST_WORDS: usize = 64;
@@ -66,7 +66,7 @@ impl Index {
     /// Adds a slot that is not in it.
     pub(super) fn insert(&mut self, hash: u32, slot: u32) {
         if self.used >= room(self.words.len()) {
-            let grown = filled(self.words.len() * 2, 0).into();
+            let grown = zeros(self.words.len() * 2).into();
             for word in std::mem::replace(&mut self.words, grown) {
                 if word != 0 {
                     self.place(word);

@@ -39,6 +39,17 @@ pub struct Timeouts {
     pub age: Option<Duration>,
 }
 
+impl Timeouts {
+    /// Nanoseconds of silence after which no flow ends, whatever its kind and age.
+    pub(super) fn harmless(&self) -> i64 {
+        if self.age.is_some() {
+            return 0;
+        }
+        let all = [self.half_open, self.established, self.closing, self.closed, self.udp, self.other];
+        all.iter().min().map_or(0, |shortest| i64::try_from(shortest.as_nanos()).unwrap_or(i64::MAX))
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
@@ -67,5 +78,17 @@ pub struct StreamLimits {
 impl Default for StreamLimits {
     fn default() -> Self {
         Self { bytes: 1 << 20, segments: 1_024, total: 256 << 20 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_silence_below_every_timeout_is_harmless() {
+        let timeouts = Timeouts { other: Duration::from_millis(1_500), ..Timeouts::default() };
+        assert_eq!(timeouts.harmless(), 1_500_000_000);
+        assert_eq!(Timeouts { age: Some(Duration::MAX), ..timeouts }.harmless(), 0);
     }
 }

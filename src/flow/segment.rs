@@ -381,7 +381,10 @@ impl Outlet<'_> {
         held: &mut usize,
     ) -> bool {
         let position = side.position_of(seq);
-        let mut assembler = side.assembler.take().unwrap_or_else(|| Box::new(Assembler::new(side.position)));
+        // Most of what comes is there already, or fills the only hole: nothing waits then, and nothing is to be kept.
+        let mut own = side.assembler.take();
+        let mut none = Assembler::new(side.position);
+        let assembler = own.as_deref_mut().unwrap_or(&mut none);
         let before = assembler.cost();
         let fit = assembler.offer(position, data, len, &mut |piece| self.push(piece));
         self.counts.overlaps += u64::from(fit.repeated > 0 && fit.taken > 0);
@@ -395,10 +398,9 @@ impl Outlet<'_> {
             self.counts.stream_total_limit += 1;
             assembler.skip(&mut |piece| self.push(piece));
         }
-        let kept = if assembler.segments() > 0 { assembler.cost() } else { 0 };
-        *held = *held - before + kept;
+        *held = *held - before + assembler.cost();
         if assembler.segments() > 0 {
-            side.assembler = Some(assembler);
+            side.assembler = Some(own.unwrap_or_else(|| Box::new(none)));
         }
         fit.repeated > 0
     }

@@ -103,6 +103,8 @@ impl Table {
             let slot = self.free;
             self.free = self.get(slot).tcp;
             *self.get_mut(slot) = new;
+            // The one that is used next was left long ago.
+            self.prefetch(self.free);
             slot
         } else {
             self.slots.push(new);
@@ -188,6 +190,11 @@ impl Table {
     /// Number of slots there have ever been.
     pub(super) fn slots(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Number of slots in use.
+    pub(super) const fn used(&self) -> usize {
+        self.used
     }
 
     /// Bytes in use.

@@ -5,7 +5,7 @@
 
 use super::assembler::Assembler;
 use crate::key::End;
-use crate::memory::make_room;
+use crate::memory::{make_room, prefetch_whole};
 
 /// The fields of a TCP header that count here.
 #[derive(Clone, Copy, Debug)]
@@ -349,6 +349,8 @@ impl Connections {
         match self.free.pop() {
             Some(index) => {
                 self.list[index as usize] = connection;
+                // The one that is used next was left long ago.
+                self.free.last().into_iter().for_each(|next| self.prefetch(*next));
                 index
             }
             None => {
@@ -362,6 +364,12 @@ impl Connections {
     #[inline]
     pub(super) fn get(&self, index: u32) -> &Connection {
         &self.list[index as usize]
+    }
+
+    /// Asks the memory for a connection, which is needed soon.
+    #[inline]
+    pub(super) fn prefetch(&self, index: u32) {
+        prefetch_whole(self.get(index));
     }
 
     #[inline]
@@ -378,7 +386,7 @@ impl Connections {
 
     /// Takes one out; the room is used again.
     pub(super) fn remove(&mut self, index: u32) {
-        self.list[index as usize] = Connection::default();
+        self.get_mut(index).sides.iter_mut().for_each(|side| side.assembler = None);
         self.free.push(index);
     }
 

@@ -8,11 +8,11 @@ use super::segment::{Opening, Segment};
 use super::tcp::Header;
 use crate::decode::{self, Payload};
 use crate::key::{End, FlowTuple};
-use crate::memory::prefetch_whole;
 use crate::packet::{Batch, Packet, builtin};
 
-/// So many slots stay in the caches by themselves.
-const FEW_SLOTS: usize = 2_048;
+/// Packets whose flows are looked up together: enough that what is asked of the memory is there when it is read, and so few
+/// that it is still in the nearest cache when the last of them has its turn.
+const AT_ONCE: usize = 64;
 
 /// What was found out about a packet before its turn.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Sighting {
     tuple: FlowTuple,
     sender: End,
     hash: u32,
-    // Where the flow was before the batch; a hint only.
+    // Where the flow was before its turn; a hint only.
     slot: Option<u32>,
     // Of the packet by itself.
     payload: Option<Payload>,
@@ -57,8 +57,29 @@ struct Carried<'a> {
 impl Flows {
     pub(super) fn track(&mut self, batch: &Batch, fragments: &Fragments) {
         let mut sightings = std::mem::take(&mut self.sightings);
-        sightings.resize(batch.len(), Sighting::NONE);
-        for (index, (packet, place)) in batch.packets().iter().zip(&mut sightings).enumerate() {
+        sightings.resize(batch.len().min(AT_ONCE), Sighting::NONE);
+        for (row, packets) in batch.packets().chunks(AT_ONCE).enumerate() {
+            let (first, sightings) = (row * AT_ONCE, &mut sightings[..packets.len()]);
+            self.look_up(batch, packets, first, sightings, fragments);
+            for ((index, packet), sighting) in (first..).zip(packets).zip(&*sightings) {
+                let is_ip = !matches!(sighting.content, Content::None);
+                let flow = is_ip.then(|| self.packet(batch, packet, index as u32, sighting, fragments));
+                self.packets.push(flow);
+            }
+        }
+        self.sightings = sightings;
+    }
+
+    /// Finds out about some packets of the batch, of which `first` is the index of the first one.
+    fn look_up(
+        &self,
+        batch: &Batch,
+        packets: &[Packet],
+        first: usize,
+        sightings: &mut [Sighting],
+        fragments: &Fragments,
+    ) {
+        for ((index, packet), place) in (first..).zip(packets).zip(&mut *sightings) {
             // Written where it stays, part by part: copies of what was just put together wait for it.
             match decode::frequent_flow(batch, packet).filter(|_| fragments.is_empty()) {
                 Some((tuple, sender, payload)) => {
@@ -70,30 +91,20 @@ impl Flows {
                 }
                 None => *place = self.sight(batch, packet, index, fragments),
             }
+            self.table.prefetch_index(place.hash);
         }
-        // One packet at a time, each look-up would wait for the memory three times in turn. So the packets of the batch are
-        // gone through once for each step of a look-up, which asks for what the next step reads.
-        if self.table.slots() > FEW_SLOTS {
-            for sighting in &sightings {
-                self.table.prefetch_index(sighting.hash);
-            }
-        }
-        for sighting in &mut sightings {
+        // One packet at a time, each look-up would wait for the memory three times in turn. So all of them are gone
+        // through once for each step of a look-up, which asks for what the next step reads.
+        for sighting in &mut *sightings {
             sighting.slot = self.table.guess(sighting.hash);
         }
-        for sighting in &mut sightings {
+        for sighting in &mut *sightings {
             let Some(guess) = sighting.slot else { continue };
             sighting.slot = self.table.confirm(guess, sighting.hash, &sighting.tuple);
             if let Some(index) = sighting.slot.and_then(|slot| self.table.connection(slot)) {
-                prefetch_whole(self.connections.get(index));
+                self.connections.prefetch(index);
             }
         }
-        for (index, (packet, sighting)) in batch.packets().iter().zip(&sightings).enumerate() {
-            let is_ip = !matches!(sighting.content, Content::None);
-            let flow = is_ip.then(|| self.packet(batch, packet, index as u32, sighting, fragments));
-            self.packets.push(flow);
-        }
-        self.sightings = sightings;
     }
 
     /// What is found out about any packet.
@@ -192,14 +203,14 @@ impl Flows {
     /// The slot of the packet's flow, which may begin here.
     fn slot_of(&mut self, sighting: &Sighting, header: Option<&Header>, cause: Cause) -> u32 {
         if let Some(slot) = self.known(sighting) {
-            let (due, reason) = self.due(slot);
+            let overdue = self.overdue(slot);
             let has_ended = self.table.get(slot).flow.has(own::ENDED);
-            let goes_on = due > self.now && (!has_ended || self.table.is_awaited(slot));
+            let goes_on = overdue.is_none() && (!has_ended || self.table.is_awaited(slot));
             if goes_on && header.is_none_or(|header| !self.is_another(slot, sighting.sender, header)) {
                 return slot;
             }
             if !has_ended {
-                self.end(slot, if goes_on { self.unseen_end(slot) } else { reason }, cause);
+                self.end(slot, overdue.unwrap_or_else(|| self.unseen_end(slot)), cause);
             }
             self.replace(slot);
         }

@@ -62,9 +62,17 @@ pub fn filled<T: Clone>(len: usize, value: T) -> Vec<T> {
     table
 }
 
+/// A table of zeros, in large pages if it is so large. Memory that comes from the system is zero already, so that nothing
+/// is written to it before its time.
+pub fn zeros(len: usize) -> Vec<u64> {
+    let table = vec![0; len];
+    ask_large_pages(&table);
+    table
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{ask_large_pages, filled, lengthen, make_room};
+    use super::{ask_large_pages, filled, lengthen, make_room, zeros};
 
     #[test]
     fn contents_stay_as_they_are() {
@@ -87,6 +95,7 @@ mod tests {
         lengthen(&mut table, 10, 8);
         assert_eq!((table.len(), table[599_999], table[600_000], table[899_999]), (900_000, 599_999, 7, 7));
         assert_eq!(filled(3, 'x'), ['x'; 3]);
+        assert_eq!(zeros(600_000), [0; 600_000]);
         make_room(&mut Vec::<()>::new(), 1);
     }
 }

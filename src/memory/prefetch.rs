@@ -13,22 +13,20 @@ pub fn prefetch<T: ?Sized>(value: &T) {
 
 /// Asks for all cache lines of a value, whatever the order of its fields.
 #[inline(always)]
-pub fn prefetch_whole<T>(value: &T) {
-    let start: *const u8 = ptr::from_ref(value).cast();
-    for at in (0..size_of::<T>()).step_by(LINE) {
+pub fn prefetch_whole<T: ?Sized>(value: &T) {
+    let (start, size): (*const u8, _) = (ptr::from_ref(value).cast(), size_of_val(value));
+    for at in (0..size).step_by(LINE) {
         ask(start.wrapping_add(at));
     }
-    if align_of::<T>() < LINE {
-        ask(start.wrapping_add(size_of::<T>().saturating_sub(1)));
+    if align_of_val(value) < LINE {
+        ask(start.wrapping_add(size.saturating_sub(1)));
     }
 }
 
 /// Asks for the cache lines of some bytes.
 #[inline(always)]
 pub fn prefetch_bytes(bytes: &[u8]) {
-    bytes.chunks(LINE).for_each(|line| ask(line.as_ptr()));
-    // They need not begin where a line does.
-    bytes.last().into_iter().for_each(|last| ask(ptr::from_ref(last)));
+    prefetch_whole(bytes);
 }
 
 #[inline(always)]

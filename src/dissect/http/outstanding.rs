@@ -43,7 +43,9 @@ pub(super) struct Wording<'a> {
 /// The requests of a flow that have no response yet.
 #[derive(Debug, Default)]
 pub(super) struct Outstanding {
-    requests: VecDeque<Request>,
+    // Most connections have one at a time, which lies at hand.
+    front: Option<Request>,
+    others: VecDeque<Request>,
     text: Vec<u8>,
     stale: usize,
     /// Requests that were dropped before their response came: so many responses belong to none.
@@ -60,22 +62,30 @@ impl Outstanding {
         }
         self.text.extend_from_slice(agent);
         let uri = uri_len;
-        self.requests.push_back(Request { transaction, asked, time, body: Want::Yes, uri, agent: agent.len() });
+        let request = Request { transaction, asked, time, body: Want::Yes, uri, agent: agent.len() };
+        match &mut self.front {
+            Some(_) => self.others.push_back(request),
+            front @ None => *front = Some(request),
+        }
     }
 
     /// True if there are more than a flow may have: [`Outstanding::drop_first`] is due.
     pub fn is_full(&self) -> bool {
-        self.requests.len() > MAX_REQUESTS || self.text.len() - self.stale > MAX_TEXT
+        self.len() > MAX_REQUESTS || self.text.len() - self.stale > MAX_TEXT
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.front.is_some()) + self.others.len()
     }
 
     /// True without requests, dropped ones included.
     pub fn is_empty(&self) -> bool {
-        self.requests.is_empty() && self.dropped == 0
+        self.front.is_none() && self.dropped == 0
     }
 
     /// The last request, if it has no response yet.
     pub fn last(&self) -> Option<&Request> {
-        self.requests.back()
+        self.others.back().or(self.front.as_ref())
     }
 
     /// The request that the next response belongs to, if that is known.
@@ -83,7 +93,7 @@ impl Outstanding {
         if self.dropped > 0 {
             return None;
         }
-        let request = *self.requests.front()?;
+        let request = self.front?;
         Some((request, self.wording(&request)))
     }
 
@@ -103,8 +113,8 @@ impl Outstanding {
 
     /// Gives the first request up, for room; tells its wording first.
     pub fn drop_first(&mut self, tell: impl FnOnce(Wording<'_>)) {
-        if let Some(request) = self.requests.front() {
-            tell(self.wording(request));
+        if let Some(request) = self.front {
+            tell(self.wording(&request));
             self.remove();
             self.dropped += 1;
         }
@@ -112,17 +122,18 @@ impl Outstanding {
 
     /// Removes all, telling the wording of each.
     pub fn drain(&mut self, mut tell: impl FnMut(Wording<'_>)) {
-        while let Some(request) = self.requests.front() {
-            tell(self.wording(request));
+        while let Some(request) = self.front {
+            tell(self.wording(&request));
             self.remove();
         }
         self.dropped = 0;
     }
 
     fn remove(&mut self) {
-        let Some(request) = self.requests.pop_front() else { return };
+        let Some(request) = self.front.take() else { return };
+        self.front = self.others.pop_front();
         self.stale += request.uri + request.agent;
-        if self.requests.is_empty() {
+        if self.front.is_none() {
             self.text.clear();
             self.stale = 0;
         } else if self.stale > MAX_STALE {
@@ -133,14 +144,16 @@ impl Outstanding {
 
     /// Nobody wants the body of the response to a request.
     pub fn decline(&mut self, transaction: Transaction) {
-        if let Ok(index) = self.requests.binary_search_by_key(&transaction, |request| request.transaction) {
-            self.requests[index].body = Want::No;
+        if let Some(front) = self.front.as_mut().filter(|front| front.transaction == transaction) {
+            front.body = Want::No;
+        } else if let Ok(index) = self.others.binary_search_by_key(&transaction, |request| request.transaction) {
+            self.others[index].body = Want::No;
         }
     }
 
     /// Bytes it holds.
     pub fn held(&self) -> usize {
-        self.text.capacity() + self.requests.capacity() * size_of::<Request>()
+        self.text.capacity() + self.others.capacity() * size_of::<Request>()
     }
 }
 
@@ -175,9 +188,9 @@ mod tests {
             while list.is_full() {
                 list.drop_first(|wording| told += usize::from(wording.uri.len() == 400));
             }
-            assert!(list.requests.len() <= MAX_REQUESTS && list.text.len() <= MAX_TEXT + MAX_STALE + 400);
+            assert!(list.len() <= MAX_REQUESTS && list.text.len() <= MAX_TEXT + MAX_STALE + 400);
         }
-        assert_eq!(told + list.requests.len(), 10_000);
+        assert_eq!(told + list.len(), 10_000);
         assert!(list.first().is_none(), "the next responses are those of the dropped ones");
         for _ in 0..told {
             list.answered();

@@ -25,7 +25,6 @@ pub enum Owner {
 /// One certificate of the chain.
 struct Link<'a> {
     bytes: &'a [u8],
-    fingerprint: String,
     outline: Option<Certificate<'a>>,
 }
 
@@ -45,7 +44,7 @@ pub fn report<'a>(cx: &mut Context<'_>, owner: Owner, chain: impl Iterator<Item 
         if outline.is_none() {
             cx.counts.add("tls_certificate_unreadable");
         }
-        links.push(Link { bytes, fingerprint: HEXLOWER.encode(&Sha1::digest(bytes)), outline });
+        links.push(Link { bytes, outline });
     }
     if links.is_empty() {
         return;
@@ -116,7 +115,7 @@ fn document(cx: &mut Context<'_>, links: &[Link<'_>]) {
 
 fn summary(out: &mut Vec<u8>, link: &Link<'_>) {
     out.extend_from_slice(b"SHA1:");
-    out.extend_from_slice(link.fingerprint.as_bytes());
+    out.extend_from_slice(HEXLOWER.encode(&Sha1::digest(link.bytes)).as_bytes());
     out.extend_from_slice(b"\nNAME:");
     if let Some(outline) = &link.outline {
         out.extend_from_slice(outline.subject().one_line().as_bytes());
