@@ -160,6 +160,8 @@ pub struct FlowTap {
     answers: Box<[i32]>,
     /// Slots of the row being run that the VM is told of.
     picks: Vec<i32>,
+    /// Places in the row of events that are of a topic it hears, or ends.
+    heard: Box<[u32]>,
     /// Flows that end in the row without being told of it.
     ended: Vec<usize>,
     /// Errors in a row of each topic.
@@ -246,6 +248,7 @@ impl FlowTap {
             driver,
             answers: vec![UNASKED; LENT_AT_ONCE].into_boxed_slice(),
             picks: Vec::with_capacity(LENT_AT_ONCE),
+            heard: vec![0; LENT_AT_ONCE].into_boxed_slice(),
             ended: Vec::with_capacity(LENT_AT_ONCE),
             errors: std::array::from_fn(|_| Cell::new(0)),
             row,
@@ -410,18 +413,23 @@ impl FlowTap {
         let events = engine.events.borrow();
         let voices = self.instance.context().voices.borrow();
         self.picks.clear();
-        // All at once: one at a time, each would wait for the memory.
-        for sign in events.signs(first, count) {
-            if let Some(voice) = usize::try_from(sign.flow).ok().and_then(|flow| voices.get(flow)) {
-                prefetch(voice);
-            }
+        // Most events are of no topic that it hears: which ones are is no guess for the processor, it is counted. And all
+        // voices are asked for at once: one at a time, each would wait for the memory.
+        let signs = events.signs(first, count);
+        let (topics, mut heard) = (self.topics | Topic::End.bit(), 0);
+        for (place, sign) in signs.iter().enumerate() {
+            self.heard[heard] = place as u32;
+            heard += usize::from(topics & sign.topic.bit() != 0);
         }
-        for (slot, sign) in (first..).zip(events.signs(first, count)) {
+        let heard = &self.heard[..heard];
+        for &place in heard {
+            let flow = usize::try_from(signs[place as usize].flow);
+            flow.ok().and_then(|flow| voices.get(flow)).into_iter().for_each(prefetch);
+        }
+        for &place in heard {
+            let (slot, sign) = (first + place as usize, &signs[place as usize]);
             let hears = self.topics & sign.topic.bit() != 0 && sign.is_called;
             let is_end = sign.topic == Topic::End;
-            if !hears && !is_end {
-                continue;
-            }
             let voice = usize::try_from(sign.flow).ok().and_then(|flow| voices.get(flow));
             let said = voice.map_or(0, |bits| bits.load(Ordering::Relaxed));
             let is_met = said & voice::MET != 0;
