@@ -119,14 +119,12 @@ impl Frontend {
             let places = contents.places().next_power_of_two();
             self.taps.iter_mut().for_each(|tap| tap.begin_exchanges(contents.begun(), places));
         }
-        for event in traffic.events().list().iter().filter(|event| event.what == Happening::New) {
-            let slot = event.flow.slot as usize;
-            // Room grows by doubling, for all instances alike.
-            let slots = (slot + 1).next_power_of_two();
-            for tap in &mut self.taps {
-                tap.begin_flow(slot, slots);
-            }
-        }
+        let begun = traffic.events().list().iter().filter(|event| event.what == Happening::New);
+        let slots = begun.map(|event| event.flow.slot as usize);
+        let Some(last) = slots.clone().max() else { return };
+        // Room grows by doubling, for all instances alike.
+        let room = (last + 1).next_power_of_two();
+        self.taps.iter_mut().for_each(|tap| tap.begin_flows(slots.clone(), room));
     }
 
     /// Runs the instances that nobody reaches over all events of the stretch.

@@ -294,20 +294,24 @@ impl FlowTap {
         self.votes.len()
     }
 
-    /// A new flow lives in a slot: nothing has been said about it. There is room for every slot below `slots`.
-    pub fn begin_flow(&mut self, slot: usize, slots: usize) {
+    /// New flows live in these slots: nothing has been said about them. There is room for every slot below `room`.
+    pub fn begin_flows(&mut self, slots: impl Iterator<Item = usize> + Clone, room: usize) {
         let mut voices = self.instance.context().voices.borrow_mut();
-        if voices.len() < slots {
-            let more = slots - voices.len();
+        if voices.len() < room {
+            let more = room - voices.len();
             make_room(&mut voices, more);
-            voices.resize_with(slots, AtomicU8::default);
+            voices.resize_with(room, AtomicU8::default);
         }
-        voices[slot].store(0, Ordering::Relaxed);
-        if self.hears(Topic::Store.bit() | Topic::StorePayload.bit()) {
-            if self.opinions.len() < slots {
-                self.opinions.resize(slots, Opinion::default());
+        for slot in slots.clone() {
+            voices[slot].store(0, Ordering::Relaxed);
+        }
+        if self.topics & (Topic::Store.bit() | Topic::StorePayload.bit()) != 0 {
+            if self.opinions.len() < room {
+                self.opinions.resize(room, Opinion::default());
             }
-            self.opinions[slot] = Opinion::default();
+            for slot in slots {
+                self.opinions[slot] = Opinion::default();
+            }
         }
     }
 
