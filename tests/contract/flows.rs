@@ -1,7 +1,7 @@
 //! The blocks that hear of flows, callback by callback.
 
 use crate::support::conversation::{Conversation, Side};
-use crate::support::frames::{ACK, SYN, udp_packet};
+use crate::support::frames::{ACK, SYN, ether, ipv6, tcp, udp_packet};
 use crate::support::{Bench, Capture, GROUP, IPV4, Outcome, TCP};
 
 const FLOW: &str = "06A:0A.00.00.05:p-9C40_0A.00.00.09:p-0019";
@@ -212,6 +212,31 @@ fn a_flow_that_no_callback_keeps_says_the_same_each_time() {
         &format!("{FLOW}\tTCP  10.0.0.5        40000 10.0.0.9        25   "),
         &format!("{FLOW}\tp-0019\t1"),
         &format!("{FLOW}\t0A.00.00.05"),
+    ]);
+}
+
+#[test]
+fn a_flow_of_ipv6_says_what_it_is_in_every_callback_and_packet() {
+    let packet = ether(&ipv6("fe80::1", "fe80::2", 6, &tcp((40000, 25), ACK, &[], b"a")));
+    let body = "
+      onnewflow = function(engine, ts, flow) print(flow:id()) end,
+      onpayload = function(engine, ts, flow, dir, pos, buf)
+        print(flow:portz_readable(), flow:flow_type(), buf:tostring())
+        engine:disable_reassembly(flow)
+      end,
+      onterminateflow = function(engine, ts, flow) print(flow:ipa_readable(), flow:ipz_readable(), flow:portz()) end
+    }, simplecounter = {
+      protocol_guid = '{77E462AB-2E42-42EC-9A58-C1A6821D6B31}',
+      onpacket = function(engine, layer)
+        local flow = layer:packet():flowid()
+        print(flow:porta_readable(), flow == layer:packet():flowid(), flow == layer:flowkey())
+      end,";
+    let id = "06B:FE800000000000000000000000000001:p-9C40_FE800000000000000000000000000002:p-0019";
+    run("reassembly_handler", body, &Capture::new().at(100, packet)).prints(&[
+        "40000\ttrue\tfalse",
+        id,
+        "25\tB\ta",
+        "fe80::1\tfe80::2\tp-0019",
     ]);
 }
 
