@@ -212,8 +212,6 @@ pub struct Event<'a> {
     pub text: &'a [u8],
     /// 0 to the server, 1 to the client.
     pub direction: i32,
-    /// Time that scripts are told, in whole seconds.
-    pub secs: i64,
     /// Position of payload; meter and value; the four numbers of a record; or length of a file and whether it is a chunk.
     pub numbers: [f64; 4],
     /// The exchange of HTTP it is about.
@@ -406,7 +404,8 @@ impl EventRing {
         (slot.topic, slot.direction) = (event.topic as i32, event.direction);
         (slot.slot, slot.generation) = (number, flow.map_or(0, |flow| flow.generation));
         slot.ends = ends;
-        (slot.time, slot.numbers) = (event.secs as f64, event.numbers);
+        // Scripts are told whole seconds.
+        (slot.time, slot.numbers) = (event.at.time.secs() as f64, event.numbers);
         slot.exchange = -1;
         if let Some(exchange) = event.exchange {
             slot.exchange = exchange.place as i32;
@@ -461,16 +460,14 @@ impl EventRing {
 mod tests {
     use super::{Event, EventRing, LENT_AT_ONCE, NOWHERE, Topic};
 
-    fn event(secs: i64) -> Event<'static> {
-        let at = NOWHERE;
+    fn event() -> Event<'static> {
         Event {
             topic: Topic::New,
-            at,
+            at: NOWHERE,
             tuple: None,
             bytes: b"x",
             text: b"",
             direction: 0,
-            secs,
             numbers: [0.0; 4],
             exchange: None,
         }
@@ -483,9 +480,9 @@ mod tests {
         let mut seen = Vec::new();
         for _ in 0..6 {
             ring.begin_row();
-            for i in 0..LENT_AT_ONCE {
+            for _ in 0..LENT_AT_ONCE {
                 seen.push(ring.next_seq());
-                ring.push(&event(i as i64));
+                ring.push(&event());
             }
             let (first, count) = ring.row();
             assert_eq!(count, LENT_AT_ONCE);
@@ -493,7 +490,7 @@ mod tests {
             assert_eq!(ring.slot_of(last), Some(first + count - 1));
         }
         assert_eq!(ring.slot_of(seen[0]), None, "its slot shows another event");
-        let alone = ring.alone(3, &event(1));
+        let alone = ring.alone(3, &event());
         assert_eq!(ring.slot_of(ring.next_seq() - 1), Some(alone));
         assert_eq!(ring.slot_of(99), None);
         assert_eq!(ring.slot_of(i32::MAX), None);
@@ -504,7 +501,7 @@ mod tests {
         let mut ring = EventRing::new();
         ring.begin(1);
         ring.begin_row();
-        ring.push(&event(0));
+        ring.push(&event());
         ring.begin(50);
         assert_eq!(ring.occasion(1), None);
         assert_eq!(ring.next_seq(), 50);

@@ -48,7 +48,6 @@ impl Due {
             bytes: &[],
             text: self.finished.file.path().as_bytes(),
             direction: self.direction.index() as i32,
-            secs: self.at.time.secs(),
             numbers: [length, is_chunk, 0.0, 0.0],
             exchange: Some(Exchange {
                 place: self.place,

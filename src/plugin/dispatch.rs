@@ -172,12 +172,13 @@ impl Frontend {
             ring.push(&file.event());
             return (ring.row(), None);
         }
-        for Told { event, content } in feed.by_ref().take(LENT_AT_ONCE) {
-            ring.push(&event);
-            let Some(item) = content else { continue };
+        for _ in 0..LENT_AT_ONCE {
+            let Some(told) = feed.next() else { break };
+            ring.push(&told.event);
+            let Some(item) = told.content else { continue };
             match item.kind {
                 ItemKind::Header { .. } => return (ring.row(), Some(item)),
-                ItemKind::Body(_) if self.contents.take(item, &event, &self.taps) => break,
+                ItemKind::Body(_) if self.contents.take(item, &told.event, &self.taps) => break,
                 _ => {}
             }
         }
@@ -406,8 +407,7 @@ impl Frontend {
         engine.echo.set(engine.echo.get() + 1);
         let rank = Rank { echo: engine.echo.get(), ..note.rank };
         let at = Occasion { packet: note.packet, rank, time: note.time, flow };
-        let secs = note.time.secs();
-        let event = Event { topic, at, tuple, bytes, text, direction: 0, secs, numbers, exchange: None };
+        let event = Event { topic, at, tuple, bytes, text, direction: 0, numbers, exchange: None };
         let slot = engine.events.borrow_mut().alone(note.depth, &event);
         let outer = engine.note_depth.replace(note.depth);
         for index in 0..self.taps.len() {
