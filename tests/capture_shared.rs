@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use capture_support::{MICROS, Order, Pcap, Scratch, Seen, drain, gzip, read, read_with, real_captures};
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 use millstream::capture::{
     FileOptions, FileSource, Fill, Limit, Limits, SharedReader, Source, SourceStats, TimeBase, open_split,
@@ -240,9 +241,19 @@ fn an_engine_without_packets_tells_how_far_it_has_read() {
         let mut threads = Vec::new();
         let mut told = Vec::new();
         let mut idle = None;
+        // The busy one waits in the middle of the file until it was told how far that is, or for long enough.
+        let (go_on, waits) = std::sync::mpsc::channel::<()>();
+        let mut waits = Some(waits);
         for (engine, mut source) in way.into_iter().enumerate() {
             if engine == busy {
-                threads.push(std::thread::spawn(move || drain(&mut *source).0.len()));
+                let waits = waits.take().unwrap();
+                threads.push(std::thread::spawn(move || {
+                    let mut batch = Batch::new();
+                    while source.fill(&mut batch).unwrap() == Fill::Idle {}
+                    let first = batch.len();
+                    let _ = waits.recv_timeout(Duration::from_secs(5));
+                    first + drain(&mut *source).0.len()
+                }));
             } else {
                 idle = Some(source);
             }
@@ -250,6 +261,9 @@ fn an_engine_without_packets_tells_how_far_it_has_read() {
         let (mut source, mut batch) = (idle.unwrap(), Batch::new());
         while source.fill(&mut batch).unwrap() == Fill::Idle {
             told.extend(source.reached().map(|time| time.secs()));
+            if !told.is_empty() {
+                let _ = go_on.send(());
+            }
         }
         assert_eq!(threads.pop().unwrap().join().unwrap(), 100_000);
         assert!(told.is_sorted() && told.first().is_some_and(|first| *first < 99_999), "{told:?}");
