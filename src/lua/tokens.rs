@@ -48,6 +48,12 @@ impl Tokens {
         self.list.len()
     }
 
+    /// True for a text without words.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// The line of a word.
     #[must_use]
     pub fn line(&self, at: usize) -> u32 {

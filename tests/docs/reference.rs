@@ -22,8 +22,13 @@ use super::program::{Workplace, is_blessing, root};
 type Names = BTreeMap<(String, String), BTreeSet<char>>;
 
 /// Objects whose methods lie behind structs of the host; they are found where they are defined.
-const STRUCTS: [(&str, &str); 4] =
-    [("ms_packet", "Packet"), ("ms_layer", "Layer"), ("ms_buffer", "Buffer"), ("ms_http_header", "HTTPHeader")];
+const STRUCTS: [(&str, &str); 5] = [
+    ("ms_packet", "Packet"),
+    ("ms_layer", "Layer"),
+    ("ms_buffer", "Buffer"),
+    ("ms_flow", "FlowID"),
+    ("ms_http_header", "HTTPHeader"),
+];
 
 /// Fields that scripts set and that nothing here has a use for; their entries say so.
 const NOT_READ: [(&str, &str); 5] = [
@@ -129,7 +134,9 @@ fn every_function_method_field_and_constant_of_a_running_program_has_an_entry() 
     for module in modules::MODULES {
         exists.insert(("require".to_owned(), module.name.to_owned()), "FBW".chars().collect());
     }
-    exists.extend(structs());
+    for (name, places) in structs() {
+        exists.entry(name).or_default().extend(places);
+    }
     // What scripts define is found by what the host asks for.
     let is_walked = |owner: &str, kind| {
         let is_called = matches!(kind, EntryKind::Method | EntryKind::Function | EntryKind::Constant);

@@ -85,7 +85,7 @@ TrisulPlugin = {
     protocol_guid = "{0A2C724B-5B9F-4BA6-9C97-B05080558574}",
     onpacket = function(engine, layer)
       if looked.T then return end
-      look("F", engine, { FlowID = layer:packet():flowid(), Pipeline = T.gears("packets") })
+      look("F", engine, { Pipeline = T.gears("packets") })
       engine:add_alert(ALERTS, layer:flowkey(), "x", 1, "x")
       T.async:schedule { onexecute = in_worker, onresult = function(_, _, lines) append { lines } end }
     end,

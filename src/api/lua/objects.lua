@@ -458,7 +458,7 @@ name_missing(Ends, "FlowID")
 
 ffi.metatype("ms_buffer", { __index = Buffer, __tostring = function(v) return "Buffer: " .. address(v) end, __metatable = false })
 ffi.metatype("ms_packet", { __index = Packet, __tostring = function(v) return "Packet: " .. address(v) end, __metatable = false })
-ffi.metatype(flow_type, { __index = Ends, __tostring = show_flow, __eq = is_same_flow, __metatable = "FlowID" })
+ffi.metatype("ms_flow", { __index = Ends, __tostring = show_flow, __eq = is_same_flow, __metatable = "FlowID" })
 ffi.metatype("ms_layer", { __index = Layer, __tostring = function(v) return "Layer: " .. address(v) end, __metatable = false })
 
 return {
