@@ -248,11 +248,16 @@ fn an_engine_without_packets_tells_how_far_it_has_read() {
             if engine == busy {
                 let waits = waits.take().unwrap();
                 threads.push(std::thread::spawn(move || {
-                    let mut batch = Batch::new();
-                    while source.fill(&mut batch).unwrap() == Fill::Idle {}
-                    let first = batch.len();
-                    let _ = waits.recv_timeout(Duration::from_secs(5));
-                    first + drain(&mut *source).0.len()
+                    let (mut batch, mut count) = (Batch::new(), 0);
+                    loop {
+                        match source.fill(&mut batch).unwrap() {
+                            Fill::End => return count,
+                            Fill::Idle => continue,
+                            Fill::Packets if count == 0 => drop(waits.recv_timeout(Duration::from_secs(5))),
+                            Fill::Packets => {}
+                        }
+                        count += batch.len();
+                    }
                 }));
             } else {
                 idle = Some(source);
