@@ -2,11 +2,11 @@
 --
 -- What to schedule is set from outside: --set 'Bench>Empty=N' for N empty jobs, never more than 50,000 waiting at a time,
 -- --set 'Bench>Managed=N' for as many with time-out, onerror and onfree, --set 'Bench>Sleep=N' for N jobs of 10 ms at the
--- first packet. At the last result of empty jobs their rate is written to standard error.
+-- first packet, each of which is followed by another as long as packets are counted. At the last result of empty jobs their rate is written to standard error.
 --
 -- --set 'Bench>Mixed=N' schedules N jobs of which 10 % fail, 5 % have no time to begin in, 1 % fill the memory of their worker,
 -- which costs it its VM, and 1 % are taken back. --set 'Bench>Packets=N' writes to standard error what N packets cost this
--- thread, jobs included, and how many jobs have ended by then.
+-- thread, jobs included, how many a second they were, and how many jobs have ended by then.
 
 local ffi = require "ffi"
 ffi.cdef [[
@@ -75,23 +75,28 @@ function schedule_mixed()
   else T.async:schedule(good) end
 end
 
-local packets, cpu_begun = 0, nil
+local packets, slept, cpu_begun, packets_begun = 0, 0, nil, nil
 local function count_packet()
-  if packets == 0 then cpu_begun = now(OF_THREAD) end
+  if packets == 0 then cpu_begun, packets_begun = now(OF_THREAD), now(MONOTONIC) end
   packets = packets + 1
   if packets == last_packet then
-    io.stderr:write(string.format("packet_cpu_ns=%.2f mixed_jobs=%d\n", (now(OF_THREAD) - cpu_begun) * 1e9 / packets, mixed_freed))
+    io.stderr:write(string.format("packet_cpu_ns=%.2f packets_per_second=%.0f mixed_jobs=%d sleeping_jobs=%d\n",
+      (now(OF_THREAD) - cpu_begun) * 1e9 / packets, packets / (now(MONOTONIC) - packets_begun), mixed_freed, slept))
   end
 end
 
-local sleeping_job = {
+local sleeping_job
+sleeping_job = {
   onexecute = function()
     local ffi = require("ffi")
     pcall(ffi.cdef, "typedef struct { long sec, nsec; } bench_pause; int nanosleep(const bench_pause *pause, bench_pause *rest);")
     ffi.C.nanosleep(ffi.new("bench_pause", 0, 10000000), nil)
     return ""
   end,
-  onresult = function() end,
+  onresult = function()
+    slept = slept + 1
+    if packets < last_packet then T.async:schedule(sleeping_job) end
+  end,
 }
 
 TrisulPlugin = {
