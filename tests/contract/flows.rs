@@ -202,7 +202,7 @@ fn a_flow_that_no_callback_keeps_says_the_same_each_time() {
         print(flow:id(), flow:to_s())
       end,
       onpayload = function(engine, ts, flow, dir, pos, buf)
-        print(flow:id(), flow:portz(), buf:size())
+        print(flow:id(), flow:portz(), buf:size(), flow == nil)
         engine:disable_reassembly(flow)
       end,
       onterminateflow = function(engine, ts, flow)
@@ -210,7 +210,7 @@ fn a_flow_that_no_callback_keeps_says_the_same_each_time() {
       end";
     run("reassembly_handler", body, &smtp().client(b"x").server(b"y").close().capture()).prints(&[
         &format!("{FLOW}\tTCP  10.0.0.5        40000 10.0.0.9        25   "),
-        &format!("{FLOW}\tp-0019\t1"),
+        &format!("{FLOW}\tp-0019\t1\tfalse"),
         &format!("{FLOW}\t0A.00.00.05"),
     ]);
 }
@@ -229,11 +229,11 @@ fn a_flow_of_ipv6_says_what_it_is_in_every_callback_and_packet() {
       protocol_guid = '{77E462AB-2E42-42EC-9A58-C1A6821D6B31}',
       onpacket = function(engine, layer)
         local flow = layer:packet():flowid()
-        print(flow:porta_readable(), flow == layer:packet():flowid(), flow == layer:flowkey())
+        print(flow:porta_readable(), flow == layer:packet():flowid(), flow == layer:flowkey(), flow == nil)
       end,";
     let id = "06B:FE800000000000000000000000000001:p-9C40_FE800000000000000000000000000002:p-0019";
     run("reassembly_handler", body, &Capture::new().at(100, packet)).prints(&[
-        "40000\ttrue\tfalse",
+        "40000\ttrue\tfalse\tfalse",
         id,
         "25\tB\ta",
         "fe80::1\tfe80::2\tp-0019",

@@ -255,18 +255,20 @@ Text.key = Text.id
 
 local function has_ends(v) return type(v) == "cdata" and ffi_istype(flow_type, v) end
 
+local function has_text(v) return type(v) == "table" and getmetatable(v) == "FlowID" end
+
 -- Text of a FlowID; nil for anything else.
 local function id_of(v)
   if has_ends(v) then return id_of_ends(v) end
-  if type(v) == "table" and getmetatable(v) == "FlowID" then return v[TEXT] end
+  if has_text(v) then return v[TEXT] end
 end
 
 local function is_same_flow(a, b)
   if has_ends(a) and has_ends(b) then
     return a._a == b._a and a._z == b._z and a._ports == b._ports and a._protocol == b._protocol
   end
-  local id = id_of(a)
-  return id ~= nil and id == id_of(b)
+  -- Most others are nil, for which no text is made.
+  return (has_text(a) or has_text(b)) and id_of(a) == id_of(b)
 end
 
 local function show_flow(flow) return "FlowID: " .. id_of(flow) end

@@ -27,8 +27,9 @@ pub(super) fn keeping(script: &Tokens, lines: RangeInclusive<u32>, place: usize)
     let Some((parameters, body)) = parameters(script, function) else { return Keeping::Perhaps };
     let (Some(engine), Some(flow)) = (parameters.first(), parameters.get(place)) else { return Keeping::Never };
     let mentions = within().filter(|&at| at >= body && script.name(at) == Some(flow));
-    let mut others =
-        mentions.filter(|&at| !is_field(script, at) && !is_object(script, at) && !is_handed(script, at, engine));
+    let is_harmless =
+        |at| is_field(script, at) || is_object(script, at) || is_missed(script, at) || is_handed(script, at, engine);
+    let mut others = mentions.filter(|&at| !is_harmless(at));
     if others.next().is_none() { Keeping::Never } else { Keeping::Perhaps }
 }
 
@@ -54,6 +55,11 @@ fn is_field(script: &Tokens, at: usize) -> bool {
 /// `flow:method`.
 fn is_object(script: &Tokens, at: usize) -> bool {
     script.is(at + 1, ":")
+}
+
+/// `flow == nil` or `flow ~= nil`.
+fn is_missed(script: &Tokens, at: usize) -> bool {
+    (script.is(at + 1, "==") || script.is(at + 1, "~=")) && script.name(at + 2) == Some("nil")
 }
 
 /// `engine:method(..., flow, ...)`.
@@ -102,6 +108,7 @@ mod tests {
             "engine:add_flow_counter(flow, G, f(1, { 2 })[3], 0)",
             "engine:update_flow((f(1)), 1) engine:disable_reassembly(flow)",
             "return WEB[flow:portz_readable()]",
+            "if flow == nil or flow ~= nil then return end",
             "T.async:schedule { data = flow:id(), onresult = function(engine) engine:terminate_flow(flow) end }",
         ] {
             assert_eq!(of(&format!("f = function(engine, ts, flow)\n{body}\nend")), Keeping::Never, "{body}");
@@ -125,6 +132,7 @@ mod tests {
             "engine:tag_flow(({ id = flow }), 'x')",
             "return flow",
             "if flow == last then f() end",
+            "if nil == flow then f() end",
             "flow = flow or {}",
             "print(flow)",
         ] {
