@@ -45,6 +45,11 @@ TrisulPlugin = {
       local address = ("%02X.%02X.%02X.%02X"):format(layer:getbyte(16), layer:getbyte(17), layer:getbyte(18), layer:getbyte(19))
       engine:update_counter(GROUP, address, 0, length)
       engine:update_counter_at(GROUP, layer, 16, 4, 0, 1)
+      for meter = 0, 5 do engine:update_counter_at(GROUP, layer, 12, 4, meter, length) end
+      engine:update_counter_at(GROUP, layer, 8, 2, 1, n)
+      engine:update_counter_at(GROUP, layer, 10, 2, 0, n % 3 == 0 and 1/0 or 1)
+      engine:update_counter_end(GROUP, layer, n % 2 == 0 and "ipa" or "ipz", 0, 1)
+      engine:update_counter_end(GROUP, layer, n % 2 == 0 and "porta" or "portz", 0, 1)
       engine:update_counter_bytes(GROUP, address, 1)
     end,
   },

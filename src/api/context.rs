@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
+use super::key_cells::KeyCells;
 use super::loan::Loans;
 use super::peers::{Letter, Mail, Peers};
 
@@ -349,6 +350,8 @@ pub struct VmContext {
     pub gears: Marks,
     /// What tells compiled code whether the places it adds to are still the right ones.
     pub generation: Generation,
+    /// Hosts and ports that it counted lately.
+    pub key_cells: KeyCells,
     /// Held while a function runs that may not write.
     pub writing: WriteLock,
     /// Counter updates that came as calls.
@@ -376,6 +379,7 @@ impl VmContext {
             engine,
             gears: Marks::default(),
             generation,
+            key_cells: KeyCells::default(),
             writing: WriteLock::default(),
             counted: Cell::new(0),
             script,
@@ -400,8 +404,25 @@ impl VmContext {
 
     /// Nothing is written until [`WriteLock::release`]: what compiled code adds to by address it asks for again.
     pub fn stop_writing(&self) {
+        self.settle();
         self.writing.hold();
         self.generation.move_on();
+    }
+
+    /// A call into the VM has ended: others may read the shard now.
+    #[inline]
+    pub fn end_call(&self) {
+        self.settle();
+        self.key_cells.end_call();
+    }
+
+    /// Counts what waits to be counted.
+    fn settle(&self) {
+        if self.key_cells.have_waiting()
+            && let Ok(mut shard) = self.engine.shard.try_borrow_mut()
+        {
+            self.key_cells.settle(&mut shard);
+        }
     }
 
     /// Whether the key that was counted just now should have a cell.

@@ -4,6 +4,7 @@
 //! length before they trust them; whatever is wrong is counted and the call does nothing.
 #![expect(unsafe_code, reason = "the table of functions that Lua calls by address")]
 
+use std::cell::RefMut;
 use std::ffi::{c_char, c_void};
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
@@ -12,10 +13,11 @@ use std::slice;
 use super::context::{VmContext, bump};
 use super::events::FlowEnds;
 use super::flow_fields;
+use super::key_cells::WordKey;
 use super::loan::LayerSlot;
 use crate::flow::FlowHandle;
 use crate::key::{End, FlowTuple, Host, KeyKind};
-use crate::metrics::{GroupIndex, Outcome, SumCell};
+use crate::metrics::{GroupIndex, Outcome, Shard, SumCell};
 use crate::packet::ProtocolId;
 
 /// The functions, in the order declared in `lua/objects.lua`.
@@ -84,12 +86,22 @@ unsafe fn bytes<'a>(data: *const u8, len: u32) -> &'a [u8] {
     unsafe { slice::from_raw_parts(data, len as usize) }
 }
 
+/// The shard with all in it that this VM counted; `None` while it may not write.
+#[inline]
+fn shard_to_write(vm: &VmContext) -> Option<RefMut<'_, Shard>> {
+    if vm.writing.refuses() {
+        return None;
+    }
+    let mut shard = vm.engine.shard.try_borrow_mut().ok()?;
+    if vm.key_cells.have_waiting() {
+        vm.key_cells.settle(&mut shard);
+    }
+    Some(shard)
+}
+
 #[inline]
 fn update(vm: &VmContext, group: i32, key: &[u8], meter: i32, value: f64) {
-    if vm.writing.refuses() {
-        return;
-    }
-    let Ok(mut shard) = vm.engine.shard.try_borrow_mut() else { return };
+    let Some(mut shard) = shard_to_write(vm) else { return };
     let group = GroupIndex(group as u16);
     let outcome = shard.update(group, key, meter as u32, value);
     drop(shard);
@@ -152,10 +164,7 @@ extern "C" fn sum_cell(
     let Some(vm) = (unsafe { context(vm) }) else { return 0 };
     // SAFETY: LuaJIT passes a string's own bytes and its length, and keeps the string alive over the call.
     let key = unsafe { bytes(key, len) };
-    if vm.writing.refuses() {
-        return 0;
-    }
-    let Ok(mut shard) = vm.engine.shard.try_borrow_mut() else { return 0 };
+    let Some(mut shard) = shard_to_write(vm) else { return 0 };
     let Some(found) = shard.sum_cell(GroupIndex(group as u16), key, meter as u32) else { return 0 };
     if cell.is_null() {
         return 0;
@@ -191,24 +200,53 @@ extern "C" fn update_counter_at(
     let Some(vm) = (unsafe { context(vm) }) else { return };
     // SAFETY: engine.lua checked the range against the slot's length and that the slot is lent.
     let key = unsafe { bytes(key, len) };
-    let kind = match (kind, key.len()) {
-        (1, 4) => KeyKind::Host4,
-        (2, 16) => KeyKind::Host6,
-        (3, 2) => KeyKind::Port,
-        (4, 6) => KeyKind::Mac,
-        _ => return update(vm, group, key, meter, value),
-    };
-    update_binary(vm, group, kind, key, meter, value);
+    match (kind, key) {
+        (1, &[a, b, c, d]) => update_host(vm, group, [a, b, c, d], meter, value),
+        (3, &[high, low]) => update_port(vm, group, u16::from_be_bytes([high, low]), meter, value),
+        (2, _) if key.len() == 16 => update_binary(vm, group, KeyKind::Host6, key, meter, value),
+        (4, _) if key.len() == 6 => update_binary(vm, group, KeyKind::Mac, key, meter, value),
+        _ => update(vm, group, key, meter, value),
+    }
+}
+
+#[inline]
+fn update_host(vm: &VmContext, group: i32, address: [u8; 4], meter: i32, value: f64) {
+    let key = WordKey::host(address, GroupIndex(group as u16), meter as u32);
+    if !count_word(vm, key, value) {
+        update_binary(vm, group, KeyKind::Host4, &address, meter, value);
+    }
+}
+
+#[inline]
+fn update_port(vm: &VmContext, group: i32, port: u16, meter: i32, value: f64) {
+    let key = WordKey::port(port, GroupIndex(group as u16), meter as u32);
+    if !count_word(vm, key, value) {
+        update_binary(vm, group, KeyKind::Port, &port.to_be_bytes(), meter, value);
+    }
+}
+
+/// Counts a key that is likely to come again soon. False if it has to be counted in the usual way.
+#[inline]
+fn count_word(vm: &VmContext, key: WordKey, value: f64) -> bool {
+    if !vm.key_cells.are_used() {
+        return false;
+    }
+    let generation = vm.generation.number();
+    if vm.key_cells.add(key, value, generation) {
+        return true;
+    }
+    if vm.writing.refuses() {
+        return true;
+    }
+    let Ok(mut shard) = vm.engine.shard.try_borrow_mut() else { return true };
+    vm.key_cells.wait(key, value, generation, &mut shard)
 }
 
 /// The bytes stay where they are: padding them into an array that is read as two words makes the load wait for the
 /// stores, which cost more than the rest of the call.
 #[inline]
 fn update_binary(vm: &VmContext, group: i32, kind: KeyKind, bytes: &[u8], meter: i32, value: f64) {
-    if vm.writing.refuses() {
-        return;
-    }
-    let Ok(mut shard) = vm.engine.shard.try_borrow_mut() else { return };
+    let Some(mut shard) = shard_to_write(vm) else { return };
     let group = GroupIndex(group as u16);
     let outcome = shard.update_binary(group, kind, bytes, meter as u32, value);
     drop(shard);
@@ -224,13 +262,11 @@ extern "C" fn update_counter_end(vm: *const VmContext, group: i32, which: i32, m
     let end = if which & 1 == 0 { End::A } else { End::Z };
     let asks_for_port = which > 1;
     if !asks_for_port && let Some((address, _)) = vm.engine.frequent_end(index, end) {
-        return update_binary(vm, group, KeyKind::Host4, &address, meter, value);
+        return update_host(vm, group, address, meter, value);
     }
     match vm.engine.flow_end(index, end) {
-        Some((_, port)) if asks_for_port => {
-            update_binary(vm, group, KeyKind::Port, &port.to_be_bytes(), meter, value);
-        }
-        Some((Host::V4(bytes), _)) => update_binary(vm, group, KeyKind::Host4, &bytes, meter, value),
+        Some((_, port)) if asks_for_port => update_port(vm, group, port, meter, value),
+        Some((Host::V4(address), _)) => update_host(vm, group, address, meter, value),
         Some((Host::V6(bytes), _)) => update_binary(vm, group, KeyKind::Host6, &bytes, meter, value),
         None => {}
     }

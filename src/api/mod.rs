@@ -20,6 +20,7 @@ mod hostcall;
 mod http_header;
 pub mod job_desk;
 mod jobcall;
+mod key_cells;
 mod loan;
 mod meeting;
 pub mod modules;

@@ -267,23 +267,64 @@ impl Accumulator {
     }
 
     /// Whether a record is the key's own, and not the one that takes the updates of keys without.
+    #[inline]
     pub fn is_record_of(&self, record: Record, key: &Packed) -> bool {
         self.table.key(record) == *key
     }
 
     /// Where the sum of a key lies that was updated in the open bucket. `None` where an update is more than an addition.
     pub fn sum_cell(&mut self, key: &Probe<'_>, meter: u32) -> Option<SumCell> {
-        let (index, slot) = self.layout.find(meter)?;
-        if self.tallies.is_some() || !matches!(slot.vartype, Vartype::Counter | Vartype::RateCounter) {
-            return None;
+        let (index, slot) = self.summed(meter)?;
+        match self.table.find(key) {
+            Found::Record(record) if self.table.epoch(record) == self.epoch => Some(self.cell(record, index, slot)),
+            _ => None,
         }
-        let Found::Record(record) = self.table.find(key) else { return None };
-        if self.table.epoch(record) != self.epoch {
-            return None;
-        }
+    }
+
+    /// The slot of a meter and its index, if its updates are only added up.
+    #[inline]
+    pub fn summed(&self, meter: u32) -> Option<(usize, Slot)> {
+        let sums = |slot: &Slot| matches!(slot.vartype, Vartype::Counter | Vartype::RateCounter);
+        self.layout.find(meter).filter(|(_, slot)| self.tallies.is_none() && sums(slot))
+    }
+
+    #[inline]
+    fn cell(&mut self, record: Record, index: usize, slot: Slot) -> SumCell {
         let value = self.table.word_address(record, HEADER + usize::from(slot.bucket)).cast();
         let updates = &raw mut self.cell_updates[index];
-        Some(SumCell { value, updates, generation: self.generation.number(), reserved: 0 })
+        SumCell { value, updates, generation: self.generation.number(), reserved: 0 }
+    }
+
+    /// Counts updates of a meter that only adds them up, by their sum; also where that lies, if the key has a record.
+    #[inline]
+    pub fn update_sum(
+        &mut self,
+        packed: &Packed,
+        meter: u32,
+        sum: f64,
+        updates: u64,
+        config: &ShardConfig,
+    ) -> Result<Option<SumCell>, Outcome> {
+        let Some((index, slot)) = self.summed(meter) else { return Err(Outcome::UnknownMeter) };
+        let key = Probe::Inline(*packed);
+        let first = self.update(&key, meter, sum, config);
+        if let Ok(place) = first
+            && self.is_record_of(place.record, packed)
+        {
+            self.counts.updates += updates - 1;
+            return Ok(Some(self.cell(place.record, index, slot)));
+        }
+        self.update_unkept(&key, meter, updates - 1, config);
+        first.map(|_| None)
+    }
+
+    /// Each of the updates counts as one of a key that is not kept.
+    #[cold]
+    #[inline(never)]
+    fn update_unkept(&mut self, key: &Probe<'_>, meter: u32, updates: u64, config: &ShardConfig) {
+        for _ in 0..updates {
+            let _ = self.update(key, meter, 0.0, config);
+        }
     }
 
     /// What is to be told of every second, and of every bucket.

@@ -1,5 +1,6 @@
 //! Sums that compiled code adds to without a call: where they lie, and for how long.
 
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -49,6 +50,11 @@ pub struct SumCell {
     pub generation: i32,
     /// Padding.
     pub reserved: i32,
+}
+
+impl SumCell {
+    /// One that never holds.
+    pub const NONE: Self = Self { value: ptr::null_mut(), updates: ptr::null_mut(), generation: 0, reserved: 0 };
 }
 
 #[cfg(test)]

@@ -55,6 +55,13 @@ impl Packed {
         Self { hi, lo, tag: tag(kind as u8, bytes.len()) }
     }
 
+    /// Of a kind of up to four bytes, which are a number in network order. Never in memory: see [`short`].
+    #[inline(always)]
+    pub fn word(kind: KeyKind, word: u32) -> Self {
+        debug_assert!(kind.len() <= 4);
+        Self { hi: u64::from(word) << (64 - 8 * kind.len()), lo: 0, tag: tag(kind as u8, kind.len()) }
+    }
+
     /// Of text kept in the text store.
     pub fn long(offset: usize, len: usize, hash: u64) -> Self {
         Self { hi: offset as u64, lo: hash, tag: tag(LONG, len) }

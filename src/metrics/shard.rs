@@ -331,6 +331,45 @@ impl Shard {
         hashes[..asked].iter().for_each(|hash| accumulator.ask_for_record(*hash));
     }
 
+    /// Asks the memory for what tells where a key is that is counted in a while, by [`Shard::update_sum`]. The key is a
+    /// host or port, as a number. Returns what [`Shard::ask_for_record`] takes; `None` if updates of the meter are not just
+    /// added up.
+    #[inline]
+    pub fn ask_for_sum(&self, group: GroupIndex, kind: KeyKind, word: u32, meter: u32) -> Option<u32> {
+        let accumulator = self.groups.get(usize::from(group.0))?;
+        accumulator.summed(meter)?;
+        Some(accumulator.ask_for(&Packed::word(kind, word)))
+    }
+
+    /// Asks the memory for the record of a key for which [`Shard::ask_for_sum`] asked some time ago.
+    #[inline]
+    pub fn ask_for_record(&self, group: GroupIndex, hash: u32) {
+        if let Some(accumulator) = self.groups.get(usize::from(group.0)) {
+            accumulator.ask_for_record(hash);
+        }
+    }
+
+    /// Counts one or more updates of a key by their sum. Also where the sum of the key lies, as [`Shard::sum_cell`].
+    #[inline]
+    pub fn update_sum(
+        &mut self,
+        group: GroupIndex,
+        kind: KeyKind,
+        word: u32,
+        meter: u32,
+        sum: f64,
+        updates: u64,
+    ) -> Option<SumCell> {
+        let accumulator = self.groups.get_mut(usize::from(group.0))?;
+        match accumulator.update_sum(&Packed::word(kind, word), meter, sum, updates, &self.config) {
+            Ok(cell) => cell,
+            Err(outcome) => {
+                (0..updates).for_each(|_| self.note(outcome));
+                None
+            }
+        }
+    }
+
     /// Counts several meters of one key with one look-up; values are finite. The outcome is that of the first one that
     /// was not counted.
     #[inline]

@@ -197,6 +197,7 @@ impl Instance {
         }
         let watch = Stopwatch::start();
         let result = self.vm.call(function, args, self.budget);
+        self.context.end_call();
         let nanos = watch.elapsed().as_nanos() as u64;
         self.stats.nanos += nanos;
         if let Some(probe) = &self.probe {
