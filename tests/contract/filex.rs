@@ -1,6 +1,7 @@
 //! `filex_monitor`: its callbacks, the HTTPHeader object, and the files it is handed.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::support::conversation::{Conversation, Side};
@@ -344,14 +345,16 @@ fn the_default_directory_is_the_runs_own_and_gone_afterwards() {
     let body = "onfile_http = function(e, t, f, path)
         local dir = T.env.get_config('Reassembly>FileExtraction>RamFsDir')
         print(path:sub(1, #dir) == dir, dir)
-        os.execute('stat -c %a ' .. dir)
+        os.execute([[stat -c '%a %i' ]] .. dir)
       end";
     let outcome = run(body, &download("hello"));
     outcome.exits(0);
     let lines = outcome.lines();
     let directory = lines.iter().find_map(|line| line.strip_prefix("true\t")).expect("printed");
-    assert!(lines.contains(&"700"), "{lines:?}");
-    assert!(!Path::new(directory).exists());
+    let number = lines.iter().find_map(|line| line.strip_prefix("700 ")).expect("a directory for the user alone");
+    // Another run may have taken the name by now.
+    let there = fs::metadata(directory).map(|found| found.ino().to_string());
+    assert!(there.is_err() || there.is_ok_and(|found| found != number));
 }
 
 #[test]
