@@ -136,15 +136,13 @@ impl KeyCells {
     #[inline(always)]
     pub fn add(&self, key: WordKey, value: f64, generation: i32) -> bool {
         let known = self.known[key.place()].get();
-        // The difference of a number that is not finite is none.
-        let holds = known.key == key && known.sum.generation == generation && value - value == 0.0;
+        let holds = known.key == key && known.sum.generation == generation && value.is_finite();
         if holds {
             // SAFETY: in the current generation the sum is where it was, in a record of this thread's shard or in `waiting`,
             // which is as old as `known`; nobody refers to it but by address.
-            unsafe {
-                *known.sum.value += value;
-                *known.sum.updates += 1.0;
-            }
+            unsafe { *known.sum.value += value };
+            // SAFETY: as above; it lies with the group or in `waiting`.
+            unsafe { *known.sum.updates += 1.0 };
         }
         holds
     }
