@@ -169,9 +169,10 @@ fn mounted(plugin: &str, capture: &Capture, options: &str, prepare: &str) -> Opt
 
 #[test]
 fn a_full_disk_cuts_files_and_the_run_goes_on() {
-    const LEN: usize = 60_000;
+    const LEN: usize = 90_000;
     let bodies: BTreeMap<char, Vec<u8>> = ('a'..='d').zip(1..).map(|(name, n)| (name, body(n, LEN))).collect();
-    // Two files that do not fit together, piece by piece in turn; then two, one after the other, that do.
+    // Two files of which not even what is written before one of them ends fits together, piece by piece in turn; then two,
+    // one after the other, that fit.
     let ports = [30_001, 30_002];
     let mut talks = [("a", 'a'), ("b", 'b')].into_iter().zip(ports).map(|((name, key), port)| {
         let talk = get(Conversation::open(port, 80), name).server(&head(LEN));

@@ -584,7 +584,7 @@ impl VmContext {
     /// The VM gets no more payload of a flow.
     pub fn quiet(&self, flow: FlowHandle) {
         if let Some(bits) = self.voices.borrow().get(flow.slot as usize) {
-            bits.fetch_or(voice::QUIET, Ordering::Relaxed);
+            voice::add(bits, voice::QUIET);
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Written in place, on the packet thread. In a file system in memory a write is a copy and never waits for a device,
 //! while handing bytes to a writer's thread costs a copy of its own and a hand-over for each piece, and a point to wait for
-//! it, since the file has to be there when its callback is made. `tests/bench/README.md` has the figures.
+//! it, since the file has to be there when its callback is made. Segments are collected first: to write one takes the system
+//! many times as long as to copy it. `tests/bench/README.md` has the figures.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File};
@@ -16,6 +17,8 @@ use super::ram_fs::{RamFile, RamFs};
 
 /// Files open at a time; others are opened again when their next bytes come.
 const MAX_OPEN: usize = 128;
+/// Bytes of an open file that are collected before they are written: whole pages, and few enough to stay in the cache.
+const HELD: usize = 16 << 10;
 
 /// How files are written.
 #[derive(Clone, Debug)]
@@ -44,11 +47,64 @@ pub enum Extent {
     Chunk,
 }
 
+/// A file that is open.
+#[derive(Debug)]
+struct Open {
+    file: File,
+    /// Its last bytes, which are not written yet; never more than [`HELD`].
+    held: Vec<u8>,
+}
+
+impl Open {
+    /// Adds bytes and writes what is too much to hold; how many were lost because they could not be written.
+    fn add(&mut self, mut bytes: &[u8]) -> usize {
+        if self.held.len() + bytes.len() >= HELD {
+            if !self.held.is_empty() {
+                let (more, rest) = bytes.split_at(HELD - self.held.len());
+                self.held.extend_from_slice(more);
+                bytes = rest;
+                let lost = self.flush();
+                if lost > 0 {
+                    return lost + bytes.len();
+                }
+            }
+            let (pages, rest) = bytes.split_at(bytes.len() / HELD * HELD);
+            bytes = rest;
+            let lost = write(&mut self.file, pages);
+            if lost > 0 {
+                return lost + bytes.len();
+            }
+        }
+        self.held.extend_from_slice(bytes);
+        0
+    }
+
+    /// Writes what is held; how many bytes were lost.
+    fn flush(&mut self) -> usize {
+        let lost = write(&mut self.file, &self.held);
+        self.held.clear();
+        lost
+    }
+}
+
+/// Writes bytes, on a full disk as many as there is room for; how many were not written.
+fn write(file: &mut File, mut bytes: &[u8]) -> usize {
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => break,
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    bytes.len()
+}
+
 /// A file being written.
 #[derive(Debug)]
 struct Writing {
     path: Rc<str>,
-    file: Option<File>,
+    open: Option<Open>,
     /// Offset of the current chunk in the content.
     offset: u64,
     /// Bytes of the current chunk.
@@ -61,7 +117,7 @@ struct Writing {
 
 impl Writing {
     fn new(path: &Rc<str>) -> Self {
-        Self { path: Rc::clone(path), file: None, offset: 0, len: 0, exists: false, cut: false }
+        Self { path: Rc::clone(path), open: None, offset: 0, len: 0, exists: false, cut: false }
     }
 
     /// Name of the current chunk while it is written. A first chunk may yet become the whole file.
@@ -72,6 +128,13 @@ impl Writing {
     fn part(&self) -> String {
         format!("{}.{}.part", self.path, self.offset)
     }
+
+    /// Where bytes are held, if these are no more than that and the current chunk have room for.
+    fn room_for(&mut self, bytes: usize, chunk: u64) -> Option<&mut Vec<u8>> {
+        let is_full = self.len + bytes as u64 >= chunk;
+        let held = self.open.as_mut().map(|open| &mut open.held)?;
+        (!is_full && !self.cut && held.len() + bytes < HELD).then_some(held)
+    }
 }
 
 /// The files of one engine that are being written, by number of their content.
@@ -81,6 +144,8 @@ pub struct Files {
     writing: HashMap<u64, Writing>,
     /// Those that are open, oldest first; some may have been closed since.
     open: VecDeque<u64>,
+    /// Room for what is held, of files that were closed.
+    spare: Vec<Vec<u8>>,
     counts: ContentCounts,
 }
 
@@ -88,20 +153,37 @@ impl Files {
     /// No files.
     #[must_use]
     pub fn new(rules: FileRules) -> Self {
-        Self { rules, writing: HashMap::new(), open: VecDeque::new(), counts: ContentCounts::default() }
+        Self {
+            rules,
+            writing: HashMap::new(),
+            open: VecDeque::new(),
+            spare: Vec::new(),
+            counts: ContentCounts::default(),
+        }
     }
 
     /// The next bytes of a content, with the full name of its file; files that are complete now are added to `finished`.
     pub fn write(&mut self, number: u64, path: &Rc<str>, mut bytes: &[u8], finished: &mut Vec<Finished>) {
+        if let Some(writing) = self.writing.get_mut(&number)
+            && let Some(held) = writing.room_for(bytes.len(), self.rules.chunk)
+            && self.rules.ram.reserve(bytes.len() as u64)
+        {
+            held.extend_from_slice(bytes);
+            writing.len += bytes.len() as u64;
+            return;
+        }
         let mut writing = self.writing.remove(&number).unwrap_or_else(|| Writing::new(path));
         while !bytes.is_empty() && !writing.cut {
             if writing.len == self.rules.chunk {
                 self.finish_chunk(&mut writing, finished);
+                continue;
             }
             let room = usize::try_from(self.rules.chunk - writing.len).unwrap_or(usize::MAX);
             let piece = &bytes[..bytes.len().min(room)];
-            let written = self.append(number, &mut writing, piece);
-            bytes = &bytes[written..];
+            if !self.append(number, &mut writing, piece) {
+                break;
+            }
+            bytes = &bytes[piece.len()..];
             if writing.offset > 0 && writing.len == self.rules.chunk {
                 self.finish_chunk(&mut writing, finished);
             }
@@ -123,16 +205,19 @@ impl Files {
             // Even an empty file is one.
             self.append(number, &mut writing, &[]);
         }
+        self.close(&mut writing);
         if writing.exists {
-            let (path, len) = (writing.current(), writing.len);
-            drop(writing.file.take());
-            self.hand_on(path, len, Extent::Whole, finished);
+            self.hand_on(writing.current(), writing.len, Extent::Whole, finished);
         }
     }
 
     /// Nobody wants a content any more.
     pub fn abandon(&mut self, number: u64) {
-        let Some(writing) = self.writing.remove(&number) else { return };
+        let Some(mut writing) = self.writing.remove(&number) else { return };
+        if let Some(mut open) = writing.open.take() {
+            open.held.clear();
+            self.spare.push(open.held);
+        }
         if writing.exists {
             let _gone = fs::remove_file(writing.current());
             self.rules.ram.release(writing.len);
@@ -145,71 +230,93 @@ impl Files {
         &self.counts
     }
 
-    /// Appends bytes to the current chunk; how many were written. Less than all cuts the content there.
-    fn append(&mut self, number: u64, writing: &mut Writing, bytes: &[u8]) -> usize {
+    /// Appends bytes to the current chunk; false if there is no room for them, which cuts the content before them.
+    fn append(&mut self, number: u64, writing: &mut Writing, bytes: &[u8]) -> bool {
         let wanted = bytes.len() as u64;
-        let written = if self.rules.ram.reserve(wanted) {
-            let written = self.put(number, writing, bytes);
-            if written < bytes.len() {
-                self.rules.ram.release(wanted - written as u64);
-            }
-            written
-        } else {
-            0
-        };
-        writing.len += written as u64;
-        if written < bytes.len() || !writing.exists {
-            writing.cut = true;
-            drop(writing.file.take());
-            if writing.len == 0 && std::mem::take(&mut writing.exists) {
-                let _gone = fs::remove_file(writing.current());
-            }
-            if writing.offset + writing.len == 0 {
-                self.counts.files_not_written += 1;
-            } else {
-                self.counts.files_cut += 1;
-            }
+        if !self.rules.ram.reserve(wanted) {
+            self.cut(writing);
+            return false;
         }
-        written
+        if !self.open(number, writing) {
+            self.rules.ram.release(wanted);
+            self.cut(writing);
+            return false;
+        }
+        writing.len += wanted;
+        let lost = writing.open.as_mut().map_or(0, |open| open.add(bytes));
+        self.lose(writing, lost);
+        true
     }
 
-    /// Opens the file if needed and writes; a full disk writes as much as there is room for.
-    fn put(&mut self, number: u64, writing: &mut Writing, bytes: &[u8]) -> usize {
-        if writing.file.is_none() {
-            let path = writing.current();
-            let path = Path::new(&path);
-            let opened = if writing.exists { self.rules.ram.reopen(path) } else { self.rules.ram.create(path) };
-            let Ok(file) = opened else { return 0 };
-            writing.exists = true;
-            writing.file = Some(file);
-            self.close_oldest();
-            self.open.push_back(number);
+    /// Opens the file unless it is open; false if the system refuses.
+    fn open(&mut self, number: u64, writing: &mut Writing) -> bool {
+        if writing.open.is_some() {
+            return true;
         }
-        let Some(file) = &mut writing.file else { return 0 };
-        let mut written = 0;
-        while written < bytes.len() {
-            match file.write(&bytes[written..]) {
-                Ok(0) => break,
-                Ok(count) => written += count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(_) => break,
-            }
-        }
-        written
+        let path = writing.current();
+        let path = Path::new(&path);
+        let opened = if writing.exists { self.rules.ram.reopen(path) } else { self.rules.ram.create(path) };
+        let Ok(file) = opened else { return false };
+        writing.exists = true;
+        self.close_oldest();
+        self.open.push_back(number);
+        let held = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(HELD));
+        writing.open = Some(Open { file, held });
+        true
+    }
+
+    /// Writes what is held of a file and closes it; what cannot be written cuts the content.
+    fn close(&mut self, writing: &mut Writing) {
+        let Some(mut open) = writing.open.take() else { return };
+        let lost = open.flush();
+        self.spare.push(open.held);
+        self.lose(writing, lost);
     }
 
     fn close_oldest(&mut self) {
         while self.open.len() >= MAX_OPEN {
             let Some(oldest) = self.open.pop_front() else { return };
-            if let Some(writing) = self.writing.get_mut(&oldest) {
-                writing.file = None;
+            if let Some(mut writing) = self.writing.remove(&oldest) {
+                self.close(&mut writing);
+                self.writing.insert(oldest, writing);
             }
+        }
+    }
+
+    /// The last bytes of the current chunk could not be written.
+    fn lose(&mut self, writing: &mut Writing, lost: usize) {
+        if lost > 0 {
+            let lost = lost as u64;
+            writing.len -= lost;
+            self.rules.ram.release(lost);
+            self.counts.bytes_not_written += lost;
+            self.cut(writing);
+        }
+    }
+
+    /// Nothing more is written of a content.
+    fn cut(&mut self, writing: &mut Writing) {
+        if std::mem::replace(&mut writing.cut, true) {
+            return;
+        }
+        self.close(writing);
+        if writing.len == 0 && std::mem::take(&mut writing.exists) {
+            let _gone = fs::remove_file(writing.current());
+        }
+        if writing.offset + writing.len == 0 {
+            self.counts.files_not_written += 1;
+        } else {
+            self.counts.files_cut += 1;
         }
     }
 
     /// The current chunk is complete and not the whole content; the next one follows it.
     fn finish_chunk(&mut self, writing: &mut Writing, finished: &mut Vec<Finished>) {
-        drop(writing.file.take());
+        self.close(writing);
+        if writing.cut && writing.offset == 0 {
+            // It stays the whole file, as far as there was room.
+            return;
+        }
         let path = writing.part();
         let moved = writing.offset > 0 || fs::rename(writing.current(), &path).is_ok();
         let len = std::mem::take(&mut writing.len);
@@ -309,9 +416,70 @@ mod tests {
         for text in [b"one", b"two"] {
             (0..300).for_each(|n| files.write(n, &path(n), text, &mut done));
         }
-        assert!(files.writing.values().filter(|writing| writing.file.is_some()).count() <= super::MAX_OPEN);
+        assert!(files.writing.values().filter(|writing| writing.open.is_some()).count() <= super::MAX_OPEN);
         (0..300).for_each(|n| files.end(n, &path(n), &mut done));
         assert!(done.iter().all(|done| fs::read(done.file.path()).unwrap() == b"onetwo"));
+    }
+
+    #[test]
+    fn pieces_of_any_length_are_written_in_order() {
+        let bytes: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+        let (mut files, ram) = files(300_000, 1 << 20);
+        let lengths = [1, 1460, super::HELD - 1461, 1, super::HELD, 5, super::HELD - 5, 3 * super::HELD + 7, 100_000];
+        let mut done = Vec::new();
+        for number in 0..lengths.len() {
+            let path: Rc<str> = format!("{}/{number}", ram.directory()).into();
+            let mut rest = &bytes[..];
+            for &length in lengths.iter().cycle().skip(number) {
+                let (piece, more) = rest.split_at(length.min(rest.len()));
+                files.write(1, &path, piece, &mut done);
+                rest = more;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            files.end(1, &path, &mut done);
+            let read: Vec<u8> = done.drain(..).flat_map(|done| fs::read(done.file.path()).unwrap()).collect();
+            assert!(read == bytes, "beginning with {}", lengths[number]);
+        }
+        assert!(files.spare.len() <= super::MAX_OPEN);
+    }
+
+    /// A file for reading only takes nothing, as one on a full disk.
+    fn fill_disk(files: &mut Files) {
+        let writing = files.writing.get_mut(&7).unwrap();
+        writing.open.as_mut().unwrap().file = fs::File::open(writing.current()).unwrap();
+    }
+
+    #[test]
+    fn what_was_held_and_could_not_be_written_cuts_the_file_before_it() {
+        let large = vec![b'x'; 2 * super::HELD];
+        let long = super::HELD as u64;
+        for (chunk, first, more, kept) in [
+            (1_000_000, &b"ab"[..], &b"cd"[..], 0),
+            (1_000_000, b"ab", &large[..], 0),
+            (1_000_000, &large[..], b"cd", 2 * long),
+            (1_000_000, &large[1..], b"c", long),
+            (4, b"ab", b"cdef", 0),
+            (4, b"abcdef", b"gh", 4),
+        ] {
+            let (mut files, ram) = files(chunk, 1 << 20);
+            let path: Rc<str> = format!("{}/f", ram.directory()).into();
+            let mut done = Vec::new();
+            files.write(7, &path, first, &mut done);
+            fill_disk(&mut files);
+            files.write(7, &path, more, &mut done);
+            files.write(7, &path, b"more", &mut done);
+            files.end(7, &path, &mut done);
+            let written: u64 = done.iter().map(|done| fs::metadata(done.file.path()).unwrap().len()).sum();
+            let all = (first.len() + more.len() + 4) as u64;
+            assert_eq!((written, ram.used()), (kept, kept));
+            let counts = files.counts();
+            assert_eq!((counts.bytes, counts.bytes_not_written), (kept, all - kept));
+            assert_eq!((counts.files_not_written, counts.files_cut), if kept == 0 { (1, 0) } else { (0, 1) });
+            drop(done);
+            assert_eq!(ram.used(), 0);
+        }
     }
 
     #[test]
@@ -321,5 +489,9 @@ mod tests {
         files.write(1, &path, b"abc", &mut Vec::new());
         files.abandon(1);
         assert!(fs::metadata(&*path).is_err() && ram.used() == 0);
+        let mut done = Vec::new();
+        files.write(2, &path, b"de", &mut done);
+        files.end(2, &path, &mut done);
+        assert_eq!(fs::read(&*path).unwrap(), b"de");
     }
 }

@@ -120,11 +120,12 @@ impl Frontend {
             self.taps.iter_mut().for_each(|tap| tap.begin_exchanges(contents.begun(), places));
         }
         let begun = traffic.events().list().iter().filter(|event| event.what == Happening::New);
-        let slots = begun.map(|event| event.flow.slot as usize);
-        let Some(last) = slots.clone().max() else { return };
+        self.begun.clear();
+        self.begun.extend(begun.map(|event| event.flow.slot));
+        let Some(&last) = self.begun.iter().max() else { return };
         // Room grows by doubling, for all instances alike.
-        let room = (last + 1).next_power_of_two();
-        self.taps.iter_mut().for_each(|tap| tap.begin_flows(slots.clone(), room));
+        let room = (last as usize + 1).next_power_of_two();
+        self.taps.iter_mut().for_each(|tap| tap.begin_flows(&self.begun, room));
     }
 
     /// Runs the instances that nobody reaches over all events of the stretch.
@@ -173,13 +174,17 @@ impl Frontend {
             return (ring.row(), None);
         }
         for _ in 0..LENT_AT_ONCE {
-            let Some(told) = feed.next() else { break };
-            ring.push(&told.event);
-            let Some(item) = told.content else { continue };
-            match item.kind {
-                ItemKind::Header { .. } => return (ring.row(), Some(item)),
-                ItemKind::Body(_) if self.contents.take(item, &told.event, &self.taps) => break,
-                _ => {}
+            let told = feed.tell(|event, content| {
+                ring.push(event);
+                // Files that are complete come before the next event.
+                content.map(|item| (item, self.contents.take(item, event, &self.taps)))
+            });
+            match told {
+                Some(Some((item, _))) if matches!(item.kind, ItemKind::Header { .. }) => {
+                    return (ring.row(), Some(item));
+                }
+                None | Some(Some((_, true))) => break,
+                Some(_) => {}
             }
         }
         (ring.row(), None)

@@ -6,7 +6,7 @@ use super::heard::Attributes;
 use crate::api::{Event, Exchange, Occasion, Rank, Topic};
 use crate::content::{Contents, Item, ItemKind, RawBytes};
 use crate::dissect::{Dissectors, FindingKind, Findings};
-use crate::flow::{FlowEvent, FlowEvents, FlowHandle, Flows, Happening};
+use crate::flow::{FlowEvent, FlowEvents, FlowHandle, FlowLookup as _, Flows, Happening};
 use crate::key::FlowTuple;
 use crate::packet::Batch;
 use crate::time::Timestamp;
@@ -51,10 +51,6 @@ impl<'a> Traffic<'a> {
     pub fn first_finding(&self) -> usize {
         self.findings.list().partition_point(|finding| (finding.after as usize) < self.range.start)
     }
-
-    fn is_tcp(&self, event: &FlowEvent) -> bool {
-        self.flows.flow(event.flow).is_some_and(|flow| flow.tuple.proto == TCP)
-    }
 }
 
 /// An event, and the content it is about.
@@ -76,7 +72,12 @@ pub struct Feed<'a> {
     finding: usize,
     items: &'a [Item],
     step: u8,
+    /// The ends of the flow that the flow event is about.
+    tuple: Option<&'a FlowTuple>,
 }
+
+/// How many flow events ahead the memory is asked for flows.
+const AHEAD: usize = 8;
 
 /// Steps of one flow event: what comes before its findings, the findings, what comes behind them.
 const HEADS: u8 = 3;
@@ -89,15 +90,29 @@ impl<'a> Feed<'a> {
         let items = contents.map_or(&[][..], Contents::items);
         let first = items.partition_point(|item| (item.after as usize) < traffic.range.start);
         let (index, finding) = (traffic.range.start, traffic.first_finding());
-        Self { traffic, topics, attributes, index, finding, items: &items[first..], step: 0 }
+        Self { traffic, topics, attributes, index, finding, items: &items[first..], step: 0, tuple: None }
     }
 
     fn wants(&self, topic: Topic) -> bool {
         self.topics & topic.bit() != 0
     }
 
-    fn tuple(&self, flow: FlowHandle) -> Option<&'a FlowTuple> {
+    #[inline]
+    fn tuple_of(&self, flow: FlowHandle) -> Option<&'a FlowTuple> {
         self.traffic.flows.flow(flow).map(|flow| &flow.tuple)
+    }
+
+    fn is_tcp(&self) -> bool {
+        self.tuple.is_some_and(|tuple| tuple.proto == TCP)
+    }
+
+    /// Begins with a flow event: looks its flow up, and asks the memory for one that comes later.
+    #[inline]
+    fn meet(&mut self, event: &FlowEvent) {
+        self.tuple = self.tuple_of(event.flow);
+        if let Some(later) = self.traffic.events().list().get(self.index + AHEAD) {
+            self.traffic.flows.prefetch(later.flow);
+        }
     }
 
     /// Inlined as what calls it, so that an event is put together where it stays: it is large.
@@ -107,7 +122,7 @@ impl<'a> Feed<'a> {
         Event {
             topic,
             at: Occasion { packet: event.packet, rank, time: event.time, flow: Some(event.flow) },
-            tuple: self.tuple(event.flow),
+            tuple: self.tuple,
             bytes: &[],
             text: &[],
             direction: 0,
@@ -128,8 +143,8 @@ impl<'a> Feed<'a> {
         };
         match (step, event.what) {
             (0, Happening::New) => of(Topic::Store),
-            (1, Happening::New) if self.traffic.is_tcp(event) => of(Topic::Filter),
-            (2, Happening::New) if self.traffic.is_tcp(event) => of(Topic::New),
+            (1, Happening::New) if self.is_tcp() => of(Topic::Filter),
+            (2, Happening::New) if self.is_tcp() => of(Topic::New),
             (0, Happening::Datagram { direction, bytes }) => payload(Topic::StorePayload, direction, 0, bytes),
             (0, Happening::Payload { direction, position: 0, bytes }) => {
                 payload(Topic::StorePayload, direction, 0, bytes)
@@ -166,7 +181,7 @@ impl<'a> Feed<'a> {
         let event = Event {
             topic,
             at: Occasion { packet, rank, time, flow: Some(item.flow) },
-            tuple: self.tuple(item.flow),
+            tuple: self.tuple_of(item.flow),
             bytes,
             text,
             direction: item.direction.index() as i32,
@@ -213,12 +228,13 @@ impl<'a> Feed<'a> {
     }
 
     /// The next finding of the event that scripts are told.
-    fn found(&mut self, event: &FlowEvent) -> Option<Told<'a>> {
+    #[inline(always)]
+    fn found<R>(&mut self, event: &FlowEvent, take: &mut impl FnMut(&Event<'a>, Option<&'a Item>) -> R) -> Option<R> {
         let findings = self.traffic.findings;
         loop {
             while let Some(item) = self.next_item() {
                 if let Some(told) = self.content(item, event.packet, event.time) {
-                    return Some(told);
+                    return Some(take(&told.event, told.content));
                 }
             }
             let finding = findings.list().get(self.finding)?;
@@ -232,10 +248,12 @@ impl<'a> Feed<'a> {
                 && self.attributes.has(findings.bytes(name))
             {
                 let mut told = self.event(event, Topic::Attribute, stage);
-                told.at.flow = Some(finding.flow);
-                told.tuple = self.tuple(finding.flow);
+                if finding.flow != event.flow {
+                    told.at.flow = Some(finding.flow);
+                    told.tuple = self.tuple_of(finding.flow);
+                }
                 let event = Event { bytes: findings.bytes(value), text: findings.bytes(name), ..told };
-                return Some(Told { event, content: None });
+                return Some(take(&event, None));
             }
         }
     }
@@ -256,46 +274,55 @@ fn stage_of(finding: u32) -> u32 {
     Rank::FINDINGS.saturating_add(finding)
 }
 
-impl<'a> Iterator for Feed<'a> {
-    type Item = Told<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Told<'a>> {
+impl<'a> Feed<'a> {
+    /// Makes the next event and hands it on, with the content it is about; `None` behind the last one.
+    #[inline(always)]
+    pub fn tell<R>(&mut self, mut take: impl FnMut(&Event<'a>, Option<&'a Item>) -> R) -> Option<R> {
         self.pass_untold();
         while self.index < self.traffic.range.end {
             let event = &self.traffic.events().list()[self.index];
-            if self.step == 0 && self.topics & heads_of(event.what) == 0 {
-                self.step = HEADS;
+            if self.step == 0 {
+                self.meet(event);
+                if self.topics & heads_of(event.what) == 0 {
+                    self.step = HEADS;
+                }
             }
             if self.step < HEADS {
                 let step = self.step;
                 self.step += 1;
                 if let Some(event) = self.head(event, step) {
-                    return Some(Told { event, content: None });
+                    return Some(take(&event, None));
                 }
                 continue;
             }
-            if let Some(told) = self.found(event) {
-                return Some(told);
+            if let Some(taken) = self.found(event, &mut take) {
+                return Some(taken);
             }
             // Every end is told: scripts' objects of the flow are let go then. The callback is for TCP.
             let ended = matches!(event.what, Happening::End { .. });
-            let numbers = [f64::from(u8::from(ended && self.traffic.is_tcp(event))), 0.0, 0.0, 0.0];
+            let numbers = [f64::from(u8::from(ended && self.is_tcp())), 0.0, 0.0, 0.0];
             let told = ended.then(|| Event { numbers, ..self.event(event, Topic::End, Rank::END) });
             (self.index, self.step) = (self.index + 1, 0);
             if let Some(event) = told {
-                return Some(Told { event, content: None });
+                return Some(take(&event, None));
             }
             self.pass_untold();
         }
         // What was found in the silence comes after no event.
         while let Some((item, rest)) = self.items.split_first().filter(|(item, _)| item.after == Dissectors::NO_EVENT) {
             self.items = rest;
-            let told = self.content(item, FlowEvents::NO_PACKET, self.traffic.now);
-            if told.is_some() {
-                return told;
+            if let Some(told) = self.content(item, FlowEvents::NO_PACKET, self.traffic.now) {
+                return Some(take(&told.event, told.content));
             }
         }
         None
+    }
+}
+
+impl<'a> Iterator for Feed<'a> {
+    type Item = Told<'a>;
+
+    fn next(&mut self) -> Option<Told<'a>> {
+        self.tell(|event, content| Told { event: *event, content })
     }
 }

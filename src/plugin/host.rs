@@ -64,6 +64,8 @@ pub struct Frontend {
     pub(super) hearing: Vec<SimpleCounter>,
     /// Instances that hear of flows, in script order.
     pub(super) taps: Vec<FlowTap>,
+    /// Slots of the flows that begin in the batch.
+    pub(super) begun: Vec<u32>,
     /// Instances that no packet reaches: their functions are called from outside.
     pub(super) bystanders: Vec<Instance>,
     /// Topics that any of them hears, as bits.
@@ -91,6 +93,7 @@ impl Frontend {
             deaf: Vec::new(),
             hearing: Vec::new(),
             taps: Vec::new(),
+            begun: Vec::new(),
             bystanders: Vec::new(),
             topics: 0,
             attributes: Rc::new(Attributes::none()),

@@ -24,10 +24,9 @@ typedef struct { ms_buffer block; int32_t kind; int32_t reserved; } ms_http_head
 typedef struct { uint32_t a, z, ports; int32_t protocol; } ms_ends;
 typedef struct { const uint32_t _a, _z, _ports; const int32_t _protocol; } ms_flow;
 typedef struct {
-  ms_buffer buf; const uint8_t *text; int32_t text_len; int32_t topic; int32_t slot; uint32_t generation;
-  int32_t direction; int32_t exchange; ms_ends ends; double time; double numbers[4];
-  ms_http_header request, response;
-} ms_event;
+  ms_buffer buf; int32_t topic, slot, direction, text_len; ms_ends ends; double time; double numbers[4];
+  const uint8_t *text; uint32_t generation; int32_t exchange; ms_http_header request, response;
+} __attribute__((aligned(64))) ms_event;
 typedef struct {
   const int32_t *picks; uint8_t *voices, *votes; int32_t *answers, *errors;
   int32_t count, first, limit, done, calls, topic;

@@ -173,6 +173,9 @@ pub struct FlowTap {
 /// Stands for an event that no answer was given to.
 const UNASKED: i32 = i32::MIN;
 
+/// How many flows that begin ahead the memory is asked for what is said of them.
+const AHEAD: usize = 16;
+
 impl FlowTap {
     /// Attaches a loaded instance, to be called or, with `called` No, for its messages alone. `Err` gives it back if the
     /// block has no callback.
@@ -295,22 +298,23 @@ impl FlowTap {
     }
 
     /// New flows live in these slots: nothing has been said about them. There is room for every slot below `room`.
-    pub fn begin_flows(&mut self, slots: impl Iterator<Item = usize> + Clone, room: usize) {
+    pub fn begin_flows(&mut self, slots: &[u32], room: usize) {
         let mut voices = self.instance.context().voices.borrow_mut();
         if voices.len() < room {
             let more = room - voices.len();
             make_room(&mut voices, more);
             voices.resize_with(room, AtomicU8::default);
         }
-        for slot in slots.clone() {
-            voices[slot].store(0, Ordering::Relaxed);
+        for (place, &slot) in slots.iter().enumerate() {
+            slots.get(place + AHEAD).and_then(|&later| voices.get(later as usize)).into_iter().for_each(prefetch);
+            voices[slot as usize].store(0, Ordering::Relaxed);
         }
         if self.topics & (Topic::Store.bit() | Topic::StorePayload.bit()) != 0 {
             if self.opinions.len() < room {
                 self.opinions.resize(room, Opinion::default());
             }
-            for slot in slots {
-                self.opinions[slot] = Opinion::default();
+            for &slot in slots {
+                self.opinions[slot as usize] = Opinion::default();
             }
         }
     }
@@ -353,7 +357,7 @@ impl FlowTap {
         self.run_picks(engine, first, first + count);
         let voices = self.instance.context().voices.borrow();
         for flow in self.ended.drain(..) {
-            voices[flow].fetch_or(voice::NO, Ordering::Relaxed);
+            voice::add(&voices[flow], voice::NO);
         }
     }
 
@@ -451,7 +455,7 @@ impl FlowTap {
             // Nothing more is told of a flow behind its end.
             let more = if is_picked { voice::MET } else { voice::NO };
             if let Some(bits) = voice.filter(|_| (is_picked || is_end) && said & more == 0) {
-                bits.store(said | more, Ordering::Relaxed);
+                voice::add(bits, more);
             }
         }
     }
