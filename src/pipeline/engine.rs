@@ -386,7 +386,11 @@ impl Engine {
                 if ends_second && self.backend.as_ref().is_some_and(BackendFeed::reads_seconds) {
                     flows.metering().flush(&mut shard);
                 }
-                flows.metering().close(now, &mut shard);
+                // Within a bucket the end of a second changes nothing, but for the order in which scripts hear of keys.
+                let is_heard = self.backend.as_ref().is_some_and(|backend| backend.wants().scripts);
+                if is_heard || now >= shard.next_boundary() || shard.now().is_none() {
+                    flows.metering().close(now, &mut shard);
+                }
             }
             if !ends_second {
                 match &mut self.backend {
