@@ -88,7 +88,8 @@ impl Engine {
             context.now.set(time::wall());
         }
         // Before the frontend scripts, which may send it messages as they load.
-        let backend = plan.backend.map(|link| BackendFeed::new(link, plan.id as usize, &context));
+        let backend =
+            plan.backend.map(|link| BackendFeed::new(link, plan.id as usize, &context).past(plan.past_backend));
         let frontend = Frontend::load(&plan.catalog, &context, &plan.settings, plan.jobs);
         let events = Want::from(plan.outlet.events.is_some());
         let config = &plan.settings.run.environment.config;
