@@ -29,6 +29,8 @@ const QUEUE: usize = 32;
 const EMPTIED: usize = 8;
 /// Rows of a transaction, but for the parcel that goes beyond.
 const FLUSH_ROWS: u64 = 262_144;
+/// The same while nothing else waits: what is written then does not have to be written after the last packet.
+const IDLE_ROWS: u64 = 65_536;
 /// A transaction is ended after this long.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// After a failure nothing is written for this long.
@@ -217,6 +219,9 @@ impl Writer {
 
     fn run(mut self, deliveries: &Receiver<Delivery>) {
         loop {
+            if deliveries.is_empty() && self.pending.is_some_and(|(rows, _)| rows >= IDLE_ROWS) {
+                self.flush();
+            }
             match deliveries.recv_timeout(FLUSH_EVERY) {
                 Ok(Delivery::Join(sender)) => self.waiting.join(sender),
                 Ok(Delivery::Parcel(parcel)) => self.parcel(parcel),
