@@ -166,6 +166,22 @@ fn every_kind_of_row_is_what_the_event_stream_says() {
     );
 }
 
+#[test]
+fn rows_are_the_same_whether_they_pass_through_the_backend_or_not() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (alone, watched, events) = (path("alone.db"), path("watched.db"), path("events.jsonl"));
+    let run = ["run", "-q", "-r", DEMO, "--flows", "--builtin", "default", "--store"];
+    good(&[&run[..], &[&alone]].concat());
+    good(&[&run[..], &[&watched, "--events", &events]].concat());
+    // Where somebody looks at the flush, its order is another.
+    let (alone, watched) = (meaning(Path::new(&alone)), meaning(Path::new(&watched)));
+    for table in ["flows", "flow_attributes", "open_flows", "resources", "documents"] {
+        assert_eq!(alone[table], watched[table], "{table}");
+    }
+    assert!(!alone["flows"].is_empty() && !alone["resources"].is_empty() && !alone["documents"].is_empty());
+}
+
 /// Every value of every bucket of the stream is that of the store.
 fn compare_counters(file: &Path, events: &[&Value]) {
     let groups: BTreeMap<String, i64> = rows(file, "SELECT guid, id FROM groups WHERE kind = 'counter'")

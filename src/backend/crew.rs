@@ -222,6 +222,7 @@ impl<O: BackendOutlet> Crew<O> {
             new_flows,
             active_flows,
             flows,
+            scripts: !self.monitors.is_empty(),
             messages: self.monitors.iter().any(|monitor| monitor.instance.listens()),
             asks_flows: new_flows || active_flows || flows,
             asks_resources: self.resources.keys().any(|guid| is_builtin(GroupKind::Resource, guid)),

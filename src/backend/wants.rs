@@ -21,6 +21,8 @@ pub struct BackendWants {
     pub flows: bool,
     /// Messages.
     pub messages: bool,
+    /// There are scripts: what is counted reaches them in the order in which it is counted.
+    pub scripts: bool,
     /// Scripts are the reason why flows have to be tracked.
     pub asks_flows: bool,
     /// Scripts are the reason why built-in resources have to be found.
@@ -44,6 +46,7 @@ impl BackendWants {
         self.active_flows |= other.active_flows;
         self.flows |= other.flows;
         self.messages |= other.messages;
+        self.scripts |= other.scripts;
         self.asks_flows |= other.asks_flows;
         self.asks_resources |= other.asks_resources;
         self.asks_documents |= other.asks_documents;

@@ -27,6 +27,12 @@ impl FlowAttribute {
         Self { flow: Some(flow), flow_len: 0, name_len, texts: [name, value].concat().into() }
     }
 
+    /// The flow, if it was found in packets; else its id is a text.
+    #[must_use]
+    pub const fn flow(&self) -> Option<&FlowTuple> {
+        self.flow.as_ref()
+    }
+
     /// Appends the id of the flow.
     pub fn push_flow(&self, out: &mut Vec<u8>) {
         match &self.flow {

@@ -20,6 +20,18 @@ impl Span {
         Self { at, len: bytes.len() as u32 }
     }
 
+    /// What was added to a buffer since it was so long.
+    #[must_use]
+    pub fn since(buffer: &[u8], from: usize) -> Self {
+        Self { at: from as u32, len: (buffer.len() - from) as u32 }
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.len == 0
+    }
+
     /// The bytes; none if the buffer is another one.
     #[must_use]
     pub fn of(self, buffer: &[u8]) -> &[u8] {
@@ -27,7 +39,8 @@ impl Span {
         buffer.get(at..at + self.len as usize).unwrap_or_default()
     }
 
-    fn carry(&mut self, from: &[u8], to: &mut Vec<u8>) {
+    /// Moves it to another buffer, behind what is there.
+    pub fn carry(&mut self, from: &[u8], to: &mut Vec<u8>) {
         *self = Self::put(to, self.of(from));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use super::backend_out::BackendOut;
 use super::backend_thread::BackendPlan;
@@ -11,14 +12,17 @@ use crate::backend::{
     Backend, BackendEnd, BackendWants, Inbox, Item, NO_TIME, Parcel, ParcelSender, Patience, Phase, into_item,
 };
 use crate::job::Wait;
-use crate::metrics::{SecondKeys, Shard, Snapshot};
+use crate::metrics::{Document, Resource, SecondKeys, Shard, Snapshot};
 use crate::plugin::{Edition, HostSettings, InstanceReport, Swap};
-use crate::time::Timestamp;
+use crate::sink::StoreSender;
+use crate::time::{Stopwatch, Timestamp};
 
 /// Items of a second above which they leave before it is over.
 const PART: usize = 16_384;
 /// Items that may come together until then; more are left out and counted.
 const MAX_ITEMS: usize = 100_000;
+/// Where little happens the store has everything after this long.
+const STORED_EVERY: Duration = Duration::from_secs(1);
 
 /// The way to the backend, as it is planned.
 pub enum BackendLink {
@@ -38,6 +42,11 @@ pub struct BackendFeed {
     engine: usize,
     wants: Arc<BackendWants>,
     link: Link,
+    /// Where flows, resources and documents go that the store alone takes: not over two queues, and without a piece of memory
+    /// for each that one thread allocates and another frees.
+    store: Option<StoreSender>,
+    /// Since when that one collects.
+    collecting: Stopwatch,
     /// The second that is open; `None` before the first.
     second: Option<i64>,
     items: Vec<Item>,
@@ -66,6 +75,8 @@ impl BackendFeed {
             engine,
             wants,
             link,
+            store: None,
+            collecting: Stopwatch::start(),
             second: None,
             items: Vec::new(),
             snapshots: Vec::new(),
@@ -73,6 +84,13 @@ impl BackendFeed {
             dropped: 0,
             told: NO_TIME,
         }
+    }
+
+    /// Lets what no script of the backend looks at go to the store at once, until there is one that might.
+    #[must_use]
+    pub fn past(mut self, store: Option<StoreSender>) -> Self {
+        self.store = store;
+        self
     }
 
     /// What the backend wants.
@@ -89,6 +107,7 @@ impl BackendFeed {
             Some(flows) => flows.widen(&wants),
             none => *none = FlowNews::new(&wants),
         }
+        self.store = None;
         self.wants = wants;
     }
 
@@ -116,6 +135,10 @@ impl BackendFeed {
 
     /// Takes in a record that everybody else has seen; gives back what the backend does not want.
     pub fn record(&mut self, time: Timestamp, record: Record) -> Option<Record> {
+        let record = match &mut self.store {
+            Some(store) => store_at_once(store, time, record)?,
+            None => record,
+        };
         match into_item(time, record, &self.wants) {
             Ok(item) if self.items.len() < MAX_ITEMS => self.items.push(item),
             Ok(_) => self.dropped += 1,
@@ -209,8 +232,21 @@ impl BackendFeed {
             flows.take(context, second, &mut items);
         }
         items.append(&mut self.items);
+        let others = items.len();
         if let Some(flows) = &mut self.flows {
             flows.interim(context, second, now, &mut items);
+        }
+        if let Some(store) = &mut self.store {
+            for item in items.drain(others..) {
+                if let Item::Interim(flow) = item {
+                    store.session(&flow);
+                }
+            }
+            // What is older than a bucket has to be there before the bucket, which says up to when everything is.
+            if !self.snapshots.is_empty() || self.collecting.elapsed() >= STORED_EVERY {
+                store.flush();
+                self.collecting = Stopwatch::start();
+            }
         }
         let snapshots = std::mem::take(&mut self.snapshots);
         let mail = context.backend_mail.take();
@@ -296,3 +332,19 @@ impl BackendFeed {
 
 /// What a backend leaves behind.
 pub type Ended = BackendEnd<BackendOut>;
+
+/// Stores what a script of the backend could only see pass by; gives back what is of another kind.
+fn store_at_once(store: &mut StoreSender, time: Timestamp, record: Record) -> Option<Record> {
+    let flow_of = |flow: Vec<u8>| (!flow.is_empty()).then_some(flow);
+    match record {
+        Record::Flow(flow) => store.session(&flow.session),
+        Record::Resource { guid: group, flow, uri, label } => {
+            store.log_record(&Resource { time, group, flow: flow_of(flow), uri, label });
+        }
+        Record::Document { guid: group, flow, text } => {
+            store.full_text(&Document { time, group, flow: flow_of(flow), text });
+        }
+        other => return Some(other),
+    }
+    None
+}

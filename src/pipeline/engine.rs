@@ -88,7 +88,8 @@ impl Engine {
             context.now.set(time::wall());
         }
         // Before the frontend scripts, which may send it messages as they load.
-        let backend = plan.backend.map(|link| BackendFeed::new(link, plan.id as usize, &context));
+        let backend =
+            plan.backend.map(|link| BackendFeed::new(link, plan.id as usize, &context).past(plan.past_backend));
         let frontend = Frontend::load(&plan.catalog, &context, &plan.settings, plan.jobs);
         let events = Want::from(plan.outlet.events.is_some());
         let config = &plan.settings.run.environment.config;
@@ -386,7 +387,11 @@ impl Engine {
                 if ends_second && self.backend.as_ref().is_some_and(BackendFeed::reads_seconds) {
                     flows.metering().flush(&mut shard);
                 }
-                flows.metering().close(now, &mut shard);
+                // Within a bucket the end of a second changes nothing, but for the order in which scripts hear of keys.
+                let is_heard = self.backend.as_ref().is_some_and(|backend| backend.wants().scripts);
+                if is_heard || now >= shard.next_boundary() || shard.now().is_none() {
+                    flows.metering().close(now, &mut shard);
+                }
             }
             if !ends_second {
                 match &mut self.backend {

@@ -19,7 +19,7 @@ use crate::capture::{Source, SourceError, SourceStats};
 use crate::flow::{DefragLimits, FlowsConfig};
 use crate::metrics::{RunTotals, Shard, ShardConfig};
 use crate::plugin::{Catalog, HostSettings, InstanceReport, JobPlan, LoadProblem, Opinion};
-use crate::sink::StoreFeed;
+use crate::sink::{StoreFeed, StoreSender};
 use crate::time::Timestamp;
 
 /// What drives time.
@@ -69,6 +69,8 @@ pub struct EnginePlan {
     pub jobs: JobPlan,
     /// The way to the backend; `None` if nobody wants one.
     pub backend: Option<BackendLink>,
+    /// Where flows, resources and documents go if the backend does nothing but hand them to the store.
+    pub past_backend: Option<StoreSender>,
     /// How long jobs may take after the end of input; `None` as long as they need.
     pub drain: Option<Duration>,
     /// Reports while running.

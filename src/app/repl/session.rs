@@ -406,6 +406,7 @@ fn plan(
         control: Arc::clone(control),
         jobs: jobs.clone(),
         backend,
+        past_backend: None,
         drain: None,
         interim: None,
         orders: None,

@@ -17,7 +17,7 @@ use crate::metrics::FlushSink;
 use crate::pipeline::{Control, FlowOutput, Outlet, Pace, Prints};
 use crate::plugin::Catalog;
 use crate::sink::eve::EveHandle;
-use crate::sink::{Console, EventStream, PacketStore, Reserved, Store, StoreFeed, WhenFull};
+use crate::sink::{Console, EventStream, PacketStore, Reserved, Store, StoreFeed, StoreSender, WhenFull};
 use crate::time;
 
 /// Outputs that are open, before it is known what comes.
@@ -204,6 +204,14 @@ impl Outputs {
     pub fn flush_sink(&self) -> Option<Box<dyn FlushSink + Send>> {
         let store = self.store.as_ref().map(|(store, _)| Box::new(store.sender()) as Box<dyn FlushSink + Send>);
         self.others.of_flush(store)
+    }
+
+    /// The way of what is flushed without a script that looks at it, if it leads to the store alone.
+    #[must_use]
+    pub fn past_backend(&self) -> Option<StoreSender> {
+        let (store, _) = self.store.as_ref()?;
+        let alone = self.events.is_none() && !self.others.takes_flush();
+        alone.then(|| store.sender().without_buckets())
     }
 
     /// The way of one engine's packets to the packet store.

@@ -125,6 +125,10 @@ impl Staff<'_> {
             let peers = if is_shared { peers.sharing(id as u32, engines as u32) } else { peers };
             let mut plan = self.engine_plan(&shared, id, source, peers, link()?);
             plan.questions = questions.next();
+            // Of several threads the backend says which comes first.
+            if shared.threads == 1 && !self.catalog.has_backend() {
+                plan.past_backend = self.outputs.past_backend();
+            }
             let thread = spawn_lua_thread(&format!("engine-{id}"), move || Engine::new(plan).run());
             handles.push(thread.context("starting a packet thread")?);
         }
@@ -243,6 +247,7 @@ impl Staff<'_> {
             control: Arc::clone(self.control),
             jobs: self.jobs(shared, id),
             backend,
+            past_backend: None,
             drain: self.args.work.async_drain,
             interim: self
                 .reporter

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{SendTimeoutError, Sender};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender};
 
 use super::item::{Beside, EveItem, FlowItem};
 use crate::metrics::Sighting;
@@ -23,6 +23,16 @@ const STALL: Duration = Duration::from_secs(2);
 pub(super) struct Parcel {
     pub items: Vec<EveItem>,
     pub beside: Beside,
+}
+
+impl Parcel {
+    /// Empties it for others, unless it has grown too large to be kept.
+    pub fn emptied(mut self) -> Option<Self> {
+        self.items.clear();
+        self.beside.texts.clear();
+        self.beside.flows.clear();
+        (self.beside.texts.capacity() <= 2 * PARCEL_BYTES).then_some(self)
+    }
 }
 
 /// What senders and writer share.
@@ -44,21 +54,24 @@ pub struct EveSender {
     parcel: Parcel,
     bytes: usize,
     queue: Sender<Parcel>,
+    /// Parcels that were emptied by the writer: their memory would else be allocated by one thread and freed by another.
+    emptied: Receiver<Parcel>,
     when_full: WhenFull,
     shared: Arc<Shared>,
 }
 
 impl EveSender {
-    pub(super) fn new(queue: Sender<Parcel>, when_full: WhenFull, shared: Arc<Shared>) -> Self {
-        Self { parcel: Parcel::default(), bytes: 0, queue, when_full, shared }
+    pub(super) fn new(
+        (queue, emptied): (Sender<Parcel>, Receiver<Parcel>),
+        when_full: WhenFull,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { parcel: Parcel::default(), bytes: 0, queue, emptied, when_full, shared }
     }
 
     /// Adds one item; handed over when enough have come together.
     pub fn item(&mut self, item: EveItem) {
         self.bytes += item.held();
-        if self.parcel.items.is_empty() {
-            self.parcel.items.reserve_exact(PARCEL_ITEMS);
-        }
         self.parcel.items.push(item);
         if self.parcel.items.len() >= PARCEL_ITEMS || self.bytes >= PARCEL_BYTES {
             self.flush();
@@ -89,7 +102,8 @@ impl EveSender {
             return;
         }
         self.bytes = 0;
-        let parcel = std::mem::take(&mut self.parcel);
+        let next = self.emptied.try_recv().unwrap_or_default();
+        let parcel = std::mem::replace(&mut self.parcel, next);
         let count = parcel.items.len() as u64;
         if !self.send(parcel) {
             self.shared.queue_full.fetch_add(count, Ordering::Relaxed);

@@ -17,6 +17,10 @@ use crate::time::Stopwatch;
 
 /// Parcels that may wait.
 const QUEUE: usize = 64;
+/// Emptied parcels that are kept for others.
+const EMPTIED: usize = 8;
+/// Items of which flows are looked for together.
+const AHEAD: usize = 16;
 /// Bytes of lines that are written at once.
 const WRITE_BYTES: usize = 256 << 10;
 /// How long it takes until a target that failed is tried again.
@@ -71,6 +75,7 @@ impl EveHandle {
 #[derive(Debug)]
 pub struct EveStream {
     queue: Option<Sender<Parcel>>,
+    emptied: Receiver<Parcel>,
     requests: Request,
     when_full: WhenFull,
     shared: Arc<Shared>,
@@ -94,6 +99,7 @@ impl EveStream {
     pub fn open(options: EveOptions, on_closed: Box<dyn FnOnce() + Send>) -> Result<Self, OutputError> {
         let outlet = Outlet::open(&options.target, options.begin)?;
         let (queue, parcels) = bounded(QUEUE);
+        let (give, emptied) = bounded(EMPTIED);
         let (requests, asked) = bounded(1);
         let shared: Arc<Shared> = Arc::default();
         let when_full = options.when_full;
@@ -102,6 +108,7 @@ impl EveStream {
             name: options.target.to_string(),
             outlet: Some(outlet),
             shared: Arc::clone(&shared),
+            emptied: give,
             failed: None,
             on_closed: Some(on_closed),
             outcome: Outcome::default(),
@@ -109,14 +116,14 @@ impl EveStream {
         let path = options.target.to_string().into();
         let thread = thread::Builder::new().name("eve".to_owned()).spawn(move || writer.run(&parcels, &asked));
         let thread = thread.map_err(|error| OutputError::Failed { path, error })?;
-        Ok(Self { queue: Some(queue), requests, when_full, shared, writer: Some(thread) })
+        Ok(Self { queue: Some(queue), emptied, requests, when_full, shared, writer: Some(thread) })
     }
 
     /// A sender for one more thread.
     #[must_use]
     pub fn sender(&self) -> EveSender {
         let queue = self.queue.clone().expect("the queue is there until the output is closed");
-        EveSender::new(queue, self.when_full, Arc::clone(&self.shared))
+        EveSender::new((queue, self.emptied.clone()), self.when_full, Arc::clone(&self.shared))
     }
 
     /// A handle for other threads.
@@ -153,6 +160,7 @@ struct Writer {
     /// Nothing once the reader is gone for good.
     outlet: Option<Outlet>,
     shared: Arc<Shared>,
+    emptied: Sender<Parcel>,
     /// Since when the target fails.
     failed: Option<Stopwatch>,
     on_closed: Option<Box<dyn FnOnce() + Send>>,
@@ -169,13 +177,20 @@ impl Writer {
                     let Ok(parcel) = parcel else { break };
                     add(&self.shared.taken, 1);
                     let mut lines = 0;
-                    for item in parcel.items {
-                        lines += self.formatter.take(item, &parcel.beside, &mut out);
+                    for items in parcel.items.chunks(AHEAD) {
+                        self.formatter.ask_for(items, &parcel.beside);
+                        for item in items {
+                            lines += self.formatter.take(item, &parcel.beside, &mut out);
+                        }
                         if out.len() >= WRITE_BYTES {
                             self.write(&mut out, &mut lines);
                         }
                     }
                     self.write(&mut out, &mut lines);
+                    if let Some(parcel) = parcel.emptied() {
+                        // Enough others may be waiting.
+                        let _ = self.emptied.try_send(parcel);
+                    }
                 }
             }
         }

@@ -16,7 +16,7 @@ const REMEMBERED: usize = 400_000;
 /// What the file calls the groups.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
-    ids: HashMap<(GroupKind, Guid), i64>,
+    ids: HashMap<(GroupKind, Guid), i64, foldhash::fast::RandomState>,
 }
 
 impl Groups {

@@ -135,8 +135,8 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
-/// Bytes of a page of a new file: half as many pages as usual are found, checked and written.
-const PAGE: i64 = 8_192;
+/// Bytes of a page of a new file: an eighth as many pages as usual are found, checked and written.
+const PAGE: i64 = 32_768;
 /// Pages of indexes are written all over the file: the more of them wait for a checkpoint, the fewer are written twice.
 const LOG_BYTES: i64 = 64 << 20;
 

@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 
-use super::row::Text;
+use super::row::{StoredFlowAttribute, Text};
 use super::statements::{FLOW_ATTRIBUTE_COLUMNS, FLOW_SIZE_COLUMNS, Statements, Which};
-use crate::metrics::FlowAttribute;
 use crate::time::Timestamp;
 
 /// Longest value of a flow's attribute that is stored.
@@ -57,15 +56,15 @@ impl Ordered {
     }
 
     /// Takes a named value of a flow in.
-    pub(super) fn flow_attribute(&mut self, time: Timestamp, attribute: &FlowAttribute) {
+    pub(super) fn flow_attribute(&mut self, attribute: &StoredFlowAttribute, texts: &[u8]) {
         let flow = self.texts.len();
-        attribute.push_flow(&mut self.texts);
+        attribute.push_flow(texts, &mut self.texts);
         let name = self.texts.len();
-        self.texts.extend_from_slice(attribute.name());
+        self.texts.extend_from_slice(attribute.name.of(texts));
         let value = self.texts.len();
-        self.texts.extend_from_slice(cut(attribute.value()));
-        let value = Value { time, flow, name, value, end: self.texts.len() };
-        self.attributes.entry(hour(time)).or_default().push(value);
+        self.texts.extend_from_slice(cut(attribute.value.of(texts)));
+        let value = Value { time: attribute.time, flow, name, value, end: self.texts.len() };
+        self.attributes.entry(hour(attribute.time)).or_default().push(value);
     }
 
     /// A document was written.
@@ -134,12 +133,15 @@ mod tests {
 
     use super::{LONGEST_VALUE, Ordered, hour};
     use crate::metrics::FlowAttribute;
+    use crate::sink::store::row::StoredFlowAttribute;
     use crate::sink::store::schema;
     use crate::time::Timestamp;
 
     fn attribute(ordered: &mut Ordered, secs: i64, flow: &str, value: &[u8]) {
         let attribute = FlowAttribute::of_id(flow.as_bytes(), b"Host", value);
-        ordered.flow_attribute(Timestamp::new(secs, 0), &attribute);
+        let mut texts = Vec::new();
+        let row = StoredFlowAttribute::of(Timestamp::new(secs, 0), &attribute, &mut texts);
+        ordered.flow_attribute(&row, &texts);
     }
 
     #[test]

@@ -9,9 +9,12 @@ use rusqlite::{Connection, Statement, params};
 use super::bulk::ROWS;
 use super::keys::{Groups, Keys};
 use super::ordered::{Ordered, hour};
-use super::row::{Row, StoredJobEnd, StoredKeyAttribute, StoredLabel, StoredTopper, StoredTracked, Text, whole};
+use super::row::{
+    Packed, Row, Rows, StoredDocument, StoredFlow, StoredJobEnd, StoredKeyAttribute, StoredLabel, StoredResource,
+    StoredTopper, StoredTracked, Text, ToldText, whole,
+};
 use super::statements::{DOCUMENT_COLUMNS, FLOW_COLUMNS, RESOURCE_COLUMNS, Statements, Which};
-use crate::metrics::{Alert, Document, Edge, GroupKind, Resource, Session};
+use crate::metrics::{Alert, Edge, GroupKind};
 use crate::time::Timestamp;
 
 /// The flows with a row in `open_flows`, by a hash of id and start; one too many costs a statement that does nothing.
@@ -23,8 +26,8 @@ pub(super) struct OpenFlows {
 }
 
 impl OpenFlows {
-    fn hash(&self, flow: &Session) -> u64 {
-        self.known.hasher().hash_one((&flow.id, flow.start))
+    fn hash(&self, id: &[u8], start: Timestamp) -> u64 {
+        self.known.hasher().hash_one((id, start))
     }
 
     /// What was written since the last commit is gone.
@@ -33,13 +36,63 @@ impl OpenFlows {
     }
 }
 
+/// Rows of a kind that wait until there are enough of them for a statement, with their texts.
+#[derive(Debug)]
+struct Few<T> {
+    rows: Vec<T>,
+    texts: Vec<u8>,
+}
+
+impl<T> Default for Few<T> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), texts: Vec::new() }
+    }
+}
+
+impl<T: Packed> Few<T> {
+    /// Has as many rows entered as make up whole statements, those that wait first, and lets the rest wait.
+    fn add(
+        &mut self,
+        rows: &[T],
+        texts: &[u8],
+        mut enter: impl FnMut(&[T], &[u8]) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        let missing = if self.rows.is_empty() { 0 } else { (ROWS - self.rows.len()).min(rows.len()) };
+        let (first, rows) = rows.split_at(missing);
+        self.keep(first, texts);
+        if self.rows.len() == ROWS {
+            self.finish(&mut enter)?;
+        }
+        let (whole, rest) = rows.split_at(rows.len() - rows.len() % ROWS);
+        if !whole.is_empty() {
+            enter(whole, texts)?;
+        }
+        self.keep(rest, texts);
+        Ok(())
+    }
+
+    fn keep(&mut self, rows: &[T], texts: &[u8]) {
+        let own = &mut self.texts;
+        self.rows.extend(rows.iter().map(|row| row.carried(texts, own)));
+    }
+
+    /// Has entered what waits.
+    fn finish(&mut self, mut enter: impl FnMut(&[T], &[u8]) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+        if !self.rows.is_empty() {
+            enter(&self.rows, &self.texts)?;
+        }
+        self.rows.clear();
+        self.texts.clear();
+        Ok(())
+    }
+}
+
 /// Rows that wait until there are enough of them for a statement.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
-    flows: Vec<Session>,
-    /// With the numbers of their groups.
-    resources: Vec<(i64, Box<Resource>)>,
-    documents: Vec<(i64, Box<Document>)>,
+    flows: Few<StoredFlow>,
+    resources: Few<StoredResource>,
+    documents: Few<StoredDocument>,
 }
 
 impl Gathered {
@@ -62,44 +115,42 @@ pub(super) struct Target<'a> {
 
 impl Target<'_> {
     /// Writes rows of a run.
-    pub(super) fn write(&mut self, rows: Vec<Row>) -> rusqlite::Result<()> {
-        let mut statements = Statements::new(self.db);
-        rows.into_iter().try_for_each(|row| self.one(&mut statements, row))
+    pub(super) fn write(&mut self, rows: &mut Rows) -> rusqlite::Result<()> {
+        let to = &mut Statements::new(self.db);
+        let texts = &rows.texts;
+        for flow in &rows.open_flows {
+            let hash = self.open.hash(flow.id.of(texts), flow.start);
+            self.open.known.insert(hash);
+            bind_flow(to.get(Which::OpenFlow)?, 0, self.run, flow, texts)?;
+            to.get(Which::OpenFlow)?.raw_execute()?;
+        }
+        for flow in &rows.flows {
+            let was_open = !self.open.known.is_empty() && {
+                let hash = self.open.hash(flow.id.of(texts), flow.start);
+                self.open.known.remove(&hash)
+            };
+            if was_open || self.open.unsure {
+                to.get(Which::FlowEnded)?.execute(params![Text(flow.id.of(texts)), flow.start.as_nanos()])?;
+            }
+        }
+        for attribute in &rows.attributes {
+            self.ordered.flow_attribute(attribute, texts);
+        }
+        let Gathered { flows, resources, documents } = &mut *self.gathered;
+        let (db, run, groups, ordered) = (self.db, self.run, &mut *self.groups, &mut *self.ordered);
+        flows.add(&rows.flows, texts, |rows, texts| enter_flows(to, (db, run), ordered, rows, texts))?;
+        resources.add(&rows.resources, texts, |rows, texts| enter_resources(to, (db, run), groups, rows, texts))?;
+        documents
+            .add(&rows.documents, texts, |rows, texts| enter_documents(to, (db, run), groups, ordered, rows, texts))?;
+        rows.others.drain(..).try_for_each(|row| self.one(to, row))
     }
 
     fn one(&mut self, to: &mut Statements<'_>, row: Row) -> rusqlite::Result<()> {
         let (db, run) = (self.db, self.run);
         match row {
-            Row::Flow(flow) => {
-                let was_open = !self.open.known.is_empty() && self.open.known.remove(&self.open.hash(&flow));
-                if was_open || self.open.unsure {
-                    to.get(Which::FlowEnded)?.execute(params![Text(&flow.id), flow.start.as_nanos()])?;
-                }
-                self.gathered.flows.push(*flow);
-                if self.gathered.flows.len() >= ROWS { self.flows(to) } else { Ok(()) }
-            }
-            Row::OpenFlow(flow) => {
-                let hash = self.open.hash(&flow);
-                self.open.known.insert(hash);
-                write_open_flow(to.get(Which::OpenFlow)?, run, &flow)
-            }
-            Row::FlowAttribute(time, attribute) => {
-                self.ordered.flow_attribute(time, &attribute);
-                Ok(())
-            }
             Row::Alert(alert) => {
                 let group = self.groups.id(db, GroupKind::Alert, alert.group)?;
                 write_alert(to.get(Which::Alert)?, run, group, &alert)
-            }
-            Row::Resource(resource) => {
-                let group = self.groups.id(db, GroupKind::Resource, resource.group)?;
-                self.gathered.resources.push((group, resource));
-                if self.gathered.resources.len() >= ROWS { self.resources(to) } else { Ok(()) }
-            }
-            Row::Document(document) => {
-                let group = self.groups.id(db, GroupKind::Fts, document.group)?;
-                self.gathered.documents.push((group, document));
-                if self.gathered.documents.len() >= ROWS { self.documents(to) } else { Ok(()) }
             }
             Row::Edge(time, edge) => self.edge(to, time, &edge),
             Row::Topper(topper) => self.topper(to, &topper),
@@ -121,58 +172,13 @@ impl Target<'_> {
 
     /// Enters what waits for more of its kind.
     pub(super) fn finish(&mut self) -> rusqlite::Result<()> {
-        let mut to = Statements::new(self.db);
-        self.flows(&mut to)?;
-        self.resources(&mut to)?;
-        self.documents(&mut to)?;
+        let to = &mut Statements::new(self.db);
+        let Gathered { flows, resources, documents } = &mut *self.gathered;
+        let (db, run, groups, ordered) = (self.db, self.run, &mut *self.groups, &mut *self.ordered);
+        flows.finish(|rows, texts| enter_flows(to, (db, run), ordered, rows, texts))?;
+        resources.finish(|rows, texts| enter_resources(to, (db, run), groups, rows, texts))?;
+        documents.finish(|rows, texts| enter_documents(to, (db, run), groups, ordered, rows, texts))?;
         self.keys.write(self.db)
-    }
-
-    fn flows(&mut self, to: &mut Statements<'_>) -> rusqlite::Result<()> {
-        let (run, flows) = (self.run, &mut self.gathered.flows);
-        to.enter((Which::Flow, Which::Flows, FLOW_COLUMNS), flows, |statement, at, flow| {
-            bind_flow(statement, at, run, flow)?;
-            statement.raw_bind_parameter(at + 16, flow.reason)
-        })?;
-        // Rows of one statement, and of statements one after the other, have numbers one after the other.
-        let first = self.db.last_insert_rowid() - flows.len() as i64 + 1;
-        for (id, flow) in (first..).zip(flows.drain(..)) {
-            self.ordered.flow_size(bytes_of(&flow), id);
-        }
-        Ok(())
-    }
-
-    fn resources(&mut self, to: &mut Statements<'_>) -> rusqlite::Result<()> {
-        let (run, resources) = (self.run, &mut self.gathered.resources);
-        to.enter(
-            (Which::Resource, Which::Resources, RESOURCE_COLUMNS),
-            resources,
-            |statement, at, (group, resource)| {
-                bind_item(statement, at, (run, resource.time, *group, resource.flow.as_deref()))?;
-                statement.raw_bind_parameter(at + 5, Text(&resource.uri))?;
-                statement.raw_bind_parameter(at + 6, Text(Resource::cut_label(&resource.label)))
-            },
-        )?;
-        resources.clear();
-        Ok(())
-    }
-
-    fn documents(&mut self, to: &mut Statements<'_>) -> rusqlite::Result<()> {
-        let (run, documents) = (self.run, &mut self.gathered.documents);
-        to.enter(
-            (Which::Document, Which::Documents, DOCUMENT_COLUMNS),
-            documents,
-            |statement, at, (group, document)| {
-                bind_item(statement, at, (run, document.time, *group, document.flow.as_deref()))?;
-                statement.raw_bind_parameter(at + 5, Text(&document.text))
-            },
-        )?;
-        let first = self.db.last_insert_rowid() - documents.len() as i64 + 1;
-        for (id, (_, document)) in (first..).zip(documents.drain(..)) {
-            self.ordered.document(document.time, id);
-            to.get(Which::DocumentWords)?.execute(params![id, Text(&document.text)])?;
-        }
-        Ok(())
     }
 
     fn edge(&mut self, to: &mut Statements<'_>, time: Timestamp, edge: &Edge) -> rusqlite::Result<()> {
@@ -191,25 +197,80 @@ impl Target<'_> {
     }
 }
 
-fn write_open_flow(statement: &mut Statement<'_>, run: i64, flow: &Session) -> rusqlite::Result<()> {
-    bind_flow(statement, 0, run, flow)?;
-    statement.raw_execute()?;
+fn enter_flows(
+    to: &mut Statements<'_>,
+    (db, run): (&Connection, i64),
+    ordered: &mut Ordered,
+    flows: &[StoredFlow],
+    texts: &[u8],
+) -> rusqlite::Result<()> {
+    to.enter((Which::Flow, Which::Flows, FLOW_COLUMNS), flows, |statement, at, flow| {
+        bind_flow(statement, at, run, flow, texts)?;
+        statement.raw_bind_parameter(at + 16, flow.reason)
+    })?;
+    // Rows of one statement, and of statements one after the other, have numbers one after the other.
+    let first = db.last_insert_rowid() - flows.len() as i64 + 1;
+    for (id, flow) in (first..).zip(flows) {
+        ordered.flow_size(flow.bytes(), id);
+    }
     Ok(())
 }
 
-/// Bytes of both directions.
-fn bytes_of(flow: &Session) -> i64 {
-    whole(flow.bytes[0].saturating_add(flow.bytes[1]))
+fn enter_resources(
+    to: &mut Statements<'_>,
+    (db, run): (&Connection, i64),
+    groups: &mut Groups,
+    resources: &[StoredResource],
+    texts: &[u8],
+) -> rusqlite::Result<()> {
+    to.enter((Which::Resource, Which::Resources, RESOURCE_COLUMNS), resources, |statement, at, resource| {
+        let group = groups.id(db, GroupKind::Resource, resource.group)?;
+        bind_item(statement, at, (run, resource.time, group, resource.flow.of(texts)))?;
+        statement.raw_bind_parameter(at + 5, Text(resource.uri.of(texts)))?;
+        statement.raw_bind_parameter(at + 6, Text(resource.label.of(texts)))
+    })
+}
+
+fn enter_documents(
+    to: &mut Statements<'_>,
+    (db, run): (&Connection, i64),
+    groups: &mut Groups,
+    ordered: &mut Ordered,
+    documents: &[StoredDocument],
+    texts: &[u8],
+) -> rusqlite::Result<()> {
+    let told = documents.iter().map(|document| (document, Text(document.text.of(texts)).told()));
+    let told: Vec<(&StoredDocument, ToldText<'_>)> = told.collect();
+    to.enter((Which::Document, Which::Documents, DOCUMENT_COLUMNS), &told, |statement, at, (document, text)| {
+        let group = groups.id(db, GroupKind::Fts, document.group)?;
+        bind_item(statement, at, (run, document.time, group, document.flow.of(texts)))?;
+        statement.raw_bind_parameter(at + 5, text)
+    })?;
+    let first = db.last_insert_rowid() - documents.len() as i64 + 1;
+    let words = to.get(Which::DocumentWords)?;
+    for (id, (document, text)) in (first..).zip(&told) {
+        ordered.document(document.time, id);
+        words.raw_bind_parameter(1, id)?;
+        words.raw_bind_parameter(2, text)?;
+        words.raw_execute()?;
+    }
+    Ok(())
 }
 
 /// The columns that flows that ended and others share, behind so many other parameters.
-fn bind_flow(statement: &mut Statement<'_>, at: usize, run: i64, flow: &Session) -> rusqlite::Result<()> {
+fn bind_flow(
+    statement: &mut Statement<'_>,
+    at: usize,
+    run: i64,
+    flow: &StoredFlow,
+    texts: &[u8],
+) -> rusqlite::Result<()> {
     statement.raw_bind_parameter(at + 1, run)?;
-    statement.raw_bind_parameter(at + 2, Text(&flow.id))?;
+    statement.raw_bind_parameter(at + 2, Text(flow.id.of(texts)))?;
     let numbers = [
         flow.start.as_nanos(),
         flow.end.as_nanos(),
-        bytes_of(flow),
+        flow.bytes(),
         whole(flow.bytes[0]),
         whole(flow.bytes[1]),
         whole(flow.packets[0]),
@@ -221,7 +282,7 @@ fn bind_flow(statement: &mut Statement<'_>, at: usize, run: i64, flow: &Session)
     for (index, number) in (at + 3..).zip(numbers) {
         statement.raw_bind_parameter(index, number)?;
     }
-    statement.raw_bind_parameter(at + 13, optional(&flow.tags))?;
+    statement.raw_bind_parameter(at + 13, optional(flow.tags.of(texts)))?;
     statement.raw_bind_parameter(at + 14, flow.setup_rtt)?;
     statement.raw_bind_parameter(at + 15, flow.retransmissions)
 }
@@ -230,12 +291,12 @@ fn bind_flow(statement: &mut Statement<'_>, at: usize, run: i64, flow: &Session)
 fn bind_item(
     statement: &mut Statement<'_>,
     at: usize,
-    (run, time, group, flow): (i64, Timestamp, i64, Option<&[u8]>),
+    (run, time, group, flow): (i64, Timestamp, i64, &[u8]),
 ) -> rusqlite::Result<()> {
     statement.raw_bind_parameter(at + 1, run)?;
     statement.raw_bind_parameter(at + 2, time.as_nanos())?;
     statement.raw_bind_parameter(at + 3, group)?;
-    statement.raw_bind_parameter(at + 4, flow.map(Text))
+    statement.raw_bind_parameter(at + 4, optional(flow))
 }
 
 /// Empty texts are no text.
@@ -287,4 +348,48 @@ fn write_label(
         to.get(Which::LabelGone)?.execute(params![group, Text(key)])?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Few, ROWS};
+    use crate::metrics::Span;
+    use crate::sink::store::row::Packed;
+
+    #[derive(Clone, Copy, Debug)]
+    struct Number(Span);
+
+    impl Packed for Number {
+        fn carried(mut self, from: &[u8], to: &mut Vec<u8>) -> Self {
+            self.0.carry(from, to);
+            self
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn rows_are_entered_in_order_and_by_whole_statements_but_for_the_last(
+            parcels in proptest::collection::vec(0..3 * ROWS, 0..20),
+        ) {
+            let (mut few, mut entered, mut sizes) = (Few::default(), Vec::new(), Vec::new());
+            let mut enter = |rows: &[Number], texts: &[u8]| {
+                sizes.push(rows.len());
+                entered.extend(rows.iter().map(|row| String::from_utf8(row.0.of(texts).to_vec()).unwrap()));
+                Ok(())
+            };
+            let mut next = 0;
+            for count in &parcels {
+                let mut texts = b"others".to_vec();
+                let mut put = |number: usize| Number(Span::put(&mut texts, number.to_string().as_bytes()));
+                let rows: Vec<Number> = (next..next + count).map(&mut put).collect();
+                next += count;
+                few.add(&rows, &texts, &mut enter).unwrap();
+            }
+            few.finish(&mut enter).unwrap();
+            prop_assert_eq!(entered, (0..next).map(|number| number.to_string()).collect::<Vec<_>>());
+            prop_assert!(sizes.iter().rev().skip(1).all(|size| size % ROWS == 0));
+        }
+    }
 }

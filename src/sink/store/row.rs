@@ -4,7 +4,8 @@ use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use crate::guid::Guid;
-use crate::metrics::{Alert, Document, Edge, FlowAttribute, Resource, Session};
+use crate::key::FlowTuple;
+use crate::metrics::{Alert, Document, Edge, FlowAttribute, Resource, Session, Span};
 use crate::time::Timestamp;
 
 /// One of the keys with the largest or smallest values of an interval.
@@ -101,16 +102,184 @@ pub struct RunEnd {
     pub jobs: Vec<StoredJob>,
 }
 
-/// One row.
+/// Rows on their way from a sender to the writer. What there are many of is packed: its texts lie one behind the other in one
+/// buffer, because each text by itself would be allocated by one thread and freed by another.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    /// Flows that ended.
+    pub(super) flows: Vec<StoredFlow>,
+    /// Flows that go on; none of them is among those that ended earlier.
+    pub(super) open_flows: Vec<StoredFlow>,
+    pub(super) attributes: Vec<StoredFlowAttribute>,
+    pub(super) resources: Vec<StoredResource>,
+    pub(super) documents: Vec<StoredDocument>,
+    /// The texts of all of these.
+    pub(super) texts: Vec<u8>,
+    pub(super) others: Vec<Row>,
+}
+
+impl Rows {
+    pub(super) fn len(&self) -> usize {
+        let flows = self.flows.len() + self.open_flows.len() + self.attributes.len();
+        flows + self.resources.len() + self.documents.len() + self.others.len()
+    }
+
+    /// The stream times of all that have one.
+    pub(super) fn times(&self) -> impl Iterator<Item = Timestamp> {
+        let flows = self.flows.iter().chain(&self.open_flows).map(|flow| flow.end);
+        let items = self.resources.iter().map(|row| row.time).chain(self.documents.iter().map(|row| row.time));
+        let attributes = self.attributes.iter().map(|row| row.time);
+        flows.chain(items).chain(attributes).chain(self.others.iter().filter_map(Row::time))
+    }
+
+    /// Forgets the rows, and keeps their memory.
+    pub(super) fn clear(&mut self) {
+        let Self { flows, open_flows, attributes, resources, documents, texts, others } = self;
+        flows.clear();
+        open_flows.clear();
+        attributes.clear();
+        resources.clear();
+        documents.clear();
+        texts.clear();
+        others.clear();
+    }
+}
+
+/// A row with its texts in a buffer.
+pub(super) trait Packed: Copy {
+    /// The same with its texts in another buffer, behind what is there.
+    fn carried(self, from: &[u8], to: &mut Vec<u8>) -> Self;
+}
+
+/// What a [`Session`] says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StoredFlow {
+    pub(super) id: Span,
+    pub(super) start: Timestamp,
+    pub(super) end: Timestamp,
+    pub(super) bytes: [u64; 2],
+    pub(super) packets: [u64; 2],
+    pub(super) payload: [u64; 2],
+    pub(super) state: u16,
+    pub(super) tags: Span,
+    pub(super) setup_rtt: u32,
+    pub(super) retransmissions: u32,
+    pub(super) reason: &'static str,
+}
+
+impl StoredFlow {
+    pub(super) fn of(flow: &Session, texts: &mut Vec<u8>) -> Self {
+        let &Session { ref id, start, end, bytes, packets, payload, state, ref tags, .. } = flow;
+        let &Session { setup_rtt, retransmissions, reason, .. } = flow;
+        let (id, tags) = (Span::put(texts, id), Span::put(texts, tags));
+        Self { id, start, end, bytes, packets, payload, state, tags, setup_rtt, retransmissions, reason }
+    }
+
+    /// Bytes of both directions.
+    pub(super) fn bytes(&self) -> i64 {
+        whole(self.bytes[0].saturating_add(self.bytes[1]))
+    }
+}
+
+impl Packed for StoredFlow {
+    fn carried(mut self, from: &[u8], to: &mut Vec<u8>) -> Self {
+        self.id.carry(from, to);
+        self.tags.carry(from, to);
+        self
+    }
+}
+
+/// A named value of a flow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StoredFlowAttribute {
+    pub(super) time: Timestamp,
+    /// The flow, unless its id is a text.
+    flow: Option<FlowTuple>,
+    id: Span,
+    pub(super) name: Span,
+    pub(super) value: Span,
+}
+
+impl StoredFlowAttribute {
+    pub(super) fn of(time: Timestamp, attribute: &FlowAttribute, texts: &mut Vec<u8>) -> Self {
+        let flow = attribute.flow().copied();
+        let from = texts.len();
+        if flow.is_none() {
+            attribute.push_flow(texts);
+        }
+        let id = Span::since(texts, from);
+        let (name, value) = (Span::put(texts, attribute.name()), Span::put(texts, attribute.value()));
+        Self { time, flow, id, name, value }
+    }
+
+    /// Appends the id of the flow.
+    pub(super) fn push_flow(&self, texts: &[u8], out: &mut Vec<u8>) {
+        match &self.flow {
+            Some(flow) => out.extend_from_slice(flow.id().as_bytes()),
+            None => out.extend_from_slice(self.id.of(texts)),
+        }
+    }
+}
+
+/// A log record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StoredResource {
+    pub(super) time: Timestamp,
+    pub(super) group: Guid,
+    /// Empty if there is none.
+    pub(super) flow: Span,
+    pub(super) uri: Span,
+    pub(super) label: Span,
+}
+
+impl StoredResource {
+    pub(super) fn of(resource: &Resource, texts: &mut Vec<u8>) -> Self {
+        let Resource { time, group, flow, uri, label } = resource;
+        let flow = Span::put(texts, flow.as_deref().unwrap_or_default());
+        let (uri, label) = (Span::put(texts, uri), Span::put(texts, Resource::cut_label(label)));
+        Self { time: *time, group: *group, flow, uri, label }
+    }
+}
+
+impl Packed for StoredResource {
+    fn carried(mut self, from: &[u8], to: &mut Vec<u8>) -> Self {
+        for span in [&mut self.flow, &mut self.uri, &mut self.label] {
+            span.carry(from, to);
+        }
+        self
+    }
+}
+
+/// A full text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StoredDocument {
+    pub(super) time: Timestamp,
+    pub(super) group: Guid,
+    /// Empty if there is none.
+    pub(super) flow: Span,
+    pub(super) text: Span,
+}
+
+impl StoredDocument {
+    pub(super) fn of(document: &Document, texts: &mut Vec<u8>) -> Self {
+        let Document { time, group, flow, text } = document;
+        let (flow, text) = (Span::put(texts, flow.as_deref().unwrap_or_default()), Span::put(texts, text));
+        Self { time: *time, group: *group, flow, text }
+    }
+}
+
+impl Packed for StoredDocument {
+    fn carried(mut self, from: &[u8], to: &mut Vec<u8>) -> Self {
+        self.flow.carry(from, to);
+        self.text.carry(from, to);
+        self
+    }
+}
+
+/// A row of which there are few.
 #[derive(Clone, Debug)]
 pub(super) enum Row {
     Alert(Box<Alert>),
-    Resource(Box<Resource>),
-    Document(Box<Document>),
-    Flow(Box<Session>),
-    /// One that goes on.
-    OpenFlow(Box<Session>),
-    FlowAttribute(Timestamp, FlowAttribute),
     Edge(Timestamp, Box<Edge>),
     Label(Box<StoredLabel>),
     Attribute(Box<StoredKeyAttribute>),
@@ -121,14 +290,10 @@ pub(super) enum Row {
 
 impl Row {
     /// The stream time it belongs to, if it has one.
-    pub(super) fn time(&self) -> Option<Timestamp> {
+    fn time(&self) -> Option<Timestamp> {
         match self {
             Self::Alert(alert) => Some(alert.time),
-            Self::Resource(resource) => Some(resource.time),
-            Self::Document(document) => Some(document.time),
-            Self::Flow(flow) | Self::OpenFlow(flow) => Some(flow.end),
             Self::Edge(time, _) | Self::JobEnd(time, _) => Some(*time),
-            Self::FlowAttribute(time, _) => Some(*time),
             Self::Topper(topper) => Some(Timestamp::new(topper.bucket, 0)),
             Self::Tracked(tracked) => Some(Timestamp::new(tracked.bucket, 0)),
             Self::Label(_) | Self::Attribute(_) => None,
@@ -140,13 +305,29 @@ impl Row {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text<'a>(pub &'a [u8]);
 
-impl ToSql for Text<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let value = match std::str::from_utf8(self.0) {
+impl<'a> Text<'a> {
+    /// The same once it is known which of both it is.
+    pub(super) fn told(self) -> ToldText<'a> {
+        ToldText(match std::str::from_utf8(self.0) {
             Ok(text) => ValueRef::Text(text.as_bytes()),
             Err(_) => ValueRef::Blob(self.0),
-        };
-        Ok(ToSqlOutput::Borrowed(value))
+        })
+    }
+}
+
+impl ToSql for Text<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(self.told().0))
+    }
+}
+
+/// [`Text`] that is bound more than once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ToldText<'a>(ValueRef<'a>);
+
+impl ToSql for ToldText<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(self.0))
     }
 }
 

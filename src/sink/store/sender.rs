@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 
 use super::counts::{Shared, add};
-use super::row::{Row, RunEnd, StoredJobEnd, StoredKeyAttribute, StoredLabel, StoredTopper, StoredTracked};
+use super::row::{
+    Row, Rows, RunEnd, StoredDocument, StoredFlow, StoredFlowAttribute, StoredJobEnd, StoredKeyAttribute, StoredLabel,
+    StoredResource, StoredTopper, StoredTracked,
+};
 use crate::guid::Guid;
 use crate::metrics::{
     Alert, Document, Edge, FlowAttribute, FlushSink, FlushedKey, FlushedTopper, Resource, Session, Snapshot, Stored,
@@ -16,7 +19,7 @@ use crate::time::Timestamp;
 
 /// Rows of a parcel.
 const PARCEL_ROWS: usize = 1_024;
-/// Bytes of buckets in a parcel, but for the one that goes beyond.
+/// Bytes of buckets or of texts in a parcel, but for the one that goes beyond.
 const PARCEL_BYTES: usize = 1 << 20;
 
 /// Ends of jobs that one sender takes; more are only counted in the sums.
@@ -26,7 +29,7 @@ const JOB_ENDS: u32 = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct Parcel {
     pub(super) sender: usize,
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Rows,
     pub(super) buckets: Vec<Snapshot>,
     /// Every bucket of this sender that ends by then has been handed over.
     pub(super) passed: Option<Timestamp>,
@@ -34,6 +37,7 @@ pub(super) struct Parcel {
 
 /// What goes to the writer, in order.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are parcels")]
 pub(super) enum Delivery {
     /// One more sender takes part.
     Join(usize),
@@ -48,6 +52,14 @@ impl Parcel {
         let keys: usize = self.buckets.iter().map(|bucket| bucket.len() + 1).sum();
         (self.rows.len() + keys) as u64
     }
+
+    /// Empties it for others, unless it has grown too large to be kept.
+    pub(super) fn emptied(mut self) -> Option<Self> {
+        self.rows.clear();
+        self.buckets.clear();
+        self.passed = None;
+        (self.rows.texts.capacity() <= 2 * PARCEL_BYTES).then_some(self)
+    }
 }
 
 /// Takes rows in; one per thread that makes any.
@@ -56,6 +68,8 @@ pub struct StoreSender {
     parcel: Parcel,
     bytes: usize,
     queue: Sender<Delivery>,
+    /// Parcels that were emptied by the writer.
+    emptied: Receiver<Parcel>,
     when_full: WhenFull,
     shared: Arc<Shared>,
     /// Where the last of the buckets taken in ends.
@@ -64,9 +78,14 @@ pub struct StoreSender {
 }
 
 impl StoreSender {
-    pub(super) fn new(sender: usize, queue: Sender<Delivery>, when_full: WhenFull, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(
+        sender: usize,
+        (queue, emptied): (Sender<Delivery>, Receiver<Parcel>),
+        when_full: WhenFull,
+        shared: Arc<Shared>,
+    ) -> Self {
         let parcel = Parcel { sender, ..Parcel::default() };
-        Self { parcel, bytes: 0, queue, when_full, shared, last: None, job_ends: 0 }
+        Self { parcel, bytes: 0, queue, emptied, when_full, shared, last: None, job_ends: 0 }
     }
 
     /// Buckets of others need not wait for this sender: it has none.
@@ -103,8 +122,33 @@ impl StoreSender {
     }
 
     /// A named value of a flow; kept once an hour.
-    pub fn flow_attribute(&mut self, time: Timestamp, attribute: FlowAttribute) {
-        self.row(Row::FlowAttribute(time, attribute));
+    pub fn flow_attribute(&mut self, time: Timestamp, attribute: &FlowAttribute) {
+        let rows = &mut self.parcel.rows;
+        rows.attributes.push(StoredFlowAttribute::of(time, attribute, &mut rows.texts));
+        self.added();
+    }
+
+    /// A flow that ended, or, without a reason, one that goes on.
+    pub fn session(&mut self, flow: &Session) {
+        let rows = &mut self.parcel.rows;
+        let row = StoredFlow::of(flow, &mut rows.texts);
+        let list = if flow.reason.is_empty() { &mut rows.open_flows } else { &mut rows.flows };
+        list.push(row);
+        self.added();
+    }
+
+    /// A log record.
+    pub fn log_record(&mut self, resource: &Resource) {
+        let rows = &mut self.parcel.rows;
+        rows.resources.push(StoredResource::of(resource, &mut rows.texts));
+        self.added();
+    }
+
+    /// A full text.
+    pub fn full_text(&mut self, document: &Document) {
+        let rows = &mut self.parcel.rows;
+        rows.documents.push(StoredDocument::of(document, &mut rows.texts));
+        self.added();
     }
 
     /// How a job ended; so many are taken and no more.
@@ -122,24 +166,28 @@ impl StoreSender {
     }
 
     fn row(&mut self, row: Row) {
-        if self.parcel.rows.is_empty() {
-            self.parcel.rows.reserve_exact(PARCEL_ROWS);
-        }
-        self.parcel.rows.push(row);
-        if self.parcel.rows.len() >= PARCEL_ROWS {
+        self.parcel.rows.others.push(row);
+        self.added();
+    }
+
+    /// Hands the parcel over if it is full.
+    fn added(&mut self) {
+        let rows = &self.parcel.rows;
+        if rows.len() >= PARCEL_ROWS || rows.texts.len() >= PARCEL_BYTES {
             self.flush();
         }
     }
 
     /// Hands over what has come together.
     pub fn flush(&mut self) {
-        if self.parcel.rows.is_empty() && self.parcel.buckets.is_empty() && self.parcel.passed.is_none() {
+        if self.parcel.rows.len() == 0 && self.parcel.buckets.is_empty() && self.parcel.passed.is_none() {
             return;
         }
         self.bytes = 0;
         let count = self.parcel.count();
         let (sender, passed) = (self.parcel.sender, self.parcel.passed);
-        let parcel = std::mem::replace(&mut self.parcel, Parcel { sender, ..Parcel::default() });
+        let next = Parcel { sender, ..self.emptied.try_recv().unwrap_or_default() };
+        let parcel = std::mem::replace(&mut self.parcel, next);
         let lost = match self.when_full {
             WhenFull::Block => self.queue.send(Delivery::Parcel(parcel)).is_err(),
             WhenFull::DropNewest => self.queue.try_send(Delivery::Parcel(parcel)).is_err(),
@@ -187,19 +235,19 @@ impl FlushSink for StoreSender {
 
     fn resource(&mut self, resource: Box<Resource>, stored: Stored) {
         if stored.is_yes() {
-            self.row(Row::Resource(resource));
+            self.log_record(&resource);
         }
     }
 
     fn document(&mut self, document: Box<Document>, stored: Stored) {
         if stored.is_yes() {
-            self.row(Row::Document(document));
+            self.full_text(&document);
         }
     }
 
     fn flow(&mut self, flow: Box<Session>, stored: Stored) {
         if stored.is_yes() {
-            self.row(if flow.reason.is_empty() { Row::OpenFlow(flow) } else { Row::Flow(flow) });
+            self.session(&flow);
         }
     }
 

@@ -16,7 +16,7 @@ use super::open::{Opened, StoreOpenError, open};
 use super::options::StoreOptions;
 use super::ordered::Ordered;
 use super::records::{Gathered, OpenFlows, Target};
-use super::row::{Row, RunEnd};
+use super::row::{Rows, RunEnd};
 use super::runs::{Run, Unfinished, close_unfinished};
 use super::sender::{Delivery, Parcel, StoreSender};
 use super::{retention, rollup};
@@ -25,8 +25,12 @@ use crate::time::{self, Stopwatch, Timestamp};
 
 /// Parcels that may wait.
 const QUEUE: usize = 32;
+/// Emptied parcels that are kept for others.
+const EMPTIED: usize = 8;
 /// Rows of a transaction, but for the parcel that goes beyond.
 const FLUSH_ROWS: u64 = 262_144;
+/// The same while nothing else waits: what is written then does not have to be written after the last packet.
+const IDLE_ROWS: u64 = 65_536;
 /// A transaction is ended after this long.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// After a failure nothing is written for this long.
@@ -38,6 +42,7 @@ const PRUNE_EVERY: u64 = 16;
 #[derive(Debug)]
 pub struct Store {
     queue: Sender<Delivery>,
+    emptied: Receiver<Parcel>,
     options: StoreOptions,
     shared: Arc<Shared>,
     senders: AtomicUsize,
@@ -68,15 +73,16 @@ impl Store {
         let path = options.file.clone();
         let database = |error| StoreOpenError::Database { path: path.clone(), error };
         let shared = Arc::new(Shared::default());
-        let writer = Writer::begin(opened, options.clone(), registry, inputs, started, Arc::clone(&shared));
-        let writer = writer.map_err(database)?;
+        let (give, emptied) = bounded(EMPTIED);
+        let ways = (Arc::clone(&shared), give);
+        let writer = Writer::begin(opened, options.clone(), registry, inputs, started, ways).map_err(database)?;
         let (queue, deliveries) = bounded(QUEUE);
         let thread = thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || writer.run(&deliveries))
             .map_err(|error| StoreOpenError::File { path: options.file.clone(), error })?;
         let senders = AtomicUsize::new(0);
-        Ok(Self { queue, options: options.clone(), shared, senders, thread })
+        Ok(Self { queue, emptied, options: options.clone(), shared, senders, thread })
     }
 
     /// A sender for one more thread. All threads that count have to have theirs before the first one counts.
@@ -85,7 +91,8 @@ impl Store {
         let number = self.senders.fetch_add(1, Ordering::Relaxed);
         // A writer that has ended has said why.
         let _ = self.queue.send(Delivery::Join(number));
-        StoreSender::new(number, self.queue.clone(), self.options.when_full, Arc::clone(&self.shared))
+        let ways = (self.queue.clone(), self.emptied.clone());
+        StoreSender::new(number, ways, self.options.when_full, Arc::clone(&self.shared))
     }
 
     /// Writes what is left and ends the run. All senders must be gone.
@@ -147,6 +154,7 @@ struct Writer {
     options: StoreOptions,
     registry: Arc<Registry>,
     shared: Arc<Shared>,
+    emptied: Sender<Parcel>,
     groups: Groups,
     keys: Keys,
     tables: Tables,
@@ -173,7 +181,7 @@ impl Writer {
         registry: Arc<Registry>,
         inputs: &[String],
         started: Option<Timestamp>,
-        shared: Arc<Shared>,
+        (shared, emptied): (Arc<Shared>, Sender<Parcel>),
     ) -> rusqlite::Result<Self> {
         let db = &opened.db;
         db.execute_batch("BEGIN IMMEDIATE")?;
@@ -190,6 +198,7 @@ impl Writer {
             options,
             registry,
             shared,
+            emptied,
             groups,
             keys,
             tables: Tables::default(),
@@ -210,6 +219,9 @@ impl Writer {
 
     fn run(mut self, deliveries: &Receiver<Delivery>) {
         loop {
+            if deliveries.is_empty() && self.pending.is_some_and(|(rows, _)| rows >= IDLE_ROWS) {
+                self.flush();
+            }
             match deliveries.recv_timeout(FLUSH_EVERY) {
                 Ok(Delivery::Join(sender)) => self.waiting.join(sender),
                 Ok(Delivery::Parcel(parcel)) => self.parcel(parcel),
@@ -224,15 +236,15 @@ impl Writer {
         }
     }
 
-    fn parcel(&mut self, parcel: Parcel) {
+    fn parcel(&mut self, mut parcel: Parcel) {
         let count = parcel.rows.len() as u64;
         if count > 0 {
             self.attempt(count, |writer| {
-                writer.rows(parcel.rows)?;
+                writer.rows(&mut parcel.rows)?;
                 Ok(count)
             });
         }
-        for bucket in parcel.buckets {
+        for bucket in parcel.buckets.drain(..) {
             self.waiting.add(parcel.sender, bucket);
         }
         if let Some(passed) = parcel.passed {
@@ -243,10 +255,14 @@ impl Writer {
                 self.attempt(bucket.len() as u64 + 1, |writer| writer.bucket(&bucket));
             }
         }
+        if let Some(parcel) = parcel.emptied() {
+            // Enough others may be waiting.
+            let _ = self.emptied.try_send(parcel);
+        }
     }
 
-    fn rows(&mut self, rows: Vec<Row>) -> rusqlite::Result<()> {
-        for time in rows.iter().filter_map(Row::time) {
+    fn rows(&mut self, rows: &mut Rows) -> rusqlite::Result<()> {
+        for time in rows.times() {
             self.run.cover(time, time);
         }
         self.target().write(rows)
