@@ -438,6 +438,13 @@ impl DissectWants {
         self.attributes.min(Want::from(self.unwanted.wanted().has(kinds)))
     }
 
+    /// Whether what HTTP says is wanted, and not only where it leads.
+    #[must_use]
+    pub fn http(&self) -> Want {
+        let of_its_own = self.http_resources | self.http_documents | self.http_headers | self.http_bodies | self.events;
+        self.attributes_of(AttributeKinds::HTTP) | of_its_own
+    }
+
     /// Whether files that go by are hashed.
     #[must_use]
     pub fn hashes(&self) -> Want {

@@ -63,10 +63,7 @@ pub(super) const STREAMS: &[StreamProtocol] = &[
     },
     StreamProtocol {
         protocol: Protocol::Http,
-        wanted: |wants| {
-            let of_its_own = wants.http_resources | wants.http_documents | wants.http_headers | wants.http_bodies;
-            wants.attributes_of(AttributeKinds::HTTP) | of_its_own | behind_tls(wants)
-        },
+        wanted: |wants| wants.http() | behind_tls(wants),
         recognise: |direction, head, _| http::recognise(direction, head),
         start: |_| Box::<Http>::default(),
         midstream: Midstream::Accepted,

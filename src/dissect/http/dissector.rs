@@ -19,13 +19,16 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// HTTP/1 in one flow.
 ///
 /// A response that comes before its request waits for it, and so does what follows a request that may change the
-/// protocol; for a second and 64 KiB, then it is read as it is.
+/// protocol; for a second and 64 KiB, then it is read as it is. Where nobody wants what HTTP says, only where it leads, a
+/// flow that does not begin as one to a proxy, nor with an upgrade, is left alone.
 #[derive(Debug, Default)]
 pub struct Http {
     sides: [Side; 2],
     outstanding: Outstanding,
     /// Whether the connection has left HTTP.
     switched: Switched,
+    /// Whether a request has come.
+    has_begun: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -149,6 +152,10 @@ impl Http {
 
     fn request(&mut self, cx: &mut Context<'_>, block: &[u8], header: &HeaderBlock<'_>) {
         let direction = Direction::ToServer;
+        if !std::mem::replace(&mut self.has_begun, true) && !cx.wants.http().is_yes() && !may_lead_on(header) {
+            self.sides.iter_mut().for_each(Side::stop);
+            return;
+        }
         let transaction = cx.new_transaction();
         tell_header(cx, transaction, direction, block, header, Want::Yes);
         self.remember(cx, transaction, header);
@@ -314,6 +321,12 @@ impl Http {
         }
         Appetite::More
     }
+}
+
+/// Whether the first request of a connection lets another protocol be expected there: an upgrade or a tunnel now, or a
+/// tunnel later, as a proxy is asked for whole addresses (RFC 9112 section 3.2.2).
+fn may_lead_on(header: &HeaderBlock<'_>) -> bool {
+    Asked::of(header).waits() || !header.target().starts_with(b"/")
 }
 
 /// Whose content a body is.

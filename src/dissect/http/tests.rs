@@ -311,6 +311,27 @@ fn a_tunnel_hands_the_flow_back_behind_the_header() {
 }
 
 #[test]
+fn where_only_what_follows_is_wanted_other_flows_are_left_alone() {
+    let names = DissectWants { protocols: Want::Yes, ..DissectWants::default() };
+    assert!(!names.http().is_yes() && ALL.http().is_yes() && BODIES.http().is_yes());
+    let mut bench = Bench::new(names);
+    assert_eq!(bench.say(ToServer, GET), Appetite::Done);
+    for first in [
+        "CONNECT h:443 HTTP/1.1\r\n\r\n",
+        "GET http://h/ HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nUpgrade: TLS/1.0\r\n\r\n",
+    ] {
+        let mut bench = Bench::new(names);
+        assert_eq!(bench.say(ToServer, first), Appetite::More, "{first}");
+        bench.say(ToClient, "HTTP/1.1 407 Who\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(bench.say(ToServer, GET), Appetite::More, "{first}");
+        bench.say(ToClient, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        bench.say(ToServer, "CONNECT h:443 HTTP/1.1\r\n\r\n");
+        assert!(matches!(bench.say(ToClient, "HTTP/1.1 200 OK\r\n\r\n"), Appetite::Restart { .. }), "{first}");
+    }
+}
+
+#[test]
 fn a_refused_tunnel_goes_on_in_http() {
     let refusal = b"HTTP/1.1 407 Who\r\nContent-Length: 2\r\n\r\nno";
     let mut bench = Bench::new(BODIES);
