@@ -215,27 +215,11 @@ impl KeyCells {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guid::Guid;
-    use crate::metrics::{Column, CounterGroupDefinition, Growth, Outcome, Registry, ShardConfig, Tallies, Vartype};
+    use crate::metrics::{Growth, Outcome, ShardConfig, Tallies, Vartype, rehearsal};
     use crate::time::Timestamp;
 
-    const GUID: Guid = Guid::literal("{0B1C2D3E-0000-4000-8000-00000000ABCE}");
-
     fn shard(config: ShardConfig) -> (Shard, GroupIndex) {
-        let mut registry = Registry::new();
-        let row = |id: f64, vartype: Vartype| vec![Column::Number(id), Column::Number(f64::from(vartype.number()))];
-        let _ = registry.define_counter_group(CounterGroupDefinition {
-            guid: GUID,
-            name: b"Test".to_vec(),
-            description: Vec::new(),
-            bucketsize: Some(10.0),
-            topper_bucketsize: None,
-            resolver: None,
-            meters: vec![row(0.0, Vartype::Counter), row(1.0, Vartype::Maximum)],
-            keyinfo: Vec::new(),
-        });
-        let group = registry.counter_index(GUID).unwrap();
-        let mut shard = Shard::new(&registry, config);
+        let (mut shard, group) = rehearsal::shard(&[Vartype::Counter, Vartype::Maximum], config);
         shard.advance(Timestamp::new(100, 0), |_| {});
         (shard, group)
     }

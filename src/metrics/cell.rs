@@ -59,27 +59,11 @@ impl SumCell {
 
 #[cfg(test)]
 mod tests {
-    use crate::guid::Guid;
-    use crate::metrics::{Column, CounterGroupDefinition, GroupIndex, Registry, Shard, ShardConfig, Tallies, Vartype};
+    use crate::metrics::{GroupIndex, Shard, ShardConfig, Tallies, Vartype, rehearsal};
     use crate::time::Timestamp;
 
-    const GUID: Guid = Guid::literal("{0B1C2D3E-0000-4000-8000-00000000ABCD}");
-
     fn shard(tallies: Tallies) -> (Shard, GroupIndex) {
-        let mut registry = Registry::new();
-        let row = |id: f64, vartype: Vartype| vec![Column::Number(id), Column::Number(f64::from(vartype.number()))];
-        let _ = registry.define_counter_group(CounterGroupDefinition {
-            guid: GUID,
-            name: b"Test".to_vec(),
-            description: Vec::new(),
-            bucketsize: Some(10.0),
-            topper_bucketsize: None,
-            resolver: None,
-            meters: vec![row(0.0, Vartype::Counter), row(1.0, Vartype::Maximum)],
-            keyinfo: Vec::new(),
-        });
-        let index = registry.counter_index(GUID).unwrap();
-        (Shard::new(&registry, ShardConfig { tallies, ..ShardConfig::default() }), index)
+        rehearsal::shard(&[Vartype::Counter, Vartype::Maximum], ShardConfig { tallies, ..ShardConfig::default() })
     }
 
     fn close(shard: &mut Shard, secs: i64) -> Vec<(Vec<u8>, Vec<f64>)> {

@@ -26,6 +26,8 @@ mod message;
 mod packed;
 mod records;
 mod registry;
+#[cfg(test)]
+pub mod rehearsal;
 mod resource;
 mod second;
 mod session;

@@ -90,27 +90,12 @@ impl SecondKeys {
 #[cfg(test)]
 mod tests {
     use super::Attention;
-    use crate::guid::Guid;
-    use crate::metrics::{Column, CounterGroupDefinition, GroupIndex, Registry, Shard, ShardConfig, Vartype};
+    use crate::metrics::{GroupIndex, Shard, ShardConfig, Vartype, rehearsal};
     use crate::time::Timestamp;
 
-    const GUID: Guid = Guid::literal("{0B1C2D3E-0000-4000-8000-00000000ABCD}");
-
     fn shard(attention: Attention) -> (Shard, GroupIndex) {
-        let mut registry = Registry::new();
-        let row = |id: f64, vartype: Vartype| vec![Column::Number(id), Column::Number(f64::from(vartype.number()))];
-        let _ = registry.define_counter_group(CounterGroupDefinition {
-            guid: GUID,
-            name: b"Test".to_vec(),
-            description: Vec::new(),
-            bucketsize: Some(10.0),
-            topper_bucketsize: None,
-            resolver: None,
-            meters: vec![row(0.0, Vartype::RateCounter), row(1.0, Vartype::RunningCounter)],
-            keyinfo: Vec::new(),
-        });
-        let index = registry.counter_index(GUID).unwrap();
-        let mut shard = Shard::new(&registry, ShardConfig::default());
+        let meters = [Vartype::RateCounter, Vartype::RunningCounter];
+        let (mut shard, index) = rehearsal::shard(&meters, ShardConfig::default());
         shard.attend(index, attention);
         shard.advance(Timestamp::new(100, 0), |_| {});
         (shard, index)
