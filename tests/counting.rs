@@ -56,17 +56,49 @@ TrisulPlugin = {
 }
 "#;
 
-fn groups(folder: &Path, extra: &[&str]) -> Value {
+/// Counts the same key by its text and by its bytes, and does not return properly at times: by an error, and once not at all.
+const FAILING: &str = r#"
+local GROUP = "{5F0E6C5D-3D0B-4C56-9B1B-30C7C0D2A6E2}"
+local COUNTER = T.K.vartype.COUNTER
+local n = 0
+
+TrisulPlugin = {
+  id = { name = "failing", description = "counts and fails" },
+  countergroup = {
+    control = { guid = GROUP, name = "Failing", description = "both ways", bucketsize = 1 },
+    meters = { { 0, COUNTER, 10, 0, "a", "a", "a" }, { 1, COUNTER, 10, 0, "b", "b", "b" } },
+  },
+  simplecounter = {
+    protocol_guid = "{0A2C724B-5B9F-4BA6-9C97-B05080558574}",
+    onpacket = function(engine, layer)
+      n = n + 1
+      local address = ("%02X.%02X.%02X.%02X"):format(layer:getbyte(16), layer:getbyte(17), layer:getbyte(18), layer:getbyte(19))
+      engine:update_counter(GROUP, address, 0, 1)
+      engine:update_counter_at(GROUP, layer, 16, 4, 1, 1)
+      if n % 300 == 0 then error("now and then") end
+      if n == 1000 then while true do end end
+    end,
+  },
+}
+"#;
+
+/// Runs a plugin over the capture; its report and the exit status.
+fn report(text: &str, folder: &Path, extra: &[&str]) -> (Value, Option<i32>) {
     let plugin = folder.join("counting.lua");
-    std::fs::write(&plugin, PLUGIN).unwrap();
+    std::fs::write(&plugin, text).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_millstream"))
         .args(["run", "-r", CAPTURE, "--loop", "3", "--json", "--top", "100000", "-p"])
         .arg(&plugin)
         .args(extra)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let report = serde_json::from_slice(&output.stdout);
+    (report.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr))), output.status.code())
+}
+
+fn groups(folder: &Path, extra: &[&str]) -> Value {
+    let (mut report, code) = report(PLUGIN, folder, extra);
+    assert_eq!(code, Some(0), "{report}");
     report["groups"].take()
 }
 
@@ -80,4 +112,17 @@ fn keys_are_counted_the_same_with_and_without_tallies() {
     assert_eq!(quick, called);
     let updates = quick[0]["keys"]["updates"].as_u64().unwrap();
     assert!(updates > 50_000, "{updates}");
+}
+
+#[test]
+fn what_a_callback_counted_before_it_failed_or_ran_away_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (report, code) = report(FAILING, folder.path(), &[]);
+    assert_eq!(code, Some(1));
+    let group = report["groups"].as_array().unwrap().iter().find(|group| group["name"] == "Failing").unwrap();
+    let [by_text, by_bytes] = [0, 1].map(|meter| &group["meters"][meter]);
+    assert!(by_text["total"].as_f64().unwrap() > 5_000.0, "{by_text}");
+    assert_eq!((&by_text["total"], &by_text["top"]), (&by_bytes["total"], &by_bytes["top"]));
+    let plugin = &report["plugins"][0];
+    assert!(plugin["errors"].as_u64().unwrap() > 10 && plugin["interrupted"] == 1, "{plugin}");
 }

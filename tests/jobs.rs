@@ -74,6 +74,16 @@ impl Side {
         self.scheduler.schedule(request).unwrap();
     }
 
+    /// Schedules so many jobs of one function and hands them over.
+    fn schedule_many(&mut self, text: &str, count: usize) {
+        let function = self.function(text);
+        for _ in 0..count {
+            let request = self.request(&function, "");
+            self.scheduler.schedule(request).unwrap();
+        }
+        self.scheduler.flush();
+    }
+
     fn settle(&self) -> Vec<Completion> {
         self.scheduler.settle(&Wait { limit: Some(Duration::from_secs(60)), cancel: None })
     }
@@ -392,11 +402,7 @@ fn when_every_worker_is_stuck_for_good_jobs_fail_instead_of_waiting() {
             PoolOptions { deadline: Duration::from_millis(20), grace: Duration::from_millis(20), ..options(8) };
         let (pool, mut side) = side(limits);
         let door = Door::new();
-        let stuck = side.function(&format!("return function() io.open('{}') end", door.path.display()));
-        for _ in 0..60 {
-            let request = side.request(&stuck, "");
-            side.scheduler.schedule(request).unwrap();
-        }
+        side.schedule_many(&format!("return function() io.open('{}') end", door.path.display()), 60);
         let completions = side.settle();
         assert_eq!(completions.len(), 60);
         assert!(completions.iter().any(|c| c.state == JobState::Failed && message(c).contains("no worker is left")));

@@ -13,12 +13,7 @@ fn cancelling_ends_everything_at_once() {
     on_lua_thread(|| {
         let pool = Pool::new(options(2), factory());
         let mut side = Side::of(&pool, &JobIds::new(0), Delivery::AsFinished);
-        let slow = side.function("return function(d) os.execute('sleep 30') end");
-        for _ in 0..100 {
-            let request = side.request(&slow, "");
-            side.scheduler.schedule(request).unwrap();
-        }
-        side.scheduler.flush();
+        side.schedule_many("return function(d) os.execute('sleep 30') end", 100);
         wait_until("two jobs run", || pool.summary().running == 2);
         let begin = Stopwatch::start();
         let flag = AtomicBool::new(true);
@@ -74,12 +69,7 @@ fn when_the_scheduling_vm_goes_its_jobs_are_taken_back() {
     on_lua_thread(|| {
         let pool = Pool::new(options(1), factory());
         let mut side = Side::of(&pool, &JobIds::new(0), Delivery::AsFinished);
-        let slow = side.function("return function(d) os.execute('sleep 0.2') return d end");
-        for _ in 0..10 {
-            let request = side.request(&slow, "");
-            side.scheduler.schedule(request).unwrap();
-        }
-        side.scheduler.flush();
+        side.schedule_many("return function(d) os.execute('sleep 0.2') return d end", 10);
         wait_until("one runs", || pool.summary().running == 1);
         drop(side);
         wait_until("the running one has finished", || pool.summary().orphaned == 10);
