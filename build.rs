@@ -3,15 +3,10 @@
 //! A stock LuaJIT never runs a debug hook inside a compiled loop, so a runaway `while true do end` could not be
 //! interrupted. `LUAJIT_ENABLE_CHECKHOOK` adds that check; the self-test at start-up proves that it is in.
 //!
-//! On x86-64 LuaJIT takes the number of results of a C function from the whole of `rax`, of which the ABI defines the lower
-//! half only. Functions compiled by gcc happen to clear the rest; some that rustc compiles do not, and the VM crashes
-//! (a Rust userdata that lives until its VM is closed did so each time). One instruction more makes it right.
-//!
-//! LuaJIT gives up for good on code whose compilation failed about ten times, and chance decides what a callback does
-//! meanwhile: of two runs one interpreted a callback to the end that the other compiled at once. Ours tries again, after as
-//! many runs as LuaJIT's longest pause.
+//! `src/lua/luajit/` holds what else is changed in LuaJIT: for each source file the edits as a script of sed, with the reason
+//! and the lines that the edits must leave.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// `luajit_src` has no options for what follows, but runs `make -e`: variables of the environment take precedence. Of
@@ -19,13 +14,19 @@ use std::{env, fs};
 const FLAGS_VARIABLE: &str = "TARGET_FLAGS";
 const CHECK_HOOK: &str = "LUAJIT_ENABLE_CHECKHOOK";
 
-/// The command that assembles LuaJIT's interpreter, before any other source is compiled: ours edits two sources first.
+/// The command that assembles LuaJIT's interpreter, before any other source is compiled: ours edits the sources first.
 const ASSEMBLER_VARIABLE: &str = "DASM";
 const ASSEMBLER: &str = concat!(
-    r"sed 's/^\(.*\)lea RA, \[BASE+RD\*8\]$$/\1mov RDd, RDd\n&/' $(DASM_DASC) >patched.dasc && mv patched.dasc $(DASM_DASC) && ",
-    r"sed '/val > PENALTY_MAX/,/}/{s/blacklist_pc(pt, pc);.*/val = PENALTY_MAX;/;s/return;/(void)blacklist_pc;/}' lj_trace.c >patched.c && mv patched.c lj_trace.c && ",
+    r#"for edits in "$$MILLSTREAM_EDITS"/*.sed; do file=$$(basename "$$edits" .sed); "#,
+    r#"sed -f "$$edits" $$file >edited && mv edited $$file || exit 1; done && "#,
     r"$(HOST_LUA) $(DASM_DIR)/dynasm.lua",
 );
+
+/// Where that command finds the edits.
+const EDITS_VARIABLE: &str = "MILLSTREAM_EDITS";
+const EDITS: &str = "src/lua/luajit";
+/// Begins a line of a script that says what its edits leave.
+const LEAVES: &str = "# leaves: ";
 
 /// The symbols of Lua's C API, as linkers read it.
 const EXPORTS: &str = "src/lua/exports.list";
@@ -33,26 +34,22 @@ const EXPORTS: &str = "src/lua/exports.list";
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=src/lua/shim.c");
+    println!("cargo:rerun-if-changed={EDITS}");
     println!("cargo:rerun-if-env-changed={FLAGS_VARIABLE}");
 
     let flags = format!("{} -D{CHECK_HOOK}", env::var(FLAGS_VARIABLE).unwrap_or_default());
     set_variable(FLAGS_VARIABLE, flags.trim_start());
     set_variable(ASSEMBLER_VARIABLE, ASSEMBLER);
+    let root =
+        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR for build scripts"));
+    let edits = root.join(EDITS);
+    set_variable(EDITS_VARIABLE, edits.to_str().expect("the path of the sources is UTF-8"));
     let luajit = luajit_src::Build::new().build();
 
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
     let sources = out.join("luajit-build").join("src");
-    let tracer = fs::read_to_string(sources.join("lj_trace.c")).expect("LuaJIT was built from its sources");
-    assert!(
-        tracer.contains("val = PENALTY_MAX;\n"),
-        "LuaJIT's trace compiler has changed: see the text above in build.rs"
-    );
-    if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
-        let interpreter = fs::read_to_string(sources.join("vm_x64.dasc")).expect("LuaJIT was built from its sources");
-        assert!(
-            interpreter.contains("mov RDd, RDd\n"),
-            "LuaJIT's interpreter has changed: see the text above in build.rs"
-        );
+    for entry in fs::read_dir(&edits).expect("the edits are there") {
+        check(&entry.expect("the edits are there").path(), &sources);
     }
 
     // The shim is compiled against the very sources that were built, so the compiler knows the offsets it uses. It
@@ -64,15 +61,23 @@ fn main() {
         .flag_if_supported("-funwind-tables")
         .compile("millstream_lua_shim");
     luajit.print_cargo_metadata();
-    export_lua_api();
+    export_lua_api(&root);
+}
+
+/// Whether the edits of a source file have left what they should.
+fn check(edits: &Path, sources: &Path) {
+    let file = edits.file_stem().expect("a script is named after the file it edits");
+    let edited = fs::read_to_string(sources.join(file)).expect("LuaJIT was built from its sources");
+    let script = fs::read_to_string(edits).expect("the edits are there");
+    for line in script.lines().filter_map(|line| line.strip_prefix(LEAVES)) {
+        assert!(edited.contains(line), "LuaJIT's {} has changed: see {}", file.display(), edits.display());
+    }
 }
 
 /// Modules in C that scripts require (`lsqlite3` and the like) take Lua's functions from the program that loads them.
-fn export_lua_api() {
+fn export_lua_api(root: &Path) {
     println!("cargo:rerun-if-changed={EXPORTS}");
     if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
-        let root =
-            PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR for build scripts"));
         println!("cargo:rustc-link-arg-bins=-Wl,--dynamic-list={}", root.join(EXPORTS).display());
     }
 }
