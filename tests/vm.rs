@@ -129,6 +129,28 @@ fn userdata_that_lives_until_its_vm_is_closed_is_dropped() {
     assert_eq!(drops.load(Ordering::Relaxed), 10);
 }
 
+#[test]
+fn powers_are_those_of_the_library_interpreted_and_compiled() {
+    // Of another base than 2 every power comes from the library; a power of 4 is one of 2 as well, and exact.
+    let source = "
+        local wrong, above = 0, 0
+        for round = 1, 3 do
+          for i = -1080, 1030 do
+            if i % 2 == 0 and 2 ^ i ~= 4 ^ (i / 2) then wrong = wrong + 1 end
+            if 2 ^ i * 2 ^ -i ~= 1 and i > -1022 and i < 1022 then wrong = wrong + 1 end
+            if 2 ^ (i + 0.5) > 2 ^ i then above = above + 1 end
+          end
+        end
+        local nan, huge = 2 ^ (0 / 0), math.huge
+        return wrong, above, nan ~= nan, 2 ^ huge == huge, 2 ^ -huge == 0, math.pow(2, -0.0) == 1, 2 ^ 1024 == huge,
+          2 ^ -1074 > 0 and 2 ^ -1075 == 0, (2 ^ 31 == 2147483648 and 3 ^ 4 == 81 and (-2) ^ 3 == -8)";
+
+    type Found = (i32, i32, bool, bool, bool, bool, bool, bool, bool);
+    let found: Found = with_vm(|vm| run(vm, source, LONG).unwrap());
+    // From the smallest number there is, 2 ^ -1074, to the largest power.
+    assert_eq!(found, (0, 3 * (1023 + 1075), true, true, true, true, true, true, true));
+}
+
 // --- errors -------------------------------------------------------------------------------------------------------
 
 #[test]
