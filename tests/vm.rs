@@ -130,6 +130,35 @@ fn userdata_that_lives_until_its_vm_is_closed_is_dropped() {
 }
 
 #[test]
+fn finalizers_of_scripts_can_call_the_host_whatever_was_made_first() {
+    let calls = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&calls);
+    with_vm(move |vm| {
+        let make = move |lua: &mlua::Lua, ()| {
+            let counter = Arc::clone(&counter);
+            lua.create_function(move |_, text: mlua::LuaString| {
+                assert_eq!(text.as_bytes(), "x".repeat(50).as_bytes());
+                Ok(counter.fetch_add(1, Ordering::Relaxed))
+            })
+        };
+        vm.lua().globals().set("make", vm.lua().create_function(make).unwrap()).unwrap();
+        // What is made later goes first.
+        let proxy = "local function proxy(of)
+                       local p, call = newproxy(true), nil
+                       getmetatable(p).__gc = function() call(('x'):rep(50)) if of then of() end end
+                       call = make()
+                       return p
+                     end ";
+        let collected = format!("{proxy} for i = 1, 10 do proxy() end collectgarbage() collectgarbage()");
+        run::<()>(vm, &collected, LONG).unwrap();
+        // Each makes another, more often than anything is finalized.
+        let closed = format!("{proxy} local function again() hold = proxy(again) end again() other = proxy()");
+        run::<()>(vm, &closed, LONG).unwrap();
+    });
+    assert_eq!(calls.load(Ordering::Relaxed), 10 + 1 + 10);
+}
+
+#[test]
 fn powers_are_those_of_the_library_interpreted_and_compiled() {
     // Of another base than 2 every power comes from the library; a power of 4 is one of 2 as well, and exact.
     let source = "

@@ -404,7 +404,7 @@ impl<O: BackendOutlet> Backend<O> {
             self.drain(wait);
         }
         for monitor in &mut self.crew.monitors {
-            monitor.instance.unload();
+            monitor.instance.unload_at_end();
             monitor.instance.tell_silent(None);
         }
         self.crew.after();

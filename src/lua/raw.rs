@@ -32,6 +32,8 @@ unsafe extern "C" {
     safe fn millstream_same_vm(a: *mut lua_State, b: *mut lua_State) -> c_int;
     /// Whether the VM runs compiled code.
     fn millstream_in_trace(state: *mut lua_State) -> c_int;
+    /// Runs the finalizers of scripts, for the last time.
+    fn millstream_finalize(state: *mut lua_State);
     /// LuaJIT's own: `LUAJIT_MODE_ENGINE` is 0, with `LUAJIT_MODE_ON` or nothing added to it.
     fn luaJIT_setmode(state: *mut lua_State, index: c_int, mode: c_int) -> c_int;
 }
@@ -116,6 +118,12 @@ pub(super) fn new_lua() -> Lua {
     // The first handle of a VM collects all garbage before it closes it, which closing does as well. This one goes while
     // there is none.
     lua.clone()
+}
+
+/// Runs the finalizers that scripts have set in a VM which they no longer use.
+pub(super) fn finalize(state: *mut lua_State) {
+    // SAFETY: the state is that of a VM of this thread; the shim calls finalizers protected, each by itself.
+    unsafe { millstream_finalize(state) };
 }
 
 /// Neither collects garbage nor compiles until [`go_on`]: for what runs once and leaves nothing that is not kept.

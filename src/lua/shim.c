@@ -1,7 +1,8 @@
-/* What the watchdog needs of LuaJIT and its public interface does not give. Used by raw.rs only. */
+/* What the watchdog needs of LuaJIT, and closing a VM, and its public interface does not give. Used by raw.rs only. */
 
 #include "lj_obj.h"
 #include "lj_err.h"
+#include "lj_gc.h"
 
 /* Raises the error on top of the stack without calling the handler of any xpcall on the way: a handler runs with hooks
 ** switched off when the error comes out of a hook, so one that loops could never be stopped. Hooks stay on for the same
@@ -30,4 +31,46 @@ int millstream_same_vm(lua_State *a, lua_State *b)
 int millstream_in_trace(lua_State *L)
 {
   return tvref(G(L)->jit_base) != NULL;
+}
+
+static int finalize(lua_State *L)
+{
+  lj_gc_finalize_udata(L);
+  return 0;
+}
+
+static int finalize_cdata(lua_State *L)
+{
+  lj_gc_finalize_cdata(L);
+  return 0;
+}
+
+/* Keeps the objects that are to be finalized from it. */
+static void pass_over(global_State *g)
+{
+  GCobj *last = gcref(g->gc.mmudata);
+  if (last) {
+    GCobj *first = gcnext(last);
+    setgcrefr(last->gch.nextgc, mainthread(g)->nextgc);
+    setgcref(mainthread(g)->nextgc, first);
+    setgcrefnull(g->gc.mmudata);
+  }
+}
+
+/* Runs the finalizers of scripts, and of what they make meanwhile, as often as LuaJIT does when it closes a VM: the host's
+** functions can still be called, as they cannot while a VM is being closed. What is left then is not finalized, nor is
+** what is made later. */
+void millstream_finalize(lua_State *L)
+{
+  enum { ALL = 1, OF_SCRIPTS = 2, ROUNDS = 10 };
+  global_State *g = G(L);
+  int i;
+  lua_cpcall(L, finalize_cdata, NULL);
+  for (i = 0; i < ROUNDS; i++) {
+    lj_gc_separateudata(g, ALL | OF_SCRIPTS);
+    if (gcref(g->gc.mmudata) == NULL) return;
+    lua_cpcall(L, finalize, NULL);
+  }
+  lj_gc_separateudata(g, ALL | OF_SCRIPTS);
+  pass_over(g);
 }

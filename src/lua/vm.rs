@@ -127,6 +127,11 @@ impl Vm {
         result
     }
 
+    /// Runs the finalizers that the script has set, when none of its functions is called any more.
+    pub fn finalize(&self) {
+        let ((), _) = raw::guarded(&self.guard, HOUSEKEEPING, || raw::finalize(self.guard.state()));
+    }
+
     /// The name it was made with.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -275,9 +280,12 @@ impl Vm {
 
 impl Drop for Vm {
     fn drop(&mut self) {
-        let lua = self.lua.take();
-        // Closing runs the finalizers that are left.
-        let ((), _) = raw::guarded(&self.guard, HOUSEKEEPING, || drop(lua));
+        let Some(lua) = self.lua.take() else { return };
+        let ((), _) = raw::guarded(&self.guard, HOUSEKEEPING, || {
+            // Scripts' before the host's functions go, which they may call.
+            raw::finalize(self.guard.state());
+            drop(lua);
+        });
     }
 }
 

@@ -302,7 +302,7 @@ impl Input<'_> {
             Some(backend) => drop(backend.finish(&self.context, self.control.stopping(), &Wait::default())),
             None => self.context.shard.borrow_mut().finish(|_| {}),
         }
-        filter.instance.unload();
+        filter.instance.unload_at_end();
         filter.instance.tell_silent(None);
         self.hand_on();
         self.outlet.flush();

@@ -447,9 +447,9 @@ impl Frontend {
         any
     }
 
-    /// Calls `onunload` of every instance.
+    /// Calls `onunload` of every instance at the end of a run.
     pub fn unload(&mut self) {
-        self.each(|instance| drop(instance.unload()));
+        self.each(Instance::unload_at_end);
     }
 
     /// Applies a function to every instance, in script order within each kind.

@@ -457,6 +457,12 @@ impl Instance {
         self.on_channel = None;
         left
     }
+
+    /// The same at the end of a run. What finalizers print is still heard.
+    pub fn unload_at_end(&mut self) {
+        self.unload();
+        self.vm.finalize();
+    }
 }
 
 fn slow_text(kind: PluginKind, slow: Slow) -> String {

@@ -343,6 +343,20 @@ fn lua_has_all_libraries_and_its_older_idioms() {
     outcome.prints(&["2\t32\t2\ta\tfunction\tfunction\tfunction", "true\tpopen\t0\ttrue\tfunction"]);
 }
 
+#[test]
+fn finalizers_run_behind_onunload_and_are_heard() {
+    let text = format!(
+        "local JSON
+         hold = newproxy(true)
+         getmetatable(hold).__gc = function() print('gc', JSON.decode('[1]')[1]) error('not heard') end
+         JSON = require 'JSON'
+         TrisulPlugin = {{ id = {{}}, onunload = function() print('onunload') end,
+           simplecounter = {{ protocol_guid = '{IPV4}', onpacket = function() end }} }}"
+    );
+    let outcome = Bench::new().plugin("f.lua", &text).run(&Capture::udp(1, 100));
+    outcome.prints(&["onunload", "gc\t1"]);
+}
+
 /// A module in C as it is installed on machines: it takes Lua's functions from the program that loads it.
 const MODULE_IN_C: &str = r#"
 typedef struct lua_State lua_State;
