@@ -130,6 +130,40 @@ fn userdata_that_lives_until_its_vm_is_closed_is_dropped() {
 }
 
 #[test]
+fn a_vm_that_leaves_its_memory_runs_its_finalizers() {
+    struct Counted(Arc<AtomicU32>);
+    impl mlua::UserData for Counted {}
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let drops = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&drops);
+    with_vm(move |vm| {
+        vm.leave_memory();
+        for name in ["in_global", "in_finalizer"] {
+            vm.lua().globals().set(name, vm.lua().create_userdata(Counted(Arc::clone(&counter))).unwrap()).unwrap();
+        }
+        let count = vm.lua().create_function(move |_, ()| Ok(counter.fetch_add(10, Ordering::Relaxed))).unwrap();
+        vm.lua().globals().set("count", count).unwrap();
+        run::<()>(
+            vm,
+            "local kept, text = in_finalizer, ('x'):rep(20)
+             local p, c = newproxy(true), require('ffi').gc(require('ffi').new('int[1]'), count)
+             getmetatable(p).__gc = function()
+               local again = newproxy(true)
+               getmetatable(again).__gc = function() return count(), tostring(kept), text .. 'y' end
+             end
+             hold = { p, c }",
+            LONG,
+        )
+        .unwrap();
+    });
+    assert_eq!(drops.load(Ordering::Relaxed), 22);
+}
+
+#[test]
 fn finalizers_of_scripts_can_call_the_host_whatever_was_made_first() {
     let calls = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&calls);

@@ -159,6 +159,7 @@ pub fn host_settings(plugins: &PluginArgs, work: Option<&WorkArgs>) -> anyhow::R
         netflow_tap: if netflow { NetflowTap::On } else { NetflowTap::Off },
         context_ids: Arc::default(),
         libraries: Libraries::default(),
+        leaves_memory: false,
         seed: 0x6D69_6C6C_7374_7265,
         on_stuck: Arc::new(|_| {}),
     })

@@ -20,6 +20,8 @@ pub struct Staging {
     pub answers: Option<Arc<Answers>>,
     /// What looks on while scripts run.
     pub profiler: Option<Arc<Profiler>>,
+    /// What comes after the run.
+    pub after: After,
 }
 
 /// What becomes of what scripts print and log.
@@ -30,6 +32,16 @@ pub enum Voices {
     Heard,
     /// Nothing is shown.
     Silent,
+}
+
+/// What comes after a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum After {
+    /// The process goes on.
+    #[default]
+    MoreWork,
+    /// Its report, and the process ends.
+    TheEnd,
 }
 
 /// Whose plugins are loaded.

@@ -34,6 +34,8 @@ unsafe extern "C" {
     fn millstream_in_trace(state: *mut lua_State) -> c_int;
     /// Runs the finalizers of scripts, for the last time.
     fn millstream_finalize(state: *mut lua_State);
+    /// Whether VMs that this thread closes leave their memory to the system.
+    safe fn millstream_leave_memory(leave: c_int);
     /// LuaJIT's own: `LUAJIT_MODE_ENGINE` is 0, with `LUAJIT_MODE_ON` or nothing added to it.
     fn luaJIT_setmode(state: *mut lua_State, index: c_int, mode: c_int) -> c_int;
 }
@@ -124,6 +126,13 @@ pub(super) fn new_lua() -> Lua {
 pub(super) fn finalize(state: *mut lua_State) {
     // SAFETY: the state is that of a VM of this thread; the shim calls finalizers protected, each by itself.
     unsafe { millstream_finalize(state) };
+}
+
+/// Closes a VM in a process that is to end: its objects are not freed one by one.
+pub(super) fn close_for_good(lua: Lua) {
+    millstream_leave_memory(1);
+    drop(lua);
+    millstream_leave_memory(0);
 }
 
 /// Neither collects garbage nor compiles until [`go_on`]: for what runs once and leaves nothing that is not kept.

@@ -33,6 +33,14 @@ int millstream_in_trace(lua_State *L)
   return tvref(G(L)->jit_base) != NULL;
 }
 
+/* Whether VMs that this thread closes leave their memory to the system, see luajit/lj_state.c.sed. */
+extern __thread int millstream_leaves_memory;
+
+void millstream_leave_memory(int leave)
+{
+  millstream_leaves_memory = leave;
+}
+
 static int finalize(lua_State *L)
 {
   lj_gc_finalize_udata(L);

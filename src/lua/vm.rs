@@ -60,6 +60,7 @@ pub struct Vm {
     /// Collect when more is in use than this.
     collect_above: Cell<usize>,
     out_of_memory: Cell<bool>,
+    leaves_memory: Cell<bool>,
     lua: Option<Lua>,
     /// Last, so that the VM is watched until it is closed.
     _watch: Watch,
@@ -92,6 +93,7 @@ impl Vm {
             memory_limit: options.memory_limit,
             collect_above: Cell::new(options.memory_limit / 4 * 3),
             out_of_memory: Cell::new(false),
+            leaves_memory: Cell::new(false),
             lua: Some(lua),
             _watch: watch,
         })
@@ -130,6 +132,11 @@ impl Vm {
     /// Runs the finalizers that the script has set, when none of its functions is called any more.
     pub fn finalize(&self) {
         let ((), _) = raw::guarded(&self.guard, HOUSEKEEPING, || raw::finalize(self.guard.state()));
+    }
+
+    /// Has the VM leave its memory to the system when it is closed: for a process that ends then.
+    pub fn leave_memory(&self) {
+        self.leaves_memory.set(true);
     }
 
     /// The name it was made with.
@@ -284,7 +291,7 @@ impl Drop for Vm {
         let ((), _) = raw::guarded(&self.guard, HOUSEKEEPING, || {
             // Scripts' before the host's functions go, which they may call.
             raw::finalize(self.guard.state());
-            drop(lua);
+            if self.leaves_memory.get() { raw::close_for_good(lua) } else { drop(lua) }
         });
     }
 }

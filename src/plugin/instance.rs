@@ -110,6 +110,8 @@ pub struct Instance {
     pub(super) on_channel: Option<Function>,
     pub(super) on_unload: Option<Function>,
     pub(super) budget: Budget,
+    /// The process ends with the run.
+    pub(super) leaves_memory: bool,
     /// Times in a row that the end of the input was got no further because of errors outside of callbacks.
     pub(super) stuck_at_end: u32,
     /// Faults and suspensions.
@@ -462,6 +464,9 @@ impl Instance {
     pub fn unload_at_end(&mut self) {
         self.unload();
         self.vm.finalize();
+        if self.leaves_memory {
+            self.vm.leave_memory();
+        }
     }
 }
 

@@ -39,6 +39,7 @@ pub struct Prepared {
     plugin: Table,
     loader: Loader,
     budget: Budget,
+    leaves_memory: bool,
     load_budget: Budget,
 }
 
@@ -123,6 +124,7 @@ impl Prepared {
             plugin,
             loader,
             budget,
+            leaves_memory: settings.leaves_memory,
             load_budget,
         })
     }
@@ -191,6 +193,7 @@ impl Prepared {
             jobs: self.jobs,
             caught: self.caught,
             budget: self.budget,
+            leaves_memory: self.leaves_memory,
             stuck_at_end: 0,
             health: PluginHealth::default(),
             stats: CallStats::default(),

@@ -44,6 +44,8 @@ pub struct HostSettings {
     pub context_ids: Arc<AtomicU32>,
     /// The files that scripts read with `require`.
     pub libraries: Libraries,
+    /// The process ends with the run: what VMs hold then is left to the system.
+    pub leaves_memory: bool,
     /// Seed of the instance ids.
     pub seed: u64,
     /// What is done about a frontend callback that was interrupted and does not return from a C function: it gets the

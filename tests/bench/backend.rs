@@ -86,6 +86,7 @@ fn settings() -> HostSettings {
         files: None,
         netflow_tap: NetflowTap::Off,
         context_ids: Arc::default(),
+        leaves_memory: false,
         seed: 1,
         on_stuck: Arc::new(|_| {}),
         libraries: Libraries::default(),

@@ -15,7 +15,7 @@ use crate::app::control_socket::{Bound, default_socket};
 use crate::app::job_disk::JobDisk;
 use crate::app::privileges::{self, Keep, User};
 use crate::app::report::RunResult;
-use crate::app::staging::{Staging, Voices, Whose};
+use crate::app::staging::{After, Staging, Voices, Whose};
 use crate::app::workers::Workers;
 use crate::app::{OWN_FAULT, Outcome, OwnFault, gears, report, settings, watch};
 use crate::lua::{self, spawn_lua_thread};
@@ -28,7 +28,8 @@ use crate::time::Stopwatch;
 /// # Errors
 /// When the run cannot begin: no such file, not a capture, no right, no such plugin.
 pub fn run(args: &RunArgs, cli: &Cli) -> anyhow::Result<Outcome> {
-    let mut result = perform(args, cli, &Staging::default())?;
+    let staging = Staging { after: After::TheEnd, ..Staging::default() };
+    let mut result = perform(args, cli, &staging)?;
     if let Some(error) = result.take_unusable() {
         return Err(error.into());
     }
@@ -69,6 +70,7 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
     });
     host.answers.clone_from(&staging.answers);
     host.profiler.clone_from(&staging.profiler);
+    host.leaves_memory = staging.after == After::TheEnd;
     let standard = if staging.plugins == Whose::Named { &[][..] } else { &host.search[..] };
     let found = discover(&args.plugins.plugin, standard)?;
     let mut passed_over = 0;
