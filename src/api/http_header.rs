@@ -9,6 +9,7 @@ use mlua::{Lua, LuaString, Table};
 use super::context::VmContext;
 use super::re2::{Matcher, Options};
 use crate::dissect::http::HeaderBlock;
+use crate::lua::own_text;
 
 const HTTP_HEADER: &str = include_str!("lua/http_header.lua");
 /// Compiled patterns a VM keeps for `match_value`.
@@ -52,7 +53,7 @@ pub fn install(lua: &Lua, objects: &Table, host: &Table, vm: &Rc<VmContext>) -> 
             Ok(matcher(&patterns, &context, &pattern).is_some_and(|matcher| matcher.is_match(&value)))
         })?,
     )?;
-    lua.load(HTTP_HEADER).set_name("=millstream.http_header").call((objects, host))
+    own_text(lua, "=millstream.http_header", HTTP_HEADER)?.call((objects, host))
 }
 
 /// All fields under their names as received; of a name that is repeated, in whatever case, the first spelling counts.

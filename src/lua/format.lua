@@ -9,7 +9,8 @@ local find, sub, byte, match = string.find, string.sub, string.byte, string.matc
 
 local MAX_FORMATS, MAX_LENGTH, MAX_ARGUMENTS = 128, 64, 16
 
--- The two digits of every byte, as they lie in memory.
+-- The two digits of every byte, as they lie in memory; made when the first format is learned.
+local upper, lower
 local function digits(form)
   local table = ffi.new("uint16_t[256]")
   local bytes = ffi.cast("uint8_t *", table)
@@ -19,7 +20,6 @@ local function digits(form)
   end
   return table
 end
-local upper, lower = digits("%02X"), digits("%02x")
 
 -- Source text of the function of a format, its text with zeros for the digits; nil for other formats.
 local function source(form)
@@ -70,6 +70,7 @@ local function learn(form)
   fast[form] = false
   local code, text = source(form)
   if not code then return end
+  if not upper then upper, lower = digits("%02X"), digits("%02x") end
   local buffer = ffi.new("uint8_t[?]", #text, { byte(text, 1, -1) })
   fast[form] = loadstring(code, "=millstream.format")(
     buffer, upper, lower, format, tobit, rshift, band, cast, text_of, half, type)

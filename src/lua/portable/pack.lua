@@ -7,30 +7,41 @@ local getinfo, package, rawget, _G = debug.getinfo, package, rawget, _G
 local funcinfo = require("jit.util").funcinfo
 local tostring, find, gsub = tostring, string.find, string.gsub
 
-local known, names, modules = {}, {}, {}
+-- A known value has a number, under which are kept the last part of its name and the number of the table it was found in,
+-- 0 for a module: most VMs never ask for a whole name.
+local known, parts, owners, count, modules = {}, {}, {}, 0, {}
 
-local function add(value, name, depth)
+local function add(value, part, owner, depth)
   local kind = type(value)
   if (kind ~= "table" and kind ~= "function") or known[value] then return end
-  names[#names + 1] = name
-  known[value] = #names
+  count = count + 1
+  local number = count
+  known[value], parts[number], owners[number] = number, part, owner
   if kind == "table" and depth > 0 and value ~= loaded and value ~= preload then
     for key, field in next, value do
-      if type(key) == "string" and not find(key, "[%z\n]") then add(field, name .. "\0" .. key, depth - 1) end
+      if type(key) == "string" and not find(key, "[%z\n]") then add(field, key, number, depth - 1) end
     end
   end
+end
+
+local function name_of(number)
+  local name, owner = parts[number], owners[number]
+  while owner > 0 do
+    name, owner = parts[owner] .. "\0" .. name, owners[owner]
+  end
+  return name
 end
 
 -- Standard libraries go first, so that `string.format` is not named by way of `_G`.
 for _, name in next, { "string", "table", "math", "io", "os", "debug", "coroutine", "package", "bit", "jit", "ffi", "jit.util", "jit.opt" } do
   if loaded[name] then
-    add(loaded[name], name, 1)
+    add(loaded[name], name, 0, 1)
     modules[name] = loaded[name]
   end
 end
-add(_G, "_G", 5)
+add(_G, "_G", 0, 5)
 for name, value in next, loaded do
-  add(value, name, 2)
+  add(value, name, 0, 2)
   modules[name] = value
 end
 
@@ -38,8 +49,13 @@ end
 local function complete(name)
   local value = rawget(_G, name)
   if type(value) ~= "table" then return end
+  local number = known[value]
+  if not number then
+    count = count + 1
+    number, parts[count], owners[count] = count, name, known[_G]
+  end
   for key, field in next, value do
-    if type(key) == "string" then add(field, "_G\0" .. name .. "\0" .. key, 3) end
+    if type(key) == "string" then add(field, key, number, 3) end
   end
 end
 
@@ -52,16 +68,19 @@ local function loadable(name)
   return false
 end
 
--- Names modules loaded since the last time; gives the names added from number `from` on.
+-- Numbers modules loaded since the last time; gives the names added from number `from` on.
 local function refresh(from)
   for name, value in next, loaded do
     if modules[name] ~= value and type(name) == "string" then
       modules[name] = value
       local kind = type(value)
-      if (kind == "table" or kind == "function") and not find(name, "[%z\n]") and loadable(name) then add(value, name, 2) end
+      if (kind == "table" or kind == "function") and not find(name, "[%z\n]") and loadable(name) then add(value, name, 0, 2) end
     end
   end
-  if #names >= from then return concat(names, "\n", from) end
+  if count < from then return end
+  local names = {}
+  for number = from, count do names[number] = name_of(number) end
+  return concat(names, "\n", from, count)
 end
 
 local prototypes, templates = {}, {}

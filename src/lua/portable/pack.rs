@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use mlua::{Function, Lua, LuaString, Table};
+use mlua::{Function, Lua, Table};
 
 use super::code::{Code, MAX_UPVALUES, MalformedDump};
 use super::known;
@@ -36,6 +36,7 @@ pub struct Packer {
     helpers: Table,
     trampoline: Function,
     codes: HashMap<usize, Arc<Code>, RandomState>,
+    /// Those that were needed so far, by number.
     names: Vec<Arc<KnownName>>,
     warned: HashSet<Box<str>>,
     pub(super) recalled: Recalled,
@@ -70,12 +71,11 @@ impl Packer {
     /// When the VM has no room.
     pub fn new(lua: &Lua) -> mlua::Result<Self> {
         let helpers = known::helpers(lua)?;
-        let names = helpers.raw_get::<Function>(known::REFRESH)?.call::<LuaString>(1)?;
         Ok(Self {
             trampoline: helpers.raw_get(known::TRAMPOLINE)?,
             helpers,
             codes: HashMap::default(),
-            names: parse_names(&names.as_bytes()).collect(),
+            names: Vec::new(),
             warned: HashSet::new(),
             recalled: Recalled::new(lua)?,
             tables: HashMap::default(),
@@ -90,12 +90,7 @@ impl Packer {
     /// # Errors
     /// When the VM has no room.
     pub fn complete(&mut self, name: &str) -> mlua::Result<()> {
-        self.helpers.raw_get::<Function>(known::COMPLETE)?.call::<()>(name)?;
-        let refresh = self.helpers.raw_get::<Function>(known::REFRESH)?;
-        if let Some(names) = refresh.call::<Option<LuaString>>(self.names.len() + 1)? {
-            self.names.extend(parse_names(&names.as_bytes()));
-        }
-        Ok(())
+        self.helpers.raw_get::<Function>(known::COMPLETE)?.call(name)
     }
 
     /// Turns a function into data. The same prototype is dumped once only, however often it is packed.
@@ -428,6 +423,9 @@ impl Walk<'_> {
             self.refresh();
             number = self.known_number(index);
         }
+        if number > self.packer.names.len() {
+            self.refresh();
+        }
         let name = self.packer.names.get(number.checked_sub(1)?)?;
         let names = &mut self.packed.portable.names;
         let position = names.iter().position(|known| known.id() == name.id()).unwrap_or_else(|| {
@@ -449,7 +447,7 @@ impl Walk<'_> {
         number
     }
 
-    /// Learns the names of modules that were loaded since the last time.
+    /// Learns of modules that were loaded since the last time, and the names that were not needed before.
     fn refresh(&mut self) {
         let base = self.stack.top();
         self.stack.raw_get_index(HELPERS, known::REFRESH);
