@@ -5,5 +5,5 @@
 mod pages;
 mod prefetch;
 
-pub use pages::{ask_large_pages, filled, lengthen, make_room, zeros};
+pub use pages::{ask_large_pages, expect_use, filled, lengthen, make_room, zeros};
 pub use prefetch::{prefetch, prefetch_bytes, prefetch_whole};

@@ -23,6 +23,20 @@ pub fn ask_large_pages<T>(table: &Vec<T>) {
     let _ = table;
 }
 
+/// Most bytes that the allocator takes from what it keeps for a thread; more come from the system and go back there.
+const MAX_KEPT: usize = 14 << 20;
+
+/// Has the allocator take the next bytes that this thread asks for, about so many, from large pages: for much that is made
+/// of small parts and all used at once. To bring memory in 4 KiB at a time takes several times as long.
+pub fn expect_use(bytes: usize) {
+    if bytes >= LARGE_PAGE {
+        let room: Vec<u8> = Vec::with_capacity(bytes.min(MAX_KEPT));
+        ask_large_pages(&room);
+        // Without this the compiler leaves the vector out.
+        std::hint::black_box(&room);
+    }
+}
+
 /// Makes room for more in a table that is read at random places. A table that becomes larger than a large page moves into
 /// such pages, which have to be asked for before anything lies in them.
 #[inline]

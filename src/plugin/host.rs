@@ -24,9 +24,12 @@ use crate::api::{
 use crate::decode::{Decoder, MAX_LAYERS, Pending};
 use crate::job::Wait;
 use crate::lua::PluginError;
+use crate::memory;
 use crate::packet::builtin;
 use crate::time::{Stopwatch, Timestamp};
 
+/// What a VM holds once its script is loaded, about.
+const VM_BYTES: usize = 640 << 10;
 /// Rounds of messages delivered after the last packet; scripts that answer each message with another never end by
 /// themselves.
 const LAST_ROUNDS: usize = 1_000;
@@ -103,8 +106,10 @@ impl Frontend {
             answers_left: LAST_ANSWERS,
             problems: Vec::new(),
         };
-        for (place, entry) in catalog.entries.iter().enumerate() {
-            let file = Rc::new(entry.plugin_file(settings));
+        let files: Vec<_> = catalog.entries.iter().map(|entry| Rc::new(entry.plugin_file(settings))).collect();
+        let blocks = files.iter().flat_map(|file| &file.blocks).filter(|block| is_called(block, settings));
+        memory::expect_use(blocks.count() * VM_BYTES);
+        for (place, (entry, file)) in catalog.entries.iter().zip(files).enumerate() {
             for block in file.blocks.iter().filter(|block| is_called(block, settings)) {
                 frontend.add(entry, &file, block, rank(place, &file, block.kind), settings);
             }
