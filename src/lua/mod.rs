@@ -25,6 +25,6 @@ pub use portable::{
     Code, KnownName, Loader, OctetReader, Octets, PackError, Packed, Packer, Portable, Stored, Warning, bytecode_mark,
 };
 pub use profile::{CallbackProfile, Place, Probe, Profiler, StackSampling, VmProfile};
-pub use thread::{SelfTest, quick_self_test, self_test, spawn_lua_thread, wake};
+pub use thread::{SelfTest, quick_self_test, self_test, spawn_lua_thread, spawn_scoped_lua_thread, wake};
 pub use tokens::Tokens;
 pub use vm::{Health, Vm, VmOptions};

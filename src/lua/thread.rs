@@ -2,7 +2,7 @@
 
 use std::os::unix::thread::JoinHandleExt;
 use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, Scope, ScopedJoinHandle};
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -26,6 +26,18 @@ pub fn spawn_lua_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
     thread::Builder::new().name(name.to_owned()).stack_size(STACK_SIZE).spawn(work)
+}
+
+/// The same in a scope, which it does not outlive.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn spawn_scoped_lua_thread<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> io::Result<ScopedJoinHandle<'scope, T>> {
+    thread::Builder::new().name(name.to_owned()).stack_size(STACK_SIZE).spawn_scoped(scope, work)
 }
 
 /// Wakes a thread at the end of a run: a system call in which its script waits, or any of a woken thread from now on, ends

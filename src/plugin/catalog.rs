@@ -1,31 +1,26 @@
 //! All plugin files of a run, probed once: what they contain and what they define.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use mlua::{Table, Value};
 
 use super::binding;
 use super::discover::Script;
 use super::instance::PluginFile;
 use super::kind::PluginKind;
 use super::manifest::{self, Definition, Manifest};
+use super::probing::{Probed, probe_ahead, probe_one};
 use super::settings::HostSettings;
 use crate::api::t_async::{self, WorkerVmOptions};
-use crate::api::{LogLevel, ScriptId, functions, global_t, modules, t_gears};
+use crate::api::{LogLevel, ScriptId, global_t};
 use crate::decode;
 use crate::job::{Board, Pool, PoolOptions};
-use crate::lua::{FaultKind, PluginError, Vm, VmOptions};
+use crate::lua::{FaultKind, PluginError};
 use crate::metrics;
 
 /// Stands for no deadline of jobs.
 const NO_DEADLINE: Duration = Duration::from_secs(10 * 365 * 86_400);
-
-/// Bytes of a library that is looked through for names of methods.
-const MAX_LIBRARY: u64 = 1 << 20;
 
 /// One plugin file of a run.
 #[derive(Clone, Debug)]
@@ -124,17 +119,22 @@ impl Catalog {
         let mut protocols = decode::Registry::new();
         let (mut entries, mut notes) = (Vec::<CatalogEntry>::new(), Vec::new());
         let mut bound_later = Vec::new();
-        for script in scripts {
+        let ahead = probe_ahead(&scripts, settings, &groups);
+        for (script, ahead) in scripts.into_iter().zip(ahead) {
             let id = ScriptId(entries.len() as u16);
             let name = script.name();
             let mut note = |level, text: String| notes.push(CatalogNote { script: id, level, text });
-            let (manifest, error) = match probe_one(&script, id, settings, &groups) {
-                Ok(Some((manifest, probed))) => {
+            let contents = ahead.unwrap_or_else(|| {
+                let contents = probe_one(&script, id, settings, &groups)?;
+                Ok(contents.map(|(manifest, probed)| {
                     if manifest.blocks.iter().any(|block| binding::group_kind(block.kind).is_some()) {
                         bound_later.push((id, probed));
                     }
-                    (Some(manifest), None)
-                }
+                    manifest
+                }))
+            });
+            let (manifest, error) = match contents {
+                Ok(Some(manifest)) => (Some(manifest), None),
                 Ok(None) => {
                     note(LogLevel::Info, "leaves no TrisulPlugin table behind; skipped".to_owned());
                     (None, None)
@@ -262,13 +262,6 @@ fn define(
     }
 }
 
-/// A file that was executed: its VM, the plugin's table and `T`.
-struct Probed {
-    plugin: Table,
-    t: Table,
-    vm: Vm,
-}
-
 /// Finds the groups that the monitors of a file are for.
 fn bind(
     manifest: &mut Manifest,
@@ -311,48 +304,6 @@ fn settle_trackers(entries: &mut [CatalogEntry], notes: &mut Vec<CatalogNote>) {
             is_new
         });
     }
-}
-
-/// Executes a file in a VM of its own and reads what it leaves behind. `None` without a plugin table.
-fn probe_one(
-    script: &Script,
-    id: ScriptId,
-    settings: &HostSettings,
-    groups: &metrics::Registry,
-) -> Result<Option<(Manifest, Probed)>, PluginError> {
-    let name = script.name();
-    let vm = Vm::new(&VmOptions {
-        name: name.clone(),
-        memory_limit: settings.memory_limit,
-        package_path: super::discover::package_path(&script.directory(), &settings.search),
-    })?;
-    let t = vm.furnish(|lua| {
-        modules::install_searcher(lua)?;
-        settings.libraries.watch(lua, id)?;
-        global_t::install_for_probe(lua, &settings.run, groups)
-    })?;
-    let chunk = vm.load(&script.source, &script.chunk_name())?;
-    vm.call::<()>(&chunk, (), settings.load_budget)?;
-    let plugin: Value = vm.lua().globals().get("TrisulPlugin")?;
-    if let Some((settle, what)) = t_gears::settle(vm.lua(), &plugin, None, None)? {
-        vm.call::<()>(&settle, what, settings.load_budget)?;
-    }
-    match plugin {
-        Value::Table(plugin) => {
-            let mut manifest = manifest::read(&plugin, &name)?;
-            manifest.add_functions(functions::functions_of(vm.lua(), &plugin)?);
-            manifest.required_text = required_text(settings, id);
-            Ok(Some((manifest, Probed { plugin, t, vm })))
-        }
-        _ => Ok(None),
-    }
-}
-
-/// Texts of the libraries that a file has loaded so far. Large ones hold data.
-fn required_text(settings: &HostSettings, id: ScriptId) -> Arc<[u8]> {
-    let is_small = |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.len() <= MAX_LIBRARY);
-    let paths = settings.libraries.of(id).into_iter().map(|(path, _)| path).filter(is_small);
-    paths.filter_map(|path| fs::read(path).ok()).collect::<Vec<_>>().join(&b'\n').into()
 }
 
 /// Directories that are searched without being named, in the contract's order.

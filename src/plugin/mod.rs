@@ -25,6 +25,7 @@ mod kind;
 mod loading;
 mod manifest;
 mod policy;
+mod probing;
 mod reload;
 mod settings;
 

@@ -164,3 +164,35 @@ fn group_tables_exist_while_probing_and_not_on_the_frontend() {
     outcome.prints(&[&["nil"; 8].join("\t")]);
     assert_eq!(outcome.fields("group", &["name"]), ["{4CD742B1-C1CA-4708-BE78-0FCA2EB01A86}"]);
 }
+
+#[test]
+fn files_see_the_groups_of_files_before_them_however_many_there_are() {
+    // Many that do not ask, which may be looked at side by side, and between them two that do, one of them by way of a library.
+    let group = |number: usize, name: &str| {
+        format!(
+            "TrisulPlugin = {{ id = {{}}, countergroup = {{ control = {{ name = {name}, description = '',
+               guid = '{{0B1C2D3E-0000-4000-8000-0000000000{number:02}}}' }} }},
+               simplecounter = {{ protocol_guid = '{IPV4}', onpacket = function() end }} }}"
+        )
+    };
+    let mut bench = Bench::new().file("plugins/lib.lua", "return function() return T.countergroups end");
+    for number in 10..30 {
+        let text = match number {
+            15 => format!("local all = T.countergroups or {{}} {}", group(15, "'asks ' .. tostring(all['of 14'])")),
+            25 => format!(
+                "local all = require 'lib'() or {{}} {}",
+                group(25, "'asks ' .. tostring(all['of 24'] and all['of 26'])")
+            ),
+            _ => group(number, &format!("'of {number}'")),
+        };
+        bench = bench.plugin(&format!("{number}.lua"), &text);
+    }
+    let outcome = bench.run(&Capture::udp(1, 100));
+    outcome.exits(0);
+    let expected = (10..30).map(|number| match number {
+        15 => "asks {0B1C2D3E-0000-4000-8000-000000000014}".to_owned(),
+        25 => "asks nil".to_owned(),
+        _ => format!("of {number}"),
+    });
+    assert_eq!(outcome.fields("group", &["name"]), expected.collect::<Vec<_>>());
+}

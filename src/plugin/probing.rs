@@ -1,0 +1,119 @@
+//! Executing plugin files to see what they contain, each in a VM of its own.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use mlua::{Table, Value};
+
+use super::binding;
+use super::discover::{self, Script};
+use super::kind::PluginKind;
+use super::manifest::{self, Manifest};
+use super::settings::HostSettings;
+use crate::api::{ScriptId, functions, global_t, modules, t_gears};
+use crate::lua::{PluginError, Vm, VmOptions, spawn_scoped_lua_thread};
+use crate::metrics;
+
+/// Bytes of a library that is looked through for names of methods.
+const MAX_LIBRARY: u64 = 1 << 20;
+/// Files for which another thread is worth its start.
+const FILES_PER_THREAD: usize = 4;
+/// Most threads.
+const MAX_THREADS: usize = 8;
+
+/// A file that was executed: its VM, the plugin's table and `T`.
+pub(super) struct Probed {
+    pub(super) plugin: Table,
+    pub(super) t: Table,
+    pub(super) vm: Vm,
+}
+
+/// Executes a file in a VM of its own and reads what it leaves behind. `None` without a plugin table.
+pub(super) fn probe_one(
+    script: &Script,
+    id: ScriptId,
+    settings: &HostSettings,
+    groups: &metrics::Registry,
+) -> Result<Option<(Manifest, Probed)>, PluginError> {
+    let name = script.name();
+    let vm = Vm::new(&VmOptions {
+        name: name.clone(),
+        memory_limit: settings.memory_limit,
+        package_path: discover::package_path(&script.directory(), &settings.search),
+    })?;
+    let t = vm.furnish(|lua| {
+        modules::install_searcher(lua)?;
+        settings.libraries.watch(lua, id)?;
+        global_t::install_for_probe(lua, &settings.run, groups)
+    })?;
+    let chunk = vm.load(&script.source, &script.chunk_name())?;
+    vm.call::<()>(&chunk, (), settings.load_budget)?;
+    let plugin: Value = vm.lua().globals().get("TrisulPlugin")?;
+    if let Some((settle, what)) = t_gears::settle(vm.lua(), &plugin, None, None)? {
+        vm.call::<()>(&settle, what, settings.load_budget)?;
+    }
+    match plugin {
+        Value::Table(plugin) => {
+            let mut manifest = manifest::read(&plugin, &name)?;
+            manifest.add_functions(functions::functions_of(vm.lua(), &plugin)?);
+            manifest.required_text = required_text(settings, id);
+            Ok(Some((manifest, Probed { plugin, t, vm })))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Texts of the libraries that a file has loaded so far. Large ones hold data.
+fn required_text(settings: &HostSettings, id: ScriptId) -> Arc<[u8]> {
+    let is_small = |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.len() <= MAX_LIBRARY);
+    let paths = settings.libraries.of(id).into_iter().map(|(path, _)| path).filter(is_small);
+    paths.filter_map(|path| fs::read(path).ok()).collect::<Vec<_>>().join(&b'\n').into()
+}
+
+/// What a file contains; `None` without a plugin table.
+type Contents = Result<Option<Manifest>, PluginError>;
+
+/// Executes files at the same time, as far as it makes no difference whether those before them were executed: not those
+/// that may look at the groups which others define, and none whose monitors are evaluated once all groups are known.
+pub(super) fn probe_ahead(
+    scripts: &[Script],
+    settings: &HostSettings,
+    groups: &metrics::Registry,
+) -> Vec<Option<Contents>> {
+    let alone: Vec<usize> = (0..scripts.len()).filter(|&at| stands_alone(&scripts[at].source)).collect();
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let threads = processors.min(MAX_THREADS).min(alone.len() / FILES_PER_THREAD);
+    let found: Mutex<Vec<Option<Contents>>> = Mutex::new(scripts.iter().map(|_| None).collect());
+    if threads < 2 {
+        return found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(&at) = alone.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let contents = probe_one(&scripts[at], ScriptId(at as u16), settings, groups)
+                .map(|probed| probed.map(|(manifest, _)| manifest));
+            let reads_groups = |manifest: &Manifest| !stands_alone(&manifest.required_text);
+            if !contents.as_ref().is_ok_and(|contents| contents.as_ref().is_some_and(reads_groups)) {
+                found.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(contents);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            // Without the thread the others have more to do.
+            let _ = spawn_scoped_lua_thread(scope, "probe", work);
+        }
+        work();
+    });
+    found.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a text neither asks for groups (`T.countergroups` and the like) nor has a block that is bound to some.
+fn stands_alone(text: &[u8]) -> bool {
+    let mentions = |word: &str| text.windows(word.len()).any(|part| part == word.as_bytes());
+    let monitors = PluginKind::all().filter(|kind| binding::group_kind(*kind).is_some());
+    !mentions("groups") && !monitors.into_iter().any(|kind| mentions(kind.name()) || mentions(kind.other_spelling()))
+}
