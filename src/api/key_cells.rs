@@ -303,6 +303,16 @@ mod tests {
         rows
     }
 
+    /// Ends a call of the VM, and the bucket, where both ways must have led to the same.
+    fn end_call(cells: &KeyCells, through: &mut Shard, direct: &mut Shard, group: GroupIndex, round: u32) {
+        cells.settle(through);
+        cells.end_call();
+        assert_eq!(through.key_counts(group), direct.key_counts(group), "round {round}");
+        assert_eq!(through.counts(), direct.counts(), "round {round}");
+        let secs = i64::from(100 + round * 4);
+        assert_eq!(closed(through, secs), closed(direct, secs), "round {round}");
+    }
+
     /// Keys that come in runs, among them ones that share a cell, and buckets that close in between.
     #[test]
     fn counting_through_cells_is_counting() {
@@ -316,12 +326,7 @@ mod tests {
                 count(&cells, &mut through, group, address, meter, value);
                 direct.update_binary(group, KeyKind::Host4, &address, meter, value);
             }
-            cells.settle(&mut through);
-            cells.end_call();
-            assert_eq!(through.key_counts(group), direct.key_counts(group), "round {round}");
-            assert_eq!(through.counts(), direct.counts(), "round {round}");
-            let secs = i64::from(100 + round * 4);
-            assert_eq!(closed(&mut through, secs), closed(&mut direct, secs), "round {round}");
+            end_call(&cells, &mut through, &mut direct, group, round);
         }
         assert!(direct.counts().not_finite > 0);
     }
@@ -350,12 +355,7 @@ mod tests {
                     direct.update_binary(group, KeyKind::Host4, &[10, 0, 0, step as u8], 0, 1.0);
                 }
             }
-            cells.settle(&mut through);
-            cells.end_call();
-            assert_eq!(through.key_counts(group), direct.key_counts(group), "round {round}");
-            assert_eq!(through.counts(), direct.counts(), "round {round}");
-            let secs = i64::from(100 + round * 4);
-            assert_eq!(closed(&mut through, secs), closed(&mut direct, secs), "round {round}");
+            end_call(&cells, &mut through, &mut direct, group, round);
         }
         assert!(direct.counts().not_finite > 0 && direct.counts().cut > 0);
     }
