@@ -9,8 +9,8 @@ use serde_json::Value;
 
 const CAPTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/pcaps/demo.pcap");
 
-/// Keys that come again and keys that come once, all kinds of meters, both ways to name an address, values that do not
-/// count, and tables that grow and close buckets in between.
+/// Keys that come again and keys that come once, more than there are cells for, short and long ones, all kinds of meters, both
+/// ways to name an address, values that do not count, and tables that grow and close buckets in between.
 const PLUGIN: &str = r#"
 local GROUP = "{5F0E6C5D-3D0B-4C56-9B1B-30C7C0D2A6E1}"
 local lower = GROUP:lower()
@@ -37,6 +37,7 @@ TrisulPlugin = {
       engine:update_counter_raw(lower, "all", 0, 0.1)
       engine:update_counter(GROUP, "port " .. n % 17, 0, 1)
       engine:update_counter(GROUP, "once " .. n, 1, n)
+      for i = 1, 20 do engine:update_counter(GROUP, "one of many long keys: " .. (n * 20 + i) % 7000, 0, 0.1) end
       engine:update_counter(GROUP, n % 5, 0, "2")
       engine:update_counter(GROUP, "cut\0" .. n % 3, 0, -1)
       engine:update_counter(GROUP, long, 0, 1)

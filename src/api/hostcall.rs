@@ -17,7 +17,7 @@ use super::key_cells::WordKey;
 use super::loan::LayerSlot;
 use crate::flow::FlowHandle;
 use crate::key::{End, FlowTuple, Host, KeyKind};
-use crate::metrics::{GroupIndex, Outcome, Shard, SumCell};
+use crate::metrics::{GroupIndex, LONGEST_INLINE, Outcome, Shard, SumCell};
 use crate::packet::ProtocolId;
 
 /// The functions, in the order declared in `lua/objects.lua`.
@@ -101,6 +101,9 @@ fn shard_to_write(vm: &VmContext) -> Option<RefMut<'_, Shard>> {
 
 #[inline]
 fn update(vm: &VmContext, group: i32, key: &[u8], meter: i32, value: f64) {
+    if key.len() > LONGEST_INLINE && text_waits(vm, group, key, meter, value) {
+        return;
+    }
     let Some(mut shard) = shard_to_write(vm) else { return };
     let group = GroupIndex(group as u16);
     let outcome = shard.update(group, key, meter as u32, value);
@@ -108,6 +111,15 @@ fn update(vm: &VmContext, group: i32, key: &[u8], meter: i32, value: f64) {
     if outcome != Outcome::Counted {
         refused(vm, group, meter, outcome);
     }
+}
+
+/// Has a text wait that is long enough to lie apart from its record. False if it has to be counted now.
+fn text_waits(vm: &VmContext, group: i32, key: &[u8], meter: i32, value: f64) -> bool {
+    if vm.writing.refuses() {
+        return true;
+    }
+    let Ok(mut shard) = vm.engine.shard.try_borrow_mut() else { return true };
+    vm.key_cells.wait_text(GroupIndex(group as u16), key, meter as u32, value, &mut shard)
 }
 
 #[cold]

@@ -187,6 +187,18 @@ impl Accumulator {
         self.table.ask_for(key)
     }
 
+    /// As [`Accumulator::ask_for`], for a long text.
+    #[inline]
+    pub fn ask_for_text(&self, text: &[u8]) -> u32 {
+        self.table.ask_for_text(text)
+    }
+
+    /// Asks the memory for the text of the record for which [`Accumulator::ask_for_record`] asked, when that has come.
+    #[inline]
+    pub fn ask_for_stored_text(&self, hash: u32) {
+        self.table.ask_for_stored_text(hash);
+    }
+
     /// Asks the memory for the record of a key with this hash, when what tells where it is has come.
     #[inline]
     pub fn ask_for_record(&self, hash: u32) {

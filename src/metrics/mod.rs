@@ -57,7 +57,7 @@ pub use label::{Change, KeyLabel, KeyNotes};
 pub use layout::MAX_METERS;
 pub use ledger::Ledger;
 pub use message::{Message, MessageTarget};
-pub use packed::{GROUP_TOTALS, MAX_KEY_LEN, OVERFLOW_KEY};
+pub use packed::{GROUP_TOTALS, LONGEST_INLINE, MAX_KEY_LEN, OVERFLOW_KEY};
 pub use records::{DEFAULT_KEPT, Records};
 pub use registry::Registry;
 pub use resource::{MAX_RESOURCE_LABEL, Resource};

@@ -11,6 +11,9 @@ use crate::key::{BinaryKey, KeyKind, canonical};
 /// Longest key; longer ones are cut.
 pub const MAX_KEY_LEN: usize = 255;
 
+/// Longest text that is held as it is; longer ones lie in the table's text store.
+pub const LONGEST_INLINE: usize = 16;
+
 /// Name of the sum over all keys of a group; scripts cannot update it.
 pub const GROUP_TOTALS: &[u8] = b"SYS:GROUP_TOTALS";
 
@@ -119,7 +122,7 @@ pub(super) fn probe(text: &[u8]) -> Probe<'_> {
     if let Some(key) = canonical(text) {
         return Probe::Inline(Packed::binary(&key));
     }
-    if text.len() <= 16 {
+    if text.len() <= LONGEST_INLINE {
         let (hi, lo) = short(text);
         if !has_nul(hi, lo, text.len()) {
             return Probe::Inline(Packed { hi, lo, tag: tag(KeyKind::Text as u8, text.len()) });
@@ -132,13 +135,13 @@ pub(super) fn probe(text: &[u8]) -> Probe<'_> {
 #[inline(never)]
 fn probe_slow(text: &[u8]) -> Probe<'_> {
     let end = text.iter().take(MAX_KEY_LEN).position(|&c| c == 0).unwrap_or_else(|| text.len().min(MAX_KEY_LEN));
-    if end < text.len() || end <= 16 {
+    if end < text.len() || end <= LONGEST_INLINE {
         // What is left may be a canonical form again, and it has no NUL any more: this does not recurse twice.
         let text = &text[..end];
         if let Some(key) = canonical(text) {
             return Probe::Inline(Packed::binary(&key));
         }
-        if text.len() <= 16 {
+        if text.len() <= LONGEST_INLINE {
             let (hi, lo) = short(text);
             return Probe::Inline(Packed { hi, lo, tag: tag(KeyKind::Text as u8, text.len()) });
         }

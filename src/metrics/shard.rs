@@ -4,7 +4,7 @@ use super::GroupIndex;
 use super::accumulator::{Accumulator, KeyCounts, Place};
 use super::cell::{Generation, SumCell};
 use super::layout::{Layout, Slot};
-use super::packed::{MAX_KEY_LEN, Packed, Probe, probe, short};
+use super::packed::{LONGEST_INLINE, MAX_KEY_LEN, Packed, Probe, probe, short};
 use super::registry::Registry;
 use super::second::{Attention, SecondKeys};
 use super::snapshot::Snapshot;
@@ -239,7 +239,7 @@ impl Shard {
     /// table by address remembers where the last text from there was counted. The text itself is compared.
     #[inline]
     pub fn update(&mut self, group: GroupIndex, key: &[u8], meter: u32, value: f64) -> Outcome {
-        if key.len() > 16 || !value.is_finite() {
+        if key.len() > LONGEST_INLINE || !value.is_finite() {
             return self.update_long(group, key, meter, value);
         }
         let (hi, lo) = short(key);
@@ -339,6 +339,33 @@ impl Shard {
         let accumulator = self.groups.get(usize::from(group.0))?;
         accumulator.summed(meter)?;
         Some(accumulator.ask_for(&Packed::word(kind, word)))
+    }
+
+    /// Asks the memory for what tells where a key is, given as text, that is counted in a while, by
+    /// [`Shard::update_asked_text`]. Returns the text of the key and what [`Shard::ask_for_record`] takes; `None` if updates
+    /// of the meter are not just added up, and for keys that are cut or need no text.
+    #[inline]
+    pub fn ask_for_text<'a>(&self, group: GroupIndex, text: &'a [u8], meter: u32) -> Option<(&'a [u8], u32)> {
+        let accumulator = self.groups.get(usize::from(group.0))?;
+        accumulator.summed(meter)?;
+        match probe(text) {
+            Probe::Long(key) if text.len() <= MAX_KEY_LEN => Some((key, accumulator.ask_for_text(key))),
+            _ => None,
+        }
+    }
+
+    /// Asks the memory for the text behind a record for which [`Shard::ask_for_record`] asked some time ago.
+    #[inline]
+    pub fn ask_for_stored_text(&self, group: GroupIndex, hash: u32) {
+        if let Some(accumulator) = self.groups.get(usize::from(group.0)) {
+            accumulator.ask_for_stored_text(hash);
+        }
+    }
+
+    /// Counts one update of a key with the text that [`Shard::ask_for_text`] returned.
+    #[inline]
+    pub fn update_asked_text(&mut self, group: GroupIndex, text: &[u8], meter: u32, value: f64) -> Outcome {
+        self.count(group, &Probe::Long(text), meter, value)
     }
 
     /// Asks the memory for the record of a key for which [`Shard::ask_for_sum`] asked some time ago.

@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use super::cell::Generation;
 use super::packed::{Packed, Probe};
-use crate::memory::{filled, make_room, prefetch};
+use crate::memory::{filled, make_room, prefetch, prefetch_bytes, prefetch_whole};
 
 /// Words in front of a record's own: two of key, one of epoch and tag.
 pub(super) const HEADER: usize = 3;
@@ -116,7 +116,17 @@ impl KeyTable {
     /// Asks the memory for the place in the index where the search for a key begins; returns the key's hash.
     #[inline]
     pub fn ask_for(&self, key: &Packed) -> u32 {
-        let hash = self.hash_inline(key);
+        self.ask_for_place(self.hash_inline(key))
+    }
+
+    /// As [`KeyTable::ask_for`], for a long text.
+    #[inline]
+    pub fn ask_for_text(&self, text: &[u8]) -> u32 {
+        self.ask_for_place(place_of(self.hash_long(text)))
+    }
+
+    #[inline]
+    fn ask_for_place(&self, hash: u32) -> u32 {
         prefetch(&self.slots[hash as usize & (self.slots.len() - 1)]);
         hash
     }
@@ -124,18 +134,36 @@ impl KeyTable {
     /// Asks the memory for the record that stands in that place: most of the time it is the one that is looked for.
     #[inline]
     pub fn ask_for_record(&self, hash: u32) {
-        let slot = self.slots[hash as usize & (self.slots.len() - 1)];
-        if let Some(word) =
-            (slot as u32 as usize).checked_sub(1).and_then(|record| self.words.get(record * self.stride))
-        {
-            prefetch(word);
+        if let Some(words) = self.likely(hash) {
+            prefetch_whole(words);
         }
     }
 
+    /// Asks the memory for the text of that record, which has come.
+    #[inline]
+    pub fn ask_for_stored_text(&self, hash: u32) {
+        if let Some(&[hi, lo, tag, ..]) = self.likely(hash) {
+            let key = Packed { hi, lo, tag: tag as u32 };
+            if key.is_long()
+                && let Some(text) = self.texts.get(key.range())
+            {
+                prefetch_bytes(text);
+            }
+        }
+    }
+
+    /// The record in the place where the search for a hash begins.
+    #[inline]
+    fn likely(&self, hash: u32) -> Option<&[u64]> {
+        let slot = self.slots[hash as usize & (self.slots.len() - 1)];
+        let start = (slot as u32 as usize).checked_sub(1)? * self.stride;
+        self.words.get(start..start + self.stride)
+    }
+
     fn find_long(&self, text: &[u8]) -> Found {
-        let full = self.hasher.hash_one(text);
+        let full = self.hash_long(text);
         let like = Packed::long(0, text.len(), full);
-        self.search((full >> 32) as u32, |words| {
+        self.search(place_of(full), |words| {
             words[1] == like.lo && words[2] as u32 == like.tag && {
                 let stored = Packed { hi: words[0], ..like };
                 self.texts[stored.range()] == *text
@@ -163,6 +191,11 @@ impl KeyTable {
     }
 
     #[inline]
+    fn hash_long(&self, text: &[u8]) -> u64 {
+        self.hasher.hash_one(text)
+    }
+
+    #[inline]
     fn hash_inline(&self, key: &Packed) -> u32 {
         // The tag stays out: at most a handful of kinds share the same bytes.
         let mut hasher = self.hasher.build_hasher();
@@ -178,7 +211,7 @@ impl KeyTable {
         let key = match probe {
             Probe::Inline(key) => *key,
             Probe::Long(text) => {
-                let key = Packed::long(self.texts.len(), text.len(), self.hasher.hash_one(*text));
+                let key = Packed::long(self.texts.len(), text.len(), self.hash_long(text));
                 self.texts.extend_from_slice(text);
                 key
             }
@@ -233,6 +266,11 @@ impl KeyTable {
         self.generation.move_on();
         moved
     }
+}
+
+/// The part of the hash of a long text that the index holds.
+const fn place_of(hash: u64) -> u32 {
+    (hash >> 32) as u32
 }
 
 /// Slots per record.

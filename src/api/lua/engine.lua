@@ -35,16 +35,25 @@ local Engine = {}
 
 -- Keys that come again: where their sums lie, by GUID, meter and key, so that counting them is an addition and no call.
 -- A cell holds while its generation is the current one; the host then says where the sum lies now.
-local cells, cell_count, MAX_CELLS = {}, 0, 4096
+local cells, cell_count, most_cells = {}, 0, 4096
+-- Where there are more keys than that, most come again too late for a cell to be of use, and each is one more thing that
+-- the collector of garbage has to look at. Then there are fewer, and so many keys that could have one get none in between.
+local FEWEST_CELLS, without, left_without = 256, 0, 0
 local generation = ffi.cast("const int32_t *", host.generation)
 local new_cell, spare = ffi.typeof("ms_cell"), nil
 
 local function keep_cell(guid, group, meter, key)
+  if left_without > 0 then
+    left_without = left_without - 1
+    return
+  end
+  left_without = without
   spare = spare or new_cell()
   if C.sum_cell(vm, group, key, #key, meter, spare) == 0 then return end
-  if cell_count >= MAX_CELLS then
+  if cell_count >= most_cells then
     for known in pairs(cells) do cells[known] = nil end
     cell_count = 0
+    if most_cells > FEWEST_CELLS then most_cells, without = most_cells / 4, without * 4 + 3 end
   end
   local by_meter = cells[guid]
   if not by_meter then
