@@ -406,6 +406,7 @@ impl Writer {
         });
         match deleted {
             Ok(deleted) => {
+                self.ordered.deleted();
                 self.pruned += deleted;
                 add(&self.shared.deleted, deleted);
             }
