@@ -1,10 +1,14 @@
 //! The largest and smallest keys of each meter over its topper interval.
 
+use std::hash::BuildHasher;
+
+use foldhash::quality::RandomState;
+use mlua::Value;
+
 use super::crew::{Crew, Member};
 use super::monitor::{Hook, is_no, values};
 use super::outlet::BackendOutlet;
 use crate::metrics::{FlushedTopper, Group, GroupIndex, Ranked, Snapshot, Stored, TopperTrack};
-use mlua::Value;
 
 /// The toppers of one group.
 #[derive(Debug)]
@@ -14,6 +18,7 @@ pub struct GroupToppers {
     /// Start of the open interval; `None` before the first window.
     start: Option<i64>,
     meters: Vec<MeterToppers>,
+    hasher: RandomState,
 }
 
 #[derive(Debug)]
@@ -38,12 +43,12 @@ impl GroupToppers {
             })
             .collect();
         let size = i64::from(group.topper_bucketsize.max(1));
-        (!meters.is_empty()).then_some(Self { index, size, start: None, meters })
+        (!meters.is_empty()).then(|| Self { index, size, start: None, meters, hasher: RandomState::default() })
     }
 
     /// Takes in a closed bucket.
     pub fn add(&mut self, snapshot: &Snapshot) {
-        let meters = &mut self.meters;
+        let Self { meters, hasher, .. } = self;
         let mut left = snapshot.len();
         snapshot.for_each(|key, values| {
             // The totals come last and are no topper.
@@ -51,10 +56,11 @@ impl GroupToppers {
                 return;
             }
             left -= 1;
+            let hash = hasher.hash_one(key);
             for meter in meters.iter_mut() {
                 let value = values[usize::from(meter.id)];
                 if value != 0.0 {
-                    meter.track.add(key, value);
+                    meter.track.add(hash, key, value);
                 }
             }
         });

@@ -5,9 +5,7 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
-use std::hash::BuildHasher;
 
-use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
 use super::vartype::Vartype;
@@ -18,6 +16,7 @@ const KEPT_AT_LEAST: usize = 10_000;
 
 #[derive(Clone, Debug)]
 struct Entry {
+    hash: u64,
     key: Box<[u8]>,
     value: f64,
     /// Buckets it was in, for means.
@@ -43,7 +42,6 @@ pub struct TopperTrack {
     most: usize,
     entries: Vec<Entry>,
     index: HashTable<u32>,
-    hasher: RandomState,
     /// The entries by value when they were put here, the smallest first; made when a place is needed. Values of sums only
     /// grow, so one that is out of date comes too early, is noticed, and is put back.
     smallest: BinaryHeap<Reverse<(i64, u32)>>,
@@ -58,20 +56,11 @@ impl TopperTrack {
     }
 
     fn with_room(vartype: Vartype, most: usize) -> Self {
-        Self {
-            vartype,
-            most,
-            entries: Vec::new(),
-            index: HashTable::new(),
-            hasher: RandomState::default(),
-            smallest: BinaryHeap::new(),
-            displaced: 0,
-        }
+        Self { vartype, most, entries: Vec::new(), index: HashTable::new(), smallest: BinaryHeap::new(), displaced: 0 }
     }
 
-    /// Takes in the value of a key in one bucket.
-    pub fn add(&mut self, key: &[u8], value: f64) {
-        let hash = self.hasher.hash_one(key);
+    /// Takes in the value of a key in one bucket; `hash` is the key's, the same each time.
+    pub fn add(&mut self, hash: u64, key: &[u8], value: f64) {
         let entries = &self.entries;
         if let Some(&at) = self.index.find(hash, |&at| *entries[at as usize].key == *key) {
             let entry = &mut self.entries[at as usize];
@@ -80,15 +69,15 @@ impl TopperTrack {
             return;
         }
         if self.entries.len() < self.most {
-            self.entries.push(Entry { key: key.into(), value, buckets: 1, error: 0.0 });
-            return self.enter(hash, self.entries.len() as u32 - 1);
+            self.entries.push(Entry { hash, key: key.into(), value, buckets: 1, error: 0.0 });
+            return self.enter(self.entries.len() as u32 - 1);
         }
         self.displace(hash, key, value);
     }
 
-    fn enter(&mut self, hash: u64, at: u32) {
-        let (entries, hasher) = (&self.entries, &self.hasher);
-        self.index.insert_unique(hash, at, |&at| hasher.hash_one(&*entries[at as usize].key));
+    fn enter(&mut self, at: u32) {
+        let entries = &self.entries;
+        self.index.insert_unique(entries[at as usize].hash, at, |&at| entries[at as usize].hash);
     }
 
     /// Puts a key in the place of the smallest one, if it may be larger.
@@ -97,25 +86,33 @@ impl TopperTrack {
             let entries = self.entries.iter().zip(0..);
             self.smallest = entries.map(|(entry, at)| Reverse((ordered(entry.value), at))).collect();
         }
-        let at = loop {
-            let Some(Reverse((known, at))) = self.smallest.pop() else { return };
+        // Values are changed where they lie: taking one out and putting another one in would go through the heap twice.
+        let (mut place, at) = loop {
+            let Some(mut place) = self.smallest.peek_mut() else { return };
+            let Reverse((known, at)) = *place;
             let now = ordered(self.entries[at as usize].value);
             if now <= known {
-                break at;
+                break (place, at);
             }
-            self.smallest.push(Reverse((now, at)));
+            *place = Reverse((now, at));
+            drop(place);
         };
         self.displaced += 1;
         let adds = matches!(self.vartype, Vartype::Counter | Vartype::RateCounter);
-        let entry = &self.entries[at as usize];
+        let entry = &mut self.entries[at as usize];
         let base = if adds { entry.value.max(0.0) } else { 0.0 };
-        let old = self.hasher.hash_one(&*entry.key);
-        if let Ok(found) = self.index.find_entry(old, |&other| other == at) {
+        if let Ok(found) = self.index.find_entry(entry.hash, |&other| other == at) {
             found.remove();
         }
-        self.entries[at as usize] = Entry { key: key.into(), value: base + value, buckets: 1, error: base };
-        self.smallest.push(Reverse((ordered(base + value), at)));
-        self.enter(hash, at);
+        if entry.key.len() == key.len() {
+            entry.key.copy_from_slice(key);
+        } else {
+            entry.key = key.into();
+        }
+        (entry.hash, entry.value, entry.buckets, entry.error) = (hash, base + value, 1, base);
+        *place = Reverse((ordered(base + value), at));
+        drop(place);
+        self.enter(at);
     }
 
     /// Keys that had to give way since the interval began; 0 means that everything is exact.
@@ -202,7 +199,7 @@ mod tests {
             (Vartype::Minimum, 2.0),
         ] {
             let mut track = TopperTrack::new(vartype, 1);
-            [3.0, 4.0, 2.0].into_iter().for_each(|value| track.add(b"k", value));
+            [3.0, 4.0, 2.0].into_iter().for_each(|value| track.add(0, b"k", value));
             assert_eq!(track.ranked(1, 0).0[0].value, expected, "{vartype}");
         }
     }
@@ -211,7 +208,7 @@ mod tests {
     fn the_smallest_come_smallest_first() {
         let mut track = TopperTrack::new(Vartype::Counter, 2);
         for (key, value) in [(&b"a"[..], 3.0), (b"b", 1.0), (b"c", 2.0), (b"d", 1.0)] {
-            track.add(key, value);
+            track.add(u64::from(key[0] % 2), key, value);
         }
         let keys = |list: Vec<super::Ranked>| list.iter().map(|r| r.key[0] as char).collect::<String>();
         let (top, bottom) = track.ranked(2, 3);
@@ -226,7 +223,8 @@ mod tests {
             let mut track = TopperTrack::with_room(Vartype::Counter, room);
             let mut twin = BTreeMap::<u8, f64>::new();
             for (key, value) in updates {
-                track.add(&[key], f64::from(value));
+                // Keys may share a hash.
+                track.add(u64::from(key % 8), &[key], f64::from(value));
                 *twin.entry(key).or_default() += f64::from(value);
             }
             let (all, _) = track.ranked(usize::MAX, 0);

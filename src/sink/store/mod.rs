@@ -11,6 +11,7 @@ mod buckets;
 mod bulk;
 mod counts;
 mod keys;
+mod lists;
 mod open;
 mod options;
 mod ordered;
@@ -24,6 +25,7 @@ mod runs;
 mod schema;
 mod sender;
 mod statements;
+mod values;
 mod writer;
 
 pub use counts::StoreTally;

@@ -137,8 +137,10 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Bytes of a page of a new file: an eighth as many pages as usual are found, checked and written.
 const PAGE: i64 = 32_768;
-/// Pages of indexes are written all over the file: the more of them wait for a checkpoint, the fewer are written twice.
+/// Of the log before a checkpoint: the more of it, the fewer pages are written twice, and the less often the disk is waited for.
 const LOG_BYTES: i64 = 64 << 20;
+/// Pages that are held: most are filled up one after the other and not needed again.
+const CACHE_KIB: i64 = 32 << 10;
 
 fn set_up(db: &Connection, durability: Durability) -> rusqlite::Result<()> {
     let synchronous = match durability {
@@ -148,7 +150,7 @@ fn set_up(db: &Connection, durability: Durability) -> rusqlite::Result<()> {
     let page: i64 = db.pragma_query_value(None, "page_size", |row| row.get(0))?;
     let log_pages = LOG_BYTES / page.max(1);
     db.execute_batch(&format!(
-        "PRAGMA synchronous = {synchronous}; PRAGMA cache_size = -131072; PRAGMA temp_store = MEMORY;
+        "PRAGMA synchronous = {synchronous}; PRAGMA cache_size = -{CACHE_KIB}; PRAGMA temp_store = MEMORY;
          PRAGMA wal_autocheckpoint = {log_pages}; PRAGMA journal_size_limit = 134217728; PRAGMA trusted_schema = OFF"
     ))?;
     db.set_prepared_statement_cache_capacity(512);

@@ -8,6 +8,7 @@ use rusqlite::{Connection, Statement, params};
 
 use super::bulk::ROWS;
 use super::keys::{Groups, Keys};
+use super::lists::List;
 use super::ordered::{Ordered, hour};
 use super::row::{
     Packed, Row, Rows, StoredDocument, StoredFlow, StoredJobEnd, StoredKeyAttribute, StoredLabel, StoredResource,
@@ -134,12 +135,13 @@ impl Target<'_> {
             }
         }
         for attribute in &rows.attributes {
-            self.ordered.flow_attribute(attribute, texts);
+            self.ordered.values.add(attribute, texts);
         }
         let Gathered { flows, resources, documents } = &mut *self.gathered;
         let (db, run, groups, ordered) = (self.db, self.run, &mut *self.groups, &mut *self.ordered);
         flows.add(&rows.flows, texts, |rows, texts| enter_flows(to, (db, run), ordered, rows, texts))?;
-        resources.add(&rows.resources, texts, |rows, texts| enter_resources(to, (db, run), groups, rows, texts))?;
+        resources
+            .add(&rows.resources, texts, |rows, texts| enter_resources(to, (db, run), groups, ordered, rows, texts))?;
         documents
             .add(&rows.documents, texts, |rows, texts| enter_documents(to, (db, run), groups, ordered, rows, texts))?;
         rows.others.drain(..).try_for_each(|row| self.one(to, row))
@@ -176,7 +178,7 @@ impl Target<'_> {
         let Gathered { flows, resources, documents } = &mut *self.gathered;
         let (db, run, groups, ordered) = (self.db, self.run, &mut *self.groups, &mut *self.ordered);
         flows.finish(|rows, texts| enter_flows(to, (db, run), ordered, rows, texts))?;
-        resources.finish(|rows, texts| enter_resources(to, (db, run), groups, rows, texts))?;
+        resources.finish(|rows, texts| enter_resources(to, (db, run), groups, ordered, rows, texts))?;
         documents.finish(|rows, texts| enter_documents(to, (db, run), groups, ordered, rows, texts))?;
         self.keys.write(self.db)
     }
@@ -208,10 +210,9 @@ fn enter_flows(
         bind_flow(statement, at, run, flow, texts)?;
         statement.raw_bind_parameter(at + 16, flow.reason)
     })?;
-    // Rows of one statement, and of statements one after the other, have numbers one after the other.
-    let first = db.last_insert_rowid() - flows.len() as i64 + 1;
-    for (id, flow) in (first..).zip(flows) {
-        ordered.flow_size(flow.bytes(), id);
+    for (id, flow) in (first_of(db, flows.len())..).zip(flows) {
+        ordered.lists.add(List::FlowStart, flow.start.as_nanos(), id);
+        ordered.lists.add(List::FlowBytes, flow.bytes(), id);
     }
     Ok(())
 }
@@ -220,6 +221,7 @@ fn enter_resources(
     to: &mut Statements<'_>,
     (db, run): (&Connection, i64),
     groups: &mut Groups,
+    ordered: &mut Ordered,
     resources: &[StoredResource],
     texts: &[u8],
 ) -> rusqlite::Result<()> {
@@ -228,7 +230,12 @@ fn enter_resources(
         bind_item(statement, at, (run, resource.time, group, resource.flow.of(texts)))?;
         statement.raw_bind_parameter(at + 5, Text(resource.uri.of(texts)))?;
         statement.raw_bind_parameter(at + 6, Text(resource.label.of(texts)))
-    })
+    })?;
+    for (id, resource) in (first_of(db, resources.len())..).zip(resources) {
+        let group = groups.id(db, GroupKind::Resource, resource.group)?;
+        ordered.lists.add(List::RecordTime(group), resource.time.as_nanos(), id);
+    }
+    Ok(())
 }
 
 fn enter_documents(
@@ -246,15 +253,23 @@ fn enter_documents(
         bind_item(statement, at, (run, document.time, group, document.flow.of(texts)))?;
         statement.raw_bind_parameter(at + 5, text)
     })?;
-    let first = db.last_insert_rowid() - documents.len() as i64 + 1;
+    let first = first_of(db, documents.len());
     let words = to.get(Which::DocumentWords)?;
     for (id, (document, text)) in (first..).zip(&told) {
+        let group = groups.id(db, GroupKind::Fts, document.group)?;
+        ordered.lists.add(List::RecordTime(group), document.time.as_nanos(), id);
         ordered.document(document.time, id);
         words.raw_bind_parameter(1, id)?;
         words.raw_bind_parameter(2, text)?;
         words.raw_execute()?;
     }
     Ok(())
+}
+
+/// The number of the first of so many rows that were just entered: rows of one statement, and of statements one after the
+/// other, have numbers one after the other.
+fn first_of(db: &Connection, rows: usize) -> i64 {
+    db.last_insert_rowid() - rows as i64 + 1
 }
 
 /// The columns that flows that ended and others share, behind so many other parameters.

@@ -1,15 +1,15 @@
 //! Deleting the oldest rows, by age and by size.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
+use super::lists::{Entry, List, decode, put};
 use super::options::StoreOptions;
 use super::schema;
 use crate::metrics::GroupKind;
 use crate::time::Timestamp;
 
-/// Tables of records, which have a time and a group, and the kind of the latter.
-const RECORDS: [(&str, GroupKind); 3] =
-    [("alerts", GroupKind::Alert), ("resources", GroupKind::Resource), ("documents", GroupKind::Fts)];
+/// Tables of records that are listed by their time, and the kind of their groups.
+const LISTED: [(&str, GroupKind); 2] = [("resources", GroupKind::Resource), ("documents", GroupKind::Fts)];
 /// Share of the time span that is deleted at least, when the file is too large.
 const LEAST: f64 = 0.05;
 /// Steps taken at once at most.
@@ -71,13 +71,13 @@ fn counter_groups(db: &Connection) -> rusqlite::Result<Vec<i64>> {
 /// The earliest time there is a row of.
 fn oldest(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     let mut times: Vec<i64> = Vec::new();
-    times.extend(db.query_row("SELECT min(start) FROM flows", [], |row| row.get::<_, Option<i64>>(0))?);
-    for (table, kind) in RECORDS {
-        let sql = format!("SELECT min(time) FROM {table} WHERE grp = ?1");
-        let mut first = db.prepare_cached(&sql)?;
-        for group in groups(db, kind)? {
-            times.extend(first.query_row([group], |row| row.get::<_, Option<i64>>(0))?);
-        }
+    let mut first = db.prepare_cached("SELECT min(time) FROM alerts WHERE grp = ?1")?;
+    for group in groups(db, GroupKind::Alert)? {
+        times.extend(first.query_row([group], |row| row.get::<_, Option<i64>>(0))?);
+    }
+    let mut first = db.prepare_cached("SELECT min(first) FROM lists WHERE list = ?1 AND grp = ?2")?;
+    for (_, list) in listed(db)? {
+        times.extend(first.query_row(list.columns(), |row| row.get::<_, Option<i64>>(0))?);
     }
     for group in counter_groups(db)? {
         let sql = format!("SELECT min(bucket) FROM {} WHERE level = 0", schema::counters(group));
@@ -89,20 +89,21 @@ fn oldest(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
 
 fn delete_before(db: &Connection, cut: Timestamp) -> rusqlite::Result<u64> {
     let mut deleted = 0;
-    let sizes = "DELETE FROM flow_sizes WHERE (bytes, id) IN (SELECT bytes, id FROM flows WHERE start < ?1)";
-    db.prepare_cached(sizes)?.execute([cut.as_nanos()])?;
-    deleted += db.prepare_cached("DELETE FROM flows WHERE start < ?1")?.execute([cut.as_nanos()])?;
-    for (table, kind) in RECORDS {
-        let sql = format!("DELETE FROM {table} WHERE grp = ?1 AND time < ?2");
-        let mut delete = db.prepare_cached(&sql)?;
-        for group in groups(db, kind)? {
-            deleted += delete.execute([group, cut.as_nanos()])?;
-        }
+    let mut delete = db.prepare_cached("DELETE FROM alerts WHERE grp = ?1 AND time < ?2")?;
+    for group in groups(db, GroupKind::Alert)? {
+        deleted += delete.execute([group, cut.as_nanos()])?;
     }
+    for (table, list) in listed(db)? {
+        deleted += delete_listed(db, table, list, cut.as_nanos())?;
+    }
+    // Sizes of flows that were deleted: those of rows that come before all that are left.
+    let sizes =
+        "DELETE FROM lists WHERE list = 2 AND newest < ifnull((SELECT min(id) FROM flows), 9223372036854775807)";
+    db.prepare_cached(sizes)?.execute([])?;
     // Everything below is kept by the second in which it begins; an interval that is no longer whole loses its coarse rows.
     let secs = cut.secs();
     deleted += db.prepare_cached("DELETE FROM edges WHERE hour < ?1")?.execute([secs - 3_600])?;
-    deleted += db.prepare_cached("DELETE FROM flow_attributes WHERE hour < ?1")?.execute([secs - 3_600])?;
+    deleted += delete_attributes(db, cut.as_nanos().saturating_sub(3_600_000_000_000))?;
     // Not counted: it says where documents are, and its last hour may still have some.
     db.prepare_cached("DELETE FROM document_hours WHERE hour < ?1")?.execute([secs - 3_600])?;
     deleted += db.prepare_cached("DELETE FROM toppers WHERE bucket < ?1")?.execute([secs])?;
@@ -122,6 +123,55 @@ fn delete_before(db: &Connection, cut: Timestamp) -> rusqlite::Result<u64> {
         }
     }
     Ok(deleted as u64)
+}
+
+/// The lists by time, with the tables of their rows.
+fn listed(db: &Connection) -> rusqlite::Result<Vec<(&'static str, List)>> {
+    let mut lists = vec![("flows", List::FlowStart)];
+    for (table, kind) in LISTED {
+        lists.extend(groups(db, kind)?.into_iter().map(|group| (table, List::RecordTime(group))));
+    }
+    Ok(lists)
+}
+
+/// Deletes the rows of a table that are listed before a time; returns their number.
+fn delete_listed(db: &Connection, table: &str, list: List, cut: i64) -> rusqlite::Result<usize> {
+    let (number, group) = list.columns();
+    let mut select = db.prepare_cached(
+        "SELECT id, first, entries FROM lists WHERE list = ?1 AND grp = ?2 AND last < ?3 AND first < ?4 ORDER BY last",
+    )?;
+    let block = |row: &Row<'_>| Ok((row.get(0)?, decode(row.get(1)?, row.get_ref(2)?.as_blob().unwrap_or_default())?));
+    let reach = cut.saturating_add(list.span());
+    let blocks = select.query_map(params![number, group, reach, cut], block)?;
+    // Rows must not change while they are looked for.
+    let blocks: Vec<(i64, Vec<Entry>)> = blocks.collect::<Result<_, _>>()?;
+    let mut delete = db.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?;
+    let mut delete_block = db.prepare_cached("DELETE FROM lists WHERE id = ?1")?;
+    let (mut deleted, mut bytes) = (0, Vec::new());
+    for (id, entries) in blocks {
+        let (old, left) = entries.split_at(entries.partition_point(|&(time, _)| time < cut));
+        for (_, row) in old {
+            deleted += delete.execute([row])?;
+        }
+        if left.is_empty() {
+            delete_block.execute([id])?;
+        } else {
+            put(db, list, Some(id), left, &mut bytes)?;
+        }
+    }
+    Ok(deleted)
+}
+
+/// Deletes the parts of attributes that end before a time; returns the number of attributes.
+fn delete_attributes(db: &Connection, cut: i64) -> rusqlite::Result<usize> {
+    let mut select = db.prepare_cached("SELECT part FROM attribute_parts WHERE last < ?1")?;
+    let parts: Vec<i64> = select.query_map([cut], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut deleted = 0;
+    for part in parts {
+        deleted += db.prepare_cached("DELETE FROM flow_attributes WHERE part = ?1")?.execute([part])?;
+        db.prepare_cached("DELETE FROM attribute_parts WHERE part = ?1")?.execute([part])?;
+    }
+    Ok(deleted)
 }
 
 /// Gives pages that hold nothing back to the file system.

@@ -2,8 +2,10 @@
 
 use rusqlite::Connection;
 
+use super::lists;
+
 /// Version of the tables, in `PRAGMA user_version`.
-pub const VERSION: i64 = 5;
+pub const VERSION: i64 = 6;
 
 /// What `PRAGMA application_id` says: this file is a store.
 pub(super) const APPLICATION: i64 = 0x6D73_7472;
@@ -23,10 +25,14 @@ const STEPS: [&str; VERSION as usize] = [
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
+    include_str!("schema_6.sql"),
 ];
 
 /// The version since which there is a list of the intervals that have counters.
 const WITH_INTERVALS: i64 = 5;
+
+/// The version since which lists of rows take the place of indexes.
+const WITH_LISTS: i64 = 6;
 
 /// Brings the tables to the current version, in one transaction. Returns the version found.
 pub(super) fn migrate(db: &mut Connection) -> rusqlite::Result<i64> {
@@ -37,6 +43,9 @@ pub(super) fn migrate(db: &mut Connection) -> rusqlite::Result<i64> {
     }
     if found < WITH_INTERVALS {
         list_intervals(&transaction)?;
+    }
+    if found < WITH_LISTS {
+        lists::list_all(&transaction)?;
     }
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;

@@ -12,8 +12,6 @@ use super::bulk::{self, ROWS};
 pub(super) enum Which {
     Flow,
     Flows,
-    FlowSize,
-    FlowSizes,
     OpenFlow,
     FlowEnded,
     FlowAttribute,
@@ -35,14 +33,12 @@ pub(super) enum Which {
 }
 
 impl Which {
-    const COUNT: usize = 22;
+    const COUNT: usize = 20;
 
     fn sql(self) -> &'static str {
         match self {
             Self::Flow => &FLOW.one,
             Self::Flows => &FLOW.many,
-            Self::FlowSize => &FLOW_SIZE.one,
-            Self::FlowSizes => &FLOW_SIZE.many,
             Self::OpenFlow => {
                 "INSERT OR REPLACE INTO open_flows(run, flow, start, end, bytes, az_bytes, za_bytes, az_packets, za_packets,
                    az_payload, za_payload, state, tags, setup_rtt, retrans)
@@ -109,8 +105,6 @@ impl Insert {
 
 /// Columns of flows that ended.
 pub(super) const FLOW_COLUMNS: usize = 16;
-/// Columns of sizes of flows.
-pub(super) const FLOW_SIZE_COLUMNS: usize = 2;
 /// Columns of values of flows.
 pub(super) const FLOW_ATTRIBUTE_COLUMNS: usize = 5;
 /// Columns of resources.
@@ -123,10 +117,8 @@ static FLOW: LazyLock<Insert> = LazyLock::new(|| {
                 za_payload, state, tags, setup_rtt, retrans, reason)";
     Insert::new(into, FLOW_COLUMNS)
 });
-static FLOW_SIZE: LazyLock<Insert> =
-    LazyLock::new(|| Insert::new("OR ROLLBACK INTO flow_sizes(bytes, id)", FLOW_SIZE_COLUMNS));
 static FLOW_ATTRIBUTE: LazyLock<Insert> = LazyLock::new(|| {
-    Insert::new("OR IGNORE INTO flow_attributes(hour, flow, name, value, time)", FLOW_ATTRIBUTE_COLUMNS)
+    Insert::new("OR IGNORE INTO flow_attributes(part, flow, name, value, time)", FLOW_ATTRIBUTE_COLUMNS)
 });
 static RESOURCE: LazyLock<Insert> =
     LazyLock::new(|| Insert::new("OR ROLLBACK INTO resources(run, time, grp, flow, uri, label)", RESOURCE_COLUMNS));

@@ -31,6 +31,9 @@ const EMPTIED: usize = 8;
 const FLUSH_ROWS: u64 = 262_144;
 /// The same while nothing else waits: what is written then does not have to be written after the last packet.
 const IDLE_ROWS: u64 = 65_536;
+/// The same when nothing has come for a while.
+const QUIET_ROWS: u64 = 4_096;
+const QUIET: Duration = Duration::from_millis(10);
 /// A transaction is ended after this long.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// After a failure nothing is written for this long.
@@ -222,11 +225,12 @@ impl Writer {
             if deliveries.is_empty() && self.pending.is_some_and(|(rows, _)| rows >= IDLE_ROWS) {
                 self.flush();
             }
-            match deliveries.recv_timeout(FLUSH_EVERY) {
+            let is_worth_it = self.pending.is_some_and(|(rows, _)| rows >= QUIET_ROWS);
+            match deliveries.recv_timeout(if is_worth_it { QUIET } else { FLUSH_EVERY }) {
                 Ok(Delivery::Join(sender)) => self.waiting.join(sender),
                 Ok(Delivery::Parcel(parcel)) => self.parcel(parcel),
                 Ok(Delivery::End(end)) => return self.end(&end),
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => self.flush(),
                 // Nobody said how the run ended.
                 Err(RecvTimeoutError::Disconnected) => return self.flush(),
             }
@@ -406,6 +410,7 @@ impl Writer {
         });
         match deleted {
             Ok(deleted) => {
+                self.ordered.deleted();
                 self.pruned += deleted;
                 add(&self.shared.deleted, deleted);
             }

@@ -1,12 +1,18 @@
 //! Flows: those that ended, those that go on, what is known of them, and the snapshots of trackers.
 
-use rusqlite::params;
+use std::ops::ControlFlow;
+
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::answer::{Answer, Cell};
+use super::listed::{ALL, Range, largest, times, walk};
 use super::reader::{QueryError, Reader};
-use super::records::{Field, RecordsQuery, Select};
+use super::records::{Fetch, Field, RecordsQuery, Select, answer_of};
 use crate::sink::report::text_of;
+use crate::sink::store::lists::List;
+use crate::sink::store::ordered::hour;
 use crate::sink::store::row::Text;
+use crate::time::Timestamp;
 
 /// Which flows come first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,14 +24,12 @@ pub enum FlowOrder {
     Time,
 }
 
-/// Share of the whole time span above which the largest flows are found by walking the index by size.
+/// Share of the whole time span above which the largest flows are found by walking the list by size.
 const WIDE: f64 = 0.002;
 /// Hours of a flow that are looked through for attributes, from its beginning.
-const HOURS: usize = 48;
+const HOURS: i64 = 48;
 
 const SHARED: usize = 14;
-/// Sizes have a column of this name too.
-const BYTES: &str = "flows.bytes";
 const REASON: Field = ("reason", "reason", false);
 const RUN: Field = ("run", "run", false);
 const FLOWS: [Field; SHARED + 2] = {
@@ -40,7 +44,6 @@ const FLOWS: [Field; SHARED + 2] = {
 };
 const OPEN: [Field; SHARED + 2] = {
     let mut fields = FLOWS;
-    fields[3] = ("bytes", "bytes", false);
     fields[SHARED] = ("reason", "'open'", false);
     fields
 };
@@ -48,7 +51,7 @@ const OF_ALL: [Field; SHARED] = [
     ("start", "start", true),
     ("end", "end", true),
     ("flow", "flow", false),
-    ("bytes", BYTES, false),
+    ("bytes", "bytes", false),
     ("az_bytes", "az_bytes", false),
     ("za_bytes", "za_bytes", false),
     ("az_packets", "az_packets", false),
@@ -85,30 +88,69 @@ pub fn flows(reader: &Reader, query: &RecordsQuery, order: FlowOrder) -> Result<
     answer.rows.sort_by_key(|row| std::cmp::Reverse(number(row)));
     answer.rows.truncate(query.limit);
     answer.add_column("attributes");
+    let parts = parts(reader, &answer.rows)?;
     for row in &mut answer.rows {
-        let attributes = attributes(reader, row)?;
+        let attributes = attributes(reader, row, &parts)?;
         row.push(attributes.into());
     }
     Ok(answer)
 }
 
-fn ended(reader: &Reader, query: &RecordsQuery, order: FlowOrder) -> Result<Answer, QueryError> {
-    let by_size = order == FlowOrder::Bytes && is_wide(reader, query)?;
-    // The order of a join is the one in which it is written.
-    let sized = "flow_sizes s CROSS JOIN flows ON flows.id = s.id";
-    let from = if by_size { sized } else { "flows INDEXED BY flows_start" };
-    let order = match order {
-        FlowOrder::Bytes if by_size => "s.bytes DESC, s.id DESC",
-        FlowOrder::Bytes => "bytes DESC, id DESC",
-        FlowOrder::Time => "start DESC, id DESC",
+/// A part of the attributes: its number, first and last time.
+type Part = (i64, i64, i64);
+
+/// The parts of attributes in which those of any of the rows may lie.
+fn parts(reader: &Reader, rows: &[Vec<Cell>]) -> Result<Vec<Part>, QueryError> {
+    let of_all = || rows.iter().filter_map(|row| span(row));
+    let Some((first, last)) = of_all().map(|span| span.0).min().zip(of_all().map(|span| span.1).max()) else {
+        return Ok(Vec::new());
     };
-    let mut select = Select { from, conditions: Vec::new(), values: Vec::new(), order, limit: query.limit };
-    select.time("start", query);
-    if !by_size && select.conditions.is_empty() {
-        // The index is asked for by name, and is one over everything.
-        select.conditions.push("start IS NOT NULL".to_owned());
+    let mut select =
+        reader.prepare("SELECT part, first, last FROM attribute_parts WHERE last >= ?1 AND first <= ?2")?;
+    let part = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    Ok(select.query_map([first, last], part)?.collect::<Result<_, _>>()?)
+}
+
+/// The times in which a flow's attributes are looked for.
+fn span(row: &[Cell]) -> Option<(i64, i64)> {
+    let (Some(Cell::Time(start)), Some(Cell::Time(end))) = (row.first(), row.get(1)) else { return None };
+    let until = Timestamp::new(hour(*start).saturating_add(3_600 * HOURS), 0);
+    Some((start.as_nanos(), end.as_nanos().min(until.as_nanos().saturating_sub(1))))
+}
+
+fn ended(reader: &Reader, query: &RecordsQuery, order: FlowOrder) -> Result<Answer, QueryError> {
+    let mut answer = answer_of(&FLOWS);
+    let range = times(query);
+    if order == FlowOrder::Bytes && is_wide(reader, query)? {
+        let mut fetch = Fetch::new(reader, "flows", &FLOWS, " AND bytes = ?2 AND start >= ?3 AND start <= ?4")?;
+        walk(reader, List::FlowBytes, ALL, |(bytes, id)| {
+            if answer.rows.len() >= query.limit {
+                return Ok(ControlFlow::Break(()));
+            }
+            answer.rows.extend(fetch.row([id, bytes, range.0, range.1])?);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        return Ok(answer);
     }
-    select.run(reader, &FLOWS)
+    let rows = match order {
+        FlowOrder::Bytes => largest_in(reader, range, query.limit)?,
+        FlowOrder::Time => largest(reader, List::FlowStart, range, query.limit)?,
+    };
+    answer.rows = Fetch::new(reader, "flows", &FLOWS, "")?.rows(&rows)?;
+    Ok(answer)
+}
+
+/// The largest of the flows that began in the range, which are few.
+fn largest_in(reader: &Reader, range: Range, limit: usize) -> Result<Vec<i64>, QueryError> {
+    let mut all: Vec<(i64, i64)> = Vec::new();
+    let mut bytes = reader.prepare("SELECT bytes FROM flows WHERE id = ?1")?;
+    walk(reader, List::FlowStart, range, |(_, id)| {
+        all.extend(bytes.query_row([id], |row| row.get(0)).optional()?.map(|bytes| (bytes, id)));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    all.sort_unstable_by(|a, b| b.cmp(a));
+    all.truncate(limit);
+    Ok(all.into_iter().map(|(_, id)| id).collect())
 }
 
 fn open(reader: &Reader, query: &RecordsQuery, order: FlowOrder) -> Result<Answer, QueryError> {
@@ -131,31 +173,28 @@ fn is_wide(reader: &Reader, query: &RecordsQuery) -> Result<bool, QueryError> {
 }
 
 /// The attributes of the flow of a row, as `name=value; name=value` in the order in which they were seen.
-fn attributes(reader: &Reader, row: &[Cell]) -> Result<Option<String>, QueryError> {
-    let (Some(Cell::Time(start)), Some(Cell::Time(end)), Some(Cell::Text(flow))) =
-        (row.first(), row.get(1), row.get(2))
-    else {
-        return Ok(None);
-    };
+fn attributes(reader: &Reader, row: &[Cell], parts: &[Part]) -> Result<Option<String>, QueryError> {
+    let (Some((start, end)), Some(Cell::Text(flow))) = (span(row), row.get(2)) else { return Ok(None) };
     let sql =
-        "SELECT name, value, time FROM flow_attributes WHERE hour = ?1 AND flow = ?2 AND time >= ?3 AND time <= ?4";
+        "SELECT name, value, time FROM flow_attributes WHERE part = ?1 AND flow = ?2 AND time >= ?3 AND time <= ?4";
     let mut select = reader.prepare(sql)?;
     let mut found: Vec<(i64, String)> = Vec::new();
-    let first = start.secs().div_euclid(3_600).saturating_mul(3_600);
-    for hour in (first..=end.secs()).step_by(3_600).take(HOURS) {
-        let (flow, start, end) = (Text(flow.as_bytes()), start.as_nanos(), end.as_nanos());
-        let mut rows = select.query(params![hour, flow, start, end])?;
+    for &(part, _, _) in parts.iter().filter(|&&(_, first, last)| first <= end && last >= start) {
+        let mut rows = select.query(params![part, Text(flow.as_bytes()), start, end])?;
         while let Some(row) = rows.next()? {
             let text = |index| row.get_ref(index).map(|value| value.as_bytes().map(text_of).unwrap_or_default());
-            let pair = format!("{}={}", text(0)?, text(1)?);
-            // The same one an hour later.
-            if !found.iter().any(|(_, known)| *known == pair) {
-                found.push((row.get(2)?, pair));
-            }
+            found.push((row.get(2)?, format!("{}={}", text(0)?, text(1)?)));
         }
     }
+    // Within a part they lie by name.
     found.sort_by_key(|(time, _)| *time);
-    let pairs: Vec<String> = found.into_iter().map(|(_, pair)| pair).collect();
+    let mut pairs: Vec<String> = Vec::with_capacity(found.len());
+    for (_, pair) in found {
+        // The same one in a later part or hour.
+        if !pairs.contains(&pair) {
+            pairs.push(pair);
+        }
+    }
     Ok((!pairs.is_empty()).then(|| pairs.join("; ")))
 }
 

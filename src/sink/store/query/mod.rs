@@ -7,6 +7,7 @@
 mod answer;
 mod counters;
 mod flows;
+mod listed;
 mod names;
 mod pages;
 mod ranges;

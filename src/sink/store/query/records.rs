@@ -1,12 +1,14 @@
 //! Lists of records: the latest first, flows the largest first unless asked otherwise.
 
 use rusqlite::types::Value;
-use rusqlite::{OptionalExtension, Row, params_from_iter};
+use rusqlite::{CachedStatement, OptionalExtension, Row, params_from_iter};
 
 use super::answer::{Answer, Cell};
+use super::listed::{largest, times};
 use super::reader::{QueryError, Reader};
 use crate::key::Host;
 use crate::metrics::GroupKind;
+use crate::sink::store::lists::List;
 use crate::time::Timestamp;
 
 /// Which records are asked for.
@@ -105,29 +107,65 @@ impl Select<'_> {
     }
 
     pub(super) fn run(self, reader: &Reader, fields: &[Field]) -> Result<Answer, QueryError> {
-        let names: Vec<&'static str> = fields.iter().map(|field| field.0).collect();
-        let mut answer = Answer::new(&names);
+        let mut answer = answer_of(fields);
         let mut select = reader.prepare(&self.sql(fields))?;
-        let cells = |row: &Row<'_>| -> rusqlite::Result<Vec<Cell>> {
-            let cell = |(index, field): (usize, &Field)| {
-                let value = row.get_ref(index)?;
-                Ok(if field.2 { Cell::time(value) } else { Cell::of(value) })
-            };
-            fields.iter().enumerate().map(cell).collect()
-        };
         let mut rows = select.query(params_from_iter(&self.values))?;
         while let Some(row) = rows.next()? {
-            answer.rows.push(cells(row)?);
+            answer.rows.push(cells(fields, row)?);
         }
         Ok(answer)
+    }
+}
+
+/// An answer without rows.
+pub(super) fn answer_of(fields: &[Field]) -> Answer {
+    let names: Vec<&'static str> = fields.iter().map(|field| field.0).collect();
+    Answer::new(&names)
+}
+
+fn cells(fields: &[Field], row: &Row<'_>) -> rusqlite::Result<Vec<Cell>> {
+    let cell = |(index, field): (usize, &Field)| {
+        let value = row.get_ref(index)?;
+        Ok(if field.2 { Cell::time(value) } else { Cell::of(value) })
+    };
+    fields.iter().enumerate().map(cell).collect()
+}
+
+/// Takes rows of a table one by one, by their numbers.
+pub(super) struct Fetch<'a> {
+    select: CachedStatement<'a>,
+    fields: &'a [Field],
+}
+
+impl<'a> Fetch<'a> {
+    /// `conditions` have the parameters from the second one on.
+    pub(super) fn new(
+        reader: &'a Reader,
+        table: &str,
+        fields: &'a [Field],
+        conditions: &str,
+    ) -> rusqlite::Result<Self> {
+        let columns: Vec<&str> = fields.iter().map(|field| field.1).collect();
+        let sql = format!("SELECT {} FROM {table} WHERE id = ?1{conditions}", columns.join(", "));
+        Ok(Self { select: reader.prepare(&sql)?, fields })
+    }
+
+    /// The row, if it is there and the conditions hold.
+    pub(super) fn row(&mut self, values: impl rusqlite::Params) -> rusqlite::Result<Option<Vec<Cell>>> {
+        let mut rows = self.select.query(values)?;
+        rows.next()?.map(|row| cells(self.fields, row)).transpose()
+    }
+
+    /// All of these that are there.
+    pub(super) fn rows(&mut self, numbers: &[i64]) -> rusqlite::Result<Vec<Vec<Cell>>> {
+        numbers.iter().filter_map(|number| self.row([number]).transpose()).collect()
     }
 }
 
 /// Records with a time and a group: the latest of each group, and of these the latest.
 fn of_group(
     reader: &Reader,
-    kind: GroupKind,
-    [table, by_group]: [&str; 2],
+    (kind, table): (GroupKind, &str),
     fields: &[Field],
     query: &RecordsQuery,
 ) -> Result<Answer, QueryError> {
@@ -135,16 +173,20 @@ fn of_group(
         Some(name) => vec![reader.group(kind, name)?],
         None => reader.groups(kind)?,
     };
-    let from = format!("{table} INDEXED BY {by_group}");
     let with_id: Vec<Field> = fields.iter().copied().chain([("id", "id", false)]).collect();
-    let names: Vec<&'static str> = fields.iter().map(|field| field.0).collect();
-    let mut answer = Answer::new(&names);
+    let mut answer = answer_of(fields);
     for group in &groups {
-        let (conditions, values) = (Vec::new(), Vec::new());
-        let mut select = Select { from: &from, conditions, values, order: "time DESC, id DESC", limit: query.limit };
-        select.condition("grp = ?", group.id);
-        select.time("time", query);
-        answer.rows.extend(select.run(reader, &with_id)?.rows);
+        answer.rows.extend(if kind == GroupKind::Alert {
+            let (conditions, values) = (Vec::new(), Vec::new());
+            let (from, order) = ("alerts INDEXED BY alerts_group", "time DESC, id DESC");
+            let mut select = Select { from, conditions, values, order, limit: query.limit };
+            select.condition("grp = ?", group.id);
+            select.time("time", query);
+            select.run(reader, &with_id)?.rows
+        } else {
+            let rows = largest(reader, List::RecordTime(group.id), times(query), query.limit)?;
+            Fetch::new(reader, table, &with_id, "")?.rows(&rows)?
+        });
     }
     let place = |row: &Vec<Cell>| match (row.first(), row.last()) {
         (Some(Cell::Time(time)), Some(Cell::Int(id))) => (time.as_nanos(), *id),
@@ -161,7 +203,7 @@ fn of_group(
 /// # Errors
 /// [`QueryError`].
 pub fn alerts(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryError> {
-    of_group(reader, GroupKind::Alert, ["alerts", "alerts_group"], &ALERTS, query)
+    of_group(reader, (GroupKind::Alert, "alerts"), &ALERTS, query)
 }
 
 /// Resources, the latest first.
@@ -169,7 +211,7 @@ pub fn alerts(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryErro
 /// # Errors
 /// [`QueryError`].
 pub fn resources(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryError> {
-    of_group(reader, GroupKind::Resource, ["resources", "resources_group"], &RESOURCES, query)
+    of_group(reader, (GroupKind::Resource, "resources"), &RESOURCES, query)
 }
 
 /// Full-text documents, the latest first.
@@ -177,7 +219,7 @@ pub fn resources(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryE
 /// # Errors
 /// [`QueryError`].
 pub fn documents(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryError> {
-    of_group(reader, GroupKind::Fts, ["documents", "documents_group"], &DOCUMENTS, query)
+    of_group(reader, (GroupKind::Fts, "documents"), &DOCUMENTS, query)
 }
 
 /// Edges that were seen in the hours of the range, the latest first.
