@@ -12,6 +12,17 @@ use millstream::lua::{Budget, FaultKind, Health};
 use millstream::time::Stopwatch;
 use vm_support::{LONG, SHORT, assert_interrupted, on_lua_thread, run, vm_with, with_vm};
 
+/// Counts how many of it are dropped.
+struct Counted(Arc<AtomicU32>);
+
+impl mlua::UserData for Counted {}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 // --- creation and loading -----------------------------------------------------------------------------------------
 
 #[test]
@@ -111,13 +122,6 @@ fn modules_are_searched_in_the_order_of_the_path() {
 /// With a stock LuaJIT on x86-64 the process dies here: see build.rs.
 #[test]
 fn userdata_that_lives_until_its_vm_is_closed_is_dropped() {
-    struct Counted(Arc<AtomicU32>);
-    impl mlua::UserData for Counted {}
-    impl Drop for Counted {
-        fn drop(&mut self) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
     let drops = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&drops);
     with_vm(move |vm| {
@@ -131,13 +135,6 @@ fn userdata_that_lives_until_its_vm_is_closed_is_dropped() {
 
 #[test]
 fn a_vm_that_leaves_its_memory_runs_its_finalizers() {
-    struct Counted(Arc<AtomicU32>);
-    impl mlua::UserData for Counted {}
-    impl Drop for Counted {
-        fn drop(&mut self) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
     let drops = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&drops);
     with_vm(move |vm| {
