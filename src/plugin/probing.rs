@@ -95,8 +95,8 @@ pub(super) fn probe_ahead(
         while let Some(&at) = alone.get(next.fetch_add(1, Ordering::Relaxed)) {
             let contents = probe_one(&scripts[at], ScriptId(at as u16), settings, groups)
                 .map(|probed| probed.map(|(manifest, _)| manifest));
-            let reads_groups = |manifest: &Manifest| !stands_alone(&manifest.required_text);
-            if !contents.as_ref().is_ok_and(|contents| contents.as_ref().is_some_and(reads_groups)) {
+            // What it loaded is known now, also where it failed.
+            if stands_alone(&required_text(settings, ScriptId(at as u16))) {
                 found.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(contents);
             }
         }

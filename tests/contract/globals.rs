@@ -175,7 +175,10 @@ fn files_see_the_groups_of_files_before_them_however_many_there_are() {
                simplecounter = {{ protocol_guid = '{IPV4}', onpacket = function() end }} }}"
         )
     };
-    let mut bench = Bench::new().file("plugins/lib.lua", "return function() return T.countergroups end");
+    let mut bench = Bench::new().file("plugins/lib.lua", "return function() return T.countergroups end").file(
+        "plugins/strict.lua",
+        "assert(not T.countergroups or T.countergroups['of 26'], 'no group') return 'of 27'",
+    );
     for number in 10..30 {
         let text = match number {
             15 => format!("local all = T.countergroups or {{}} {}", group(15, "'asks ' .. tostring(all['of 14'])")),
@@ -183,6 +186,7 @@ fn files_see_the_groups_of_files_before_them_however_many_there_are() {
                 "local all = require 'lib'() or {{}} {}",
                 group(25, "'asks ' .. tostring(all['of 24'] and all['of 26'])")
             ),
+            27 => group(27, "require 'strict'"),
             _ => group(number, &format!("'of {number}'")),
         };
         bench = bench.plugin(&format!("{number}.lua"), &text);
