@@ -86,13 +86,16 @@ unsafe fn bytes<'a>(data: *const u8, len: u32) -> &'a [u8] {
     unsafe { slice::from_raw_parts(data, len as usize) }
 }
 
+/// The shard without what waits in this VM; `None` while it may not write.
+#[inline]
+fn shard(vm: &VmContext) -> Option<RefMut<'_, Shard>> {
+    if vm.writing.refuses() { None } else { vm.engine.shard.try_borrow_mut().ok() }
+}
+
 /// The shard with all in it that this VM counted; `None` while it may not write.
 #[inline]
 fn shard_to_write(vm: &VmContext) -> Option<RefMut<'_, Shard>> {
-    if vm.writing.refuses() {
-        return None;
-    }
-    let mut shard = vm.engine.shard.try_borrow_mut().ok()?;
+    let mut shard = shard(vm)?;
     if vm.key_cells.have_waiting() {
         vm.key_cells.settle(&mut shard);
     }
@@ -115,10 +118,7 @@ fn update(vm: &VmContext, group: i32, key: &[u8], meter: i32, value: f64) {
 
 /// Has a text wait that is long enough to lie apart from its record. False if it has to be counted now.
 fn text_waits(vm: &VmContext, group: i32, key: &[u8], meter: i32, value: f64) -> bool {
-    if vm.writing.refuses() {
-        return true;
-    }
-    let Ok(mut shard) = vm.engine.shard.try_borrow_mut() else { return true };
+    let Some(mut shard) = shard(vm) else { return true };
     vm.key_cells.wait_text(GroupIndex(group as u16), key, meter as u32, value, &mut shard)
 }
 
@@ -247,10 +247,7 @@ fn count_word(vm: &VmContext, key: WordKey, value: f64) -> bool {
     if vm.key_cells.add(key, value, generation) {
         return true;
     }
-    if vm.writing.refuses() {
-        return true;
-    }
-    let Ok(mut shard) = vm.engine.shard.try_borrow_mut() else { return true };
+    let Some(mut shard) = shard(vm) else { return true };
     vm.key_cells.wait(key, value, generation, &mut shard)
 }
 
