@@ -12,11 +12,16 @@ use std::time::Duration;
 use millstream::capture::{
     FileOptions, FileSource, Fill, Limit, Limits, SharedReader, Source, SourceStats, TimeBase, open_split,
 };
-use millstream::packet::{Batch, LinkType};
+use millstream::packet::{Batch, Packet};
 
 /// Flow of a packet for these tests: its last byte, spread over all bits.
-fn last_byte(_: LinkType, bytes: &[u8]) -> u32 {
+fn last_byte(bytes: &[u8]) -> u32 {
     u32::from(bytes.last().copied().unwrap_or(0)).wrapping_mul(0x9E37_79B9)
+}
+
+fn last_bytes(packets: &[Packet], bytes: &[u8], hashes: &mut Vec<u32>) {
+    let bytes_of = |packet: &Packet| &bytes[packet.offset as usize..][..packet.caplen as usize];
+    hashes.extend(packets.iter().map(|packet| last_byte(bytes_of(packet))));
 }
 
 fn numbered(scratch: &Scratch, count: u32) -> PathBuf {
@@ -30,13 +35,13 @@ fn numbered(scratch: &Scratch, count: u32) -> PathBuf {
 }
 
 fn split(paths: &[PathBuf], engines: usize) -> Vec<impl Source + Send + 'static> {
-    SharedReader::split(FileSource::open(paths, &FileOptions::default()).unwrap(), engines, last_byte)
+    SharedReader::split(FileSource::open(paths, &FileOptions::default()).unwrap(), engines, last_bytes)
 }
 
 /// The ways in which engines share an input: one reads for all, or as is best for these files.
 fn ways(paths: &[PathBuf], engines: usize) -> [Vec<Box<dyn Source + Send>>; 2] {
     let shared = split(paths, engines).into_iter().map(|source| Box::new(source) as Box<dyn Source + Send>);
-    [shared.collect(), open_split(paths, &FileOptions::default(), engines, last_byte).unwrap()]
+    [shared.collect(), open_split(paths, &FileOptions::default(), engines, last_bytes).unwrap()]
 }
 
 /// Reads with one thread per engine.
@@ -50,7 +55,7 @@ fn drain_all(sources: Vec<Box<dyn Source + Send>>) -> Vec<Vec<Seen>> {
 fn assert_dealt(engines: &[Vec<Seen>], all: &[Seen]) {
     for (engine, packets) in engines.iter().enumerate() {
         let share = |packet: &&Seen| {
-            let hash = last_byte(LinkType(packet.linktype), &packet.bytes);
+            let hash = last_byte(&packet.bytes);
             (u64::from(hash) * engines.len() as u64) >> 32 == engine as u64
         };
         assert!(packets.iter().eq(all.iter().filter(share)), "engine {engine}");
@@ -201,7 +206,7 @@ fn engines_that_read_for_themselves_agree_on_rounds_and_on_what_the_filter_rejec
     let (all, whole) = read_with(std::slice::from_ref(&path), &options).unwrap();
     assert!(whole.filtered > 0 && whole.time_back > 0);
     for engines in 1..=3 {
-        let mut sources = open_split(std::slice::from_ref(&path), &options, engines, last_byte).unwrap();
+        let mut sources = open_split(std::slice::from_ref(&path), &options, engines, last_bytes).unwrap();
         let (seen, stats): (Vec<_>, Vec<_>) = sources.iter_mut().map(|source| drain(&mut **source)).unzip();
         assert_dealt(&seen, &all);
         let sum = |of: fn(&SourceStats) -> u64| stats.iter().map(of).sum::<u64>();
@@ -216,7 +221,7 @@ fn an_engine_waits_for_one_that_is_far_behind_and_for_none_that_has_gone() {
     let scratch = Scratch::new();
     // 24 MB: three times what one engine may be ahead.
     let path = numbered(&scratch, 140_000);
-    let mut sources = open_split(&[path], &FileOptions::default(), 2, last_byte).unwrap();
+    let mut sources = open_split(&[path], &FileOptions::default(), 2, last_bytes).unwrap();
     let second = sources.pop().unwrap();
     let mut first = sources.pop().unwrap();
     let mut batch = Batch::new();
@@ -237,7 +242,7 @@ fn an_engine_without_packets_tells_how_far_it_has_read() {
     }
     let path = scratch.file("one flow", &file.bytes);
     for way in ways(&[path], 2) {
-        let busy = usize::from(last_byte(LinkType::RAW, &[7]) >> 31 == 1);
+        let busy = usize::from(last_byte(&[7]) >> 31 == 1);
         let mut threads = Vec::new();
         let mut told = Vec::new();
         let mut idle = None;
@@ -283,7 +288,7 @@ fn an_engine_without_packets_returns_soon_from_files_that_overlap() {
         scratch.file(name, &file.bytes)
     };
     let paths = [of_one_flow("one"), of_one_flow("two")];
-    let mut sources = open_split(&paths, &FileOptions::default(), 2, last_byte).unwrap();
+    let mut sources = open_split(&paths, &FileOptions::default(), 2, last_bytes).unwrap();
     let mut without = sources.remove(1);
     let mut batch = Batch::new();
     let mut looks = 0;

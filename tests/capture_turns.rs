@@ -9,12 +9,17 @@ use std::time::Duration;
 
 use capture_support::{MICROS, NANOS, Order, Pcap, Pcapng, Scratch, Seen, drain, real_captures};
 use millstream::capture::{FileOptions, FileSource, Fill, Source, SourceStats, TurnSource};
-use millstream::packet::{Batch, LinkType};
+use millstream::packet::{Batch, Packet};
 use proptest::prelude::*;
 
 /// Flow of a packet for these tests: its last byte, spread over all bits.
-fn last_byte(_: LinkType, bytes: &[u8]) -> u32 {
+fn last_byte(bytes: &[u8]) -> u32 {
     u32::from(bytes.last().copied().unwrap_or(0)).wrapping_mul(0x9E37_79B9)
+}
+
+fn last_bytes(packets: &[Packet], bytes: &[u8], hashes: &mut Vec<u32>) {
+    let bytes_of = |packet: &Packet| &bytes[packet.offset as usize..][..packet.caplen as usize];
+    hashes.extend(packets.iter().map(|packet| last_byte(bytes_of(packet))));
 }
 
 /// How engines are to read.
@@ -28,7 +33,7 @@ struct Way {
 
 fn open(paths: &[PathBuf], options: &FileOptions, way: &Way) -> Vec<TurnSource> {
     let source = FileSource::open(paths, options).unwrap();
-    TurnSource::split_in_blocks(source, way.engines, last_byte, NonZeroU32::new(way.block).unwrap())
+    TurnSource::split_in_blocks(source, way.engines, last_bytes, NonZeroU32::new(way.block).unwrap())
 }
 
 /// A source whose engine pauses now and then.
@@ -76,7 +81,7 @@ fn assert_same(paths: &[PathBuf], options: &FileOptions, way: &Way) {
     let (mut packets, mut bytes) = (0, 0);
     for (engine, (seen, stats, progress)) in engines.iter().enumerate() {
         let share = |packet: &&Seen| {
-            let hash = last_byte(LinkType(packet.linktype), &packet.bytes);
+            let hash = last_byte(&packet.bytes);
             (u64::from(hash) * way.engines as u64) >> 32 == engine as u64
         };
         assert!(seen.iter().eq(all.iter().filter(share)), "engine {engine}");
@@ -272,7 +277,7 @@ fn an_engine_in_the_hands_of_a_slow_script_holds_nobody_up_before_the_lead_is_us
     let scratch = Scratch::new();
     // 6 MB, less than one engine may be ahead.
     let path = of_two_flows(&scratch, 28_000);
-    let mut sources = TurnSource::split(FileSource::open(&[path], &FileOptions::default()).unwrap(), 2, last_byte);
+    let mut sources = TurnSource::split(FileSource::open(&[path], &FileOptions::default()).unwrap(), 2, last_bytes);
     let mut slow = sources.pop().unwrap();
     let mut fast = sources.pop().unwrap();
     let mut batch = Batch::new();

@@ -4,15 +4,69 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::file::{Block, Chunk, FileSource, Place};
-use super::gate::{FlowHash, engine_of};
+use super::gate::{FlowHashes, engine_of};
 use super::source::{Fill, SourceError, SourceStats};
-use crate::packet::Packet;
+use crate::packet::{LinkType, Packet};
 use crate::time::Timestamp;
 
 /// Chunks kept to be used again.
 const MAX_KEPT: usize = 64;
 /// Room behind a block for the end of its last record.
 const SLACK: usize = 16 * 1024;
+
+/// A packet that has not been decoded, in little space: what one engine found is read by the others through the cache.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Entry {
+    ts: Timestamp,
+    pub offset: u32,
+    pub caplen: u32,
+    pub wirelen: u32,
+    linktype: LinkType,
+    origin: u16,
+}
+
+impl From<&Packet> for Entry {
+    #[inline]
+    fn from(packet: &Packet) -> Self {
+        let Packet { ts, offset, caplen, wirelen, linktype, origin, .. } = *packet;
+        Self { ts, offset, caplen, wirelen, linktype, origin }
+    }
+}
+
+impl From<&Entry> for Packet {
+    #[inline]
+    fn from(entry: &Entry) -> Self {
+        Self::new(entry.ts, entry.offset, entry.caplen, entry.wirelen, entry.linktype, entry.origin)
+    }
+}
+
+/// The packets of one engine in a chunk.
+#[derive(Debug, Default)]
+pub(super) struct Share {
+    /// Places behind `len` are left from earlier chunks, so that adding a packet never makes room.
+    places: Vec<Entry>,
+    len: usize,
+}
+
+impl Share {
+    pub fn entries(&self) -> &[Entry] {
+        &self.places[..self.len]
+    }
+
+    /// Begins anew, with room for so many packets.
+    fn begin(&mut self, most: usize) {
+        self.len = 0;
+        if self.places.len() < most {
+            self.places.resize(most, Entry::default());
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, entry: Entry) {
+        self.places[self.len] = entry;
+        self.len += 1;
+    }
+}
 
 /// What comes behind a chunk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +86,7 @@ pub(super) struct Dealt {
     pub number: u64,
     pub bytes: Arc<Vec<u8>>,
     /// Packets of each engine.
-    pub shares: Vec<Vec<Packet>>,
+    pub shares: Vec<Share>,
     pub ending: Ending,
     /// Where the next chunk comes from, as far as known.
     pub next: Option<Place>,
@@ -47,30 +101,33 @@ pub(super) struct Dealt {
 impl Dealt {
     /// Packets of all engines.
     pub fn len(&self) -> usize {
-        self.shares.iter().map(Vec::len).sum()
+        self.shares.iter().map(|share| share.len).sum()
     }
 }
 
 /// Deals out the chunks that one engine reads, and uses their memory again when all engines are done with them.
 pub(super) struct Dealer {
     engines: usize,
-    hash: FlowHash,
+    hashes_of: FlowHashes,
     block_len: usize,
     chunk: Chunk,
+    /// Flow hashes of the packets of the chunk.
+    hashes: Vec<u32>,
     /// Handed out, the latest last.
     handed_out: Vec<Arc<Dealt>>,
     buffers: Vec<Vec<u8>>,
     /// Lists of packets, one for each engine.
-    lists: Vec<Vec<Vec<Packet>>>,
+    lists: Vec<Vec<Share>>,
 }
 
 impl Dealer {
-    pub fn new(engines: usize, hash: FlowHash, block_len: usize) -> Self {
+    pub fn new(engines: usize, hashes_of: FlowHashes, block_len: usize) -> Self {
         Self {
             engines,
-            hash,
+            hashes_of,
             block_len,
             chunk: Chunk::default(),
+            hashes: Vec::new(),
             handed_out: Vec::new(),
             buffers: Vec::new(),
             lists: Vec::new(),
@@ -149,12 +206,12 @@ impl Dealer {
             self.reclaim();
         }
         dealt.shares = self.lists.pop().unwrap_or_default();
-        dealt.shares.resize_with(self.engines, Vec::new);
-        dealt.shares.iter_mut().for_each(Vec::clear);
-        for packet in &self.chunk.packets {
-            let start = packet.offset as usize;
-            let hash = (self.hash)(packet.linktype, &bytes[start..start + packet.caplen as usize]);
-            dealt.shares[engine_of(hash, self.engines)].push(*packet);
+        dealt.shares.resize_with(self.engines, Share::default);
+        dealt.shares.iter_mut().for_each(|share| share.begin(self.chunk.packets.len()));
+        self.hashes.clear();
+        (self.hashes_of)(&self.chunk.packets, &bytes, &mut self.hashes);
+        for (packet, &hash) in self.chunk.packets.iter().zip(&self.hashes) {
+            dealt.shares[engine_of(hash, self.engines)].push(Entry::from(packet));
         }
         dealt.bytes = Arc::new(bytes);
         let dealt = Arc::new(dealt);

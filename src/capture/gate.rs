@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::filter::{Filter, Match};
 use super::record::Record;
 use super::source::SourceStats;
-use crate::packet::{LinkType, Packet};
+use crate::packet::Packet;
 use crate::time::Timestamp;
 
-/// A hash of a packet's flow that is the same for both directions.
-pub type FlowHash = fn(LinkType, &[u8]) -> u32;
+/// Appends a hash of the flow of each packet, in their order, that is the same for both directions. The bytes are those that
+/// the packets point into. Many at a time, because a call for each would cost more than the hash.
+pub type FlowHashes = fn(packets: &[Packet], bytes: &[u8], hashes: &mut Vec<u32>);
 
 /// The engine that packets of a flow hash belong to. The high bits decide, as engines use the low ones again for their own
 /// tables.

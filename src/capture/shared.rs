@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::file::{CHUNK_LEN, Chunk, FileSource};
-use super::gate::{FlowHash, engine_of};
+use super::gate::{FlowHashes, engine_of};
 use super::poll::MAX_WAIT;
 use super::source::{Fill, Origin, Progress, Source, SourceError, SourceStats};
 use crate::packet::{Batch, MAX_BATCH, Packet};
@@ -61,6 +61,8 @@ struct Queue {
 struct Reading {
     source: FileSource,
     chunk: Chunk,
+    /// Flow hashes of the packets of the chunk.
+    hashes: Vec<u32>,
     /// Chunks handed out, to be used again when all engines are done with them.
     handed_out: Vec<Arc<Vec<u8>>>,
     /// Dealt and not delivered yet, one place per engine.
@@ -79,7 +81,7 @@ enum Ending {
 struct Shared {
     reading: Mutex<Reading>,
     queues: Vec<Queue>,
-    hash: FlowHash,
+    hashes: FlowHashes,
     origins: Vec<Origin>,
 }
 
@@ -90,12 +92,13 @@ impl SharedReader {
     /// Splits a source; both directions of a flow go to the same engine, and each engine gets its packets in the order
     /// of the source. Fewer than one engine counts as one.
     #[must_use]
-    pub fn split(source: FileSource, engines: usize, hash: FlowHash) -> Vec<SharedSource> {
+    pub fn split(source: FileSource, engines: usize, hashes: FlowHashes) -> Vec<SharedSource> {
         let engines = engines.max(1);
         let origins = source.origins().to_vec();
         let reading = Reading {
             source,
             chunk: Chunk::default(),
+            hashes: Vec::new(),
             handed_out: Vec::new(),
             dealt: (0..engines).map(|_| Portion::default()).collect(),
             outcome: Ending::Reading,
@@ -104,7 +107,7 @@ impl SharedReader {
         let shared = Arc::new(Shared {
             reading: Mutex::new(reading),
             queues: (0..engines).map(|_| Queue::default()).collect(),
-            hash,
+            hashes,
             origins,
         });
         (0..engines)
@@ -185,7 +188,7 @@ impl Reading {
     }
 
     /// Reads one chunk and deals it out.
-    fn read(&mut self, hash: FlowHash) -> Result<Fill, SourceError> {
+    fn read(&mut self, hashes: FlowHashes) -> Result<Fill, SourceError> {
         self.chunk.bytes = self.free_buffer();
         let fill = match self.source.fill_chunk(&mut self.chunk) {
             Ok(fill) => fill,
@@ -199,10 +202,10 @@ impl Reading {
         }
         let chunk = Arc::new(std::mem::take(&mut self.chunk.bytes));
         let engines = self.dealt.len();
-        for packet in &self.chunk.packets {
-            let start = packet.offset as usize;
-            let bytes = &chunk[start..start + packet.caplen as usize];
-            self.dealt[engine_of(hash(packet.linktype, bytes), engines)].packets.push(*packet);
+        self.hashes.clear();
+        hashes(&self.chunk.packets, &chunk, &mut self.hashes);
+        for (packet, &hash) in self.chunk.packets.iter().zip(&self.hashes) {
+            self.dealt[engine_of(hash, engines)].packets.push(*packet);
         }
         for portion in self.dealt.iter_mut().filter(|portion| !portion.packets.is_empty()) {
             portion.chunk = Some(Arc::clone(&chunk));
@@ -265,7 +268,7 @@ impl SharedSource {
                 Ending::Ended => fill = Fill::End,
                 Ending::Failed => return Err(SourceError::ReaderAbandoned),
                 Ending::Reading => {
-                    fill = reading.read(self.shared.hash)?;
+                    fill = reading.read(self.shared.hashes)?;
                     reading.deliver(&self.shared.queues, clock);
                     // The end is told only when nothing is left to deliver to anyone.
                     if fill == Fill::End {
@@ -297,7 +300,7 @@ impl SharedSource {
             && queues[self.engine].lock().portions.len() < READ_AHEAD
             && queues.iter().all(|queue| queue.lock().portions.len() < QUEUE_LEN)
         {
-            match reading.read(self.shared.hash) {
+            match reading.read(self.shared.hashes) {
                 // Nobody else adds to the queues, so the room seen above is still there.
                 Ok(_) => drop(reading.deliver(queues, Stopwatch::start())),
                 Err(error) => {

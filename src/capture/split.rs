@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use super::file::{FileOptions, FileSource};
-use super::gate::FlowHash;
+use super::gate::FlowHashes;
 use super::shared::SharedReader;
 use super::source::{OpenError, Source};
 use super::turns::TurnSource;
@@ -20,13 +20,13 @@ pub fn open_split(
     paths: &[PathBuf],
     options: &FileOptions,
     engines: usize,
-    hash: FlowHash,
+    hashes: FlowHashes,
 ) -> Result<Vec<Box<dyn Source + Send>>, OpenError> {
     let source = FileSource::open(paths, options)?;
     if source.is_plain() {
-        return Ok(boxed(TurnSource::split(source, engines, hash)));
+        return Ok(boxed(TurnSource::split(source, engines, hashes)));
     }
-    Ok(boxed(SharedReader::split(source, engines, hash)))
+    Ok(boxed(SharedReader::split(source, engines, hashes)))
 }
 
 fn boxed<S: Source + Send + 'static>(sources: Vec<S>) -> Vec<Box<dyn Source + Send>> {

@@ -22,12 +22,12 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::dealing::{Dealer, Dealt, Ending};
 use super::file::{Block, FileSource, Place};
-use super::gate::FlowHash;
+use super::gate::FlowHashes;
 use super::opening::MAX_EMPTY_READS;
 use super::poll::MAX_WAIT;
 use super::source::{Fill, Origin, Progress, Source, SourceError, SourceStats};
 use crate::memory::prefetch_bytes;
-use crate::packet::{Batch, MAX_BATCH};
+use crate::packet::{Batch, MAX_BATCH, Packet};
 use crate::time::{Stopwatch, Timestamp};
 
 /// Bytes of a file that one engine reads at a time for all.
@@ -122,14 +122,14 @@ impl TurnSource {
     /// Splits a source of plain files; both directions of a flow go to the same engine, and each engine gets its packets in
     /// the order of the source. Fewer than one engine counts as one.
     #[must_use]
-    pub fn split(source: FileSource, engines: usize, hash: FlowHash) -> Vec<Self> {
+    pub fn split(source: FileSource, engines: usize, hashes: FlowHashes) -> Vec<Self> {
         const LEN: NonZeroU32 = NonZeroU32::new(BLOCK_LEN as u32).unwrap();
-        Self::split_in_blocks(source, engines, hash, LEN)
+        Self::split_in_blocks(source, engines, hashes, LEN)
     }
 
     /// As [`TurnSource::split`], with blocks of another length.
     #[must_use]
-    pub fn split_in_blocks(source: FileSource, engines: usize, hash: FlowHash, len: NonZeroU32) -> Vec<Self> {
+    pub fn split_in_blocks(source: FileSource, engines: usize, hashes: FlowHashes, len: NonZeroU32) -> Vec<Self> {
         let engines = engines.max(1);
         let source = source.in_blocks_of(len.get().into());
         let stats = Arc::new(source.stats());
@@ -154,7 +154,7 @@ impl TurnSource {
             next: 0,
             position: 0,
             taken: None,
-            dealer: Dealer::new(engines, hash, len.get() as usize),
+            dealer: Dealer::new(engines, hashes, len.get() as usize),
             ahead: MIN_AHEAD.max(engines as u64),
             block_len: len.get().into(),
             guess: None,
@@ -308,18 +308,20 @@ impl TurnSource {
     }
 
     fn serve(&mut self, chunk: &Arc<Dealt>, batch: &mut Batch) -> Fill {
-        let share = &chunk.shares[self.engine];
+        let entries = chunk.shares[self.engine].entries();
         batch.shared = Some(Arc::clone(&chunk.bytes));
-        let end = share.len().min(self.next + MAX_BATCH);
-        let packets = &share[self.next..end];
-        // Most chunks were read on another core, and each packet would be waited for.
-        for packet in packets {
-            let start = packet.offset as usize;
-            prefetch_bytes(&chunk.bytes[start..start + (packet.caplen as usize).min(HEADERS)]);
-        }
-        batch.fill_parts().1.extend_from_slice(packets);
-        self.stats.bytes += packets.iter().map(|packet| u64::from(packet.wirelen)).sum::<u64>();
-        self.stats.packets += packets.len() as u64;
+        let end = entries.len().min(self.next + MAX_BATCH);
+        let entries = &entries[self.next..end];
+        let mut wirelen = 0;
+        batch.fill_parts().1.extend(entries.iter().map(|entry| {
+            let start = entry.offset as usize;
+            // Most chunks were read on another core, and each packet would be waited for.
+            prefetch_bytes(&chunk.bytes[start..start + (entry.caplen as usize).min(HEADERS)]);
+            wirelen += u64::from(entry.wirelen);
+            Packet::from(entry)
+        }));
+        self.stats.bytes += wirelen;
+        self.stats.packets += entries.len() as u64;
         self.next = end;
         Fill::Packets
     }
@@ -327,7 +329,7 @@ impl TurnSource {
     /// The next packets of the chunk in hand.
     fn serve_in_hand(&mut self, batch: &mut Batch) -> Option<Fill> {
         let chunk = self.chunk.take()?;
-        let has_more = self.next < chunk.shares[self.engine].len();
+        let has_more = self.next < chunk.shares[self.engine].entries().len();
         let fill = has_more.then(|| self.serve(&chunk, batch));
         self.chunk = Some(chunk);
         fill

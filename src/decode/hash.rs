@@ -5,7 +5,7 @@ use super::read::{be16, chunk};
 use super::walk::{MAX_TUNNELS, Next};
 use super::{ieee80211, network};
 use crate::key::{FlowTuple, IpVersion};
-use crate::packet::LinkType;
+use crate::packet::{LinkType, Packet};
 
 /// A hash of the flow a packet belongs to, the same for both directions; 0 for everything that is not IP, which is one
 /// flow.
@@ -13,15 +13,33 @@ use crate::packet::LinkType;
 /// The rule: only the two addresses of the outermost IP header count. Ports cannot, because fragments other than the
 /// first have none and must meet the rest of their flow; the protocol need not, and without it an ICMP error and the
 /// data connection of a control connection stay on one engine too.
+#[inline]
 #[must_use]
 pub fn flow_hash(linktype: LinkType, bytes: &[u8]) -> u32 {
     if linktype == LinkType::ETHERNET {
+        if let Some(hash) = plain_ipv4(bytes) {
+            return hash;
+        }
         match be16(bytes, 12) {
             Some(0x0800) => return ipv4(bytes, 14),
             Some(0x86DD) => return ipv6(bytes, 14),
             _ => {}
         }
     }
+    behind_other_headers(linktype, bytes)
+}
+
+/// Appends the [`flow_hash`] of each packet; the bytes are those that the packets point into.
+pub fn flow_hashes(packets: &[Packet], bytes: &[u8], hashes: &mut Vec<u32>) {
+    hashes.extend(packets.iter().map(|packet| {
+        let start = packet.offset as usize;
+        flow_hash(packet.linktype, &bytes[start..start + packet.caplen as usize])
+    }));
+}
+
+/// The hash where IP does not follow right behind the header of Ethernet.
+#[inline(never)]
+fn behind_other_headers(linktype: LinkType, bytes: &[u8]) -> u32 {
     let mut content = match linktype {
         LinkType::ETHERNET => link::ethernet(bytes, 0, &|_| None),
         LinkType::RAW | link::RAW_BSD | link::RAW_OPENBSD => Content::new(0, bytes.len(), Next::Ip),
@@ -61,6 +79,15 @@ pub fn tuple_hash(tuple: &FlowTuple) -> u32 {
         IpVersion::V6 => mix(mix(word(&bytes[..8])) ^ word(&bytes[8..])),
     };
     if *tuple == FlowTuple::NO_IP { 0 } else { symmetric(address(&tuple.a), address(&tuple.z)) }
+}
+
+/// Nearly all packets: Ethernet, then IPv4 without options. The same as [`ipv4`] with half as many steps.
+#[inline]
+fn plain_ipv4(bytes: &[u8]) -> Option<u32> {
+    let head = bytes.first_chunk::<34>()?;
+    let word = chunk::<4>(head, 12).map_or(0, |word| u32::from_be_bytes(*word));
+    let addresses = chunk::<8>(head, 26).map_or(0, |word| u64::from_be_bytes(*word));
+    (word >> 8 == 0x08_0045).then(|| symmetric(mix(addresses >> 32), mix(addresses & 0xFFFF_FFFF)))
 }
 
 #[inline]
