@@ -27,7 +27,7 @@ pub struct RunTotals {
 #[derive(Clone, Debug)]
 pub struct GroupTotals {
     layout: Arc<Layout>,
-    // INVARIANT: sorted by text without duplicates; each names its row of `words` and `tallies`.
+    // INVARIANT: sorted by text without duplicates; each names its row of `words` and `tallies`. Some rows may have no key.
     keys: Vec<(Packed, u32)>,
     words: Vec<Words>,
     tallies: Vec<Option<Tally>>,
@@ -125,35 +125,32 @@ impl GroupTotals {
         self.keys.sort_unstable_by(|(a, _), (b, _)| a.cmp_text(texts, *b, texts));
     }
 
+    /// The rows of all parts stay as they are, one part behind the other; of a key that several have, only the row of the
+    /// first remains in use.
     fn merge(mut parts: Vec<Self>) -> Option<Self> {
         if parts.len() < 2 {
             return parts.pop();
         }
-        let layout = Arc::clone(&parts[0].layout);
-        let mut merged = Self::empty(&layout, parts.iter().map(Self::len).sum());
-        let mut rest: Vec<&[(Packed, u32)]> = parts.iter().map(|part| &part.keys[..]).collect();
-        while let Some((first, key, row)) = least(&parts, &rest) {
-            let from = &parts[first];
-            merged.push_key(key, &from.texts);
-            merged.words.extend_from_slice(&from.words[from.row(row)]);
-            merged.tallies.extend_from_slice(from.tallies.get(from.row(row)).unwrap_or_default());
+        let lists: Vec<Vec<(Packed, u32)>> = parts.iter_mut().map(|part| std::mem::take(&mut part.keys)).collect();
+        let mut parts = parts.into_iter();
+        let mut merged = parts.next()?;
+        let mut starts = vec![Start::default()];
+        for part in parts {
+            starts.push(merged.append(part));
+        }
+        merged.keys = Vec::with_capacity(lists.iter().map(Vec::len).sum());
+        let mut rest: Vec<&[(Packed, u32)]> = lists.iter().map(|list| &list[..]).collect();
+        while let Some((first, key, row)) = least(&merged.texts, &starts, &rest) {
+            merged.keys.push((key, row));
             rest[first] = &rest[first][1..];
             // In those before it every key is greater.
-            for (part, rest) in parts.iter().zip(&mut rest).skip(first + 1) {
-                if let Some((&(same, row), behind)) = rest.split_first()
-                    && key.cmp_text(&from.texts, same, &part.texts).is_eq()
-                {
-                    merged.take_in(part, row);
-                    *rest = behind;
-                }
-            }
-        }
-        merged.pruned = parts[0].pruned.clone();
-        for (index, part) in parts.iter().enumerate() {
-            merged.counts.add(&part.counts);
-            for ((slot, into), from) in layout.slots().iter().zip(&mut merged.pruned).zip(&part.pruned) {
-                if index > 0 {
-                    combine(slot, into, from, Combine::Total);
+            for (start, rest) in starts.iter().zip(&mut rest).skip(first + 1) {
+                if let Some((&same, behind)) = rest.split_first() {
+                    let (same, other) = start.moved(same);
+                    if key.cmp_text(&merged.texts, same, &merged.texts).is_eq() {
+                        merged.take_in(row, other);
+                        *rest = behind;
+                    }
                 }
             }
         }
@@ -162,15 +159,32 @@ impl GroupTotals {
         Some(merged)
     }
 
-    /// Adds a row of another shard to the last row.
-    fn take_in(&mut self, from: &Self, row: u32) {
+    /// Puts the rows of another shard behind the own ones; says where they begin. Its keys have been taken out.
+    fn append(&mut self, part: Self) -> Start {
         let slots = self.layout.slots();
-        let start = self.words.len() - slots.len();
-        for ((slot, into), other) in slots.iter().zip(&mut self.words[start..]).zip(&from.words[from.row(row)]) {
+        let start = Start { row: (self.words.len() / slots.len().max(1)) as u32, text: self.texts.len() as u64 };
+        self.words.extend(part.words);
+        self.tallies.extend(part.tallies);
+        self.texts.extend(part.texts);
+        for ((slot, into), from) in slots.iter().zip(&mut self.pruned).zip(&part.pruned) {
+            combine(slot, into, from, Combine::Total);
+        }
+        self.counts.add(&part.counts);
+        start
+    }
+
+    /// Adds a row to one before it.
+    fn take_in(&mut self, row: u32, other: u32) {
+        let (row, other) = (self.row(row), self.row(other));
+        let (into, from) = self.words.split_at_mut(other.start);
+        for ((slot, into), other) in self.layout.slots().iter().zip(&mut into[row.clone()]).zip(from) {
             combine(slot, into, other, Combine::SameKey);
         }
-        let start = self.tallies.len().saturating_sub(slots.len());
-        for (into, other) in self.tallies[start..].iter_mut().zip(from.tallies.get(from.row(row)).unwrap_or_default()) {
+        if self.tallies.is_empty() {
+            return;
+        }
+        let (into, from) = self.tallies.split_at_mut(other.start);
+        for (into, other) in into[row].iter_mut().zip(&from[..other.len()]) {
             match (into, other) {
                 (Some(into), Some(other)) => into.merge(other),
                 (into @ None, other) => *into = *other,
@@ -235,7 +249,7 @@ impl GroupTotals {
     pub fn total(&self, meter: u32) -> f64 {
         let Some((index, slot)) = self.layout.find(meter) else { return 0.0 };
         let mut words = self.pruned[index];
-        for row in 0..self.keys.len() as u32 {
+        for &(_, row) in &self.keys {
             combine(&slot, &mut words, &self.words[self.row(row)][index], Combine::Total);
         }
         slot.vartype.finish_run(&words)
@@ -255,11 +269,31 @@ impl GroupTotals {
     }
 }
 
-/// The first key of what is left of sorted parts: its part, the first of those that have it, and its row there.
-fn least(parts: &[GroupTotals], rest: &[&[(Packed, u32)]]) -> Option<(usize, Packed, u32)> {
-    let heads = rest.iter().enumerate().filter_map(|(part, keys)| keys.first().map(|&(key, row)| (part, key, row)));
+/// Where the rows and the long texts of a part begin among those of all.
+#[derive(Clone, Copy, Debug, Default)]
+struct Start {
+    row: u32,
+    text: u64,
+}
+
+impl Start {
+    fn moved(self, (mut key, row): (Packed, u32)) -> (Packed, u32) {
+        if key.is_long() {
+            key.hi += self.text;
+        }
+        (key, self.row + row)
+    }
+}
+
+/// The first key of what is left of sorted parts: its part, the first of those that have it, and the key and its row among
+/// those of all.
+fn least(texts: &[u8], starts: &[Start], rest: &[&[(Packed, u32)]]) -> Option<(usize, Packed, u32)> {
+    let heads = rest.iter().zip(starts).enumerate().filter_map(|(part, (keys, start))| {
+        let (key, row) = start.moved(*keys.first()?);
+        Some((part, key, row))
+    });
     // Of equal ones it is the first.
-    heads.min_by(|a, b| a.1.cmp_text(&parts[a.0].texts, b.1, &parts[b.0].texts))
+    heads.min_by(|a, b| a.1.cmp_text(texts, b.1, texts))
 }
 
 fn combine(slot: &Slot, into: &mut Words, other: &Words, what: Combine) {
