@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, unbounded};
 
 use super::flow_command::{FlowCommand, Note};
 use super::meeting::{Meeting, Seat};
@@ -38,6 +38,12 @@ pub enum Letter {
     Wish(FlowCommand),
 }
 
+/// Sends if the queue has room. A queue that is made with all of it would take megabytes from every run, and few runs send
+/// anything.
+fn offer(queue: &Sender<Letter>, letter: Letter) -> Result<(), TrySendError<Letter>> {
+    if queue.len() >= PEER_QUEUE { Err(TrySendError::Full(letter)) } else { queue.try_send(letter) }
+}
+
 /// The way to the VMs of other engines.
 #[derive(Debug, Default)]
 pub struct Peers {
@@ -56,7 +62,7 @@ pub struct Peers {
     seat: Option<Seat>,
 }
 
-/// Letters from other engines that may wait.
+/// Letters from other engines that may wait; when several send at once, one more of each.
 const PEER_QUEUE: usize = 10_000;
 /// Letters that may wait for room in the queues of others.
 const MAX_WAITING: usize = 100_000;
@@ -79,7 +85,7 @@ impl Peers {
     #[must_use]
     pub fn connect_with_speakers(count: usize, speakers: usize) -> (Vec<Self>, Vec<Self>) {
         let meeting = Arc::default();
-        let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| bounded(PEER_QUEUE)).unzip();
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| unbounded()).unzip();
         let others =
             |own: usize| senders.iter().enumerate().filter(|(i, _)| *i != own).map(|(_, s)| s.clone()).collect();
         let speakers = (0..speakers).map(|_| Self::new(others(usize::MAX), None, &meeting)).collect();
@@ -130,7 +136,7 @@ impl Peers {
         let mut waiting = self.waiting.borrow_mut();
         self.meeting.on_its_way();
         let letter = if waiting.is_empty() {
-            match other.try_send(letter) {
+            match offer(other, letter) {
                 Ok(()) => return Ok(()),
                 Err(TrySendError::Full(letter)) if self.is_sharing() => letter,
                 Err(refused) => {
@@ -155,7 +161,7 @@ impl Peers {
         let others = self.others.borrow();
         while let Some((place, letter)) = waiting.pop_front() {
             let Some(other) = others.get(place) else { continue };
-            match other.try_send(letter) {
+            match offer(other, letter) {
                 Ok(()) => {}
                 Err(TrySendError::Full(letter)) => return waiting.push_front((place, letter)),
                 // That engine has ended, and so have its flows.
