@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use millstream::api::modules::{ModuleSource, module};
 use millstream::capture::{FileOptions, FileSource, Fill, SharedReader, Source, SourceStats, open_split};
-use millstream::decode::{Decoder, MAX_LAYERS, Registry, flow_hash, flow_hashes, flow_tuple, fragment_info, payload_range};
+use millstream::decode::{
+    Decoder, MAX_LAYERS, Registry, flow_hash, flow_hashes, flow_tuple, fragment_info, payload_range,
+};
 use millstream::dissect::{DissectWants, Dissectors, FindingKind, Findings};
 use millstream::flow::{
     Assembler, Defrag, DefragLimits, Direction, EndReason, Flow, FlowEvent, FlowEvents, FlowHandle, FlowLookup,

@@ -1,5 +1,7 @@
 //! From what the metrics hold to what the report shows.
 
+use rayon::prelude::{IntoParallelIterator, ParallelIterator};
+
 use super::model::{
     AlertLine, EdgeLine, Edges, GroupReport, KeyReport, Lines, MeterReport, NamedCount, Records, ResourceLine, TopKey,
 };
@@ -7,17 +9,22 @@ use crate::guid::Guid;
 use crate::key::{Host, KeyKind, canonical};
 use crate::metrics::{Group, GroupKind, GroupTotals, KeyNotes, Meter, OVERFLOW_KEY, Rank, Registry, RunTotals};
 
+/// From so many keys on, groups are looked through side by side.
+const MANY_KEYS: usize = 20_000;
+
 /// The counter groups that have keys, with the `top` largest keys of every meter that has a value.
 #[must_use]
 pub fn collect_groups(registry: &Registry, totals: &RunTotals, notes: &KeyNotes, top: usize) -> Vec<GroupReport> {
-    let mut groups = Vec::new();
-    for group in registry.counter_groups() {
-        let Some(totals) = registry.counter_index(group.guid).and_then(|index| totals.group(index)) else { continue };
-        if totals.counts().seen > 0 {
-            groups.push(collect_group(group, totals, notes, top));
-        }
+    let totals_of = |group: &Group| registry.counter_index(group.guid).and_then(|index| totals.group(index));
+    let counted = registry.counter_groups().filter_map(|group| Some((group, totals_of(group)?)));
+    let counted: Vec<_> = counted.filter(|(_, totals)| totals.counts().seen > 0).collect();
+    let collect = |(group, totals): (&Group, &GroupTotals)| collect_group(group, totals, notes, top);
+    // Few keys are no reason for more threads.
+    if counted.iter().map(|(_, totals)| totals.len()).sum::<usize>() < MANY_KEYS {
+        counted.into_iter().map(collect).collect()
+    } else {
+        counted.into_par_iter().map(collect).collect()
     }
-    groups
 }
 
 fn collect_group(group: &Group, totals: &GroupTotals, notes: &KeyNotes, top: usize) -> GroupReport {
