@@ -418,3 +418,28 @@ fn unbounded_recursion_of_every_shape_ends_in_an_error() {
         assert!(usable, "{shape}");
     }
 }
+
+// --- strings --------------------------------------------------------------------------------------------------------
+
+#[test]
+fn texts_that_were_foreseen_become_the_same_strings() {
+    with_vm(|vm| {
+        let texts: Vec<String> = (0..400).map(|len| "text".chars().cycle().take(len).collect()).collect();
+        vm.foresee(texts.iter().map(String::as_bytes));
+        run::<()>(vm, "seen = {}", LONG).unwrap();
+        for round in 0..2 {
+            for (len, text) in texts.iter().enumerate() {
+                let met: bool = run(
+                    vm,
+                    &format!(
+                        "local t = {text:?}; local met = seen[t]; seen[t] = true; return met == true and #t == {len}"
+                    ),
+                    LONG,
+                )
+                .unwrap();
+                assert_eq!(met, round == 1, "a text of {len} bytes");
+            }
+            vm.foresee(texts.iter().map(String::as_bytes));
+        }
+    });
+}

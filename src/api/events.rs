@@ -463,6 +463,16 @@ impl EventRing {
         &self.signs[first..first + count]
     }
 
+    /// The values of the attributes among slots of the row.
+    #[expect(unsafe_code, reason = "a view for scripts has no lifetime")]
+    pub fn values<'a>(&'a self, slots: &'a [i32]) -> impl Iterator<Item = &'a [u8]> {
+        let row = self.first..self.next;
+        let told = slots.iter().map(|&slot| slot as usize).filter(move |slot| row.contains(slot));
+        let attributes = told.filter(|&slot| self.signs[slot].topic == Topic::Attribute);
+        // SAFETY: slots of the row have been filled, with events of the batch that is in hand.
+        attributes.map(|slot| unsafe { self.slots[slot].buf.bytes() })
+    }
+
     /// What a slot is about, as its number.
     #[must_use]
     pub fn topic_of_slot(&self, slot: usize) -> i32 {

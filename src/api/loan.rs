@@ -51,6 +51,16 @@ impl BufferSlot {
     pub(super) fn new(bytes: &[u8], seq: i32) -> Self {
         Self { data: bytes.as_ptr(), len: bytes.len() as i32, seq }
     }
+
+    /// The bytes.
+    ///
+    /// # Safety
+    /// The slot has been filled, and what it shows is still there.
+    #[expect(unsafe_code, reason = "a view for scripts has no lifetime")]
+    pub(super) const unsafe fn bytes<'a>(&self) -> &'a [u8] {
+        // SAFETY: they are those of a slice, which is still there, as the caller says.
+        unsafe { std::slice::from_raw_parts(self.data, self.len as usize) }
+    }
 }
 
 const EMPTY_BUFFER: BufferSlot = BufferSlot::EMPTY;

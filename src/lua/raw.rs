@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "signals and hooks on the raw Lua state have no safe interface")]
 
 use std::cell::{Cell, RefCell};
-use std::ffi::c_int;
+use std::ffi::{c_char, c_int};
 use std::sync::atomic::{Ordering, compiler_fence};
 use std::{io, mem, ptr, slice};
 
@@ -32,6 +32,8 @@ unsafe extern "C" {
     safe fn millstream_same_vm(a: *mut lua_State, b: *mut lua_State) -> c_int;
     /// Whether the VM runs compiled code.
     fn millstream_in_trace(state: *mut lua_State) -> c_int;
+    /// Asks the memory for the string that is where a text would be among the strings.
+    fn millstream_foresee_text(state: *mut lua_State, text: *const c_char, len: usize);
     /// Runs the finalizers of scripts, for the last time.
     fn millstream_finalize(state: *mut lua_State);
     /// Whether VMs that this thread closes leave their memory to the system.
@@ -120,6 +122,14 @@ pub(super) fn new_lua() -> Lua {
     // The first handle of a VM collects all garbage before it closes it, which closing does as well. This one goes while
     // there is none.
     lua.clone()
+}
+
+/// Asks for the memory where a VM looks for texts that soon become strings in it, and does not wait.
+pub(super) fn foresee<'a>(state: *mut lua_State, texts: impl Iterator<Item = &'a [u8]>) {
+    for text in texts {
+        // SAFETY: the state is that of a VM of this thread, which runs nothing now; the text is read, as far as its length.
+        unsafe { millstream_foresee_text(state, text.as_ptr().cast(), text.len()) };
+    }
 }
 
 /// Runs the finalizers that scripts have set in a VM which they no longer use.

@@ -41,6 +41,14 @@ void millstream_leave_memory(int leave)
   millstream_leaves_memory = leave;
 }
 
+/* See luajit/lj_str.c.sed. */
+extern void lj_str_foresee(global_State *g, const char *str, size_t len);
+
+void millstream_foresee_text(lua_State *L, const char *text, size_t len)
+{
+  lj_str_foresee(G(L), text, len);
+}
+
 static int finalize(lua_State *L)
 {
   lj_gc_finalize_udata(L);

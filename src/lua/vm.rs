@@ -134,6 +134,11 @@ impl Vm {
         let ((), _) = raw::guarded(&self.guard, HOUSEKEEPING, || raw::finalize(self.guard.state()));
     }
 
+    /// Texts that soon become strings: the memory is asked for what the VM will look at, for all of them at once.
+    pub fn foresee<'a>(&self, texts: impl Iterator<Item = &'a [u8]>) {
+        raw::foresee(self.guard.state(), texts);
+    }
+
     /// Has the VM leave its memory to the system when it is closed: for a process that ends then.
     pub fn leave_memory(&self) {
         self.leaves_memory.set(true);

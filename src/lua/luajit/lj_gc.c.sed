@@ -17,3 +17,8 @@ s/udsize = lj_gc_separateudata(g, 0);.*/udsize = lj_gc_separateudata(g, 2);/
   udsize += lj_gc_separateudata(g, 0);\
   gc_mark_mmudata(g);\
   udsize += gc_propagate_gray(g);
+# Which strings are dead is seen chain by chain: the memory is asked for those that come later, as nothing else would.
+#
+# leaves: __builtin_prefetch((void *)(gcrefu(g->str.tab[(g->gc.sweepstr + 8) & g->str.mask]) & ~(uintptr_t)1));
+/^    gc_sweepstr(g, &g->str.tab\[g->gc.sweepstr++\]);/i\
+    __builtin_prefetch((void *)(gcrefu(g->str.tab[(g->gc.sweepstr + 8) & g->str.mask]) & ~(uintptr_t)1));
