@@ -40,7 +40,9 @@ pub use backend_objects::{BackendObjects, ItemChange, ItemRef};
 pub use constants::LogLevel;
 pub use context::{EngineContext, Oddities, ROW_PROGRESS, StoreHint, VmContext, bump};
 pub use engine::EngineParts;
-pub use events::{ALONE, Event, EventRing, EventRow, Exchange, LENT_AT_ONCE, Occasion, Sign, Topic, declined, voice};
+pub use events::{
+    ALONE, Event, EventRing, EventRow, Exchange, FlowEnds, LENT_AT_ONCE, Occasion, Sign, Topic, declined, voice,
+};
 pub use flow_command::{FlowCommand, FlowWish, MAX_NOTE_DEPTH, Note, NoteText};
 pub use global_t::{MonitoredGroup, RunIdentity};
 pub use loan::{LayerSlot, Lent, Loans};

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use super::content::{ContentDesk, Declined, Due};
-use super::feed::{Feed, Told, Traffic};
+use super::feed::{Ends, Feed, Told, Traffic};
 use super::frontend::{Course, FlowTap};
 use super::heard::Attributes;
 use super::host::{Frontend, SPOKEN};
@@ -133,19 +133,22 @@ impl Frontend {
         let engine = Rc::clone(&self.engine);
         let straight = |tap: &&mut FlowTap| tap.course == Course::Straight;
         let topics = self.taps.iter_mut().filter(straight).fold(0, |topics, tap| topics | tap.topics);
+        let keeps = self.taps.iter_mut().filter(straight).any(|tap| tap.keeps_flows());
         if topics == 0 {
             return;
         }
         let attributes = Rc::clone(&self.attributes);
-        let mut feed = Feed::new(traffic, topics, &attributes);
+        let ends = if keeps { Ends::Keepers } else { Ends::Callbacks };
+        let mut feed = Feed::new(traffic, topics, &attributes, ends).with_list(std::mem::take(&mut self.ended));
         loop {
             let file = self.contents.next_file(&engine, &self.taps);
             let ((first, count), header) = self.lend_row(&mut feed, file.as_ref());
-            if count == 0 {
+            if count == 0 && feed.ended().is_empty() {
+                self.ended = feed.into_list();
                 return;
             }
             for tap in self.taps.iter_mut().filter(straight) {
-                tap.run(&engine, first, count);
+                tap.run(&engine, first, count, feed.ended());
             }
             if let Some(header) = header {
                 self.contents.decided(header, &self.taps);
@@ -169,6 +172,7 @@ impl Frontend {
     fn lend_row<'a>(&mut self, feed: &mut Feed<'a>, file: Option<&Due>) -> ((usize, usize), Option<&'a Item>) {
         let mut ring = self.engine.events.borrow_mut();
         ring.begin_row();
+        feed.begin_row();
         if let Some(file) = file {
             ring.push(&file.event());
             return (ring.row(), None);
@@ -275,7 +279,8 @@ impl Frontend {
         let content = self.taps.iter().filter(serial).fold(0, |topics, tap| topics | tap.topics) & Topic::CONTENT;
         // Contents are for one pass: all that hear of them run in the same.
         let attributes = Rc::clone(&self.attributes);
-        let mut feed = Feed::new(traffic, self.topics & !Topic::CONTENT | content, &attributes).peekable();
+        let mut feed =
+            Feed::new(traffic, self.topics & !Topic::CONTENT | content, &attributes, Ends::Everybody).peekable();
         for at in from..to {
             let packet = at as u32;
             self.deliver_due(&mut mail, at);
@@ -321,6 +326,8 @@ impl Frontend {
         engine.echo.set(0);
         let slot = engine.events.borrow_mut().alone(0, event);
         let begins = begins_flow(event);
+        let ended = event.at.flow.filter(|_| event.topic == Topic::End).map(|flow| flow.slot);
+        let ended = ended.as_slice();
         for index in 0..self.taps.len() {
             let tap = &self.taps[index];
             if tap.course != Course::Serial || !tap.hears(event.topic.bit()) && event.topic != Topic::End {
@@ -329,7 +336,7 @@ impl Frontend {
             let vm = tap.instance.context().order.get();
             self.announce_before(notes, event.at.packet, Rank { vm, ..event.at.rank });
             let tap = &mut self.taps[index];
-            tap.run(&engine, slot, 1);
+            tap.run(&engine, slot, 1, ended);
             note_opinion(tap, &engine, slot, 0);
             if !begins {
                 self.hear_notes();
@@ -417,7 +424,7 @@ impl Frontend {
         let outer = engine.note_depth.replace(note.depth);
         for index in 0..self.taps.len() {
             if self.taps[index].hears(topic.bit()) {
-                self.taps[index].run(&engine, slot, 1);
+                self.taps[index].run(&engine, slot, 1, &[]);
                 self.hear_notes();
             }
         }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::heard::Attributes;
-use crate::api::{Event, Exchange, Occasion, Rank, Topic};
+use crate::api::{Event, Exchange, FlowEnds, Occasion, Rank, Topic};
 use crate::content::{Contents, Item, ItemKind, RawBytes};
 use crate::dissect::{Dissectors, FindingKind, Findings};
 use crate::flow::{FlowEvent, FlowEvents, FlowHandle, FlowLookup as _, Flows, Happening};
@@ -74,6 +74,21 @@ pub struct Feed<'a> {
     step: u8,
     /// The ends of the flow that the flow event is about.
     tuple: Option<&'a FlowTuple>,
+    /// Who hears that flows end.
+    ends: Ends,
+    /// Flows that ended in the row, by slot, unless everybody hears of it: nothing more is told of them.
+    ended: Vec<u32>,
+}
+
+/// Who hears that flows end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// Everybody.
+    Everybody,
+    /// Some keep objects of flows, and let them go then.
+    Keepers,
+    /// Nobody keeps more objects than those of flows whose ends do not fit into an event.
+    Callbacks,
 }
 
 /// How many flow events ahead the memory is asked for flows.
@@ -85,12 +100,61 @@ const HEADS: u8 = 3;
 impl<'a> Feed<'a> {
     /// A feed of the topics, given as bits, and of the attributes.
     #[must_use]
-    pub fn new(traffic: &'a Traffic<'a>, topics: u32, attributes: &'a Attributes) -> Self {
+    pub fn new(traffic: &'a Traffic<'a>, topics: u32, attributes: &'a Attributes, ends: Ends) -> Self {
         let contents = traffic.contents.filter(|_| topics & Topic::CONTENT != 0);
         let items = contents.map_or(&[][..], Contents::items);
         let first = items.partition_point(|item| (item.after as usize) < traffic.range.start);
         let (index, finding) = (traffic.range.start, traffic.first_finding());
-        Self { traffic, topics, attributes, index, finding, items: &items[first..], step: 0, tuple: None }
+        Self {
+            traffic,
+            topics,
+            attributes,
+            index,
+            finding,
+            items: &items[first..],
+            step: 0,
+            tuple: None,
+            ends,
+            ended: Vec::new(),
+        }
+    }
+
+    /// The same with a list for the flows that end.
+    #[must_use]
+    pub fn with_list(mut self, ended: Vec<u32>) -> Self {
+        self.ended = ended;
+        self
+    }
+
+    /// Begins a row of events.
+    pub fn begin_row(&mut self) {
+        self.ended.clear();
+    }
+
+    /// The flows that ended in the row.
+    #[must_use]
+    pub fn ended(&self) -> &[u32] {
+        &self.ended
+    }
+
+    /// The list, to be used again.
+    #[must_use]
+    pub fn into_list(self) -> Vec<u32> {
+        self.ended
+    }
+
+    fn has_ended(&self, flow: FlowHandle) -> bool {
+        self.ended.contains(&flow.slot)
+    }
+
+    /// Notes the end of a flow; says whether anybody hears of it.
+    fn end(&mut self, flow: FlowHandle) -> bool {
+        if self.ends == Ends::Everybody {
+            return true;
+        }
+        self.ended.push(flow.slot);
+        let is_called = self.wants(Topic::End) && self.is_tcp();
+        is_called || self.ends == Ends::Keepers || !FlowEnds::of(self.tuple).are_known()
     }
 
     fn wants(&self, topic: Topic) -> bool {
@@ -188,7 +252,7 @@ impl<'a> Feed<'a> {
             numbers: [position as f64, 0.0, 0.0, 0.0],
             exchange: Some(Exchange { place: item.exchange, request, response }),
         };
-        (self.topics & heard != 0).then_some(Told { event, content: Some(item) })
+        (self.topics & heard != 0 && !self.has_ended(item.flow)).then_some(Told { event, content: Some(item) })
     }
 
     /// The next content of the event, unless a finding comes before it.
@@ -249,6 +313,9 @@ impl<'a> Feed<'a> {
             {
                 let mut told = self.event(event, Topic::Attribute, stage);
                 if finding.flow != event.flow {
+                    if self.has_ended(finding.flow) {
+                        continue;
+                    }
                     told.at.flow = Some(finding.flow);
                     told.tuple = self.tuple_of(finding.flow);
                 }
@@ -298,8 +365,8 @@ impl<'a> Feed<'a> {
             if let Some(taken) = self.found(event, &mut take) {
                 return Some(taken);
             }
-            // Every end is told: scripts' objects of the flow are let go then. The callback is for TCP.
-            let ended = matches!(event.what, Happening::End { .. });
+            // Scripts' objects of the flow are let go with its end. The callback is for TCP.
+            let ended = matches!(event.what, Happening::End { .. }) && self.end(event.flow);
             let numbers = [f64::from(u8::from(ended && self.is_tcp())), 0.0, 0.0, 0.0];
             let told = ended.then(|| Event { numbers, ..self.event(event, Topic::End, Rank::END) });
             (self.index, self.step) = (self.index + 1, 0);

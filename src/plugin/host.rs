@@ -69,6 +69,8 @@ pub struct Frontend {
     pub(super) taps: Vec<FlowTap>,
     /// Slots of the flows that begin in the batch.
     pub(super) begun: Vec<u32>,
+    /// Slots of the flows that end in a row.
+    pub(super) ended: Vec<u32>,
     /// Instances that no packet reaches: their functions are called from outside.
     pub(super) bystanders: Vec<Instance>,
     /// Topics that any of them hears, as bits.
@@ -97,6 +99,7 @@ impl Frontend {
             hearing: Vec::new(),
             taps: Vec::new(),
             begun: Vec::new(),
+            ended: Vec::new(),
             bystanders: Vec::new(),
             topics: 0,
             attributes: Rc::new(Attributes::none()),

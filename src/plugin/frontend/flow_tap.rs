@@ -162,8 +162,6 @@ pub struct FlowTap {
     picks: Vec<i32>,
     /// Places in the row of events that are of a topic it hears, or ends.
     heard: Box<[u32]>,
-    /// Flows that end in the row without being told of it.
-    ended: Vec<usize>,
     /// Errors in a row of each topic.
     errors: [Cell<i32>; Topic::COUNT + 1],
     /// What the driver is told of a row.
@@ -252,7 +250,6 @@ impl FlowTap {
             answers: vec![UNASKED; LENT_AT_ONCE].into_boxed_slice(),
             picks: Vec::with_capacity(LENT_AT_ONCE),
             heard: vec![0; LENT_AT_ONCE].into_boxed_slice(),
-            ended: Vec::with_capacity(LENT_AT_ONCE),
             errors: std::array::from_fn(|_| Cell::new(0)),
             row,
         }))
@@ -350,14 +347,24 @@ impl FlowTap {
         self.votes.get(exchange as usize).is_none_or(|votes| votes & declined(direction) == 0)
     }
 
-    /// Handles the events in `count` slots from `first` on.
-    pub fn run(&mut self, engine: &EngineContext, first: usize, count: usize) {
+    /// True if it hears of the end of every flow it was told of.
+    #[must_use]
+    pub fn keeps_flows(&self) -> bool {
+        self.keeping == Keeping::Perhaps
+    }
+
+    /// Handles the events in `count` slots from `first` on, in which the flows in slots `ended` end.
+    pub fn run(&mut self, engine: &EngineContext, first: usize, count: usize, ended: &[u32]) {
         self.answers[..count].fill(UNASKED);
         self.pick(engine, first, count);
+        if self.hears(Topic::Attribute.bit()) {
+            self.instance.vm().foresee(engine.events.borrow().values(&self.picks));
+        }
         self.run_picks(engine, first, first + count);
         let voices = self.instance.context().voices.borrow();
-        for flow in self.ended.drain(..) {
-            voice::add(&voices[flow], voice::NO);
+        // Nothing more is told of a flow behind its end.
+        for bits in ended.iter().filter_map(|&flow| voices.get(flow as usize)) {
+            voice::add(bits, voice::NO);
         }
     }
 
@@ -424,10 +431,13 @@ impl FlowTap {
         // Most events are of no topic that it hears: which ones are is no guess for the processor, it is counted. And all
         // voices are asked for at once: one at a time, each would wait for the memory.
         let signs = events.signs(first, count);
-        let (topics, mut heard) = (self.topics | Topic::End.bit(), 0);
+        let ends = if self.keeps_flows() { Topic::End.bit() } else { 0 };
+        let (topics, mut heard) = (self.topics | ends, 0);
         for (place, sign) in signs.iter().enumerate() {
             self.heard[heard] = place as u32;
-            heard += usize::from(topics & sign.topic.bit() != 0);
+            // The driver forgets the objects it keeps with the end of the flow: of some flows it always keeps one.
+            let is_kept = (sign.topic == Topic::End) & !sign.has_ends;
+            heard += usize::from((topics & sign.topic.bit() != 0) | is_kept);
         }
         let heard = &self.heard[..heard];
         for &place in heard {
@@ -441,21 +451,13 @@ impl FlowTap {
             let voice = usize::try_from(sign.flow).ok().and_then(|flow| voices.get(flow));
             let said = voice.map_or(0, |bits| bits.load(Ordering::Relaxed));
             let is_met = said & voice::MET != 0;
-            // The driver forgets the object of a flow with its end.
-            let is_remembered = self.keeping == Keeping::Perhaps || !sign.has_ends;
-            let is_picked = hears && said & voice::closed(sign.topic) == 0 || is_end && is_remembered && is_met;
-            if is_end && is_met && !is_picked {
-                // It may have to be told of what came before in the row.
-                self.ended.extend(usize::try_from(sign.flow));
+            let is_kept = is_end && is_met && (self.keeping == Keeping::Perhaps || !sign.has_ends);
+            if !(hears && said & voice::closed(sign.topic) == 0 || is_kept) {
                 continue;
             }
-            if is_picked {
-                self.picks.push(slot as i32);
-            }
-            // Nothing more is told of a flow behind its end.
-            let more = if is_picked { voice::MET } else { voice::NO };
-            if let Some(bits) = voice.filter(|_| (is_picked || is_end) && said & more == 0) {
-                voice::add(bits, more);
+            self.picks.push(slot as i32);
+            if let Some(bits) = voice.filter(|_| !is_met) {
+                voice::add(bits, voice::MET);
             }
         }
     }
