@@ -36,5 +36,6 @@ pub mod metrics;
 pub mod packet;
 pub mod pipeline;
 pub mod plugin;
+pub mod processor;
 pub mod sink;
 pub mod time;

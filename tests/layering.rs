@@ -8,11 +8,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every top-level module with its row; a higher row may import from a lower one.
-const ROWS: [(&str, u8); 20] = [
+const ROWS: [(&str, u8); 21] = [
     ("key", 0),
     ("guid", 0),
     ("time", 0),
     ("memory", 0),
+    ("processor", 0),
     ("packet", 1),
     ("metrics", 1),
     ("lua", 1),

@@ -15,8 +15,6 @@ use super::limits::{Allowance, Permit};
 
 /// Most children that are kept until the end of a job; each is at least an entry in the process table.
 const MAX_CHILDREN: usize = 64;
-/// How much workers yield to the packet threads.
-const NICE: c_int = 10;
 
 /// What a command gets as standard input and output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,11 +170,4 @@ pub(super) fn wait_for(fd: BorrowedFd<'_>, pipe: Pipe, limit: Duration) -> io::R
         error if error.kind() == io::ErrorKind::Interrupted => Ok(false),
         error => Err(error),
     }
-}
-
-/// Gives the calling thread, and the processes it starts, less of the processor than packet threads get. Without effect
-/// where the system refuses.
-pub(super) fn yield_to_packets() {
-    // SAFETY: on Linux this changes the calling thread only; it takes numbers.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
 }

@@ -12,6 +12,7 @@ use crate::lua::{
     Budget, Direct, FaultKind, HOST_CHUNK, Health, Loader, Others, Packer, Place, PluginError, Portable, Probe, Ready,
     Returned, Vm,
 };
+use crate::processor;
 use crate::time::Stopwatch;
 
 use super::completion::CompletionQueue;
@@ -20,7 +21,6 @@ use super::model::{Job, Work};
 use super::options::Returns;
 use super::output::OutputLine;
 use super::pool::WorkerContext;
-use super::process;
 use super::shared::Shared;
 use super::slot::{Again, Assignment, Life, Slot};
 use super::state::{JobState, Step};
@@ -33,7 +33,7 @@ const CARRY: &str = "return function(result) return function() return result end
 
 /// The life of a worker thread.
 pub(super) fn run(shared: &Arc<Shared>, slot: &Arc<Slot>, number: usize) {
-    process::yield_to_packets();
+    processor::yield_to_packets();
     let _ending = Ending { shared, slot };
     let mut worker =
         Worker { shared, control: Control::new(Arc::clone(slot), Arc::clone(&shared.asked)), number, machine: None };

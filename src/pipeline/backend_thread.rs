@@ -28,6 +28,7 @@ use crate::lua::spawn_lua_thread;
 use crate::metrics::{FlushSink, RunTotals, ShardConfig};
 use crate::pipeline::metering::{ContentMeters, Meter};
 use crate::plugin::{Catalog, HostSettings, JobPlan};
+use crate::processor::yield_to_packets;
 use crate::time::Stopwatch;
 
 /// How long jobs may take when a signal ended the run.
@@ -132,6 +133,7 @@ impl BackendThreads {
             let (tell, loaded) = mpsc::channel();
             let control = Arc::clone(control);
             let thread = spawn_lua_thread(&format!("backend-{at}"), move || {
+                yield_to_packets();
                 let watch = Stopwatch::start();
                 let id = plan.id;
                 let (orders, questions) = (plan.orders.take(), plan.questions.take());

@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::console::WhenFull;
+use crate::processor::yield_to_packets;
 use crate::time::Timestamp;
 
 /// Version of the stream, told in its first line.
@@ -249,8 +250,10 @@ impl EventStream {
         let (queue, parcels) = bounded::<Vec<u8>>(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
         let (name, lost) = (name.to_owned(), Arc::clone(&dropped));
-        let writer =
-            thread::Builder::new().name("events".to_owned()).spawn(move || write(&name, &parcels, output, &lost))?;
+        let writer = thread::Builder::new().name("events".to_owned()).spawn(move || {
+            yield_to_packets();
+            write(&name, &parcels, output, &lost)
+        })?;
         let first = format!("{{\"ev\":\"version\",\"events\":{VERSION}}}\n").into_bytes();
         // The queue is empty, so this neither waits nor fails.
         let _ = queue.send(first);

@@ -15,6 +15,7 @@ use super::row::Row;
 use super::sender::CsvSender;
 use super::table::{self, Line, Table};
 use crate::metrics::Registry;
+use crate::processor::yield_to_packets;
 use crate::sink::WhenFull;
 use crate::sink::line_file::{Begin, LineFile, OutputError};
 use crate::time::Stopwatch;
@@ -94,7 +95,12 @@ impl Csv {
         }
         let (queue, parcels) = bounded(QUEUE);
         let thread = thread::Builder::new().name("csv".to_owned());
-        let writer = thread.spawn(move || write(&parcels, tables, &groups)).map_err(failed)?;
+        let writer = thread
+            .spawn(move || {
+                yield_to_packets();
+                write(&parcels, tables, &groups)
+            })
+            .map_err(failed)?;
         Ok(Self { queue: Some(queue), when_full, full: Arc::default(), writer: Some(writer) })
     }
 

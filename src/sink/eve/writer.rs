@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use super::formatter::{EveOrigin, Formatter, Readers};
 use super::sender::{EveSender, Parcel, Shared};
 use super::target::{EveTarget, Meaning, Outlet};
+use crate::processor::yield_to_packets;
 use crate::sink::WhenFull;
 use crate::sink::line_file::{Begin, OutputError};
 use crate::time::Stopwatch;
@@ -114,7 +115,10 @@ impl EveStream {
             outcome: Outcome::default(),
         };
         let path = options.target.to_string().into();
-        let thread = thread::Builder::new().name("eve".to_owned()).spawn(move || writer.run(&parcels, &asked));
+        let thread = thread::Builder::new().name("eve".to_owned()).spawn(move || {
+            yield_to_packets();
+            writer.run(&parcels, &asked)
+        });
         let thread = thread.map_err(|error| OutputError::Failed { path, error })?;
         Ok(Self { queue: Some(queue), emptied, requests, when_full, shared, writer: Some(thread) })
     }

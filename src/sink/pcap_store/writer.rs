@@ -13,6 +13,7 @@ use super::directory::{Directory, StoreError};
 use super::feed::{Entry, Parcel, StoreFeed};
 use super::segment::{Indexed, OpenSegment};
 use crate::packet::LinkType;
+use crate::processor::yield_to_packets;
 use crate::sink::WhenFull;
 use crate::time::{self, Stopwatch, Timestamp};
 
@@ -61,7 +62,10 @@ impl PacketStore {
         };
         let thread = thread::Builder::new()
             .name("packet-store".to_owned())
-            .spawn(move || writer.run(&parcels, &done))
+            .spawn(move || {
+                yield_to_packets();
+                writer.run(&parcels, &done)
+            })
             .map_err(|error| StoreError::Folder { path: config.directory.clone(), error })?;
         Ok(Self { queue, spare, when_full: config.when_full, shared, thread })
     }

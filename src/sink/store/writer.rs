@@ -21,6 +21,7 @@ use super::runs::{Run, Unfinished, close_unfinished};
 use super::sender::{Delivery, Parcel, StoreSender};
 use super::{retention, rollup};
 use crate::metrics::{GroupKind, Registry, Snapshot};
+use crate::processor::yield_to_packets;
 use crate::time::{self, Stopwatch, Timestamp};
 
 /// Parcels that may wait.
@@ -82,7 +83,10 @@ impl Store {
         let (queue, deliveries) = bounded(QUEUE);
         let thread = thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || writer.run(&deliveries))
+            .spawn(move || {
+                yield_to_packets();
+                writer.run(&deliveries);
+            })
             .map_err(|error| StoreOpenError::File { path: options.file.clone(), error })?;
         let senders = AtomicUsize::new(0);
         Ok(Self { queue, emptied, options: options.clone(), shared, senders, thread })
