@@ -12,7 +12,7 @@ use millstream::metrics::{Alert, AlertKind};
 use millstream::sink::AlertsEnd;
 use millstream::sink::eve::AlertItem;
 use millstream::sink::webhook::{HookLimits, Webhook, WebhookOptions};
-use millstream::time::Timestamp;
+use millstream::time::{Stopwatch, Timestamp};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -291,10 +291,14 @@ fn a_flood_of_alerts_fills_a_queue_and_no_more() {
         thread::sleep(Duration::from_millis(50));
         let _ = stream.write_all(OK.as_bytes());
     });
+    let clock = Stopwatch::start();
     let end = post(port, 5_000, HookLimits { at_end: Duration::from_millis(500), ..limits() }, Duration::ZERO);
+    let took = clock.elapsed();
+    assert!(took < Duration::from_secs(5), "the rest of the queue alone would take 50 s, this took {took:?}");
     let sum: u64 = end.dropped.iter().map(|(_, count)| count).sum();
     assert_eq!(end.delivered + sum, 5_000);
     assert!(end.dropped.iter().any(|(name, count)| *name == "webhook_queue_full" && *count > 3_000), "{end:?}");
+    assert!(end.dropped.iter().any(|(name, count)| *name == "webhook_unsent_at_end" && *count > 900), "{end:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub struct WebhookOptions {
 #[derive(Debug)]
 pub struct Webhook {
     sender: Option<AlertSender>,
+    /// No more alerts come: those in the queue are not waited for long.
+    closing: Arc<AtomicBool>,
     worker: Option<JoinHandle<Outcome>>,
 }
 
@@ -64,8 +66,10 @@ impl Webhook {
         let hook = Hook::new(options)?;
         let (sender, alerts) = AlertSender::new();
         // Without a thread every alert finds the queue closed and is counted.
-        let worker = thread::Builder::new().name("webhook".to_owned()).spawn(move || Worker::new(hook).run(&alerts));
-        Ok(Self { sender: Some(sender), worker: worker.ok() })
+        let closing: Arc<AtomicBool> = Arc::default();
+        let worker = Worker::new(hook, Arc::clone(&closing));
+        let worker = thread::Builder::new().name("webhook".to_owned()).spawn(move || worker.run(&alerts));
+        Ok(Self { sender: Some(sender), closing, worker: worker.ok() })
     }
 
     /// A sender for one more thread.
@@ -77,6 +81,7 @@ impl Webhook {
     /// Delivers what is left, in bounded time; every other sender must be gone.
     #[must_use]
     pub fn close(mut self) -> AlertsEnd {
+        self.closing.store(true, Ordering::Relaxed);
         let full = self.sender.take().map(|sender| sender.full());
         // A panic of the thread has been reported by it.
         let outcome = self.worker.take().and_then(|worker| worker.join().ok()).unwrap_or_default();
@@ -97,17 +102,18 @@ impl Webhook {
 
 struct Worker {
     hook: Hook,
+    closing: Arc<AtomicBool>,
     waiting: VecDeque<Waiting>,
     outcome: Outcome,
 }
 
 impl Worker {
-    fn new(hook: Hook) -> Self {
-        Self { hook, waiting: VecDeque::new(), outcome: Outcome::default() }
+    fn new(hook: Hook, closing: Arc<AtomicBool>) -> Self {
+        Self { hook, closing, waiting: VecDeque::new(), outcome: Outcome::default() }
     }
 
     fn run(mut self, alerts: &Receiver<Arc<AlertItem>>) -> Outcome {
-        loop {
+        while !self.closing.load(Ordering::Relaxed) {
             let pause = self.next_due().unwrap_or(Duration::from_secs(3_600));
             match alerts.recv_timeout(pause) {
                 Ok(alert) => self.first(alert_body(&alert), self.hook.limits().whole),
@@ -119,7 +125,7 @@ impl Worker {
                 self.again();
             }
         }
-        self.end();
+        self.end(alerts);
         self.outcome
     }
 
@@ -172,17 +178,18 @@ impl Worker {
         self.outcome.failure = Some(why);
     }
 
-    /// Tries once more what waits, without pauses, as long as there is time.
-    fn end(&mut self) {
+    /// Tries once more what waits, and what is in the queue, without pauses and as long as there is time.
+    fn end(&mut self, alerts: &Receiver<Arc<AlertItem>>) {
         let watch = Stopwatch::start();
         let whole = self.hook.limits().at_end;
-        while let Some(one) = self.waiting.pop_front() {
+        let waiting = std::mem::take(&mut self.waiting).into_iter().map(|one| one.body);
+        for body in waiting.chain(alerts.try_iter().map(|alert| alert_body(&alert))) {
             let left = whole.saturating_sub(watch.elapsed());
             if left.is_zero() {
                 self.outcome.at_end += 1;
                 continue;
             }
-            match self.hook.deliver(&one.body, left) {
+            match self.hook.deliver(&body, left) {
                 Tried::Delivered => self.outcome.delivered += 1,
                 Tried::Refused(_) => self.outcome.refused += 1,
                 Tried::Failed(_) => self.outcome.at_end += 1,
