@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::file::{Block, Chunk, FileSource, Place};
 use super::gate::{FlowHashes, engine_of};
 use super::source::{Fill, SourceError, SourceStats};
-use crate::packet::{LinkType, Packet};
+use crate::packet::Captured;
 use crate::time::Timestamp;
 
 /// Chunks kept to be used again.
@@ -14,42 +14,16 @@ const MAX_KEPT: usize = 64;
 /// Room behind a block for the end of its last record.
 const SLACK: usize = 16 * 1024;
 
-/// A packet that has not been decoded, in little space: what one engine found is read by the others through the cache.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Entry {
-    ts: Timestamp,
-    pub offset: u32,
-    pub caplen: u32,
-    pub wirelen: u32,
-    linktype: LinkType,
-    origin: u16,
-}
-
-impl From<&Packet> for Entry {
-    #[inline]
-    fn from(packet: &Packet) -> Self {
-        let Packet { ts, offset, caplen, wirelen, linktype, origin, .. } = *packet;
-        Self { ts, offset, caplen, wirelen, linktype, origin }
-    }
-}
-
-impl From<&Entry> for Packet {
-    #[inline]
-    fn from(entry: &Entry) -> Self {
-        Self::new(entry.ts, entry.offset, entry.caplen, entry.wirelen, entry.linktype, entry.origin)
-    }
-}
-
 /// The packets of one engine in a chunk.
 #[derive(Debug, Default)]
 pub(super) struct Share {
     /// Places behind `len` are left from earlier chunks, so that adding a packet never makes room.
-    places: Vec<Entry>,
+    places: Vec<Captured>,
     len: usize,
 }
 
 impl Share {
-    pub fn entries(&self) -> &[Entry] {
+    pub fn packets(&self) -> &[Captured] {
         &self.places[..self.len]
     }
 
@@ -57,13 +31,13 @@ impl Share {
     fn begin(&mut self, most: usize) {
         self.len = 0;
         if self.places.len() < most {
-            self.places.resize(most, Entry::default());
+            self.places.resize(most, Captured::default());
         }
     }
 
     #[inline]
-    fn push(&mut self, entry: Entry) {
-        self.places[self.len] = entry;
+    fn push(&mut self, packet: Captured) {
+        self.places[self.len] = packet;
         self.len += 1;
     }
 }
@@ -211,7 +185,7 @@ impl Dealer {
         self.hashes.clear();
         (self.hashes_of)(&self.chunk.packets, &bytes, &mut self.hashes);
         for (packet, &hash) in self.chunk.packets.iter().zip(&self.hashes) {
-            dealt.shares[engine_of(hash, self.engines)].push(Entry::from(packet));
+            dealt.shares[engine_of(hash, self.engines)].push(*packet);
         }
         dealt.bytes = Arc::new(bytes);
         let dealt = Arc::new(dealt);

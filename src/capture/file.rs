@@ -14,7 +14,7 @@ use super::gate::{Gate, Verdict};
 use super::opening::{Active, MAX_EMPTY_READS, Opening, Planned};
 use super::reader::{READ_LEN, Reader, Refill, Scan, Target};
 use super::source::{Fill, OpenError, Origin, Progress, Source, SourceError, SourceStats};
-use crate::packet::{Batch, MAX_BATCH, Packet};
+use crate::packet::{Batch, Captured, MAX_BATCH};
 use crate::time::Timestamp;
 
 /// Bytes of one chunk that engines share.
@@ -47,10 +47,12 @@ impl Default for FileOptions {
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     pub bytes: Vec<u8>,
-    pub packets: Vec<Packet>,
+    pub packets: Vec<Captured>,
 }
 
 impl Target for Chunk {
+    type Item = Captured;
+
     #[inline]
     fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -60,7 +62,7 @@ impl Target for Chunk {
         &mut self.bytes
     }
 
-    fn push(&mut self, packet: Packet) {
+    fn push(&mut self, packet: Captured) {
         self.packets.push(packet);
     }
 
@@ -68,7 +70,7 @@ impl Target for Chunk {
         false
     }
 
-    fn parts(&mut self) -> (&[u8], &mut Vec<Packet>, usize) {
+    fn parts(&mut self) -> (&[u8], &mut Vec<Captured>, usize) {
         (&self.bytes, &mut self.packets, usize::MAX)
     }
 }
@@ -442,7 +444,7 @@ impl FileSource {
                     target.bytes_mut().extend_from_slice(bytes);
                     let packet = self.gate.tally.packet(&record, offset, file.reader.index());
                     self.gate.tally.count(slice::from_ref(&packet));
-                    target.push(packet);
+                    target.push(packet.into());
                 }
                 Verdict::Rejected => {}
             }

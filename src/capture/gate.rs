@@ -5,18 +5,48 @@ use std::time::Duration;
 use super::filter::{Filter, Match};
 use super::record::Record;
 use super::source::SourceStats;
-use crate::packet::Packet;
+use crate::packet::{Captured, Packet};
 use crate::time::Timestamp;
 
 /// Appends a hash of the flow of each packet, in their order, that is the same for both directions. The bytes are those that
 /// the packets point into. Many at a time, because a call for each would cost more than the hash.
-pub type FlowHashes = fn(packets: &[Packet], bytes: &[u8], hashes: &mut Vec<u32>);
+pub type FlowHashes = fn(packets: &[Captured], bytes: &[u8], hashes: &mut Vec<u32>);
 
 /// The engine that packets of a flow hash belong to. The high bits decide, as engines use the low ones again for their own
 /// tables.
 #[inline]
 pub(super) fn engine_of(hash: u32, engines: usize) -> usize {
     ((u64::from(hash) * engines as u64) >> 32) as usize
+}
+
+/// How a source lists packets: as they are handed on.
+pub(super) trait Item: Copy + From<Captured> {
+    fn ts(&self) -> Timestamp;
+    fn wirelen(&self) -> u32;
+}
+
+impl Item for Packet {
+    #[inline]
+    fn ts(&self) -> Timestamp {
+        self.ts
+    }
+
+    #[inline]
+    fn wirelen(&self) -> u32 {
+        self.wirelen
+    }
+}
+
+impl Item for Captured {
+    #[inline]
+    fn ts(&self) -> Timestamp {
+        self.ts
+    }
+
+    #[inline]
+    fn wirelen(&self) -> u32 {
+        self.wirelen
+    }
 }
 
 /// Counts and times of the packets that passed. Small and `Copy`, so that loops keep it in registers.
@@ -41,23 +71,25 @@ pub(super) struct Tally {
 impl Tally {
     /// The packet as it leaves; `offset` is where its bytes are.
     #[inline(always)]
-    pub fn packet(&self, record: &Record, offset: usize, origin: u16) -> Packet {
+    pub fn packet(&self, record: &Record, offset: usize, origin: u16) -> Captured {
         let ts = Timestamp::from_nanos(record.ts.as_nanos().saturating_add(self.shift));
         let caplen = record.caplen.min(self.snaplen);
-        Packet::new(ts, offset as u32, caplen, record.wirelen, record.linktype, origin)
+        let &Record { wirelen, linktype, .. } = record;
+        Captured { ts, offset: offset as u32, caplen, wirelen, linktype, origin }
     }
 
     /// Counts packets that leave. Many at a time: a loop that finds them has no registers left for all of this.
-    pub fn count(&mut self, packets: &[Packet]) {
+    pub fn count<I: Item>(&mut self, packets: &[I]) {
         let mut tally = *self;
         tally.packets += packets.len() as u64;
         for packet in packets {
-            tally.bytes += u64::from(packet.wirelen);
-            tally.time_back += u64::from(packet.ts < tally.last);
-            tally.last = packet.ts;
+            let ts = packet.ts();
+            tally.bytes += u64::from(packet.wirelen());
+            tally.time_back += u64::from(ts < tally.last);
+            tally.last = ts;
             // A time that the shift took to the end of the range comes back as an earlier one than it was, but later
             // rounds bring no time that the first one, without a shift, has not seen.
-            let ts = Timestamp::from_nanos(packet.ts.as_nanos().wrapping_sub(tally.shift));
+            let ts = Timestamp::from_nanos(ts.as_nanos().wrapping_sub(tally.shift));
             tally.first = tally.first.min(ts);
             tally.latest = tally.latest.max(ts);
         }

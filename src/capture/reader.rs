@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use super::compressed::Input;
-use super::gate::{Gate, Verdict};
+use super::gate::{Gate, Item, Verdict};
 use super::pcapfile::{FILE_HEADER_LEN, PcapFile};
 use super::pcapng::Pcapng;
 use super::record::{Cut, DamageReason, Format, MAX_BLOCK, Record, Step};
@@ -27,15 +27,20 @@ const LINE: usize = 64;
 
 /// Where packets go: the bytes they point into and the list of them.
 pub(super) trait Target {
+    /// How it lists packets.
+    type Item: Item;
+
     fn bytes(&self) -> &[u8];
     fn bytes_mut(&mut self) -> &mut Vec<u8>;
-    fn push(&mut self, packet: Packet);
+    fn push(&mut self, packet: Self::Item);
     fn is_full(&self) -> bool;
     /// The bytes, the list of packets, and how many it takes.
-    fn parts(&mut self) -> (&[u8], &mut Vec<Packet>, usize);
+    fn parts(&mut self) -> (&[u8], &mut Vec<Self::Item>, usize);
 }
 
 impl Target for Batch {
+    type Item = Packet;
+
     #[inline]
     fn bytes(&self) -> &[u8] {
         &self.buffer
@@ -565,11 +570,11 @@ fn scan_through<F: Format, T: Target, const IS_OPEN: bool>(
         let offset = pos + record.data as usize;
         pos += record.len as usize;
         if IS_OPEN {
-            packets.push(tally.packet(&record, offset, origin));
+            packets.push(tally.packet(&record, offset, origin).into());
             continue;
         }
         match gate.judge(&record, &buffer[offset..offset + record.caplen as usize]) {
-            Verdict::Passed => packets.push(tally.packet(&record, offset, origin)),
+            Verdict::Passed => packets.push(tally.packet(&record, offset, origin).into()),
             Verdict::Rejected => {}
         }
     };

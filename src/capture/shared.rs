@@ -18,7 +18,7 @@ use super::file::{CHUNK_LEN, Chunk, FileSource};
 use super::gate::{FlowHashes, engine_of};
 use super::poll::MAX_WAIT;
 use super::source::{Fill, Origin, Progress, Source, SourceError, SourceStats};
-use crate::packet::{Batch, MAX_BATCH, Packet};
+use crate::packet::{Batch, Captured, MAX_BATCH};
 use crate::time::{Stopwatch, Timestamp};
 
 /// Portions a queue holds: at 64 to 256 KiB a chunk this keeps an engine busy for a millisecond or more, and memory to a few
@@ -34,14 +34,14 @@ const READ_AHEAD: usize = 16;
 struct Portion {
     /// Present whenever there are packets.
     chunk: Option<Arc<Vec<u8>>>,
-    packets: Vec<Packet>,
+    packets: Vec<Captured>,
 }
 
 #[derive(Debug, Default)]
 struct QueueState {
     portions: VecDeque<Portion>,
     /// Packet lists that are empty again, for the next portions.
-    spare: Vec<Vec<Packet>>,
+    spare: Vec<Vec<Captured>>,
     /// Moved on whenever something happened that a waiting engine should look at.
     version: u64,
     /// True once the engine has dropped its source.
@@ -317,7 +317,7 @@ impl SharedSource {
         batch.shared.clone_from(&self.portion.chunk);
         let end = self.portion.packets.len().min(self.next + MAX_BATCH);
         for packet in &self.portion.packets[self.next..end] {
-            batch.push(*packet);
+            batch.push((*packet).into());
             self.bytes += u64::from(packet.wirelen);
         }
         self.packets += (end - self.next) as u64;

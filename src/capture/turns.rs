@@ -308,20 +308,20 @@ impl TurnSource {
     }
 
     fn serve(&mut self, chunk: &Arc<Dealt>, batch: &mut Batch) -> Fill {
-        let entries = chunk.shares[self.engine].entries();
+        let packets = chunk.shares[self.engine].packets();
         batch.shared = Some(Arc::clone(&chunk.bytes));
-        let end = entries.len().min(self.next + MAX_BATCH);
-        let entries = &entries[self.next..end];
+        let end = packets.len().min(self.next + MAX_BATCH);
+        let packets = &packets[self.next..end];
         let mut wirelen = 0;
-        batch.fill_parts().1.extend(entries.iter().map(|entry| {
-            let start = entry.offset as usize;
+        batch.fill_parts().1.extend(packets.iter().map(|packet| {
+            let start = packet.offset as usize;
             // Most chunks were read on another core, and each packet would be waited for.
-            prefetch_bytes(&chunk.bytes[start..start + (entry.caplen as usize).min(HEADERS)]);
-            wirelen += u64::from(entry.wirelen);
-            Packet::from(entry)
+            prefetch_bytes(&chunk.bytes[start..start + (packet.caplen as usize).min(HEADERS)]);
+            wirelen += u64::from(packet.wirelen);
+            Packet::from(*packet)
         }));
         self.stats.bytes += wirelen;
-        self.stats.packets += entries.len() as u64;
+        self.stats.packets += packets.len() as u64;
         self.next = end;
         Fill::Packets
     }
@@ -329,7 +329,7 @@ impl TurnSource {
     /// The next packets of the chunk in hand.
     fn serve_in_hand(&mut self, batch: &mut Batch) -> Option<Fill> {
         let chunk = self.chunk.take()?;
-        let has_more = self.next < chunk.shares[self.engine].entries().len();
+        let has_more = self.next < chunk.shares[self.engine].packets().len();
         let fill = has_more.then(|| self.serve(&chunk, batch));
         self.chunk = Some(chunk);
         fill

@@ -5,7 +5,7 @@ use super::read::{be16, chunk};
 use super::walk::{MAX_TUNNELS, Next};
 use super::{ieee80211, network};
 use crate::key::{FlowTuple, IpVersion};
-use crate::packet::{LinkType, Packet};
+use crate::packet::{Captured, LinkType};
 
 /// A hash of the flow a packet belongs to, the same for both directions; 0 for everything that is not IP, which is one
 /// flow.
@@ -30,7 +30,7 @@ pub fn flow_hash(linktype: LinkType, bytes: &[u8]) -> u32 {
 }
 
 /// Appends the [`flow_hash`] of each packet; the bytes are those that the packets point into.
-pub fn flow_hashes(packets: &[Packet], bytes: &[u8], hashes: &mut Vec<u32>) {
+pub fn flow_hashes(packets: &[Captured], bytes: &[u8], hashes: &mut Vec<u32>) {
     hashes.extend(packets.iter().map(|packet| {
         let start = packet.offset as usize;
         flow_hash(packet.linktype, &bytes[start..start + packet.caplen as usize])

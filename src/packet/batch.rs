@@ -8,6 +8,23 @@ use crate::time::Timestamp;
 /// Most packets a batch holds.
 pub const MAX_BATCH: usize = 256;
 
+/// A packet as it was captured: what is known before it is decoded. In little space, as lists of them go from thread to thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Captured {
+    /// Capture time.
+    pub ts: Timestamp,
+    /// Offset of the first byte in the bytes that it came with.
+    pub offset: u32,
+    /// Bytes held.
+    pub caplen: u32,
+    /// Bytes on the wire; never below `caplen`.
+    pub wirelen: u32,
+    /// Type of the first layer.
+    pub linktype: LinkType,
+    /// Which input it came from: index of the interface or file, from 0.
+    pub origin: u16,
+}
+
 /// What is known of one packet; its bytes and layers are ranges of the batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet {
@@ -37,6 +54,14 @@ impl Packet {
     #[must_use]
     pub const fn new(ts: Timestamp, offset: u32, caplen: u32, wirelen: u32, linktype: LinkType, origin: u16) -> Self {
         Self { ts, offset, caplen, wirelen, linktype, origin, first_layer: 0, layer_count: 0, outermost: [0xFF; 8] }
+    }
+}
+
+impl From<Captured> for Packet {
+    #[inline]
+    fn from(captured: Captured) -> Self {
+        let Captured { ts, offset, caplen, wirelen, linktype, origin } = captured;
+        Self::new(ts, offset, caplen, wirelen, linktype, origin)
     }
 }
 

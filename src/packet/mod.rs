@@ -7,6 +7,6 @@ mod batch;
 mod layer;
 mod linktype;
 
-pub use batch::{Batch, MAX_BATCH, Packet};
+pub use batch::{Batch, Captured, MAX_BATCH, Packet};
 pub use layer::{Layer, ProtocolId, builtin};
 pub use linktype::LinkType;
