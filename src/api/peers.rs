@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::flow_command::{FlowCommand, Note};
 use super::meeting::{Meeting, Seat};
@@ -38,10 +38,10 @@ pub enum Letter {
     Wish(FlowCommand),
 }
 
-/// Sends if the queue has room. A queue that is made with all of it would take megabytes from every run, and few runs send
+/// Whether one more may wait. A queue that is made with all its room would take megabytes from every run, and few runs send
 /// anything.
-fn offer(queue: &Sender<Letter>, letter: Letter) -> Result<(), TrySendError<Letter>> {
-    if queue.len() >= PEER_QUEUE { Err(TrySendError::Full(letter)) } else { queue.try_send(letter) }
+fn has_room(queue: &Sender<Letter>) -> bool {
+    queue.len() < PEER_QUEUE
 }
 
 /// The way to the VMs of other engines.
@@ -135,19 +135,13 @@ impl Peers {
         let Some(other) = others.get(place) else { return Err(letter) };
         let mut waiting = self.waiting.borrow_mut();
         self.meeting.on_its_way();
-        let letter = if waiting.is_empty() {
-            match offer(other, letter) {
-                Ok(()) => return Ok(()),
-                Err(TrySendError::Full(letter)) if self.is_sharing() => letter,
-                Err(refused) => {
-                    self.meeting.done(1);
-                    return Err(refused.into_inner());
-                }
-            }
-        } else {
-            letter
-        };
-        if waiting.len() >= MAX_WAITING {
+        if waiting.is_empty() && has_room(other) {
+            return other.send(letter).map_err(|refused| {
+                self.meeting.done(1);
+                refused.into_inner()
+            });
+        }
+        if waiting.len() >= MAX_WAITING || waiting.is_empty() && !self.is_sharing() {
             self.meeting.done(1);
             return Err(letter);
         }
@@ -161,11 +155,12 @@ impl Peers {
         let others = self.others.borrow();
         while let Some((place, letter)) = waiting.pop_front() {
             let Some(other) = others.get(place) else { continue };
-            match offer(other, letter) {
-                Ok(()) => {}
-                Err(TrySendError::Full(letter)) => return waiting.push_front((place, letter)),
-                // That engine has ended, and so have its flows.
-                Err(TrySendError::Disconnected(_)) => self.meeting.done(1),
+            if !has_room(other) {
+                return waiting.push_front((place, letter));
+            }
+            // That engine has ended, and so have its flows.
+            if other.send(letter).is_err() {
+                self.meeting.done(1);
             }
         }
     }
