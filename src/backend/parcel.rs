@@ -163,7 +163,7 @@ pub fn into_item(time: Timestamp, record: Record, wants: &BackendWants) -> Resul
     })
 }
 
-/// An alert as it was recorded.
+/// An alert as it was recorded. One of another system happened when that system says, whenever it came here.
 #[must_use]
 pub fn alert_of(time: Timestamp, alert: &AlertRecord) -> Alert {
     let ids = alert.ends.as_ref().map(|ends| {
@@ -174,11 +174,10 @@ pub fn alert_of(time: Timestamp, alert: &AlertRecord) -> Alert {
             destination_port: ends.destination_port.clone().into_bytes(),
             protocol: ends.protocol.to_string().into_bytes(),
             sig_rev: ends.sig_rev.to_string().into_bytes(),
-            time: ends.time,
         })
     });
     Alert {
-        time,
+        time: alert.ends.as_ref().map_or(time, |ends| ends.time),
         group: alert.guid,
         flow: (!alert.flow.is_empty()).then(|| alert.flow.clone()),
         sigid: alert.sigid.clone(),

@@ -44,8 +44,6 @@ pub struct IdsFields {
     pub protocol: Vec<u8>,
     /// Revision of the signature.
     pub sig_rev: Vec<u8>,
-    /// Time the system gives.
-    pub time: Timestamp,
 }
 
 /// An event with a signature id, a priority and a message.

@@ -83,6 +83,24 @@ fn input_alerts_bring_their_own_ends() {
 }
 
 #[test]
+fn input_alerts_bring_their_own_time() {
+    let text = format!(
+        "local alerts = {{ {{ 1000, 5 }}, {{ '2000', '7' }}, {{ 900 }} }} TrisulPlugin = {{ id = {{ name = 'i' }}, \
+         inputfilter = {{ step = function(packet) packet:set_timestamp(3000) return #alerts > 0 end, \
+         step_alert = function() local at = table.remove(alerts, 1) return at and {{ AlertGroupGUID = '{IDS}', \
+         TimestampSecs = at[1], TimestampUsecs = at[2], SigIDKey = 77 }} end }} }}"
+    );
+    let monitor = format!(
+        "alert_guid = '{IDS}', onnewalert = function(e, a) print('new', a:timestamp()) end, \
+         onflush = function(e, a) print('flush', a:timestamp()) end"
+    );
+    let outcome = Bench::new().plugin("i.lua", &text).plugin("m.lua", &block("alert_monitor", &monitor)).run_with(&[]);
+    outcome.exits(0);
+    let printed = ["new\t1000\t5", "new\t2000\t7", "new\t900\t0", "flush\t1000\t5", "flush\t2000\t7", "flush\t900\t0"];
+    assert_eq!(outcome.printed_by("m.lua"), printed);
+}
+
+#[test]
 fn resources_have_their_fields_and_setters() {
     let monitor = format!(
         "resource_guid = '{RESOURCES}', onnewresource = function(e, r) print(r:timestamp()) print(r:flow():id(), \
