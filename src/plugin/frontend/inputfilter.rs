@@ -139,7 +139,8 @@ impl InputFilter {
                 on_time.context.nil_argument("set_timestamp");
                 return Ok(());
             };
-            on_time.forward(engine_object::timestamp(secs, usecs));
+            let time = on_time.forward(engine_object::timestamp(secs, usecs));
+            on_time.show(time);
             Ok(())
         })?;
         parts.host.set("set_packet", set_packet)?;
@@ -252,6 +253,15 @@ impl Clock {
         let mut closed = self.closed.borrow_mut();
         self.context.engine.shard.borrow_mut().advance(time, |snapshot| closed.push(snapshot));
         time
+    }
+
+    /// Gives the packet of the call of `step` that time, as the script sees it.
+    fn show(&self, time: Timestamp) {
+        let engine = &self.context.engine;
+        let (Ok(batch), Ok(mut loans)) = (engine.batch.try_borrow(), engine.loans.try_borrow_mut()) else { return };
+        if !batch.packets().is_empty() {
+            loans.set_time(&batch, 0, time);
+        }
     }
 }
 
