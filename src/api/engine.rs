@@ -193,7 +193,11 @@ fn set_timestamp(vm: &VmContext, secs: f64, usecs: Option<f64>) {
 pub fn timestamp(secs: f64, usecs: Option<f64>) -> Timestamp {
     match usecs {
         Some(usecs) => Timestamp::new(secs as i64, (usecs * 1_000.0) as i64),
-        None => Timestamp::from_secs_f64(secs),
+        None => {
+            // The nearest one: a number of today's size says 0.1 as 0.0999999, and microseconds are as much as it can hold.
+            let whole = secs.floor();
+            Timestamp::new(whole as i64, ((secs - whole) * 1e6).round() as i64 * 1_000)
+        }
     }
 }
 

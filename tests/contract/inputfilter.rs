@@ -105,6 +105,18 @@ fn an_error_counts_as_true_and_a_hundred_in_a_row_end_the_input() {
 }
 
 #[test]
+fn fractions_of_seconds_become_the_nearest_microseconds() {
+    let outcome = input(
+        Bench::new(),
+        "local times, n = { 1600000000.1, '1600000000.123', 1600000000.999999, 1600000000.9999999 }, 0",
+        "step = function(packet) n = n + 1 packet:set_timestamp(times[n]) print(packet:timestamp()) return n < 4 end",
+    );
+    outcome.exits(0);
+    let printed = ["1600000000\t100000", "1600000000\t123000", "1600000000\t999999", "1600000001\t0"];
+    assert_eq!(outcome.lines(), printed);
+}
+
+#[test]
 fn alerts_of_step_alert_are_metered() {
     let alert = |ports: &str, class: &str, secs: u32| {
         format!(
