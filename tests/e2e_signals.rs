@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use e2e::{Ended, Place, Running, descendants, dropped, events, is_alive};
 use millstream::time::Stopwatch;
+use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::Value;
 use support::{Capture, IPV4};
 
@@ -95,6 +96,38 @@ fn the_second_signal_ends_the_run_at_once() {
     assert!(ended.took < Duration::from_millis(500), "{:?}", ended.took);
     assert_eq!(ended.code, Some(130), "{}", ended.stderr);
     children_end(&children);
+}
+
+#[test]
+fn the_second_signal_ends_a_run_whose_report_nobody_reads() {
+    let place = Place::new();
+    let report = ["--builtin", "all", "--flows", "--top", "5000", "--json"];
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let mut command = place.command(&[&["-r", "pcaps/demo.pcap"][..], &report].concat());
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let reader = child.stdout.take().unwrap();
+        let send = || {
+            assert!(
+                Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap().success()
+            )
+        };
+        // The report alone goes to standard output, so the run is over once there is something to read.
+        poll(&mut [PollFd::new(&reader, PollFlags::IN)], None).unwrap();
+        send();
+        std::thread::sleep(Duration::from_millis(300));
+        send();
+        let watch = Stopwatch::start();
+        let mut status = None;
+        while status.is_none() && watch.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(5));
+            status = child.try_wait().unwrap();
+        }
+        // Without a reader there is nothing to wait for.
+        drop(reader);
+        let _ = child.wait();
+        assert_eq!(status.and_then(|status| status.code()), Some(code));
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::{Handle, Signals};
+use signal_hook::iterator::Signals;
 
 use super::run::Life;
 use super::workers::Workers;
@@ -22,8 +22,6 @@ const QUIET: Duration = Duration::from_millis(500);
 
 /// The threads that watch a run.
 pub struct Watcher {
-    signals: Handle,
-    listener: JoinHandle<()>,
     progress: Option<JoinHandle<()>>,
     watchdog: Option<JoinHandle<()>>,
     done: Arc<AtomicBool>,
@@ -39,7 +37,8 @@ pub fn keep_requests() -> anyhow::Result<Signals> {
 }
 
 impl Watcher {
-    /// Starts listening for signals, those that were kept first, and, on a terminal, drawing progress.
+    /// Starts listening for signals, those that were kept first, and, on a terminal, drawing progress. Signals are heard as
+    /// long as the process lives: outputs and the report are written after the last packet, and whoever reads them may stall.
     ///
     /// # Errors
     /// When a handler or thread cannot be started.
@@ -48,10 +47,13 @@ impl Watcher {
         for signal in [SIGINT, SIGTERM] {
             handle.add_signal(signal).context("installing signal handlers")?;
         }
-        let heard = Arc::clone(life);
-        let listener = thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let done = Arc::new(AtomicBool::new(false));
+        let (heard, over) = (Arc::clone(life), Arc::clone(&done));
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in &mut signals {
                 match signal {
+                    // Of a run that is over nothing can be asked but an end.
+                    SIGHUP | SIGUSR1 if over.load(Ordering::Acquire) => {}
                     SIGHUP => drop(heard.reload()),
                     SIGUSR1 => log_stats(&heard),
                     _ if heard.control().stop() == Stop::No => heard.stop(Stop::Graceful),
@@ -64,7 +66,6 @@ impl Watcher {
                 }
             }
         })?;
-        let done = Arc::new(AtomicBool::new(false));
         let progress = if std::io::stderr().is_terminal() {
             let (done, control, pace) = (Arc::clone(&done), Arc::clone(life.control()), life.pace());
             Some(thread::Builder::new().name("progress".to_owned()).spawn(move || draw(&control, pace, &done))?)
@@ -78,15 +79,13 @@ impl Watcher {
             }
             None => None,
         };
-        Ok(Self { signals: handle, listener, progress, watchdog, done })
+        Ok(Self { progress, watchdog, done })
     }
 
-    /// Stops watching; the progress line is wiped.
+    /// Stops watching all but signals; the progress line is wiped.
     pub fn stop(self) {
         self.done.store(true, Ordering::Release);
-        self.signals.close();
         // The threads do nothing that can fail in a way worth telling.
-        let _ = self.listener.join();
         if let Some(progress) = self.progress {
             progress.thread().unpark();
             let _ = progress.join();
