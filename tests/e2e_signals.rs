@@ -5,7 +5,7 @@ mod e2e;
 mod support;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -278,6 +278,63 @@ fn a_full_disk_is_told_of() {
         ended.stderr,
         "millstream: --events /nonexistent/events: cannot be written: No such file or directory (os error 2)\n"
     );
+}
+
+#[test]
+fn what_cannot_be_printed_is_told_of() {
+    let place = Place::new().counter("talk.lua", IPV4, "", "print(n)");
+    let file = capture(&place, 500);
+    let mut command = place.command(&["-r", &file, "-q"]);
+    let output = command.stdout(File::create("/dev/full").unwrap()).stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("standard output: No space left on device"), "{said}");
+    let mut command = place.command(&["-r", &file, "--json"]);
+    let output = command.stderr(File::create("/dev/full").unwrap()).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), dropped(&report, "console_lines")), (Some(1), 500));
+    let reason = "what is printed could not be written in full: No space left on device (os error 28)";
+    assert_eq!(report["verdict"]["reasons"], serde_json::json!([reason]));
+}
+
+#[test]
+fn stores_that_a_full_disk_cut_short_are_no_good_end() {
+    let place = Place::new().plugin(
+        "hello.lua",
+        "TrisulPlugin = { id = { name = 'hello', description = '' }, onload = function() print('ready') end,
+         engine_monitor = { onmetronome = function() end } }",
+    );
+    let disk = place.path("disk");
+    fs::create_dir(&disk).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(&disk).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: mounting a small file system needs root");
+        return;
+    }
+    let outcome = std::panic::catch_unwind(|| {
+        let [store, packets] = ["store.db", "packets"].map(|name| disk.join(name).display().to_string());
+        let mut command = place.command(&["-r", "-", "--json", "--store", &store, "--packets", &packets]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Both are open by the time that plugins are loaded.
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut first = String::new();
+        said.read_line(&mut first).unwrap();
+        assert_eq!(first, "ready\n");
+        let full = std::io::copy(&mut std::io::repeat(0), &mut File::create(disk.join("ballast")).unwrap());
+        assert_eq!(full.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+        child.stdin.take().unwrap().write_all(&Capture::udp(2_000, 1_000).to_pcap()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(dropped(&report, "packet_store_disk_full"), 2_000, "{}", report["drops"]);
+        assert!(dropped(&report, "store_disk_full") > 0, "{}", report["drops"]);
+        let reasons =
+            ["store", "packet store"].map(|what| format!("the {what} could not be written in full: the disk was full"));
+        assert_eq!(report["verdict"]["reasons"], serde_json::json!(reasons));
+        assert_eq!(output.status.code(), Some(1));
+    });
+    assert!(Command::new("umount").arg(&disk).status().unwrap().success());
+    outcome.unwrap();
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::metrics::{GroupIndex, GroupKind, Records, RunTotals};
 use crate::pipeline::{EngineOutcome, FlowOutcome, NATIVE, Outlet, PolicyCounts, TopFlow};
 use crate::plugin::{Catalog, CatalogEntry};
 use crate::sink::{
-    Damage, DamagedInput, Field, FlowLine, FlowsReport, Head, NamedCount, OutputReport, PacketStoreReport,
+    ConsoleEnd, Damage, DamagedInput, Field, FlowLine, FlowsReport, Head, NamedCount, OutputReport, PacketStoreReport,
     PluginReport, Report, Run, RunEnd, StoreCounts, StoreReport, StoreTally, StoredJob, StreamEnd, Verdict,
     collect_groups, collect_records, json_text,
 };
@@ -49,8 +49,8 @@ pub struct RunResult {
     pub engines: usize,
     /// Time from start to end.
     pub wall: Duration,
-    /// Lines the terminal did not take.
-    pub console_dropped: u64,
+    /// Lines the terminal did not take, and why.
+    pub console: ConsoleEnd,
     /// What became of packets that were to be stored.
     pub packet_store: Option<StoreCounts>,
     /// The store's file, and what became of the rows.
@@ -131,7 +131,7 @@ impl RunResult {
         drops.add_all(self.store.iter().flat_map(|(_, tally)| tally.drops()));
         drops.add("edges_over_limit", self.records.edges.counts().limited);
         drops.add("labels_over_limit", self.records.notes.limited());
-        drops.add("console_lines", self.console_dropped);
+        drops.add("console_lines", self.console.dropped);
         drops.add("events", self.events.dropped);
         for drop in self.outputs.iter().flat_map(|output| &output.dropped) {
             drops.add(&drop.name, drop.count);
@@ -165,7 +165,19 @@ impl RunResult {
         }
     }
 
-    /// True if input was damaged, a plugin failed or was passed over, a new version of one did not load, or events could not be written.
+    /// Outputs with a disk behind them that did not take everything, and why.
+    fn unwritten(&self) -> Vec<String> {
+        let full = |what: &str, why: &str| format!("{what} could not be written in full: {why}");
+        let others = self.outputs.iter().filter_map(|output| Some(full(&output.name, output.failure.as_ref()?)));
+        let store = self.store.iter().filter_map(|(_, tally)| Some(full("the store", tally.failure()?)));
+        let packets = self.packet_store.iter().filter_map(|counts| Some(full("the packet store", counts.failure()?)));
+        let events = self.events.failure.iter().map(|e| format!("the event stream could not be written: {e}"));
+        let console = self.console.failure.iter().map(|e| full("what is printed", &e.to_string()));
+        others.chain(store).chain(packets).chain(events).chain(console).collect()
+    }
+
+    /// True if input was damaged, a plugin failed or was passed over, a new version of one did not load, or an output could
+    /// not be written.
     #[must_use]
     pub fn is_flawed(&self) -> bool {
         let engine = |outcome: &EngineOutcome| {
@@ -175,8 +187,7 @@ impl RunResult {
                 || outcome.instances.iter().any(|instance| instance.faults > 0)
         };
         let has_failed = self.outcomes.iter().any(engine)
-            || self.events.failure.is_some()
-            || self.outputs.iter().any(|output| output.failure.is_some())
+            || !self.unwritten().is_empty()
             || self.passed_over > 0
             || self.reloads.failures > 0;
         has_failed || self.catalog.entries.iter().any(|entry| entry.error.is_some())
@@ -524,14 +535,7 @@ fn verdict(result: &RunResult, outcome: Outcome) -> Verdict {
     if result.outcomes.iter().any(|outcome| outcome.source_error.is_some()) {
         reasons.push("the input ended early".to_owned());
     }
-    for output in &result.outputs {
-        if let Some(e) = &output.failure {
-            reasons.push(format!("{} could not be written in full: {e}", output.name));
-        }
-    }
-    if let Some(e) = &result.events.failure {
-        reasons.push(format!("the event stream could not be written: {e}"));
-    }
+    reasons.extend(result.unwritten());
     let failed = plugins(result).iter().filter(|plugin| plugin.errors > 0).count()
         + result.outcomes.iter().map(|outcome| outcome.problems.len()).sum::<usize>();
     if failed > 0 {

@@ -62,11 +62,20 @@ impl ConsoleSender {
     }
 }
 
+/// How the console ended.
+#[derive(Debug, Default)]
+pub struct ConsoleEnd {
+    /// Lines that were not written.
+    pub dropped: u64,
+    /// Why one of the outputs took no more; a closed pipe is no failure.
+    pub failure: Option<io::Error>,
+}
+
 /// The writing half.
 #[derive(Debug)]
 pub struct Console {
     sender: Option<ConsoleSender>,
-    writer: Option<JoinHandle<()>>,
+    writer: Option<JoinHandle<Option<io::Error>>>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -99,46 +108,58 @@ impl Console {
         self.sender.clone().expect("the sender is there until the console is closed")
     }
 
-    /// Lines that were not written.
+    /// Writes what is left; every other sender must be gone.
     #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
-    }
-
-    /// Writes what is left; every other sender must be gone. Returns the lines that were not written.
-    pub fn close(mut self) -> u64 {
+    pub fn close(mut self) -> ConsoleEnd {
         self.sender = None;
-        if let Some(writer) = self.writer.take() {
-            // A panic of the writer has been reported by its thread.
-            let _ = writer.join();
-        }
-        self.dropped()
+        // A panic of the writer has been reported by its thread.
+        let failure = self.writer.take().and_then(|writer| writer.join().ok()).flatten();
+        ConsoleEnd { dropped: self.dropped.load(Ordering::Relaxed), failure }
     }
 }
 
-/// Writes parcels until the last sender is gone. An output that fails once (a closed pipe) is not tried again; its lines
-/// are counted as dropped.
-fn write(parcels: &Receiver<Parcel>, out: Box<dyn Write + Send>, err: Box<dyn Write + Send>, lost: &AtomicU64) {
-    let (mut out, mut err) = (Some(out), Some(err));
+/// Writes parcels until the last sender is gone. An output that fails once is not tried again; its lines are counted as
+/// dropped. The failure is told at once, unless it is a closed pipe.
+fn write(
+    parcels: &Receiver<Parcel>,
+    out: Box<dyn Write + Send>,
+    err: Box<dyn Write + Send>,
+    lost: &AtomicU64,
+) -> Option<io::Error> {
+    let mut out = Output { name: "standard output", writer: Some(out), failure: None };
+    let mut err = Output { name: "standard error", writer: Some(err), failure: None };
     for parcel in parcels {
-        let mut complete = put(&mut out, &parcel.out);
-        complete &= put(&mut err, &parcel.err);
+        let mut complete = out.put(&parcel.out);
+        complete &= err.put(&parcel.err);
         if !complete {
             lost.fetch_add(parcel.lines, Ordering::Relaxed);
         }
     }
+    out.failure.or(err.failure)
 }
 
-fn put(output: &mut Option<Box<dyn Write + Send>>, bytes: &[u8]) -> bool {
-    if bytes.is_empty() {
-        return true;
+struct Output {
+    name: &'static str,
+    /// Nothing once it has failed.
+    writer: Option<Box<dyn Write + Send>>,
+    failure: Option<io::Error>,
+}
+
+impl Output {
+    /// False if not all was written.
+    fn put(&mut self, bytes: &[u8]) -> bool {
+        if bytes.is_empty() {
+            return true;
+        }
+        let Some(writer) = &mut self.writer else { return false };
+        let Err(error) = writer.write_all(bytes).and_then(|()| writer.flush()) else { return true };
+        self.writer = None;
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            log::error!("{}: {error}; nothing more is printed there, the run goes on", self.name);
+            self.failure = Some(error);
+        }
+        false
     }
-    let Some(writer) = output else { return false };
-    if writer.write_all(bytes).and_then(|()| writer.flush()).is_err() {
-        *output = None;
-        return false;
-    }
-    true
 }
 
 #[cfg(test)]
@@ -184,7 +205,7 @@ mod tests {
         for _ in 0..10_000 {
             console.sender().send(parcel("x\n"));
         }
-        assert_eq!(console.close(), 0);
+        assert_eq!(console.close().dropped, 0);
         assert_eq!(shared.0.lock().unwrap().len(), 20_000);
     }
 
@@ -194,6 +215,7 @@ mod tests {
         for _ in 0..1_000 {
             console.sender().send(parcel("x\n"));
         }
-        assert_eq!(console.close(), 1_000);
+        let end = console.close();
+        assert_eq!((end.dropped, end.failure.is_none()), (1_000, true));
     }
 }

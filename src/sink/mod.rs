@@ -21,7 +21,7 @@ pub mod syslog;
 pub mod webhook;
 
 pub use alert_queue::{AlertSender, AlertsEnd};
-pub use console::{Console, ConsoleSender, Parcel, WhenFull};
+pub use console::{Console, ConsoleEnd, ConsoleSender, Parcel, WhenFull};
 pub use events::{EventSender, EventStream, Field, Head, StreamEnd, json_text, write_event};
 pub use flush_sinks::FlushSinks;
 pub use line_file::{Begin, OutputError};

@@ -234,7 +234,7 @@ impl Outputs {
             let tally = store.close(report::run_end(result));
             result.store = Some((file, tally));
         }
-        result.console_dropped = self.console.close();
+        result.console = self.console.close();
         if let Some(events) = self.events {
             result.events = events.close();
         }

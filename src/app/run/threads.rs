@@ -29,7 +29,7 @@ use crate::pipeline::{
     InterimPlan, Orders, Pace, Questions, Reach, Stop, run_input,
 };
 use crate::plugin::{BuiltPacket, Catalog, HostSettings, JobPlan, Opinion};
-use crate::sink::StreamEnd;
+use crate::sink::{ConsoleEnd, StreamEnd};
 use crate::time::Stopwatch;
 
 /// How long an input filter may take to return after a request to stop.
@@ -349,7 +349,7 @@ fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usi
         wall: Duration::ZERO,
         packet_store: None,
         store: None,
-        console_dropped: 0,
+        console: ConsoleEnd::default(),
         events: StreamEnd::default(),
         outputs: Vec::new(),
         is_quiet: false,
