@@ -38,7 +38,6 @@ pub enum Begin {
 /// A file of lines that this process writes.
 #[derive(Debug)]
 pub(super) struct LineFile {
-    path: PathBuf,
     file: File,
 }
 
@@ -71,7 +70,7 @@ impl LineFile {
         if kind.is_file() && begin == Begin::Anew && about.size() > 0 {
             file.set_len(0).map_err(failed)?;
         }
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { file })
     }
 
     /// True if there is nothing in it yet.
@@ -110,12 +109,6 @@ impl LineFile {
             let _ = self.file.set_len(about.size().saturating_sub((written - whole) as u64));
         }
         whole
-    }
-
-    /// Opens the path again, because the file was moved away; the old one stays if that fails.
-    pub fn reopen(&mut self) -> Result<(), OutputError> {
-        *self = Self::open(&self.path, Begin::Append)?;
-        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Readers that are slow or gone, files that move away, disks that fill up.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -218,6 +218,68 @@ fn rotation_loses_and_splits_no_line() {
     let eve = output(&report, "eve");
     assert_eq!((Some(written), lost(eve)), (eve["written"].as_u64(), 0), "{eve}");
     assert!(moved.iter().filter(|path| count(path) > 0).count() > 2, "it was moved while it was written");
+}
+
+#[test]
+fn tables_that_are_moved_away_begin_anew_and_lose_no_row() {
+    let dir = TempDir::new().unwrap();
+    let (folder, flows) = (dir.path().join("csv"), dir.path().join("csv/flows.csv"));
+    let child = begin(&["-r", DEMO, "--loop", "100", "--csv", folder.to_str().unwrap(), "--json"]);
+    let mut moved = Vec::new();
+    for number in 0..10 {
+        // More than the names of the columns.
+        let has_rows = || fs::metadata(&flows).is_ok_and(|about| about.len() > 1_000);
+        wait_until("rows", || is_over(&child) || has_rows());
+        if is_over(&child) {
+            break;
+        }
+        let name = dir.path().join(format!("flows.{number}"));
+        fs::rename(&flows, &name).unwrap();
+        moved.push(name);
+        signal(&child, "-HUP");
+    }
+    let done = child.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let others = ["counters", "alerts", "resources", "documents"].map(|name| folder.join(format!("{name}.csv")));
+    let heads = moved.len() + usize::from(flows.exists()) + others.len();
+    let tables = moved.iter().chain([&flows]).chain(&others).filter(|path| path.exists());
+    // Ends of lines within quotes are no ends of rows.
+    let rows = |text: &str| text.split('"').step_by(2).map(|part| part.matches("\r\n").count()).sum::<usize>();
+    let all: usize = tables.map(|path| rows(&fs::read_to_string(path).unwrap())).sum();
+    let csv = output(&report, "csv");
+    assert_eq!((Some((all - heads) as u64), lost(csv)), (csv["written"].as_u64(), 0), "{csv}");
+    assert!(moved.len() > 2, "it was moved while it was written");
+}
+
+#[test]
+fn a_reload_tells_which_outputs_could_not_be_opened_anew() {
+    let dir = TempDir::new().unwrap();
+    let [eve, folder, socket] = ["eve.json", "csv", "socket"].map(|name| dir.path().join(name));
+    let [eve_name, folder_name, socket_name] = [&eve, &folder, &socket].map(|path| path.to_str().unwrap());
+    let mut command = Command::new(BIN);
+    command.args(["run", "-q", "-r", "-", "--eve", eve_name, "--csv", folder_name, "--control", socket_name]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let reload = || {
+        let output = Command::new(BIN).args(["reload", "--json", "--control", socket_name]).output().unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).ok()
+    };
+    let mut said = None;
+    wait_until("the run to answer", || {
+        said = reload();
+        said.is_some()
+    });
+    assert_eq!(said.unwrap()["failed"], serde_json::json!([]));
+    fs::remove_file(&eve).unwrap();
+    fs::create_dir(&eve).unwrap();
+    fs::rename(&folder, dir.path().join("moved")).unwrap();
+    let said = reload().unwrap();
+    let failed: Vec<&str> = said["failed"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    assert_eq!(failed.len(), 2, "{failed:?}");
+    assert!(failed[0].starts_with("eve: ") && failed[0].contains("directory"), "{failed:?}");
+    assert!(failed[1].starts_with("csv: ") && failed[1].contains("No such file"), "{failed:?}");
+    child.stdin.take().unwrap().write_all(&fs::read(DEMO).unwrap()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "what is open is written further");
 }
 
 /// Whether a process has come to its end: its state is that of one that waits to be fetched.

@@ -104,14 +104,8 @@ pub fn execute(
     let reloader = reloader.start(outputs.outlet())?;
     let lineup = reloader.lineup();
     let life = Arc::new(Life::new(&control, lineup.clone(), (inquiry, of_backends), facts));
-    if let Some(events) = outputs.eve_handle() {
-        life.on_reopen(
-            "eve",
-            Box::new(move || {
-                events.reopen();
-                Ok(())
-            }),
-        );
+    for (name, reopen) in outputs.reopeners() {
+        life.on_reopen(name, reopen);
     }
     let watcher = doors.signals.map(|signals| Watcher::start(&life, signals, doors.workers)).transpose()?;
     let server = match doors.socket {

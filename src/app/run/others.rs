@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
+use super::life::Reopen;
 use crate::app::cli::{OutputArgs, PrintKind, RunArgs};
 use crate::app::report::RunResult;
 use crate::flow::Want;
 use crate::metrics::{FlushSink, Registry};
 use crate::pipeline::{Control, EVE_READERS, Outlet, Outputs, Pace, Stop};
 use crate::sink::csv::Csv;
-use crate::sink::eve::{EveHandle, EveOptions, EveOrigin, EveStream, EveTarget, StatsItem};
+use crate::sink::eve::{EveOptions, EveOrigin, EveStream, EveTarget, StatsItem};
 use crate::sink::printed::PrintKinds;
 use crate::sink::syslog::{Syslog, SyslogTarget};
 use crate::sink::webhook::{HookLimits, Webhook, WebhookOptions};
-use crate::sink::{AlertsEnd, Begin, FlushSinks, NamedCount, OutputReport, WhenFull};
+use crate::sink::{AlertsEnd, Begin, FlushSinks, NamedCount, OutputError, OutputReport, WhenFull};
 
 /// Whether an output of events has standard output for itself: whoever reads it as JSON lines must not find a report there.
 #[must_use]
@@ -153,10 +154,15 @@ impl OutputSet {
         })
     }
 
-    /// What begins a new file of events.
+    /// What opens outputs anew, by name.
     #[must_use]
-    pub fn eve_handle(&self) -> Option<EveHandle> {
-        self.eve.as_ref().map(|(_, eve)| eve.handle())
+    pub fn reopeners(&self) -> Vec<(&'static str, Reopen)> {
+        let told = |opened: Result<(), OutputError>| opened.map_err(|e| e.to_string());
+        let eve = self.eve.iter().map(|(_, eve)| eve.handle());
+        let eve = eve.map(|eve| ("eve", Box::new(move || told(eve.reopen())) as Reopen));
+        let csv = self.csv.iter().map(|(_, csv)| csv.handle());
+        let csv = csv.map(|csv| ("csv", Box::new(move || told(csv.reopen())) as Reopen));
+        eve.chain(csv).collect()
     }
 
     /// The last statistics.

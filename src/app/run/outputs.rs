@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
+use super::life::Reopen;
 use super::others::{OutputSet, takes_standard_output};
 use crate::api::LogLevel;
 use crate::app::cli::{Cli, RunArgs};
@@ -16,7 +17,6 @@ use crate::app::{logging, settings};
 use crate::metrics::FlushSink;
 use crate::pipeline::{Control, FlowOutput, Outlet, Pace, Prints};
 use crate::plugin::Catalog;
-use crate::sink::eve::EveHandle;
 use crate::sink::{Console, EventStream, PacketStore, Reserved, Store, StoreFeed, StoreSender, WhenFull};
 use crate::time;
 
@@ -174,10 +174,10 @@ impl Outputs {
         }
     }
 
-    /// What begins a new file of events.
+    /// What opens outputs anew, by name.
     #[must_use]
-    pub fn eve_handle(&self) -> Option<EveHandle> {
-        self.others.eve_handle()
+    pub fn reopeners(&self) -> Vec<(&'static str, Reopen)> {
+        self.others.reopeners()
     }
 
     /// The way of one thread's records to the console, the event stream and other programs.

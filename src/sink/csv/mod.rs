@@ -9,4 +9,4 @@ mod table;
 mod writer;
 
 pub use sender::CsvSender;
-pub use writer::{Csv, CsvEnd};
+pub use writer::{Csv, CsvEnd, CsvHandle};

@@ -3,13 +3,13 @@
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::row::Row;
 use super::sender::CsvSender;
@@ -38,9 +38,35 @@ pub struct CsvEnd {
     pub failure: Option<io::Error>,
 }
 
+/// The files that the writer is to go on with, in the order of [`Table::ALL`]; the latest count.
+type Fresh = Arc<Mutex<Option<Vec<LineFile>>>>;
+
+/// A handle on the writer, for any thread.
+#[derive(Clone, Debug)]
+pub struct CsvHandle {
+    folder: PathBuf,
+    fresh: Fresh,
+    requests: Sender<()>,
+}
+
+impl CsvHandle {
+    /// Tables were moved away: begins new ones in the same folder. No row is lost or split.
+    ///
+    /// # Errors
+    /// When one cannot be opened; rows go on where they went then.
+    pub fn reopen(&self) -> Result<(), OutputError> {
+        let files = open_all(&self.folder, Begin::Append)?;
+        *self.fresh.lock().unwrap_or_else(PoisonError::into_inner) = Some(files);
+        // One request that waits is as good as two.
+        let _ = self.requests.try_send(());
+        Ok(())
+    }
+}
+
 /// A folder of tables.
 #[derive(Debug)]
 pub struct Csv {
+    handle: CsvHandle,
     queue: Option<Sender<Vec<Row>>>,
     when_full: WhenFull,
     full: Arc<AtomicU64>,
@@ -79,29 +105,20 @@ impl Csv {
             }
             _ => DirBuilder::new().recursive(true).mode(0o750).create(folder).map_err(failed)?,
         }
-        let mut tables = Vec::new();
-        for table in Table::ALL {
-            let file = LineFile::open(&folder.join(table.file()), begin)?;
-            let mut open = OpenTable { table, file, out: Vec::new(), ends: Vec::new(), failed: None };
-            if open.file.is_empty() {
-                let mut line = Line::new(&mut open.out);
-                table.columns().iter().for_each(|column| line.text(column.as_bytes()));
-                line.end();
-                // The names of the columns are no row: written now, or the folder is of no use.
-                open.file.write(&open.out).map_err(|(_, error)| failed(error))?;
-                open.out.clear();
-            }
-            tables.push(open);
-        }
+        let open = |(table, file)| OpenTable { table, file, out: Vec::new(), ends: Vec::new(), failed: None };
+        let tables = Table::ALL.into_iter().zip(open_all(folder, begin)?).map(open).collect();
+        let (requests, asked) = bounded(1);
+        let handle = CsvHandle { folder: folder.to_owned(), fresh: Arc::default(), requests };
+        let fresh = Arc::clone(&handle.fresh);
         let (queue, parcels) = bounded(QUEUE);
         let thread = thread::Builder::new().name("csv".to_owned());
         let writer = thread
             .spawn(move || {
                 yield_to_packets();
-                write(&parcels, tables, &groups)
+                write(&parcels, (&asked, &fresh), tables, &groups)
             })
             .map_err(failed)?;
-        Ok(Self { queue: Some(queue), when_full, full: Arc::default(), writer: Some(writer) })
+        Ok(Self { handle, queue: Some(queue), when_full, full: Arc::default(), writer: Some(writer) })
     }
 
     /// A sender for the thread that flushes.
@@ -109,6 +126,12 @@ impl Csv {
     pub fn sender(&self) -> CsvSender {
         let queue = self.queue.clone().expect("the queue is there until the tables are closed");
         CsvSender::new(queue, self.when_full, Arc::clone(&self.full))
+    }
+
+    /// A handle for other threads.
+    #[must_use]
+    pub fn handle(&self) -> CsvHandle {
+        self.handle.clone()
     }
 
     /// Writes what is left; every sender must be gone.
@@ -127,9 +150,43 @@ impl Csv {
     }
 }
 
-fn write(parcels: &Receiver<Vec<Row>>, mut tables: Vec<OpenTable>, groups: &Registry) -> Outcome {
+/// Opens the tables of a folder; those without rows begin with the names of their columns.
+fn open_all(folder: &Path, begin: Begin) -> Result<Vec<LineFile>, OutputError> {
+    let open = |table: Table| {
+        let mut file = LineFile::open(&folder.join(table.file()), begin)?;
+        if file.is_empty() {
+            let mut names = Vec::new();
+            let mut line = Line::new(&mut names);
+            table.columns().iter().for_each(|column| line.text(column.as_bytes()));
+            line.end();
+            // The names of the columns are no row: written now, or the folder is of no use.
+            file.write(&names).map_err(|(_, error)| OutputError::Failed { path: folder.to_owned(), error })?;
+        }
+        Ok(file)
+    };
+    Table::ALL.into_iter().map(open).collect()
+}
+
+fn write(
+    parcels: &Receiver<Vec<Row>>,
+    (asked, fresh): (&Receiver<()>, &Fresh),
+    mut tables: Vec<OpenTable>,
+    groups: &Registry,
+) -> Outcome {
     let mut outcome = Outcome::default();
-    for parcel in parcels {
+    loop {
+        let parcel = select! {
+            recv(asked) -> _ => {
+                // Between two parcels nothing waits in a table to be written.
+                let files = fresh.lock().unwrap_or_else(PoisonError::into_inner).take();
+                for (table, file) in tables.iter_mut().zip(files.into_iter().flatten()) {
+                    (table.file, table.failed) = (file, None);
+                }
+                continue;
+            }
+            recv(parcels) -> parcel => parcel,
+        };
+        let Ok(parcel) = parcel else { return outcome };
         for row in parcel {
             let Some(table) = tables.iter_mut().find(|open| open.table == Table::of(&row)) else { continue };
             // The lines of a row go together.
@@ -141,7 +198,6 @@ fn write(parcels: &Receiver<Vec<Row>>, mut tables: Vec<OpenTable>, groups: &Regi
         }
         tables.iter_mut().for_each(|table| table.write(&mut outcome));
     }
-    outcome
 }
 
 impl OpenTable {

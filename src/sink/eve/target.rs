@@ -115,15 +115,12 @@ impl Outlet {
         }
     }
 
-    /// Begins anew where the path leads now.
-    pub fn reopen(&mut self) -> Result<(), OutputError> {
-        match self {
-            Self::Output(_) => Ok(()),
-            Self::File(file) => file.reopen(),
-            Self::Socket { stream, .. } => {
-                *stream = None;
-                Ok(())
-            }
+    /// Begins anew: with this file, or where the socket's path leads now.
+    pub fn reopen(&mut self, fresh: Option<LineFile>) {
+        match (self, fresh) {
+            (Self::File(file), Some(fresh)) => *file = fresh,
+            (Self::Socket { stream, .. }, _) => *stream = None,
+            (Self::Output(_) | Self::File(_), _) => {}
         }
     }
 }

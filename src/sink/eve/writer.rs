@@ -1,8 +1,8 @@
 //! The thread that formats and writes.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::sender::{EveSender, Parcel, Shared};
 use super::target::{EveTarget, Meaning, Outlet};
 use crate::processor::yield_to_packets;
 use crate::sink::WhenFull;
-use crate::sink::line_file::{Begin, OutputError};
+use crate::sink::line_file::{Begin, LineFile, OutputError};
 use crate::time::Stopwatch;
 
 /// Parcels that may wait.
@@ -58,17 +58,30 @@ pub struct EveEnd {
 /// What is asked of the writer from outside.
 type Request = Sender<()>;
 
+/// The file that the writer is to go on with; the latest counts.
+type Fresh = Arc<Mutex<Option<LineFile>>>;
+
 /// A handle on the writer, for any thread.
 #[derive(Clone, Debug)]
 pub struct EveHandle {
+    target: EveTarget,
+    fresh: Fresh,
     requests: Request,
 }
 
 impl EveHandle {
     /// The file was moved away: begins a new one at the same path. No line is lost or split.
-    pub fn reopen(&self) {
+    ///
+    /// # Errors
+    /// When it cannot be opened; events go on where they went then.
+    pub fn reopen(&self) -> Result<(), OutputError> {
+        if let EveTarget::File(path) = &self.target {
+            let file = LineFile::open(path, Begin::Append)?;
+            *self.fresh.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        }
         // One request that waits is as good as two.
         let _ = self.requests.try_send(());
+        Ok(())
     }
 }
 
@@ -77,7 +90,7 @@ impl EveHandle {
 pub struct EveStream {
     queue: Option<Sender<Parcel>>,
     emptied: Receiver<Parcel>,
-    requests: Request,
+    handle: EveHandle,
     when_full: WhenFull,
     shared: Arc<Shared>,
     writer: Option<JoinHandle<Outcome>>,
@@ -102,12 +115,14 @@ impl EveStream {
         let (queue, parcels) = bounded(QUEUE);
         let (give, emptied) = bounded(EMPTIED);
         let (requests, asked) = bounded(1);
+        let handle = EveHandle { target: options.target.clone(), fresh: Arc::default(), requests };
         let shared: Arc<Shared> = Arc::default();
         let when_full = options.when_full;
         let writer = Writer {
             formatter: Formatter::new(options.origin, options.readers),
             name: options.target.to_string(),
             outlet: Some(outlet),
+            fresh: Arc::clone(&handle.fresh),
             shared: Arc::clone(&shared),
             emptied: give,
             failed: None,
@@ -120,7 +135,7 @@ impl EveStream {
             writer.run(&parcels, &asked)
         });
         let thread = thread.map_err(|error| OutputError::Failed { path, error })?;
-        Ok(Self { queue: Some(queue), emptied, requests, when_full, shared, writer: Some(thread) })
+        Ok(Self { queue: Some(queue), emptied, handle, when_full, shared, writer: Some(thread) })
     }
 
     /// A sender for one more thread.
@@ -133,7 +148,7 @@ impl EveStream {
     /// A handle for other threads.
     #[must_use]
     pub fn handle(&self) -> EveHandle {
-        EveHandle { requests: self.requests.clone() }
+        self.handle.clone()
     }
 
     /// Writes what is left; every sender must be gone.
@@ -163,6 +178,7 @@ struct Writer {
     name: String,
     /// Nothing once the reader is gone for good.
     outlet: Option<Outlet>,
+    fresh: Fresh,
     shared: Arc<Shared>,
     emptied: Sender<Parcel>,
     /// Since when the target fails.
@@ -258,10 +274,8 @@ impl Writer {
 
     fn reopen(&mut self) {
         let Some(outlet) = &mut self.outlet else { return };
-        match outlet.reopen() {
-            Ok(()) => self.failed = None,
-            Err(e) => log::error!("{e}; events go on where they went"),
-        }
+        outlet.reopen(self.fresh.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.failed = None;
     }
 }
 
