@@ -131,6 +131,36 @@ fn the_second_signal_ends_a_run_whose_report_nobody_reads() {
 }
 
 #[test]
+fn the_first_signal_ends_a_run_of_which_nobody_reads_what_it_writes() {
+    let place = Place::new().counter("loud.lua", IPV4, "", "print(('x'):rep(1000))");
+    let file = capture(&place, 1_000);
+    let endless = ["-r", &file, "--loop", "1000000"];
+    for (more, signal) in [(&[][..], "INT"), (&["--events", "-"], "TERM"), (&["--json"], "TERM")] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut command = place.command(&[&endless, more].concat());
+        let mut child = command.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
+        // The command keeps copies of the other end.
+        drop(command);
+        poll(&mut [PollFd::new(&reader, PollFlags::IN)], None).unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        let sent = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let watch = Stopwatch::start();
+        let mut status = None;
+        while status.is_none() && watch.elapsed() < Duration::from_secs(15) {
+            std::thread::sleep(Duration::from_millis(5));
+            status = child.try_wait().unwrap();
+        }
+        let took = watch.elapsed();
+        let _ = child.kill();
+        let _ = child.wait();
+        assert_eq!(status.and_then(|status| status.code()), Some(1), "{more:?}: lines were lost");
+        assert!(took < Duration::from_secs(5), "{more:?} took {took:?}");
+        drop(reader);
+    }
+}
+
+#[test]
 fn a_signal_wakes_an_input_filter_that_waits_in_a_system_call() {
     let text = "local ffi = require 'ffi'
       ffi.cdef [[ int socketpair(int domain, int type, int protocol, int *ends); long recv(int end, void *to, size_t size, int flags); ]]

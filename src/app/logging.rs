@@ -1,19 +1,22 @@
 //! Log lines of the host itself: one form with those of scripts, to standard error.
 
 use std::io::Write;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::cli::LogChoice;
 use crate::api::LogLevel;
 use crate::pipeline::log_line;
+use crate::sink::{Haste, Patient};
 use crate::time;
 
 struct Logger;
 
 static LOGGER: Logger = Logger;
 static STARTED: OnceLock<()> = OnceLock::new();
+/// Begins when the run is asked to end: a reader of standard error that stalls then is not told.
+static HASTE: Mutex<Option<Haste>> = Mutex::new(None);
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -31,8 +34,9 @@ impl Log for Logger {
             Level::Debug | Level::Trace => LogLevel::Debug,
         };
         let line = log_line(time::wall(), level, "millstream", record.args().to_string().as_bytes());
+        let haste = HASTE.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // A closed standard error leaves nobody to tell.
-        let _ = std::io::stderr().write_all(&line);
+        let _ = Patient::of(&std::io::stderr(), haste.unwrap_or_default()).and_then(|mut err| err.write_all(&line));
     }
 
     fn flush(&self) {}
@@ -50,6 +54,11 @@ pub fn start(choice: LogChoice) {
         LogChoice::Notice | LogChoice::Info => LevelFilter::Info,
         LogChoice::Debug => LevelFilter::Debug,
     });
+}
+
+/// Has lines wait for a reader only until the run is asked to end.
+pub fn hurry_with(haste: &Haste) {
+    *HASTE.lock().unwrap_or_else(PoisonError::into_inner) = Some(haste.clone());
 }
 
 /// The same choice as scripts' log lines are compared with.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +24,9 @@ use crate::metrics::{GroupIndex, GroupKind, Records, RunTotals};
 use crate::pipeline::{EngineOutcome, FlowOutcome, NATIVE, Outlet, PolicyCounts, TopFlow};
 use crate::plugin::{Catalog, CatalogEntry};
 use crate::sink::{
-    ConsoleEnd, Damage, DamagedInput, Field, FlowLine, FlowsReport, Head, NamedCount, OutputReport, PacketStoreReport,
-    PluginReport, Report, Run, RunEnd, StoreCounts, StoreReport, StoreTally, StoredJob, StreamEnd, Verdict,
-    collect_groups, collect_records, json_text,
+    ConsoleEnd, Damage, DamagedInput, Field, FlowLine, FlowsReport, Haste, Head, NamedCount, OutputReport,
+    PacketStoreReport, Patient, PluginReport, Report, Run, RunEnd, StoreCounts, StoreReport, StoreTally, StoredJob,
+    StreamEnd, Verdict, collect_groups, collect_records, json_text,
 };
 use crate::time::Timestamp;
 
@@ -51,6 +52,8 @@ pub struct RunResult {
     pub wall: Duration,
     /// Lines the terminal did not take, and why.
     pub console: ConsoleEnd,
+    /// Begins when the run is asked to end.
+    pub haste: Haste,
     /// What became of packets that were to be stored.
     pub packet_store: Option<StoreCounts>,
     /// The store's file, and what became of the rows.
@@ -342,26 +345,31 @@ pub fn present(result: &RunResult, args: &RunArgs, cli: &Cli) -> anyhow::Result<
     } else {
         let report = build(result, args.output.top, outcome);
         let written = match () {
-            () if args.plugins.json => write_json(&report),
-            () if takes_standard_output(&args.output) => write_text(&report, cli, io::stderr().lock()),
-            () => write_text(&report, cli, io::stdout().lock()),
+            () if args.plugins.json => write_json(&report, &result.haste),
+            () if takes_standard_output(&args.output) => write_text(&report, cli, &io::stderr(), &result.haste),
+            () => write_text(&report, cli, &io::stdout(), &result.haste),
         };
         match written {
-            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {}
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {}
+            // The run was asked to end.
+            Err(e) if e.kind() == io::ErrorKind::TimedOut => {
+                log::error!("the report was not written in full: {e}");
+                return Ok(Outcome::Flawed);
+            }
             other => other.context("writing the report")?,
         }
     }
     Ok(outcome)
 }
 
-fn write_json(report: &Report) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
+fn write_json(report: &Report, haste: &Haste) -> io::Result<()> {
+    let mut out = BufWriter::new(Patient::of(&io::stdout(), haste.clone())?);
     report.write_json(&mut out)?;
     out.flush()
 }
 
-fn write_text(report: &Report, cli: &Cli, out: impl Write) -> io::Result<()> {
-    let mut out = BufWriter::new(out);
+fn write_text(report: &Report, cli: &Cli, standard: &impl AsFd, haste: &Haste) -> io::Result<()> {
+    let mut out = BufWriter::new(Patient::of(standard, haste.clone())?);
     report.write_text(&mut out, terminal::style(cli.color))?;
     out.flush()
 }

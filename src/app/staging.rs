@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::job::Answers;
 use crate::lua::Profiler;
-use crate::sink::{Console, WhenFull};
+use crate::sink::{Console, Haste, WhenFull};
 
 /// What a command that is built on a run changes in it; by default nothing.
 #[derive(Clone, Debug, Default)]
@@ -82,9 +82,9 @@ impl Staging {
     ///
     /// # Errors
     /// When its thread cannot be started.
-    pub fn console(&self, when_full: WhenFull) -> io::Result<Console> {
+    pub fn console(&self, when_full: WhenFull, haste: &Haste) -> io::Result<Console> {
         match self.voices {
-            Voices::Heard => Console::start(when_full),
+            Voices::Heard => Console::start(when_full, haste),
             Voices::Silent => Console::start_with(when_full, Box::new(io::sink()), Box::new(io::sink())),
         }
     }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
+use crate::sink::Haste;
+
 /// How urgently the run is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -22,6 +24,8 @@ pub struct Control {
     draining: AtomicBool,
     cut: AtomicBool,
     quiet: AtomicBool,
+    /// For outputs whose readers stall.
+    haste: Haste,
     reloads: AtomicU64,
     /// Packets handled so far.
     pub packets: AtomicU64,
@@ -49,6 +53,18 @@ pub struct Done {
 }
 
 impl Control {
+    /// One that tells outputs when they are to hurry.
+    #[must_use]
+    pub fn hurrying(haste: Haste) -> Self {
+        Self { haste, ..Self::default() }
+    }
+
+    /// What it tells them by.
+    #[must_use]
+    pub const fn haste(&self) -> &Haste {
+        &self.haste
+    }
+
     /// Adds what a thread has done since it last told.
     pub fn tell(&self, last: &mut Done, now: Done) {
         let add = |to: &AtomicU64, now: u64, last: u64| {
@@ -63,7 +79,10 @@ impl Control {
     /// Asks for an end; a later, weaker request changes nothing.
     pub fn request_stop(&self, stop: Stop) {
         self.stop.fetch_max(stop as u8, Ordering::Relaxed);
-        self.stopping.fetch_or(stop != Stop::No, Ordering::Relaxed);
+        if stop != Stop::No {
+            self.stopping.store(true, Ordering::Relaxed);
+            self.haste.begin();
+        }
         if stop == Stop::AtOnce || self.draining.load(Ordering::Relaxed) {
             self.cut.store(true, Ordering::Relaxed);
         }

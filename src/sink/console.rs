@@ -10,6 +10,8 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
+use super::patient::{Haste, Patient};
+
 /// Parcels of lines that may wait.
 const QUEUE: usize = 256;
 
@@ -80,12 +82,13 @@ pub struct Console {
 }
 
 impl Console {
-    /// Starts the writing thread.
+    /// Starts the writing thread. In haste it gives a reader up that stalls.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(when_full: WhenFull) -> io::Result<Self> {
-        Self::start_with(when_full, Box::new(io::stdout()), Box::new(io::stderr()))
+    pub fn start(when_full: WhenFull, haste: &Haste) -> io::Result<Self> {
+        let (out, err) = (Patient::of(&io::stdout(), haste.clone())?, Patient::of(&io::stderr(), haste.clone())?);
+        Self::start_with(when_full, Box::new(out), Box::new(err))
     }
 
     /// Starts the writing thread on other outputs.

@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::console::WhenFull;
+use super::patient::{Haste, Patient};
 use crate::processor::yield_to_packets;
 use crate::time::Timestamp;
 
@@ -231,15 +232,16 @@ pub struct StreamEnd {
 }
 
 impl EventStream {
-    /// Opens a file, or standard output for `-`, and writes the version line.
+    /// Opens a file, or standard output for `-`, and writes the version line. In haste a reader that stalls is given up.
     ///
     /// # Errors
     /// When the file cannot be created.
-    pub fn open(path: &Path, when_full: WhenFull) -> io::Result<Self> {
+    pub fn open(path: &Path, when_full: WhenFull, haste: Haste) -> io::Result<Self> {
         if path.as_os_str() == "-" {
-            return Self::start("standard output", Box::new(io::stdout()), when_full);
+            return Self::start("standard output", Box::new(Patient::of(&io::stdout(), haste)?), when_full);
         }
-        Self::start(&path.display().to_string(), Box::new(File::create(path)?), when_full)
+        let file = Patient::new(File::create(path)?, haste);
+        Self::start(&path.display().to_string(), Box::new(file), when_full)
     }
 
     /// Starts the writing thread on an output, which is called `name` when it fails.

@@ -12,6 +12,7 @@ mod events;
 mod flush_sinks;
 mod iso_time;
 mod line_file;
+mod patient;
 mod pcap_store;
 pub mod printed;
 mod report;
@@ -25,6 +26,7 @@ pub use console::{Console, ConsoleEnd, ConsoleSender, Parcel, WhenFull};
 pub use events::{EventSender, EventStream, Field, Head, StreamEnd, json_text, write_event};
 pub use flush_sinks::FlushSinks;
 pub use line_file::{Begin, OutputError};
+pub use patient::{Haste, Patient};
 pub use pcap_store::{
     CaptureWriter, Offer, PacketStore, RecordError, Selection, StoreConfig, StoreCounts, StoreError, StoreFeed,
     StoredPacket, StoredPackets, flow_mark, host_mark, query as query_packets,

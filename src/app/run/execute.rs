@@ -15,6 +15,7 @@ use crate::app::cli::{Cli, RunArgs};
 use crate::app::control_socket::{Bound, Requests, Server};
 use crate::app::gears;
 use crate::app::interim::{Form, Reporter};
+use crate::app::logging;
 use crate::app::reload::{Reloader, Watching, tell_orphans};
 use crate::app::report::{self, RunResult};
 use crate::app::terminal;
@@ -56,7 +57,8 @@ pub fn execute(
 ) -> anyhow::Result<RunResult> {
     let inputs = doors.inputs;
     let (pace, engines, names) = (inputs.pace, inputs.sources.len(), inputs.names());
-    let control = Arc::new(Control::default());
+    let control = Arc::new(Control::hurrying(doors.outputs.haste.clone()));
+    logging::hurry_with(control.haste());
     directories::make(catalog, &host.run.environment.config);
     let outputs = doors.outputs.begin(args, cli, catalog, &names, &control)?;
     let mut head = outputs.head();
@@ -131,6 +133,7 @@ pub fn execute(
     }
     let reloaded = reloader.stop()?;
     let (catalog, pools) = (&reloaded.catalog, &reloaded.pools);
+    result.haste = control.haste().clone();
     (result.catalog, result.reloads) = (Arc::clone(catalog), reloaded.counts());
     if let Some(reporter) = reporter {
         reporter.stop();

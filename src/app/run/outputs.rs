@@ -17,11 +17,13 @@ use crate::app::{logging, settings};
 use crate::metrics::FlushSink;
 use crate::pipeline::{Control, FlowOutput, Outlet, Pace, Prints};
 use crate::plugin::Catalog;
-use crate::sink::{Console, EventStream, PacketStore, Reserved, Store, StoreFeed, StoreSender, WhenFull};
+use crate::sink::{Console, EventStream, Haste, PacketStore, Reserved, Store, StoreFeed, StoreSender, WhenFull};
 use crate::time;
 
 /// Outputs that are open, before it is known what comes.
 pub struct Opened {
+    /// Begins when the run is asked to end.
+    pub haste: Haste,
     console: Console,
     events: Option<EventStream>,
     packet_store: Option<PacketStore>,
@@ -49,11 +51,12 @@ impl Opened {
     /// When one of them cannot be written.
     pub fn open(args: &RunArgs, staging: &Staging, pace: Pace) -> anyhow::Result<Self> {
         let when_full = if pace == Pace::Packets { WhenFull::Block } else { WhenFull::DropNewest };
-        let console = staging.console(when_full).context("starting the console")?;
+        let haste = Haste::default();
+        let console = staging.console(when_full, &haste).context("starting the console")?;
         let events = match (&staging.events, &args.output.events) {
             (Some(kept), _) => Some(EventStream::start("events", Box::new(kept.clone()), when_full)?),
             (None, Some(path)) => {
-                let opened = EventStream::open(path, when_full);
+                let opened = EventStream::open(path, when_full, haste.clone());
                 Some(opened.with_context(|| format!("--events {}: cannot be written", path.display()))?)
             }
             (None, None) => None,
@@ -66,7 +69,7 @@ impl Opened {
             Some(options) => Some(Reserved::open(&options)?),
             None => None,
         };
-        Ok(Self { console, events, packet_store, store, pace })
+        Ok(Self { haste, console, events, packet_store, store, pace })
     }
 
     /// The store's file, if there is one.

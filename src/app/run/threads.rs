@@ -29,7 +29,7 @@ use crate::pipeline::{
     InterimPlan, Orders, Pace, Questions, Reach, Stop, run_input,
 };
 use crate::plugin::{BuiltPacket, Catalog, HostSettings, JobPlan, Opinion};
-use crate::sink::{ConsoleEnd, StreamEnd};
+use crate::sink::{ConsoleEnd, Haste, StreamEnd};
 use crate::time::Stopwatch;
 
 /// How long an input filter may take to return after a request to stop.
@@ -350,6 +350,7 @@ fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usi
         packet_store: None,
         store: None,
         console: ConsoleEnd::default(),
+        haste: Haste::default(),
         events: StreamEnd::default(),
         outputs: Vec::new(),
         is_quiet: false,

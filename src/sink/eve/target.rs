@@ -7,19 +7,10 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::sender::Shared;
 use crate::sink::line_file::{Begin, LineFile, OutputError};
-
-/// How long one look takes whether a reader has made room.
-const LOOK: Duration = Duration::from_millis(100);
-/// Looks without room before a reader counts as stalled; and at the end of a run, before it is given up.
-const STALLED: u32 = 20;
-/// Bytes that a pipe takes at once if it takes any, without waiting.
-const PIPE_BYTES: usize = 4_096;
+use crate::sink::patient::{PIPE_BYTES, STALLED, has_room};
 
 /// Where events go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,16 +177,10 @@ impl<W: Write + AsFd> Pipe<W> {
     /// Waits until there is room. While there is none senders are told not to wait; at the end of a run it is not waited
     /// for much longer.
     fn wait(&self, shared: &Shared) -> io::Result<()> {
-        let look = Timespec { tv_sec: 0, tv_nsec: LOOK.as_nanos() as _ };
         for looks in 1.. {
-            let mut fds = [PollFd::new(&self.stream, PollFlags::OUT)];
-            match poll(&mut fds, Some(&look)) {
-                Ok(1..) => {
-                    shared.is_stalled.store(false, Ordering::Relaxed);
-                    return Ok(());
-                }
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(e) => return Err(e.into()),
+            if has_room(&self.stream)? {
+                shared.is_stalled.store(false, Ordering::Relaxed);
+                return Ok(());
             }
             if looks >= STALLED {
                 shared.is_stalled.store(true, Ordering::Relaxed);
