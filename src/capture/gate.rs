@@ -1,11 +1,12 @@
 //! What every packet of a file passes on its way out: the filter, the counters, and the shift of its time.
 
+use std::borrow::Borrow;
 use std::time::Duration;
 
 use super::filter::{Filter, Match};
 use super::record::Record;
 use super::source::SourceStats;
-use crate::packet::{Captured, Packet};
+use crate::packet::Captured;
 use crate::time::Timestamp;
 
 /// Appends a hash of the flow of each packet, in their order, that is the same for both directions. The bytes are those that
@@ -20,34 +21,9 @@ pub(super) fn engine_of(hash: u32, engines: usize) -> usize {
 }
 
 /// How a source lists packets: as they are handed on.
-pub(super) trait Item: Copy + From<Captured> {
-    fn ts(&self) -> Timestamp;
-    fn wirelen(&self) -> u32;
-}
+pub(super) trait Item: Copy + From<Captured> + Borrow<Captured> {}
 
-impl Item for Packet {
-    #[inline]
-    fn ts(&self) -> Timestamp {
-        self.ts
-    }
-
-    #[inline]
-    fn wirelen(&self) -> u32 {
-        self.wirelen
-    }
-}
-
-impl Item for Captured {
-    #[inline]
-    fn ts(&self) -> Timestamp {
-        self.ts
-    }
-
-    #[inline]
-    fn wirelen(&self) -> u32 {
-        self.wirelen
-    }
-}
+impl<T: Copy + From<Captured> + Borrow<Captured>> Item for T {}
 
 /// Counts and times of the packets that passed. Small and `Copy`, so that loops keep it in registers.
 #[derive(Clone, Copy, Debug)]
@@ -83,8 +59,8 @@ impl Tally {
         let mut tally = *self;
         tally.packets += packets.len() as u64;
         for packet in packets {
-            let ts = packet.ts();
-            tally.bytes += u64::from(packet.wirelen());
+            let &Captured { ts, wirelen, .. } = packet.borrow();
+            tally.bytes += u64::from(wirelen);
             tally.time_back += u64::from(ts < tally.last);
             tally.last = ts;
             // A time that the shift took to the end of the range comes back as an earlier one than it was, but later

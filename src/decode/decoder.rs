@@ -149,8 +149,9 @@ impl Decoder {
     /// Adds one opaque layer over the bytes from `offset` on: all of a packet of unknown link type that an input filter
     /// made, or what follows a script's layer when the next protocol is unknown. No effect on a full layer stack.
     pub fn append_opaque(batch: &mut Batch, packet: usize, offset: u32, available: u32) {
-        let Some(&Packet { caplen, layer_count, .. }) = batch.packets().get(packet) else { return };
-        if usize::from(layer_count) < MAX_LAYERS {
+        let Some(about) = batch.packets().get(packet) else { return };
+        let caplen = about.caplen;
+        if usize::from(about.layer_count) < MAX_LAYERS {
             let offset = offset.min(caplen);
             let len = available.min(caplen - offset);
             batch.append_layer(packet, Layer { protocol: builtin::OPAQUE, offset, len });

@@ -1,5 +1,7 @@
 //! The unit handed between stages: up to 256 packets, their bytes and their layers.
 
+use std::borrow::Borrow;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::{Layer, LinkType, ProtocolId, builtin};
@@ -25,21 +27,10 @@ pub struct Captured {
     pub origin: u16,
 }
 
-/// What is known of one packet; its bytes and layers are ranges of the batch.
+/// What is known of one packet: what was captured, and its layers. Both are ranges of the batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet {
-    /// Capture time.
-    pub ts: Timestamp,
-    /// Offset of the first byte in the batch's bytes.
-    pub offset: u32,
-    /// Bytes held.
-    pub caplen: u32,
-    /// Bytes on the wire; never below `caplen`.
-    pub wirelen: u32,
-    /// Type of the first layer.
-    pub linktype: LinkType,
-    /// Which input it came from: index of the interface or file, from 0.
-    pub origin: u16,
+    captured: Captured,
     /// First of its layers in the batch's layer list.
     pub first_layer: u32,
     /// How many layers it has.
@@ -53,15 +44,35 @@ impl Packet {
     #[inline]
     #[must_use]
     pub const fn new(ts: Timestamp, offset: u32, caplen: u32, wirelen: u32, linktype: LinkType, origin: u16) -> Self {
-        Self { ts, offset, caplen, wirelen, linktype, origin, first_layer: 0, layer_count: 0, outermost: [0xFF; 8] }
+        Self::undecoded(Captured { ts, offset, caplen, wirelen, linktype, origin })
+    }
+
+    #[inline]
+    const fn undecoded(captured: Captured) -> Self {
+        Self { captured, first_layer: 0, layer_count: 0, outermost: [0xFF; 8] }
+    }
+}
+
+impl Deref for Packet {
+    type Target = Captured;
+
+    #[inline]
+    fn deref(&self) -> &Captured {
+        &self.captured
+    }
+}
+
+impl Borrow<Captured> for Packet {
+    #[inline]
+    fn borrow(&self) -> &Captured {
+        &self.captured
     }
 }
 
 impl From<Captured> for Packet {
     #[inline]
     fn from(captured: Captured) -> Self {
-        let Captured { ts, offset, caplen, wirelen, linktype, origin } = captured;
-        Self::new(ts, offset, caplen, wirelen, linktype, origin)
+        Self::undecoded(captured)
     }
 }
 

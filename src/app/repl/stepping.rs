@@ -1,7 +1,7 @@
 //! A source that hands over one packet at a time.
 
 use crate::capture::{Fill, Origin, Progress, Source, SourceError, SourceStats};
-use crate::packet::{Batch, Packet};
+use crate::packet::{Batch, Captured};
 
 /// One packet of another source at a time.
 pub struct OneByOne<S> {
@@ -33,8 +33,7 @@ impl<S: Source> Source for OneByOne<S> {
         batch.shared = None;
         batch.buffer.clear();
         batch.buffer.extend_from_slice(self.ahead.packet_bytes(&packet));
-        let Packet { ts, caplen, wirelen, linktype, origin, .. } = packet;
-        batch.push(Packet::new(ts, 0, caplen, wirelen, linktype, origin));
+        batch.push(Captured { offset: 0, ..*packet }.into());
         Ok(Fill::Packets)
     }
 
