@@ -172,8 +172,13 @@ impl RunResult {
     fn unwritten(&self) -> Vec<String> {
         let full = |what: &str, why: &str| format!("{what} could not be written in full: {why}");
         let others = self.outputs.iter().filter_map(|output| Some(full(&output.name, output.failure.as_ref()?)));
-        let store = self.store.iter().filter_map(|(_, tally)| Some(full("the store", tally.failure()?)));
-        let packets = self.packet_store.iter().filter_map(|counts| Some(full("the packet store", counts.failure()?)));
+        let store = self
+            .store
+            .iter()
+            .filter_map(|(_, tally)| Some(full("the store", unwritten(tally.disk_full, tally.failed)?)));
+        let packets = self.packet_store.iter();
+        let packets =
+            packets.filter_map(|counts| Some(full("the packet store", unwritten(counts.disk_full, counts.failed)?)));
         let events = self.events.failure.iter().map(|e| format!("the event stream could not be written: {e}"));
         let console = self.console.failure.iter().map(|e| full("what is printed", &e.to_string()));
         others.chain(store).chain(packets).chain(events).chain(console).collect()
@@ -326,6 +331,15 @@ pub fn close_events(result: &RunResult, head: &mut Outlet) {
             ("engines", Field::Count(result.engines as u64)),
         ],
     );
+}
+
+/// Why not all was written into a store, if it was for the disk.
+const fn unwritten(disk_full: u64, failed: u64) -> Option<&'static str> {
+    match (disk_full, failed) {
+        (0, 0) => None,
+        (0, _) => Some("writing failed"),
+        _ => Some("the disk was full"),
+    }
 }
 
 /// Writes the report and says how the run ended.

@@ -54,16 +54,6 @@ pub struct StoreTally {
 }
 
 impl StoreTally {
-    /// Why not all was written, if it was for the disk.
-    #[must_use]
-    pub const fn failure(&self) -> Option<&'static str> {
-        match (self.disk_full, self.failed) {
-            (0, 0) => None,
-            (0, _) => Some("writing failed"),
-            _ => Some("the disk was full"),
-        }
-    }
-
     /// Rows not stored, by reason, as drop counters name them.
     #[must_use]
     pub const fn drops(&self) -> [(&'static str, u64); 3] {
