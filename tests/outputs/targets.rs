@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -193,22 +193,29 @@ fn a_reader_that_comes_back_begins_with_a_whole_line() {
     assert!(dropped(eve, "eve_no_reader") > 0, "what came while nobody listened is counted: {eve}");
 }
 
+/// Moves a file of a run away, again and again, once it is longer than some bytes, and tells the run of it.
+fn moved_away(child: &Child, file: &Path, to: &Path, times: u32, longer_than: u64) -> Vec<PathBuf> {
+    let mut moved = Vec::new();
+    for number in 0..times {
+        let is_there = || fs::metadata(file).is_ok_and(|about| about.len() > longer_than);
+        wait_until("the file", || is_over(child) || is_there());
+        if is_over(child) {
+            break;
+        }
+        let name = to.join(format!("moved.{number}"));
+        fs::rename(file, &name).unwrap();
+        moved.push(name);
+        signal(child, "-HUP");
+    }
+    moved
+}
+
 #[test]
 fn rotation_loses_and_splits_no_line() {
     let dir = TempDir::new().unwrap();
     let eve = dir.path().join("eve.json");
     let child = begin(&["-r", DEMO, "--loop", "100", "--eve", eve.to_str().unwrap(), "--json", "--eve-stats", "0"]);
-    let mut moved = Vec::new();
-    for number in 0..20 {
-        wait_until("the file of events", || is_over(&child) || fs::metadata(&eve).is_ok_and(|about| about.len() > 0));
-        if is_over(&child) {
-            break;
-        }
-        let name = dir.path().join(format!("eve.{number}"));
-        fs::rename(&eve, &name).unwrap();
-        moved.push(name);
-        signal(&child, "-HUP");
-    }
+    let mut moved = moved_away(&child, &eve, dir.path(), 20, 0);
     let done = child.wait_with_output().unwrap();
     assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
     let report: Value = serde_json::from_slice(&done.stdout).unwrap();
@@ -225,19 +232,8 @@ fn tables_that_are_moved_away_begin_anew_and_lose_no_row() {
     let dir = TempDir::new().unwrap();
     let (folder, flows) = (dir.path().join("csv"), dir.path().join("csv/flows.csv"));
     let child = begin(&["-r", DEMO, "--loop", "100", "--csv", folder.to_str().unwrap(), "--json"]);
-    let mut moved = Vec::new();
-    for number in 0..10 {
-        // More than the names of the columns.
-        let has_rows = || fs::metadata(&flows).is_ok_and(|about| about.len() > 1_000);
-        wait_until("rows", || is_over(&child) || has_rows());
-        if is_over(&child) {
-            break;
-        }
-        let name = dir.path().join(format!("flows.{number}"));
-        fs::rename(&flows, &name).unwrap();
-        moved.push(name);
-        signal(&child, "-HUP");
-    }
+    // More than the names of the columns.
+    let moved = moved_away(&child, &flows, dir.path(), 10, 1_000);
     let done = child.wait_with_output().unwrap();
     assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
     let report: Value = serde_json::from_slice(&done.stdout).unwrap();
