@@ -118,13 +118,19 @@ impl Vm {
     }
 
     /// Puts in what scripts find in the VM. Garbage is neither looked for nor is anything compiled meanwhile: what is made
-    /// stays, and what runs, runs once.
+    /// stays, and what runs, runs once. Nor does its memory have a limit: where there is one, every call into the VM has to
+    /// be protected from the error that it may raise.
     ///
     /// # Errors
     /// What the work fails with.
     pub fn furnish<R, E>(&self, work: impl FnOnce(&Lua) -> Result<R, E>) -> Result<R, E> {
         raw::hold_still(self.guard.state());
+        let limit = self.lua().set_memory_limit(0);
         let result = work(self.lua());
+        if let Ok(limit) = limit {
+            // Cannot fail where it did not before.
+            let _ = self.lua().set_memory_limit(limit);
+        }
         raw::go_on(self.guard.state());
         result
     }

@@ -29,7 +29,7 @@ use crate::packet::builtin;
 use crate::time::{Stopwatch, Timestamp};
 
 /// What a VM holds once its script is loaded, about.
-const VM_BYTES: usize = 640 << 10;
+const VM_BYTES: usize = 400 << 10;
 /// Rounds of messages delivered after the last packet; scripts that answer each message with another never end by
 /// themselves.
 const LAST_ROUNDS: usize = 1_000;
