@@ -174,6 +174,45 @@ fn a_slow_backend_script_never_holds_up_packets() {
 }
 
 #[test]
+fn an_interface_that_goes_down_and_comes_back_is_told_of_once() {
+    in_namespace(|| {
+        let socket = |place: &Place| place.path("socket").display().to_string();
+        let place = counting("print('packet ' .. n)");
+        let control = socket(&place);
+        let (place, mut running) =
+            capturing(place, &["-i", "here", "-i", "there", "--engines", "2", "--json", "--control", &control]);
+        let down = |place: &Place| {
+            let asked = Command::new(env!("CARGO_BIN_EXE_millstream"))
+                .args(["stats", "--json", "--control", &socket(place)])
+                .output()
+                .unwrap();
+            serde_json::from_slice::<Value>(&asked.stdout).unwrap()["interfaces_down"].clone()
+        };
+        assert_eq!(down(&place), serde_json::json!([]));
+        assert!(ip("link set here down"));
+        let told = "WARN [millstream] here: the interface is down or away; it is tried again every second\n";
+        running.until("it is told that it is down", |running| running.said().contains(told));
+        running.until("it is down for all", |_| down(&place).as_array().unwrap().contains(&"here".into()));
+        assert!(ip("link set here up"));
+        let told_back = "NOTICE [millstream] here: packets come again\n";
+        running.until("it is told that it is back", |running| running.said().contains(told_back));
+        running.until("it is up for all", |_| down(&place) == serde_json::json!([]));
+        running.signal("INT");
+        let ended = running.wait(LIMIT);
+        ended.exits(0);
+        for line in [told, told_back] {
+            assert_eq!(ended.stderr.matches(line).count(), 1, "{}", ended.stderr);
+        }
+        let report = ended.report();
+        for name in ["interface_down", "interface_back"] {
+            let notes = report["notes"].as_array().unwrap();
+            let count = notes.iter().find(|note| note["name"] == name).map(|note| note["count"].clone());
+            assert!(count.and_then(|count| count.as_u64()).is_some_and(|count| count >= 1), "{name}: {report}");
+        }
+    });
+}
+
+#[test]
 fn two_engines_share_the_traffic_and_add_up() {
     in_namespace(|| {
         let place = counting("");

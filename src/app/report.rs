@@ -16,7 +16,7 @@ use super::reload::ReloadCounts;
 use super::run::takes_standard_output;
 use super::terminal;
 use crate::api::{Rank, Record, ScriptId, Side, Stamp};
-use crate::capture::{OpenError, SourceError};
+use crate::capture::{OpenError, SourceError, SourceStats};
 use crate::gears;
 use crate::job::Summary;
 use crate::key::FlowText;
@@ -151,6 +151,10 @@ impl RunResult {
             notes.add_all(outcome.flows.iter().flat_map(FlowOutcome::notes));
             notes.add("time_back", outcome.time_back);
         }
+        // Every engine has them all.
+        let interfaces = |of: fn(&SourceStats) -> u64| self.outcomes.iter().map(|outcome| of(&outcome.source)).max();
+        notes.add("interface_down", interfaces(|source| source.interface_down).unwrap_or(0));
+        notes.add("interface_back", interfaces(|source| source.interface_back).unwrap_or(0));
         notes.add("reloads", self.reloads.reloads);
         notes.add("reload_failures", self.reloads.failures);
         notes.0

@@ -97,6 +97,14 @@ impl Interface {
         }
     }
 
+    /// Its index among the origins, if it is down or away.
+    pub const fn down(&self) -> Option<u16> {
+        match &self.state {
+            State::Up(_) => None,
+            State::Down(_) => Some(self.origin),
+        }
+    }
+
     /// Takes note of what waiting for the descriptor found.
     pub const fn note(&mut self, readiness: Readiness) {
         if let (State::Up(handle), Readiness::Failed) = (&mut self.state, readiness) {

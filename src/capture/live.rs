@@ -188,6 +188,7 @@ impl Source for LiveSource {
             stats.interface_dropped += interface.kernel.interface_dropped;
             stats.interface_down += interface.went_down;
             stats.interface_back += interface.came_back;
+            stats.down.extend(interface.down());
         }
         stats
     }

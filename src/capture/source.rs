@@ -162,6 +162,8 @@ pub struct SourceStats {
     pub interface_down: u64,
     /// How often an interface that was down or away came back.
     pub interface_back: u64,
+    /// Interfaces that are down or away now, as indexes into [`Source::origins`].
+    pub down: Vec<u16>,
     /// Files read only in part.
     pub damage: Vec<Damage>,
     /// Files in directories that are no captures.

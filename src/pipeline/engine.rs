@@ -15,11 +15,11 @@ use super::packet_stage::PacketStage;
 use super::plan::{EngineOutcome, EnginePlan, Interim, InterimPlan, Pace};
 use super::reload::Reloading;
 use super::wants::{Asked, Wants};
-use crate::api::EngineContext;
 use crate::api::engine::PROBE_ID;
 use crate::api::t_env::ConfigPaths;
+use crate::api::{EngineContext, LogLevel};
 use crate::builtin::{BuiltinPlan, Selection};
-use crate::capture::{Fill, Origin, Source, SourceError};
+use crate::capture::{Fill, Origin, Source, SourceError, SourceStats};
 use crate::content::FileRules;
 use crate::decode::{self, Decoder};
 use crate::flow::{Defrag, FlowsConfig, Want};
@@ -48,6 +48,8 @@ pub struct Engine {
     opaque_links: bool,
     unknown_links: u64,
     links_told: Vec<LinkType>,
+    /// Interfaces that were told of as down.
+    down: Vec<u16>,
     pub(super) outlet: Outlet,
     pace: Pace,
     pub(super) control: Arc<Control>,
@@ -124,6 +126,7 @@ impl Engine {
             opaque_links: plan.opaque_links,
             unknown_links: 0,
             links_told: Vec::new(),
+            down: Vec::new(),
             outlet: plan.outlet,
             pace: plan.pace,
             control: plan.control,
@@ -332,7 +335,27 @@ impl Engine {
             let is_empty = packet.layer_count == 0 && packet.caplen > 0 && link != LinkType::ETHERNET;
             if is_empty && self.links_told.len() < MAX_LINKS_TOLD && !self.links_told.contains(&link) {
                 self.links_told.push(link);
-                log::warn!("link type {}: not known; its packets are counted, but nothing is found in them", link.0);
+                let text =
+                    format!("link type {}: not known; its packets are counted, but nothing is found in them", link.0);
+                self.outlet.tell(LogLevel::Warn, &text);
+            }
+        }
+    }
+
+    /// Says which interfaces went down or came back, once for all engines.
+    fn tell_of_interfaces(&mut self, stats: &SourceStats) {
+        if self.context.id != 0 || stats.down == self.down {
+            return;
+        }
+        let before = std::mem::replace(&mut self.down, stats.down.clone());
+        for (origin, name) in (0..).zip(self.source.origins()) {
+            match (before.contains(&origin), self.down.contains(&origin)) {
+                (false, true) => {
+                    let text = format!("{name}: the interface is down or away; it is tried again every second");
+                    self.outlet.tell(LogLevel::Warn, &text);
+                }
+                (true, false) => self.outlet.tell(LogLevel::Notice, &format!("{name}: packets come again")),
+                _ => {}
             }
         }
     }
@@ -563,14 +586,15 @@ impl Engine {
 
     /// Shows the watchers how far we are.
     pub(super) fn publish(&mut self) {
-        let control = &self.control;
         let dropped = match self.pace {
             Pace::Wall => {
                 let stats = self.source.stats();
+                self.tell_of_interfaces(&stats);
                 stats.kernel_dropped + stats.interface_dropped
             }
             Pace::Packets => 0,
         };
+        let control = &self.control;
         control.tell(&mut self.outlet.told, Done { packets: self.packets, bytes: self.bytes, dropped });
         // Engines that share a file out keep in step.
         if self.context.id == 0

@@ -14,7 +14,7 @@ use crate::metrics::{
 };
 use crate::plugin::Catalog;
 use crate::sink::{ConsoleSender, EventSender, Field, Head, Parcel, StoreSender, json_text};
-use crate::time::Timestamp;
+use crate::time::{self, Timestamp};
 
 /// Name under which the host itself appears in the event stream.
 pub const NATIVE: &str = "native:millstream";
@@ -75,6 +75,16 @@ impl Outlet {
     pub fn learn_names(&mut self, catalog: &Catalog) {
         if catalog.entries.len() > self.names.len() {
             self.names = catalog.entries.iter().map(|entry| entry.name.clone()).collect();
+        }
+    }
+
+    /// Shows a line of the host's own, as the log does, which may wait for whoever reads it.
+    pub fn tell(&mut self, level: LogLevel, text: &str) {
+        if level <= self.threshold
+            && let Some(console) = &self.console
+        {
+            let err = log_line(time::wall(), level, "millstream", text.as_bytes());
+            console.send(Parcel { err, lines: 1, ..Parcel::default() });
         }
     }
 

@@ -1,6 +1,6 @@
 //! What can be asked of a run while it goes on, by signal or by control socket: figures, another look at files, an end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -181,6 +181,11 @@ impl Life {
         for (name, count) in figures.iter().flat_map(|engine| engine.source.drops()) {
             *drops.entry(name).or_default() += count;
         }
+        let down: BTreeSet<&str> = figures
+            .iter()
+            .flat_map(|engine| &engine.source.down)
+            .filter_map(|&origin| self.facts.inputs.get(usize::from(origin)).map(String::as_str))
+            .collect();
         let pools = self.lineup.pools();
         let jobs: Vec<_> = pools.iter().map(Pool::summary).collect();
         let engines: Vec<Value> = figures
@@ -195,6 +200,7 @@ impl Life {
             "packets": sum(|engine| engine.packets),
             "bytes": sum(|engine| engine.bytes),
             "drops": drops.into_iter().filter(|(_, count)| *count > 0).collect::<BTreeMap<_, _>>(),
+            "interfaces_down": down,
             "calls": sum(|engine| engine.instances.iter().map(|instance| instance.stats.calls).sum()),
             "faults": sum(|engine| engine.instances.iter().map(|instance| instance.faults).sum()),
             "jobs": { "scheduled": jobs.iter().map(|pool| pool.scheduled).sum::<u64>(),
