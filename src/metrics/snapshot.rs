@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use rayon::prelude::{IntoParallelIterator, ParallelIterator};
-
 use super::GroupIndex;
 use super::Vartype;
 use super::layout::Layout;
 use super::packed::{GROUP_TOTALS, Packed};
 use super::vartype::Combine;
+use crate::processor::side_by_side;
 use crate::time::Timestamp;
 
 /// The touched keys of one bucket in byte order of their text, and the group's totals.
@@ -232,11 +231,9 @@ impl Snapshot {
                 None => buckets.push(vec![snapshot]),
             }
         }
-        // What comes from a single shard is merged already, and no reason for more threads.
-        if buckets.iter().all(|parts| parts.len() == 1) {
-            return buckets.into_iter().map(Self::merge_bucket).collect();
-        }
-        buckets.into_par_iter().map(Self::merge_bucket).collect()
+        // What comes from a single shard is merged already.
+        let keys = buckets.iter().filter(|parts| parts.len() > 1).flatten().map(Self::len).sum();
+        side_by_side(buckets, keys, Self::merge_bucket)
     }
 
     fn merge_bucket(mut parts: Vec<Self>) -> Self {

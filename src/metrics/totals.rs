@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use rayon::prelude::{IntoParallelIterator, ParallelIterator};
-
 use super::accumulator::{Accumulator, KeyCounts};
 use super::layout::{Layout, Slot};
 use super::packed::Packed;
@@ -12,6 +10,7 @@ use super::table::Record;
 use super::tally::Tally;
 use super::vartype::Combine;
 use super::{GroupIndex, topper};
+use crate::processor::side_by_side;
 
 /// Words of a (key, meter) for the run.
 type Words = [f64; 2];
@@ -60,12 +59,10 @@ impl RunTotals {
                 column.push(group);
             }
         }
-        // A single shard leaves nothing to merge, and no reason for more threads.
-        let groups: Vec<GroupTotals> = if columns.iter().all(|column| column.len() <= 1) {
-            columns.into_iter().filter_map(GroupTotals::merge).collect()
-        } else {
-            columns.into_par_iter().filter_map(GroupTotals::merge).collect()
-        };
+        // A single shard leaves nothing to merge.
+        let shared = columns.iter().filter(|column| column.len() > 1).flatten();
+        let keys = shared.map(GroupTotals::len).sum();
+        let groups: Vec<_> = side_by_side(columns, keys, GroupTotals::merge).into_iter().flatten().collect();
         (!groups.is_empty()).then_some(Self { groups, counts })
     }
 

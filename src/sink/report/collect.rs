@@ -1,16 +1,12 @@
 //! From what the metrics hold to what the report shows.
 
-use rayon::prelude::{IntoParallelIterator, ParallelIterator};
-
 use super::model::{
     AlertLine, EdgeLine, Edges, GroupReport, KeyReport, Lines, MeterReport, NamedCount, Records, ResourceLine, TopKey,
 };
 use crate::guid::Guid;
 use crate::key::{Host, KeyKind, canonical};
 use crate::metrics::{Group, GroupKind, GroupTotals, KeyNotes, Meter, OVERFLOW_KEY, Rank, Registry, RunTotals};
-
-/// From so many keys on, groups are looked through side by side.
-const MANY_KEYS: usize = 20_000;
+use crate::processor::side_by_side;
 
 /// The counter groups that have keys, with the `top` largest keys of every meter that has a value.
 #[must_use]
@@ -19,12 +15,8 @@ pub fn collect_groups(registry: &Registry, totals: &RunTotals, notes: &KeyNotes,
     let counted = registry.counter_groups().filter_map(|group| Some((group, totals_of(group)?)));
     let counted: Vec<_> = counted.filter(|(_, totals)| totals.counts().seen > 0).collect();
     let collect = |(group, totals): (&Group, &GroupTotals)| collect_group(group, totals, notes, top);
-    // Few keys are no reason for more threads.
-    if counted.iter().map(|(_, totals)| totals.len()).sum::<usize>() < MANY_KEYS {
-        counted.into_iter().map(collect).collect()
-    } else {
-        counted.into_par_iter().map(collect).collect()
-    }
+    let keys = counted.iter().map(|(_, totals)| totals.len()).sum();
+    side_by_side(counted, keys, collect)
 }
 
 fn collect_group(group: &Group, totals: &GroupTotals, notes: &KeyNotes, top: usize) -> GroupReport {
