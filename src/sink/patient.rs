@@ -10,25 +10,28 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 
+use crate::time::Stopwatch;
+
 /// How long one look takes whether a reader has made room.
 const LOOK: Duration = Duration::from_millis(100);
-/// Looks without room before a reader counts as stalled: two seconds.
-pub(super) const STALLED: u32 = 20;
+/// A reader that takes nothing for so long counts as stalled.
+pub(super) const STALLED: Duration = Duration::from_secs(2);
 /// Bytes that a pipe takes at once if it takes any, without waiting.
 pub(super) const PIPE_BYTES: usize = 4_096;
 
-/// Waits a little until there is room for [`PIPE_BYTES`]; false if there is none.
-///
-/// # Errors
-/// When the stream cannot be asked.
-pub(super) fn has_room(stream: &impl AsFd) -> io::Result<bool> {
-    let look = Timespec { tv_sec: 0, tv_nsec: LOOK.as_nanos() as _ };
-    match poll(&mut [PollFd::new(stream, PollFlags::OUT)], Some(&look)) {
-        Ok(ready) => Ok(ready > 0),
-        Err(rustix::io::Errno::INTR) => Ok(false),
-        Err(e) => Err(e.into()),
-    }
+/// How long a reader is waited for in haste.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// While it takes nothing.
+    at_once: Duration,
+    /// Altogether: one that takes a little now and then would hold the end up for hours.
+    in_all: Duration,
 }
+
+/// Those of a reader that nothing is known of.
+const FIRST: Bounds = Bounds { at_once: STALLED, in_all: Duration::from_secs(10) };
+/// Those of all others once a reader was given up: what is written one after the other would add up.
+const OTHERS: Bounds = Bounds { at_once: LOOK, in_all: Duration::from_secs(1) };
 
 /// Whether a run was asked to end, for those that wait for a reader.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +40,7 @@ pub struct Haste(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     has_begun: AtomicBool,
-    /// Somebody was given up. Nobody else is waited for as long, or what is written one after the other would add up.
+    /// Somebody was given up.
     met_stalled: AtomicBool,
 }
 
@@ -47,21 +50,68 @@ impl Haste {
         self.0.has_begun.store(true, Ordering::Relaxed);
     }
 
-    /// Whether to give up behind so many looks since it began.
-    fn gives_up(&self, looks: u32) -> bool {
-        let gives_up = looks >= STALLED || looks > 0 && self.0.met_stalled.load(Ordering::Relaxed);
-        self.0.met_stalled.fetch_or(gives_up, Ordering::Relaxed);
-        gives_up
+    fn bounds(&self) -> Option<Bounds> {
+        let has_begun = self.0.has_begun.load(Ordering::Relaxed);
+        let bounds = || if self.0.met_stalled.load(Ordering::Relaxed) { OTHERS } else { FIRST };
+        has_begun.then(bounds)
+    }
+}
+
+/// What a reader that was given up is told of as.
+pub(super) fn given_up() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "nobody reads what is written there")
+}
+
+/// How long the reader of one output has been waited for since the run was asked to end.
+#[derive(Debug)]
+pub(super) struct Patience {
+    haste: Haste,
+    /// Since it took something.
+    at_once: Duration,
+    in_all: Duration,
+}
+
+impl Patience {
+    /// Nobody was waited for yet.
+    pub const fn new(haste: Haste) -> Self {
+        Self { haste, at_once: Duration::ZERO, in_all: Duration::ZERO }
+    }
+
+    /// Waits a little until there is room for [`PIPE_BYTES`]; false if there is none.
+    ///
+    /// # Errors
+    /// When the stream cannot be asked, or the reader is given up: [`io::ErrorKind::TimedOut`].
+    pub fn look(&mut self, stream: &impl AsFd) -> io::Result<bool> {
+        let Some(bounds) = self.haste.bounds() else { return has_room(stream, LOOK) };
+        let since = Stopwatch::start();
+        let has_room = has_room(stream, LOOK.min(bounds.in_all.saturating_sub(self.in_all)))?;
+        let took = since.elapsed();
+        self.in_all += took;
+        self.at_once = if has_room { Duration::ZERO } else { self.at_once + took };
+        if !has_room && (self.at_once >= bounds.at_once || self.in_all >= bounds.in_all) {
+            self.haste.0.met_stalled.store(true, Ordering::Relaxed);
+            return Err(given_up());
+        }
+        Ok(has_room)
+    }
+}
+
+fn has_room(stream: &impl AsFd, limit: Duration) -> io::Result<bool> {
+    let look = Timespec { tv_sec: 0, tv_nsec: limit.subsec_nanos().into() };
+    match poll(&mut [PollFd::new(stream, PollFlags::OUT)], Some(&look)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(e) => Err(e.into()),
     }
 }
 
 /// Writes to a file, or to whoever is at the other end of a pipe, terminal or socket. In haste a reader that makes no room for
-/// two seconds is given up, and after one a tenth of a second is enough, with [`io::ErrorKind::TimedOut`].
+/// two seconds, or is waited for ten in all, is given up with [`io::ErrorKind::TimedOut`]; after one others have less time.
 #[derive(Debug)]
 pub struct Patient {
     stream: File,
     has_reader: bool,
-    haste: Haste,
+    patience: Patience,
 }
 
 impl Patient {
@@ -70,7 +120,7 @@ impl Patient {
     pub fn new(stream: File, haste: Haste) -> Self {
         let has_reader =
             fstat(&stream).is_ok_and(|about| FileType::from_raw_mode(about.st_mode) != FileType::RegularFile);
-        Self { stream, has_reader, haste }
+        Self { stream, has_reader, patience: Patience::new(haste) }
     }
 
     /// Standard output or standard error, past the buffer and the lock of the standard library: one thread that waits keeps
@@ -81,17 +131,6 @@ impl Patient {
     pub fn of(standard: &impl AsFd, haste: Haste) -> io::Result<Self> {
         Ok(Self::new(standard.as_fd().try_clone_to_owned()?.into(), haste))
     }
-
-    fn wait(&self) -> io::Result<()> {
-        let mut looks = 0;
-        while !has_room(&self.stream)? {
-            looks += u32::from(self.haste.0.has_begun.load(Ordering::Relaxed));
-            if self.haste.gives_up(looks) {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody reads what is written there"));
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Write for Patient {
@@ -99,7 +138,7 @@ impl Write for Patient {
         if !self.has_reader {
             return self.stream.write(bytes);
         }
-        self.wait()?;
+        while !self.patience.look(&self.stream)? {}
         self.stream.write(&bytes[..bytes.len().min(PIPE_BYTES)])
     }
 
@@ -148,5 +187,21 @@ mod tests {
         let clock = Stopwatch::start();
         assert_eq!(writer.join().unwrap().unwrap_err().kind(), ErrorKind::TimedOut);
         assert!(clock.elapsed() < Duration::from_secs(4));
+    }
+
+    #[test]
+    fn in_haste_a_reader_that_takes_a_little_is_given_up_as_well() {
+        let haste = Haste::default();
+        haste.begin();
+        let (mut reader, mut patient) = written_into_a_pipe(&haste);
+        let writer = thread::spawn(move || patient.write_all(&vec![b'x'; 1 << 20]));
+        let clock = Stopwatch::start();
+        while !writer.is_finished() {
+            assert!(clock.elapsed() < Duration::from_secs(15));
+            reader.read_exact(&mut [0; 4 << 10]).unwrap();
+            thread::sleep(Duration::from_millis(500));
+        }
+        assert_eq!(writer.join().unwrap().unwrap_err().kind(), ErrorKind::TimedOut);
+        assert!(clock.elapsed() > Duration::from_secs(9), "it had its time");
     }
 }

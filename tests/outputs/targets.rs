@@ -159,6 +159,55 @@ fn a_reader_that_is_slow_gets_everything_from_a_file() {
     assert!(bytes == fs::read(&whole).unwrap());
 }
 
+/// Reads a little every now and then, for some time or until nothing more comes.
+fn trickle(out: &mut impl Read, bytes: &mut Vec<u8>, pause: Duration, time: Duration) {
+    let mut piece = vec![0; 4 << 10];
+    for _ in 0..time.as_millis() / pause.as_millis() {
+        let count = out.read(&mut piece).unwrap();
+        if count == 0 {
+            return;
+        }
+        bytes.extend_from_slice(&piece[..count]);
+        thread::sleep(pause);
+    }
+}
+
+#[test]
+fn a_reader_that_takes_a_little_gets_everything_from_a_file_if_nobody_asks_for_an_end() {
+    let dir = TempDir::new().unwrap();
+    let whole = dir.path().join("whole.json");
+    report(&["-r", DEMO, "--loop", "100", "--eve", whole.to_str().unwrap()], 0);
+    let mut child = begin(&["-r", DEMO, "--loop", "100", "--eve", "-", "-q"]);
+    let (mut out, mut bytes) = (child.stdout.take().unwrap(), Vec::new());
+    trickle(&mut out, &mut bytes, Duration::from_millis(500), Duration::from_secs(8));
+    out.read_to_end(&mut bytes).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+    let expected = fs::read(&whole).unwrap();
+    assert!(bytes == expected, "{} of {} bytes", bytes.len(), expected.len());
+}
+
+#[test]
+fn a_reader_that_takes_a_little_does_not_hold_up_an_end_that_was_asked_for() {
+    let mut child = begin(&["-r", DEMO, "--loop", "100000", "--eve", "-"]);
+    let (mut out, mut errors) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let said = thread::spawn(move || {
+        let mut text = String::new();
+        errors.read_to_string(&mut text).unwrap();
+        text
+    });
+    let (mut bytes, pause) = (Vec::new(), Duration::from_millis(500));
+    trickle(&mut out, &mut bytes, pause, Duration::from_secs(3));
+    signal(&child, "-TERM");
+    let (_, time) = timed(|| trickle(&mut out, &mut bytes, pause, Duration::from_secs(60)));
+    let _ = child.kill();
+    let (status, said) = (child.wait().unwrap(), said.join().unwrap());
+    // What is in the pipe by then takes the reader eight seconds.
+    assert!(time < Duration::from_secs(30), "{time:?}");
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("eve_no_reader"), "{said}");
+}
+
 #[test]
 fn a_reader_that_comes_back_begins_with_a_whole_line() {
     let dir = TempDir::new().unwrap();

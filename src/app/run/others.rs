@@ -72,7 +72,8 @@ impl OutputSet {
             Some(target) => {
                 let target = target.clone();
                 let readers = EVE_READERS;
-                let options = EveOptions { target: target.clone(), begin, when_full, origin: origin(args), readers };
+                let (haste, origin) = (control.haste().clone(), origin(args));
+                let options = EveOptions { target: target.clone(), begin, when_full, haste, origin, readers };
                 let stream = EveStream::open(options, on_closed(args, control)).context("--eve")?;
                 Some((target, stream))
             }

@@ -42,10 +42,17 @@ pub(super) struct Shared {
     pub queue_full: AtomicU64,
     /// Set while the writer does not come on; nobody waits for it then.
     pub is_stalled: AtomicBool,
-    /// Parcels the writer has taken.
-    pub taken: AtomicU64,
+    /// Goes up whenever the writer has taken a parcel or a reader has taken a piece of one.
+    progress: AtomicU64,
     /// All senders are gone or will be soon: what cannot be written at once is not waited for long.
     pub closing: AtomicBool,
+}
+
+impl Shared {
+    /// The writer comes on.
+    pub fn comes_on(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Takes items in; one per thread that makes any.
@@ -120,13 +127,13 @@ impl EveSender {
         }
         // A reader that is slow is waited for as long as it reads at all.
         while !self.shared.is_stalled.load(Ordering::Relaxed) {
-            let taken = self.shared.taken.load(Ordering::Relaxed);
+            let before = self.shared.progress.load(Ordering::Relaxed);
             match self.queue.send_timeout(parcel, STALL) {
                 Ok(()) => return true,
                 Err(SendTimeoutError::Disconnected(_)) => return false,
                 Err(SendTimeoutError::Timeout(back)) => parcel = back,
             }
-            if self.shared.taken.load(Ordering::Relaxed) == taken {
+            if self.shared.progress.load(Ordering::Relaxed) == before {
                 self.shared.is_stalled.store(true, Ordering::Relaxed);
             }
         }

@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering;
 
 use super::sender::Shared;
 use crate::sink::line_file::{Begin, LineFile, OutputError};
-use crate::sink::patient::{PIPE_BYTES, STALLED, has_room};
+use crate::sink::patient::{Haste, PIPE_BYTES, Patience, STALLED, given_up};
+use crate::time::Stopwatch;
 
 /// Where events go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,20 +57,21 @@ pub(super) enum Meaning {
 /// An open target.
 #[derive(Debug)]
 pub(super) enum Outlet {
-    Output(Pipe<File>),
+    Output { pipe: Pipe<File>, patience: Patience },
     File(LineFile),
-    Socket { path: PathBuf, stream: Option<Pipe<UnixStream>> },
+    Socket { path: PathBuf, stream: Option<Pipe<UnixStream>>, patience: Patience },
 }
 
 impl Outlet {
     /// Opens a target. A socket on which nobody listens yet is no failure.
-    pub fn open(target: &EveTarget, begin: Begin) -> Result<Self, OutputError> {
+    pub fn open(target: &EveTarget, begin: Begin, haste: Haste) -> Result<Self, OutputError> {
+        let patience = Patience::new(haste);
         Ok(match target {
             EveTarget::Output => {
                 let failed = |error| OutputError::Failed { path: target.to_string().into(), error };
                 // Without the buffer of the standard library, which hides how much has gone out.
                 let copy = io::stdout().as_fd().try_clone_to_owned().map_err(failed)?;
-                Self::Output(Pipe::new(File::from(copy)))
+                Self::Output { pipe: Pipe::new(File::from(copy)), patience }
             }
             EveTarget::File(path) => Self::File(LineFile::open(path, begin)?),
             EveTarget::Socket(path) => {
@@ -78,7 +80,7 @@ impl Outlet {
                 {
                     return Err(OutputError::NoFile { path: path.clone(), kind: "file and no socket" });
                 }
-                Self::Socket { path: path.clone(), stream: connect(path).ok() }
+                Self::Socket { path: path.clone(), stream: connect(path).ok(), patience }
             }
         })
     }
@@ -87,17 +89,17 @@ impl Outlet {
     pub fn write(&mut self, lines: &[u8], shared: &Shared) -> Result<(), Fault> {
         match self {
             Self::File(file) => file.write(lines).map_err(|(written, error)| later(written, error)),
-            Self::Output(pipe) => pipe.write(lines, shared).map_err(|(written, error)| {
+            Self::Output { pipe, patience } => pipe.write(lines, (shared, patience)).map_err(|(written, error)| {
                 let gone = error.kind() == io::ErrorKind::BrokenPipe;
                 let meaning = if gone { Meaning::Over } else { Meaning::Later };
                 Fault { written, error, meaning }
             }),
-            Self::Socket { path, stream } => {
+            Self::Socket { path, stream, patience } => {
                 if stream.is_none() {
                     *stream = Some(connect(path).map_err(|error| later(0, error))?);
                 }
                 let Some(open) = stream else { return Ok(()) };
-                open.write(lines, shared).map_err(|(written, error)| {
+                open.write(lines, (shared, patience)).map_err(|(written, error)| {
                     // A new reader begins with a whole line.
                     *stream = None;
                     later(written, error)
@@ -111,7 +113,7 @@ impl Outlet {
         match (self, fresh) {
             (Self::File(file), Some(fresh)) => *file = fresh,
             (Self::Socket { stream, .. }, _) => *stream = None,
-            (Self::Output(_) | Self::File(_), _) => {}
+            (Self::Output { .. } | Self::File(_), _) => {}
         }
     }
 }
@@ -141,13 +143,13 @@ impl<W: Write + AsFd> Pipe<W> {
 
     /// Writes lines; on failure, how many bytes of whole lines went out. The rest of a line that is out in part goes out
     /// with the next call, and counts as written.
-    fn write(&mut self, lines: &[u8], shared: &Shared) -> Result<(), (usize, io::Error)> {
+    fn write(&mut self, lines: &[u8], (shared, patience): (&Shared, &mut Patience)) -> Result<(), (usize, io::Error)> {
         let rest = std::mem::take(&mut self.rest);
-        if let Err((written, error)) = self.put(&rest, shared) {
+        if let Err((written, error)) = self.put(&rest, shared, patience) {
             self.rest = rest[written..].to_vec();
             return Err((0, error));
         }
-        self.put(lines, shared).map_err(|(written, error)| {
+        self.put(lines, shared, patience).map_err(|(written, error)| {
             let whole = |end: usize| lines[..end].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
             if whole(written) == written {
                 return (written, error);
@@ -159,14 +161,17 @@ impl<W: Write + AsFd> Pipe<W> {
         })
     }
 
-    fn put(&mut self, bytes: &[u8], shared: &Shared) -> Result<(), (usize, io::Error)> {
+    fn put(&mut self, bytes: &[u8], shared: &Shared, patience: &mut Patience) -> Result<(), (usize, io::Error)> {
         let mut written = 0;
         while written < bytes.len() {
-            self.wait(shared).map_err(|error| (written, error))?;
+            self.wait(shared, patience).map_err(|error| (written, error))?;
             let piece = &bytes[written..bytes.len().min(written + PIPE_BYTES)];
             match self.stream.write(piece) {
                 Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
-                Ok(count) => written += count,
+                Ok(count) => {
+                    shared.comes_on();
+                    written += count;
+                }
                 Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
                 Err(e) => return Err((written, e)),
             }
@@ -176,19 +181,17 @@ impl<W: Write + AsFd> Pipe<W> {
 
     /// Waits until there is room. While there is none senders are told not to wait; at the end of a run it is not waited
     /// for much longer.
-    fn wait(&self, shared: &Shared) -> io::Result<()> {
-        for looks in 1.. {
-            if has_room(&self.stream)? {
-                shared.is_stalled.store(false, Ordering::Relaxed);
-                return Ok(());
-            }
-            if looks >= STALLED {
+    fn wait(&self, shared: &Shared, patience: &mut Patience) -> io::Result<()> {
+        let since = Stopwatch::start();
+        while !patience.look(&self.stream)? {
+            if since.elapsed() >= STALLED {
                 shared.is_stalled.store(true, Ordering::Relaxed);
                 if shared.closing.load(Ordering::Relaxed) {
-                    return Err(io::ErrorKind::TimedOut.into());
+                    return Err(given_up());
                 }
             }
         }
+        shared.is_stalled.store(false, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! The thread that formats and writes.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use super::target::{EveTarget, Meaning, Outlet};
 use crate::processor::yield_to_packets;
 use crate::sink::WhenFull;
 use crate::sink::line_file::{Begin, LineFile, OutputError};
+use crate::sink::patient::Haste;
 use crate::time::Stopwatch;
 
 /// Parcels that may wait.
@@ -36,6 +37,8 @@ pub struct EveOptions {
     pub begin: Begin,
     /// Whether packets may wait for a file that is slow.
     pub when_full: WhenFull,
+    /// Begins when the run is asked to end.
+    pub haste: Haste,
     /// Where packets come from.
     pub origin: EveOrigin,
     /// What takes protocols apart.
@@ -111,7 +114,7 @@ impl EveStream {
     /// # Errors
     /// When the target cannot be opened.
     pub fn open(options: EveOptions, on_closed: Box<dyn FnOnce() + Send>) -> Result<Self, OutputError> {
-        let outlet = Outlet::open(&options.target, options.begin)?;
+        let outlet = Outlet::open(&options.target, options.begin, options.haste)?;
         let (queue, parcels) = bounded(QUEUE);
         let (give, emptied) = bounded(EMPTIED);
         let (requests, asked) = bounded(1);
@@ -195,7 +198,7 @@ impl Writer {
                 recv(asked) -> request => if request.is_ok() { self.reopen() },
                 recv(parcels) -> parcel => {
                     let Ok(parcel) = parcel else { break };
-                    add(&self.shared.taken, 1);
+                    self.shared.comes_on();
                     let mut lines = 0;
                     for items in parcel.items.chunks(AHEAD) {
                         self.formatter.ask_for(items, &parcel.beside);
@@ -277,8 +280,4 @@ impl Writer {
         outlet.reopen(self.fresh.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.failed = None;
     }
-}
-
-fn add(counter: &AtomicU64, count: u64) {
-    counter.fetch_add(count, Ordering::Relaxed);
 }
