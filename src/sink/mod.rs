@@ -15,6 +15,7 @@ mod line_file;
 mod patient;
 mod pcap_store;
 pub mod printed;
+mod renewal;
 mod report;
 pub mod spill;
 mod store;

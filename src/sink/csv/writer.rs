@@ -4,8 +4,8 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::metrics::Registry;
 use crate::processor::yield_to_packets;
 use crate::sink::WhenFull;
 use crate::sink::line_file::{Begin, LineFile, OutputError};
+use crate::sink::renewal::{Renewal, Renewed, renewal};
 use crate::time::Stopwatch;
 
 /// Parcels that may wait.
@@ -38,15 +39,12 @@ pub struct CsvEnd {
     pub failure: Option<io::Error>,
 }
 
-/// The files that the writer is to go on with, in the order of [`Table::ALL`]; the latest count.
-type Fresh = Arc<Mutex<Option<Vec<LineFile>>>>;
-
 /// A handle on the writer, for any thread.
 #[derive(Clone, Debug)]
 pub struct CsvHandle {
     folder: PathBuf,
-    fresh: Fresh,
-    requests: Sender<()>,
+    /// In the order of [`Table::ALL`].
+    renewal: Renewal<Vec<LineFile>>,
 }
 
 impl CsvHandle {
@@ -55,10 +53,7 @@ impl CsvHandle {
     /// # Errors
     /// When one cannot be opened; rows go on where they went then.
     pub fn reopen(&self) -> Result<(), OutputError> {
-        let files = open_all(&self.folder, Begin::Append)?;
-        *self.fresh.lock().unwrap_or_else(PoisonError::into_inner) = Some(files);
-        // One request that waits is as good as two.
-        let _ = self.requests.try_send(());
+        self.renewal.give(open_all(&self.folder, Begin::Append)?);
         Ok(())
     }
 }
@@ -107,15 +102,14 @@ impl Csv {
         }
         let open = |(table, file)| OpenTable { table, file, out: Vec::new(), ends: Vec::new(), failed: None };
         let tables = Table::ALL.into_iter().zip(open_all(folder, begin)?).map(open).collect();
-        let (requests, asked) = bounded(1);
-        let handle = CsvHandle { folder: folder.to_owned(), fresh: Arc::default(), requests };
-        let fresh = Arc::clone(&handle.fresh);
+        let (renewal, renewed) = renewal();
+        let handle = CsvHandle { folder: folder.to_owned(), renewal };
         let (queue, parcels) = bounded(QUEUE);
         let thread = thread::Builder::new().name("csv".to_owned());
         let writer = thread
             .spawn(move || {
                 yield_to_packets();
-                write(&parcels, (&asked, &fresh), tables, &groups)
+                write(&parcels, &renewed, tables, &groups)
             })
             .map_err(failed)?;
         Ok(Self { handle, queue: Some(queue), when_full, full: Arc::default(), writer: Some(writer) })
@@ -169,17 +163,16 @@ fn open_all(folder: &Path, begin: Begin) -> Result<Vec<LineFile>, OutputError> {
 
 fn write(
     parcels: &Receiver<Vec<Row>>,
-    (asked, fresh): (&Receiver<()>, &Fresh),
+    renewed: &Renewed<Vec<LineFile>>,
     mut tables: Vec<OpenTable>,
     groups: &Registry,
 ) -> Outcome {
     let mut outcome = Outcome::default();
     loop {
         let parcel = select! {
-            recv(asked) -> _ => {
+            recv(renewed.asked()) -> _ => {
                 // Between two parcels nothing waits in a table to be written.
-                let files = fresh.lock().unwrap_or_else(PoisonError::into_inner).take();
-                for (table, file) in tables.iter_mut().zip(files.into_iter().flatten()) {
+                for (table, file) in tables.iter_mut().zip(renewed.take().into_iter().flatten()) {
                     (table.file, table.failed) = (file, None);
                 }
                 continue;

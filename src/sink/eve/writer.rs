@@ -1,8 +1,8 @@
 //! The thread that formats and writes.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::processor::yield_to_packets;
 use crate::sink::WhenFull;
 use crate::sink::line_file::{Begin, LineFile, OutputError};
 use crate::sink::patient::Haste;
+use crate::sink::renewal::{Renewal, Renewed, renewal};
 use crate::time::Stopwatch;
 
 /// Parcels that may wait.
@@ -58,18 +59,12 @@ pub struct EveEnd {
     pub failure: Option<io::Error>,
 }
 
-/// What is asked of the writer from outside.
-type Request = Sender<()>;
-
-/// The file that the writer is to go on with; the latest counts.
-type Fresh = Arc<Mutex<Option<LineFile>>>;
-
 /// A handle on the writer, for any thread.
 #[derive(Clone, Debug)]
 pub struct EveHandle {
     target: EveTarget,
-    fresh: Fresh,
-    requests: Request,
+    /// With a file, if that is the target.
+    renewal: Renewal<Option<LineFile>>,
 }
 
 impl EveHandle {
@@ -78,12 +73,11 @@ impl EveHandle {
     /// # Errors
     /// When it cannot be opened; events go on where they went then.
     pub fn reopen(&self) -> Result<(), OutputError> {
-        if let EveTarget::File(path) = &self.target {
-            let file = LineFile::open(path, Begin::Append)?;
-            *self.fresh.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
-        }
-        // One request that waits is as good as two.
-        let _ = self.requests.try_send(());
+        let file = match &self.target {
+            EveTarget::File(path) => Some(LineFile::open(path, Begin::Append)?),
+            EveTarget::Output | EveTarget::Socket(_) => None,
+        };
+        self.renewal.give(file);
         Ok(())
     }
 }
@@ -117,15 +111,15 @@ impl EveStream {
         let outlet = Outlet::open(&options.target, options.begin, options.haste)?;
         let (queue, parcels) = bounded(QUEUE);
         let (give, emptied) = bounded(EMPTIED);
-        let (requests, asked) = bounded(1);
-        let handle = EveHandle { target: options.target.clone(), fresh: Arc::default(), requests };
+        let (renewal, renewed) = renewal();
+        let handle = EveHandle { target: options.target.clone(), renewal };
         let shared: Arc<Shared> = Arc::default();
         let when_full = options.when_full;
         let writer = Writer {
             formatter: Formatter::new(options.origin, options.readers),
             name: options.target.to_string(),
             outlet: Some(outlet),
-            fresh: Arc::clone(&handle.fresh),
+            renewed,
             shared: Arc::clone(&shared),
             emptied: give,
             failed: None,
@@ -135,7 +129,7 @@ impl EveStream {
         let path = options.target.to_string().into();
         let thread = thread::Builder::new().name("eve".to_owned()).spawn(move || {
             yield_to_packets();
-            writer.run(&parcels, &asked)
+            writer.run(&parcels)
         });
         let thread = thread.map_err(|error| OutputError::Failed { path, error })?;
         Ok(Self { queue: Some(queue), emptied, handle, when_full, shared, writer: Some(thread) })
@@ -181,7 +175,7 @@ struct Writer {
     name: String,
     /// Nothing once the reader is gone for good.
     outlet: Option<Outlet>,
-    fresh: Fresh,
+    renewed: Renewed<Option<LineFile>>,
     shared: Arc<Shared>,
     emptied: Sender<Parcel>,
     /// Since when the target fails.
@@ -191,11 +185,11 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, parcels: &Receiver<Parcel>, asked: &Receiver<()>) -> Outcome {
+    fn run(mut self, parcels: &Receiver<Parcel>) -> Outcome {
         let mut out = Vec::with_capacity(WRITE_BYTES * 2);
         loop {
             select! {
-                recv(asked) -> request => if request.is_ok() { self.reopen() },
+                recv(self.renewed.asked()) -> request => if request.is_ok() { self.reopen() },
                 recv(parcels) -> parcel => {
                     let Ok(parcel) = parcel else { break };
                     self.shared.comes_on();
@@ -277,7 +271,7 @@ impl Writer {
 
     fn reopen(&mut self) {
         let Some(outlet) = &mut self.outlet else { return };
-        outlet.reopen(self.fresh.lock().unwrap_or_else(PoisonError::into_inner).take());
+        outlet.reopen(self.renewed.take().flatten());
         self.failed = None;
     }
 }
