@@ -301,7 +301,7 @@ fn a_full_disk_is_told_of() {
     // The run itself went on: what scripts printed and the report are complete.
     ended.exits(1);
     assert_eq!(ended.report()["run"]["packets"], 5_000);
-    assert!(dropped(&ended.report(), "events") > 5_000, "{}", ended.report()["drops"]);
+    assert!(dropped(&ended.report(), "events_not_written") > 5_000, "{}", ended.report()["drops"]);
     let ended = place.run(&["-r", &file, "--events", "/nonexistent/events", "-q"], LIMIT);
     ended.exits(2);
     assert_eq!(

@@ -9,6 +9,8 @@ mod events;
 mod run;
 #[path = "outputs/schema.rs"]
 mod schema;
+#[path = "outputs/stream.rs"]
+mod stream;
 #[path = "outputs/tables.rs"]
 mod tables;
 #[path = "outputs/targets.rs"]

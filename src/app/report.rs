@@ -135,7 +135,7 @@ impl RunResult {
         drops.add("edges_over_limit", self.records.edges.counts().limited);
         drops.add("labels_over_limit", self.records.notes.limited());
         drops.add("console_lines", self.console.dropped);
-        drops.add("events", self.events.dropped);
+        drops.add_all(self.events.dropped.iter().copied());
         for drop in self.outputs.iter().flat_map(|output| &output.dropped) {
             drops.add(&drop.name, drop.count);
         }
@@ -183,7 +183,7 @@ impl RunResult {
         let packets = self.packet_store.iter();
         let packets =
             packets.filter_map(|counts| Some(full("the packet store", unwritten(counts.disk_full, counts.failed)?)));
-        let events = self.events.failure.iter().map(|e| format!("the event stream could not be written: {e}"));
+        let events = self.events.failure.iter().map(|e| full("the event stream", &e.to_string()));
         let console = self.console.failure.iter().map(|e| full("what is printed", &e.to_string()));
         others.chain(store).chain(packets).chain(events).chain(console).collect()
     }

@@ -1,7 +1,7 @@
 //! A file of lines: opened with care, never left with half a line in it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -35,6 +35,15 @@ pub enum Begin {
     Append,
 }
 
+/// What becomes of a name that leads to another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Links {
+    /// It is not opened.
+    Refused,
+    /// What it leads to is opened.
+    Followed,
+}
+
 /// A file of lines that this process writes.
 #[derive(Debug)]
 pub(super) struct LineFile {
@@ -43,13 +52,14 @@ pub(super) struct LineFile {
 
 impl LineFile {
     /// Opens a plain file or a device; makes a file that only owner and group may read.
-    pub fn open(path: &Path, begin: Begin) -> Result<Self, OutputError> {
+    pub fn open(path: &Path, begin: Begin, links: Links) -> Result<Self, OutputError> {
         let failed = |error| OutputError::Failed { path: path.to_owned(), error };
         let refused = |kind| OutputError::NoFile { path: path.to_owned(), kind };
         let mut options = OpenOptions::new();
         options.append(true).create(true).mode(0o640);
         // A pipe must not hold the open call up until somebody reads.
-        options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC);
+        let follow = if links == Links::Refused { libc::O_NOFOLLOW } else { 0 };
+        options.custom_flags(follow | libc::O_NONBLOCK | libc::O_CLOEXEC);
         let file = match options.open(path) {
             Ok(file) => file,
             Err(e) if e.raw_os_error() == Some(libc::ELOOP) => return Err(refused("link")),
@@ -71,6 +81,11 @@ impl LineFile {
             file.set_len(0).map_err(failed)?;
         }
         Ok(Self { file })
+    }
+
+    /// Around a plain file that is open.
+    pub const fn of(file: File) -> Self {
+        Self { file }
     }
 
     /// True if there is nothing in it yet.
@@ -105,8 +120,10 @@ impl LineFile {
             && let Ok(about) = self.file.metadata()
             && about.is_file()
         {
-            // A file that cannot be cut either has a broken line; nothing more can be done.
-            let _ = self.file.set_len(about.size().saturating_sub((written - whole) as u64));
+            let end = about.size().saturating_sub((written - whole) as u64);
+            // A file that cannot be cut either has a broken line; nothing more can be done. One that others opened may
+            // stand behind its new end, and would have a hole there.
+            let _ = self.file.set_len(end).and_then(|()| self.file.seek(SeekFrom::Start(end)));
         }
         whole
     }
@@ -114,7 +131,7 @@ impl LineFile {
 
 #[cfg(test)]
 mod tests {
-    use super::{Begin, LineFile, OutputError};
+    use super::{Begin, LineFile, Links, OutputError};
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -122,11 +139,11 @@ mod tests {
     fn a_file_belongs_to_its_owner_and_begins_as_it_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lines");
-        LineFile::open(&path, Begin::Anew).unwrap().write(b"one\n").unwrap();
+        LineFile::open(&path, Begin::Anew, Links::Refused).unwrap().write(b"one\n").unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o137, 0);
-        LineFile::open(&path, Begin::Append).unwrap().write(b"two\n").unwrap();
+        LineFile::open(&path, Begin::Append, Links::Refused).unwrap().write(b"two\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"one\ntwo\n");
-        LineFile::open(&path, Begin::Anew).unwrap().write(b"three\n").unwrap();
+        LineFile::open(&path, Begin::Anew, Links::Refused).unwrap().write(b"three\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"three\n");
     }
 
@@ -138,15 +155,18 @@ mod tests {
         fs::create_dir(dir.path().join("folder")).unwrap();
         let _listener = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
         for name in ["link", "folder", "socket"] {
-            let refused = LineFile::open(&dir.path().join(name), Begin::Anew);
+            let refused = LineFile::open(&dir.path().join(name), Begin::Anew, Links::Refused);
             assert!(matches!(refused, Err(OutputError::NoFile { .. })), "{name}: {refused:?}");
         }
         assert_eq!(fs::read(dir.path().join("target")).unwrap(), b"keep");
+        let mut followed = LineFile::open(&dir.path().join("link"), Begin::Anew, Links::Followed).unwrap();
+        followed.write(b"line\n").unwrap();
+        assert_eq!(fs::read(dir.path().join("target")).unwrap(), b"line\n");
     }
 
     #[test]
     fn a_full_device_is_told_of_with_what_was_written() {
-        let mut full = LineFile::open(std::path::Path::new("/dev/full"), Begin::Anew).unwrap();
+        let mut full = LineFile::open(std::path::Path::new("/dev/full"), Begin::Anew, Links::Refused).unwrap();
         let (written, error) = full.write(b"line\n").unwrap_err();
         assert_eq!((written, error.raw_os_error()), (0, Some(libc::ENOSPC)));
     }

@@ -1,7 +1,8 @@
 //! Runs of the program, and what it writes.
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -109,4 +110,76 @@ pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let begin = Instant::now();
     let result = work();
     (result, begin.elapsed())
+}
+
+/// `millstream run` in the background.
+pub fn begin(arguments: &[&str]) -> Child {
+    let mut command = Command::new(BIN);
+    command.arg("run").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// Sends a signal of this name to a run.
+pub fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Whether a process has come to its end: its state is that of one that waits to be fetched.
+pub fn is_over(child: &Child) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+}
+
+/// Moves a file of a run away, again and again, once it is longer than some bytes, and tells the run of it.
+pub fn moved_away(child: &Child, file: &Path, to: &Path, times: u32, longer_than: u64) -> Vec<PathBuf> {
+    let mut moved = Vec::new();
+    for number in 0..times {
+        let is_there = || fs::metadata(file).is_ok_and(|about| about.len() > longer_than);
+        wait_until("the file", || is_over(child) || is_there());
+        if is_over(child) {
+            break;
+        }
+        let name = to.join(format!("moved.{number}"));
+        fs::rename(file, &name).unwrap();
+        moved.push(name);
+        signal(child, "-HUP");
+    }
+    moved
+}
+
+/// A small disk that is there as long as this is.
+pub struct Disk(PathBuf);
+
+impl Disk {
+    /// Makes one that has room for so much; nothing where that may not be done, and says so.
+    pub fn mounted(path: &Path, size: &str) -> Option<Self> {
+        fs::create_dir(path).unwrap();
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"]).arg(path).output();
+        if !mount.is_ok_and(|mount| mount.status.success()) {
+            eprintln!("skipped: mounting a small disk needs root");
+            return None;
+        }
+        Some(Self(path.to_owned()))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Takes all room there is; it is free again when the file is gone.
+    pub fn fill(&self) -> PathBuf {
+        let ballast = self.0.join("ballast");
+        let full = std::io::copy(&mut std::io::repeat(0), &mut fs::File::create(&ballast).unwrap());
+        assert_eq!(full.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+        ballast
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
 }

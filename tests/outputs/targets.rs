@@ -4,27 +4,18 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::run::{BIN, DEMO, dropped, events, lines, lost, noisy, of, output, report, run, timed, wait_until};
-
-/// `millstream run` in the background.
-fn begin(arguments: &[&str]) -> Child {
-    let mut command = Command::new(BIN);
-    command.arg("run").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().unwrap()
-}
-
-fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
-    assert!(status.success());
-}
+use super::run::{
+    BIN, DEMO, Disk, begin, dropped, events, lines, lost, moved_away, noisy, of, output, report, run, signal, timed,
+    wait_until,
+};
 
 #[test]
 fn a_link_a_pipe_and_a_folder_are_refused_with_a_message() {
@@ -53,9 +44,10 @@ fn a_link_a_pipe_and_a_folder_are_refused_with_a_message() {
 #[test]
 fn files_may_be_read_by_owner_and_group_alone() {
     let dir = TempDir::new().unwrap();
-    let (eve, csv) = (dir.path().join("eve.json"), dir.path().join("csv"));
-    report(&["-r", DEMO, "--eve", eve.to_str().unwrap(), "--csv", csv.to_str().unwrap()], 0);
-    for path in [eve, csv.join("flows.csv"), csv.join("counters.csv")] {
+    let [eve, csv, stream] = ["eve.json", "csv", "events.json"].map(|name| dir.path().join(name));
+    let [eve_name, csv_name, stream_name] = [&eve, &csv, &stream].map(|path| path.to_str().unwrap());
+    report(&["-r", DEMO, "--eve", eve_name, "--csv", csv_name, "--events", stream_name], 0);
+    for path in [eve, stream, csv.join("flows.csv"), csv.join("counters.csv")] {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o137, 0, "{}", path.display());
     }
 }
@@ -63,20 +55,13 @@ fn files_may_be_read_by_owner_and_group_alone() {
 #[test]
 fn a_disk_that_is_full_costs_events_and_nothing_else() {
     let dir = TempDir::new().unwrap();
-    let disk = dir.path().join("disk");
-    fs::create_dir(&disk).unwrap();
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "none"]).arg(&disk).output();
-    if !mount.is_ok_and(|mount| mount.status.success()) {
-        return eprintln!("skipped: mounting a small disk needs root");
-    }
+    let Some(disk) = Disk::mounted(&dir.path().join("disk"), "64k") else { return };
     let whole = dir.path().join("whole.json");
     let all = output(&report(&["-r", DEMO, "--eve", whole.to_str().unwrap()], 0), "eve")["written"].as_u64().unwrap();
-    let eve = disk.join("eve.json");
+    let eve = disk.path().join("eve.json");
     let report = report(&["-r", DEMO, "--eve", eve.to_str().unwrap()], 1);
     let written = events(&eve).len() as u64;
-    let unmounted = Command::new("umount").arg(&disk).status().unwrap();
     let eve = output(&report, "eve");
-    assert!(unmounted.success());
     assert_eq!(eve["written"].as_u64(), Some(written), "what is there is whole lines");
     assert!(written > 0 && lost(eve) > 0);
     assert_eq!(written + lost(eve), all, "{eve}");
@@ -189,23 +174,28 @@ fn a_reader_that_takes_a_little_gets_everything_from_a_file_if_nobody_asks_for_a
 
 #[test]
 fn a_reader_that_takes_a_little_does_not_hold_up_an_end_that_was_asked_for() {
-    let mut child = begin(&["-r", DEMO, "--loop", "100000", "--eve", "-"]);
-    let (mut out, mut errors) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    let said = thread::spawn(move || {
-        let mut text = String::new();
-        errors.read_to_string(&mut text).unwrap();
-        text
-    });
-    let (mut bytes, pause) = (Vec::new(), Duration::from_millis(500));
-    trickle(&mut out, &mut bytes, pause, Duration::from_secs(3));
-    signal(&child, "-TERM");
-    let (_, time) = timed(|| trickle(&mut out, &mut bytes, pause, Duration::from_secs(60)));
-    let _ = child.kill();
-    let (status, said) = (child.wait().unwrap(), said.join().unwrap());
-    // What is in the pipe by then takes the reader eight seconds.
-    assert!(time < Duration::from_secs(30), "{time:?}");
-    assert_eq!(status.code(), Some(1), "{said}");
-    assert!(said.contains("eve_no_reader"), "{said}");
+    let dir = TempDir::new().unwrap();
+    let plugin = noisy(dir.path(), 0);
+    for (option, name) in [("--eve", "eve_no_reader"), ("--events", "events_no_reader")] {
+        let mut child = begin(&["-r", DEMO, "--loop", "100000", "-p", &plugin, option, "-"]);
+        let (mut out, mut errors) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let said = thread::spawn(move || {
+            let mut text = String::new();
+            errors.read_to_string(&mut text).unwrap();
+            text
+        });
+        let mut bytes = Vec::new();
+        trickle(&mut out, &mut bytes, Duration::from_millis(500), Duration::from_secs(3));
+        signal(&child, "-TERM");
+        let pause = Duration::from_millis(500);
+        let (_, time) = timed(|| trickle(&mut out, &mut bytes, pause, Duration::from_secs(60)));
+        let _ = child.kill();
+        let (status, said) = (child.wait().unwrap(), said.join().unwrap());
+        // What is in the pipe by then takes the reader eight seconds.
+        assert!(time < Duration::from_secs(30), "{option}: {time:?}");
+        assert_eq!(status.code(), Some(1), "{option}: {said}");
+        assert!(said.contains(name), "{option}: {said}");
+    }
 }
 
 #[test]
@@ -240,23 +230,6 @@ fn a_reader_that_comes_back_begins_with_a_whole_line() {
     let eve = output(&report, "eve");
     assert!(!rest.is_empty() && received > 0);
     assert!(dropped(eve, "eve_no_reader") > 0, "what came while nobody listened is counted: {eve}");
-}
-
-/// Moves a file of a run away, again and again, once it is longer than some bytes, and tells the run of it.
-fn moved_away(child: &Child, file: &Path, to: &Path, times: u32, longer_than: u64) -> Vec<PathBuf> {
-    let mut moved = Vec::new();
-    for number in 0..times {
-        let is_there = || fs::metadata(file).is_ok_and(|about| about.len() > longer_than);
-        wait_until("the file", || is_over(child) || is_there());
-        if is_over(child) {
-            break;
-        }
-        let name = to.join(format!("moved.{number}"));
-        fs::rename(file, &name).unwrap();
-        moved.push(name);
-        signal(child, "-HUP");
-    }
-    moved
 }
 
 #[test]
@@ -300,10 +273,13 @@ fn tables_that_are_moved_away_begin_anew_and_lose_no_row() {
 #[test]
 fn a_reload_tells_which_outputs_could_not_be_opened_anew() {
     let dir = TempDir::new().unwrap();
-    let [eve, folder, socket] = ["eve.json", "csv", "socket"].map(|name| dir.path().join(name));
-    let [eve_name, folder_name, socket_name] = [&eve, &folder, &socket].map(|path| path.to_str().unwrap());
+    let names = ["eve.json", "csv", "events.json", "socket"];
+    let [eve, folder, stream, socket] = names.map(|name| dir.path().join(name));
+    let [eve_name, folder_name, stream_name, socket_name] =
+        [&eve, &folder, &stream, &socket].map(|path| path.to_str().unwrap());
     let mut command = Command::new(BIN);
-    command.args(["run", "-q", "-r", "-", "--eve", eve_name, "--csv", folder_name, "--control", socket_name]);
+    command.args(["run", "-q", "-r", "-", "--eve", eve_name, "--csv", folder_name, "--events", stream_name]);
+    command.args(["--control", socket_name]);
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let reload = || {
         let output = Command::new(BIN).args(["reload", "--json", "--control", socket_name]).output().unwrap();
@@ -315,22 +291,19 @@ fn a_reload_tells_which_outputs_could_not_be_opened_anew() {
         said.is_some()
     });
     assert_eq!(said.unwrap()["failed"], serde_json::json!([]));
-    fs::remove_file(&eve).unwrap();
-    fs::create_dir(&eve).unwrap();
+    for file in [&eve, &stream] {
+        fs::remove_file(file).unwrap();
+        fs::create_dir(file).unwrap();
+    }
     fs::rename(&folder, dir.path().join("moved")).unwrap();
     let said = reload().unwrap();
     let failed: Vec<&str> = said["failed"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
-    assert_eq!(failed.len(), 2, "{failed:?}");
+    assert_eq!(failed.len(), 3, "{failed:?}");
     assert!(failed[0].starts_with("eve: ") && failed[0].contains("directory"), "{failed:?}");
     assert!(failed[1].starts_with("csv: ") && failed[1].contains("No such file"), "{failed:?}");
+    assert!(failed[2].starts_with("events: ") && failed[2].contains("directory"), "{failed:?}");
     child.stdin.take().unwrap().write_all(&fs::read(DEMO).unwrap()).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0), "what is open is written further");
-}
-
-/// Whether a process has come to its end: its state is that of one that waits to be fetched.
-fn is_over(child: &Child) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
 }
 
 #[test]

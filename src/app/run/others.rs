@@ -44,6 +44,11 @@ pub fn check(args: &RunArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How what became of opening an output anew is told.
+pub(super) fn told(opened: Result<(), OutputError>) -> Result<(), String> {
+    opened.map_err(|e| e.to_string())
+}
+
 /// The outputs of a run.
 #[derive(Default)]
 pub struct OutputSet {
@@ -158,7 +163,6 @@ impl OutputSet {
     /// What opens outputs anew, by name.
     #[must_use]
     pub fn reopeners(&self) -> Vec<(&'static str, Reopen)> {
-        let told = |opened: Result<(), OutputError>| opened.map_err(|e| e.to_string());
         let eve = self.eve.iter().map(|(_, eve)| eve.handle());
         let eve = eve.map(|eve| ("eve", Box::new(move || told(eve.reopen())) as Reopen));
         let csv = self.csv.iter().map(|(_, csv)| csv.handle());

@@ -4,10 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 
 use super::life::Reopen;
-use super::others::{OutputSet, takes_standard_output};
+use super::others::{OutputSet, takes_standard_output, told};
 use crate::api::LogLevel;
 use crate::app::cli::{Cli, RunArgs};
 use crate::app::privileges::User;
@@ -57,7 +57,7 @@ impl Opened {
             (Some(kept), _) => Some(EventStream::start("events", Box::new(kept.clone()), when_full)?),
             (None, Some(path)) => {
                 let opened = EventStream::open(path, when_full, haste.clone());
-                Some(opened.with_context(|| format!("--events {}: cannot be written", path.display()))?)
+                Some(opened.map_err(|e| anyhow!("--events {e}"))?)
             }
             (None, None) => None,
         };
@@ -180,7 +180,9 @@ impl Outputs {
     /// What opens outputs anew, by name.
     #[must_use]
     pub fn reopeners(&self) -> Vec<(&'static str, Reopen)> {
-        self.others.reopeners()
+        let events = self.events.as_ref().and_then(EventStream::handle);
+        let events = events.map(|events| ("events", Box::new(move || told(events.reopen())) as Reopen));
+        self.others.reopeners().into_iter().chain(events).collect()
     }
 
     /// The way of one thread's records to the console, the event stream and other programs.

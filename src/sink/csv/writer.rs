@@ -17,7 +17,7 @@ use super::table::{self, Line, Table};
 use crate::metrics::Registry;
 use crate::processor::yield_to_packets;
 use crate::sink::WhenFull;
-use crate::sink::line_file::{Begin, LineFile, OutputError};
+use crate::sink::line_file::{Begin, LineFile, Links, OutputError};
 use crate::sink::renewal::{Renewal, Renewed, renewal};
 use crate::time::Stopwatch;
 
@@ -147,7 +147,7 @@ impl Csv {
 /// Opens the tables of a folder; those without rows begin with the names of their columns.
 fn open_all(folder: &Path, begin: Begin) -> Result<Vec<LineFile>, OutputError> {
     let open = |table: Table| {
-        let mut file = LineFile::open(&folder.join(table.file()), begin)?;
+        let mut file = LineFile::open(&folder.join(table.file()), begin, Links::Refused)?;
         if file.is_empty() {
             let mut names = Vec::new();
             let mut line = Line::new(&mut names);

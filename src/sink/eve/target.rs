@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use super::sender::Shared;
-use crate::sink::line_file::{Begin, LineFile, OutputError};
+use crate::sink::line_file::{Begin, LineFile, Links, OutputError};
 use crate::sink::patient::{Haste, PIPE_BYTES, Patience, STALLED, given_up};
 use crate::time::Stopwatch;
 
@@ -62,6 +62,11 @@ pub(super) enum Outlet {
     Socket { path: PathBuf, stream: Option<Pipe<UnixStream>>, patience: Patience },
 }
 
+/// Opens a file of events.
+pub(super) fn open_file(path: &Path, begin: Begin) -> Result<LineFile, OutputError> {
+    LineFile::open(path, begin, Links::Refused)
+}
+
 impl Outlet {
     /// Opens a target. A socket on which nobody listens yet is no failure.
     pub fn open(target: &EveTarget, begin: Begin, haste: Haste) -> Result<Self, OutputError> {
@@ -73,7 +78,7 @@ impl Outlet {
                 let copy = io::stdout().as_fd().try_clone_to_owned().map_err(failed)?;
                 Self::Output { pipe: Pipe::new(File::from(copy)), patience }
             }
-            EveTarget::File(path) => Self::File(LineFile::open(path, begin)?),
+            EveTarget::File(path) => Self::File(open_file(path, begin)?),
             EveTarget::Socket(path) => {
                 if let Ok(about) = path.symlink_metadata()
                     && !about.file_type().is_socket()

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::formatter::{EveOrigin, Formatter, Readers};
 use super::sender::{EveSender, Parcel, Shared};
-use super::target::{EveTarget, Meaning, Outlet};
+use super::target::{EveTarget, Meaning, Outlet, open_file};
 use crate::processor::yield_to_packets;
 use crate::sink::WhenFull;
 use crate::sink::line_file::{Begin, LineFile, OutputError};
@@ -74,7 +74,7 @@ impl EveHandle {
     /// When it cannot be opened; events go on where they went then.
     pub fn reopen(&self) -> Result<(), OutputError> {
         let file = match &self.target {
-            EveTarget::File(path) => Some(LineFile::open(path, Begin::Append)?),
+            EveTarget::File(path) => Some(open_file(path, Begin::Append)?),
             EveTarget::Output | EveTarget::Socket(_) => None,
         };
         self.renewal.give(file);
