@@ -16,7 +16,8 @@ const CLOSING: &str = r#".SH "EXIT STATUS"
 All well.
 .TP
 \fB1\fR
-Finished, but some input was damaged, a plugin or a new version of it failed or did not load, or a check found errors.
+Finished, but some input was damaged or ended early, a plugin or a new version of it failed or did not load, an output was
+not written in full or its reader was given up, or a command that looks for faults found some.
 .TP
 \fB2\fR
 Could not run: a wrong argument, no such file, no right to capture.

@@ -1,8 +1,8 @@
 //! The command line: what is typed, what it means, and wiring the parts together.
 //!
 //! [`cli`] holds arguments as typed, `settings.rs` what they mean, `run/` a run from start to report; each other command has
-//! a file of its own. Exit status: 0 all well, 1 finished with damaged input or failed plugins, 2 could not run, 70 our
-//! own fault.
+//! a file of its own. Exit status: 0 all well, 1 finished with damaged input, failed plugins or outputs that lack something,
+//! 2 could not run, 70 our own fault.
 
 mod answer;
 mod api;
@@ -52,7 +52,7 @@ use clap::Parser;
 pub enum Outcome {
     /// All well.
     Good,
-    /// Finished, but some input was damaged or a plugin failed.
+    /// Finished, but some input was damaged, a plugin failed, an output lacks something, or faults were looked for and found.
     Flawed,
 }
 

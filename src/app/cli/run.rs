@@ -87,8 +87,9 @@ pub struct PluginArgs {
 
 /// `millstream run`.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: 0 all well; 1 finished, but some input was damaged or a plugin failed; \
-2 could not run; 70 our own fault.")]
+#[command(after_help = "Exit status: 0 all well; 1 finished, but some input was damaged or ended early, a \
+plugin or a new version of it failed or did not load, or an output was not written in full or its reader was given up; \
+2 could not run; 70 our own fault, or a plugin stuck in code that cannot be interrupted.")]
 pub struct RunArgs {
     /// Where packets come from.
     #[command(flatten)]
