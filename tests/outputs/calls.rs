@@ -286,6 +286,19 @@ fn a_server_that_is_not_there_does_not_hold_a_run_up() {
 }
 
 #[test]
+fn what_the_last_try_does_not_deliver_is_a_failure() {
+    let (port, _) = serve_with(|number, stream| {
+        // By then the run is over.
+        thread::sleep(Duration::from_millis(300));
+        let answer = if number == 0 { OK } else { "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n" };
+        let _ = stream.write_all(answer.as_bytes());
+    });
+    let end = post(port, 2, limits(), Duration::ZERO);
+    assert_eq!((end.delivered, end.dropped), (1, vec![("webhook_unsent_at_end", 1)]));
+    assert_eq!(end.failure.as_deref(), Some("answer 503"));
+}
+
+#[test]
 fn a_flood_of_alerts_fills_a_queue_and_no_more() {
     let (port, _received) = serve_with(|_, stream| {
         thread::sleep(Duration::from_millis(50));

@@ -191,8 +191,14 @@ impl Worker {
             }
             match self.hook.deliver(&body, left) {
                 Tried::Delivered => self.outcome.delivered += 1,
-                Tried::Refused(_) => self.outcome.refused += 1,
-                Tried::Failed(_) => self.outcome.at_end += 1,
+                Tried::Refused(why) => {
+                    self.outcome.refused += 1;
+                    self.tell(why);
+                }
+                Tried::Failed(why) => {
+                    self.outcome.at_end += 1;
+                    self.tell(why);
+                }
             }
         }
     }
