@@ -83,9 +83,12 @@ impl LineFile {
         Ok(Self { file })
     }
 
-    /// Around a plain file that is open.
-    pub const fn of(file: File) -> Self {
-        Self { file }
+    /// Around an open file, if it is a plain one.
+    ///
+    /// # Errors
+    /// When it is none: gives it back.
+    pub fn of(file: File) -> Result<Self, File> {
+        if file.metadata().is_ok_and(|about| about.is_file()) { Ok(Self { file }) } else { Err(file) }
     }
 
     /// True if there is nothing in it yet.

@@ -138,13 +138,15 @@ fn standard_output_that_is_a_file_has_whole_lines() {
     let Some(disk) = Disk::mounted(&dir.path().join("disk"), "64k") else { return };
     let plugin = noisy(dir.path(), 100);
     let small = disk.path().join("events.json");
-    let mut command = Command::new(BIN);
-    command.args(["run", "-r", DEMO, "-p", &plugin, "--events", "-"]).stdin(Stdio::null());
-    let output = command.stdout(File::create(&small).unwrap()).stderr(Stdio::piped()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("events_not_written"), "{said}");
-    assert!(events(&small).len() > 1);
+    for (option, name) in [("--events", "events_not_written"), ("--eve", "eve_not_written")] {
+        let mut command = Command::new(BIN);
+        command.args(["run", "-r", DEMO, "-p", &plugin, option, "-"]).stdin(Stdio::null());
+        let output = command.stdout(File::create(&small).unwrap()).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(name), "{said}");
+        assert!(events(&small).len() > 1);
+    }
 }
 
 #[test]

@@ -76,7 +76,8 @@ impl Outlet {
                 let failed = |error| OutputError::Failed { path: target.to_string().into(), error };
                 // Without the buffer of the standard library, which hides how much has gone out.
                 let copy = io::stdout().as_fd().try_clone_to_owned().map_err(failed)?;
-                Self::Output { pipe: Pipe::new(File::from(copy)), patience }
+                let pipe = |copy| Self::Output { pipe: Pipe::new(copy), patience };
+                LineFile::of(File::from(copy)).map_or_else(pipe, Self::File)
             }
             EveTarget::File(path) => Self::File(open_file(path, begin)?),
             EveTarget::Socket(path) => {

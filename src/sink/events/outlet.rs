@@ -21,11 +21,7 @@ impl Outlet {
     /// Standard output.
     pub fn standard(haste: Haste) -> io::Result<Self> {
         let copy = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        Ok(if copy.metadata()?.is_file() {
-            Self::File(LineFile::of(copy))
-        } else {
-            Self::Stream(Box::new(Patient::new(copy, haste)))
-        })
+        Ok(LineFile::of(copy).map_or_else(|copy| Self::Stream(Box::new(Patient::new(copy, haste))), Self::File))
     }
 
     /// What has this name.
