@@ -7,6 +7,12 @@ const GUID: Guid = Guid::literal("{0B1C2D3E-0000-4000-8000-00000000ABCD}");
 
 /// A shard with a group of meters numbered from 0, whose buckets last ten seconds.
 pub fn shard(meters: &[Vartype], config: ShardConfig) -> (Shard, GroupIndex) {
+    let (registry, group) = group(meters);
+    (Shard::new(&registry, config), group)
+}
+
+/// The group by itself.
+pub fn group(meters: &[Vartype]) -> (Registry, GroupIndex) {
     let mut registry = Registry::new();
     let row =
         |(id, vartype): (usize, &Vartype)| vec![Column::Number(id as f64), Column::Number(f64::from(vartype.number()))];
@@ -21,5 +27,5 @@ pub fn shard(meters: &[Vartype], config: ShardConfig) -> (Shard, GroupIndex) {
         keyinfo: Vec::new(),
     });
     let group = registry.counter_index(GUID).unwrap();
-    (Shard::new(&registry, config), group)
+    (registry, group)
 }

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{SendError, Sender, TrySendError};
 
 use super::row::{CounterRow, Row};
-use crate::metrics::{Alert, Document, FlushSink, FlushedKey, FlushedTopper, Resource, Session, Stored, TrackedFlow};
+use super::table::lines_of;
+use crate::metrics::{
+    Alert, Document, FlushSink, FlushedKey, FlushedTopper, Registry, Resource, Session, Stored, TrackedFlow,
+};
 use crate::sink::WhenFull;
 
 /// Rows handed over at once.
@@ -18,12 +21,19 @@ pub struct CsvSender {
     parcel: Vec<Row>,
     queue: Sender<Vec<Row>>,
     when_full: WhenFull,
+    /// Lines that found no room.
     full: Arc<AtomicU64>,
+    groups: Arc<Registry>,
 }
 
 impl CsvSender {
-    pub(super) fn new(queue: Sender<Vec<Row>>, when_full: WhenFull, full: Arc<AtomicU64>) -> Self {
-        Self { parcel: Vec::new(), queue, when_full, full }
+    pub(super) fn new(
+        queue: Sender<Vec<Row>>,
+        when_full: WhenFull,
+        full: Arc<AtomicU64>,
+        groups: Arc<Registry>,
+    ) -> Self {
+        Self { parcel: Vec::new(), queue, when_full, full, groups }
     }
 
     fn row(&mut self, row: Row) {
@@ -38,13 +48,13 @@ impl CsvSender {
             return;
         }
         let parcel = std::mem::take(&mut self.parcel);
-        let count = parcel.len() as u64;
         let lost = match self.when_full {
-            WhenFull::Block => self.queue.send(parcel).is_err(),
-            WhenFull::DropNewest => self.queue.try_send(parcel).is_err(),
+            WhenFull::Block => self.queue.send(parcel).map_err(SendError::into_inner),
+            WhenFull::DropNewest => self.queue.try_send(parcel).map_err(TrySendError::into_inner),
         };
-        if lost {
-            self.full.fetch_add(count, Ordering::Relaxed);
+        if let Err(rows) = lost {
+            let lines = rows.iter().map(|row| lines_of(row, &self.groups)).sum();
+            self.full.fetch_add(lines, Ordering::Relaxed);
         }
     }
 }
@@ -97,5 +107,30 @@ impl FlushSink for CsvSender {
 impl Drop for CsvSender {
     fn drop(&mut self) {
         self.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CsvSender, PARCEL_ROWS};
+    use crate::metrics::rehearsal::group;
+    use crate::metrics::{FlushSink, FlushedKey, Stored, Vartype};
+    use crate::sink::WhenFull;
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn what_finds_no_room_is_counted_as_it_would_have_been_written() {
+        let (registry, group) = group(&[Vartype::Counter; 3]);
+        let guid = registry.counter_group(group).unwrap().guid;
+        let (queue, _parcels) = crossbeam_channel::bounded(1);
+        let full = Arc::default();
+        let mut sender = CsvSender::new(queue, WhenFull::DropNewest, Arc::clone(&full), Arc::new(registry));
+        // The first parcel has room; of the second each key would have been a row for each of its two values.
+        for _ in 0..2 * PARCEL_ROWS {
+            let key = FlushedKey { group, guid, bucket: 0, size: 10, key: b"k", values: &[1.0, 2.0] };
+            sender.counter(&key, Stored::Yes);
+        }
+        assert_eq!(full.load(Ordering::Relaxed), 2 * PARCEL_ROWS as u64);
     }
 }

@@ -3,7 +3,7 @@
 use super::row::{CounterRow, Row};
 use crate::guid::Guid;
 use crate::key::FlowText;
-use crate::metrics::{Alert, Document, GroupKind, Registry, Resource, Session};
+use crate::metrics::{Alert, Document, Group, GroupKind, Meter, Registry, Resource, Session};
 use crate::sink::iso_time::{push_seconds, push_time};
 use crate::time::Timestamp;
 
@@ -178,11 +178,23 @@ pub(super) fn push(out: &mut Vec<u8>, row: &Row, groups: &Registry) -> u64 {
     1
 }
 
+/// How many lines [`push`] would append.
+pub(super) fn lines_of(row: &Row, groups: &Registry) -> u64 {
+    match row {
+        Row::Counter(row) => groups.counter_group(row.group).map_or(0, |group| values(row, group).count() as u64),
+        Row::Flow(_) | Row::Alert(_) | Row::Resource(_) | Row::Document(_) => 1,
+    }
+}
+
+/// The meters that a row has values of.
+fn values<'a>(row: &'a CounterRow, group: &'a Group) -> impl Iterator<Item = (&'a Meter, f64)> {
+    group.meters.iter().filter_map(|meter| Some((meter, *row.values.get(meter.id as usize)?)))
+}
+
 fn counter(out: &mut Vec<u8>, row: &CounterRow, groups: &Registry) -> u64 {
     let Some(group) = groups.counter_group(row.group) else { return 0 };
     let mut lines = 0;
-    for meter in &group.meters {
-        let Some(value) = row.values.get(meter.id as usize) else { continue };
+    for (meter, value) in values(row, group) {
         let mut line = Line::new(out);
         line.comma();
         push_seconds(line.out, Timestamp::new(row.bucket, 0));
@@ -193,7 +205,7 @@ fn counter(out: &mut Vec<u8>, row: &CounterRow, groups: &Registry) -> u64 {
         line.text(&row.key);
         line.count(u64::from(meter.id));
         line.text(&meter.name);
-        line.number(*value);
+        line.number(value);
         line.end();
         lines += 1;
     }

@@ -65,6 +65,7 @@ pub struct Csv {
     queue: Option<Sender<Vec<Row>>>,
     when_full: WhenFull,
     full: Arc<AtomicU64>,
+    groups: Arc<Registry>,
     writer: Option<JoinHandle<Outcome>>,
 }
 
@@ -106,20 +107,21 @@ impl Csv {
         let handle = CsvHandle { folder: folder.to_owned(), renewal };
         let (queue, parcels) = bounded(QUEUE);
         let thread = thread::Builder::new().name("csv".to_owned());
+        let of_rows = Arc::clone(&groups);
         let writer = thread
             .spawn(move || {
                 yield_to_packets();
-                write(&parcels, &renewed, tables, &groups)
+                write(&parcels, &renewed, tables, &of_rows)
             })
             .map_err(failed)?;
-        Ok(Self { handle, queue: Some(queue), when_full, full: Arc::default(), writer: Some(writer) })
+        Ok(Self { handle, queue: Some(queue), when_full, full: Arc::default(), groups, writer: Some(writer) })
     }
 
     /// A sender for the thread that flushes.
     #[must_use]
     pub fn sender(&self) -> CsvSender {
         let queue = self.queue.clone().expect("the queue is there until the tables are closed");
-        CsvSender::new(queue, self.when_full, Arc::clone(&self.full))
+        CsvSender::new(queue, self.when_full, Arc::clone(&self.full), Arc::clone(&self.groups))
     }
 
     /// A handle for other threads.
