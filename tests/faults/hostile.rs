@@ -1,6 +1,7 @@
 //! Scripts that use the API in every wrong way.
 
-use crate::support::{Bench, Capture, IPV4};
+use crate::support::conversation::Conversation;
+use crate::support::{Bench, Capture, GROUP, IPV4};
 use crate::{undisturbed, witness};
 
 #[test]
@@ -97,4 +98,50 @@ fn objects_cannot_be_opened_through_their_metatables() {
     .run(&capture);
     outcome.prints(&["false", "false", "false", "false"]);
     undisturbed(&outcome, &capture);
+}
+
+#[test]
+fn a_script_that_empties_the_library_harms_nothing_but_itself() {
+    let capture = Conversation::open(40000, 80)
+        .client(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .server(b"HTTP/1.1 204 No\r\n\r\n")
+        .close()
+        .capture();
+    let text = "local pairs, type, G = pairs, type, _G
+        local counted, told = 0, print
+        TrisulPlugin = { id = { name = 'vandal' },
+          onload = function()
+            local names = {}
+            for name, value in pairs(G) do names[name] = value end
+            for name, value in pairs(names) do
+              if type(value) == 'table' and value ~= G and name ~= 'package' and name ~= 'TrisulPlugin' then
+                local fields = {}
+                for field in pairs(value) do fields[field] = true end
+                for field in pairs(fields) do value[field] = nil end
+              end
+              if name ~= 'TrisulPlugin' then G[name] = nil end
+            end
+          end,
+          onunload = function() told('still here', counted) end,
+          simplecounter = { protocol_guid = '@IPV4', onpacket = function(engine, layer)
+            engine:update_counter('@GROUP', layer:packet():flowid():ipa(), 0, 1)
+            layer:rawbytes():hexdump()
+          end },
+          reassembly_handler = {
+            onpayload = function(e, t, f, d, pos, b) told('payload', b:tostring(0, 3)) end,
+            onattribute = function() counted = counted + 1 end,
+          },
+          protocol_handler = { control = { guid = '{AAAAAAAA-0000-0000-0000-000000000001}', name = 'X' },
+            parselayer = function() end },
+          cg_monitor = { counter_guid = '@GROUP', onflush = function(e, t, key, m) told('flush', key) end },
+          sg_monitor = { onflush = function(e, flow) flow:add_tag('z') told('flow', flow:tags()) end },
+        }"
+    .replace("@IPV4", IPV4)
+    .replace("@GROUP", GROUP);
+    let outcome = witness(Bench::new().plugin("vandal.lua", &text)).run(&capture);
+    outcome.exits(0);
+    undisturbed(&outcome, &capture);
+    for line in ["payload\tGET", "flush\tseen", "flow\tz"] {
+        assert!(outcome.lines().contains(&line), "{line}: {}\n{}", outcome.stdout, outcome.stderr);
+    }
 }

@@ -9,6 +9,7 @@
 local objects, engine, host = ...
 local cur, stale, new_flow = objects.cur, objects.stale, objects.new_flow
 local to_text, to_number, setmetatable, format = objects.to_text, objects.to_number, objects.setmetatable, objects.format
+local pairs, ipairs = objects.pairs, objects.ipairs
 
 local NO_FLOW = "00A:00.00.00.00:p-0000_00.00.00.00:p-0000"
 local serial = 0

@@ -7,11 +7,19 @@
 -- Called once per VM with the table of host functions; returns the constructors the drivers need.
 
 local host = ...
-local ffi = require "ffi"
-local bit = require "bit"
 
 local type, tonumber, tostring, error = type, tonumber, tostring, error
-local setmetatable, getmetatable, rawget, ipairs = setmetatable, getmetatable, rawget, ipairs
+local setmetatable, getmetatable, rawget, pairs, ipairs = setmetatable, getmetatable, rawget, pairs, ipairs
+
+-- A copy of a library that scripts cannot reach: the drivers are made after the script has run, which may have emptied the
+-- tables that it shares.
+local function own(library)
+  local copy = {}
+  for name, value in pairs(library) do copy[name] = value end
+  return copy
+end
+
+local ffi, bit = own(require "ffi"), own(require "bit")
 local band, bxor, rshift = bit.band, bit.bxor, bit.rshift
 local ffi_string, ffi_istype, floor, format = ffi.string, ffi.istype, math.floor, string.format
 
@@ -466,7 +474,7 @@ return {
   C = C, vm = vm, cur = cur,
   -- The library as it was before the script ran: the drivers are made later and must not meet what it replaced.
   ffi = ffi, error = error, xpcall = xpcall, pcall = pcall, type = type, tostring = tostring,
-  tonumber = tonumber, rawget = rawget, floor = floor, setmetatable = setmetatable,
+  tonumber = tonumber, rawget = rawget, floor = floor, setmetatable = setmetatable, pairs = pairs, ipairs = ipairs,
   getlocal = debug.getlocal, find = string.find, format = format, select = select, bit = bit,
   to_number = to_number, to_text = to_text, to_flow = to_flow, bad = bad, stale = stale,
   new_flow = new_flow, flow_of_event = flow_of_event, has_ends = has_ends, name_missing = name_missing,
