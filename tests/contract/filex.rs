@@ -237,8 +237,8 @@ fn an_httpheader_is_stale_after_its_callback() {
     let body = "filter = function(e, t, f, h) KEPT = KEPT or h end,
       onpayload_http = function(e, t, f, p, q, r, dir, pos, buf)
         for _, method in ipairs { 'is_request', 'get_method', 'get_value', 'get_all_headers', 'match_value' } do
-          local ok, why = pcall(KEPT[method], KEPT, 'a', 'b')
-          print(ok, why:match('ERR_STALE: HTTPHeader used outside its callback'))
+          local ok, why = pcall(function() local value = KEPT[method](KEPT, 'a', 'b') end)
+          print(ok, why:match('%.lua:%d+: (ERR_STALE: HTTPHeader used outside its callback)$'))
         end
         print(pcall(q.get_method, q))
       end";

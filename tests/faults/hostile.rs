@@ -2,7 +2,7 @@
 
 use crate::support::conversation::Conversation;
 use crate::support::{Bench, Capture, GROUP, IPV4};
-use crate::{undisturbed, witness};
+use crate::{named, undisturbed, witness};
 
 #[test]
 fn a_hundred_thousand_random_calls_never_end_the_process() {
@@ -98,6 +98,60 @@ fn objects_cannot_be_opened_through_their_metatables() {
     .run(&capture);
     outcome.prints(&["false", "false", "false", "false"]);
     undisturbed(&outcome, &capture);
+}
+
+#[test]
+fn a_stale_packet_or_header_is_a_fault_with_the_line_of_the_script() {
+    // One line for each method: the line that is named says which one it was. Ten errors a minute are told of.
+    let methods = [
+        "timestamp",
+        "rawbytes",
+        "capture_length",
+        "num_layers",
+        "get_layer",
+        "find_layer",
+        "flowid",
+        "originid",
+        "set_timestamp",
+        "set_packetstore_policy",
+    ];
+    let lines = methods.iter().enumerate().fold(String::new(), |text, (i, method)| {
+        text + &format!("if n == {} then local x = kept:{method}(0, 0) end\n", i + 2)
+    });
+    let capture = Capture::udp(methods.len() as u32 + 1, 100);
+    let body = format!("if n == 1 then kept = layer:packet() end\n{lines}");
+    let outcome = witness(Bench::new().counter("stale.lua", IPV4, "local kept", &body)).run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+    for line in 7..7 + methods.len() {
+        let part = format!("stale.lua:{line}: ERR_STALE: Packet used outside its callback");
+        named(&outcome, "stale.lua", "simplecounter.onpacket", &part);
+    }
+}
+
+#[test]
+fn a_method_called_without_its_object_is_a_fault_with_the_line_of_the_script() {
+    let calls = [
+        ("layer.getbyte(3)", "getbyte"),
+        ("layer:rawbytes().size()", "size"),
+        ("layer.rawbytes(layer:packet())", "rawbytes"),
+        ("local p = layer:packet(); p.num_layers()", "num_layers"),
+        ("local f = layer:packet():flowid(); f.ipa()", "ipa"),
+        ("local f = layer:packet():flowid(); local id = f.id()", "id"),
+    ];
+    let lines = calls
+        .iter()
+        .enumerate()
+        .fold(String::new(), |text, (i, (call, _))| text + &format!("if n == {} then {call} end\n", i + 1));
+    let capture = Capture::udp(calls.len() as u32, 100);
+    let outcome = witness(Bench::new().counter("dots.lua", IPV4, "", &lines)).run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+    for (i, (_, method)) in calls.iter().enumerate() {
+        let part = format!("dots.lua:{}: calling '{method}' on bad self (", i + 6);
+        named(&outcome, "dots.lua", "simplecounter.onpacket", &part);
+    }
+    assert!(!outcome.stderr.contains("millstream.objects"), "{}", outcome.stderr);
 }
 
 #[test]

@@ -13,12 +13,12 @@ local HTTPHeader = {}
 
 local function block_of(self)
   local block = self.block
-  if block.seq ~= cur[0] then stale("HTTPHeader") end
+  if block.seq ~= cur[0] then stale("HTTPHeader", 1) end
   return ffi_string(block.data, block.len)
 end
 
 local function kind_of(self)
-  if self.block.seq ~= cur[0] then stale("HTTPHeader") end
+  if self.block.seq ~= cur[0] then stale("HTTPHeader", 1) end
   return self.kind
 end
 

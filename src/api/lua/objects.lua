@@ -96,9 +96,10 @@ local function to_text(v, n, method, level)
   bad(n, method, "string", t, 2 + (level or 0))
 end
 
-local function stale(what)
+-- Raises in the line that called the method; further is how many functions lie between the method and this one.
+local function stale(what, further)
   host.stale(what)
-  error("ERR_STALE: " .. what .. " used outside its callback", 3)
+  error("ERR_STALE: " .. what .. " used outside its callback", 3 + (further or 0))
 end
 
 --- Buffer -------------------------------------------------------------------------------------------------------------
@@ -314,7 +315,7 @@ end })
 
 local function packet_raw(self)
   local raw = self.raw
-  if raw.seq ~= cur[0] then stale("Packet") end
+  if raw.seq ~= cur[0] then stale("Packet", 1) end
   return raw
 end
 
@@ -327,7 +328,11 @@ function Packet:timestamp()
   return tonumber(secs), tonumber(rest / 1000LL)
 end
 
-function Packet:rawbytes() return packet_raw(self) end
+function Packet:rawbytes()
+  local raw = self.raw
+  if raw.seq ~= cur[0] then stale("Packet") end
+  return raw
+end
 
 function Packet:wire_length()
   if self.raw.seq ~= cur[0] then stale("Packet") end

@@ -5,12 +5,39 @@
 -- next packet.
 
 local fault = ...
-local traceback, tostring, type, pcall, find = debug.traceback, tostring, type, pcall, string.find
+local traceback, getinfo, tostring, type, pcall = debug.traceback, debug.getinfo, tostring, type, pcall
+local find, match, format = string.find, string.match, string.format
+
+-- The names of the host's own texts, as lua/call.rs describes them; a script may have the last one.
+local OWN, NOT_OWN = "^%[?millstream[./]?[%w_]*%]?", "millstream.lua"
+local MOST_FRAMES = 50
+
+-- A method called without its object, or with another one, errs in the host's own text, of which an author knows nothing:
+-- the line of the script and the name of the method stand for it.
+local function in_script(e)
+  local what = match(e, OWN .. ":%d+: (.*)")
+  if not what or match(e, "^[^:]*") == NOT_OWN then return e end
+  local method
+  -- 1 is this function, 2 the handler.
+  for level = 3, MOST_FRAMES do
+    local frame = getinfo(level, "Sln")
+    if not frame then return e end
+    local line, source = frame.currentline, frame.short_src
+    if line > 0 and (source == NOT_OWN or not find(source, OWN .. "$")) then
+      if method and (find(what, "^attempt to index local '[%a]+'") or find(what, "has no such method$")) then
+        what = format("calling '%s' on bad self (%s); methods are called with a colon", method, what)
+      end
+      return format("%s:%d: %s", source, line, what)
+    end
+    if line > 0 then method = frame.name end
+  end
+  return e
+end
 
 return function(e)
   if type(e) == "string" then
     if find(e, "not enough memory$") then return e end
-    fault(e, traceback("", 2))
+    fault(in_script(e), traceback("", 2))
   else
     -- Its __tostring may err as well.
     local ok, text = pcall(tostring, e)
