@@ -122,7 +122,7 @@ pub fn install(lua: &Lua, t: &Table, log: &LogFn) -> mlua::Result<()> {
         })
     })?;
     let text = include_str!("modules/host/ac.lua");
-    modules::run_host_chunk(lua, "ac", text, (t, modules::arguments(lua)?, build)).map(|_| ())
+    modules::run_host_chunk(lua, "millstream.ac", text, (t, modules::arguments(lua)?, build)).map(|_| ())
 }
 
 #[cfg(test)]

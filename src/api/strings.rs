@@ -127,7 +127,7 @@ pub fn install(lua: &Lua, library: &Table, failures: &Rc<FileFailures>) -> mlua:
     })?;
     let arguments = modules::arguments(lua)?;
     let text = include_str!("modules/host/strings.lua");
-    modules::run_host_chunk(lua, "string", text, (library, arguments, dump, append, write)).map(|_| ())
+    modules::run_host_chunk(lua, "millstream.string", text, (library, arguments, dump, append, write)).map(|_| ())
 }
 
 #[cfg(test)]

@@ -214,7 +214,7 @@ pub fn install(lua: &Lua, env: &Table, environment: &Environment) -> mlua::Resul
     let config = lua.create_table_from(environment.config.all())?;
     let domain = lua.create_table_from(environment.domain.all())?;
     let text = include_str!("modules/host/t_env.lua");
-    modules::run_host_chunk(lua, "T.env", text, (env, modules::arguments(lua)?, config, domain)).map(|_| ())
+    modules::run_host_chunk(lua, "millstream.env", text, (env, modules::arguments(lua)?, config, domain)).map(|_| ())
 }
 
 #[cfg(test)]

@@ -102,7 +102,8 @@ pub fn install(
     natives.raw_set("id", &functions.id)?;
     natives.raw_set("log", &functions.log)?;
     let text = include_str!("modules/host/t_host.lua");
-    modules::run_host_chunk(lua, "T.host", text, (host, modules::arguments(lua)?, natives, parse_ipv4)).map(|_| ())
+    modules::run_host_chunk(lua, "millstream.host", text, (host, modules::arguments(lua)?, natives, parse_ipv4))
+        .map(|_| ())
 }
 
 fn path_text(lua: &Lua, path: &Path) -> mlua::Result<mlua::LuaString> {

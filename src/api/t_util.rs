@@ -14,7 +14,7 @@ use super::{digest, modules};
 pub fn install(lua: &Lua, util: &Table) -> mlua::Result<Function> {
     let text = include_str!("modules/host/t_util.lua");
     let args = (util, modules::arguments(lua)?, digest::functions(lua)?);
-    match modules::run_host_chunk(lua, "T.util", text, args)? {
+    match modules::run_host_chunk(lua, "millstream.util", text, args)? {
         Value::Function(parse_ipv4) => Ok(parse_ipv4),
         _ => Err(mlua::Error::runtime("t_util.lua did not return a function")),
     }

@@ -155,6 +155,19 @@ fn a_method_called_without_its_object_is_a_fault_with_the_line_of_the_script() {
 }
 
 #[test]
+fn a_wrong_argument_shows_the_frames_of_the_script_alone() {
+    let capture = Capture::udp(1, 100);
+    let body = "T.util.split({}, ',')";
+    let outcome = witness(Bench::new().counter("frames.lua", IPV4, "", body)).run(&capture);
+    outcome.exits(1);
+    let part = "frames.lua:6: bad argument #1 to 'split' (string expected, got table)";
+    named(&outcome, "frames.lua", "simplecounter.onpacket", part);
+    for own in ["[arguments]", "[T.util]", "millstream.util"] {
+        assert!(!outcome.stderr.contains(own), "{own}: {}", outcome.stderr);
+    }
+}
+
+#[test]
 fn a_script_that_empties_the_library_harms_nothing_but_itself() {
     let capture = Conversation::open(40000, 80)
         .client(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")

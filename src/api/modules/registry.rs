@@ -98,7 +98,8 @@ pub(in crate::api) fn arguments(lua: &Lua) -> mlua::Result<Table> {
     if let Ok(Value::Table(table)) = lua.named_registry_value::<Value>(KEY) {
         return Ok(table);
     }
-    let Value::Table(table) = run_host_chunk(lua, "arguments", include_str!("host/arguments.lua"), ())? else {
+    let Value::Table(table) = run_host_chunk(lua, "millstream.arguments", include_str!("host/arguments.lua"), ())?
+    else {
         return Err(mlua::Error::runtime("arguments.lua did not return a table"));
     };
     lua.set_named_registry_value(KEY, &table)?;

@@ -47,7 +47,7 @@ pub fn install(lua: &Lua, t: &Table, log: &LogFn) -> mlua::Result<()> {
         })
     })?;
     let text = include_str!("../modules/host/re2.lua");
-    modules::run_host_chunk(lua, "re2", text, (t, modules::arguments(lua)?, compile)).map(|_| ())
+    modules::run_host_chunk(lua, "millstream.re2", text, (t, modules::arguments(lua)?, compile)).map(|_| ())
 }
 
 /// Lua truth of an option, or its default if absent.
