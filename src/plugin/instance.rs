@@ -86,8 +86,16 @@ pub struct InstanceReport {
     pub memory: usize,
 }
 
-/// A fault as the message handler in the VM saw it: message, traceback, and the progress word.
-pub(super) type Caught = (Vec<u8>, Vec<u8>, i32);
+/// A fault as the message handler in the VM saw it.
+#[derive(Debug)]
+pub(super) struct Caught {
+    pub(super) message: Vec<u8>,
+    pub(super) traceback: Vec<u8>,
+    /// The progress word at that moment.
+    pub(super) progress: i32,
+    /// Which callback it was, where the caller does not know.
+    pub(super) callback: Option<&'static str>,
+}
 
 /// One VM of a plugin.
 #[derive(Debug)]
@@ -344,7 +352,7 @@ impl Instance {
 
     /// Forgets what the message handler caught at a packet whose callback then failed for good: one callback, one fault.
     pub fn forget_caught(&mut self, progress: i32) {
-        self.caught.borrow_mut().retain(|(_, _, at)| *at != progress);
+        self.caught.borrow_mut().retain(|caught| caught.progress != progress);
     }
 
     /// Takes the faults that the message handler caught during the last call.
@@ -356,10 +364,10 @@ impl Instance {
     pub fn take_caught_by(&mut self, name: impl Fn(i32) -> &'static str) {
         let caught = std::mem::take(&mut *self.caught.borrow_mut());
         let mut full = None;
-        for (message, traceback, progress) in caught {
+        for Caught { message, traceback, progress, callback } in caught {
             // The fault belongs to the packet at which it happened.
             self.context.guard.progress.store(progress, Ordering::Relaxed);
-            let callback = name(progress);
+            let callback = callback.unwrap_or_else(|| name(progress));
             let now = self.context.time();
             let error = PluginError::caught(&message, &traceback);
             if error.kind == FaultKind::Memory {

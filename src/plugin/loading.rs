@@ -22,6 +22,9 @@ use crate::lua::{Budget, Loader, Place, Probe, Vm, VmOptions, own_text};
 
 const ON_ERROR: &str = include_str!("../api/lua/on_error.lua");
 
+/// Callbacks that the VM chooses by itself, so that the message handler says which one it was.
+const NAMED: [&str; 6] = ["onresult", "onerror", "ontimeout", "oncancel", "onfree", "spawn"];
+
 /// A VM in which a file was executed and nothing else.
 #[derive(Debug)]
 pub struct Prepared {
@@ -235,7 +238,8 @@ fn message_handler(
     let context = Rc::clone(context);
     // The VM must not keep its own probe.
     let probe = probe.map(Rc::downgrade);
-    let fault = vm.lua().create_function(move |_, (message, traceback): (mlua::LuaString, mlua::LuaString)| {
+    type Fault = (mlua::LuaString, mlua::LuaString, Option<mlua::LuaString>);
+    let fault = vm.lua().create_function(move |_, (message, traceback, callback): Fault| {
         if let Some(probe) = probe.as_ref().and_then(Weak::upgrade) {
             probe.failed();
         }
@@ -244,7 +248,13 @@ fn message_handler(
             let bytes = text.as_bytes();
             bytes[..bytes.len().min(4096)].to_vec()
         };
-        store.borrow_mut().push((cut(&message), cut(&traceback), guard.progress.load(Ordering::Relaxed)));
+        let named = callback.and_then(|name| NAMED.into_iter().find(|known| name == *known));
+        store.borrow_mut().push(Caught {
+            message: cut(&message),
+            traceback: cut(&traceback),
+            progress: guard.progress.load(Ordering::Relaxed),
+            callback: named,
+        });
         Ok(())
     })?;
     let handler = own_text(vm.lua(), "=millstream.on_error", ON_ERROR)?.call(fault)?;

@@ -365,3 +365,33 @@ fn errors_of_schedule_name_the_line_of_the_call() {
         ]
     );
 }
+
+#[test]
+fn an_error_is_told_with_the_callback_in_which_it_happened() {
+    let (_bench, outcome) = once(
+        Bench::new(),
+        "",
+        "local function fail(what) return function() error('in ' .. what) end end
+         T.async:schedule { onexecute = function() return 'x' end, onresult = fail('onresult'), onfree = fail('onfree') }
+         T.async:schedule { onexecute = function() error('no') end, onerror = fail('onerror') }
+         T.async:schedule { timeout = 0, onexecute = function() end, ontimeout = fail('ontimeout') }
+         T.async:cancel(T.async:schedule { onexecute = function() end, oncancel = fail('oncancel') })
+         T.async:defer { onresult = fail('a deferred onresult'), onfree = fail('a deferred onfree') }:resolve('x')
+         T.async:defer { timeout = 1, ontimeout = fail('a deferred ontimeout') }
+         T.async:spawn(function() T.async:sleep(1) error('in spawn') end)",
+    );
+    for callback in ["onresult", "onfree", "onerror", "ontimeout", "oncancel", "spawn"] {
+        let told = outcome.logged("ERROR", &format!("in {callback}"));
+        assert!(
+            told.len() == 1 && told[0].starts_with(&format!("{callback}: ")) && told[0].contains("j.lua:"),
+            "{callback}: {told:?}"
+        );
+    }
+    for callback in ["onresult", "onfree", "ontimeout"] {
+        let told = outcome.logged("ERROR", &format!("in a deferred {callback}"));
+        assert!(
+            told.len() == 1 && told[0].starts_with(&format!("{callback}: ")) && told[0].contains("j.lua:"),
+            "{callback}: {told:?}"
+        );
+    }
+}

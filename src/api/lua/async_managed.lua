@@ -62,15 +62,20 @@ local function put(entry, state, result, message)
   enqueue(entry, entry.data, state, result, message)
 end
 
-local function call(f, ...)
-  local ok, unhandled = xpcall(f, on_error, ...)
+-- Each callback has a handler that knows its name; as a tail call, so that tracebacks begin where they should.
+local handlers = {}
+for _, name in ipairs { "onresult", "onerror", "ontimeout", "oncancel", "onfree" } do
+  handlers[name] = function(e) return on_error(e, name) end
+end
+
+local function call(owner, name, ...)
+  local ok, unhandled = xpcall(owner[name], handlers[name], ...)
   if not ok and unhandled ~= nil then error(unhandled, 0) end
 end
 
 local function let_go(entry, data)
   freeing, freeing_data = nil, nil
-  local onfree = entry.onfree
-  if onfree then call(onfree, engine, data) end
+  if entry.onfree then call(entry, "onfree", engine, data) end
 end
 
 local function tell(entry, data, state, result, message)
@@ -79,13 +84,13 @@ local function tell(entry, data, state, result, message)
   if entry.finish then
     entry.finish(state, result, message)
   elseif state == "done" then
-    if result ~= nil and entry.onresult then call(entry.onresult, engine, data, result) end
+    if result ~= nil and entry.onresult then call(entry, "onresult", engine, data, result) end
   elseif state == "failed" then
-    if entry.onerror then call(entry.onerror, engine, data, message) end
+    if entry.onerror then call(entry, "onerror", engine, data, message) end
   elseif state == "timed_out" then
-    if entry.ontimeout then call(entry.ontimeout, engine, data) end
+    if entry.ontimeout then call(entry, "ontimeout", engine, data) end
   elseif entry.oncancel and not entry.silent then
-    call(entry.oncancel, engine, data)
+    call(entry, "oncancel", engine, data)
   end
   let_go(entry, data)
 end

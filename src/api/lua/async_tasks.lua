@@ -45,7 +45,7 @@ async.spawn = either(function(f, onfree)
   if managed.spawned then managed.spawned[id] = entry end
   local function failed(e)
     task.message = type(e) == "string" and e or "(error object is a " .. type(e) .. " value)"
-    return on_error(e)
+    return on_error(e, "spawn")
   end
   task.co = create(function()
     local ok, value = xpcall(f, failed, engine)
@@ -79,10 +79,10 @@ function managed.follow(entry, finish)
   local before = { onresult = entry.onresult, onerror = entry.onerror, ontimeout = entry.ontimeout, oncancel = entry.oncancel }
   entry.finish = function(state, result, message)
     if told then told(state, result, message)
-    elseif state == "done" and before.onresult and result ~= nil then managed.call(before.onresult, engine, entry.data, result)
-    elseif state == "failed" and before.onerror then managed.call(before.onerror, engine, entry.data, message)
-    elseif state == "timed_out" and before.ontimeout then managed.call(before.ontimeout, engine, entry.data)
-    elseif state == "cancelled" and before.oncancel and not entry.silent then managed.call(before.oncancel, engine, entry.data) end
+    elseif state == "done" and before.onresult and result ~= nil then managed.call(before, "onresult", engine, entry.data, result)
+    elseif state == "failed" and before.onerror then managed.call(before, "onerror", engine, entry.data, message)
+    elseif state == "timed_out" and before.ontimeout then managed.call(before, "ontimeout", engine, entry.data)
+    elseif state == "cancelled" and before.oncancel and not entry.silent then managed.call(before, "oncancel", engine, entry.data) end
     finish(state, result, message)
   end
 end

@@ -34,15 +34,16 @@ local function in_script(e)
   return e
 end
 
-return function(e)
+-- callback is the name of the one that erred, where the host cannot know which of several was called.
+return function(e, callback)
   if type(e) == "string" then
     if find(e, "not enough memory$") then return e end
-    fault(in_script(e), traceback("", 2))
+    fault(in_script(e), traceback("", 2), callback)
   else
     -- Its __tostring may err as well.
     local ok, text = pcall(tostring, e)
     -- An address says nothing, and makes every fault look like a new one.
     local detail = ok and not find(text, "^%a+: 0x%x+$") and ": " .. text or ""
-    fault("(error object is a " .. type(e) .. " value" .. detail .. ")", traceback("", 2))
+    fault("(error object is a " .. type(e) .. " value" .. detail .. ")", traceback("", 2), callback)
   end
 end
