@@ -395,3 +395,22 @@ fn an_error_is_told_with_the_callback_in_which_it_happened() {
         );
     }
 }
+
+#[test]
+fn a_wrong_option_is_told_with_the_function_that_was_called() {
+    let (_bench, outcome) = once(
+        Bench::new(),
+        "",
+        "local function try(f) print((select(2, pcall(f)):match('j.lua:%d+: .*$'))) end
+         try(function() T.async:defer { timeout = 'x' } end)
+         try(function() T.async:defer { onfree = 5 } end)
+         try(function() T.async:configure { retain = 'x' } end)
+         try(function() T.async:schedule { onexecute = print, timeout = -1 } end)",
+    );
+    outcome.prints(&[
+        "j.lua:7: bad argument #1 to 'defer' (timeout: number not below 0 expected, got string)",
+        "j.lua:8: bad argument #1 to 'defer' (onfree: function expected, got number)",
+        "j.lua:9: bad argument #1 to 'configure' (retain: number not below 0 expected, got string)",
+        "j.lua:10: bad argument #1 to 'schedule' (timeout: number not below 0 expected, got number)",
+    ]);
+}

@@ -164,21 +164,23 @@ end
 
 --- Options ------------------------------------------------------------------------------------------------------------
 
-local function refuse(name, wanted, got, level)
-  error(format("bad argument #1 to 'schedule' (%s: %s expected, got %s)", name, wanted, type(got)), level + 1)
+local function refuse(name, wanted, got, level, method)
+  local refused = format("bad argument #1 to '%s' (%s: %s expected, got %s)", method or "schedule", name, wanted, type(got))
+  error(refused, level + 1)
 end
 
-local function number(block, name, level)
+-- Of a block for the method, which is schedule unless another one is named.
+local function number(block, name, level, method)
   local value = block[name]
   if value == nil then return nil end
   -- Written so that NaN is refused.
-  if type(value) ~= "number" or not (value >= 0) then refuse(name, "number not below 0", value, level) end
+  if type(value) ~= "number" or not (value >= 0) then refuse(name, "number not below 0", value, level, method) end
   return value
 end
 
-local function callback(block, name, level)
+local function callback(block, name, level, method)
   local f = block[name]
-  if f ~= nil and type(f) ~= "function" then refuse(name, "function", f, level) end
+  if f ~= nil and type(f) ~= "function" then refuse(name, "function", f, level, method) end
   return f
 end
 
@@ -508,10 +510,10 @@ async.defer = either(function(block)
     error("bad argument #1 to 'defer' (table expected, got " .. type(block) .. ")", 2)
   end
   local entry = { data = block.data }
-  entry.onresult, entry.onerror = callback(block, "onresult", 3), callback(block, "onerror", 3)
-  entry.ontimeout, entry.oncancel = callback(block, "ontimeout", 3), callback(block, "oncancel", 3)
-  entry.onfree = callback(block, "onfree", 3)
-  local id, reason = open(entry, number(block, "timeout", 3))
+  for _, name in ipairs { "onresult", "onerror", "ontimeout", "oncancel", "onfree" } do
+    entry[name] = callback(block, name, 3, "defer")
+  end
+  local id, reason = open(entry, number(block, "timeout", 3, "defer"))
   if not id then
     put(entry, "dropped")
     return nil, reason
@@ -564,21 +566,22 @@ async.configure = either(function(limits)
   if type(limits) ~= "table" then
     error("bad argument #1 to 'configure' (table expected, got " .. type(limits) .. ")", 2)
   end
+  local function limit(name, otherwise) return number(limits, name, 4, "configure") or otherwise end
   local overflow = tostring(limits.overflow or "drop_new")
-  local fine, why = host.configure(number(limits, "pending", 3) or huge, overflow, number(limits, "retain", 3) or 0,
-    number(limits, "retain_for", 3) or huge, number(limits, "spill_bytes", 3))
+  local fine, why = host.configure(limit("pending", huge), overflow, limit("retain", 0), limit("retain_for", huge),
+    limit("spill_bytes"))
   if not fine then
     error("bad argument #1 to 'configure' (overflow: " ..
       (why or "drop_new, drop_old, spill, or on the backend block expected") .. ")", 2)
   end
   managed.spills = overflow == "spill"
-  max_letters = number(limits, "dead_letters", 3) or 0
+  max_letters = limit("dead_letters", 0)
   while #letters > max_letters do remove(letters, 1) end
   local policy = limits.block_policy or "abort"
   if policy ~= "abort" and policy ~= "kill" then
     error("bad argument #1 to 'configure' (block_policy: abort or kill expected)", 2)
   end
-  host.configure_block(number(limits, "block_timeout", 3), number(limits, "block_wait", 3), policy == "kill")
+  host.configure_block(limit("block_timeout"), limit("block_wait"), policy == "kill")
 end)
 
 async.letters = either(function()
