@@ -176,7 +176,7 @@ impl JobDesk {
             if data == Captured::Yes && &*warning.upvalue == DATA && warning.is_loss() {
                 return Err(warning.to_string().trim_start_matches("upvalue ").to_owned());
             }
-            self.context.warn_once(&format!("onexecute: {warning}; it is nil there"));
+            self.context.warn_once(&format!("onexecute: {warning}; {}", warning.in_its_place()));
         }
         Ok(packed.portable)
     }

@@ -179,7 +179,7 @@ fn schedule_function(
             Err(e) => return Ok::<Scheduled, _>((None, Some(e.to_string()), Some(true), None)),
         };
         for warning in &packed.warnings {
-            context.warn_once(&format!("onexecute: {warning}; it is nil there"));
+            context.warn_once(&format!("onexecute: {warning}; {}", warning.in_its_place()));
         }
         let code = Arc::clone(packed.portable.code().location());
         let data = data.as_bytes();

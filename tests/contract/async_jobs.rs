@@ -414,3 +414,22 @@ fn a_wrong_option_is_told_with_the_function_that_was_called() {
         "j.lua:10: bad argument #1 to 'schedule' (timeout: number not below 0 expected, got number)",
     ]);
 }
+
+#[test]
+fn a_table_travels_without_its_metatable_and_the_warning_says_so() {
+    let (_bench, outcome) = once(
+        Bench::new(),
+        "local kept = setmetatable({ x = 1 }, { __index = function() return 2 end }) local lost = io.stdout",
+        "T.async:schedule { onexecute = function() return tostring(kept.x) .. tostring(kept.y) .. tostring(lost) end,
+           onresult = function(e, d, r) print(r) end }",
+    );
+    outcome.prints(&["1nilnil"]);
+    let upvalue = "cannot be sent to a worker";
+    assert_eq!(
+        outcome.logged("WARN", upvalue),
+        [
+            "onexecute: upvalue 'kept' has a metatable, which cannot be sent to a worker; the table arrives without it",
+            "onexecute: upvalue 'lost' is a userdata, which cannot be sent to a worker; it is nil there",
+        ]
+    );
+}

@@ -161,6 +161,12 @@ impl Warning {
     pub fn is_loss(&self) -> bool {
         self.kind != METATABLE
     }
+
+    /// What the worker meets in its place.
+    #[must_use]
+    pub fn in_its_place(&self) -> &'static str {
+        if self.is_loss() { "it is nil there" } else { "the table arrives without it" }
+    }
 }
 
 impl fmt::Display for Warning {
