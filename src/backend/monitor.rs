@@ -132,7 +132,7 @@ impl Monitor {
         let mut callbacks = [const { None }; Hook::COUNT];
         for hook in Hook::ALL {
             let Some(field) = hook.field(kind) else { continue };
-            if let Value::Function(function) = block.get::<Value>(field)? {
+            if let Value::Function(function) = instance.field::<Value>(block, field)? {
                 let name = format!("{}.{field}", kind.name());
                 callbacks[hook as usize] = Some(Callback { function, name, row: 0, driver: None });
             }

@@ -57,7 +57,10 @@ pub fn evaluate(
 ) -> (Vec<Guid>, Vec<String>) {
     let Some(fields) = fields(kind) else { return (Vec::new(), Vec::new()) };
     let mut binding = Binding { kind, fields, groups, bound: Vec::new(), told: Vec::new() };
-    let value = |name: &str| if name.is_empty() { Value::Nil } else { block.get(name).unwrap_or(Value::Nil) };
+    let value = |name: &str| match name {
+        "" => Value::Nil,
+        name => vm.watched(budget, |_| block.get(name)).unwrap_or(Value::Nil),
+    };
     match value(binding.fields.guid) {
         Value::Nil => {}
         Value::Table(list) => {

@@ -275,7 +275,9 @@ fn bind(
         note(format!("the tables of groups cannot be completed: {e}"));
     }
     for block in &mut manifest.blocks {
-        let table = manifest::block_table(&probed.plugin, block.kind, &mut Vec::new());
+        let table = probed
+            .vm
+            .watched(settings.load_budget, |_| manifest::block_table(&probed.plugin, block.kind, &mut Vec::new()));
         let Ok(Some((table, _))) = table else { continue };
         let (bound, told) = binding::evaluate(block.kind, &table, &probed.vm, groups, settings.load_budget);
         block.bound = bound;

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use mlua::{FromLuaMulti, Function, IntoLuaMulti, LightUserData, Table, Value};
+use mlua::{FromLua, FromLuaMulti, Function, IntoLuaMulti, LightUserData, Table, Value};
 
 use super::discover::Script;
 use super::health::{Health as PluginHealth, Verdict};
@@ -348,6 +348,22 @@ impl Instance {
         self.context.guard.progress.store(progress, Ordering::Relaxed);
         act(self);
         self.context.guard.progress.store(0, Ordering::Relaxed);
+    }
+
+    /// Reads tables of the script within the budget of a callback: their metatables may run code of the script.
+    ///
+    /// # Errors
+    /// What that code raises, and what the reading fails with.
+    pub fn reading<R>(&self, read: impl FnOnce() -> mlua::Result<R>) -> Result<R, PluginError> {
+        self.vm.watched(self.budget, |_| read())
+    }
+
+    /// A field of one of the script's tables, see [`Instance::reading`].
+    ///
+    /// # Errors
+    /// As there; a value of another type is one as well.
+    pub fn field<V: FromLua>(&self, table: &Table, name: &str) -> Result<V, PluginError> {
+        self.reading(|| table.get(name))
     }
 
     /// Forgets what the message handler caught at a packet whose callback then failed for good: one callback, one fault.

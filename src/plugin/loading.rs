@@ -18,7 +18,7 @@ use super::settings::{HostSettings, STUCK_AFTER};
 use crate::api::t_async::{self, AsyncEnd};
 use crate::api::{EngineContext, EngineParts, Side, VmContext, engine as engine_object, global_t, modules, t_gears};
 use crate::guid::Guid;
-use crate::lua::{Budget, Loader, Place, Probe, Vm, VmOptions, own_text};
+use crate::lua::{Budget, FaultKind, Loader, Place, PluginError, Probe, Vm, VmOptions, own_text};
 
 const ON_ERROR: &str = include_str!("../api/lua/on_error.lua");
 
@@ -105,13 +105,13 @@ impl Prepared {
         let chunk = vm.load(&file.script.source, &file.script.chunk_name()).map_err(fault)?;
         let budget = if is_backend { settings.backend_budget } else { settings.frontend_budget };
         vm.call::<()>(&chunk, (), settings.load_budget).map_err(fault)?;
-        let plugin: Value = vm.lua().globals().get("TrisulPlugin").map_err(|e| fault(e.into()))?;
+        let plugin: Value = vm.watched(settings.load_budget, |lua| lua.globals().get("TrisulPlugin")).map_err(fault)?;
         let settle = t_gears::settle(vm.lua(), &plugin, Some(kind.name()), guid.map(|guid| guid.to_string()))
             .map_err(|e| fault(e.into()))?;
         if let Some((settle, what)) = settle {
             vm.call::<()>(&settle, what, settings.load_budget).map_err(fault)?;
         }
-        let plugin: Table = vm.lua().globals().get("TrisulPlugin").map_err(|e| fault(e.into()))?;
+        let plugin: Table = vm.watched(settings.load_budget, |lua| lua.globals().get("TrisulPlugin")).map_err(fault)?;
         let (file, load_budget) = (Rc::clone(file), settings.load_budget);
         Ok(Self {
             file,
@@ -144,15 +144,18 @@ impl Prepared {
     /// [`LoadFailure`]; the VM is gone then.
     pub fn load(mut self, state: Option<&State>) -> Result<(Instance, BlockTable), LoadFailure> {
         let fault = |e| LoadFailure::Fault("load", e);
-        let function = |name: &str| self.plugin.get::<Option<Function>>(name).ok().flatten();
-        // A monitor may bring its own where the file has none.
-        let own = manifest::block_table(&self.plugin, self.kind, &mut Vec::new()).map_err(|e| fault(e.into()))?;
-        let own = own.filter(|_| self.kind.side() == KindSide::Backend).map(|(block, _)| block);
-        let either = |name: &str| {
-            let of_block = || own.as_ref()?.get::<Option<Function>>(name).ok().flatten();
-            function(name).or_else(of_block)
+        let of = |table: &Table, name: &str| function_of(&self.vm, table, name, self.load_budget).map_err(fault);
+        let block_of = |kind: PluginKind, remarks: &mut Vec<manifest::Remark>| {
+            let block = self.vm.watched(self.load_budget, |_| manifest::block_table(&self.plugin, kind, remarks));
+            block.map(|found| found.map(|(block, _)| block)).map_err(fault)
         };
-        if let Some(onload) = either("onload") {
+        // A monitor may bring its own where the file has none.
+        let own = block_of(self.kind, &mut Vec::new())?.filter(|_| self.kind.side() == KindSide::Backend);
+        let either = |name: &str| match (of(&self.plugin, name)?, &own) {
+            (None, Some(block)) => of(block, name),
+            (found, _) => Ok(found),
+        };
+        if let Some(onload) = either("onload")? {
             let failed = |e| LoadFailure::Fault("onload", e);
             let answer: Value = match state {
                 Some(state) => {
@@ -166,27 +169,25 @@ impl Prepared {
                 return Err(LoadFailure::Declined);
             }
         }
-        let function = |name: &str| self.plugin.get::<Option<Function>>(name).ok().flatten();
         let mut remarks = Vec::new();
-        let block = manifest::block_table(&self.plugin, self.kind, &mut remarks).map_err(|e| fault(e.into()))?;
-        let block = match block {
-            Some((block, _)) => block,
+        let block = match block_of(self.kind, &mut remarks)? {
+            Some(block) => block,
             // The block was there when the file was probed and is not now; it has no callbacks.
             None => self.vm.lua().create_table().map_err(|e| fault(e.into()))?,
         };
-        let on_channel = manifest::block_table(&self.plugin, PluginKind::ChannelListener, &mut remarks)
-            .ok()
-            .flatten()
-            .and_then(|(listener, _)| listener.get::<Option<Function>>("onchannelmessage").ok().flatten());
-        let listed = self.plugin.get::<Value>("functions").unwrap_or(Value::Nil);
+        let on_channel = match block_of(PluginKind::ChannelListener, &mut remarks)? {
+            Some(listener) => of(&listener, "onchannelmessage")?,
+            None => None,
+        };
+        let listed = self.vm.watched(self.load_budget, |_| self.plugin.get("functions")).unwrap_or(Value::Nil);
         self.jobs.open(listed).map_err(|e| fault(e.into()))?;
-        let of_block = |name: &str| own.as_ref()?.get::<Option<Function>>(name).ok().flatten();
+        let (on_message, on_unload) = (of(&self.plugin, "onmessage")?, either("onunload")?);
         let instance = Instance {
             kind: self.kind,
             group: self.group,
-            on_message: function("onmessage"),
+            on_message,
             on_channel,
-            on_unload: function("onunload").or_else(|| of_block("onunload")),
+            on_unload,
             file: self.file,
             probe: self.probe,
             vm: self.vm,
@@ -218,6 +219,15 @@ impl Instance {
         jobs: &JobPlan,
     ) -> Result<(Self, BlockTable), LoadFailure> {
         Prepared::new(file, seat, engine, settings, jobs)?.load(None)
+    }
+}
+
+/// A function of a table, whose metatable may be the script's: what it raises counts as none, unless it does not return.
+fn function_of(vm: &Vm, table: &Table, name: &str, budget: Budget) -> Result<Option<Function>, PluginError> {
+    match vm.watched(budget, |_| table.get(name)) {
+        Ok(Value::Function(function)) => Ok(Some(function)),
+        Err(e) if e.kind == FaultKind::Interrupted => Err(e),
+        Ok(_) | Err(_) => Ok(None),
     }
 }
 

@@ -51,14 +51,18 @@ pub(super) fn probe_one(
     })?;
     let chunk = vm.load(&script.source, &script.chunk_name())?;
     vm.call::<()>(&chunk, (), settings.load_budget)?;
-    let plugin: Value = vm.lua().globals().get("TrisulPlugin")?;
+    // Metatables of the script's answer for its tables from here on.
+    let plugin: Value = vm.watched(settings.load_budget, |lua| lua.globals().get("TrisulPlugin"))?;
     if let Some((settle, what)) = t_gears::settle(vm.lua(), &plugin, None, None)? {
         vm.call::<()>(&settle, what, settings.load_budget)?;
     }
     match plugin {
         Value::Table(plugin) => {
-            let mut manifest = manifest::read(&plugin, &name)?;
-            manifest.add_functions(functions::functions_of(vm.lua(), &plugin)?);
+            let mut manifest = vm.watched(settings.load_budget, |lua| {
+                let mut manifest = manifest::read(&plugin, &name)?;
+                manifest.add_functions(functions::functions_of(lua, &plugin)?);
+                Ok(manifest)
+            })?;
             manifest.required_text = required_text(settings, id);
             Ok(Some((manifest, Probed { plugin, t, vm })))
         }

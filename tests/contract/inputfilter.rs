@@ -318,3 +318,20 @@ fn messages_and_jobs_work_in_an_input_filter() {
     lines.sort_unstable();
     assert_eq!(lines, ["heard\tfrom the input", "input heard\ttrue", "result\tdr"]);
 }
+
+#[test]
+fn an_alert_whose_metatable_does_not_return_is_given_up() {
+    let outcome = input(
+        Bench::new().args(&["--callback-budget", "100"]),
+        "local n, told = 0, false",
+        "step = function() n = n + 1 return n < 3 end,
+         step_alert = function()
+           if told then return nil end
+           told = true
+           return setmetatable({}, { __index = function() while true do end end })
+         end",
+    );
+    outcome.exits(1);
+    assert_eq!(outcome.logged("ERROR", "inputfilter.step_alert: ").len(), 1, "{}", outcome.stderr);
+    assert_eq!(outcome.logged("ERROR", "exceeded its time budget of 100 ms").len(), 1, "{}", outcome.stderr);
+}

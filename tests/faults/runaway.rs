@@ -132,6 +132,24 @@ fn an_endless_loop_in_onmessage_and_in_onload() {
     assert_eq!(outcome.faults("loop.lua"), 3);
 }
 
+#[test]
+fn an_endless_loop_in_the_metatable_of_a_block() {
+    let capture = Capture::udp(5, 100);
+    let text = format!(
+        "TrisulPlugin = {{ id = {{}}, simplecounter = {{ protocol_guid = '{IPV4}', onpacket = function() end }},
+           onload = function()
+             TrisulPlugin.simplecounter = setmetatable({{}}, {{ __index = function()
+               while true do end end }})
+           end }}"
+    );
+    let bench = witness(Bench::new().plugin("loop.lua", &text)).args(&["--callback-budget", "100"]);
+    let outcome = bench.run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+    let told = outcome.logged("ERROR", "exceeded its time budget of 100 ms");
+    assert!(told.len() == 1 && told[0].starts_with("attach: "), "{}", outcome.stderr);
+}
+
 /// Runs a body that wants too much memory, with 32 MiB for the VM.
 fn greedy(head: &str, body: &str) -> Outcome {
     let capture = Capture::udp(20, 100);

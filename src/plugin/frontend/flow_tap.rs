@@ -12,7 +12,7 @@ use mlua::{Function, LightUserData, Table, Value};
 use super::keeping::{Keeping, keeping};
 use crate::api::{EngineContext, EventRing, EventRow, LENT_AT_ONCE, Topic, declined, voice};
 use crate::flow::{Direction, Want};
-use crate::lua::{PluginError, Tokens};
+use crate::lua::{FaultKind, PluginError, Tokens};
 use crate::memory::{make_room, prefetch};
 use crate::plugin::health::ROW_LIMIT;
 use crate::plugin::heard::Attributes;
@@ -82,11 +82,12 @@ fn rows(kind: PluginKind) -> &'static [Row] {
 }
 
 /// The attributes that a block asks for: those of its list `attribute_names`, which become keys of `named`.
-fn named_attributes(kind: PluginKind, block: &Table, named: &Table) -> Result<Attributes, PluginError> {
+fn named_attributes(instance: &Instance, block: &Table, named: &Table) -> Result<Attributes, PluginError> {
+    let kind = instance.kind;
     if !rows(kind).iter().any(|(topic, ..)| *topic == Topic::Attribute) {
         return Ok(Attributes::All);
     }
-    let list = match block.get::<Value>("attribute_names")? {
+    let list = match instance.field::<Value>(block, "attribute_names")? {
         Value::Nil => return Ok(Attributes::All),
         Value::Table(list) => list,
         _ => return Err(no_list(kind)),
@@ -188,12 +189,15 @@ impl FlowTap {
     ) -> Result<Result<Self, Instance>, PluginError> {
         let callbacks = instance.vm().lua().create_table()?;
         let named = instance.vm().lua().create_table()?;
-        let attributes = named_attributes(instance.kind, block, &named)?;
+        let attributes = named_attributes(&instance, block, &named)?;
         let (mut topics, mut names) = (0, ["flow"; Topic::COUNT + 1]);
         let script = Tokens::of(&instance.file.script.source);
         let mut keeping = Keeping::Never;
         for &(topic, name, whole) in rows(instance.kind) {
-            let callback: Option<Function> = block.get::<Option<Function>>(name).ok().flatten();
+            let callback = match instance.field::<Option<Function>>(block, name) {
+                Err(e) if e.kind == FaultKind::Interrupted => return Err(e),
+                found => found.ok().flatten(),
+            };
             let (Some(callback), true) = (callback, topics & topic.bit() == 0) else { continue };
             topics |= topic.bit();
             names[topic as usize] = whole;

@@ -102,8 +102,8 @@ impl InputFilter {
     /// # Errors
     /// When the VM is out of memory.
     pub fn attach(instance: Instance, block: &Table) -> Result<Result<Self, Instance>, PluginError> {
-        let step: Option<Function> = block.get("step")?;
-        let step_alert: Option<Function> = block.get("step_alert")?;
+        let step: Option<Function> = instance.field(block, "step")?;
+        let step_alert: Option<Function> = instance.field(block, "step_alert")?;
         if step.is_none() && step_alert.is_none() {
             return Ok(Err(instance));
         }
@@ -217,7 +217,8 @@ impl InputFilter {
         let Some(function) = self.step_alert.clone() else { return };
         for _ in 0..MAX_ALERTS {
             let Some(Value::Table(alert)) = self.instance.callback::<Value>(STEP_ALERT, &function, ()) else { return };
-            match read_alert(&alert, &self.instance.parts().objects, engine) {
+            let objects = &self.instance.parts().objects;
+            match self.instance.reading(|| read_alert(&alert, objects, engine)) {
                 Ok(Ok((record, label))) => {
                     let context = self.instance.context();
                     if let Some(label) = label {
@@ -227,7 +228,7 @@ impl InputFilter {
                     context.record(Record::Alert(Box::new(record)));
                 }
                 Ok(Err(problem)) => self.instance.context().warn_once(&format!("{STEP_ALERT}: {problem}; dropped")),
-                Err(e) => self.instance.fault(STEP_ALERT, &e.into()),
+                Err(e) => self.instance.fault(STEP_ALERT, &e),
             }
         }
     }

@@ -62,7 +62,7 @@ impl ProtocolHandler {
         block: &Table,
         protocol: ProtocolId,
     ) -> Result<Result<Self, Instance>, PluginError> {
-        let callback: Option<Function> = block.get("parselayer")?;
+        let callback: Option<Function> = instance.field(block, "parselayer")?;
         let Some(callback) = callback else { return Ok(Err(instance)) };
         let callback = instance.watched(CALLBACK, callback)?;
         let parts = instance.parts().clone();

@@ -53,7 +53,7 @@ impl SimpleCounter {
         stop: StopOnMessage,
         engine: &EngineContext,
     ) -> Result<Result<Self, Instance>, PluginError> {
-        let callback: Option<Function> = block.get("onpacket")?;
+        let callback: Option<Function> = instance.field(block, "onpacket")?;
         let Some(callback) = callback else { return Ok(Err(instance)) };
         let callback = instance.watched(CALLBACK, callback)?;
         let parts = instance.parts().clone();
