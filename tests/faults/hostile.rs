@@ -198,6 +198,7 @@ fn a_script_that_empties_the_library_harms_nothing_but_itself() {
             onpayload = function(e, t, f, d, pos, b) told('payload', b:tostring(0, 3)) end,
             onattribute = function() counted = counted + 1 end,
           },
+          filex_monitor = { filter = function(e, t, f, header) told('header', header:is_method('get')) end },
           protocol_handler = { control = { guid = '{AAAAAAAA-0000-0000-0000-000000000001}', name = 'X' },
             parselayer = function() end },
           cg_monitor = { counter_guid = '@GROUP', onflush = function(e, t, key, m) told('flush', key) end },
@@ -205,10 +206,11 @@ fn a_script_that_empties_the_library_harms_nothing_but_itself() {
         }"
     .replace("@IPV4", IPV4)
     .replace("@GROUP", GROUP);
-    let outcome = witness(Bench::new().plugin("vandal.lua", &text)).run(&capture);
+    let bench = Bench::new().plugin("vandal.lua", &text).args(&["--set", "Reassembly>FileExtraction>Enabled=True"]);
+    let outcome = witness(bench).run(&capture);
     outcome.exits(0);
     undisturbed(&outcome, &capture);
-    for line in ["payload\tGET", "flush\tseen", "flow\tz"] {
+    for line in ["payload\tGET", "header\ttrue", "flush\tseen", "flow\tz"] {
         assert!(outcome.lines().contains(&line), "{line}: {}\n{}", outcome.stdout, outcome.stderr);
     }
 }

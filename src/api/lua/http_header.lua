@@ -6,7 +6,7 @@
 local objects, host = ...
 local ffi = objects.ffi
 local cur, stale, to_text, type = objects.cur, objects.stale, objects.to_text, objects.type
-local ffi_string = ffi.string
+local ffi_string, lower = ffi.string, string.lower
 local REQUEST, RESPONSE = 1, 2
 
 local HTTPHeader = {}
@@ -33,7 +33,7 @@ function HTTPHeader:is_method(name)
   name = to_text(name, 1, "is_method")
   if not name then return false end
   local method = host.header_line(block, "method")
-  return method ~= "" and method:lower() == name:lower()
+  return method ~= "" and lower(method) == lower(name)
 end
 
 function HTTPHeader:get_value(name)
