@@ -67,8 +67,10 @@ impl Waiting {
 /// How the words of two rows become those of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fold {
-    /// The sum; a negative one is reported as 0.
+    /// The sum.
     Sum,
+    /// The sum of volumes: a bucket with a negative one counts as 0.
+    Volume,
     /// The later one.
     Last,
     /// The larger one.
@@ -81,12 +83,17 @@ impl Fold {
     /// How each word of a vartype folds.
     pub(super) fn of(vartype: Vartype) -> &'static [Self] {
         match vartype {
-            Vartype::Counter | Vartype::RateCounter => &[Self::Sum],
+            Vartype::Counter | Vartype::RateCounter => &[Self::Volume],
             Vartype::Average => &[Self::Sum, Self::Sum],
             Vartype::Gauge | Vartype::RunningCounter | Vartype::DeltaRateCounter => &[Self::Last],
             Vartype::Maximum => &[Self::Max],
             Vartype::Minimum => &[Self::Min],
         }
+    }
+
+    /// What the word of a whole bucket counts as where several buckets become one value; NaN is none.
+    pub(super) fn of_bucket(self, word: f64) -> f64 {
+        if self == Self::Volume { word.max(0.0) } else { word }
     }
 
     /// `into` takes in a word of a later bucket; NaN is none.
@@ -96,7 +103,7 @@ impl Fold {
         }
         *into = match self {
             _ if into.is_nan() => word,
-            Self::Sum => *into + word,
+            Self::Sum | Self::Volume => *into + word,
             Self::Last => word,
             Self::Max => into.max(word),
             Self::Min => into.min(word),
@@ -105,7 +112,7 @@ impl Fold {
 
     fn on_conflict(self, column: &str) -> String {
         match self {
-            Self::Sum => format!("{column} = ifnull({column}, 0) + ifnull(excluded.{column}, 0)"),
+            Self::Sum | Self::Volume => format!("{column} = ifnull({column}, 0) + ifnull(excluded.{column}, 0)"),
             Self::Last => format!("{column} = ifnull(excluded.{column}, {column})"),
             Self::Max => {
                 format!("{column} = max(ifnull({column}, excluded.{column}), ifnull(excluded.{column}, {column}))")

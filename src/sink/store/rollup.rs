@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
-use super::buckets::{Fold, Table, Tables};
+use super::buckets::{Table, Tables};
 use super::schema;
 
 /// Keys of an interval held at a time; more are written in parts.
@@ -73,9 +73,7 @@ fn interval_of(db: &Connection, table: &Table, level: i64, interval: i64) -> rus
         });
         for (index, word) in table.words.iter().enumerate() {
             let value = row.get::<_, Option<f64>>(index + 1)?.unwrap_or(f64::NAN);
-            // A negative bucket counts as 0.
-            let value = if word.fold == Fold::Sum { value.max(0.0) } else { value };
-            word.fold.take(&mut words[at + index], value);
+            word.fold.take(&mut words[at + index], word.fold.of_bucket(value));
         }
     }
     rows += write(db, table, level, interval, &places, &words)?;

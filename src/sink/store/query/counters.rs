@@ -80,7 +80,7 @@ fn sum(reader: &Reader, group: &GroupName, meter: &MeterName, pieces: &[Piece]) 
         while let Some(row) = rows.next()? {
             let words = sums.entry(row.get(0)?).or_insert([f64::NAN; 2]);
             let word = row.get::<_, Option<f64>>(1)?.unwrap_or(f64::NAN);
-            fold.take(&mut words[0], if fold == Fold::Sum { word.max(0.0) } else { word });
+            fold.take(&mut words[0], fold.of_bucket(word));
             if meter.vartype == Vartype::Average {
                 fold.take(&mut words[1], row.get::<_, Option<f64>>(2)?.unwrap_or(f64::NAN));
             }

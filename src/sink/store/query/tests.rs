@@ -121,6 +121,26 @@ fn records(sender: &mut crate::sink::StoreSender, time: Timestamp, minute: i64) 
     sender.edge(time, Edge { from_guid: GROUP, from_key: b"key-1".to_vec(), to_guid: GROUP, to_key });
 }
 
+/// A store with these updates of single keys and meters, by minute.
+fn counted(rows: &[(i64, (&str, u32, f64))]) -> (TempDir, Reader) {
+    let (folder, registry) = (TempDir::new().unwrap(), Arc::new(registry()));
+    let file = folder.path().join("store.db");
+    let options = StoreOptions::new(file.clone(), WhenFull::Block);
+    let store = Store::open(&options, Arc::clone(&registry), &[], None).unwrap();
+    let (mut sender, mut shard) = (store.sender(), Shard::new(&registry, ShardConfig::default()));
+    let group = registry.counter_index(GROUP).unwrap();
+    for &(minute, (key, meter, value)) in rows {
+        let now = Timestamp::new(BEGIN + minute * 60, 0);
+        shard.advance(now, |bucket| sender.bucket(bucket));
+        sender.passed(now);
+        assert_eq!(shard.update(group, key.as_bytes(), meter, value), Outcome::Counted);
+    }
+    shard.finish(|bucket| sender.bucket(bucket));
+    drop(sender);
+    assert_eq!(store.close(RunEnd::default()).lost(), 0);
+    (folder, Reader::open(&file).unwrap())
+}
+
 fn at(minute: i64) -> Option<Timestamp> {
     Some(Timestamp::new(BEGIN + minute * 60, 0))
 }
@@ -163,6 +183,45 @@ fn the_largest_keys_are_those_of_a_plain_sum_whatever_the_range() {
             assert_eq!(found.len(), 5);
         }
     }
+}
+
+#[test]
+fn means_of_negative_values_are_negative_and_volumes_are_not() {
+    let mut rows = Vec::new();
+    // Minutes of -3 and 1, over hours that get rows of their own.
+    for minute in 0..MINUTES {
+        let value = if minute % 2 == 0 { -3.0 } else { 1.0 };
+        rows.extend([("mixed", 2, value), ("mixed", 0, value), ("below", 2, -5.0)].map(|row| (minute, row)));
+    }
+    let (_folder, reader) = counted(&rows);
+    for (from, to) in [(None, None), (None, at(59)), (at(4), at(7)), (at(30), at(1_000))] {
+        let of = |meter: &str| {
+            let query = TopQuery {
+                group: "Things".to_owned(),
+                meter: Some(meter.to_owned()),
+                from,
+                to: to.map(|to| Timestamp::new(to.secs() + 59, 0)),
+                limit: 5,
+            };
+            let answer = top(&reader, &query).unwrap();
+            answer.rows.iter().map(|row| (row[0].text().unwrap().to_owned(), row[3].number().unwrap())).collect()
+        };
+        let means: Vec<(String, f64)> = of("Mean");
+        let of_mixed = if from == at(30) { (-3.0 * 486.0 + 485.0) / 971.0 } else { -1.0 };
+        assert_eq!(means, [("mixed".to_owned(), of_mixed), ("below".to_owned(), -5.0)], "{from:?} {to:?}");
+        let minutes =
+            to.map_or(MINUTES, |to| (to.secs() - BEGIN) / 60 + 1) - from.map_or(0, |from| (from.secs() - BEGIN) / 60);
+        assert_eq!(of("Count"), [("mixed".to_owned(), (minutes / 2) as f64)], "{from:?} {to:?}");
+    }
+    let query = SeriesQuery {
+        group: "Things".to_owned(),
+        key: Some("below".to_owned()),
+        meter: Some("Mean".to_owned()),
+        limit: 100,
+        ..SeriesQuery::default()
+    };
+    let hours = series(&reader, &query).unwrap();
+    assert!(hours.rows.len() >= 30 && hours.rows.iter().all(|row| row[2] == Cell::Real(-5.0)), "{hours:?}");
 }
 
 #[test]
