@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, ErrorCode, ffi, params};
 
 /// Rows of a block.
-const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 512;
 /// Longest time that a block covers: what overlaps a range is found by where it ends.
 const SPAN: i64 = 60_000_000_000;
 

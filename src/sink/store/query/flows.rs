@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::answer::{Answer, Cell};
-use super::listed::{ALL, Range, largest, times, walk};
+use super::listed::{ALL, Range, at_most, largest, times, walk};
 use super::reader::{QueryError, Reader};
 use super::records::{Fetch, Field, RecordsQuery, Select, answer_of};
 use crate::sink::report::text_of;
@@ -24,8 +24,6 @@ pub enum FlowOrder {
     Time,
 }
 
-/// Share of the whole time span above which the largest flows are found by walking the list by size.
-const WIDE: f64 = 0.002;
 /// Hours of a flow that are looked through for attributes, from its beginning.
 const HOURS: i64 = 48;
 
@@ -119,28 +117,41 @@ fn span(row: &[Cell]) -> Option<(i64, i64)> {
 }
 
 fn ended(reader: &Reader, query: &RecordsQuery, order: FlowOrder) -> Result<Answer, QueryError> {
-    let mut answer = answer_of(&FLOWS);
     let range = times(query);
-    if order == FlowOrder::Bytes && is_wide(reader, query)? {
-        let mut fetch = Fetch::new(reader, "flows", &FLOWS, " AND bytes = ?2 AND start >= ?3 AND start <= ?4")?;
-        walk(reader, List::FlowBytes, ALL, |(bytes, id)| {
-            if answer.rows.len() >= query.limit {
-                return Ok(ControlFlow::Break(()));
-            }
-            answer.rows.extend(fetch.row([id, bytes, range.0, range.1])?);
-            Ok(ControlFlow::Continue(()))
-        })?;
-        return Ok(answer);
-    }
     let rows = match order {
-        FlowOrder::Bytes => largest_in(reader, range, query.limit)?,
+        FlowOrder::Bytes => match among_largest(reader, query)? {
+            Some(rows) => return Ok(Answer { rows, ..answer_of(&FLOWS) }),
+            None => largest_in(reader, range, query.limit)?,
+        },
         FlowOrder::Time => largest(reader, List::FlowStart, range, query.limit)?,
     };
-    answer.rows = Fetch::new(reader, "flows", &FLOWS, "")?.rows(&rows)?;
-    Ok(answer)
+    let rows = Fetch::new(reader, "flows", &FLOWS, "")?.rows(&rows)?;
+    Ok(Answer { rows, ..answer_of(&FLOWS) })
 }
 
-/// The largest of the flows that began in the range, which are few.
+/// The largest flows of the range, looked for among the largest of all; `None` once looking at each flow of the range is less
+/// work, because there are few of them or they are small.
+pub(super) fn among_largest(reader: &Reader, query: &RecordsQuery) -> Result<Option<Vec<Vec<Cell>>>, QueryError> {
+    let (range, mut rows) = (times(query), Vec::new());
+    let mut left = if range == ALL { usize::MAX } else { at_most(reader, List::FlowStart, range)? };
+    let mut fetch = Fetch::new(reader, "flows", &FLOWS, " AND bytes = ?2 AND start >= ?3 AND start <= ?4")?;
+    let mut is_done = true;
+    walk(reader, List::FlowBytes, ALL, |(bytes, id)| {
+        if rows.len() >= query.limit {
+            return Ok(ControlFlow::Break(()));
+        }
+        if left == 0 {
+            is_done = false;
+            return Ok(ControlFlow::Break(()));
+        }
+        left -= 1;
+        rows.extend(fetch.row([id, bytes, range.0, range.1])?);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(is_done.then_some(rows))
+}
+
+/// The largest of the flows that began in the range, of which each is looked at.
 fn largest_in(reader: &Reader, range: Range, limit: usize) -> Result<Vec<i64>, QueryError> {
     let mut all: Vec<(i64, i64)> = Vec::new();
     let mut bytes = reader.prepare("SELECT bytes FROM flows WHERE id = ?1")?;
@@ -162,14 +173,6 @@ fn open(reader: &Reader, query: &RecordsQuery, order: FlowOrder) -> Result<Answe
     let mut select = Select { from: "open_flows", conditions, values, order, limit: query.limit };
     select.time("start", query);
     select.run(reader, &OPEN)
-}
-
-/// Whether the range is so much of everything that the largest flows are soon found among the largest of all.
-fn is_wide(reader: &Reader, query: &RecordsQuery) -> Result<bool, QueryError> {
-    let Some((first, last)) = reader.span()? else { return Ok(true) };
-    let all = last.since(first).as_secs_f64();
-    let (from, to) = (query.from.unwrap_or(first).max(first), query.to.unwrap_or(last).min(last));
-    Ok(all <= 0.0 || to.since(from).as_secs_f64() / all > WIDE)
 }
 
 /// The attributes of the flow of a row, as `name=value; name=value` in the order in which they were seen.

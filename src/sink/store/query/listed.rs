@@ -7,7 +7,7 @@ use rusqlite::params;
 
 use super::reader::{QueryError, Reader};
 use super::records::RecordsQuery;
-use crate::sink::store::lists::{Entry, List, decode};
+use crate::sink::store::lists::{BLOCK, Entry, List, decode};
 use crate::time::Timestamp;
 
 /// Smallest and largest number.
@@ -61,6 +61,17 @@ pub(super) fn walk(
             return Ok(());
         }
     }
+}
+
+/// A number of rows that those of a list in a range do not exceed: its blocks may be full.
+pub(super) fn at_most(reader: &Reader, list: List, (low, high): Range) -> Result<usize, QueryError> {
+    let (number, group) = list.columns();
+    let mut select = reader.prepare(
+        "SELECT count(*) FROM lists WHERE list = ?1 AND grp = ?2 AND last >= ?3 AND last <= ?4 AND first <= ?5",
+    )?;
+    let range = params![number, group, low, high.saturating_add(list.span()), high];
+    let blocks: i64 = select.query_row(range, |row| row.get(0))?;
+    Ok(usize::try_from(blocks).unwrap_or_default().saturating_mul(BLOCK))
 }
 
 /// The rows of a list in a range, from the largest number on, at most so many.

@@ -332,6 +332,44 @@ fn records_come_latest_first_within_their_range() {
 }
 
 #[test]
+fn few_flows_of_a_long_time_are_not_looked_for_among_all_of_them() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("store.db");
+    let store =
+        Store::open(&StoreOptions::new(file.clone(), WhenFull::Block), Arc::new(registry()), &[], None).unwrap();
+    let mut sender = store.sender();
+    for number in 0..6_000_i64 {
+        // The first ten on one day, all others weeks later.
+        let secs = BEGIN + if number < 10 { number } else { 3_000_000 + number / 10 };
+        let time = Timestamp::new(secs, 0);
+        let bytes = [(number as u64 * 7_919) % 10_007 + 1, 0];
+        let id = format!("flow-{number}").into_bytes();
+        let flow = Session { id, start: time, end: time, bytes, reason: "idle", ..Session::default() };
+        sender.flow(Box::new(flow), Stored::Yes);
+    }
+    drop(sender);
+    assert_eq!(store.close(RunEnd { span: at(0).zip(at(50_011)), ..RunEnd::default() }).lost(), 0);
+    let sizes = |answer: &super::Answer| answer.rows.iter().map(|row| row[3].number().unwrap()).collect::<Vec<_>>();
+    let naive = |numbers: std::ops::Range<u64>, limit| {
+        let mut sizes: Vec<f64> = numbers.map(|number| ((number * 7_919) % 10_007 + 1) as f64).collect();
+        sizes.sort_by(|a, b| b.total_cmp(a));
+        sizes.truncate(limit);
+        sizes
+    };
+    let ask = |from, to, limit| {
+        let reader = Reader::open(&file).unwrap();
+        let query = RecordsQuery { from, to, limit, ..RecordsQuery::default() };
+        let is_among_largest = super::flows::among_largest(&reader, &query).unwrap().is_some();
+        (sizes(&flows(&reader, &query, FlowOrder::Bytes).unwrap()), is_among_largest)
+    };
+    assert_eq!(ask(at(0), at(40_000), 20), (naive(0..10, 20), false));
+    assert_eq!(ask(at(1), at(40_000), 20), (Vec::new(), false));
+    assert_eq!(ask(at(1), None, 20), (naive(10..6_000, 20), true));
+    assert_eq!(ask(None, None, 10_000), (naive(0..6_000, 10_000), true));
+    assert_eq!(ask(at(1), None, 10_000).0, naive(10..6_000, 10_000));
+}
+
+#[test]
 fn words_are_searched_for_and_what_cannot_be_read_is_said() {
     let (_folder, reader) = filled();
     let found = search(&reader, "minute90", None, None, 10).unwrap();
