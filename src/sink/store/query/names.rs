@@ -44,9 +44,14 @@ impl Reader {
     /// # Errors
     /// When the store cannot be read.
     pub fn groups(&self, kind: GroupKind) -> Result<Vec<GroupName>, QueryError> {
-        let sql = "SELECT id, guid, name, bucketsize, resolver FROM groups g WHERE kind = ?1 AND (?1 <> 'counter'
-                     OR EXISTS (SELECT 1 FROM sqlite_master m WHERE m.name = 'counters_' || g.id)) ORDER BY id";
-        let mut select = self.prepare(sql)?;
+        let has_counters = "EXISTS (SELECT 1 FROM sqlite_master m WHERE m.name = 'counters_' || g.id)";
+        self.groups_where(kind, if kind == GroupKind::Counter { has_counters } else { "1" })
+    }
+
+    fn groups_where(&self, kind: GroupKind, condition: &str) -> Result<Vec<GroupName>, QueryError> {
+        let mut select = self.prepare(&format!(
+            "SELECT id, guid, name, bucketsize, resolver FROM groups g WHERE kind = ?1 AND {condition} ORDER BY id"
+        ))?;
         let groups = select.query_map([kind.name()], |row| {
             Ok(GroupName {
                 id: row.get(0)?,
@@ -59,31 +64,17 @@ impl Reader {
         Ok(groups.collect::<Result<_, _>>()?)
     }
 
-    /// The group of a name, of either case, or of a GUID.
+    /// The group of a GUID or of a name, of either case where no other group has it as it is written.
     ///
     /// # Errors
-    /// [`QueryError::NoGroup`] with the names there are.
+    /// [`QueryError::NoGroup`] with the names there are; [`QueryError::SeveralGroups`] with the GUIDs of a name.
     pub fn group(&self, kind: GroupKind, name: &str) -> Result<GroupName, QueryError> {
-        let groups = self.groups(kind)?;
-        let by_guid = Guid::parse(name.as_bytes()).ok().map(|guid| guid.to_string());
-        // An alias, of the name or of the GUID, is known from the definitions that come with the program.
-        let alias = || {
-            let registry = Registry::new();
-            let found = match Guid::parse(name.as_bytes()) {
-                Ok(guid) => registry.find(kind, guid),
-                Err(_) => registry
-                    .groups(kind)
-                    .find(|group| group.name_alias.as_ref().is_some_and(|a| a.eq_ignore_ascii_case(name.as_bytes()))),
-            };
-            found.map(|group| group.guid.to_string())
-        };
-        let find = |guid: &Option<String>| groups.iter().find(|group| Some(&group.guid) == guid.as_ref());
-        let by_name = || groups.iter().find(|group| group.name.eq_ignore_ascii_case(name));
-        if let Some(group) = find(&by_guid).or_else(by_name).or_else(|| find(&alias())) {
-            return Ok(group.clone());
-        }
-        let there: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
-        Err(QueryError::NoGroup { kind: kind.name(), name: name.to_owned(), there: there.join(", ") })
+        one_of(&self.groups(kind)?, kind, name)
+    }
+
+    /// The group of a vertex, which need not have counters.
+    pub(super) fn vertex_group(&self, name: &str) -> Result<GroupName, QueryError> {
+        one_of(&self.groups_where(GroupKind::Counter, "1")?, GroupKind::Counter, name)
     }
 
     /// The meters of a group, by id.
@@ -126,39 +117,83 @@ impl Reader {
         })
     }
 
-    /// The number of a key as it is, as an address or port that people read, or as a label of the group.
+    /// The number of a key that people may call otherwise.
     ///
     /// # Errors
     /// [`QueryError::NoKey`].
     pub(super) fn key(&self, group: &GroupName, asked: &str) -> Result<(i64, Vec<u8>), QueryError> {
         let mut select = self.prepare("SELECT id FROM keys WHERE key = ?1")?;
-        let mut find = |key: &[u8]| -> rusqlite::Result<Option<(i64, Vec<u8>)>> {
+        let found = self.called(group.id, asked, |key| {
             let id: Option<i64> = select.query_row([Text(key)], |row| row.get(0)).optional()?;
             Ok(id.map(|id| (id, key.to_vec())))
-        };
+        })?;
+        found.ok_or_else(|| QueryError::NoKey { group: group.name.clone(), key: asked.to_owned() })
+    }
+
+    /// What `find` has for the first key that may be meant: the text as it is, the key of the address or port it says, or the
+    /// one that has it as its label.
+    pub(super) fn called<T>(
+        &self,
+        group: i64,
+        asked: &str,
+        mut find: impl FnMut(&[u8]) -> rusqlite::Result<Option<T>>,
+    ) -> Result<Option<T>, QueryError> {
         if let Some(found) = find(asked.as_bytes())? {
-            return Ok(found);
+            return Ok(Some(found));
         }
         if let Some(host) = Host::from_readable(asked)
             && let Some(found) = find(host.key().as_bytes())?
         {
-            return Ok(found);
+            return Ok(Some(found));
         }
         if let Ok(port) = asked.parse()
             && let Some(found) = find(port_key(port).as_bytes())?
         {
-            return Ok(found);
+            return Ok(Some(found));
         }
         let mut labelled = self.prepare("SELECT key FROM labels WHERE grp = ?1 AND label = ?2 LIMIT 1")?;
         let key: Option<Vec<u8>> = labelled
-            .query_row(params![group.id, asked], |row| row.get_ref(0).map(|v| v.as_bytes().map(<[u8]>::to_vec)))
+            .query_row(params![group, asked], |row| row.get_ref(0).map(|v| v.as_bytes().map(<[u8]>::to_vec)))
             .optional()?
             .and_then(Result::ok);
-        if let Some(found) = key.map(|key| find(&key)).transpose()?.flatten() {
-            return Ok(found);
-        }
-        Err(QueryError::NoKey { group: group.name.clone(), key: asked.to_owned() })
+        Ok(key.map(|key| find(&key)).transpose()?.flatten())
     }
+}
+
+/// The group that is meant by a GUID, a name, or an alias of either.
+fn one_of(groups: &[GroupName], kind: GroupKind, name: &str) -> Result<GroupName, QueryError> {
+    let by_guid = Guid::parse(name.as_bytes()).ok().map(|guid| guid.to_string());
+    let find = |guid: &Option<String>| groups.iter().find(|group| Some(&group.guid) == guid.as_ref());
+    if let Some(group) = find(&by_guid) {
+        return Ok(group.clone());
+    }
+    let of_either_case: Vec<&GroupName> = groups.iter().filter(|group| group.name.eq_ignore_ascii_case(name)).collect();
+    let as_written: Vec<&GroupName> = of_either_case.iter().copied().filter(|group| group.name == name).collect();
+    match if as_written.is_empty() { &of_either_case[..] } else { &as_written[..] } {
+        [] => {}
+        [group] => return Ok((*group).clone()),
+        several => {
+            let guids: Vec<&str> = several.iter().map(|group| group.guid.as_str()).collect();
+            return Err(QueryError::SeveralGroups {
+                kind: kind.name(),
+                name: name.to_owned(),
+                guids: guids.join(", "),
+            });
+        }
+    }
+    // An alias is known from the definitions that come with the program.
+    let registry = Registry::new();
+    let alias = match Guid::parse(name.as_bytes()) {
+        Ok(guid) => registry.find(kind, guid),
+        Err(_) => registry
+            .groups(kind)
+            .find(|group| group.name_alias.as_ref().is_some_and(|a| a.eq_ignore_ascii_case(name.as_bytes()))),
+    };
+    if let Some(group) = find(&alias.map(|group| group.guid.to_string())) {
+        return Ok(group.clone());
+    }
+    let there: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
+    Err(QueryError::NoGroup { kind: kind.name(), name: name.to_owned(), there: there.join(", ") })
 }
 
 /// What is shown for the keys of a group.

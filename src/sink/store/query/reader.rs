@@ -62,6 +62,16 @@ pub enum QueryError {
         /// Those there are.
         there: String,
     },
+    /// More than one group of the name.
+    #[error("several {kind} groups of this store are called '{name}'; name one by its GUID: {guids}")]
+    SeveralGroups {
+        /// Kind of the groups.
+        kind: &'static str,
+        /// As it was asked for.
+        name: String,
+        /// Those that have the name.
+        guids: String,
+    },
     /// No such meter.
     #[error("group {group} has no meter '{name}'; it has: {there}")]
     NoMeter {

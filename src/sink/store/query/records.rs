@@ -1,14 +1,14 @@
 //! Lists of records: the latest first, flows the largest first unless asked otherwise.
 
 use rusqlite::types::Value;
-use rusqlite::{CachedStatement, OptionalExtension, Row, params_from_iter};
+use rusqlite::{CachedStatement, Row, params, params_from_iter};
 
 use super::answer::{Answer, Cell};
 use super::listed::{largest, times};
 use super::reader::{QueryError, Reader};
-use crate::key::Host;
 use crate::metrics::GroupKind;
 use crate::sink::store::lists::List;
+use crate::sink::store::row::Text;
 use crate::time::Timestamp;
 
 /// Which records are asked for.
@@ -227,7 +227,7 @@ pub fn documents(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryE
 /// # Errors
 /// [`QueryError`].
 pub fn edges(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryError> {
-    let group = query.group.as_ref().map(|name| vertex(reader, name)).transpose()?;
+    let group = query.group.as_ref().map(|name| reader.vertex_group(name)).transpose()?;
     let (from, order) = match (&group, &query.key) {
         (Some(_), Some(_)) => ("edges", "hour DESC, to_grp DESC, to_key DESC"),
         (Some(_), None) => ("edges", "from_key, hour, to_grp, to_key"),
@@ -235,9 +235,13 @@ pub fn edges(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryError
     };
     let mut select = Select { from, conditions: Vec::new(), values: Vec::new(), order, limit: query.limit };
     if let Some(group) = group {
-        select.condition("from_grp = ?", group);
-        if let Some(key) = &query.key {
-            select.condition("from_key = ?", vertex_key(key));
+        select.condition("from_grp = ?", group.id);
+        if let Some(asked) = &query.key {
+            let mut links = reader.prepare("SELECT 1 FROM edges WHERE from_grp = ?1 AND from_key = ?2 LIMIT 1")?;
+            let known = reader
+                .called(group.id, asked, |key| Ok(links.exists(params![group.id, Text(key)])?.then(|| key.to_vec())))?;
+            let key = String::from_utf8(known.unwrap_or_else(|| asked.clone().into_bytes()));
+            select.condition("from_key = ?", key.map_or_else(|e| Value::Blob(e.into_bytes()), Value::Text));
         }
     }
     if let Some(from) = query.from {
@@ -247,23 +251,6 @@ pub fn edges(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryError
         select.condition("hour <= ?", to.secs());
     }
     select.run(reader, &EDGES)
-}
-
-/// The group of a vertex, which need not have counters.
-fn vertex(reader: &Reader, name: &str) -> Result<i64, QueryError> {
-    let sql = "SELECT id FROM groups WHERE kind = 'counter' AND (guid = upper(?1) OR name = ?1 COLLATE NOCASE)";
-    let id = reader.prepare(sql)?.query_row([name], |row| row.get(0)).optional()?;
-    match id {
-        Some(id) => Ok(id),
-        // An alias, or a complaint with the names there are.
-        None => Ok(reader.group(GroupKind::Counter, name)?.id),
-    }
-}
-
-/// The key of a vertex as it is in the file, from one that people read.
-fn vertex_key(asked: &str) -> String {
-    let key = |host: Host| String::from_utf8_lossy(host.key().as_bytes()).into_owned();
-    Host::from_readable(asked).map_or_else(|| asked.to_owned(), key)
 }
 
 const JOBS: [Field; 8] = [

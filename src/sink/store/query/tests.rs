@@ -370,6 +370,72 @@ fn few_flows_of_a_long_time_are_not_looked_for_among_all_of_them() {
 }
 
 #[test]
+fn edges_are_found_by_whatever_people_call_a_key() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("store.db");
+    let store =
+        Store::open(&StoreOptions::new(file.clone(), WhenFull::Block), Arc::new(registry()), &[], None).unwrap();
+    let mut sender = store.sender();
+    for key in ["p-0050", "0A.00.00.02", "10.0.0.1", "key-3"] {
+        let edge = Edge {
+            from_guid: GROUP,
+            from_key: key.as_bytes().to_vec(),
+            to_guid: GROUP,
+            to_key: format!("behind {key}").into_bytes(),
+        };
+        sender.edge(Timestamp::new(BEGIN, 0), edge);
+    }
+    drop(sender);
+    assert_eq!(store.close(RunEnd::default()).lost(), 0);
+    let reader = Reader::open(&file).unwrap();
+    let found = |key: &str| {
+        let (group, key) = (Some("things".to_owned()), Some(key.to_owned()));
+        let answer = edges(&reader, &RecordsQuery { group, key, limit: 10, ..RecordsQuery::default() }).unwrap();
+        answer.rows.iter().map(|row| row[4].text().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for (asked, key) in [
+        ("p-0050", "p-0050"),
+        ("80", "p-0050"),
+        ("10.0.0.2", "0A.00.00.02"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("the third", "key-3"),
+    ] {
+        assert_eq!(found(asked), [format!("behind {key}")], "{asked}");
+    }
+    assert!(found("10.0.0.3").is_empty());
+}
+
+#[test]
+fn of_groups_with_one_name_none_is_taken_unasked() {
+    let (_folder, reader) = counted(&[(0, ("key-1", 0, 1.0))]);
+    let db = rusqlite::Connection::open(reader.path()).unwrap();
+    let id: i64 = db.query_row("SELECT id FROM groups WHERE name = 'Things'", [], |row| row.get(0)).unwrap();
+    let twin = |name: &str, guid: &str, twin: i64| {
+        db.execute_batch(&format!(
+            "INSERT INTO groups(id, kind, guid, name, description, bucketsize)
+               VALUES({twin}, 'counter', '{guid}', '{name}', '', 60);
+             INSERT INTO meters SELECT {twin}, id, vartype, name, units FROM meters WHERE grp = {id};
+             CREATE TABLE counters_{twin} AS SELECT * FROM counters_{id}"
+        ))
+        .unwrap();
+    };
+    let ask = |group: &str| top(&reader, &TopQuery { group: group.to_owned(), limit: 5, ..TopQuery::default() });
+    let other_case = "{0B7D0E2C-6A31-4C0C-9F0E-3B1B7A1C2D4A}";
+    twin("THINGS", other_case, id + 1_000);
+    // Written as it is, a name is that of one group.
+    assert!(ask("Things").is_ok() && ask("THINGS").is_ok());
+    let said = ask("things").unwrap_err().to_string();
+    assert!(said.contains(&GROUP.to_string()) && said.contains(other_case), "{said}");
+    let same = "{0B7D0E2C-6A31-4C0C-9F0E-3B1B7A1C2D4B}";
+    twin("Things", same, id + 1_001);
+    let said = ask("Things").unwrap_err().to_string();
+    assert!(said.contains(&GROUP.to_string()) && said.contains(same) && !said.contains(other_case), "{said}");
+    assert!(ask(same).is_ok() && ask(&GROUP.to_string()).is_ok());
+    let group = |name: &str| RecordsQuery { group: Some(name.to_owned()), limit: 5, ..RecordsQuery::default() };
+    assert!(edges(&reader, &group("Things")).is_err() && edges(&reader, &group(same)).is_ok());
+}
+
+#[test]
 fn words_are_searched_for_and_what_cannot_be_read_is_said() {
     let (_folder, reader) = filled();
     let found = search(&reader, "minute90", None, None, 10).unwrap();
