@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::answer::{Answer, Cell};
+use super::listed::{ALL, Range};
 use super::names::text;
 use super::reader::{QueryError, Reader};
 use crate::sink::store::ordered::hour;
@@ -41,8 +42,12 @@ pub fn search(
     };
     let Some((first, last)) = rows_of(reader, from, to)? else { return Ok(answer) };
     let is_common = is_common(reader, &expression).map_err(complaint)?;
-    let ranked_from = || nth_latest(reader, &expression, (first, last), RANKED).map_err(complaint);
-    let first = if is_common { first } else { ranked_from()?.unwrap_or(first) };
+    let times = (from.map_or(i64::MIN, Timestamp::as_nanos), to.map_or(i64::MAX, Timestamp::as_nanos));
+    let ranked_from = || match times {
+        ALL => nth_latest(reader, &expression, (first, last), RANKED),
+        times => nth_latest_of(reader, &expression, (first, last), times),
+    };
+    let first = if is_common { first } else { ranked_from().map_err(complaint)?.unwrap_or(first) };
     let (rank, order) = if is_common { ("NULL", "f.rowid DESC") } else { ("f.rank", "f.rank") };
     let sql = format!(
         "SELECT d.time, (SELECT name FROM groups WHERE id = d.grp),
@@ -53,9 +58,7 @@ pub fn search(
     );
     let mut select = reader.prepare(&sql)?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let from = from.map_or(i64::MIN, Timestamp::as_nanos);
-    let to = to.map_or(i64::MAX, Timestamp::as_nanos);
-    let mut rows = select.query(params![expression, limit, first, last, from, to]).map_err(complaint)?;
+    let mut rows = select.query(params![expression, limit, first, last, times.0, times.1]).map_err(complaint)?;
     while let Some(row) = rows.next().map_err(complaint)? {
         answer.rows.push(vec![
             Cell::time(row.get_ref(0)?),
@@ -81,6 +84,21 @@ fn nth_latest(reader: &Reader, words: &str, (first, last): (i64, i64), number: i
     let sql = "SELECT rowid FROM documents_fts WHERE documents_fts MATCH ?1 AND rowid >= ?2 AND rowid <= ?3
                ORDER BY rowid DESC LIMIT 1 OFFSET ?4";
     reader.prepare(sql)?.query_row(params![words, first, last, number - 1], |row| row.get(0)).optional()
+}
+
+/// The same of as many as are ranked, counting only documents of a time range: rows of other hours may lie between them. They
+/// are few enough to look at, as the words are not common.
+fn nth_latest_of(
+    reader: &Reader,
+    words: &str,
+    (first, last): (i64, i64),
+    (from, to): Range,
+) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT f.rowid FROM documents_fts f CROSS JOIN documents d ON d.id = f.rowid
+               WHERE documents_fts MATCH ?1 AND f.rowid >= ?2 AND f.rowid <= ?3 AND d.time >= ?5 AND d.time <= ?6
+               ORDER BY f.rowid DESC LIMIT 1 OFFSET ?4";
+    let values = params![words, first, last, RANKED - 1, from, to];
+    reader.prepare(sql)?.query_row(values, |row| row.get(0)).optional()
 }
 
 /// Whether ranking would take long: it looks for each word and phrase in all documents there are, whatever the range is.

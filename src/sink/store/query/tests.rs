@@ -454,6 +454,29 @@ fn words_are_searched_for_and_what_cannot_be_read_is_said() {
 }
 
 #[test]
+fn documents_of_other_hours_do_not_hide_those_that_are_searched_for() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("store.db");
+    let store =
+        Store::open(&StoreOptions::new(file.clone(), WhenFull::Block), Arc::new(registry()), &[], None).unwrap();
+    let mut sender = store.sender();
+    // As of captures that were read in any order: some of an hour, many of a later one, one of the first again.
+    let seconds = (0..10).chain((0..5_100).map(|second| 20_000 + second)).chain([10]);
+    for second in seconds {
+        let time = Timestamp::new(BEGIN + second, 0);
+        let text = b"needle".to_vec();
+        sender.document(Box::new(Document { time, group: RECORDS, flow: None, text }), Stored::Yes);
+    }
+    drop(sender);
+    assert_eq!(store.close(RunEnd::default()).lost(), 0);
+    let reader = Reader::open(&file).unwrap();
+    let found = |from, to| search(&reader, "needle", from, to, 10_000).unwrap().rows.len();
+    assert_eq!(found(at(0), at(1)), 11);
+    assert_eq!(found(at(0), None), 5_000, "the latest are ranked");
+    assert_eq!(found(None, at(1)), 11);
+}
+
+#[test]
 fn of_words_that_are_everywhere_the_latest_documents_come_without_a_rank() {
     let (folder, file) = (TempDir::new().unwrap(), "store.db");
     let file = folder.path().join(file);
