@@ -596,6 +596,19 @@ TrisulPlugin = {
 "#;
 
 #[test]
+fn a_limit_may_be_any_number() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("store.db");
+    run_into(&file, &[]);
+    let store = file.to_str().unwrap();
+    for limit in ["9223372036854775808", "18446744073709551615"] {
+        for question in [&["query", "flows"][..], &["query", "runs"], &["query", "edges"], &["search", "http"]] {
+            good(&[question, &["--limit", limit, "--store", store]].concat());
+        }
+    }
+}
+
+#[test]
 fn the_page_has_charts_and_nothing_of_the_traffic_becomes_markup() {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

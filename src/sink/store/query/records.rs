@@ -102,7 +102,7 @@ impl Select<'_> {
     fn sql(&self, fields: &[Field]) -> String {
         let columns: Vec<&str> = fields.iter().map(|field| field.1).collect();
         let conditions = if self.conditions.is_empty() { "1".to_owned() } else { self.conditions.join(" AND ") };
-        let (from, order, limit) = (self.from, self.order, self.limit);
+        let (from, order, limit) = (self.from, self.order, i64::try_from(self.limit).unwrap_or(i64::MAX));
         format!("SELECT {} FROM {from} WHERE {conditions} ORDER BY {order} LIMIT {limit}", columns.join(", "))
     }
 
