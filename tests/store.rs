@@ -596,6 +596,28 @@ TrisulPlugin = {
 "#;
 
 #[test]
+fn a_page_does_not_take_the_place_of_its_store() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::create_dir(path("dir")).unwrap();
+    run_into(&folder.path().join("dir"), &[]);
+    let store = path("dir/millstream.db");
+    symlink(&store, path("link")).unwrap();
+    let before = content(Path::new(&store));
+    for page in [store.as_str(), &path("dir/../dir/millstream.db"), &path("link")] {
+        let said = refused(&["report", "-o", page, "--store", &path("dir")]);
+        assert!(said.contains("name another file"), "{said}");
+    }
+    // What a writer has left beside it belongs to the store.
+    fs::write(format!("{store}-wal"), "").unwrap();
+    let said = refused(&["report", "-o", &format!("{store}-wal"), "--store", &path("dir")]);
+    assert!(said.contains("name another file"), "{said}");
+    assert_eq!(content(Path::new(&store)), before);
+    good(&["report", "-o", &path("dir/page.html"), "--store", &path("dir")]);
+    good(&["report", "-o", &path("dir/page.html"), "--store", &path("dir")]);
+}
+
+#[test]
 fn a_limit_may_be_any_number() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("store.db");

@@ -34,6 +34,7 @@ mod repl;
 mod report;
 mod report_page;
 mod run;
+mod same_file;
 mod screen;
 mod settings;
 mod staging;

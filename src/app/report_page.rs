@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::Outcome;
 use super::answer;
 use super::chart::{self, escape};
 use super::cli::ReportArgs;
 use super::moment;
+use super::same_file::{files_of_store, is_same};
 use super::screen::Screen;
 use crate::key::{End, FlowTuple};
 use crate::metrics::GroupKind;
@@ -55,6 +56,9 @@ struct Range {
 /// When the store cannot be read or the page cannot be written.
 pub fn report(args: &ReportArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcome> {
     let store = answer::reader(args.store.as_deref())?;
+    if files_of_store(store.path()).iter().any(|file| is_same(file, &args.output)) {
+        bail!("{}: this is the store itself; name another file for the page", args.output.display());
+    }
     let (from, to) = answer::times(args.from.as_deref(), args.to.as_deref(), &store)?;
     let page = page(&store, Range { from, to }).map_err(|e| store.complaint(e))?;
     if args.output.as_os_str() == "-" {

@@ -66,6 +66,13 @@ pub fn is_unnamed(results: &ResultArgs) -> bool {
     results.store.as_ref().is_some_and(|path| path.as_os_str().is_empty())
 }
 
+/// The path of a run's store, if it was given one.
+#[must_use]
+pub fn named_store(results: &ResultArgs) -> Option<&Path> {
+    let is_wanted = with_store(results) == Recording::Store && !is_unnamed(results);
+    results.store.as_deref().filter(|_| is_wanted)
+}
+
 /// Where results are stored; `None` if they are not.
 ///
 /// # Errors

@@ -42,6 +42,40 @@ fn a_link_a_pipe_and_a_folder_are_refused_with_a_message() {
 }
 
 #[test]
+fn what_is_written_takes_the_place_of_nothing_else_in_the_run() {
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let capture = path("in.pcap");
+    fs::copy(DEMO, &capture).unwrap();
+    symlink(&capture, path("link.pcap")).unwrap();
+    fs::hard_link(&capture, path("other-name.pcap")).unwrap();
+    let (out, around) = (path("out"), path("./out"));
+    let cases: [(&[&str], &str); 8] = [
+        (&["--events", &capture], "--events"),
+        (&["--eve", &capture], "--eve"),
+        (&["--events", &path("link.pcap")], "--events"),
+        (&["--eve", &path("other-name.pcap")], "--eve"),
+        (&["--events", &out, "--eve", &around], "--eve"),
+        (&["--store", &out, "--events", &around], "--events"),
+        (&["--store", &out, "--eve", &out], "--eve"),
+        (&["--store", &out, "--eve", &path("out-wal")], "--eve"),
+    ];
+    for (arguments, option) in cases {
+        let output = run(&[&["-q", "-r", &capture], arguments].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(option) && said.contains("name another file"), "{arguments:?}: {said}");
+        assert!(fs::read(&capture).unwrap() == fs::read(DEMO).unwrap(), "{arguments:?}");
+        assert!(!Path::new(&out).exists(), "{arguments:?}");
+    }
+    // What holds nothing may be named as often as anybody likes.
+    let output = run(&["-q", "-r", &capture, "--events", "/dev/null", "--store", &out]);
+    assert!(output.status.success());
+    let output = run(&["-q", "-r", &capture, "--events", &path("a"), "--eve", &path("b"), "--store", &out]);
+    assert!(output.status.success());
+}
+
+#[test]
 fn files_may_be_read_by_owner_and_group_alone() {
     let dir = TempDir::new().unwrap();
     let [eve, csv, stream] = ["eve.json", "csv", "events.json"].map(|name| dir.path().join(name));

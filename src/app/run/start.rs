@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, bail};
 
+use super::apart;
 use super::execute::{Doors, execute};
 use super::inputs::{Inputs, from_filter, open_named};
 use super::others;
@@ -47,6 +48,7 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
     };
     settings::check_input(&args.input)?;
     others::check(args)?;
+    apart::check(args)?;
     let mut host = settings::host_settings(&args.plugins, Some(&args.work))?;
     if let Some(file) = &args.life.config {
         let full = std::path::absolute(file).unwrap_or_else(|_| file.clone());

@@ -1,0 +1,61 @@
+//! Whether two paths name one file, so that nothing is written over what is still needed.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Whether two paths name one file, be it by a link, or a file that both would make. What is no file (a device, a pipe) holds
+/// nothing that could be lost.
+#[must_use]
+pub fn is_same(a: &Path, b: &Path) -> bool {
+    match (fs::metadata(a), fs::metadata(b)) {
+        (Ok(a), Ok(b)) => a.is_file() && (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        (Err(_), Err(_)) => place(a).is_some_and(|place_of_a| Some(place_of_a) == place(b)),
+        _ => false,
+    }
+}
+
+/// Where a file that does not exist yet would be.
+fn place(path: &Path) -> Option<PathBuf> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Some(fs::canonicalize(folder).ok()?.join(path.file_name()?))
+}
+
+/// The file of a store, and those that lie beside it while it is open.
+#[must_use]
+pub fn files_of_store(file: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|end| {
+        let mut name = file.as_os_str().to_owned();
+        name.push(OsStr::new(end));
+        PathBuf::from(name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use tempfile::TempDir;
+
+    use super::is_same;
+
+    #[test]
+    fn one_file_has_many_names() {
+        let folder = TempDir::new().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("a"), "a").unwrap();
+        fs::write(path("b"), "a").unwrap();
+        fs::hard_link(path("a"), path("hard")).unwrap();
+        std::os::unix::fs::symlink(path("a"), path("soft")).unwrap();
+        for name in ["a", "hard", "soft", "./a"] {
+            assert!(is_same(&path("a"), &path(name)), "{name}");
+        }
+        assert!(!is_same(&path("a"), &path("b")) && !is_same(&path("a"), &path("new")));
+        assert!(is_same(&path("new"), &path("./new")) && !is_same(&path("new"), &path("newer")));
+        assert!(!is_same(&path("none/new"), &path("none/new")), "neither can be made");
+        assert!(!is_same(Path::new("/dev/null"), Path::new("/dev/null")));
+        assert!(!is_same(folder.path(), folder.path()));
+    }
+}
