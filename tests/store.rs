@@ -618,6 +618,21 @@ fn a_page_does_not_take_the_place_of_its_store() {
 }
 
 #[test]
+fn messages_do_not_steer_the_terminal() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let script = EVERYTHING.replace("\"Kinds\"", r#""Kinds\27]0;title\7\194\155 31m\226\128\174""#);
+    fs::write(path("steering.lua"), script).unwrap();
+    let store = path("store.db");
+    run_into(Path::new(&store), &["-p", &path("steering.lua")]);
+    for question in [["top", "nothing", "0"], ["top", "{5B2D7A60-8D0C-4F7E-9D6B-6B6C2F0A1E12}", "nothing"]] {
+        let said = refused(&["query", question[0], question[1], "-m", question[2], "--store", &store]);
+        assert!(said.contains("Kinds ]0;title") && !said.trim_end().contains(char::is_control), "{said:?}");
+        assert!(!said.contains('\u{202e}'), "{said:?}");
+    }
+}
+
+#[test]
 fn a_limit_may_be_any_number() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("store.db");

@@ -8,11 +8,10 @@ use serde_json::{Map, Value};
 
 use super::cli::AnswerArgs;
 use super::moment;
-use super::screen::{Paint, Screen, columns};
+use super::screen::{Audience, Paint, Screen, columns};
 use super::settings;
-use crate::sink::latest_store;
-use crate::sink::store_file;
 use crate::sink::store_query::{Answer, Cell, Reader};
+use crate::sink::{harmless, latest_store, steers, store_file};
 use crate::time::Timestamp;
 
 /// Longest text of a cell in columns; more is cut.
@@ -120,12 +119,6 @@ pub fn shown(column: &str, cell: &Cell) -> String {
     }
 }
 
-/// Control characters, and those that change the direction of the text around them.
-fn steers(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
 /// The rows as objects.
 #[must_use]
 pub fn document(answer: &Answer) -> Value {
@@ -153,7 +146,9 @@ fn write_csv(answer: &Answer, screen: &mut Screen<'_>) -> io::Result<()> {
     write!(screen, "{}\r\n", names.join(","))?;
     for row in &answer.rows {
         let cells: Vec<String> = row.iter().map(field).collect();
-        write!(screen, "{}\r\n", cells.join(","))?;
+        let line = cells.join(",");
+        let line = if screen.audience() == Audience::Terminal { harmless(line.as_bytes()) } else { line };
+        write!(screen, "{line}\r\n")?;
     }
     Ok(())
 }
@@ -187,7 +182,7 @@ mod tests {
             columns: vec![Column("time"), Column("key"), Column("label"), Column("value")],
             rows: vec![
                 vec![Cell::Time(Timestamp::new(1, 0)), text("a,\"b\"\n"), Cell::Null, Cell::Real(12.0)],
-                vec![Cell::Time(Timestamp::new(2, 0)), text("\x1b[31mc\u{202e}"), Cell::Null, Cell::Real(0.5)],
+                vec![Cell::Time(Timestamp::new(2, 0)), text("\x1b[31mc\u{202e}\u{9b}"), Cell::Null, Cell::Real(0.5)],
             ],
         }
     }
@@ -218,6 +213,26 @@ mod tests {
             text.starts_with("time,key,label,value\r\n1970-01-01T00:00:01.000000Z,\"a,\"\"b\"\"\n\",,12\r\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn programs_get_everything_and_terminals_nothing_that_steers() {
+        let written = |args: &AnswerArgs, on_terminal: bool| {
+            let mut out = Vec::new();
+            let mut screen =
+                if on_terminal { Screen::on_terminal(&mut out) } else { Screen::new(&mut out, ColourMode::Never) };
+            write(&answer(), args, &mut screen).unwrap();
+            drop(screen);
+            String::from_utf8(out).unwrap()
+        };
+        let (csv, json) =
+            (AnswerArgs { csv: true, ..AnswerArgs::default() }, AnswerArgs { json: true, ..AnswerArgs::default() });
+        assert!(written(&csv, false).contains("\x1b[31mc\u{202e}\u{9b}"));
+        assert!(written(&csv, true).contains(",\"a,\"\"b\"\"\n\",") && written(&csv, true).contains(", [31mc  ,"));
+        let document = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        let shown = written(&json, true);
+        assert!(!shown.replace('\n', "").contains(|c: char| c.is_control() || c == '\u{202e}'), "{shown:?}");
+        assert_eq!(document(&shown), document(&written(&json, false)));
     }
 
     #[test]

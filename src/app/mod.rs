@@ -48,6 +48,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::sink::harmless;
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -78,7 +80,7 @@ pub fn main() -> ExitCode {
             use std::io::Write;
             for fault in &faults {
                 // A closed standard error leaves nobody to tell.
-                let _ = writeln!(std::io::stderr(), "millstream: {fault}");
+                let _ = writeln!(std::io::stderr(), "millstream: {}", harmless(fault.to_string().as_bytes()));
             }
             return ExitCode::from(COULD_NOT_RUN);
         }
@@ -92,7 +94,7 @@ pub fn main() -> ExitCode {
         Err(e) => {
             use std::io::Write;
             // A closed standard error leaves nobody to tell.
-            let _ = writeln!(std::io::stderr(), "millstream: {e:#}");
+            let _ = writeln!(std::io::stderr(), "millstream: {}", harmless(format!("{e:#}").as_bytes()));
             ExitCode::from(if e.is::<OwnFault>() { OWN_FAULT } else { COULD_NOT_RUN })
         }
     }

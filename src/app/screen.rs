@@ -1,10 +1,10 @@
 //! Standard output as the commands see it: locked, buffered, with colours only where they are wanted.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 
 use super::cli::ColourChoice;
 use super::terminal;
-use crate::sink::ColourMode;
+use crate::sink::{ColourMode, steers};
 
 /// What a piece of text is, which decides its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +21,20 @@ pub enum Paint {
     Strong,
 }
 
+/// Who reads what a command has to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// A terminal, which control characters steer.
+    Terminal,
+    /// A file or another program, which gets everything as it is.
+    Program,
+}
+
 /// Where a command writes what it has to say.
 pub struct Screen<'a> {
     out: Box<dyn Write + 'a>,
     colours: ColourMode,
+    audience: Audience,
 }
 
 impl Screen<'static> {
@@ -32,7 +42,8 @@ impl Screen<'static> {
     #[must_use]
     pub fn stdout(choice: ColourChoice) -> Self {
         let colours = terminal::style(choice).colour;
-        Self { out: Box::new(BufWriter::new(io::stdout().lock())), colours }
+        let audience = if io::stdout().is_terminal() { Audience::Terminal } else { Audience::Program };
+        Self { out: Box::new(BufWriter::new(io::stdout().lock())), colours, audience }
     }
 }
 
@@ -40,7 +51,19 @@ impl<'a> Screen<'a> {
     /// Any writer.
     #[cfg(test)]
     pub fn new(out: impl Write + 'a, colours: ColourMode) -> Self {
-        Self { out: Box::new(out), colours }
+        Self { out: Box::new(out), colours, audience: Audience::Program }
+    }
+
+    /// Any writer, as if it were a terminal.
+    #[cfg(test)]
+    pub fn on_terminal(out: impl Write + 'a) -> Self {
+        Self { out: Box::new(out), colours: ColourMode::Never, audience: Audience::Terminal }
+    }
+
+    /// Who reads it.
+    #[must_use]
+    pub fn audience(&self) -> Audience {
+        self.audience
     }
 
     /// The text with the escape sequences of its colour, if there are colours.
@@ -64,7 +87,19 @@ impl<'a> Screen<'a> {
     /// # Errors
     /// When it cannot be written.
     pub fn json(&mut self, document: &serde_json::Value) -> io::Result<()> {
-        serde_json::to_writer_pretty(&mut self.out, document)?;
+        match self.audience {
+            Audience::Program => serde_json::to_writer_pretty(&mut self.out, document)?,
+            Audience::Terminal => {
+                for c in serde_json::to_string_pretty(document)?.chars() {
+                    // Outside of strings there are none but ends of lines.
+                    if c != '\n' && steers(c) {
+                        write!(self.out, "\\u{:04x}", u32::from(c))
+                    } else {
+                        write!(self.out, "{c}")
+                    }?;
+                }
+            }
+        }
         self.out.write_all(b"\n")
     }
 }

@@ -13,7 +13,7 @@ use crate::metrics::{
     Session, flow_edges,
 };
 use crate::plugin::Catalog;
-use crate::sink::{ConsoleSender, EventSender, Field, Head, Parcel, StoreSender, json_text};
+use crate::sink::{ConsoleSender, EventSender, Field, Head, Parcel, StoreSender, harmless, json_text};
 use crate::time::{self, Timestamp};
 
 /// Name under which the host itself appears in the event stream.
@@ -282,7 +282,7 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
 pub fn log_line(time: Timestamp, level: LogLevel, script: &str, text: &[u8]) -> Vec<u8> {
     let time = if time == Timestamp::EPOCH { "-".to_owned() } else { date_time(time) };
     let mut line = format!("{time} {} [{script}] ", level.name()).into_bytes();
-    line.extend_from_slice(text);
+    line.extend_from_slice(harmless(text).as_bytes());
     line.push(b'\n');
     line
 }
@@ -478,5 +478,8 @@ mod tests {
         assert_eq!(line, b"1970-01-01 00:01:40.000000 WARN [a.lua] text\n");
         let line = log_line(Timestamp::EPOCH, LogLevel::Notice, "a.lua", b"nothing yet");
         assert_eq!(line, b"- NOTICE [a.lua] nothing yet\n");
+        // What a script took from a packet does not steer the terminal; a traceback keeps its lines.
+        let line = log_line(Timestamp::EPOCH, LogLevel::Error, "a.lua", b"\x1b]0;own\x07 \xc2\x9b31m\r\nin \tfunction");
+        assert_eq!(line, b"- ERROR [a.lua]  ]0;own   31m \nin \tfunction\n");
     }
 }

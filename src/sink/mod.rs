@@ -18,6 +18,7 @@ pub mod printed;
 mod renewal;
 mod report;
 pub mod spill;
+mod steering;
 mod store;
 pub mod syslog;
 pub mod webhook;
@@ -38,6 +39,7 @@ pub use report::{
     PipelineReport, PipelineStep, PluginJobs, PluginReport, Records as RecordsReport, Report, ResourceLine, Run,
     StoreReport, TextStyle, TopKey, Verdict, collect_groups, collect_records, human_count,
 };
+pub use steering::{harmless, steers};
 pub use store::{
     Durability, Reserved, RunEnd, Store, StoreOpenError, StoreOptions, StoreSender, StoreTally, StoredJob,
     StoredJobEnd, StoredTopper, VERSION as STORE_VERSION, default_store, keep_pipeline_state, latest_store,

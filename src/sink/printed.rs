@@ -1,6 +1,7 @@
 //! One line for people on each alert, resource, document and flow.
 
 use super::iso_time::push_time;
+use super::steering::steers;
 use crate::key::FlowText;
 use crate::metrics::{Alert, Document, Resource, Session};
 use crate::time::Timestamp;
@@ -32,17 +33,12 @@ fn begin(out: &mut Vec<u8>, time: Timestamp, kind: &str) {
 fn push(out: &mut Vec<u8>, bytes: &[u8]) {
     let cut = &bytes[..bytes.len().min(MAX_TEXT)];
     for c in String::from_utf8_lossy(cut).chars() {
-        let shown = if c.is_control() || is_invisible(c) { ' ' } else { c };
+        let shown = if steers(c) { ' ' } else { c };
         out.extend_from_slice(shown.encode_utf8(&mut [0; 4]).as_bytes());
     }
     if bytes.len() > MAX_TEXT {
         out.extend_from_slice("…".as_bytes());
     }
-}
-
-/// Characters that change the direction of text or have no width.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }
 
 fn push_flow(out: &mut Vec<u8>, flow: &[u8]) {

@@ -8,6 +8,7 @@ use super::model::{
     TopKey,
 };
 use super::text_table::{Align, Table, chars, cut};
+use crate::sink::steering::steers;
 
 /// Whether escape sequences for colours are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,7 +112,7 @@ impl Page {
     pub(super) fn line(&mut self, line: &str) {
         let ascii = self.style.charset == Charset::Ascii;
         let keep = |c: char| {
-            if is_steering(c) {
+            if steers(c) {
                 '?'
             } else if ascii && !c.is_ascii() {
                 substitute(c)
@@ -468,12 +469,6 @@ fn value(meter: &MeterReport, value: f64) -> String {
 
 fn plural<'a>(count: u64, one: &'a str, many: &'a str) -> &'a str {
     if count == 1 { one } else { many }
-}
-
-/// True for characters that move the cursor, start sequences or reorder what is shown.
-fn is_steering(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }
 
 /// ASCII for the few other characters the report itself writes; a question mark for those of keys and labels.
