@@ -47,7 +47,7 @@ fn what_cannot_run_is_explained_in_one_line() {
             &["-r", &demo(), "--engines", "2", "--count", "5"],
             "--count, --duration and --speed need one packet thread; leave out --engines 2",
         ),
-        (&["-r", &demo(), "--events", "empty"], "--events empty: cannot be written: Is a directory (os error 21)"),
+        (&["-r", &demo(), "--events", "empty"], "--events empty: is a directory; name a plain file"),
     ] {
         let ended = place.run(arguments, LIMIT);
         ended.exits(2);
