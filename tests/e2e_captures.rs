@@ -179,3 +179,28 @@ fn two_runs_over_a_directory_are_identical_and_engines_add_up() {
     let differing: Vec<_> = one.iter().filter(|(place, total)| two.get(*place) != Some(*total)).take(5).collect();
     assert!(differing.is_empty() && one.len() == two.len(), "{differing:?}");
 }
+
+/// A block of a pcapng file; the body is a multiple of four bytes.
+fn block(kind: u32, body: &[u8]) -> Vec<u8> {
+    let len = (body.len() as u32 + 12).to_le_bytes();
+    [&kind.to_le_bytes()[..], &len, body, &len].concat()
+}
+
+#[test]
+fn the_bytes_of_packets_at_the_end_of_time_are_counted() {
+    let section = [&0x1A2B_3C4D_u32.to_le_bytes()[..], &[1, 0, 0, 0], &[0xFF; 8]].concat();
+    // Ethernet, whole packets, nanoseconds.
+    let interface = [1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1, 0, 9, 0, 0, 0, 0, 0, 0, 0];
+    let mut capture = [block(0x0A0D_0D0A, &section), block(1, &interface)].concat();
+    for early in [2, 1, 0, 0] {
+        let time = i64::MAX as u64 - early;
+        let head = [0, (time >> 32) as u32, time as u32, 60, 60].map(u32::to_le_bytes).concat();
+        capture.extend(block(6, &[&head[..], &[0; 60]].concat()));
+    }
+    let place = Place::new();
+    fs::write(place.path("last.pcapng"), capture).unwrap();
+    let ended = place.run(&["-r", "last.pcapng", "--json"], LIMIT);
+    ended.exits(0);
+    let run = &ended.report()["run"];
+    assert_eq!((run["packets"].as_u64(), run["bytes"].as_u64()), (Some(4), Some(240)), "{run}");
+}

@@ -375,17 +375,16 @@ impl Engine {
         for (index, packet) in packets.iter().enumerate() {
             if packet.ts < now {
                 back += 1;
-            } else if packet.ts >= boundary {
+            } else if packet.ts >= boundary && index > 0 {
                 to = from + index;
                 break;
             } else {
+                // Also the first packet of a bucket that ends with it, as buckets at the end of time do.
                 now = packet.ts;
             }
             bytes += u64::from(packet.wirelen);
         }
-        // A bucket that begins and ends with this packet leaves it in place.
-        let to = to.max(from + 1);
-        context.now.set(now.max(if to == from + 1 { first } else { now }));
+        context.now.set(now);
         self.packets += (to - from) as u64;
         self.bytes += bytes;
         self.time_back += back;
