@@ -739,3 +739,30 @@ fn a_row_from_the_future_makes_no_other_row_old() {
     let tally = fill(&late, year_2096..year_2096 + 100_000);
     assert!(tally.deleted > 10_000 && fs::metadata(&late.file).unwrap().len() <= 4 << 20, "{tally:?}");
 }
+
+#[test]
+fn a_group_that_changes_what_its_counters_mean_is_told_of() {
+    let dir = TempDir::new().unwrap();
+    let (file, script) = (dir.path().join("a.db"), dir.path().join("counts.lua"));
+    let run = |bucketsize: &str, vartype: &str| {
+        let text = EVERYTHING
+            .replace("bucketsize = 1 ", &format!("bucketsize = {bucketsize} "))
+            .replace("vartype.GAUGE, 10, 0, \"Gauge\"", &format!("vartype.{vartype}, 10, 0, \"Gauge\""));
+        fs::write(&script, text).unwrap();
+        let (store, script) = (file.to_str().unwrap(), script.to_str().unwrap());
+        let ended = millstream(&["run", "-q", "-r", DEMO, "-p", script, "--store", store]);
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        let said = String::from_utf8(ended.stderr).unwrap();
+        said.lines().filter(|line| line.contains("Kinds")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(run("1", "GAUGE"), [""; 0]);
+    assert_eq!(run("1", "GAUGE"), [""; 0], "nothing has changed");
+    let told = run("60", "AVERAGE");
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].contains("counter group Kinds: its buckets had 1 s and have 60 s; what it has from before"),
+        "{told:?}"
+    );
+    assert!(told[1].contains("counter group Kinds: meter Gauge was GAUGE and is AVERAGE; what it has"), "{told:?}");
+    assert_eq!(run("60", "AVERAGE"), [""; 0], "told once");
+}

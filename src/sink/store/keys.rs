@@ -7,8 +7,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::bulk::{self, ROWS};
 use super::row::Text;
+use super::schema;
 use crate::guid::Guid;
-use crate::metrics::{Group, GroupKind, Registry};
+use crate::metrics::{Group, GroupKind, Registry, Vartype};
+use crate::sink::report::text_of;
 
 /// Keys whose numbers are remembered twice over; more are looked up.
 const REMEMBERED: usize = 400_000;
@@ -20,10 +22,18 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// Writes the definitions of all groups. A name or a meter that changed is replaced, one that is gone stays.
+    /// Writes the definitions of all groups. A name or a meter that changed is replaced, one that is gone stays. Rows are
+    /// read as the latest definition says, so one that gives earlier rows another meaning is told of.
     pub(super) fn define(&mut self, db: &Connection, registry: &Registry) -> rusqlite::Result<()> {
         for kind in GroupKind::ALL {
             for group in registry.groups(kind) {
+                for change in changes(db, group)? {
+                    let (file, name) = (db.path().unwrap_or_default(), text_of(&group.name));
+                    log::warn!(
+                        "store {file}: counter group {name}: {change}; what it has from before is shown as that, too: \
+                         another store (--store FILE) keeps them apart"
+                    );
+                }
                 let id = define(db, group)?;
                 self.ids.insert((kind, group.guid), id);
                 if let Some(alias) = group.alias {
@@ -46,6 +56,33 @@ impl Groups {
         self.ids.insert((kind, guid), id);
         Ok(id)
     }
+}
+
+/// What the counters that the file has of a group were called before, where it makes a difference.
+fn changes(db: &Connection, group: &Group) -> rusqlite::Result<Vec<String>> {
+    if group.kind != GroupKind::Counter {
+        return Ok(Vec::new());
+    }
+    let mut known = db.prepare_cached("SELECT id, bucketsize FROM groups WHERE kind = ?1 AND guid = ?2")?;
+    let known = known.query_row([group.kind.name(), &group.guid.to_string()], |row| Ok((row.get(0)?, row.get(1)?)));
+    let Some((id, size)) = known.optional()? else { return Ok(Vec::new()) };
+    let (id, size): (i64, u32) = (id, size);
+    if !db.table_exists(None, &*schema::counters(id))? {
+        return Ok(Vec::new());
+    }
+    let mut changes = Vec::new();
+    if size != group.bucketsize {
+        changes.push(format!("its buckets had {size} s and have {} s", group.bucketsize));
+    }
+    let mut before = db.prepare_cached("SELECT vartype FROM meters WHERE grp = ?1 AND id = ?2")?;
+    for meter in &group.meters {
+        let number: Option<u8> = before.query_row(params![id, meter.id], |row| row.get(0)).optional()?;
+        let vartype = number.and_then(|number| Vartype::from_number(number.into()));
+        if let Some(vartype) = vartype.filter(|vartype| *vartype != meter.vartype) {
+            changes.push(format!("meter {} was {vartype} and is {}", text_of(&meter.name), meter.vartype));
+        }
+    }
+    Ok(changes)
 }
 
 fn define(db: &Connection, group: &Group) -> rusqlite::Result<i64> {
