@@ -168,34 +168,8 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::{Console, Parcel, WhenFull};
-    use std::io::{self, Write};
-    use std::sync::{Arc, Mutex};
-
-    #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    struct Closed;
-
-    impl Write for Closed {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::sink::output_of_tests::{closed, keeping};
+    use std::io;
 
     fn parcel(text: &str) -> Parcel {
         Parcel { out: text.into(), err: Vec::new(), lines: 1 }
@@ -203,18 +177,18 @@ mod tests {
 
     #[test]
     fn everything_is_written_before_close_returns() {
-        let shared = Shared::default();
-        let console = Console::start_with(WhenFull::Block, Box::new(shared.clone()), Box::new(io::sink())).unwrap();
+        let (output, kept) = keeping(|| ());
+        let console = Console::start_with(WhenFull::Block, output, Box::new(io::sink())).unwrap();
         for _ in 0..10_000 {
             console.sender().send(parcel("x\n"));
         }
         assert_eq!(console.close().dropped, 0);
-        assert_eq!(shared.0.lock().unwrap().len(), 20_000);
+        assert_eq!(kept.lock().unwrap().len(), 20_000);
     }
 
     #[test]
     fn a_closed_pipe_is_counted_and_does_not_stop_the_sender() {
-        let console = Console::start_with(WhenFull::Block, Box::new(Closed), Box::new(io::sink())).unwrap();
+        let console = Console::start_with(WhenFull::Block, closed(), Box::new(io::sink())).unwrap();
         for _ in 0..1_000 {
             console.sender().send(parcel("x\n"));
         }

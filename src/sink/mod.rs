@@ -12,6 +12,8 @@ mod events;
 mod flush_sinks;
 mod iso_time;
 mod line_file;
+#[cfg(test)]
+mod output_of_tests;
 mod patient;
 mod pcap_store;
 pub mod printed;

@@ -241,46 +241,21 @@ mod tests {
     use super::{EventStream, StreamEnd};
     use crate::sink::WhenFull;
     use crate::sink::events::{Field, Head};
+    use crate::sink::output_of_tests::{Kept, Output, closed, keeping};
     use crate::time::Timestamp;
-    use crossbeam_channel::{Receiver, bounded};
+    use crossbeam_channel::{Sender, bounded};
     use std::io::{self, Write};
-    use std::sync::{Arc, Mutex};
 
     fn lost(end: &StreamEnd, name: &str) -> u64 {
         assert!(end.dropped.iter().all(|(other, _)| *other == name), "{:?}", end.dropped);
         end.dropped.iter().map(|(_, count)| count).sum()
     }
 
-    /// An output that waits until it is told to go on, and keeps what it was given.
-    #[derive(Clone)]
-    struct Gate {
-        open: Receiver<()>,
-        kept: Arc<Mutex<Vec<u8>>>,
-    }
-
-    impl Write for Gate {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // The gate is open for good once its other end is gone.
-            let _ = self.open.recv();
-            self.kept.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    struct Closed;
-
-    impl Write for Closed {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
+    /// An output that waits until it is told to go on, and what it was given: it goes on for good once the sender is gone.
+    fn gate() -> (Sender<()>, Box<dyn Write + Send>, Kept) {
+        let (hold, open) = bounded::<()>(0);
+        let (output, kept) = keeping(move || _ = open.recv());
+        (hold, output, kept)
     }
 
     fn send(stream: &EventStream, count: usize) {
@@ -293,12 +268,12 @@ mod tests {
 
     #[test]
     fn a_blocking_stream_loses_nothing() {
-        let (_, open) = bounded::<()>(0);
-        let gate = Gate { open, kept: Arc::default() };
-        let stream = EventStream::start("events", Box::new(gate.clone()), WhenFull::Block).unwrap();
+        let (hold, output, kept) = gate();
+        drop(hold);
+        let stream = EventStream::start("events", output, WhenFull::Block).unwrap();
         send(&stream, 20_000);
         assert_eq!(stream.close().dropped, []);
-        let kept = gate.kept.lock().unwrap();
+        let kept = kept.lock().unwrap();
         let lines: Vec<&[u8]> = kept.split(|&b| b == b'\n').filter(|line| !line.is_empty()).collect();
         assert_eq!(lines.len(), 20_001);
         assert_eq!(lines[0], b"{\"ev\":\"version\",\"events\":1}");
@@ -306,20 +281,19 @@ mod tests {
 
     #[test]
     fn a_stalled_stream_drops_whole_lines_and_counts_them() {
-        let (hold, open) = bounded::<()>(0);
-        let gate = Gate { open, kept: Arc::default() };
-        let stream = EventStream::start("events", Box::new(gate.clone()), WhenFull::DropNewest).unwrap();
+        let (hold, output, kept) = gate();
+        let stream = EventStream::start("events", output, WhenFull::DropNewest).unwrap();
         send(&stream, 20_000);
         drop(hold);
         let dropped = lost(&stream.close(), "events_queue_full");
-        let kept = gate.kept.lock().unwrap().iter().filter(|&&b| b == b'\n').count() as u64;
+        let kept = kept.lock().unwrap().iter().filter(|&&b| b == b'\n').count() as u64;
         assert!(dropped > 0);
         assert_eq!(kept - 1 + dropped, 20_000);
     }
 
     #[test]
     fn a_closed_pipe_ends_the_stream_quietly() {
-        let stream = EventStream::start("events", Box::new(Closed), WhenFull::Block).unwrap();
+        let stream = EventStream::start("events", closed(), WhenFull::Block).unwrap();
         send(&stream, 20_000);
         let end = stream.close();
         assert!(end.failure.is_none());
@@ -327,26 +301,17 @@ mod tests {
     }
 
     /// An output with room for so many bytes.
-    struct Disk(usize);
-
-    impl Write for Disk {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            if self.0 == 0 {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            let count = bytes.len().min(self.0);
-            self.0 -= count;
-            Ok(count)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
+    fn disk(mut room: usize) -> Box<dyn Write + Send> {
+        Box::new(Output(move |bytes: &[u8]| {
+            let count = bytes.len().min(room);
+            room -= count;
+            if count == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(count) }
+        }))
     }
 
     #[test]
     fn a_full_disk_is_a_failure_and_lines_without_their_end_are_counted() {
-        let stream = EventStream::start("events", Box::new(Disk(1_000_000)), WhenFull::Block).unwrap();
+        let stream = EventStream::start("events", disk(1_000_000), WhenFull::Block).unwrap();
         send(&stream, 20_000);
         let end = stream.close();
         assert_eq!(end.failure.as_ref().map(io::Error::kind), Some(io::ErrorKind::StorageFull));

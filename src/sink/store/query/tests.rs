@@ -1,6 +1,7 @@
 //! Answers against what was written, and the plans behind them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -160,6 +161,10 @@ fn naive(meter: u32, key: usize, minutes: std::ops::Range<i64>) -> f64 {
     }
 }
 
+fn opened(file: &Path, registry: &Arc<Registry>) -> Store {
+    Store::open(&StoreOptions::new(file.to_owned(), WhenFull::Block), Arc::clone(registry), &[], None).unwrap()
+}
+
 #[test]
 fn the_largest_keys_are_those_of_a_plain_sum_whatever_the_range() {
     let (_folder, reader) = filled();
@@ -236,8 +241,7 @@ fn what_an_earlier_run_left_without_coarse_rows_is_counted_all_the_same() {
     db.execute_batch(&format!("DELETE FROM rolled; DELETE FROM counters_{group} WHERE level > 0")).unwrap();
     drop(db);
     // A later run adds some minutes to the last day.
-    let store =
-        Store::open(&StoreOptions::new(file.clone(), WhenFull::Block), Arc::clone(&registry), &[], None).unwrap();
+    let store = opened(&file, &registry);
     let (mut sender, mut shard) = (store.sender(), Shard::new(&registry, ShardConfig::default()));
     let index = registry.counter_index(GROUP).unwrap();
     for minute in MINUTES..MINUTES + 10 {
@@ -335,8 +339,7 @@ fn records_come_latest_first_within_their_range() {
 fn few_flows_of_a_long_time_are_not_looked_for_among_all_of_them() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("store.db");
-    let store =
-        Store::open(&StoreOptions::new(file.clone(), WhenFull::Block), Arc::new(registry()), &[], None).unwrap();
+    let store = opened(&file, &Arc::new(registry()));
     let mut sender = store.sender();
     for number in 0..6_000_i64 {
         // The first ten on one day, all others weeks later.
@@ -373,8 +376,7 @@ fn few_flows_of_a_long_time_are_not_looked_for_among_all_of_them() {
 fn edges_are_found_by_whatever_people_call_a_key() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("store.db");
-    let store =
-        Store::open(&StoreOptions::new(file.clone(), WhenFull::Block), Arc::new(registry()), &[], None).unwrap();
+    let store = opened(&file, &Arc::new(registry()));
     let mut sender = store.sender();
     for key in ["p-0050", "0A.00.00.02", "10.0.0.1", "key-3"] {
         let edge = Edge {
@@ -457,8 +459,7 @@ fn words_are_searched_for_and_what_cannot_be_read_is_said() {
 fn documents_of_other_hours_do_not_hide_those_that_are_searched_for() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("store.db");
-    let store =
-        Store::open(&StoreOptions::new(file.clone(), WhenFull::Block), Arc::new(registry()), &[], None).unwrap();
+    let store = opened(&file, &Arc::new(registry()));
     let mut sender = store.sender();
     // As of captures that were read in any order: some of an hour, many of a later one, one of the first again.
     let seconds = (0..10).chain((0..5_100).map(|second| 20_000 + second)).chain([10]);
@@ -480,8 +481,7 @@ fn documents_of_other_hours_do_not_hide_those_that_are_searched_for() {
 fn of_words_that_are_everywhere_the_latest_documents_come_without_a_rank() {
     let (folder, file) = (TempDir::new().unwrap(), "store.db");
     let file = folder.path().join(file);
-    let store =
-        Store::open(&StoreOptions::new(file.clone(), WhenFull::Block), Arc::new(registry()), &[], None).unwrap();
+    let store = opened(&file, &Arc::new(registry()));
     let mut sender = store.sender();
     for second in 0..50_010 {
         let mark = if second % 10_000 == 0 { "seldom" } else { "else" };
