@@ -8,7 +8,7 @@ use mlua::{Function, Lua, LuaString, Table, Value};
 
 use super::engine::EngineParts;
 use super::modules;
-use super::t_async::AsyncEnd;
+use super::t_async::{AsyncEnd, Managed};
 use crate::job::{Begun, CallArguments, Door, Doors, ErrandError, FunctionInfo, MAX_FUNCTIONS, Order, Reply};
 
 /// Most calls of one VM that have no answer yet.
@@ -139,7 +139,7 @@ pub struct Task {
 #[derive(Debug)]
 pub(super) struct FunctionTable {
     pub desk: Rc<FunctionDesk>,
-    managed: Table,
+    managed: Managed,
     /// The metatable of the engine object, its methods, and those of them that read.
     engine: Table,
     methods: Value,
@@ -147,15 +147,19 @@ pub(super) struct FunctionTable {
 }
 
 impl FunctionTable {
-    pub(super) fn new(desk: Rc<FunctionDesk>, managed: &Table, parts: &EngineParts) -> mlua::Result<Self> {
+    pub(super) fn new(desk: Rc<FunctionDesk>, managed: Managed, parts: &EngineParts) -> mlua::Result<Self> {
         let engine = parts.engine.metatable().ok_or_else(|| mlua::Error::runtime("the engine has no methods"))?;
         let methods = engine.raw_get("__index")?;
-        Ok(Self { desk, managed: managed.clone(), engine, methods, reading: None })
+        Ok(Self { desk, managed, engine, methods, reading: None })
     }
 
     /// Registers what the plugin's table lists.
     pub(super) fn adopt(&self, listed: Value) -> mlua::Result<()> {
-        self.managed.raw_get::<Function>("adopt")?.call(listed)
+        // As long as nothing was registered there is nothing to publish.
+        if listed.is_nil() && !self.managed.is_filled() {
+            return Ok(());
+        }
+        self.managed.function("adopt")?.call(listed)
     }
 
     /// What is to be done for an errand, which is kept until it is answered.
@@ -177,7 +181,7 @@ impl FunctionTable {
     fn task(&self, lua: &Lua, id: &str, order: Order) -> Result<Task, ErrandError> {
         let failed = |error: mlua::Error| ErrandError::Failed(error.to_string());
         let text = |text: &str| lua.create_string(text).map_err(failed);
-        let of = |name: &str| self.managed.raw_get::<Function>(name).map_err(failed);
+        let of = |name: &str| self.managed.function(name).map_err(failed);
         let about = |name: &str, job: String| -> Result<Task, ErrandError> {
             let arguments = (text(&job)?, text("")?, Value::Nil);
             Ok(Task { function: of(name)?, arguments, called: None })
@@ -217,7 +221,7 @@ impl FunctionTable {
 
     /// A function of a call did not come to its end.
     pub(super) fn broken(&self) -> mlua::Result<()> {
-        self.managed.raw_set("spawned", Value::Nil)
+        self.managed.set("spawned", Value::Nil)
     }
 
     /// Takes the engine's methods that write away.
@@ -225,7 +229,7 @@ impl FunctionTable {
         let reading = match &self.reading {
             Some(reading) => reading.clone(),
             None => {
-                let make: Function = self.managed.raw_get("read_only")?;
+                let make = self.managed.function("read_only")?;
                 self.reading.insert(make.call(self.methods.clone())?).clone()
             }
         };

@@ -309,7 +309,7 @@ fn seconds(seconds: f64) -> Duration {
     Duration::from_secs_f64(if seconds > 0.0 { seconds.min(3.2e9) } else { 0.0 })
 }
 
-/// Adds the functions of a VM of an engine.
+/// Adds the functions of a VM of an engine but [`install_completing`].
 pub(super) fn install(lua: &Lua, host: &Table, desk: &Rc<JobDesk>) -> mlua::Result<()> {
     let with = || Rc::clone(desk);
     let d = with();
@@ -431,6 +431,11 @@ fn install_deferred(lua: &Lua, host: &Table, desk: &Rc<JobDesk>) -> mlua::Result
             Ok(())
         })?,
     )?;
+    Ok(())
+}
+
+/// Adds the function that plain `T.async` needs of the desk: `complete` in a VM of an engine.
+pub(super) fn install_completing(lua: &Lua, host: &Table, desk: &Rc<JobDesk>) -> mlua::Result<()> {
     let party = Party::Engine(desk.scheduler.engine());
     install_complete(lua, host, &desk.packer, desk.scheduler.board(), party)
 }

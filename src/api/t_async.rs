@@ -1,12 +1,12 @@
 //! `T.async`: slow work leaves the packet thread here, and its results come back.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mlua::{Function, LightUserData, Lua, LuaString, MultiValue, Table, Value};
+use mlua::{Function, IntoLua, LightUserData, Lua, LuaString, MultiValue, Table, Value};
 
 use super::constants::{LogFn, LogLevel};
 use super::context::VmContext;
@@ -41,12 +41,19 @@ pub struct AsyncEnd {
     calls: Rc<JobCalls>,
     desk: Rc<JobDesk>,
     deliver: Function,
-    /// `tick`, `completed` and `run_out` of async_managed.lua.
-    managed: Table,
+    managed: Managed,
     pub(super) functions: FunctionTable,
     packer: Rc<RefCell<Packer>>,
     /// An empty list, kept for its memory.
     list: RefCell<Vec<Ended>>,
+}
+
+/// What the Lua texts of managed jobs share with the host: `tick`, `completed`, `run_out` and others. They are read when
+/// something of it is first looked up, by the script or here: most scripts have plain jobs or none.
+#[derive(Clone, Debug)]
+pub struct Managed {
+    table: Table,
+    is_filled: Rc<Cell<bool>>,
 }
 
 /// What a VM's end is made from.
@@ -120,20 +127,82 @@ pub fn install(
         }
     })?;
     let desk = JobDesk::new(lua, &packer, &scheduler, &calls, context, jobs.block.to_owned())?;
-    job_desk::install(lua, &host, &desk)?;
+    job_desk::install_completing(lua, &host, &desk)?;
     let doors = jobs.pool.doors();
     let functions = FunctionDesk::new(Doors::make(jobs.ids, context.order.get(), jobs.kind), doors);
-    functions::install(lua, &host, &functions)?;
-    host.set("functions_chunk", modules::host_chunk(lua, "millstream.functions", FUNCTIONS)?)?;
-    host.set("managed_chunk", modules::host_chunk(lua, "millstream.async_managed", MANAGED)?)?;
-    host.set("tasks_chunk", modules::host_chunk(lua, "millstream.async_tasks", TASKS)?)?;
-    let (table, deliver, managed): (Table, Function, Table) =
+    let is_filled = install_texts(lua, &host, &packer, &desk, &functions)?;
+    let (table, deliver, managed, register): (Table, Function, Table, Function) =
         modules::run_host_chunk_multi(lua, "millstream.async", ASYNC, (&parts.objects, host, &parts.engine, on_error))?;
     t.set("async", table)?;
-    t.set("register_function", managed.raw_get::<Function>("register")?)?;
-    let functions = FunctionTable::new(functions, &managed, parts)?;
+    t.set("register_function", register)?;
+    let managed = Managed { table: managed, is_filled };
+    let functions = FunctionTable::new(functions, managed.clone(), parts)?;
     t.set("block", modules::run_host_chunk(lua, "millstream.block", NO_BLOCK, ())?)?;
     Ok(AsyncEnd { scheduler, calls, desk, deliver, managed, functions, packer, list: RefCell::default() })
+}
+
+/// Adds `texts()`, which gives the functions of the texts that are read later and adds what they call to the host's table,
+/// and `extend`. What it returns tells whether they were asked for.
+fn install_texts(
+    lua: &Lua,
+    host: &Table,
+    packer: &Rc<RefCell<Packer>>,
+    desk: &Rc<JobDesk>,
+    functions: &Rc<FunctionDesk>,
+) -> mlua::Result<Rc<Cell<bool>>> {
+    host.set("extend", packer.borrow().extending()?)?;
+    let is_filled = Rc::new(Cell::new(false));
+    let (to, desk, functions, note) = (host.clone(), Rc::clone(desk), Rc::clone(functions), Rc::clone(&is_filled));
+    let texts = move |lua: &Lua| {
+        note.set(true);
+        job_desk::install(lua, &to, &desk)?;
+        functions::install(lua, &to, &functions)?;
+        let texts = lua.create_table()?;
+        texts.set("managed", modules::host_chunk(lua, "millstream.async_managed", MANAGED)?)?;
+        texts.set("tasks", modules::host_chunk(lua, "millstream.async_tasks", TASKS)?)?;
+        texts.set("functions", modules::host_chunk(lua, "millstream.functions", FUNCTIONS)?)?;
+        Ok(texts)
+    };
+    host.set("texts", lua.create_function(move |lua, ()| texts(lua))?)?;
+    Ok(is_filled)
+}
+
+impl Managed {
+    /// One of the functions.
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn function(&self, name: &str) -> mlua::Result<Function> {
+        self.table.get(name)
+    }
+
+    /// Reads the texts, unless they were.
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn fill(&self) -> mlua::Result<()> {
+        if self.is_filled() { Ok(()) } else { self.function("tick").map(drop) }
+    }
+
+    /// Changes a field.
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn set(&self, name: &str, value: impl IntoLua) -> mlua::Result<()> {
+        self.table.raw_set(name, value)
+    }
+
+    /// Whether there has been anything but plain jobs.
+    #[must_use]
+    pub fn is_filled(&self) -> bool {
+        self.is_filled.get()
+    }
+
+    /// The table itself.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
 }
 
 fn dropped(id: String, kind: &'static str, function: String) -> Record {
@@ -230,7 +299,7 @@ fn install_files(lua: &Lua, host: &Table, submit: impl Fn(FileOp) + 'static) -> 
 impl AsyncEnd {
     /// What the Lua text of managed jobs shares with other texts of ours.
     #[must_use]
-    pub fn managed(&self) -> &Table {
+    pub fn managed(&self) -> &Managed {
         &self.managed
     }
 
@@ -328,7 +397,7 @@ impl AsyncEnd {
     pub fn next_section(&self) -> mlua::Result<Option<(Function, Arc<Section>)>> {
         while let Some(section) = self.scheduler.take_section() {
             if section.begin() {
-                let run = self.managed.raw_get("section");
+                let run = self.managed.function("section");
                 return match run {
                     Ok(run) => Ok(Some((run, section))),
                     Err(error) => {
@@ -369,28 +438,47 @@ impl AsyncEnd {
         self.desk.is_due() || self.scheduler.has_mail() || self.is_asked()
     }
 
-    /// The function that does what is due: `tick(now)`, and what it takes for now.
+    /// The function that does what is due, `tick(now)`, and what it takes for now; none where nothing ever was.
     ///
     /// # Errors
     /// When the VM is out of memory.
-    pub fn tick(&self) -> mlua::Result<(Function, f64)> {
-        Ok((self.managed.raw_get("tick")?, self.desk.now()))
+    pub fn tick(&self) -> mlua::Result<Option<(Function, f64)>> {
+        if !self.managed.is_filled() {
+            return Ok(None);
+        }
+        Ok(Some((self.managed.function("tick")?, self.desk.now())))
     }
 
-    /// The function that lets time run on at the end of the input: `run_out(at_once) -> whether anything was left`.
+    /// The function that lets time run on at the end of the input: `run_out(at_once) -> whether anything was left`; none
+    /// where there is no time to run on.
     ///
     /// # Errors
     /// When the VM is out of memory.
-    pub fn run_out(&self) -> mlua::Result<Function> {
-        self.managed.raw_get("run_out")
+    pub fn run_out(&self) -> mlua::Result<Option<Function>> {
+        if !self.managed.is_filled() {
+            self.managed.set("over", true)?;
+            return Ok(None);
+        }
+        self.managed.function("run_out").map(Some)
     }
 
-    /// The letters that stand now, and the function that reads them: `completed(id, verdict, value)`.
+    /// Whether letters have come.
+    #[must_use]
+    pub fn has_mail(&self) -> bool {
+        self.scheduler.has_mail()
+    }
+
+    /// The letters that stand now, and the function that reads them, `completed(id, verdict, value)`; none where none has
+    /// come.
     ///
     /// # Errors
     /// When the VM is out of memory.
-    pub fn letters(&self, settling: Settling) -> mlua::Result<(Function, Vec<Letter>)> {
-        Ok((self.managed.raw_get("completed")?, self.scheduler.take_mail(settling)))
+    pub fn letters(&self, settling: Settling) -> mlua::Result<Option<(Function, Vec<Letter>)>> {
+        if !self.scheduler.has_mail() {
+            return Ok(None);
+        }
+        let completed = self.managed.function("completed")?;
+        Ok(Some((completed, self.scheduler.take_mail(settling))))
     }
 
     /// What `completed` is called with for a letter. A value that cannot be made here makes it a failure.

@@ -7,6 +7,7 @@ use mlua::{Function, LightUserData, Lua, LuaString, Table, Value};
 
 use super::context::VmContext;
 use super::engine::EngineParts;
+use super::t_async::Managed;
 use super::{gears_rows, modules};
 use crate::gears::{Board, Description, StepText, Summary};
 use crate::time::Stopwatch;
@@ -59,13 +60,13 @@ pub fn install(
     context: &Rc<VmContext>,
     on_error: &Function,
     board: &Arc<Board>,
-    managed: &Table,
+    managed: &Managed,
 ) -> mlua::Result<()> {
     let host = lua.create_table()?;
     host.set("file", context.script_name.as_str())?;
     host.set("on_error", on_error)?;
     host.set("engine", &parts.engine)?;
-    host.set("after", managed.raw_get::<Function>("after")?)?;
+    host.set("managed", managed.table())?;
     host.set("async", t.raw_get::<Table>("async")?)?;
     host.set("mark", address(context.gears.address()))?;
     let (seats, on_seat) = (Arc::clone(board), Rc::clone(context));

@@ -252,6 +252,14 @@ impl Vm {
         direct.is_pristine(self.guard.state(), ready)
     }
 
+    /// [`Vm::watched`] within the budget of work that no callback stands for.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn keep_house<R>(&self, work: impl FnOnce(&Lua) -> mlua::Result<R>) -> Result<R, PluginError> {
+        self.watched(HOUSEKEEPING, work)
+    }
+
     /// Does the host's own work on the VM within a budget: whatever allocates may run a finalizer of the plugin.
     ///
     /// # Errors

@@ -33,6 +33,9 @@ impl Instance {
         if let Some(why) = self.health.disabled() {
             return begun.end(Err(ErrandError::Failed(format!("the plugin is disabled: {why}"))));
         }
+        if !self.knows_managed(FUNCTIONS) {
+            return begun.end(Err(ErrandError::Failed("the plugin's functions cannot be read".to_owned())));
+        }
         let lua = self.vm.lua().clone();
         let Some((id, task)) = self.jobs.begin_errand(&lua, begun) else { return };
         if let Some(refusal) = task.called.as_ref().and_then(|called| self.jobs.refusal(called)) {

@@ -141,6 +141,9 @@ impl Instance {
 
     /// Runs the functions that workers wait for, for as long as the next packets can.
     fn run_sections(&mut self) {
+        if !self.knows_managed("block") {
+            return;
+        }
         let watch = Stopwatch::start();
         loop {
             match self.jobs.next_section() {
@@ -197,10 +200,25 @@ impl Instance {
         }
     }
 
+    /// Has the texts of managed jobs read, where it is not the script that first asks for them. False if they cannot be.
+    pub(super) fn knows_managed(&mut self, callback: &'static str) -> bool {
+        match self.vm.keep_house(|_| self.jobs.managed().fill()) {
+            Ok(()) => true,
+            Err(e) => {
+                self.fault(callback, &e);
+                false
+            }
+        }
+    }
+
     /// Reads what others have completed.
     fn take_letters(&mut self, settling: Settling) {
+        if self.jobs.has_mail() && !self.knows_managed("resolve") {
+            return;
+        }
         let (completed, letters) = match self.jobs.letters(settling) {
-            Ok(letters) => letters,
+            Ok(Some(letters)) => letters,
+            Ok(None) => return,
             Err(e) => return self.fault("resolve", &PluginError::from_lua(&e)),
         };
         for letter in letters {
@@ -214,7 +232,8 @@ impl Instance {
     /// Does what is due by the time of packets.
     fn tick(&mut self) {
         match self.jobs.tick() {
-            Ok((tick, now)) => self.piece("timer", &tick, now),
+            Ok(None) => {}
+            Ok(Some((tick, now))) => self.piece("timer", &tick, now),
             Err(e) => self.fault("timer", &PluginError::from_lua(&e)),
         }
     }
@@ -227,7 +246,8 @@ impl Instance {
             return Left::Nothing;
         }
         let run_out = match self.jobs.run_out() {
-            Ok(run_out) => run_out,
+            Ok(Some(run_out)) => run_out,
+            Ok(None) => return Left::Nothing,
             Err(e) => {
                 self.fault("timer", &PluginError::from_lua(&e));
                 return Left::Nothing;

@@ -180,7 +180,7 @@ impl Prepared {
             None => None,
         };
         let listed = self.vm.watched(self.load_budget, |_| self.plugin.get("functions")).unwrap_or(Value::Nil);
-        self.jobs.open(listed).map_err(|e| fault(e.into()))?;
+        self.vm.watched(self.load_budget, |_| self.jobs.open(listed)).map_err(fault)?;
         let (on_message, on_unload) = (of(&self.plugin, "onmessage")?, either("onunload")?);
         let instance = Instance {
             kind: self.kind,

@@ -19,6 +19,8 @@ end
 
 -- What workers have too.
 local function look_around(tell)
+  -- Most of it is there when something of it is first used.
+  local _ = T.async.defer
   walk_t(tell, "T", T)
   for name in pairs(string) do
     if not STANDARD[name] then tell("string", name) end

@@ -3,7 +3,8 @@
 -- Called once per VM with the objects, the host's functions and what onresult gets as engine (nil in a worker's VM).
 
 local objects, host, engine, on_error = ...
-local type, error, tostring, xpcall = type, error, tostring, xpcall
+local type, error, tostring, xpcall, pcall = type, error, tostring, xpcall, pcall
+local pairs, rawget, setmetatable = pairs, rawget, setmetatable
 local to_text, to_number, bad = host.to_text, host.to_number, host.bad
 
 local async = {}
@@ -38,7 +39,6 @@ end)
 async.pending_items = either(function() return host.pending() end)
 
 -- The bytes of a Buffer; nothing for other cdata.
-local pcall = pcall
 local function method_of(value) return value.tostring end
 function host.buffer_text(value)
   local ok, method = pcall(method_of, value)
@@ -137,10 +137,39 @@ local function remember(execute, number)
   recent[last_recent] = execute
 end
 
--- What asks for more than a plain job goes another way.
-local managed = host.managed_chunk(async, host, engine, on_error, either, C, jobs)
-host.tasks_chunk(async, host, engine, on_error, either, managed)
-host.functions_chunk(async, host, engine, either, managed)
+-- What asks for more than a plain job goes another way, by what `managed` and the rest of `async` hold. Most scripts do
+-- not: both are filled when something is first looked for that they do not have.
+local managed = { spills = false, resolve = async.resolve, reject = async.reject, abort = async.abort }
+local filling = false
+
+local function fill_both()
+  local more, texts = {}, host.texts()
+  texts.managed(more, managed, objects, host, engine, on_error, either, C, jobs)
+  texts.tasks(more, managed, objects, host, engine, on_error, either)
+  texts.functions(more, managed, objects, host, engine, either)
+  host.extend(async, more)
+  for name, f in pairs(more) do
+    -- What a script has put there stays.
+    if rawget(async, name) == nil then async[name] = f end
+  end
+end
+
+local later = {}
+function later.__index(self, key)
+  if filling then return nil end
+  filling = true
+  local fine, message = pcall(fill_both)
+  filling = false
+  if not fine then error(message, 0) end
+  setmetatable(async, nil)
+  setmetatable(managed, nil)
+  return rawget(self, key)
+end
+setmetatable(async, later)
+setmetatable(managed, later)
+
+-- In last place, so that what is called sees the script as its caller.
+local function register(name, f, flags) return managed.register(name, f, flags) end
 
 -- Not by way of `either`: functions with a variable number of arguments do not begin a trace.
 function async.schedule(block, second)
@@ -204,4 +233,4 @@ local function deliver(first, count)
   return count
 end
 
-return async, deliver, managed
+return async, deliver, managed, register

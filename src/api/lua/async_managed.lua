@@ -1,19 +1,17 @@
 -- T.async beyond a plain job: options of schedule, values as data and results, deferred executions, timers.
 --
--- Called once per VM with T.async, the objects, the host's functions, the engine, the message handler, and `either` of
--- async.lua. What ends is put on a list and told from there: whatever a callback does, the next one and every onfree are
+-- Called when something of it is first used, with what becomes of T.async, the table that it fills, the objects, the host's
+-- functions, the engine, the message handler, and `either` of async.lua. What ends is put on a list and told from there: whatever a callback does, the next one and every onfree are
 -- told, at the next point where results are handed out if it must be.
 
-local async, host, engine, on_error, either, C, jobs = ...
-local ffi = require "ffi"
-local type, error, tostring, xpcall, pairs, setmetatable = type, error, tostring, xpcall, pairs, setmetatable
-local select, unpack, remove, getmetatable = select, unpack, table.remove, getmetatable
-local floor, format, getinfo, huge, sort, ipairs = math.floor, string.format, debug.getinfo, math.huge, table.sort, ipairs
+local async, managed, objects, host, engine, on_error, either, C, jobs = ...
+local ffi, type, error, tostring, xpcall = objects.ffi, objects.type, objects.error, objects.tostring, objects.xpcall
+local pairs, ipairs, setmetatable, getmetatable = objects.pairs, objects.ipairs, objects.setmetatable, objects.getmetatable
+local select, unpack, remove, sort = objects.select, objects.unpack, objects.remove, objects.sort
+local floor, format, getinfo, huge = objects.floor, objects.format, objects.getinfo, objects.huge
 local ffi_string, prefix = ffi.string, host.prefix
 -- When something is to be done next, in the host's memory.
 local due = ffi.cast("double *", host.due)
-
-local managed = {}
 
 -- Numbers of managed jobs begin where those of plain jobs end: their slot is negative.
 local FIRST = 2147483648
@@ -476,9 +474,10 @@ end
 local handles, opened = {}, 0
 local Handle = {}
 Handle.__index = Handle
-function Handle:resolve(value) return async.resolve(self.id, value) end
-function Handle:reject(message) return async.reject(self.id, message) end
-function Handle:abort() return async.abort(self.id) end
+local resolve, reject, abort = managed.resolve, managed.reject, managed.abort
+function Handle:resolve(value) return resolve(self.id, value) end
+function Handle:reject(message) return reject(self.id, message) end
+function Handle:abort() return abort(self.id) end
 
 local function close(entry, state, result, message)
   handles[entry.id] = nil
@@ -657,4 +656,3 @@ function managed.letter(id)
 end
 
 managed.conclude, managed.handles, managed.run, managed.call, managed.put = conclude, handles, run, call, put
-return managed

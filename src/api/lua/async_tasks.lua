@@ -3,9 +3,9 @@
 -- A task runs in pieces: the first where it is spawned, each further one where what it waited for is handed out. Every
 -- piece is part of the callback it runs in and spends that one's budget.
 
-local async, host, engine, on_error, either, managed = ...
-local type, error, xpcall, tostring = type, error, xpcall, tostring
-local create, resume_coroutine, yield, running = coroutine.create, coroutine.resume, coroutine.yield, coroutine.running
+local async, managed, objects, host, engine, on_error, either = ...
+local type, error, xpcall, tostring = objects.type, objects.error, objects.xpcall, objects.tostring
+local create, resume_coroutine, yield, running = objects.create, objects.resume, objects.yield, objects.running
 
 -- The task that is running, if any.
 local current
@@ -209,5 +209,3 @@ async.race = either(function(list)
     if promises[i] == winner then return winner.result, nil, i end
   end
 end)
-
-return managed

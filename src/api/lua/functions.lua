@@ -1,11 +1,11 @@
 -- Functions that are called from outside, and the promises they answer with.
 --
--- Called once per VM with T.async, what it asks of the host, the engine, `either` of async.lua and `managed` of
--- async_managed.lua. A call is answered at once, or later by host.answer(id, state, value).
+-- Called when something of it is first used, with what becomes of T.async, the table that async_managed.lua has filled, the
+-- objects, what it asks of the host, the engine, and `either` of async.lua. A call is answered at once, or later by host.answer(id, state, value).
 
-local async, host, engine, either, managed = ...
-local type, error, tostring, pairs, ipairs, sort = type, error, tostring, pairs, ipairs, table.sort
-local find, sub = string.find, string.sub
+local async, managed, objects, host, engine, either = ...
+local type, error, tostring, pairs, ipairs = objects.type, objects.error, objects.tostring, objects.pairs, objects.ipairs
+local sort, find, sub = objects.sort, objects.find, objects.sub
 
 local FLAGS = { no_writes = true, allow_when_overloaded = true, raw_arguments = true }
 local functions, count = {}, 0

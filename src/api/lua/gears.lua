@@ -340,7 +340,7 @@ local function entry_of(self)
     open, close_at = true, (floor(now / width) + 1) * width
     local number = c[4]
     -- At the end of the input time runs on to it.
-    host.after(close_at - now, function()
+    host.managed.after(close_at - now, function()
       if open and c[4] == number then guard(close, host.engine) end
     end)
   end

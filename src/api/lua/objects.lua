@@ -477,10 +477,13 @@ ffi.metatype("ms_layer", { __index = Layer, __tostring = function(v) return "Lay
 
 return {
   C = C, vm = vm, cur = cur,
-  -- The library as it was before the script ran: the drivers are made later and must not meet what it replaced.
+  -- Libraries as they were before the script ran: what is made later must not meet what it replaced.
   ffi = ffi, error = error, xpcall = xpcall, pcall = pcall, type = type, tostring = tostring,
   tonumber = tonumber, rawget = rawget, floor = floor, setmetatable = setmetatable, pairs = pairs, ipairs = ipairs,
   getlocal = debug.getlocal, find = string.find, format = format, select = select, bit = bit,
+  sub = string.sub, unpack = unpack, getmetatable = getmetatable, remove = table.remove, sort = table.sort,
+  getinfo = debug.getinfo, huge = math.huge, create = coroutine.create, resume = coroutine.resume,
+  yield = coroutine.yield, running = coroutine.running,
   to_number = to_number, to_text = to_text, to_flow = to_flow, bad = bad, stale = stale,
   new_flow = new_flow, flow_of_event = flow_of_event, has_ends = has_ends, name_missing = name_missing,
   buffer_type = ffi.typeof("ms_buffer"), packet_type = ffi.typeof("ms_packet"), layer_type = ffi.typeof("ms_layer"),

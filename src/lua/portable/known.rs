@@ -5,8 +5,8 @@ use mlua::{Lua, Table};
 use crate::lua::{HOST_CHUNK, own_text};
 
 /// Builds the helpers of a [`Packer`](super::Packer): an array of `refresh`, `describe`, `classify`, the table that maps
-/// a known value to its number, `trampoline` and `complete`. The table holds the values themselves, so that none can be collected and its address
-/// taken by another.
+/// a known value to its number, `trampoline`, `complete` and `extend`. The table holds the values themselves, so that none can
+/// be collected and its address taken by another.
 const HELPERS: &str = include_str!("pack.lua");
 
 /// Positions in the table of helpers.
@@ -16,6 +16,7 @@ pub(super) const CLASSIFY: i32 = 3;
 pub(super) const KNOWN: i32 = 4;
 pub(super) const TRAMPOLINE: i32 = 5;
 pub(super) const COMPLETE: i32 = 6;
+pub(super) const EXTEND: i32 = 7;
 
 /// Builds the helpers in a VM whose libraries and `T` are complete.
 pub(super) fn helpers(lua: &Lua) -> mlua::Result<Table> {

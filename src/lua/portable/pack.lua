@@ -1,4 +1,5 @@
--- Helpers of a packer: an array of `refresh`, `describe`, `classify`, the table of known values, `trampoline` and `complete`.
+-- Helpers of a packer: an array of `refresh`, `describe`, `classify`, the table of known values, `trampoline`, `complete` and
+-- `extend`.
 -- Runs before any plugin code and keeps what it uses in locals, as plugins may replace anything.
 local loaded, preload = package.loaded, package.preload
 local next, type, pcall, format, concat = next, type, pcall, string.format, table.concat
@@ -45,18 +46,23 @@ for name, value in next, loaded do
   modules[name] = value
 end
 
--- Names what was added to a global table since then.
+-- Names what is found in a table that has a name: the fields given.
+local function extend(value, fields)
+  local number = known[value]
+  for key, field in next, fields do
+    if type(key) == "string" then add(field, key, number, 3) end
+  end
+end
+
+-- Names a global table, and what was added to it since then.
 local function complete(name)
   local value = rawget(_G, name)
   if type(value) ~= "table" then return end
-  local number = known[value]
-  if not number then
+  if not known[value] then
     count = count + 1
-    number, parts[count], owners[count] = count, name, known[_G]
+    known[value], parts[count], owners[count] = count, name, known[_G]
   end
-  for key, field in next, value do
-    if type(key) == "string" then add(field, key, number, 3) end
-  end
+  extend(value, value)
 end
 
 -- A module counts as known only if another VM can load it under its name.
@@ -120,4 +126,4 @@ end
 
 local function trampoline(f) return function(...) return f(...) end end
 
-return { refresh, describe, classify, known, trampoline, complete }
+return { refresh, describe, classify, known, trampoline, complete, extend }

@@ -93,6 +93,14 @@ impl Packer {
         self.helpers.raw_get::<Function>(known::COMPLETE)?.call(name)
     }
 
+    /// A function of the VM that learns what is found in a table which has a name: `extend(table, fields)`.
+    ///
+    /// # Errors
+    /// When the VM has no room.
+    pub fn extending(&self) -> mlua::Result<Function> {
+        self.helpers.raw_get(known::EXTEND)
+    }
+
     /// Turns a function into data. The same prototype is dumped once only, however often it is packed.
     ///
     /// # Errors
