@@ -10,6 +10,7 @@
 mod buckets;
 mod bulk;
 mod counts;
+mod documents;
 mod keys;
 mod lists;
 mod open;

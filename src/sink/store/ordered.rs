@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, params};
 
 use super::lists::Lists;
-use super::statements::{Statements, Which};
+use super::statements::{SAME_TEXT_COLUMNS, Statements, Which};
 use super::values::Values;
 use crate::time::Timestamp;
 
@@ -18,6 +18,8 @@ pub(super) struct Ordered {
     pub(super) values: Values,
     /// First and last row of documents by hour.
     documents: BTreeMap<i64, (i64, i64)>,
+    /// Documents that have the text of an earlier row: that row, their time and number.
+    same_texts: Vec<[i64; 3]>,
 }
 
 impl Ordered {
@@ -25,6 +27,11 @@ impl Ordered {
     pub(super) fn document(&mut self, time: Timestamp, id: i64) {
         let rows = self.documents.entry(hour(time)).or_insert((id, id));
         *rows = (rows.0.min(id), rows.1.max(id));
+    }
+
+    /// A document has the text of an earlier row.
+    pub(super) fn same_text(&mut self, text: i64, time: Timestamp, id: i64) {
+        self.same_texts.push([text, time.as_nanos(), id]);
     }
 
     /// Enters everything.
@@ -35,6 +42,12 @@ impl Ordered {
         for (hour, (first, last)) in std::mem::take(&mut self.documents) {
             statements.get(Which::DocumentHour)?.execute(params![hour, first, last])?;
         }
+        self.same_texts.sort_unstable();
+        let insert = (Which::SameText, Which::SameTexts, SAME_TEXT_COLUMNS);
+        statements.enter(insert, &self.same_texts, |statement, at, row| {
+            (at + 1..).zip(row).try_for_each(|(index, number)| statement.raw_bind_parameter(index, number))
+        })?;
+        self.same_texts.clear();
         Ok(())
     }
 

@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
-use rusqlite::{Connection, Statement, params};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Statement, ToSql, params};
 
 use super::bulk::ROWS;
+use super::documents::{Texts, next_row};
 use super::keys::{Groups, Keys};
 use super::lists::List;
 use super::ordered::{Ordered, hour};
@@ -111,6 +113,7 @@ pub(super) struct Target<'a> {
     pub(super) open: &'a mut OpenFlows,
     pub(super) ordered: &'a mut Ordered,
     pub(super) gathered: &'a mut Gathered,
+    pub(super) texts: &'a mut Texts,
     pub(super) run: i64,
 }
 
@@ -139,11 +142,13 @@ impl Target<'_> {
         }
         let Gathered { flows, resources, documents } = &mut *self.gathered;
         let (db, run, groups, ordered) = (self.db, self.run, &mut *self.groups, &mut *self.ordered);
+        let known = &mut *self.texts;
         flows.add(&rows.flows, texts, |rows, texts| enter_flows(to, (db, run), ordered, rows, texts))?;
         resources
             .add(&rows.resources, texts, |rows, texts| enter_resources(to, (db, run), groups, ordered, rows, texts))?;
-        documents
-            .add(&rows.documents, texts, |rows, texts| enter_documents(to, (db, run), groups, ordered, rows, texts))?;
+        documents.add(&rows.documents, texts, |rows, texts| {
+            enter_documents(to, (db, run), groups, (&mut *ordered, &mut *known), rows, texts)
+        })?;
         rows.others.drain(..).try_for_each(|row| self.one(to, row))
     }
 
@@ -179,7 +184,9 @@ impl Target<'_> {
         let (db, run, groups, ordered) = (self.db, self.run, &mut *self.groups, &mut *self.ordered);
         flows.finish(|rows, texts| enter_flows(to, (db, run), ordered, rows, texts))?;
         resources.finish(|rows, texts| enter_resources(to, (db, run), groups, ordered, rows, texts))?;
-        documents.finish(|rows, texts| enter_documents(to, (db, run), groups, ordered, rows, texts))?;
+        let known = &mut *self.texts;
+        documents
+            .finish(|rows, texts| enter_documents(to, (db, run), groups, (&mut *ordered, &mut *known), rows, texts))?;
         self.keys.write(self.db)
     }
 
@@ -242,28 +249,63 @@ fn enter_documents(
     to: &mut Statements<'_>,
     (db, run): (&Connection, i64),
     groups: &mut Groups,
-    ordered: &mut Ordered,
+    (ordered, known): (&mut Ordered, &mut Texts),
     documents: &[StoredDocument],
     texts: &[u8],
 ) -> rusqlite::Result<()> {
-    let told = documents.iter().map(|document| (document, Text(document.text.of(texts)).told()));
-    let told: Vec<(&StoredDocument, ToldText<'_>)> = told.collect();
-    to.enter((Which::Document, Which::Documents, DOCUMENT_COLUMNS), &told, |statement, at, (document, text)| {
+    let first = next_row(db)?;
+    let mut told = Vec::with_capacity(documents.len());
+    for (id, document) in (first..).zip(documents) {
         let group = groups.id(db, GroupKind::Fts, document.group)?;
-        bind_item(statement, at, (run, document.time, group, document.flow.of(texts)))?;
-        statement.raw_bind_parameter(at + 5, text)
-    })?;
-    let first = first_of(db, documents.len());
+        let text = document.text.of(texts);
+        told.push((
+            document,
+            group,
+            match known.row_of(group, document.time, text, id) {
+                Some(row) => DocumentText::Of(row),
+                None => DocumentText::Own(Text(text).told()),
+            },
+        ));
+    }
+    to.enter(
+        (Which::Document, Which::Documents, DOCUMENT_COLUMNS),
+        &told,
+        |statement, at, (document, group, text)| {
+            bind_item(statement, at, (run, document.time, *group, document.flow.of(texts)))?;
+            statement.raw_bind_parameter(at + 5, text)
+        },
+    )?;
+    debug_assert_eq!(first, first_of(db, documents.len()), "rows are numbered one after the other");
     let words = to.get(Which::DocumentWords)?;
-    for (id, (document, text)) in (first..).zip(&told) {
-        let group = groups.id(db, GroupKind::Fts, document.group)?;
-        ordered.lists.add(List::RecordTime(group), document.time.as_nanos(), id);
+    for (id, (document, group, text)) in (first..).zip(&told) {
+        ordered.lists.add(List::RecordTime(*group), document.time.as_nanos(), id);
         ordered.document(document.time, id);
-        words.raw_bind_parameter(1, id)?;
-        words.raw_bind_parameter(2, text)?;
-        words.raw_execute()?;
+        match text {
+            DocumentText::Own(text) => {
+                words.raw_bind_parameter(1, id)?;
+                words.raw_bind_parameter(2, text)?;
+                words.raw_execute()?;
+            }
+            DocumentText::Of(row) => ordered.same_text(*row, document.time, id),
+        }
     }
     Ok(())
+}
+
+/// The text of a document: its own, or that of an earlier row.
+#[derive(Clone, Copy, Debug)]
+enum DocumentText<'a> {
+    Own(ToldText<'a>),
+    Of(i64),
+}
+
+impl ToSql for DocumentText<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self {
+            Self::Own(text) => text.to_sql(),
+            Self::Of(row) => Ok(ToSqlOutput::Borrowed(ValueRef::Integer(*row))),
+        }
+    }
 }
 
 /// The number of the first of so many rows that were just entered: rows of one statement, and of statements one after the

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, Row, params};
 
+use super::documents;
 use super::lists::{Entry, List, decode, put};
 use super::options::StoreOptions;
 use super::schema;
@@ -9,7 +10,8 @@ use crate::metrics::GroupKind;
 use crate::time::Timestamp;
 
 /// Tables of records that are listed by their time, and the kind of their groups.
-const LISTED: [(&str, GroupKind); 2] = [("resources", GroupKind::Resource), ("documents", GroupKind::Fts)];
+const LISTED: [(&str, GroupKind); 2] = [("resources", GroupKind::Resource), (DOCUMENTS, GroupKind::Fts)];
+const DOCUMENTS: &str = "documents";
 /// Share of the time span that is deleted at least, when the file is too large.
 const LEAST: f64 = 0.05;
 /// Steps taken at once at most.
@@ -147,11 +149,15 @@ fn delete_listed(db: &Connection, table: &str, list: List, cut: i64) -> rusqlite
     let blocks: Vec<(i64, Vec<Entry>)> = blocks.collect::<Result<_, _>>()?;
     let mut delete = db.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?;
     let mut delete_block = db.prepare_cached("DELETE FROM lists WHERE id = ?1")?;
-    let (mut deleted, mut bytes) = (0, Vec::new());
+    let (mut deleted, mut documents, mut bytes) = (0, Vec::new(), Vec::new());
     for (id, entries) in blocks {
         let (old, left) = entries.split_at(entries.partition_point(|&(time, _)| time < cut));
-        for (_, row) in old {
-            deleted += delete.execute([row])?;
+        if table == DOCUMENTS {
+            documents.extend_from_slice(old);
+        } else {
+            for (_, row) in old {
+                deleted += delete.execute([row])?;
+            }
         }
         if left.is_empty() {
             delete_block.execute([id])?;
@@ -159,7 +165,7 @@ fn delete_listed(db: &Connection, table: &str, list: List, cut: i64) -> rusqlite
             put(db, list, Some(id), left, &mut bytes)?;
         }
     }
-    Ok(deleted)
+    Ok(deleted + documents::delete(db, &documents)?)
 }
 
 /// Deletes the parts of attributes that end before a time; returns the number of attributes.

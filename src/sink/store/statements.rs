@@ -23,6 +23,8 @@ pub(super) enum Which {
     Documents,
     DocumentWords,
     DocumentHour,
+    SameText,
+    SameTexts,
     Edge,
     Topper,
     Tracked,
@@ -33,7 +35,7 @@ pub(super) enum Which {
 }
 
 impl Which {
-    const COUNT: usize = 20;
+    const COUNT: usize = 22;
 
     fn sql(self) -> &'static str {
         match self {
@@ -61,6 +63,8 @@ impl Which {
                 "INSERT INTO document_hours(hour, first, last) VALUES(?1, ?2, ?3) ON CONFLICT(hour)
                  DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last)"
             }
+            Self::SameText => &SAME_TEXT.one,
+            Self::SameTexts => &SAME_TEXT.many,
             Self::Edge => {
                 "INSERT OR IGNORE INTO edges(from_grp, from_key, hour, to_grp, to_key) VALUES(?1, ?2, ?3, ?4, ?5)"
             }
@@ -111,6 +115,8 @@ pub(super) const FLOW_ATTRIBUTE_COLUMNS: usize = 5;
 pub(super) const RESOURCE_COLUMNS: usize = 6;
 /// Columns of documents.
 pub(super) const DOCUMENT_COLUMNS: usize = 5;
+/// Columns of documents that have the text of an earlier row.
+pub(super) const SAME_TEXT_COLUMNS: usize = 3;
 
 static FLOW: LazyLock<Insert> = LazyLock::new(|| {
     let into = "OR ROLLBACK INTO flows(run, flow, start, end, bytes, az_bytes, za_bytes, az_packets, za_packets, az_payload, \
@@ -124,6 +130,9 @@ static RESOURCE: LazyLock<Insert> =
     LazyLock::new(|| Insert::new("OR ROLLBACK INTO resources(run, time, grp, flow, uri, label)", RESOURCE_COLUMNS));
 static DOCUMENT: LazyLock<Insert> =
     LazyLock::new(|| Insert::new("OR ROLLBACK INTO documents(run, time, grp, flow, text)", DOCUMENT_COLUMNS));
+
+static SAME_TEXT: LazyLock<Insert> =
+    LazyLock::new(|| Insert::new("OR ROLLBACK INTO same_texts(text, time, id)", SAME_TEXT_COLUMNS));
 
 /// Statements at hand: finding one by its text takes nearly as long as running it.
 pub(super) struct Statements<'a> {

@@ -11,6 +11,7 @@ use rusqlite::ErrorCode;
 
 use super::buckets::{Tables, Waiting};
 use super::counts::{Shared, StoreTally, add};
+use super::documents::Texts;
 use super::keys::{Groups, Keys};
 use super::open::{Opened, StoreOpenError, open};
 use super::options::StoreOptions;
@@ -169,6 +170,7 @@ struct Writer {
     open: OpenFlows,
     ordered: Ordered,
     gathered: Gathered,
+    texts: Texts,
     run: Run,
     /// Rows of the transaction that is open, if one is.
     pending: Option<(u64, Stopwatch)>,
@@ -213,6 +215,7 @@ impl Writer {
             open: OpenFlows::default(),
             ordered: Ordered::default(),
             gathered: Gathered::default(),
+            texts: Texts::default(),
             run,
             pending: None,
             broken: None,
@@ -284,6 +287,7 @@ impl Writer {
             open: &mut self.open,
             ordered: &mut self.ordered,
             gathered: &mut self.gathered,
+            texts: &mut self.texts,
             run: self.run.id,
         }
     }
@@ -350,6 +354,7 @@ impl Writer {
         self.open.forget();
         self.ordered.forget();
         self.gathered.forget();
+        self.texts.forget();
         self.broken = Some((Stopwatch::start(), trouble));
         self.lost(trouble, rows + offered);
     }
@@ -415,6 +420,7 @@ impl Writer {
         match deleted {
             Ok(deleted) => {
                 self.ordered.deleted();
+                self.texts.forget();
                 self.pruned += deleted;
                 add(&self.shared.deleted, deleted);
             }

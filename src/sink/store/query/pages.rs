@@ -11,6 +11,7 @@ use super::counters::{columns, finish};
 use super::names::{GroupName, MeterName};
 use super::reader::{QueryError, Reader};
 use crate::metrics::{GROUP_TOTALS, GroupKind, Vartype};
+use crate::sink::store::documents::TEXT;
 use crate::sink::store::row::Text;
 use crate::sink::store::schema;
 use crate::time::Timestamp;
@@ -63,7 +64,7 @@ const ALERTS: [Field; 9] = [
     ("extra", "ifnull(extra, '')"),
 ];
 const RESOURCES: [Field; 5] = [TIME, GROUP, ("flow", "flow"), ("uri", "uri"), ("label", "label")];
-const DOCUMENTS: [Field; 4] = [TIME, GROUP, ("flow", "flow"), ("text", "text")];
+const DOCUMENTS: [Field; 4] = [TIME, GROUP, ("flow", "flow"), ("text", TEXT)];
 
 impl Contents {
     fn table(self) -> &'static str {
@@ -208,6 +209,10 @@ impl Pages {
                 values.push(bound.as_nanos().into());
                 conditions.push_str(&format!(" AND {column} {comparison} ?{}", values.len()));
             }
+        }
+        if self.contents == Contents::Documents {
+            // Group 0 has what is kept for its text only.
+            conditions.push_str(" AND grp > 0");
         }
         if !self.ids.is_empty() {
             let ids: Vec<String> = self.ids.iter().map(ToString::to_string).collect();

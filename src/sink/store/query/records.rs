@@ -7,6 +7,7 @@ use super::answer::{Answer, Cell};
 use super::listed::{largest, times};
 use super::reader::{QueryError, Reader};
 use crate::metrics::GroupKind;
+use crate::sink::store::documents::TEXT;
 use crate::sink::store::lists::List;
 use crate::sink::store::row::Text;
 use crate::time::Timestamp;
@@ -52,7 +53,7 @@ const RESOURCES: [Field; 6] = [
     ("run", "run", false),
 ];
 const DOCUMENTS: [Field; 5] =
-    [("time", "time", true), GROUP, ("flow", "flow", false), ("text", "text", false), ("run", "run", false)];
+    [("time", "time", true), GROUP, ("flow", "flow", false), ("text", TEXT, false), ("run", "run", false)];
 const EDGES: [Field; 5] = [
     ("hour", "hour * 1000000000", true),
     ("from_group", "(SELECT name FROM groups WHERE id = from_grp)", false),

@@ -9,16 +9,18 @@ use super::reader::{QueryError, Reader};
 use crate::sink::store::ordered::hour;
 use crate::time::Timestamp;
 
+const GROUP: &str = "(SELECT name FROM groups WHERE id = d.grp)";
 /// Words of a snippet.
 const SNIPPET: u32 = 16;
-/// Documents that are ranked: of more, the latest ones.
+/// Texts that are ranked: of more, the latest ones.
 const RANKED: i64 = 5_000;
-/// Words of so many documents say nothing about any of them: there is no best one.
+/// Words of so many texts say nothing about any of them: there is no best one.
 const COMMON: i64 = 50_000;
 
-/// Documents with the words: time, group, flow, a snippet with the words in brackets, and the rank (smaller is better). The
-/// best of the latest 5,000 come first; of words that 50,000 have anywhere, the documents written last, without a rank. Words are those of FTS5 (`AND`, `OR`, `NOT`, `NEAR`, `"a phrase"`, `begin*`); without any of its signs every
-/// word is taken as it stands.
+/// Documents with the words: time, group, flow, a snippet with the words in brackets, and the rank (smaller is better). Those
+/// with the best of the latest 5,000 texts come first; of words that 50,000 texts have, wherever they are, those with the
+/// text that was written last, without a rank. Words are those of FTS5 (`AND`, `OR`, `NOT`, `NEAR`, `"a phrase"`, `begin*`);
+/// without any of its signs every word is taken as it stands.
 ///
 /// # Errors
 /// [`QueryError::Words`] for what FTS5 cannot read.
@@ -50,25 +52,46 @@ pub fn search(
     let first = if is_common { first } else { ranked_from().map_err(complaint)?.unwrap_or(first) };
     let (rank, order) = if is_common { ("NULL", "f.rowid DESC") } else { ("f.rank", "f.rank") };
     let sql = format!(
-        "SELECT d.time, (SELECT name FROM groups WHERE id = d.grp),
-           snippet(documents_fts, 0, '[', ']', '...', {SNIPPET}), d.flow, {rank}
-         FROM documents_fts f CROSS JOIN documents d ON d.id = f.rowid
-         WHERE documents_fts MATCH ?1 AND f.rowid >= ?3 AND f.rowid <= ?4 AND d.time >= ?5 AND d.time <= ?6
-         ORDER BY {order} LIMIT ?2"
+        "SELECT f.rowid, snippet(documents_fts, 0, '[', ']', '...', {SNIPPET}), {rank} FROM documents_fts f
+         WHERE documents_fts MATCH ?1 AND f.rowid >= ?2 AND f.rowid <= ?3 ORDER BY {order}"
     );
     let mut select = reader.prepare(&sql)?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut rows = select.query(params![expression, limit, first, last, times.0, times.1]).map_err(complaint)?;
-    while let Some(row) = rows.next().map_err(complaint)? {
-        answer.rows.push(vec![
-            Cell::time(row.get_ref(0)?),
-            Cell::Text(text(row.get_ref(1)?)),
-            Cell::Text(text(row.get_ref(2)?)),
-            Cell::of(row.get_ref(3)?),
-            Cell::of(row.get_ref(4)?),
-        ]);
+    let mut texts = select.query(params![expression, first, last]).map_err(complaint)?;
+    let mut with_text = [reader.prepare(&of_same_text())?, reader.prepare(&of_own_text())?];
+    while answer.rows.len() < limit
+        && let Some(found) = texts.next().map_err(complaint)?
+    {
+        for documents in &mut with_text {
+            let mut rows = documents.query(params![found.get::<_, i64>(0)?, times.0, times.1])?;
+            while answer.rows.len() < limit
+                && let Some(row) = rows.next()?
+            {
+                answer.rows.push(vec![
+                    Cell::time(row.get_ref(0)?),
+                    Cell::Text(text(row.get_ref(1)?)),
+                    Cell::Text(text(found.get_ref(1)?)),
+                    Cell::of(row.get_ref(2)?),
+                    Cell::of(found.get_ref(2)?),
+                ]);
+            }
+        }
     }
     Ok(answer)
+}
+
+/// Documents of a time range with the text of an earlier row, the latest first.
+fn of_same_text() -> String {
+    format!(
+        "SELECT d.time, {GROUP}, d.flow FROM same_texts s CROSS JOIN documents d ON d.id = s.id
+         WHERE s.text = ?1 AND s.time >= ?2 AND s.time <= ?3 ORDER BY s.time DESC, s.id DESC"
+    )
+}
+
+/// The document with a text of its own; in group 0 there are none.
+fn of_own_text() -> String {
+    format!(
+        "SELECT d.time, {GROUP}, d.flow FROM documents d WHERE d.id = ?1 AND d.time >= ?2 AND d.time <= ?3 AND d.grp > 0"
+    )
 }
 
 /// First and last row of the documents of the hours of a time range; `None` if there are none.
@@ -79,14 +102,14 @@ fn rows_of(reader: &Reader, from: Option<Timestamp>, to: Option<Timestamp>) -> R
     Ok(reader.prepare(sql)?.query_row(hours, pair)?)
 }
 
-/// The row of the document that matches with so many that do not come before it, from the latest on; `None` if there are fewer.
+/// The row of the text that matches with so many that do not come before it, from the latest on; `None` if there are fewer.
 fn nth_latest(reader: &Reader, words: &str, (first, last): (i64, i64), number: i64) -> rusqlite::Result<Option<i64>> {
     let sql = "SELECT rowid FROM documents_fts WHERE documents_fts MATCH ?1 AND rowid >= ?2 AND rowid <= ?3
                ORDER BY rowid DESC LIMIT 1 OFFSET ?4";
     reader.prepare(sql)?.query_row(params![words, first, last, number - 1], |row| row.get(0)).optional()
 }
 
-/// The same of as many as are ranked, counting only documents of a time range: rows of other hours may lie between them. They
+/// The same of as many as are ranked, counting only texts that documents of a time range have: rows of other hours may lie between them. They
 /// are few enough to look at, as the words are not common.
 fn nth_latest_of(
     reader: &Reader,
@@ -94,8 +117,9 @@ fn nth_latest_of(
     (first, last): (i64, i64),
     (from, to): Range,
 ) -> rusqlite::Result<Option<i64>> {
-    let sql = "SELECT f.rowid FROM documents_fts f CROSS JOIN documents d ON d.id = f.rowid
-               WHERE documents_fts MATCH ?1 AND f.rowid >= ?2 AND f.rowid <= ?3 AND d.time >= ?5 AND d.time <= ?6
+    let sql = "SELECT f.rowid FROM documents_fts f WHERE documents_fts MATCH ?1 AND f.rowid >= ?2 AND f.rowid <= ?3
+                 AND (EXISTS(SELECT 1 FROM documents d WHERE d.id = f.rowid AND d.time >= ?5 AND d.time <= ?6)
+                   OR EXISTS(SELECT 1 FROM same_texts s WHERE s.text = f.rowid AND s.time >= ?5 AND s.time <= ?6))
                ORDER BY f.rowid DESC LIMIT 1 OFFSET ?4";
     let values = params![words, first, last, RANKED - 1, from, to];
     reader.prepare(sql)?.query_row(values, |row| row.get(0)).optional()

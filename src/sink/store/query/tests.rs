@@ -465,7 +465,7 @@ fn documents_of_other_hours_do_not_hide_those_that_are_searched_for() {
     let seconds = (0..10).chain((0..5_100).map(|second| 20_000 + second)).chain([10]);
     for second in seconds {
         let time = Timestamp::new(BEGIN + second, 0);
-        let text = b"needle".to_vec();
+        let text = format!("needle {second}").into_bytes();
         sender.document(Box::new(Document { time, group: RECORDS, flow: None, text }), Stored::Yes);
     }
     drop(sender);
@@ -478,6 +478,42 @@ fn documents_of_other_hours_do_not_hide_those_that_are_searched_for() {
 }
 
 #[test]
+fn documents_with_the_same_text_are_all_found_and_each_in_its_time() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("store.db");
+    let store = opened(&file, &Arc::new(registry()));
+    let mut sender = store.sender();
+    let mut put = |second, text: &str| {
+        let (time, text) = (Timestamp::new(BEGIN + second, 0), text.as_bytes().to_vec());
+        sender.document(Box::new(Document { time, group: RECORDS, flow: None, text }), Stored::Yes);
+    };
+    // Texts that are numbers of rows are texts all the same.
+    for second in 0..7_200 {
+        put(second, if second % 3 == 0 { "certificate" } else { "1" });
+    }
+    put(7_150, "another certificate");
+    drop(sender);
+    assert_eq!(store.close(RunEnd::default()).lost(), 0);
+    let reader = Reader::open(&file).unwrap();
+    let second = |second: i64| Some(Timestamp::new(BEGIN + second, 0));
+    let number = |sql: &str| -> i64 { reader.db.query_row(sql, [], |row| row.get(0)).unwrap() };
+    assert_eq!(number("SELECT count(*) FROM documents"), 7_201);
+    assert_eq!(number("SELECT count(*) FROM documents WHERE typeof(text) = 'text'"), 2 * 2 + 1);
+    let found = |words: &str, from, to| {
+        let rows = search(&reader, words, from, to, 10_000).unwrap().rows;
+        rows.iter().map(|row| row[0].number().unwrap() as i64 - BEGIN).collect::<Vec<_>>()
+    };
+    assert_eq!(found("certificate", None, None).len(), 2_401);
+    assert_eq!(found("1", None, None).len(), 4_800);
+    assert_eq!(found("certificate", second(7_140), second(7_147)), [7_146, 7_143, 7_140]);
+    assert_eq!(found("certificate", second(3_597), second(3_600)), [3_597, 3_600]);
+    assert_eq!(found("another", None, None), [7_150]);
+    let query = RecordsQuery { from: second(7_198), limit: 5, ..RecordsQuery::default() };
+    let texts: Vec<Cell> = documents(&reader, &query).unwrap().rows.into_iter().map(|row| row[3].clone()).collect();
+    assert_eq!(texts, [Cell::Text("1".to_owned()), Cell::Text("1".to_owned())]);
+}
+
+#[test]
 fn of_words_that_are_everywhere_the_latest_documents_come_without_a_rank() {
     let (folder, file) = (TempDir::new().unwrap(), "store.db");
     let file = folder.path().join(file);
@@ -485,7 +521,7 @@ fn of_words_that_are_everywhere_the_latest_documents_come_without_a_rank() {
     let mut sender = store.sender();
     for second in 0..50_010 {
         let mark = if second % 10_000 == 0 { "seldom" } else { "else" };
-        let text = format!("common {mark}").into_bytes();
+        let text = format!("common {mark} {second}").into_bytes();
         let time = Timestamp::new(BEGIN + second, 0);
         sender.document(Box::new(Document { time, group: RECORDS, flow: None, text }), Stored::Yes);
     }
