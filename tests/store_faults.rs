@@ -163,7 +163,7 @@ fn child_that_writes_until_it_is_killed() {
             sender.document(Box::new(document.clone()), Stored::Yes);
         }
         // A key and the totals a minute.
-        shard.advance(flow.start, |bucket| sender.bucket(bucket));
+        shard.advance(flow.start, |bucket| sender.bucket(Arc::new(bucket)));
         sender.passed(flow.start);
         shard.update(group, b"0A.00.00.01", 0, 1.0);
     }

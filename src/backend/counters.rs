@@ -1,5 +1,7 @@
 //! Counter groups: new keys and updates second by second, the flush of their buckets window by window.
 
+use std::sync::Arc;
+
 use mlua::{MultiValue, Table, Value};
 
 use super::crew::{Crew, Member};
@@ -110,6 +112,13 @@ impl Counters {
         self.waiting = later;
         let mut merged = Snapshot::merge(due);
         merged.sort_by_key(|snapshot| (snapshot.group(), snapshot.start()));
+        let merged: Vec<Arc<Snapshot>> = merged.into_iter().map(Arc::new).collect();
+        // Where nobody looks at the keys, whoever takes the buckets need not wait for the toppers.
+        let come_first = !crew.outlet.reads_keys() && merged.iter().all(|s| crew.of_group(s.group()).is_empty());
+        if come_first {
+            merged.iter().for_each(|snapshot| crew.outlet.bucket(Arc::clone(snapshot)));
+            crew.outlet.end_buckets();
+        }
         let mut merged = merged.into_iter().peekable();
         for index in 0..self.toppers.len() {
             let group = GroupIndex(index as u16);
@@ -123,7 +132,9 @@ impl Counters {
                 if let Some(toppers) = &mut self.toppers[index] {
                     toppers.add(&snapshot);
                 }
-                crew.outlet.bucket(snapshot.judged(verdicts));
+                if !come_first {
+                    crew.outlet.bucket(Arc::new(Arc::unwrap_or_clone(snapshot).judged(verdicts)));
+                }
             }
             crew.tell(&members, Hook::EndFlush, window);
             if let Some(toppers) = &mut self.toppers[index]
@@ -132,6 +143,9 @@ impl Counters {
                 self.displaced += toppers.displaced();
                 crew.flush_toppers(&members, toppers, window, end);
             }
+        }
+        if !come_first {
+            crew.outlet.end_buckets();
         }
     }
 }

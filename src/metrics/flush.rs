@@ -1,5 +1,7 @@
 //! Where flushed things leave: what a store, an event stream or any other taker of closed windows implements.
 
+use std::sync::Arc;
+
 use super::{Alert, Document, GroupIndex, Resource, Session, Snapshot};
 use crate::guid::Guid;
 
@@ -92,8 +94,11 @@ pub trait FlushSink {
     }
     /// A key of a closed bucket.
     fn counter(&mut self, key: &FlushedKey<'_>, stored: Stored);
-    /// What the votes left of a closed bucket, as a whole, behind its keys.
-    fn bucket(&mut self, _bucket: Snapshot) {}
+    /// What the votes left of a closed bucket, as a whole, behind its keys. Where nobody votes, all buckets of the window come
+    /// first.
+    fn bucket(&mut self, _bucket: Arc<Snapshot>) {}
+    /// All buckets of the window have come.
+    fn end_buckets(&mut self) {}
     /// A topper of a closed interval.
     fn topper(&mut self, topper: &FlushedTopper<'_>, stored: Stored);
     /// An alert, as scripts left it.

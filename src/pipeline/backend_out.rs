@@ -1,5 +1,7 @@
 //! Where the results of the backend leave: the event stream, the terminal, the report, and whoever keeps what is flushed.
 
+use std::sync::Arc;
+
 use super::metering::Metering;
 use super::outlet::{NATIVE, Outlet};
 use crate::api::{Record, Stamp};
@@ -107,9 +109,15 @@ impl FlushSink for BackendOut {
         }
     }
 
-    fn bucket(&mut self, bucket: Snapshot) {
+    fn bucket(&mut self, bucket: Arc<Snapshot>) {
         if let Some(sink) = &mut self.sink {
             sink.bucket(bucket);
+        }
+    }
+
+    fn end_buckets(&mut self) {
+        if let Some(sink) = &mut self.sink {
+            sink.end_buckets();
         }
     }
 

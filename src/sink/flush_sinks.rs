@@ -1,5 +1,7 @@
 //! Several takers of what is flushed.
 
+use std::sync::Arc;
+
 use crate::metrics::{
     Alert, Document, FlushSink, FlushedKey, FlushedTopper, Resource, Session, Snapshot, Stored, TrackedFlow,
 };
@@ -42,8 +44,12 @@ impl FlushSink for FlushSinks {
         self.each(|sink| sink.counter(key, stored));
     }
 
-    fn bucket(&mut self, bucket: Snapshot) {
+    fn bucket(&mut self, bucket: Arc<Snapshot>) {
         self.last.bucket(bucket);
+    }
+
+    fn end_buckets(&mut self) {
+        self.each(|sink| sink.end_buckets());
     }
 
     fn topper(&mut self, topper: &FlushedTopper<'_>, stored: Stored) {

@@ -42,7 +42,7 @@ impl FlushSink for Counting {
     fn counter(&mut self, _: &FlushedKey<'_>, _: Stored) {
         self.keys.fetch_add(1, Ordering::Relaxed);
     }
-    fn bucket(&mut self, bucket: Snapshot) {
+    fn bucket(&mut self, bucket: Arc<Snapshot>) {
         drop(bucket);
     }
     fn topper(&mut self, _: &FlushedTopper<'_>, _: Stored) {}

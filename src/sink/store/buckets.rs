@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
@@ -20,7 +21,7 @@ const WAITING_BYTES: usize = 128 << 20;
 /// Buckets that wait until every sender has passed their end.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    by_end: BTreeMap<Timestamp, Vec<(usize, Snapshot)>>,
+    by_end: BTreeMap<Timestamp, Vec<(usize, Arc<Snapshot>)>>,
     passed: Vec<Timestamp>,
     bytes: usize,
 }
@@ -32,7 +33,7 @@ impl Waiting {
         self.passed.resize(len, Timestamp::from_nanos(i64::MIN));
     }
 
-    pub(super) fn add(&mut self, sender: usize, bucket: Snapshot) {
+    pub(super) fn add(&mut self, sender: usize, bucket: Arc<Snapshot>) {
         self.bytes += bucket.bytes();
         self.by_end.entry(bucket.end()).or_default().push((sender, bucket));
     }
@@ -50,7 +51,7 @@ impl Waiting {
     }
 
     /// The next buckets that are complete, merged.
-    pub(super) fn due(&mut self) -> Option<Vec<Snapshot>> {
+    pub(super) fn due(&mut self) -> Option<Vec<Arc<Snapshot>>> {
         let entry = self.by_end.first_entry()?;
         let is_due = *entry.key() <= self.passed.iter().copied().min()?;
         if !is_due && self.bytes <= WAITING_BYTES {
@@ -60,7 +61,14 @@ impl Waiting {
         self.bytes -= parts.iter().map(|(_, bucket)| bucket.bytes()).sum::<usize>();
         // Of two last values the one of the later sender stays, whichever came first.
         parts.sort_by_key(|(sender, _)| *sender);
-        Some(Snapshot::merge(parts.into_iter().map(|(_, bucket)| bucket).collect()))
+        let mut parts: Vec<Arc<Snapshot>> = parts.into_iter().map(|(_, bucket)| bucket).collect();
+        let place = |bucket: &Arc<Snapshot>| (bucket.group(), bucket.start());
+        parts.sort_by_key(place);
+        if parts.windows(2).any(|pair| place(&pair[0]) == place(&pair[1])) {
+            let merged = Snapshot::merge(parts.into_iter().map(Arc::unwrap_or_clone).collect());
+            parts = merged.into_iter().map(Arc::new).collect();
+        }
+        Some(parts)
     }
 }
 

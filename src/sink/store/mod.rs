@@ -9,6 +9,7 @@
 
 mod buckets;
 mod bulk;
+mod checkpoints;
 mod counts;
 mod documents;
 mod keys;

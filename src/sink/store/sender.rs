@@ -30,7 +30,7 @@ const JOB_ENDS: u32 = 10_000;
 pub(super) struct Parcel {
     pub(super) sender: usize,
     pub(super) rows: Rows,
-    pub(super) buckets: Vec<Snapshot>,
+    pub(super) buckets: Vec<Arc<Snapshot>>,
     /// Every bucket of this sender that ends by then has been handed over.
     pub(super) passed: Option<Timestamp>,
 }
@@ -210,12 +210,18 @@ impl FlushSink for StoreSender {
 
     fn counter(&mut self, _key: &FlushedKey<'_>, _stored: Stored) {}
 
-    fn bucket(&mut self, bucket: Snapshot) {
+    fn bucket(&mut self, bucket: Arc<Snapshot>) {
         self.bytes += bucket.bytes();
         self.last = self.last.max(Some(bucket.end()));
         self.parcel.buckets.push(bucket);
         if self.bytes >= PARCEL_BYTES {
             self.flush();
+        }
+    }
+
+    fn end_buckets(&mut self) {
+        if let Some(last) = self.last {
+            self.passed(last);
         }
     }
 
@@ -258,9 +264,6 @@ impl FlushSink for StoreSender {
     }
 
     fn end_window(&mut self, _start: i64) {
-        if let Some(last) = self.last {
-            self.passed(last);
-        }
         self.flush();
     }
 }

@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rusqlite::ErrorCode;
 
 use super::buckets::{Tables, Waiting};
+use super::checkpoints::Checkpoints;
 use super::counts::{Shared, StoreTally, add};
 use super::documents::Texts;
 use super::keys::{Groups, Keys};
@@ -171,6 +172,7 @@ struct Writer {
     ordered: Ordered,
     gathered: Gathered,
     texts: Texts,
+    checkpoints: Option<Checkpoints>,
     run: Run,
     /// Rows of the transaction that is open, if one is.
     pending: Option<(u64, Stopwatch)>,
@@ -202,6 +204,7 @@ impl Writer {
         let run = Run::begin(db, inputs, started)?;
         db.execute_batch("COMMIT")?;
         let keys = Keys::new(db)?;
+        let checkpoints = Checkpoints::start(&options.file).ok();
         Ok(Self {
             opened,
             options,
@@ -216,6 +219,7 @@ impl Writer {
             ordered: Ordered::default(),
             gathered: Gathered::default(),
             texts: Texts::default(),
+            checkpoints,
             run,
             pending: None,
             broken: None,
@@ -376,6 +380,9 @@ impl Writer {
                 self.pending = None;
                 add(&self.shared.written, rows);
                 add(&self.shared.windows, 1);
+                if let Some(checkpoints) = &mut self.checkpoints {
+                    checkpoints.committed(rows);
+                }
                 if self.told.take().is_some() {
                     log::warn!("store {}: writing again", self.options.file.display());
                 }
@@ -459,6 +466,9 @@ impl Writer {
             writer.pending = None;
             Ok(0)
         });
+        if let Some(checkpoints) = self.checkpoints {
+            checkpoints.end();
+        }
         let Opened { db, lock } = self.opened;
         if let Err((_, error)) = db.close() {
             log::error!("store {}: {error}", self.options.file.display());

@@ -177,7 +177,7 @@ impl Made {
         let mut sender = store.sender();
         for bucket in self.buckets {
             let end = bucket.end();
-            sender.bucket(bucket);
+            sender.bucket(Arc::new(bucket));
             sender.passed(end);
         }
         self.flows.iter().for_each(|flow| sender.flow(Box::new(flow.clone()), Stored::Yes));

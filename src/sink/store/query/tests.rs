@@ -69,7 +69,7 @@ fn filled() -> (TempDir, Reader) {
     let group = registry.counter_index(GROUP).unwrap();
     for minute in 0..MINUTES {
         let now = Timestamp::new(BEGIN + minute * 60, 0);
-        shard.advance(now, |bucket| sender.bucket(bucket));
+        shard.advance(now, |bucket| sender.bucket(Arc::new(bucket)));
         sender.passed(now);
         for key in 0..KEYS {
             for meter in 0..6 {
@@ -81,7 +81,7 @@ fn filled() -> (TempDir, Reader) {
             records(&mut sender, now, minute);
         }
     }
-    shard.finish(|bucket| sender.bucket(bucket));
+    shard.finish(|bucket| sender.bucket(Arc::new(bucket)));
     sender.label(GROUP, b"key-5", b"the fifth", None);
     drop(sender);
     let tally = store.close(RunEnd::default());
@@ -132,11 +132,11 @@ fn counted(rows: &[(i64, (&str, u32, f64))]) -> (TempDir, Reader) {
     let group = registry.counter_index(GROUP).unwrap();
     for &(minute, (key, meter, value)) in rows {
         let now = Timestamp::new(BEGIN + minute * 60, 0);
-        shard.advance(now, |bucket| sender.bucket(bucket));
+        shard.advance(now, |bucket| sender.bucket(Arc::new(bucket)));
         sender.passed(now);
         assert_eq!(shard.update(group, key.as_bytes(), meter, value), Outcome::Counted);
     }
-    shard.finish(|bucket| sender.bucket(bucket));
+    shard.finish(|bucket| sender.bucket(Arc::new(bucket)));
     drop(sender);
     assert_eq!(store.close(RunEnd::default()).lost(), 0);
     (folder, Reader::open(&file).unwrap())
@@ -245,10 +245,10 @@ fn what_an_earlier_run_left_without_coarse_rows_is_counted_all_the_same() {
     let (mut sender, mut shard) = (store.sender(), Shard::new(&registry, ShardConfig::default()));
     let index = registry.counter_index(GROUP).unwrap();
     for minute in MINUTES..MINUTES + 10 {
-        shard.advance(Timestamp::new(BEGIN + minute * 60, 0), |bucket| sender.bucket(bucket));
+        shard.advance(Timestamp::new(BEGIN + minute * 60, 0), |bucket| sender.bucket(Arc::new(bucket)));
         shard.update(index, b"key-1", 0, value(minute, 1));
     }
-    shard.finish(|bucket| sender.bucket(bucket));
+    shard.finish(|bucket| sender.bucket(Arc::new(bucket)));
     drop(sender);
     assert_eq!(store.close(RunEnd::default()).lost(), 0);
     let reader = Reader::open(&file).unwrap();
