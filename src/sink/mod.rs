@@ -12,6 +12,7 @@ mod events;
 mod flush_sinks;
 mod iso_time;
 mod line_file;
+mod lookout;
 #[cfg(test)]
 mod output_of_tests;
 mod patient;

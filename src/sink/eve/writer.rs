@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 
 use super::formatter::{EveOrigin, Formatter, Readers};
 use super::sender::{EveSender, Parcel, Shared};
@@ -14,6 +14,7 @@ use super::target::{EveTarget, Meaning, Outlet, open_file};
 use crate::processor::yield_to_packets;
 use crate::sink::WhenFull;
 use crate::sink::line_file::{Begin, LineFile, OutputError};
+use crate::sink::lookout;
 use crate::sink::patient::Haste;
 use crate::sink::renewal::{Renewal, Renewed, renewal};
 use crate::time::Stopwatch;
@@ -188,33 +189,44 @@ impl Writer {
     fn run(mut self, parcels: &Receiver<Parcel>) -> Outcome {
         let mut out = Vec::with_capacity(WRITE_BYTES * 2);
         loop {
-            select! {
-                recv(self.renewed.asked()) -> request => if request.is_ok() { self.reopen() },
-                recv(parcels) -> parcel => {
-                    let Ok(parcel) = parcel else { break };
-                    self.shared.comes_on();
-                    let mut lines = 0;
-                    for items in parcel.items.chunks(AHEAD) {
-                        self.formatter.ask_for(items, &parcel.beside);
-                        for item in items {
-                            lines += self.formatter.take(item, &parcel.beside, &mut out);
-                        }
-                        if out.len() >= WRITE_BYTES {
-                            self.write(&mut out, &mut lines);
-                        }
+            if self.renewed.asked().try_recv().is_ok() {
+                self.reopen();
+            }
+            match lookout::next(parcels, lookout::PATIENCE) {
+                Ok(parcel) => self.parcel(parcel, &mut out),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => select! {
+                    recv(self.renewed.asked()) -> request => if request.is_ok() { self.reopen() },
+                    recv(parcels) -> parcel => match parcel {
+                        Ok(parcel) => self.parcel(parcel, &mut out),
+                        Err(_) => break,
                     }
-                    self.write(&mut out, &mut lines);
-                    if let Some(parcel) = parcel.emptied() {
-                        // Enough others may be waiting.
-                        let _ = self.emptied.try_send(parcel);
-                    }
-                }
+                },
             }
         }
         let mut lines = self.formatter.finish(&mut out);
         self.write(&mut out, &mut lines);
         self.outcome.forgotten = self.formatter.forgotten;
         self.outcome
+    }
+
+    fn parcel(&mut self, parcel: Parcel, out: &mut Vec<u8>) {
+        self.shared.comes_on();
+        let mut lines = 0;
+        for items in parcel.items.chunks(AHEAD) {
+            self.formatter.ask_for(items, &parcel.beside);
+            for item in items {
+                lines += self.formatter.take(item, &parcel.beside, out);
+            }
+            if out.len() >= WRITE_BYTES {
+                self.write(out, &mut lines);
+            }
+        }
+        self.write(out, &mut lines);
+        if let Some(parcel) = parcel.emptied() {
+            // Enough others may be waiting.
+            let _ = self.emptied.try_send(parcel);
+        }
     }
 
     fn write(&mut self, out: &mut Vec<u8>, lines: &mut u64) {

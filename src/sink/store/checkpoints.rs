@@ -2,7 +2,7 @@
 //! pages nor waits for the disk, and little is left to be done when a run ends.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -52,7 +52,7 @@ impl Checkpoints {
     }
 }
 
-fn make(file: &PathBuf, asked: &Receiver<()>) {
+fn make(file: &Path, asked: &Receiver<()>) {
     for () in asked {
         // A connection for each: one that failed cannot be trusted. What goes wrong the writer comes across as well.
         if let Err(error) = checkpoint(file) {

@@ -24,6 +24,7 @@ use super::sender::{Delivery, Parcel, StoreSender};
 use super::{retention, rollup};
 use crate::metrics::{GroupKind, Registry, Snapshot};
 use crate::processor::yield_to_packets;
+use crate::sink::lookout;
 use crate::time::{self, Stopwatch, Timestamp};
 
 /// Parcels that may wait.
@@ -107,7 +108,28 @@ impl Store {
     /// Writes what is left and ends the run. All senders must be gone.
     #[must_use]
     pub fn close(self, end: RunEnd) -> StoreTally {
+        self.end(end).wait()
+    }
+
+    /// Has the writer do so, and does not wait.
+    #[must_use]
+    pub fn end(self, end: RunEnd) -> StoreEnding {
         let _ = self.queue.send(Delivery::End(Box::new(end)));
+        StoreEnding { shared: self.shared, thread: self.thread }
+    }
+}
+
+/// A store whose writer does what is left.
+#[derive(Debug)]
+pub struct StoreEnding {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+impl StoreEnding {
+    /// Waits until all is written.
+    #[must_use]
+    pub fn wait(self) -> StoreTally {
         if self.thread.join().is_err() {
             log::error!("the thread of the store ended early");
         }
@@ -237,7 +259,7 @@ impl Writer {
                 self.flush();
             }
             let is_worth_it = self.pending.is_some_and(|(rows, _)| rows >= QUIET_ROWS);
-            match deliveries.recv_timeout(if is_worth_it { QUIET } else { FLUSH_EVERY }) {
+            match lookout::next(deliveries, if is_worth_it { QUIET } else { FLUSH_EVERY }) {
                 Ok(Delivery::Join(sender)) => self.waiting.join(sender),
                 Ok(Delivery::Parcel(parcel)) => self.parcel(parcel),
                 Ok(Delivery::End(end)) => return self.end(&end),
