@@ -475,9 +475,6 @@ impl Accumulator {
                 snapshot.push(key, self.table.texts(), &raw[..layout.bucket]);
             }
         }
-        if let Some(snapshot) = &mut snapshot {
-            snapshot.finish();
-        }
         snapshot
     }
 

@@ -90,7 +90,7 @@ impl SecondKeys {
 #[cfg(test)]
 mod tests {
     use super::Attention;
-    use crate::metrics::{GroupIndex, Shard, ShardConfig, Vartype, rehearsal};
+    use crate::metrics::{GroupIndex, Shard, ShardConfig, Snapshot, Vartype, rehearsal};
     use crate::time::Timestamp;
 
     fn shard(attention: Attention) -> (Shard, GroupIndex) {
@@ -119,7 +119,8 @@ mod tests {
         assert_eq!(second(&mut shard), [("a".to_owned(), vec![1.0, 0.0])]);
         let mut closed = Vec::new();
         shard.advance(Timestamp::new(111, 0), |snapshot| {
-            snapshot.for_each(|key, values| closed.push((String::from_utf8_lossy(key).into_owned(), values[0])));
+            Snapshot::merge(vec![snapshot])[0]
+                .for_each(|key, values| closed.push((String::from_utf8_lossy(key).into_owned(), values[0])));
         });
         // The bucket is what it would be without the seconds.
         let expected = [("a".to_owned(), 0.1), ("b".to_owned(), 1.0), ("SYS:GROUP_TOTALS".to_owned(), 1.1)];

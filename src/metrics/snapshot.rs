@@ -10,14 +10,14 @@ use super::vartype::Combine;
 use crate::processor::side_by_side;
 use crate::time::Timestamp;
 
-/// The touched keys of one bucket in byte order of their text, and the group's totals.
+/// The touched keys of one bucket, after [`Snapshot::merge`] in byte order of their text, and the group's totals.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     group: GroupIndex,
     start: i64,
     size: i64,
     layout: Arc<Layout>,
-    // INVARIANT: after `finish`, sorted by text without duplicates; each names its raw words by row.
+    // INVARIANT: without duplicates; each names its raw words by row.
     keys: Vec<(Packed, u32)>,
     raw: Vec<f64>,
     texts: Vec<u8>,
@@ -83,7 +83,7 @@ impl Snapshot {
         self.raw.extend_from_slice(raw);
     }
 
-    pub(super) fn finish(&mut self) {
+    fn sort(&mut self) {
         let texts = &self.texts;
         self.keys.sort_unstable_by(|(a, _), (b, _)| a.cmp_text(texts, *b, texts));
     }
@@ -171,8 +171,8 @@ impl Snapshot {
         self.keys.is_empty()
     }
 
-    /// Calls `read` with each key and its finished values (one per meter id, gaps 0), in byte order of the keys, and last
-    /// with `SYS:GROUP_TOTALS`.
+    /// Calls `read` with each key and its finished values (one per meter id, gaps 0), after [`Snapshot::merge`] in byte order
+    /// of the keys, and last with `SYS:GROUP_TOTALS`.
     pub fn for_each(&self, mut read: impl FnMut(&[u8], &[f64])) {
         let mut values = vec![0.0; self.layout.width];
         for &(key, row) in &self.keys {
@@ -198,7 +198,7 @@ impl Snapshot {
             let at = usize::from(slot.bucket);
             split[0].totals[at] = Self::pruned_running(at)(&self);
         }
-        // In the order of their texts, which stays.
+        // In their order, which stays.
         for &(key, row) in &self.keys {
             let part = key.with_text(&self.texts, &part_of).min(parts - 1);
             split[part].push(key, &self.texts, self.raw_row(row));
@@ -216,8 +216,8 @@ impl Snapshot {
         }
     }
 
-    /// Joins the snapshots of several shards: those of the same bucket and group become one. The result is in order of
-    /// bucket end, then group.
+    /// Joins the snapshots of several shards: those of the same bucket and group become one, with its keys in order. The
+    /// result is in order of bucket end, then group.
     ///
     /// Exact for every vartype whose updates of one key all came to one shard; counters, rates, averages, maxima and minima
     /// may be spread freely. The keys of one shard win over those of earlier ones where only one value can be kept.
@@ -231,14 +231,15 @@ impl Snapshot {
                 None => buckets.push(vec![snapshot]),
             }
         }
-        // What comes from a single shard is merged already.
-        let keys = buckets.iter().filter(|parts| parts.len() > 1).flatten().map(Self::len).sum();
+        let keys = buckets.iter().flatten().map(Self::len).sum();
         side_by_side(buckets, keys, Self::merge_bucket)
     }
 
     fn merge_bucket(mut parts: Vec<Self>) -> Self {
         if parts.len() == 1 {
-            return parts.swap_remove(0);
+            let mut only = parts.swap_remove(0);
+            only.sort();
+            return only;
         }
         let mut rows: Vec<(usize, Packed, u32)> = Vec::with_capacity(parts.iter().map(Self::len).sum());
         for (part, snapshot) in parts.iter().enumerate() {
