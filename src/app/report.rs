@@ -24,7 +24,7 @@ use crate::metrics::{GroupIndex, GroupKind, Records, RunTotals};
 use crate::pipeline::{EngineOutcome, FlowOutcome, NATIVE, Outlet, PolicyCounts, TopFlow};
 use crate::plugin::{Catalog, CatalogEntry};
 use crate::sink::{
-    ConsoleEnd, Damage, DamagedInput, Field, FlowLine, FlowsReport, Haste, Head, NamedCount, OutputReport,
+    ConsoleEnd, Damage, DamagedInput, Field, FlowLine, FlowsReport, GroupReport, Haste, Head, NamedCount, OutputReport,
     PacketStoreReport, Patient, PluginReport, Report, Run, RunEnd, StoreCounts, StoreReport, StoreTally, StoredJob,
     StreamEnd, Verdict, collect_groups, collect_records, json_text,
 };
@@ -36,6 +36,8 @@ pub struct RunResult {
     pub outcomes: Vec<EngineOutcome>,
     /// Counters of all engines.
     pub totals: Option<RunTotals>,
+    /// The groups as the report shows them, if there is to be one.
+    pub groups: Vec<GroupReport>,
     /// Records of all engines.
     pub records: Records,
     /// Inputs read.
@@ -392,6 +394,13 @@ fn write_text(report: &Report, cli: &Cli, standard: &impl AsFd, haste: &Haste) -
     out.flush()
 }
 
+/// The groups, with the first `top` keys of each meter.
+#[must_use]
+pub fn groups(result: &RunResult, top: usize) -> Vec<GroupReport> {
+    let of = |totals| collect_groups(&result.catalog.groups, totals, &result.records.notes, top);
+    result.totals.as_ref().map(of).unwrap_or_default()
+}
+
 /// The report of a run.
 #[must_use]
 pub fn build(result: &RunResult, top: usize, outcome: Outcome) -> Report {
@@ -425,11 +434,7 @@ pub fn build(result: &RunResult, top: usize, outcome: Outcome) -> Report {
         drops: named(result.drops()),
         notes: named(result.notes()),
         damage: Damage { inputs: damaged.collect() },
-        groups: result
-            .totals
-            .as_ref()
-            .map(|totals| collect_groups(groups, totals, &result.records.notes, top))
-            .unwrap_or_default(),
+        groups: result.groups.clone(),
         flows: flows(result),
         packet_store: stored(result),
         store: result.store.as_ref().map(|(file, tally)| store_report(file, *tally)),

@@ -150,7 +150,11 @@ pub fn execute(
     result.inputs = names;
     let with_jobs = catalog.entries.iter().zip(&result.jobs).filter(|(_, jobs)| jobs.scheduled > 0);
     result.workers = with_jobs.filter_map(|(entry, _)| entry.manifest.as_ref()).map(|m| m.workers as u32).sum();
-    outputs.close(head, &mut result);
+    outputs.close(head, &mut result, |result| {
+        if !args.output.quiet {
+            result.groups = report::groups(result, args.output.top);
+        }
+    });
     result.is_quiet = control.is_quiet();
     Ok(result)
 }

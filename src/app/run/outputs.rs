@@ -225,20 +225,19 @@ impl Outputs {
         self.packet_store.as_ref().map(PacketStore::feed)
     }
 
-    /// Waits until all is written; every thread that writes must be gone.
-    pub fn close(self, mut head: Outlet, result: &mut RunResult) {
+    /// Waits until all is written, and meanwhile does something else; every thread that writes must be gone.
+    pub fn close(self, mut head: Outlet, result: &mut RunResult, meanwhile: impl FnOnce(&mut RunResult)) {
         if self.events.is_some() {
             report::close_events(result, &mut head);
         }
         self.others.close_events(result, &mut head);
         result.records.merge(std::mem::take(&mut head.records));
         drop(head);
+        let ending = self.store.map(|(store, file)| (file, store.end(report::run_end(result))));
+        meanwhile(result);
         result.outputs = self.others.close();
         result.packet_store = self.packet_store.map(PacketStore::close);
-        if let Some((store, file)) = self.store {
-            let tally = store.close(report::run_end(result));
-            result.store = Some((file, tally));
-        }
+        result.store = ending.map(|(file, ending)| (file, ending.wait()));
         result.console = self.console.close();
         if let Some(events) = self.events {
             result.events = events.close();

@@ -341,6 +341,7 @@ fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usi
     }
     RunResult {
         totals: RunTotals::merge(totals),
+        groups: Vec::new(),
         outcomes,
         records,
         catalog: Arc::clone(catalog),
