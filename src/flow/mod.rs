@@ -12,7 +12,6 @@ mod defrag;
 mod event;
 mod flows;
 mod fragments;
-mod index;
 mod limits;
 mod record;
 mod script;

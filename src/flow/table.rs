@@ -7,11 +7,10 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::quality::RandomState;
 
 use super::event::FlowHandle;
-use super::index::Index;
 use super::record::{Flow, own};
 use super::timer::Link;
 use crate::key::{FlowTuple, IpVersion};
-use crate::memory::{ask_large_pages, prefetch_whole};
+use crate::memory::{Index, ask_large_pages, prefetch_whole};
 
 const NONE: u32 = u32::MAX;
 /// Bits of a flow's number; it wraps after 268 million flows.

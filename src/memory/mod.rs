@@ -1,9 +1,12 @@
-//! What the hardware and the kernel are asked for: memory ahead of its use, and in large pages.
+//! What the hardware and the kernel are asked for: memory ahead of its use, and in large pages; and an index of slots whose
+//! look-ups can be asked for ahead.
 //!
-//! Changes nothing that a program can see; knows nothing of what lies there.
+//! Asking changes nothing that a program can see; nothing here knows what lies there.
 
+mod index;
 mod pages;
 mod prefetch;
 
+pub use index::Index;
 pub use pages::{ask_large_pages, expect_use, filled, lengthen, make_room, zeros};
 pub use prefetch::{prefetch, prefetch_bytes, prefetch_whole};

@@ -39,6 +39,9 @@ const GROUPED: [&str; 6] = ["A", "AAAA", "CNAME", "MX", "NULL", "PTR"];
 /// Most questions of a flow that wait for an answer; of more the oldest is forgotten.
 const MAX_WAITING: usize = 64;
 
+/// Questions that there is room for in flows to come.
+const KEPT: usize = 4;
+
 /// The questions of a flow: each has a number, which its answer has too.
 #[derive(Debug, Default)]
 pub(super) struct DnsFlow {
@@ -48,6 +51,12 @@ pub(super) struct DnsFlow {
 }
 
 impl DnsFlow {
+    /// One that has seen nothing, in the same memory where that is little.
+    pub fn emptied(mut self) -> Self {
+        self.waiting.clear();
+        Self { next: 0, waiting: if self.waiting.capacity() <= KEPT { self.waiting } else { VecDeque::new() } }
+    }
+
     /// The number of a message, from 0.
     pub fn place(&mut self, facts: &DnsFacts) -> u64 {
         let is_response = facts.flags & RESPONSE != 0;

@@ -78,8 +78,6 @@ pub(super) struct Formatter {
     readers: Readers,
     flows: FlowTable,
     stats: StatsBook,
-    /// Flows that were forgotten while they lasted, because there were too many.
-    pub forgotten: u64,
     /// Time of the last item.
     now: Timestamp,
 }
@@ -87,25 +85,17 @@ pub(super) struct Formatter {
 impl Formatter {
     /// A formatter that has seen nothing.
     pub fn new(origin: EveOrigin, readers: Readers) -> Self {
-        Self {
-            origin,
-            readers,
-            flows: FlowTable::default(),
-            stats: StatsBook::default(),
-            forgotten: 0,
-            now: Timestamp::EPOCH,
-        }
+        Self { origin, readers, flows: FlowTable::default(), stats: StatsBook::default(), now: Timestamp::EPOCH }
     }
 
-    /// Looks for the flows of several items at once: where there are many, each waits for memory, and these waits overlap.
+    /// Asks for the flows of several items at once: where there are many, each waits for memory, and these waits overlap.
     pub fn ask_for(&self, items: &[EveItem], beside: &Beside) {
         let tuple = |item: &EveItem| match item {
             EveItem::Sighting(_, sighting) => Some(sighting.flow),
             EveItem::Flow(place) => beside.flows[*place].tuple,
             EveItem::Alert(_) | EveItem::Note(_) | EveItem::Stats(_) => None,
         };
-        let known = items.iter().filter_map(tuple).filter(|tuple| self.flows.get(tuple).is_some()).count();
-        std::hint::black_box(known);
+        self.flows.ask_for(items.iter().filter_map(tuple));
     }
 
     /// Takes an item in and appends the lines that are complete with it; tells how many.
@@ -116,9 +106,8 @@ impl Formatter {
                 self.now = time;
                 let (followed, gone) = self.flows.follow(sighting.flow);
                 followed.client = Some(sighting.client);
-                if let Some((flow, gone)) = gone {
-                    self.forgotten += 1;
-                    lines.rest(time, flow, gone);
+                if let Some((flow, mut gone)) = gone {
+                    lines.rest(time, flow, &mut gone);
                 }
                 lines.sighting(time, sighting, &beside.texts, followed, self.readers);
             }
@@ -135,9 +124,8 @@ impl Formatter {
                     followed.alerted = true;
                     app = followed.app;
                     told = Some(followed.told(ends));
-                    if let Some((flow, gone)) = gone {
-                        self.forgotten += 1;
-                        lines.rest(item.alert.time, flow, gone);
+                    if let Some((flow, mut gone)) = gone {
+                        lines.rest(item.alert.time, flow, &mut gone);
                     }
                 }
                 lines.line(item.alert.time, "alert", told, |object| {
@@ -164,6 +152,11 @@ impl Formatter {
             }
         }
         lines.count
+    }
+
+    /// Flows that were forgotten while they lasted, because there were too many.
+    pub fn forgotten(&self) -> u64 {
+        self.flows.forgotten
     }
 
     /// Everything is over: what is not complete is told as it is.
@@ -305,7 +298,7 @@ impl Lines<'_> {
         };
         let (mut app, mut alerted, mut told) = (None, false, None);
         if let Some(ends) = ends {
-            if let Some(mut followed) = flows.end(&ends.tuple) {
+            if let Some(followed) = flows.end(&ends.tuple) {
                 (app, alerted) = (followed.app, followed.alerted);
                 told = Some(followed.told(ends));
                 self.rest(item.time, ends.tuple, followed);
@@ -323,8 +316,8 @@ impl Lines<'_> {
     }
 
     /// What of a flow was not complete, when it is over or forgotten.
-    fn rest(&mut self, time: Timestamp, flow: FlowTuple, mut followed: Followed) {
-        if followed.tls.is_none() && followed.ssh.is_none() && followed.http.is_empty() {
+    fn rest(&mut self, time: Timestamp, flow: FlowTuple, followed: &mut Followed) {
+        if !followed.is_unfinished() {
             return;
         }
         let told = followed.told(Ends { tuple: flow, source: followed.client.unwrap_or(End::A) });

@@ -10,6 +10,9 @@ use crate::metrics::{Extent, HttpBodyEnd};
 /// Most exchanges of a flow that wait for their end; the oldest is told as it is.
 const MAX_EXCHANGES: usize = 64;
 
+/// Exchanges that there is room for in flows to come.
+const KEPT: usize = 4;
+
 /// A request and its response, as far as they came.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
@@ -65,6 +68,12 @@ impl HttpFlow {
     /// All that is left.
     pub fn take(&mut self) -> VecDeque<Exchange> {
         std::mem::take(&mut self.open)
+    }
+
+    /// One without exchanges, in the same memory where that is little.
+    pub fn emptied(mut self) -> Self {
+        self.open.clear();
+        Self { open: if self.open.capacity() <= KEPT { self.open } else { VecDeque::new() }, seen: 0 }
     }
 
     fn exchange(&mut self, number: u64) -> (&mut Exchange, Option<Exchange>) {

@@ -206,7 +206,7 @@ impl Writer {
         }
         let mut lines = self.formatter.finish(&mut out);
         self.write(&mut out, &mut lines);
-        self.outcome.forgotten = self.formatter.forgotten;
+        self.outcome.forgotten = self.formatter.forgotten();
         self.outcome
     }
 

@@ -4,27 +4,36 @@
 //! where they belong go before those that lie nearer (Robin Hood hashing), so the table can be nearly full, and a word that
 //! is taken out leaves no trace: those behind it move up.
 
-use crate::memory::{prefetch, zeros};
+use super::{prefetch, zeros};
 
 /// Words at first.
 const FIRST_WORDS: usize = 64;
 
 /// Slots by hash. The same hash may lead to several; the same slot is in it once.
 #[derive(Debug)]
-pub(super) struct Index {
+pub struct Index {
     // INVARIANT: a power of two in number, some of them free; 0 is free, otherwise the upper half is the hash and the lower
     // half the slot plus one.
     words: Box<[u64]>,
     used: usize,
 }
 
+impl Default for Index {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Index {
-    pub(super) fn new() -> Self {
+    /// One without slots.
+    #[must_use]
+    pub fn new() -> Self {
         Self { words: vec![0; FIRST_WORDS].into(), used: 0 }
     }
 
     /// Bytes held.
-    pub(super) const fn bytes(&self) -> usize {
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
         self.words.len() * size_of::<u64>()
     }
 
@@ -41,13 +50,14 @@ impl Index {
 
     /// Asks the memory for what a look-up reads first.
     #[inline]
-    pub(super) fn prefetch(&self, hash: u32) {
+    pub fn prefetch(&self, hash: u32) {
         prefetch(&self.words[hash as usize & self.mask()]);
     }
 
     /// The first slot with this hash that is the one looked for.
     #[inline]
-    pub(super) fn find(&self, hash: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+    #[must_use]
+    pub fn find(&self, hash: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let mask = self.mask();
         let mut at = hash as usize & mask;
         let mut distance = 0;
@@ -64,7 +74,7 @@ impl Index {
     }
 
     /// Adds a slot that is not in it.
-    pub(super) fn insert(&mut self, hash: u32, slot: u32) {
+    pub fn insert(&mut self, hash: u32, slot: u32) {
         if self.used >= room(self.words.len()) {
             let grown = zeros(self.words.len() * 2).into();
             for word in std::mem::replace(&mut self.words, grown) {
@@ -97,7 +107,7 @@ impl Index {
     }
 
     /// Takes a slot out, if it is in it under this hash.
-    pub(super) fn remove(&mut self, hash: u32, slot: u32) {
+    pub fn remove(&mut self, hash: u32, slot: u32) {
         let (word, mask) = (word_of(hash, slot), self.mask());
         let mut at = hash as usize & mask;
         let mut distance = 0;
