@@ -485,7 +485,6 @@ impl Engine {
             if let Some(flows) = &mut self.flows {
                 flows.metering().alerts(&records, &mut self.context.shard.borrow_mut());
             }
-            records.sort_by_key(|(stamp, _)| (stamp.packet, stamp.rank));
             let mut sighted = self.context.sighted.borrow_mut();
             self.outlet.take_batch(&mut records, &sighted, BackendFeed::taker(&mut self.backend));
             sighted.clear();
@@ -500,8 +499,6 @@ impl Engine {
             if let Some(flows) = &mut self.flows {
                 flows.metering().alerts(&earlier, &mut self.context.shard.borrow_mut());
             }
-            // In the order in which they are handed on.
-            earlier.sort_by_key(|(stamp, _)| (stamp.packet, stamp.rank));
             let sighted = self.context.sighted.borrow();
             self.outlet.take_batch(&mut earlier, &sighted, BackendFeed::taker(&mut self.backend));
         }

@@ -312,7 +312,6 @@ impl Input<'_> {
         let mut records = self.context.records.borrow_mut();
         if !records.is_empty() {
             self.metering.alerts(&records, &mut self.context.shard.borrow_mut());
-            records.sort_by_key(|(stamp, _)| (stamp.packet, stamp.rank));
             self.outlet.take(&mut records, BackendFeed::taker(&mut self.backend));
         }
     }

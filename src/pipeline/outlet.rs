@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::control::Done;
 use super::outputs::Outputs;
 use super::stored;
-use crate::api::{AlertRecord, LogLevel, Record, ScriptId, Stamp};
+use crate::api::{AlertRecord, LogLevel, Rank, Record, ScriptId, Stamp};
 use crate::backend::alert_of;
 use crate::guid::Guid;
 use crate::metrics::{
@@ -29,6 +29,9 @@ pub enum Prints {
     Error,
 }
 
+/// In the place of a record that was handed on.
+const TAKEN: Record = Record::Print { text: Vec::new() };
+
 /// Where records go; one per engine.
 #[derive(Debug)]
 pub struct Outlet {
@@ -49,6 +52,8 @@ pub struct Outlet {
     /// What the report is made from.
     pub records: Records,
     parcel: Parcel,
+    /// The order of a batch, kept for its memory: packet, rank and place.
+    order: Vec<(u32, Rank, usize)>,
     /// What the watchers know of.
     pub(super) told: Done,
 }
@@ -67,6 +72,7 @@ impl Outlet {
             outputs: Outputs::default(),
             records: Records::default(),
             parcel: Parcel::default(),
+            order: Vec::new(),
             told: Done::default(),
         }
     }
@@ -102,20 +108,26 @@ impl Outlet {
         mut next: impl FnMut(Timestamp, Record) -> Option<Record>,
     ) {
         // Records without a packet come from between two batches; those that belong together there have the same rank and
-        // keep their place.
-        records.sort_by_key(|(stamp, _)| (stamp.packet, stamp.rank));
-        for (stamp, record) in records.drain(..) {
-            self.see(&stamp, &record);
+        // keep their place. Records are long, so it is not they that are put in order.
+        let mut order = std::mem::take(&mut self.order);
+        order.extend(records.iter().zip(0..).map(|((stamp, _), place)| (stamp.packet, stamp.rank, place)));
+        order.sort();
+        for &(.., place) in &order {
+            let (stamp, record) = &mut records[place];
+            self.see(stamp, record);
             if let Record::Sighting(sighting) = record {
-                self.outputs.sighting(&stamp, sighting, sighted);
+                self.outputs.sighting(stamp, *sighting, sighted);
                 continue;
             }
-            if let Some(record) = next(stamp.time, record)
+            if let Some(record) = next(stamp.time, std::mem::replace(record, TAKEN))
                 && let Some(store) = &mut self.store
             {
                 stored::store(store, stamp.time, name(&self.names, stamp.script), record);
             }
         }
+        records.clear();
+        order.clear();
+        self.order = order;
         if self.parcel.lines > 0 {
             let parcel = std::mem::take(&mut self.parcel);
             if let Some(console) = &self.console {
