@@ -146,7 +146,7 @@ fn a_live_store_that_cannot_keep_up_counts_what_it_drops() {
 }
 /// Not a test: writes numbered flows, documents and counters until it is killed.
 #[test]
-#[ignore = "run by a_killed_run_leaves_what_its_windows_say"]
+#[ignore = "run by a_run_killed_at_a_hundred_moments_leaves_what_its_windows_say"]
 fn child_that_writes_until_it_is_killed() {
     let Some(file) = std::env::var_os("MILLSTREAM_TEST_STORE") else { return };
     let registry = Arc::new(Registry::new());

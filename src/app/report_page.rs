@@ -11,10 +11,11 @@ use super::answer;
 use super::chart::{self, escape};
 use super::cli::ReportArgs;
 use super::moment;
-use super::same_file::{files_of_store, is_same};
+use super::same_file::is_same;
 use super::screen::Screen;
 use crate::key::{End, FlowTuple};
 use crate::metrics::GroupKind;
+use crate::sink::database_files;
 use crate::sink::store_query::{
     Answer, Cell, FlowOrder, GroupName, QueryError, Reader, RecordsQuery, SeriesQuery, TopQuery, alerts, flows,
     resources, runs, series, top,
@@ -56,7 +57,7 @@ struct Range {
 /// When the store cannot be read or the page cannot be written.
 pub fn report(args: &ReportArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcome> {
     let store = answer::reader(args.store.as_deref())?;
-    if files_of_store(store.path()).iter().any(|file| is_same(file, &args.output)) {
+    if database_files(store.path()).iter().any(|file| is_same(file, &args.output)) {
         bail!("{}: this is the store itself; name another file for the page", args.output.display());
     }
     let (from, to) = answer::times(args.from.as_deref(), args.to.as_deref(), &store)?;

@@ -1,6 +1,5 @@
 //! Whether two paths name one file, so that nothing is written over what is still needed.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -20,16 +19,6 @@ pub fn is_same(a: &Path, b: &Path) -> bool {
 fn place(path: &Path) -> Option<PathBuf> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Some(fs::canonicalize(folder).ok()?.join(path.file_name()?))
-}
-
-/// The file of a store, and those that lie beside it while it is open.
-#[must_use]
-pub fn files_of_store(file: &Path) -> [PathBuf; 3] {
-    ["", "-wal", "-shm"].map(|end| {
-        let mut name = file.as_os_str().to_owned();
-        name.push(OsStr::new(end));
-        PathBuf::from(name)
-    })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode};
 
+use super::database_files;
 use crate::time;
 
 /// Whether an error says that a file is no database, or one that is broken.
@@ -25,9 +26,9 @@ pub(super) fn move_aside(path: &Path) -> io::Result<PathBuf> {
         aside = with(&aside, "-1");
     }
     fs::rename(path, &aside)?;
-    for end in ["-wal", "-shm"] {
+    for (file, aside) in database_files(path).iter().zip(database_files(&aside)).skip(1) {
         // What is not there need not be moved.
-        let _ = fs::rename(with(path, end), with(&aside, end));
+        let _ = fs::rename(file, aside);
     }
     Ok(aside)
 }

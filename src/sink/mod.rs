@@ -7,6 +7,7 @@ mod alert_queue;
 mod console;
 pub mod csv;
 mod damaged;
+mod database_files;
 pub mod eve;
 mod events;
 mod flush_sinks;
@@ -28,6 +29,7 @@ pub mod webhook;
 
 pub use alert_queue::{AlertSender, AlertsEnd};
 pub use console::{Console, ConsoleEnd, ConsoleSender, Parcel, WhenFull};
+pub use database_files::database_files;
 pub use events::{EventHandle, EventSender, EventStream, Field, Head, StreamEnd, json_text, write_event};
 pub use flush_sinks::FlushSinks;
 pub use line_file::{Begin, OutputError};

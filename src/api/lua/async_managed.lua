@@ -1,8 +1,9 @@
 -- T.async beyond a plain job: options of schedule, values as data and results, deferred executions, timers.
 --
 -- Called when something of it is first used, with what becomes of T.async, the table that it fills, the objects, the host's
--- functions, the engine, the message handler, and `either` of async.lua. What ends is put on a list and told from there: whatever a callback does, the next one and every onfree are
--- told, at the next point where results are handed out if it must be.
+-- functions, the engine, the message handler, and `either` of async.lua. What ends is put on a list and told from there:
+-- whatever a callback does, the next one and every onfree are told, at the next point where results are handed out if it
+-- must be.
 
 local async, managed, objects, host, engine, on_error, either, C, jobs = ...
 local ffi, type, error, tostring, xpcall = objects.ffi, objects.type, objects.error, objects.tostring, objects.xpcall

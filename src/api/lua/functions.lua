@@ -1,7 +1,8 @@
 -- Functions that are called from outside, and the promises they answer with.
 --
 -- Called when something of it is first used, with what becomes of T.async, the table that async_managed.lua has filled, the
--- objects, what it asks of the host, the engine, and `either` of async.lua. A call is answered at once, or later by host.answer(id, state, value).
+-- objects, what it asks of the host, the engine, and `either` of async.lua. A call is answered at once, or later by
+-- host.answer(id, state, value).
 
 local async, managed, objects, host, engine, either = ...
 local type, error, tostring, pairs, ipairs = objects.type, objects.error, objects.tostring, objects.pairs, objects.ipairs

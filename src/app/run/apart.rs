@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 
 use crate::app::cli::RunArgs;
-use crate::app::same_file::{files_of_store, is_same};
+use crate::app::same_file::is_same;
 use crate::app::settings;
 use crate::sink::eve::EveTarget;
-use crate::sink::store_file;
+use crate::sink::{database_files, store_file};
 
 /// Standard input or output, in place of a file.
 const STANDARD: &str = "-";
@@ -38,7 +38,7 @@ fn written(args: &RunArgs) -> Vec<(&'static str, PathBuf)> {
     let output = &args.output;
     let mut files = Vec::new();
     if let Some(store) = settings::named_store(&output.results) {
-        files.extend(files_of_store(&store_file(store)).map(|file| (STORE, file)));
+        files.extend(database_files(&store_file(store)).map(|file| (STORE, file)));
     }
     files.extend(output.events.iter().map(|file| ("--events", file.clone())));
     if let Some(EveTarget::File(file)) = &output.others.eve {

@@ -17,7 +17,9 @@ use crate::app::{logging, settings};
 use crate::metrics::FlushSink;
 use crate::pipeline::{Control, FlowOutput, Outlet, Pace, Prints};
 use crate::plugin::Catalog;
-use crate::sink::{Console, EventStream, Haste, PacketStore, Reserved, Store, StoreFeed, StoreSender, WhenFull};
+use crate::sink::{
+    Console, EventStream, Haste, PacketStore, Reserved, Store, StoreFeed, StoreSender, WhenFull, database_files,
+};
 use crate::time;
 
 /// Outputs that are open, before it is known what comes.
@@ -96,11 +98,7 @@ impl Opened {
         }
         if let Some(store) = &self.store {
             let file = store.file();
-            for end in ["", "-wal", "-shm"] {
-                let mut name = file.as_os_str().to_owned();
-                name.push(end);
-                own(Path::new(&name))?;
-            }
+            database_files(file).iter().try_for_each(|file| own(file))?;
             // Without a name the directory was made for this run alone.
             if let (true, Some(folder)) = (settings::is_unnamed(&args.output.results), file.parent()) {
                 own(folder)?;

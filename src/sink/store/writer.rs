@@ -24,7 +24,7 @@ use super::sender::{Delivery, Parcel, StoreSender};
 use super::{retention, rollup};
 use crate::metrics::{GroupKind, Registry, Snapshot};
 use crate::processor::yield_to_packets;
-use crate::sink::lookout;
+use crate::sink::{database_files, lookout};
 use crate::time::{self, Stopwatch, Timestamp};
 
 /// Parcels that may wait.
@@ -459,9 +459,8 @@ impl Writer {
 
     /// A reader that stays for long keeps the write-ahead log from being used again.
     fn watch_log(&mut self) {
-        let mut log = self.options.file.as_os_str().to_owned();
-        log.push("-wal");
-        let bytes = std::fs::metadata(&log).map_or(0, |meta| meta.len());
+        let [_, log, _] = database_files(&self.options.file);
+        let bytes = std::fs::metadata(log).map_or(0, |meta| meta.len());
         self.shared.largest_log.fetch_max(bytes, Ordering::Relaxed);
         if bytes > self.options.large_log && !self.log_told {
             self.log_told = true;

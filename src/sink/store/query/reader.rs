@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags};
 
+use crate::sink::database_files;
 use crate::sink::store::open::{self, BUSY, StoreOpenError};
 use crate::sink::store::options::Durability;
 use crate::sink::store::schema;
@@ -218,9 +219,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     match open(&name) {
         // Where nobody may write, the index of the log cannot be made; without a log none is needed.
         Err(e) if matches!(e.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)) => {
-            let mut log = path.as_os_str().to_owned();
-            log.push("-wal");
-            if fs::metadata(&log).is_ok_and(|meta| meta.len() > 0) {
+            let [_, log, _] = database_files(path);
+            if fs::metadata(log).is_ok_and(|meta| meta.len() > 0) {
                 return Err(e);
             }
             open(&format!("{name}?immutable=1"))
