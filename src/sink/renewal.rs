@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
+
+use super::lookout;
 
 /// The end of whoever opens; for any thread.
 #[derive(Debug)]
@@ -16,6 +18,17 @@ pub(super) struct Renewal<T> {
 pub(super) struct Renewed<T> {
     latest: Arc<Mutex<Option<T>>>,
     asked: Receiver<()>,
+}
+
+/// What the writer does next.
+#[derive(Debug)]
+pub(super) enum Next<I> {
+    /// It takes what was opened.
+    Renew,
+    /// It writes this.
+    Item(I),
+    /// Nothing more will come.
+    Over,
 }
 
 /// Both ends.
@@ -41,9 +54,23 @@ impl<T> Clone for Renewal<T> {
 }
 
 impl<T> Renewed<T> {
-    /// Where requests come in.
-    pub const fn asked(&self) -> &Receiver<()> {
-        &self.asked
+    /// Waits until there is something to be written, or to be written anew.
+    pub fn next<I>(&self, queue: &Receiver<I>) -> Next<I> {
+        if self.asked.try_recv().is_ok() {
+            return Next::Renew;
+        }
+        match lookout::next(queue, lookout::PATIENCE) {
+            Ok(item) => Next::Item(item),
+            Err(RecvTimeoutError::Disconnected) => Next::Over,
+            Err(RecvTimeoutError::Timeout) => select! {
+                recv(self.asked) -> request => match request {
+                    Ok(()) => Next::Renew,
+                    // Nobody can ask any more.
+                    Err(_) => queue.recv().map_or(Next::Over, Next::Item),
+                },
+                recv(queue) -> item => item.map_or(Next::Over, Next::Item),
+            },
+        }
     }
 
     /// What to go on with, if it is not what is written already.

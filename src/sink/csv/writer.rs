@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::row::Row;
 use super::sender::CsvSender;
@@ -18,7 +18,7 @@ use crate::metrics::Registry;
 use crate::processor::yield_to_packets;
 use crate::sink::WhenFull;
 use crate::sink::line_file::{Begin, LineFile, Links, OutputError};
-use crate::sink::renewal::{Renewal, Renewed, renewal};
+use crate::sink::renewal::{Next, Renewal, Renewed, renewal};
 use crate::time::Stopwatch;
 
 /// Parcels that may wait.
@@ -171,17 +171,17 @@ fn write(
 ) -> Outcome {
     let mut outcome = Outcome::default();
     loop {
-        let parcel = select! {
-            recv(renewed.asked()) -> _ => {
+        let parcel = match renewed.next(parcels) {
+            Next::Renew => {
                 // Between two parcels nothing waits in a table to be written.
                 for (table, file) in tables.iter_mut().zip(renewed.take().into_iter().flatten()) {
                     (table.file, table.failed) = (file, None);
                 }
                 continue;
             }
-            recv(parcels) -> parcel => parcel,
+            Next::Item(parcel) => parcel,
+            Next::Over => return outcome,
         };
-        let Ok(parcel) = parcel else { return outcome };
         for row in parcel {
             let Some(table) = tables.iter_mut().find(|open| open.table == Table::of(&row)) else { continue };
             // The lines of a row go together.

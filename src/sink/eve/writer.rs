@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::formatter::{EveOrigin, Formatter, Readers};
 use super::sender::{EveSender, Parcel, Shared};
@@ -14,9 +14,8 @@ use super::target::{EveTarget, Meaning, Outlet, open_file};
 use crate::processor::yield_to_packets;
 use crate::sink::WhenFull;
 use crate::sink::line_file::{Begin, LineFile, OutputError};
-use crate::sink::lookout;
 use crate::sink::patient::Haste;
-use crate::sink::renewal::{Renewal, Renewed, renewal};
+use crate::sink::renewal::{Next, Renewal, Renewed, renewal};
 use crate::time::Stopwatch;
 
 /// Parcels that may wait.
@@ -189,19 +188,10 @@ impl Writer {
     fn run(mut self, parcels: &Receiver<Parcel>) -> Outcome {
         let mut out = Vec::with_capacity(WRITE_BYTES * 2);
         loop {
-            if self.renewed.asked().try_recv().is_ok() {
-                self.reopen();
-            }
-            match lookout::next(parcels, lookout::PATIENCE) {
-                Ok(parcel) => self.parcel(parcel, &mut out),
-                Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => select! {
-                    recv(self.renewed.asked()) -> request => if request.is_ok() { self.reopen() },
-                    recv(parcels) -> parcel => match parcel {
-                        Ok(parcel) => self.parcel(parcel, &mut out),
-                        Err(_) => break,
-                    }
-                },
+            match self.renewed.next(parcels) {
+                Next::Renew => self.reopen(),
+                Next::Item(parcel) => self.parcel(parcel, &mut out),
+                Next::Over => break,
             }
         }
         let mut lines = self.formatter.finish(&mut out);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::outlet::{self, Outlet};
 use super::sender::EventSender;
@@ -15,7 +15,7 @@ use crate::processor::yield_to_packets;
 use crate::sink::WhenFull;
 use crate::sink::line_file::{Begin, LineFile, OutputError};
 use crate::sink::patient::Haste;
-use crate::sink::renewal::{Renewal, Renewed, renewal};
+use crate::sink::renewal::{Next, Renewal, Renewed, renewal};
 use crate::time::Stopwatch;
 
 /// The first line of every file and stream: the version.
@@ -159,12 +159,10 @@ impl Writer {
     fn run(mut self, parcels: &Receiver<Vec<u8>>) -> Outcome {
         self.put(&[]);
         loop {
-            select! {
-                recv(self.renewed.asked()) -> _ => self.renew(),
-                recv(parcels) -> parcel => match parcel {
-                    Ok(parcel) => self.put(&parcel),
-                    Err(_) => break,
-                },
+            match self.renewed.next(parcels) {
+                Next::Renew => self.renew(),
+                Next::Item(parcel) => self.put(&parcel),
+                Next::Over => break,
             }
         }
         // What was asked for last has its first line all the same.
