@@ -569,3 +569,27 @@ fn more_ways_of_treatment_than_are_kept_in_mind_lose_nothing() {
     .prints(&["2206050"])
     .exits(0);
 }
+
+#[test]
+fn what_is_read_when_it_is_first_used_meets_nothing_that_the_script_has_replaced() {
+    let outcome = once(
+        "local async, print, next, G = T.async, print, next, _G
+         for _, name in next, { 'string', 'table', 'math', 'coroutine', 'debug' } do
+           for key in next, G[name] do G[name][key] = nil end
+         end
+         for _, name in next, { 'pairs', 'ipairs', 'type', 'error', 'tostring', 'select', 'unpack', 'setmetatable',
+           'getmetatable', 'rawget', 'xpcall', 'pcall', 'require' } do G[name] = nil end
+         async.stats = function() return 'mine' end
+         print(async.stats(), async.nothing)
+         async:spawn(function() async:sleep(0.01) print('slept') end)
+         async:defer { onresult = function(_, _, result) print('resolved', result) end }:resolve('x')
+         async:schedule { data = 1, timeout = 5, onexecute = function(d) return d + 1 end,
+           onresult = function(_, _, result) print('result', result) end }
+         print(async.stats())",
+    );
+    outcome.exits(0);
+    let mut lines = outcome.lines();
+    assert_eq!(lines.remove(0), "mine\tnil");
+    lines.sort_unstable();
+    assert_eq!(lines, ["mine", "resolved\tx", "result\t2", "slept"]);
+}
