@@ -15,8 +15,8 @@ use crate::metrics::{
     Alert, AlertKind, Column, CounterGroupDefinition, Document, Edge, FlushSink, Outcome, Registry, Resource, Session,
     Shard, ShardConfig, Stored,
 };
-use crate::sink::WhenFull;
 use crate::sink::store::{RunEnd, Store, StoreOptions};
+use crate::sink::{StoreSender, WhenFull};
 use crate::time::Timestamp;
 
 const GROUP: Guid = Guid::literal("{0B7D0E2C-6A31-4C0C-9F0E-3B1B7A1C2D3E}");
@@ -89,7 +89,7 @@ fn filled() -> (TempDir, Reader) {
     (folder, Reader::open(&file).unwrap())
 }
 
-fn records(sender: &mut crate::sink::StoreSender, time: Timestamp, minute: i64) {
+fn records(sender: &mut StoreSender, time: Timestamp, minute: i64) {
     let flow = Session {
         id: format!("flow-{minute}").into_bytes(),
         start: time,
@@ -163,6 +163,18 @@ fn naive(meter: u32, key: usize, minutes: std::ops::Range<i64>) -> f64 {
 
 fn opened(file: &Path, registry: &Arc<Registry>) -> Store {
     Store::open(&StoreOptions::new(file.to_owned(), WhenFull::Block), Arc::clone(registry), &[], None).unwrap()
+}
+
+/// A store with these rows.
+fn stored(fill: impl FnOnce(&mut StoreSender)) -> (TempDir, Reader) {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("store.db");
+    let store = opened(&file, &Arc::new(registry()));
+    let mut sender = store.sender();
+    fill(&mut sender);
+    drop(sender);
+    assert_eq!(store.close(RunEnd::default()).lost(), 0);
+    (folder, Reader::open(&file).unwrap())
 }
 
 #[test]
@@ -374,22 +386,17 @@ fn few_flows_of_a_long_time_are_not_looked_for_among_all_of_them() {
 
 #[test]
 fn edges_are_found_by_whatever_people_call_a_key() {
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("store.db");
-    let store = opened(&file, &Arc::new(registry()));
-    let mut sender = store.sender();
-    for key in ["p-0050", "0A.00.00.02", "10.0.0.1", "key-3"] {
-        let edge = Edge {
-            from_guid: GROUP,
-            from_key: key.as_bytes().to_vec(),
-            to_guid: GROUP,
-            to_key: format!("behind {key}").into_bytes(),
-        };
-        sender.edge(Timestamp::new(BEGIN, 0), edge);
-    }
-    drop(sender);
-    assert_eq!(store.close(RunEnd::default()).lost(), 0);
-    let reader = Reader::open(&file).unwrap();
+    let (_folder, reader) = stored(|sender| {
+        for key in ["p-0050", "0A.00.00.02", "10.0.0.1", "key-3"] {
+            let edge = Edge {
+                from_guid: GROUP,
+                from_key: key.as_bytes().to_vec(),
+                to_guid: GROUP,
+                to_key: format!("behind {key}").into_bytes(),
+            };
+            sender.edge(Timestamp::new(BEGIN, 0), edge);
+        }
+    });
     let found = |key: &str| {
         let (group, key) = (Some("things".to_owned()), Some(key.to_owned()));
         let answer = edges(&reader, &RecordsQuery { group, key, limit: 10, ..RecordsQuery::default() }).unwrap();
@@ -457,20 +464,15 @@ fn words_are_searched_for_and_what_cannot_be_read_is_said() {
 
 #[test]
 fn documents_of_other_hours_do_not_hide_those_that_are_searched_for() {
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("store.db");
-    let store = opened(&file, &Arc::new(registry()));
-    let mut sender = store.sender();
-    // As of captures that were read in any order: some of an hour, many of a later one, one of the first again.
-    let seconds = (0..10).chain((0..5_100).map(|second| 20_000 + second)).chain([10]);
-    for second in seconds {
-        let time = Timestamp::new(BEGIN + second, 0);
-        let text = format!("needle {second}").into_bytes();
-        sender.document(Box::new(Document { time, group: RECORDS, flow: None, text }), Stored::Yes);
-    }
-    drop(sender);
-    assert_eq!(store.close(RunEnd::default()).lost(), 0);
-    let reader = Reader::open(&file).unwrap();
+    let (_folder, reader) = stored(|sender| {
+        // As of captures that were read in any order: some of an hour, many of a later one, one of the first again.
+        let seconds = (0..10).chain((0..5_100).map(|second| 20_000 + second)).chain([10]);
+        for second in seconds {
+            let time = Timestamp::new(BEGIN + second, 0);
+            let text = format!("needle {second}").into_bytes();
+            sender.document(Box::new(Document { time, group: RECORDS, flow: None, text }), Stored::Yes);
+        }
+    });
     let found = |from, to| search(&reader, "needle", from, to, 10_000).unwrap().rows.len();
     assert_eq!(found(at(0), at(1)), 11);
     assert_eq!(found(at(0), None), 5_000, "the latest are ranked");
@@ -479,22 +481,17 @@ fn documents_of_other_hours_do_not_hide_those_that_are_searched_for() {
 
 #[test]
 fn documents_with_the_same_text_are_all_found_and_each_in_its_time() {
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("store.db");
-    let store = opened(&file, &Arc::new(registry()));
-    let mut sender = store.sender();
-    let mut put = |second, text: &str| {
-        let (time, text) = (Timestamp::new(BEGIN + second, 0), text.as_bytes().to_vec());
-        sender.document(Box::new(Document { time, group: RECORDS, flow: None, text }), Stored::Yes);
-    };
-    // Texts that are numbers of rows are texts all the same.
-    for second in 0..7_200 {
-        put(second, if second % 3 == 0 { "certificate" } else { "1" });
-    }
-    put(7_150, "another certificate");
-    drop(sender);
-    assert_eq!(store.close(RunEnd::default()).lost(), 0);
-    let reader = Reader::open(&file).unwrap();
+    let (_folder, reader) = stored(|sender| {
+        let mut put = |second, text: &str| {
+            let (time, text) = (Timestamp::new(BEGIN + second, 0), text.as_bytes().to_vec());
+            sender.document(Box::new(Document { time, group: RECORDS, flow: None, text }), Stored::Yes);
+        };
+        // Texts that are numbers of rows are texts all the same.
+        for second in 0..7_200 {
+            put(second, if second % 3 == 0 { "certificate" } else { "1" });
+        }
+        put(7_150, "another certificate");
+    });
     let second = |second: i64| Some(Timestamp::new(BEGIN + second, 0));
     let number = |sql: &str| -> i64 { reader.db.query_row(sql, [], |row| row.get(0)).unwrap() };
     assert_eq!(number("SELECT count(*) FROM documents"), 7_201);
@@ -515,19 +512,14 @@ fn documents_with_the_same_text_are_all_found_and_each_in_its_time() {
 
 #[test]
 fn of_words_that_are_everywhere_the_latest_documents_come_without_a_rank() {
-    let (folder, file) = (TempDir::new().unwrap(), "store.db");
-    let file = folder.path().join(file);
-    let store = opened(&file, &Arc::new(registry()));
-    let mut sender = store.sender();
-    for second in 0..50_010 {
-        let mark = if second % 10_000 == 0 { "seldom" } else { "else" };
-        let text = format!("common {mark} {second}").into_bytes();
-        let time = Timestamp::new(BEGIN + second, 0);
-        sender.document(Box::new(Document { time, group: RECORDS, flow: None, text }), Stored::Yes);
-    }
-    drop(sender);
-    assert_eq!(store.close(RunEnd::default()).lost(), 0);
-    let reader = Reader::open(&file).unwrap();
+    let (_folder, reader) = stored(|sender| {
+        for second in 0..50_010 {
+            let mark = if second % 10_000 == 0 { "seldom" } else { "else" };
+            let text = format!("common {mark} {second}").into_bytes();
+            let time = Timestamp::new(BEGIN + second, 0);
+            sender.document(Box::new(Document { time, group: RECORDS, flow: None, text }), Stored::Yes);
+        }
+    });
     let found = |words: &str, from: i64, to: i64| {
         let time = |second: i64| Some(Timestamp::new(BEGIN + second, 0));
         let answer = search(&reader, words, time(from), time(to), 3).unwrap();
