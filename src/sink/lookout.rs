@@ -55,6 +55,18 @@ mod tests {
     }
 
     #[test]
+    fn it_waits_for_ever_where_it_is_told_so() {
+        let (give, take) = bounded(1);
+        let giver = thread::spawn(move || {
+            thread::sleep(PATIENCE * 2);
+            give.send(1).unwrap();
+        });
+        assert_eq!(next(&take, Duration::MAX), Ok(1));
+        giver.join().unwrap();
+        assert_eq!(next(&take, Duration::MAX), Err(RecvTimeoutError::Disconnected));
+    }
+
+    #[test]
     fn it_waits_as_long_as_it_is_told() {
         let (_give, take) = bounded::<()>(1);
         for limit in [Duration::ZERO, PATIENCE / 10, PATIENCE * 2] {

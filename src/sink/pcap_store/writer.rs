@@ -15,6 +15,7 @@ use super::segment::{Indexed, OpenSegment};
 use crate::packet::LinkType;
 use crate::processor::yield_to_packets;
 use crate::sink::WhenFull;
+use crate::sink::lookout;
 use crate::time::{self, Stopwatch, Timestamp};
 
 /// Parcels that may wait.
@@ -109,7 +110,7 @@ struct Writer {
 
 impl Writer {
     fn run(mut self, parcels: &Receiver<Parcel>, done: &Sender<Parcel>) {
-        for mut parcel in parcels {
+        while let Ok(mut parcel) = lookout::next(parcels, Duration::MAX) {
             self.parcel(&parcel);
             parcel.clear();
             // Without room for it the parcel is freed.
