@@ -140,8 +140,6 @@ pub struct EngineContext {
     pub now: Cell<Timestamp>,
     /// What scripts produced since the last hand-over.
     pub records: RefCell<Vec<(Stamp, Record)>>,
-    /// The texts of the sightings among them.
-    pub sighted: RefCell<Vec<u8>>,
     /// Messages to frontend VMs since the last delivery.
     pub mail: RefCell<Vec<Mail>>,
     /// Messages to backend VMs that wait to be taken.
@@ -219,7 +217,6 @@ impl EngineContext {
             keep: RefCell::default(),
             now: Cell::new(Timestamp::EPOCH),
             records: RefCell::default(),
-            sighted: RefCell::default(),
             mail: RefCell::default(),
             backend_mail: RefCell::default(),
             is_backend: Cell::new(false),

@@ -48,5 +48,5 @@ pub use global_t::{MonitoredGroup, RunIdentity};
 pub use loan::{LayerSlot, Lent, Loans};
 pub use meeting::Seat;
 pub use peers::{Letter, Mail, Peers};
-pub use record::{AlertEnds, AlertKind, AlertRecord, EndedFlow, FlowName, Rank, Record, ScriptId, Side, Stamp};
+pub use record::{AlertEnds, AlertKind, AlertRecord, EndedFlow, FlowName, Found, Rank, Record, ScriptId, Side, Stamp};
 pub use write_lock::WriteLock;

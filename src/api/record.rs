@@ -3,7 +3,7 @@
 use super::constants::LogLevel;
 use crate::guid::Guid;
 use crate::key::{End, FlowTuple};
-use crate::metrics::{FlowAttribute, Session, Sighting};
+use crate::metrics::{FlowAttribute, Session};
 use crate::time::Timestamp;
 
 /// Index of a script file in the run's list of scripts.
@@ -139,10 +139,21 @@ pub struct AlertRecord {
     pub client: Option<End>,
 }
 
+/// What a dissector found, for outputs that take it from where it lies: neither it nor its flow is copied for them before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its place among the findings of the batch.
+    pub place: u32,
+    /// Protocol events are made from it.
+    pub is_event: bool,
+    /// It becomes a row of the store, which nobody looks at before.
+    pub is_row: bool,
+}
+
 /// A flow at its end.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EndedFlow {
-    /// What is told of it.
+    /// What is told of it; its id may be empty where `tuple` says which it is.
     pub session: Box<Session>,
     /// Which flow, if it was found in packets.
     pub tuple: Option<FlowTuple>,
@@ -257,8 +268,8 @@ pub enum Record {
     },
     /// A flow ended, or was reported.
     Flow(EndedFlow),
-    /// Something that protocol events are made from.
-    Sighting(Sighting),
+    /// Something a dissector found.
+    Found(Found),
     /// What is stored of a flow has been decided anew.
     StorePolicy {
         /// Flow id.

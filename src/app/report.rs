@@ -225,7 +225,7 @@ pub fn announce(catalog: &Catalog, head: &mut Outlet) {
         .iter()
         .map(|note| (stamp(note.script), Record::Log { level: note.level, text: note.text.clone().into_bytes() }))
         .collect();
-    head.take(&mut records, |_, record| Some(record));
+    head.take(&mut records);
     group_events(catalog, head);
     let mut labels = Vec::new();
     for group in catalog.groups.counter_groups() {
@@ -235,7 +235,7 @@ pub fn announce(catalog: &Catalog, head: &mut Outlet) {
                 .push((stamp(ScriptId(u16::MAX)), Record::KeyInfo { guid: group.guid, key, label, description: None }));
         }
     }
-    head.take(&mut labels, |_, record| Some(record));
+    head.take(&mut labels);
     head.flush();
 }
 

@@ -33,20 +33,16 @@ impl FlowAttribute {
         self.flow.as_ref()
     }
 
-    /// Appends the id of the flow.
-    pub fn push_flow(&self, out: &mut Vec<u8>) {
-        match &self.flow {
-            Some(flow) => out.extend_from_slice(flow.id().as_bytes()),
-            None => out.extend_from_slice(&self.texts[..self.flow_len as usize]),
-        }
+    /// The id of a flow that is known by it; empty if [`FlowAttribute::flow`] tells the flow.
+    #[must_use]
+    pub fn flow_text(&self) -> &[u8] {
+        &self.texts[..self.flow_len as usize]
     }
 
     /// The id of the flow.
     #[must_use]
     pub fn flow_id(&self) -> Vec<u8> {
-        let mut id = Vec::new();
-        self.push_flow(&mut id);
-        id
+        self.flow.as_ref().map_or_else(|| self.flow_text().to_vec(), |flow| flow.id().as_bytes().to_vec())
     }
 
     /// The name.

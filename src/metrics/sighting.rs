@@ -121,23 +121,3 @@ pub enum Seen {
     /// A file.
     File(SeenFile),
 }
-
-impl Sighting {
-    /// The same with its texts in another buffer, behind what is there.
-    #[must_use]
-    pub fn carried(mut self, from: &[u8], to: &mut Vec<u8>) -> Self {
-        match &mut self.seen {
-            Seen::Protocol(_) | Seen::HttpEnd(_) => {}
-            Seen::Attribute(name, value) => {
-                name.carry(from, to);
-                value.carry(from, to);
-            }
-            Seen::Certificate(bytes)
-            | Seen::HttpHeader { block: bytes, .. }
-            | Seen::Dns(_, bytes)
-            | Seen::FingerprintText(_, bytes)
-            | Seen::File(SeenFile { name: bytes, .. }) => bytes.carry(from, to),
-        }
-        self
-    }
-}

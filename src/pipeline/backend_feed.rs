@@ -7,14 +7,17 @@ use std::time::Duration;
 use super::backend_out::BackendOut;
 use super::backend_thread::BackendPlan;
 use super::flow_news::FlowNews;
-use crate::api::{EngineContext, FlowCommand, Mail, Note, Rank, Record};
+use super::found;
+use crate::api::{EndedFlow, EngineContext, FlowCommand, Mail, Note, Rank, Record};
 use crate::backend::{
     Backend, BackendEnd, BackendWants, Inbox, Item, NO_TIME, Parcel, ParcelSender, Patience, Phase, into_item,
 };
+use crate::dissect::{FindingKind, Findings};
 use crate::job::Wait;
-use crate::metrics::{Document, Resource, SecondKeys, Shard, Snapshot};
+use crate::key::FlowTuple;
+use crate::metrics::{SecondKeys, Shard, Snapshot};
 use crate::plugin::{Edition, HostSettings, InstanceReport, Swap};
-use crate::sink::StoreSender;
+use crate::sink::{FlowOf, StoreSender};
 use crate::time::{Stopwatch, Timestamp};
 
 /// Items of a second above which they leave before it is over.
@@ -93,6 +96,12 @@ impl BackendFeed {
         self
     }
 
+    /// Whether what no script of the backend looks at goes to the store at once.
+    #[must_use]
+    pub const fn is_past(&self) -> bool {
+        self.store.is_some()
+    }
+
     /// What the backend wants.
     #[must_use]
     pub fn wants(&self) -> &BackendWants {
@@ -147,11 +156,13 @@ impl BackendFeed {
         None
     }
 
-    /// Takes in records where there is a feed.
-    pub fn taker(feed: &mut Option<Self>) -> impl FnMut(Timestamp, Record) -> Option<Record> {
-        move |time, record| match feed {
-            Some(feed) => feed.record(time, record),
-            None => Some(record),
+    /// Takes in what was found in a flow and becomes a row of the store.
+    pub fn found(&mut self, time: Timestamp, finding: (&Findings, &FindingKind), flow: Option<&FlowTuple>) {
+        if let Some(store) = &mut self.store {
+            found::store(store, time, finding, flow);
+        } else if let Some((_, record)) = found::record_of(finding.0, finding.1, flow) {
+            // Scripts came into the backend since.
+            self.record(time, record);
         }
     }
 
@@ -239,7 +250,7 @@ impl BackendFeed {
         if let Some(store) = &mut self.store {
             for item in items.drain(others..) {
                 if let Item::Interim(flow) = item {
-                    store.session(&flow);
+                    store.session(&flow, FlowOf::Id(&flow.id));
                 }
             }
             // What is older than a bucket has to be there before the bucket, which says up to when everything is.
@@ -335,15 +346,12 @@ pub type Ended = BackendEnd<BackendOut>;
 
 /// Stores what a script of the backend could only see pass by; gives back what is of another kind.
 fn store_at_once(store: &mut StoreSender, time: Timestamp, record: Record) -> Option<Record> {
-    let flow_of = |flow: Vec<u8>| (!flow.is_empty()).then_some(flow);
     match record {
-        Record::Flow(flow) => store.session(&flow.session),
-        Record::Resource { guid: group, flow, uri, label } => {
-            store.log_record(&Resource { time, group, flow: flow_of(flow), uri, label });
+        Record::Flow(EndedFlow { session, tuple, .. }) => {
+            store.session(&session, tuple.as_ref().map_or(FlowOf::Id(&session.id), FlowOf::Tuple));
         }
-        Record::Document { guid: group, flow, text } => {
-            store.full_text(&Document { time, group, flow: flow_of(flow), text });
-        }
+        Record::Resource { guid, flow, uri, label } => store.log_record((time, guid), FlowOf::Id(&flow), &uri, &label),
+        Record::Document { guid, flow, text } => store.full_text((time, guid), FlowOf::Id(&flow), &text),
         other => return Some(other),
     }
     None

@@ -61,7 +61,7 @@ impl std::fmt::Debug for BackendOut {
 impl BackendOutlet for BackendOut {
     fn records(&mut self, records: &mut Vec<(Stamp, Record)>, shard: &mut Shard) {
         self.metering.alerts(records, shard);
-        self.outlet.take(records, |_, record| Some(record));
+        self.outlet.take(records);
     }
 
     fn learn_names(&mut self, catalog: &Catalog) {

@@ -104,6 +104,7 @@ impl Engine {
             events,
             store: Want::from(plan.outlet.store.is_some()),
             backend: backend.as_ref().map(BackendFeed::wants),
+            is_past_backend: backend.as_ref().is_some_and(BackendFeed::is_past).into(),
             outputs: plan.outlet.outputs.wants(),
         };
         let wants = Wants::of(&asked, &plan.catalog, metering.builtin(), config);
@@ -261,8 +262,7 @@ impl Engine {
             Some(store) => store.run(&context, self.frontend.policies()),
             None => context.store_hints.borrow_mut().clear(),
         }
-        self.settle();
-        self.hand_on();
+        self.close_batch();
         self.report_interim();
         self.report_stats();
         self.batches += 1;
@@ -279,10 +279,18 @@ impl Engine {
         }
     }
 
-    /// Frees the flows that ended in the batch.
-    pub(super) fn settle(&mut self) {
+    /// Hands on what the batch led to, and frees the flows that ended in it.
+    pub(super) fn close_batch(&mut self) {
+        self.tell_the_rest();
+        // What was found in a flow is looked up there.
+        self.hand_on();
+        FlowStage::settle(&self.context);
+    }
+
+    /// What is said of flows besides what is in packets: at the end, and by scripts of which nobody expected it.
+    pub(super) fn tell_the_rest(&mut self) {
         if let Some(flows) = &mut self.flows {
-            flows.settle(&self.context);
+            flows.report_rest(&self.context);
         } else if !self.context.commands.borrow().is_empty() {
             // A method whose name is nowhere in the scripts' texts was called all the same.
             let (config, top) = self.late_flows;
@@ -458,8 +466,7 @@ impl Engine {
         }
         self.pass_time();
         self.frontend.deliver_waiting();
-        self.settle();
-        self.hand_on();
+        self.close_batch();
         self.report_interim();
         self.report_stats();
         self.upkeep();
@@ -485,9 +492,9 @@ impl Engine {
             if let Some(flows) = &mut self.flows {
                 flows.metering().alerts(&records, &mut self.context.shard.borrow_mut());
             }
-            let mut sighted = self.context.sighted.borrow_mut();
-            self.outlet.take_batch(&mut records, &sighted, BackendFeed::taker(&mut self.backend));
-            sighted.clear();
+            let flows = self.context.flows.borrow();
+            let traffic = self.flows.as_ref().map(FlowStage::findings).zip(flows.as_ref());
+            self.outlet.take_batch(&mut records, traffic, &mut self.backend);
         }
     }
 
@@ -499,8 +506,9 @@ impl Engine {
             if let Some(flows) = &mut self.flows {
                 flows.metering().alerts(&earlier, &mut self.context.shard.borrow_mut());
             }
-            let sighted = self.context.sighted.borrow();
-            self.outlet.take_batch(&mut earlier, &sighted, BackendFeed::taker(&mut self.backend));
+            let flows = self.context.flows.borrow();
+            let traffic = self.flows.as_ref().map(FlowStage::findings).zip(flows.as_ref());
+            self.outlet.take_batch(&mut earlier, traffic, &mut self.backend);
         }
     }
 

@@ -6,6 +6,7 @@ use super::backend_feed::BackendFeed;
 use super::backend_thread::backend_outcome;
 use super::control::Stop;
 use super::engine::Engine;
+use super::flow_stage::FlowStage;
 use super::plan::EngineOutcome;
 use crate::capture::SourceError;
 use crate::flow::Want;
@@ -70,7 +71,8 @@ impl Engine {
 
     /// Ends the open flows, some at a time, each time like a batch without packets.
     fn end_flows(&mut self) {
-        self.settle();
+        self.tell_the_rest();
+        FlowStage::settle(&self.context);
         if self.flows.is_none() {
             return;
         }
@@ -84,8 +86,7 @@ impl Engine {
             };
             self.frontend.begin_without_packets();
             self.handle(0, 0);
-            self.settle();
-            self.hand_on();
+            self.close_batch();
             if self.backend.as_ref().is_some_and(BackendFeed::is_crowded) {
                 self.relieve(0);
             }

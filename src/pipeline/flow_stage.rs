@@ -4,18 +4,17 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use super::counted::Counted;
+use super::found;
 use super::metering::Metering;
-use super::sightings::sighting_of;
 use super::stored;
 use super::top_flows::{TopFlow, TopFlows};
-use super::wants::{AttributeReaders, Wants};
-use crate::api::{EndedFlow, EngineContext, FlowCommand, FlowWish, Rank, Record, ScriptId, Side, Stamp};
+use super::wants::{Readers, Wants};
+use crate::api::{EndedFlow, EngineContext, FlowCommand, FlowWish, Found, Rank, Record, ScriptId, Side, Stamp};
 use crate::builtin::CounterWhat;
 use crate::content::{ContentCounts, Contents, FileRules};
-use crate::dissect::{DissectWants, Dissectors, DocumentKind, Finding, FindingKind, Findings, ResourceKind};
+use crate::dissect::{DissectWants, Dissectors, FindingKind, Findings};
 use crate::flow::{EndReason, FlowCounts, FlowEvent, FlowEvents, FlowHandle, Flows, FlowsConfig, Happening, Want};
-use crate::key::FlowTuple;
-use crate::metrics::{DEFAULT_KEPT, FlowAttribute, Records, Session};
+use crate::metrics::{DEFAULT_KEPT, Records, Session};
 use crate::plugin::{Declined, Frontend, Traffic};
 
 /// What the flow side leaves behind.
@@ -270,16 +269,21 @@ impl FlowStage {
         if let Some(flows) = context.flows.borrow_mut().as_mut() {
             self.metering.flow_counters(context, flows, 0..0);
         }
-        self.settle(context);
+        self.report_rest(context);
+        Self::settle(context);
     }
 
-    /// The batch is done with: flows that ended are freed. After the end, what scripts said of other flows is reported.
-    pub fn settle(&mut self, context: &EngineContext) {
-        let mut flows = context.flows.borrow_mut();
-        let Some(flows) = flows.as_mut() else { return };
-        flows.settle();
-        if self.window.is_none() {
+    /// After the end, reports what scripts said of flows that are in no packets.
+    pub fn report_rest(&mut self, context: &EngineContext) {
+        if let (None, Some(flows)) = (self.window, context.flows.borrow_mut().as_mut()) {
             self.report_script_records(context, flows);
+        }
+    }
+
+    /// The batch is done with: flows that ended are freed.
+    pub fn settle(context: &EngineContext) {
+        if let Some(flows) = context.flows.borrow_mut().as_mut() {
+            flows.settle();
         }
     }
 
@@ -293,7 +297,7 @@ impl FlowStage {
                 ..session_of(&record.flow)
             };
             self.top.offer(session.bytes.iter().sum(), |id| session.id[..].cmp(id), || TopFlow::of(&session));
-            if self.wants.records.is_yes() && self.wants.in_full.is_yes() {
+            if self.records_flows() {
                 let (script, side, time) = (ScriptId::NATIVE_FLOW, Side::Frontend, context.now.get());
                 let stamp = Stamp { packet: u32::MAX, rank: Rank::default(), time, script, side };
                 let ended = EndedFlow { session: Box::new(session), tuple: None, is_spoken_of: true, client: None };
@@ -361,14 +365,32 @@ impl FlowStage {
         None
     }
 
+    /// Whether somebody reads flows.
+    fn records_flows(&self) -> bool {
+        self.wants.records.is_yes() && self.wants.flow_readers != Readers::Nobody
+    }
+
     fn record_end(&mut self, context: &EngineContext, flows: &Flows, event: &FlowEvent, rank: Rank, reason: EndReason) {
         let Some(flow) = flows.flow(event.flow) else { return };
-        let make = || Session { tags: flows.tags(event.flow).to_vec(), reason: reason.name(), ..session_of(flow) };
-        self.top.offer(flow.bytes.iter().sum(), |id| flow.tuple.id().as_bytes().cmp(id), || TopFlow::of(&make()));
-        if self.wants.records.is_yes() && self.wants.in_full.is_yes() {
+        let make = |id: &[u8]| {
+            let (tags, reason) = (flows.tags(event.flow).to_vec(), reason.name());
+            Session { id: id.to_vec(), tags, reason, ..facts_of(flow) }
+        };
+        let id = || flow.tuple.id();
+        self.top.offer(
+            flow.bytes.iter().sum(),
+            |other| id().as_bytes().cmp(other),
+            || TopFlow::of(&make(id().as_bytes())),
+        );
+        if self.records_flows() {
             let (script, side) = (ScriptId::NATIVE_FLOW, Side::Frontend);
             let stamp = Stamp { packet: event.packet, rank, time: event.time, script, side };
-            let (session, tuple) = (Box::new(make()), Some(flow.tuple));
+            let session = match self.wants.flow_readers {
+                Readers::All => make(id().as_bytes()),
+                // They know it by its tuple.
+                Readers::Outputs | Readers::Nobody => make(b""),
+            };
+            let (session, tuple) = (Box::new(session), Some(flow.tuple));
             let ended = EndedFlow { session, tuple, is_spoken_of: false, client: Some(flow.client()) };
             context.records.borrow_mut().push((stamp, Record::Flow(ended)));
         }
@@ -379,7 +401,6 @@ impl FlowStage {
         let findings = traffic.findings;
         let list = findings.list();
         let mut records = context.records.borrow_mut();
-        let mut sighted = context.sighted.borrow_mut();
         for (index, finding) in list.iter().enumerate().skip(traffic.first_finding()) {
             let event = traffic.events().list().get(finding.after as usize);
             let (packet, time) = match event {
@@ -390,27 +411,29 @@ impl FlowStage {
             let stage = Rank::FINDINGS.saturating_add(index as u32);
             let rank = Rank { event: finding.after.saturating_add(1), stage, vm: 0, echo: 0 };
             let stamp = |script| Stamp { packet, rank, time, script, side: Side::Frontend };
-            if self.wants.dissect.events.is_yes()
-                && let Some(sighting) = sighting_of(findings, finding, traffic.flows, &mut sighted)
-            {
-                records.push((stamp(ScriptId::NATIVE), Record::Sighting(sighting)));
+            let is_event = self.wants.dissect.events.is_yes() && found::is_event(findings, &finding.kind);
+            let depth = self.depth_of(findings, &finding.kind);
+            let is_row = depth == Depth::Row;
+            if is_event || is_row {
+                let found = Found { place: index as u32, is_event, is_row };
+                records.push((stamp(ScriptId::NATIVE), Record::Found(found)));
             }
-            let is_told =
-                !matches!(finding.kind, FindingKind::Attribute { .. }) || self.wants.dissect.attributes.is_yes();
-            let made = match self.depth_of(findings, &finding.kind) {
-                _ if !is_told => None,
+            match depth {
                 Depth::Whole => {
-                    record_of(findings, finding, || traffic.flows.flow(finding.flow).map(|flow| flow.tuple))
+                    let flow = traffic.flows.flow(finding.flow).map(|flow| &flow.tuple);
+                    let made = found::record_of(findings, &finding.kind, flow);
+                    records.extend(made.map(|(script, record)| (stamp(script), record)));
                 }
-                Depth::Counted => {
-                    self.counted.count(&finding.kind);
-                    None
-                }
-            };
-            if let Some((script, record)) = made {
-                records.push((stamp(script), record));
+                Depth::Row | Depth::Counted => self.counted.count(&finding.kind),
+                Depth::Nothing => {}
             }
         }
+    }
+
+    /// What was found in the batch.
+    #[must_use]
+    pub fn findings(&self) -> &Findings {
+        self.dissectors.findings()
     }
 
     /// Tells the records of the report what was counted since the last time.
@@ -418,22 +441,23 @@ impl FlowStage {
         self.counted.hand_on(records);
     }
 
-    /// How much of a finding anybody reads: where records are not written, the first ones of each kind.
+    /// How much of a finding anybody reads: where records are not read, the first ones of each kind.
     fn depth_of(&self, findings: &Findings, kind: &FindingKind) -> Depth {
-        let in_full = self.wants.in_full.is_yes();
-        let (place, is_read) = match kind {
+        let (place, readers) = match kind {
+            FindingKind::Attribute { .. } if !self.wants.dissect.attributes.is_yes() => return Depth::Nothing,
             FindingKind::Attribute { name, .. } => match self.wants.attribute_readers {
-                AttributeReaders::Nobody => (0, false),
-                AttributeReaders::Store if !stored::is_stored(findings.bytes(*name)) => (0, false),
-                AttributeReaders::Store | AttributeReaders::All => (0, true),
+                Readers::Outputs if !stored::is_stored(findings.bytes(*name)) => (0, Readers::Nobody),
+                readers => (0, readers),
             },
-            FindingKind::Resource { .. } => (1, in_full),
-            FindingKind::Document { .. } => (2, in_full),
-            _ => return Depth::Whole,
+            FindingKind::Resource { .. } => (1, self.wants.item_readers),
+            FindingKind::Document { .. } => (2, self.wants.item_readers),
+            _ => return Depth::Nothing,
         };
         let mut recorded = self.recorded.get();
-        if !is_read && recorded[place] >= DEFAULT_KEPT {
-            return Depth::Counted;
+        match readers {
+            Readers::Nobody if recorded[place] >= DEFAULT_KEPT => return Depth::Counted,
+            Readers::Outputs if recorded[place] >= DEFAULT_KEPT => return Depth::Row,
+            _ => {}
         }
         recorded[place] += 1;
         self.recorded.set(recorded);
@@ -459,8 +483,13 @@ impl FlowStage {
 
 /// A flow as it is now, without its tags.
 pub(super) fn session_of(flow: &crate::flow::Flow) -> Session {
+    Session { id: flow.tuple.id().as_bytes().to_vec(), ..facts_of(flow) }
+}
+
+/// The same without its id.
+fn facts_of(flow: &crate::flow::Flow) -> Session {
     Session {
-        id: flow.tuple.id().as_bytes().to_vec(),
+        id: Vec::new(),
         start: flow.first,
         end: flow.last,
         bytes: flow.bytes,
@@ -481,60 +510,15 @@ fn is_for_contents(wants: &Wants, metering: &Metering) -> bool {
     wants.contents.is_yes() && wants.dissect == alone && metering.builtin().is_idle()
 }
 
-/// How much of a record is made.
+/// What is made of a finding, besides protocol events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Depth {
-    /// All of it.
+    /// A record.
     Whole,
-    /// That there was one.
+    /// A row of the store; that there was one is counted.
+    Row,
+    /// That there was one is counted.
     Counted,
-}
-
-/// What becomes of a finding in outputs, and which module found it.
-fn record_of(
-    findings: &Findings,
-    finding: &Finding,
-    flow: impl Fn() -> Option<FlowTuple>,
-) -> Option<(ScriptId, Record)> {
-    let id = || flow().map(|flow| flow.id().as_bytes().to_vec()).unwrap_or_default();
-    Some(match finding.kind {
-        FindingKind::Attribute { name, value } => {
-            let (name, value) = (findings.bytes(name), findings.bytes(value));
-            let attribute = match flow() {
-                Some(flow) => FlowAttribute::of_flow(flow, name, value),
-                None => FlowAttribute::of_id(b"", name, value),
-            };
-            (module_of(name), Record::FlowAttribute(attribute))
-        }
-        FindingKind::Resource { kind, uri, label } => {
-            let script = match kind {
-                ResourceKind::Dns => ScriptId::NATIVE_DNS,
-                ResourceKind::HttpUri => ScriptId::NATIVE_HTTP,
-                ResourceKind::Certificate => ScriptId::NATIVE_TLS,
-                ResourceKind::FileHash => ScriptId::NATIVE_FILE,
-            };
-            let (uri, label) = (findings.bytes(uri).to_vec(), findings.bytes(label).to_vec());
-            (script, Record::Resource { guid: kind.group(), flow: id(), uri, label })
-        }
-        FindingKind::Document { kind, text } => {
-            let script = match kind {
-                DocumentKind::Certificate => ScriptId::NATIVE_TLS,
-                DocumentKind::HttpHeader => ScriptId::NATIVE_HTTP,
-                DocumentKind::Dns => ScriptId::NATIVE_DNS,
-            };
-            let text = findings.bytes(text).to_vec();
-            (script, Record::Document { guid: kind.group(), flow: id(), text })
-        }
-        _ => return None,
-    })
-}
-
-/// The module that announces an attribute.
-fn module_of(name: &[u8]) -> ScriptId {
-    match name {
-        b"HTTP-Header" | b"Host" | b"User-Agent" | b"URI" | b"Content-Type" => ScriptId::NATIVE_HTTP,
-        _ if name.starts_with(b"TLS:") => ScriptId::NATIVE_TLS,
-        _ if name.starts_with(b"SSH:") => ScriptId::NATIVE_SSH,
-        _ => ScriptId::NATIVE_FLOW,
-    }
+    /// Nothing: it is of a kind that is not recorded.
+    Nothing,
 }

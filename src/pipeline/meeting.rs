@@ -86,8 +86,7 @@ impl Engine {
             self.pass_time();
         }
         let messages = self.frontend.deliver_round();
-        self.settle();
-        self.hand_on();
+        self.close_batch();
         messages
     }
 }

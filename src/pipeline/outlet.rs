@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use super::backend_feed::BackendFeed;
 use super::control::Done;
+use super::found;
 use super::outputs::Outputs;
 use super::stored;
-use crate::api::{AlertRecord, LogLevel, Rank, Record, ScriptId, Stamp};
+use crate::api::{AlertRecord, Found, LogLevel, Rank, Record, ScriptId, Stamp};
 use crate::backend::alert_of;
+use crate::dissect::{FindingKind, Findings};
+use crate::flow::Flows;
 use crate::guid::Guid;
 use crate::metrics::{
     CountedDirection, Document, Edge, FlowRecord, FlowStatement, GroupKind, Message, MessageTarget, Records, Resource,
@@ -94,18 +98,19 @@ impl Outlet {
         }
     }
 
-    /// Takes records without sightings.
-    pub fn take(&mut self, records: &mut Vec<(Stamp, Record)>, next: impl FnMut(Timestamp, Record) -> Option<Record>) {
-        self.take_batch(records, &[], next);
+    /// Takes records that come from elsewhere than from packets.
+    pub fn take(&mut self, records: &mut Vec<(Stamp, Record)>) {
+        self.take_batch(records, None, &mut None);
     }
 
-    /// Takes the records of a batch, in the order of their packets and, for one packet, of the scripts; `sighted` holds the
-    /// texts of sightings. What has been seen goes to `next`, and what comes back from there to the store.
+    /// Takes the records of a batch, in the order of their packets and, for one packet, of the scripts; `traffic` are the
+    /// findings that they speak of and the flows of those. What has been seen goes to the backend, and what comes back from
+    /// there to the store.
     pub fn take_batch(
         &mut self,
         records: &mut Vec<(Stamp, Record)>,
-        sighted: &[u8],
-        mut next: impl FnMut(Timestamp, Record) -> Option<Record>,
+        traffic: Option<(&Findings, &Flows)>,
+        backend: &mut Option<BackendFeed>,
     ) {
         // Records without a packet come from between two batches; those that belong together there have the same rank and
         // keep their place. Records are long, so it is not they that are put in order.
@@ -114,14 +119,19 @@ impl Outlet {
         order.sort();
         for &(.., place) in &order {
             let (stamp, record) = &mut records[place];
-            self.see(stamp, record);
-            if let Record::Sighting(sighting) = record {
-                self.outputs.sighting(stamp, *sighting, sighted);
+            if let Record::Found(found) = record {
+                if let Some(traffic) = traffic {
+                    self.found(stamp.time, *found, traffic, backend);
+                }
                 continue;
             }
-            if let Some(record) = next(stamp.time, std::mem::replace(record, TAKEN))
-                && let Some(store) = &mut self.store
-            {
+            self.see(stamp, record);
+            let record = std::mem::replace(record, TAKEN);
+            let record = match backend {
+                Some(backend) => backend.record(stamp.time, record),
+                None => Some(record),
+            };
+            if let (Some(record), Some(store)) = (record, &mut self.store) {
                 stored::store(store, stamp.time, name(&self.names, stamp.script), record);
             }
         }
@@ -133,6 +143,35 @@ impl Outlet {
             if let Some(console) = &self.console {
                 console.send(parcel);
             }
+        }
+    }
+
+    /// Takes what outputs read where it lies.
+    fn found(
+        &mut self,
+        time: Timestamp,
+        found: Found,
+        (findings, flows): (&Findings, &Flows),
+        backend: &mut Option<BackendFeed>,
+    ) {
+        let Some(finding) = findings.list().get(found.place as usize) else { return };
+        let flow = flows.flow(finding.flow);
+        if found.is_event
+            && let (Some(flow), Some(eve)) = (flow, &mut self.outputs.eve)
+        {
+            found::show(eve, time, (findings, &finding.kind), flow);
+        }
+        if !found.is_row {
+            return;
+        }
+        let flow = flow.map(|flow| &flow.tuple);
+        match (finding.kind, backend) {
+            (FindingKind::Attribute { .. }, _) | (_, None) => {
+                if let Some(store) = &mut self.store {
+                    found::store(store, time, (findings, &finding.kind), flow);
+                }
+            }
+            (_, Some(backend)) => backend.found(time, (findings, &finding.kind), flow),
         }
     }
 
@@ -160,7 +199,7 @@ impl Outlet {
             Prints::Error => &mut self.parcel.err,
         };
         self.parcel.lines += self.outputs.offer(stamp, name(&self.names, stamp.script), record, lines);
-        if let Some(events) = self.events.as_mut().filter(|_| !matches!(record, Record::Sighting(_))) {
+        if let Some(events) = &mut self.events {
             let script = name(&self.names, stamp.script);
             let head = Head { ev: kind_of(record), time: stamp.time, script, side: stamp.side.name() };
             write_record(events, &head, record);
@@ -213,7 +252,7 @@ fn kind_of(record: &Record) -> &'static str {
         Record::Message { .. } => "message",
         Record::Fault { .. } => "fault",
         Record::Job { .. } => "job",
-        Record::Sighting(_) => "sighting",
+        Record::Found(_) => "found",
     }
 }
 
@@ -283,7 +322,7 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
         | Record::Fault { .. }
         | Record::Job { .. }
         | Record::Flow(_)
-        | Record::Sighting(_)
+        | Record::Found(_)
         | Record::File { .. }
         | Record::StorePolicy { .. } => {}
     }
@@ -375,7 +414,7 @@ fn write_record(events: &mut EventSender, head: &Head<'_>, record: &Record) {
             events.event(head, &[("guid", Text(&guid_text(*guid))), ("flow", Bytes(flow)), ("text", Bytes(text))])
         }
         Record::Flow(flow) => write_flow(events, head, &flow.session),
-        Record::Sighting(_) => {}
+        Record::Found(_) => {}
         Record::StorePolicy { flow, policy } => {
             events.event(head, &[("flow", Bytes(flow)), ("policy", Count(u64::from(*policy)))]);
         }

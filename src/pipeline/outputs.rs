@@ -8,7 +8,7 @@ use crate::api::{AlertRecord, EndedFlow, Record, ScriptId, Stamp};
 use crate::backend::alert_of;
 use crate::flow::Want;
 use crate::guid::Guid;
-use crate::metrics::{Document, GroupKind, Registry, Resource, Sighting};
+use crate::metrics::{Document, GroupKind, Registry, Resource};
 use crate::sink::AlertSender;
 use crate::sink::eve::{AlertItem, EveItem, EveSender, FlowItem, NoteItem, NoteKind, StatsItem};
 use crate::sink::printed::{self, PrintKinds};
@@ -118,13 +118,6 @@ impl Outputs {
             _ => return false,
         }
         true
-    }
-
-    /// Takes a record that nobody else needs.
-    pub(super) fn sighting(&mut self, stamp: &Stamp, sighting: Sighting, texts: &[u8]) {
-        if let Some(eve) = &mut self.eve {
-            eve.sighting(stamp.time, sighting, texts);
-        }
     }
 
     /// Takes what an engine has done so far.

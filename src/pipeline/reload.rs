@@ -161,6 +161,7 @@ impl Engine {
             events: reloading.events,
             store: Want::from(self.outlet.store.is_some()),
             backend: self.backend.as_ref().map(BackendFeed::wants),
+            is_past_backend: self.backend.as_ref().is_some_and(BackendFeed::is_past).into(),
             outputs: self.outlet.outputs.wants(),
         };
         let wants = |builtin: &Builtin| Wants::of(&asked, &edition.catalog, builtin, config);

@@ -27,7 +27,9 @@ pub(super) fn store(sender: &mut StoreSender, time: Timestamp, script: &str, rec
             sender.label(guid, &key, &label, description.as_deref());
         }
         Record::KeyAttribute { guid, key, name, value } => sender.attribute(guid, &key, &name, &value),
-        Record::FlowAttribute(attribute) if is_stored(attribute.name()) => sender.flow_attribute(time, &attribute),
+        Record::FlowAttribute(attribute) if is_stored(attribute.name()) => {
+            sender.flow_attribute(time, (&attribute).into(), attribute.name(), attribute.value());
+        }
         Record::Job { id, state, kind, function, attempt } => {
             sender.job_end(time, StoredJobEnd { plugin: script.to_owned(), job: id, kind, function, state, attempt });
         }

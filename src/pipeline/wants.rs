@@ -32,15 +32,16 @@ pub enum FlowOutput {
     All,
 }
 
-/// Who reads the attributes of flows.
+/// Who reads what is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AttributeReaders {
-    /// Nobody: they are counted, and the first ones kept.
+pub enum Readers {
+    /// Nobody: it is counted, and the first ones kept.
     #[default]
     Nobody,
-    /// A store, those it keeps.
-    Store,
-    /// Everybody reads all of them.
+    /// Outputs that take what they need of it from where it lies: protocol events, and a store that no script stands in
+    /// front of.
+    Outputs,
+    /// Whoever reads records: an event stream, scripts of the backend, tables.
     All,
 }
 
@@ -59,6 +60,8 @@ pub struct Asked<'a> {
     pub store: Want,
     /// What the backend wants; `None` without one.
     pub backend: Option<&'a BackendWants>,
+    /// Whether no script of the backend looks at what the store gets.
+    pub is_past_backend: Want,
     /// Who else writes records out.
     pub outputs: OutputWants,
 }
@@ -81,11 +84,12 @@ pub struct Wants {
     pub dissect: DissectWants,
     /// Whether findings become records.
     pub records: Want,
-    /// Whether somebody reads every record: an event stream, the backend, a store. Without, all are counted and the first
-    /// ones kept.
-    pub in_full: Want,
-    /// Who reads attributes.
-    pub attribute_readers: AttributeReaders,
+    /// Who reads flows that end.
+    pub flow_readers: Readers,
+    /// Who reads resources and documents.
+    pub item_readers: Readers,
+    /// Who reads attributes of flows.
+    pub attribute_readers: Readers,
     /// Whether scripts are told of what HTTP carries.
     pub contents: Want,
     /// And of the bytes that carry it.
@@ -100,7 +104,8 @@ impl Wants {
             flows: self.flows.or(other.flows),
             dissect: self.dissect.or(other.dissect),
             records: self.records | other.records,
-            in_full: self.in_full | other.in_full,
+            flow_readers: self.flow_readers.max(other.flow_readers),
+            item_readers: self.item_readers.max(other.item_readers),
             contents: self.contents | other.contents,
             raw: self.raw | other.raw,
             attribute_readers: self.attribute_readers.max(other.attribute_readers),
@@ -111,14 +116,15 @@ impl Wants {
     #[must_use]
     pub fn late() -> Self {
         let flows = FlowWants { records: Want::Yes, ..FlowWants::default() };
-        let attribute_readers = AttributeReaders::All;
-        Self { flows, records: Want::Yes, in_full: Want::Yes, attribute_readers, ..Self::default() }
+        let all = Readers::All;
+        let (flow_readers, item_readers, attribute_readers) = (all, all, all);
+        Self { flows, records: Want::Yes, flow_readers, item_readers, attribute_readers, ..Self::default() }
     }
 
     /// What callbacks, outputs, the scripts' texts, the built-in groups and the settings want.
     #[must_use]
     pub fn of(asked: &Asked<'_>, catalog: &Catalog, builtin: &Builtin, config: &ConfigPaths) -> Self {
-        let Asked { topics, attributes: heard, output, events, store, backend, outputs } = *asked;
+        let Asked { topics, attributes: heard, output, events, store, backend, is_past_backend, outputs } = *asked;
         let shown = outputs.protocol_events;
         let of_backend = |asks: fn(&BackendWants) -> bool| Want::from(backend.is_some_and(asks));
         let of_scripts = of_backend(|wants| wants.asks_flows);
@@ -173,14 +179,21 @@ impl Wants {
             streams: both(streams, reassembly),
             datagrams: hears(Topic::StorePayload) | dissected,
         };
-        let read = |wants: &BackendWants| wants.any_flows() || wants.resources || wants.documents;
-        let in_full = events | of_backend(read) | shown | outputs.in_full;
-        let attribute_readers = match (events, store) {
-            (Want::Yes, _) => AttributeReaders::All,
-            (_, Want::Yes) => AttributeReaders::Store,
-            _ => AttributeReaders::Nobody,
+        let readers = |of_records: Want, of_outputs: Want| match (of_records, of_outputs) {
+            (Want::Yes, _) => Readers::All,
+            (_, Want::Yes) => Readers::Outputs,
+            _ => Readers::Nobody,
         };
-        Self { flows, dissect, records, in_full, attribute_readers, contents, raw }
+        let of_backend = |asks: fn(&BackendWants) -> bool| {
+            let of_backend = of_backend(asks);
+            if is_past_backend.is_yes() { (Want::No, of_backend) } else { (of_backend, Want::No) }
+        };
+        let (of_records, of_outputs) = of_backend(BackendWants::any_flows);
+        let flow_readers = readers(events | outputs.in_full | of_records, of_outputs | shown);
+        let (of_records, of_outputs) = of_backend(|wants| wants.resources || wants.documents);
+        let item_readers = readers(events | outputs.in_full | of_records, of_outputs);
+        let attribute_readers = readers(events, store);
+        Self { flows, dissect, records, flow_readers, item_readers, attribute_readers, contents, raw }
     }
 }
 
@@ -189,7 +202,7 @@ pub const DNS_DOCUMENTS: &str = "Reassembly>TCPReassembly>Applications>EnableDNS
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, AttributeKinds, AttributeReaders, BackendWants, FlowOutput, OutputWants, Wants};
+    use super::{Asked, AttributeKinds, BackendWants, FlowOutput, OutputWants, Readers, Wants};
     use crate::api::Topic;
     use crate::api::t_env::ConfigPaths;
     use crate::builtin::{Builtin, BuiltinPlan, Selection};
@@ -207,6 +220,7 @@ mod tests {
             events: Want::No,
             store: Want::No,
             backend: None,
+            is_past_backend: Want::No,
             outputs: OutputWants::default(),
         }
     }
@@ -230,26 +244,37 @@ mod tests {
     }
 
     #[test]
-    fn records_are_made_in_full_for_the_event_stream_and_the_backend() {
-        let of =
-            |events, backend: Option<&BackendWants>| wants_of(&Asked { events, backend, ..records() }, &[]).in_full;
-        assert_eq!(of(Want::No, None), Want::No);
-        assert_eq!(of(Want::Yes, None), Want::Yes);
-        assert_eq!(of(Want::No, Some(&BackendWants::default())), Want::No);
-        let readers = [
-            BackendWants { flows: true, ..BackendWants::default() },
-            BackendWants { resources: true, ..BackendWants::default() },
-            BackendWants { documents: true, ..BackendWants::default() },
-        ];
-        assert!(readers.iter().all(|wants| of(Want::No, Some(wants)) == Want::Yes));
+    fn records_are_made_for_those_who_read_them() {
+        let of = |events, is_past_backend, backend: Option<&BackendWants>| {
+            let wants = wants_of(&Asked { events, backend, is_past_backend, ..records() }, &[]);
+            (wants.flow_readers, wants.item_readers)
+        };
+        let (no, outputs, all) = (Readers::Nobody, Readers::Outputs, Readers::All);
+        assert_eq!(of(Want::No, Want::No, None), (no, no));
+        assert_eq!(of(Want::Yes, Want::No, None), (all, all));
+        assert_eq!(of(Want::No, Want::Yes, Some(&BackendWants::default())), (no, no));
+        let flows = BackendWants { flows: true, ..BackendWants::default() };
+        let resources = BackendWants { resources: true, ..BackendWants::default() };
+        let documents = BackendWants { documents: true, ..BackendWants::default() };
+        assert_eq!(of(Want::No, Want::No, Some(&flows)), (all, no));
+        assert_eq!(of(Want::No, Want::Yes, Some(&flows)), (outputs, no));
+        for items in [resources, documents] {
+            assert_eq!(of(Want::No, Want::No, Some(&items)), (no, all));
+            assert_eq!(of(Want::No, Want::Yes, Some(&items)), (no, outputs));
+            assert_eq!(of(Want::Yes, Want::Yes, Some(&items)), (all, all));
+        }
+        // Protocol events are not made from resources and documents.
+        let shown = OutputWants { protocol_events: Want::Yes, ..OutputWants::default() };
+        let wants = wants_of(&Asked { outputs: shown, ..records() }, &[]);
+        assert_eq!((wants.flow_readers, wants.item_readers), (outputs, no));
     }
 
     #[test]
-    fn attributes_are_made_in_full_for_those_who_read_them() {
+    fn attributes_are_made_for_those_who_read_them() {
         let of = |events, store| wants_of(&Asked { events, store, ..records() }, &[]).attribute_readers;
-        assert_eq!(of(Want::No, Want::No), AttributeReaders::Nobody);
-        assert_eq!(of(Want::No, Want::Yes), AttributeReaders::Store);
-        assert_eq!(of(Want::Yes, Want::Yes), AttributeReaders::All);
+        assert_eq!(of(Want::No, Want::No), Readers::Nobody);
+        assert_eq!(of(Want::No, Want::Yes), Readers::Outputs);
+        assert_eq!(of(Want::Yes, Want::Yes), Readers::All);
     }
 
     #[test]

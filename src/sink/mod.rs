@@ -46,7 +46,7 @@ pub use report::{
 };
 pub use steering::{harmless, steers};
 pub use store::{
-    Durability, Reserved, RunEnd, Store, StoreOpenError, StoreOptions, StoreSender, StoreTally, StoredJob,
+    Durability, FlowOf, Reserved, RunEnd, Store, StoreOpenError, StoreOptions, StoreSender, StoreTally, StoredJob,
     StoredJobEnd, StoredTopper, VERSION as STORE_VERSION, default_store, keep_pipeline_state, latest_store,
     pipeline_states, query as store_query, store_file,
 };

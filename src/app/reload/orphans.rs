@@ -24,7 +24,7 @@ pub fn tell_orphans(pools: &[Pool], time: Timestamp, outlet: &mut Outlet) {
         }
     }
     if !records.is_empty() {
-        outlet.take(&mut records, |_, record| Some(record));
+        outlet.take(&mut records);
         outlet.flush();
     }
 }

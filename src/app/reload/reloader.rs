@@ -510,7 +510,7 @@ impl Work {
         let mut outlet = lock(&self.shared.outlet);
         let Some(outlet) = &mut *outlet else { return };
         let stamp = Stamp { packet: u32::MAX, rank: Rank::default(), time: self.now, script, side: Side::Frontend };
-        outlet.take(&mut vec![(stamp, Record::Log { level, text: text.into_bytes() })], |_, record| Some(record));
+        outlet.take(&mut vec![(stamp, Record::Log { level, text: text.into_bytes() })]);
         outlet.flush();
     }
 }

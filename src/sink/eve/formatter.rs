@@ -381,7 +381,7 @@ mod tests {
         let bytes = || proptest::collection::vec(any::<u8>(), 0..40);
         let end = || prop_oneof![Just(End::A), Just(End::Z)];
         let texts = |first: &[u8], second: &[u8]| {
-            let mut texts = Vec::new();
+            let mut texts = b"others".to_vec();
             let spans = (Span::put(&mut texts, first), Span::put(&mut texts, second));
             (spans, texts)
         };
@@ -418,8 +418,8 @@ mod tests {
             let (mut out, mut lines) = (Vec::new(), 0);
             for (flow, (seen, own), ends, nanos) in items {
                 let (time, flow) = (Timestamp::from_nanos(nanos), tuple(flow));
-                let mut beside = Beside { texts: b"others".to_vec(), flows: Vec::new() };
-                let sighting = Sighting { flow, client: End::A, seen }.carried(&own, &mut beside.texts);
+                let mut beside = Beside { texts: own, flows: Vec::new() };
+                let sighting = Sighting { flow, client: End::A, seen };
                 lines += formatter.take(&EveItem::Sighting(time, sighting), &beside, &mut out);
                 if ends {
                     let session = Session { id: flow.id().as_bytes().to_vec(), ..Session::default() };

@@ -111,11 +111,14 @@ pub struct StatsItem {
     pub drops: Vec<(String, u64)>,
 }
 
+/// Bytes that a sighting counts for, besides its texts.
+pub(super) const SIGHTING_BYTES: usize = 128;
+
 impl EveItem {
     /// Bytes it holds, roughly; those beside it are counted there.
     pub(super) fn held(&self) -> usize {
         match self {
-            Self::Sighting(..) | Self::Flow(_) => 128,
+            Self::Sighting(..) | Self::Flow(_) => SIGHTING_BYTES,
             Self::Alert(item) => 512 + item.alert.message.len() + item.alert.extra.len(),
             Self::Note(note) => 256 + note.summary.len() + note.text.len(),
             Self::Stats(_) => 512,

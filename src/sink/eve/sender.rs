@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender};
 
-use super::item::{Beside, EveItem, FlowItem};
-use crate::metrics::Sighting;
+use super::item::{Beside, EveItem, FlowItem, SIGHTING_BYTES};
+use crate::key::{End, FlowTuple};
+use crate::metrics::{Seen, Sighting, Span};
 use crate::sink::WhenFull;
 use crate::time::Timestamp;
 
@@ -80,18 +81,30 @@ impl EveSender {
     pub fn item(&mut self, item: EveItem) {
         self.bytes += item.held();
         self.parcel.items.push(item);
+        self.added();
+    }
+
+    /// Hands the parcel over if it is full.
+    #[inline]
+    fn added(&mut self) {
         if self.parcel.items.len() >= PARCEL_ITEMS || self.bytes >= PARCEL_BYTES {
             self.flush();
         }
     }
 
-    /// Adds a sighting; `texts` holds its texts.
-    pub fn sighting(&mut self, time: Timestamp, sighting: Sighting, texts: &[u8]) {
-        let own = &mut self.parcel.beside.texts;
-        let before = own.len();
-        let sighting = sighting.carried(texts, own);
-        self.bytes += own.len() - before;
-        self.item(EveItem::Sighting(time, sighting));
+    /// Takes in a text of something that was seen.
+    pub fn text(&mut self, bytes: &[u8]) -> Span {
+        self.bytes += bytes.len();
+        Span::put(&mut self.parcel.beside.texts, bytes)
+    }
+
+    /// Adds what was seen in a flow; its texts have been taken in.
+    // Inlined: what is put together elsewhere waits for its own pieces when it is moved.
+    #[inline(always)]
+    pub fn sighting(&mut self, time: Timestamp, flow: &FlowTuple, client: End, seen: Seen) {
+        self.bytes += SIGHTING_BYTES;
+        self.parcel.items.push(EveItem::Sighting(time, Sighting { flow: *flow, client, seen }));
+        self.added();
     }
 
     /// Adds a flow that ended.

@@ -34,7 +34,7 @@ pub use counts::StoreTally;
 pub use open::{StoreOpenError, default_store, latest_store, store_file};
 pub use options::{Durability, StoreOptions};
 pub use pipelines::{keep_pipeline_state, pipeline_states};
-pub use row::{RunEnd, StoredJob, StoredJobEnd, StoredTopper};
+pub use row::{FlowOf, RunEnd, StoredJob, StoredJobEnd, StoredTopper};
 pub use schema::VERSION;
 pub use sender::StoreSender;
 pub use writer::{Reserved, Store};

@@ -123,18 +123,19 @@ impl Target<'_> {
         let to = &mut Statements::new(self.db);
         let texts = &rows.texts;
         for flow in &rows.open_flows {
-            let hash = self.open.hash(flow.id.of(texts), flow.start);
+            let hash = flow.flow.with(texts, |id| self.open.hash(id, flow.start));
             self.open.known.insert(hash);
             bind_flow(to.get(Which::OpenFlow)?, 0, self.run, flow, texts)?;
             to.get(Which::OpenFlow)?.raw_execute()?;
         }
         for flow in &rows.flows {
             let was_open = !self.open.known.is_empty() && {
-                let hash = self.open.hash(flow.id.of(texts), flow.start);
+                let hash = flow.flow.with(texts, |id| self.open.hash(id, flow.start));
                 self.open.known.remove(&hash)
             };
             if was_open || self.open.unsure {
-                to.get(Which::FlowEnded)?.execute(params![Text(flow.id.of(texts)), flow.start.as_nanos()])?;
+                let ended = to.get(Which::FlowEnded)?;
+                flow.flow.with(texts, |id| ended.execute(params![Text(id), flow.start.as_nanos()]))?;
             }
         }
         for attribute in &rows.attributes {
@@ -234,7 +235,7 @@ fn enter_resources(
 ) -> rusqlite::Result<()> {
     to.enter((Which::Resource, Which::Resources, RESOURCE_COLUMNS), resources, |statement, at, resource| {
         let group = groups.id(db, GroupKind::Resource, resource.group)?;
-        bind_item(statement, at, (run, resource.time, group, resource.flow.of(texts)))?;
+        resource.flow.with(texts, |flow| bind_item(statement, at, (run, resource.time, group, flow)))?;
         statement.raw_bind_parameter(at + 5, Text(resource.uri.of(texts)))?;
         statement.raw_bind_parameter(at + 6, Text(resource.label.of(texts)))
     })?;
@@ -271,7 +272,7 @@ fn enter_documents(
         (Which::Document, Which::Documents, DOCUMENT_COLUMNS),
         &told,
         |statement, at, (document, group, text)| {
-            bind_item(statement, at, (run, document.time, *group, document.flow.of(texts)))?;
+            document.flow.with(texts, |flow| bind_item(statement, at, (run, document.time, *group, flow)))?;
             statement.raw_bind_parameter(at + 5, text)
         },
     )?;
@@ -323,7 +324,7 @@ fn bind_flow(
     texts: &[u8],
 ) -> rusqlite::Result<()> {
     statement.raw_bind_parameter(at + 1, run)?;
-    statement.raw_bind_parameter(at + 2, Text(flow.id.of(texts)))?;
+    flow.flow.with(texts, |id| statement.raw_bind_parameter(at + 2, Text(id)))?;
     let numbers = [
         flow.start.as_nanos(),
         flow.end.as_nanos(),

@@ -5,7 +5,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use crate::guid::Guid;
 use crate::key::FlowTuple;
-use crate::metrics::{Alert, Document, Edge, FlowAttribute, Resource, Session, Span};
+use crate::metrics::{Alert, Edge, FlowAttribute, Resource, Session, Span};
 use crate::time::Timestamp;
 
 /// One of the keys with the largest or smallest values of an interval.
@@ -151,10 +151,71 @@ pub(super) trait Packed: Copy {
     fn carried(self, from: &[u8], to: &mut Vec<u8>) -> Self;
 }
 
+/// Which flow something is of.
+#[derive(Clone, Copy, Debug)]
+pub enum FlowOf<'a> {
+    /// None.
+    None,
+    /// The one with these ends: its id is made by whoever writes it.
+    Tuple(&'a FlowTuple),
+    /// The one with this id, whatever it says.
+    Id(&'a [u8]),
+}
+
+impl<'a> From<Option<&'a FlowTuple>> for FlowOf<'a> {
+    fn from(flow: Option<&'a FlowTuple>) -> Self {
+        flow.map_or(Self::None, Self::Tuple)
+    }
+}
+
+impl<'a> From<&'a Option<Vec<u8>>> for FlowOf<'a> {
+    fn from(id: &'a Option<Vec<u8>>) -> Self {
+        id.as_deref().map_or(Self::None, Self::Id)
+    }
+}
+
+impl<'a> From<&'a FlowAttribute> for FlowOf<'a> {
+    fn from(attribute: &'a FlowAttribute) -> Self {
+        attribute.flow().map_or_else(|| Self::Id(attribute.flow_text()), Self::Tuple)
+    }
+}
+
+/// [`FlowOf`] in a row: a text lies in the buffer.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum FlowName {
+    Tuple(FlowTuple),
+    /// Empty if there is none.
+    Id(Span),
+}
+
+impl FlowName {
+    fn put(flow: FlowOf<'_>, texts: &mut Vec<u8>) -> Self {
+        match flow {
+            FlowOf::None => Self::Id(Span::default()),
+            FlowOf::Tuple(flow) => Self::Tuple(*flow),
+            FlowOf::Id(id) => Self::Id(Span::put(texts, id)),
+        }
+    }
+
+    /// Does something with the id.
+    pub(super) fn with<R>(&self, texts: &[u8], act: impl FnOnce(&[u8]) -> R) -> R {
+        match self {
+            Self::Tuple(flow) => act(flow.id().as_bytes()),
+            Self::Id(id) => act(id.of(texts)),
+        }
+    }
+
+    fn carry(&mut self, from: &[u8], to: &mut Vec<u8>) {
+        if let Self::Id(id) = self {
+            id.carry(from, to);
+        }
+    }
+}
+
 /// What a [`Session`] says.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StoredFlow {
-    pub(super) id: Span,
+    pub(super) flow: FlowName,
     pub(super) start: Timestamp,
     pub(super) end: Timestamp,
     pub(super) bytes: [u64; 2],
@@ -168,11 +229,11 @@ pub(super) struct StoredFlow {
 }
 
 impl StoredFlow {
-    pub(super) fn of(flow: &Session, texts: &mut Vec<u8>) -> Self {
-        let &Session { ref id, start, end, bytes, packets, payload, state, ref tags, .. } = flow;
-        let &Session { setup_rtt, retransmissions, reason, .. } = flow;
-        let (id, tags) = (Span::put(texts, id), Span::put(texts, tags));
-        Self { id, start, end, bytes, packets, payload, state, tags, setup_rtt, retransmissions, reason }
+    pub(super) fn of(session: &Session, flow: FlowOf<'_>, texts: &mut Vec<u8>) -> Self {
+        let &Session { id: _, start, end, bytes, packets, payload, state, ref tags, .. } = session;
+        let &Session { setup_rtt, retransmissions, reason, .. } = session;
+        let (flow, tags) = (FlowName::put(flow, texts), Span::put(texts, tags));
+        Self { flow, start, end, bytes, packets, payload, state, tags, setup_rtt, retransmissions, reason }
     }
 
     /// Bytes of both directions.
@@ -183,7 +244,7 @@ impl StoredFlow {
 
 impl Packed for StoredFlow {
     fn carried(mut self, from: &[u8], to: &mut Vec<u8>) -> Self {
-        self.id.carry(from, to);
+        self.flow.carry(from, to);
         self.tags.carry(from, to);
         self
     }
@@ -193,31 +254,15 @@ impl Packed for StoredFlow {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StoredFlowAttribute {
     pub(super) time: Timestamp,
-    /// The flow, unless its id is a text.
-    flow: Option<FlowTuple>,
-    id: Span,
+    pub(super) flow: FlowName,
     pub(super) name: Span,
     pub(super) value: Span,
 }
 
 impl StoredFlowAttribute {
-    pub(super) fn of(time: Timestamp, attribute: &FlowAttribute, texts: &mut Vec<u8>) -> Self {
-        let flow = attribute.flow().copied();
-        let from = texts.len();
-        if flow.is_none() {
-            attribute.push_flow(texts);
-        }
-        let id = Span::since(texts, from);
-        let (name, value) = (Span::put(texts, attribute.name()), Span::put(texts, attribute.value()));
-        Self { time, flow, id, name, value }
-    }
-
-    /// Appends the id of the flow.
-    pub(super) fn push_flow(&self, texts: &[u8], out: &mut Vec<u8>) {
-        match &self.flow {
-            Some(flow) => out.extend_from_slice(flow.id().as_bytes()),
-            None => out.extend_from_slice(self.id.of(texts)),
-        }
+    pub(super) fn of(time: Timestamp, flow: FlowOf<'_>, name: &[u8], value: &[u8], texts: &mut Vec<u8>) -> Self {
+        let flow = FlowName::put(flow, texts);
+        Self { time, flow, name: Span::put(texts, name), value: Span::put(texts, value) }
     }
 }
 
@@ -226,26 +271,30 @@ impl StoredFlowAttribute {
 pub(super) struct StoredResource {
     pub(super) time: Timestamp,
     pub(super) group: Guid,
-    /// Empty if there is none.
-    pub(super) flow: Span,
+    pub(super) flow: FlowName,
     pub(super) uri: Span,
     pub(super) label: Span,
 }
 
 impl StoredResource {
-    pub(super) fn of(resource: &Resource, texts: &mut Vec<u8>) -> Self {
-        let Resource { time, group, flow, uri, label } = resource;
-        let flow = Span::put(texts, flow.as_deref().unwrap_or_default());
+    pub(super) fn of(
+        (time, group): (Timestamp, Guid),
+        flow: FlowOf<'_>,
+        uri: &[u8],
+        label: &[u8],
+        texts: &mut Vec<u8>,
+    ) -> Self {
+        let flow = FlowName::put(flow, texts);
         let (uri, label) = (Span::put(texts, uri), Span::put(texts, Resource::cut_label(label)));
-        Self { time: *time, group: *group, flow, uri, label }
+        Self { time, group, flow, uri, label }
     }
 }
 
 impl Packed for StoredResource {
     fn carried(mut self, from: &[u8], to: &mut Vec<u8>) -> Self {
-        for span in [&mut self.flow, &mut self.uri, &mut self.label] {
-            span.carry(from, to);
-        }
+        self.flow.carry(from, to);
+        self.uri.carry(from, to);
+        self.label.carry(from, to);
         self
     }
 }
@@ -255,16 +304,13 @@ impl Packed for StoredResource {
 pub(super) struct StoredDocument {
     pub(super) time: Timestamp,
     pub(super) group: Guid,
-    /// Empty if there is none.
-    pub(super) flow: Span,
+    pub(super) flow: FlowName,
     pub(super) text: Span,
 }
 
 impl StoredDocument {
-    pub(super) fn of(document: &Document, texts: &mut Vec<u8>) -> Self {
-        let Document { time, group, flow, text } = document;
-        let (flow, text) = (Span::put(texts, flow.as_deref().unwrap_or_default()), Span::put(texts, text));
-        Self { time: *time, group: *group, flow, text }
+    pub(super) fn of((time, group): (Timestamp, Guid), flow: FlowOf<'_>, text: &[u8], texts: &mut Vec<u8>) -> Self {
+        Self { time, group, flow: FlowName::put(flow, texts), text: Span::put(texts, text) }
     }
 }
 

@@ -6,13 +6,12 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::counts::{Shared, add};
 use super::row::{
-    Row, Rows, RunEnd, StoredDocument, StoredFlow, StoredFlowAttribute, StoredJobEnd, StoredKeyAttribute, StoredLabel,
-    StoredResource, StoredTopper, StoredTracked,
+    FlowOf, Row, Rows, RunEnd, StoredDocument, StoredFlow, StoredFlowAttribute, StoredJobEnd, StoredKeyAttribute,
+    StoredLabel, StoredResource, StoredTopper, StoredTracked,
 };
 use crate::guid::Guid;
 use crate::metrics::{
-    Alert, Document, Edge, FlowAttribute, FlushSink, FlushedKey, FlushedTopper, Resource, Session, Snapshot, Stored,
-    TrackedFlow,
+    Alert, Document, Edge, FlushSink, FlushedKey, FlushedTopper, Resource, Session, Snapshot, Stored, TrackedFlow,
 };
 use crate::sink::WhenFull;
 use crate::time::Timestamp;
@@ -20,7 +19,7 @@ use crate::time::Timestamp;
 /// Rows of a parcel.
 const PARCEL_ROWS: usize = 1_024;
 /// Bytes of buckets or of texts in a parcel, but for the one that goes beyond.
-const PARCEL_BYTES: usize = 1 << 20;
+const PARCEL_BYTES: usize = 256 << 10;
 
 /// Ends of jobs that one sender takes; more are only counted in the sums.
 const JOB_ENDS: u32 = 10_000;
@@ -122,32 +121,32 @@ impl StoreSender {
     }
 
     /// A named value of a flow; kept once an hour.
-    pub fn flow_attribute(&mut self, time: Timestamp, attribute: &FlowAttribute) {
+    pub fn flow_attribute(&mut self, time: Timestamp, flow: FlowOf<'_>, name: &[u8], value: &[u8]) {
         let rows = &mut self.parcel.rows;
-        rows.attributes.push(StoredFlowAttribute::of(time, attribute, &mut rows.texts));
+        rows.attributes.push(StoredFlowAttribute::of(time, flow, name, value, &mut rows.texts));
         self.added();
     }
 
-    /// A flow that ended, or, without a reason, one that goes on.
-    pub fn session(&mut self, flow: &Session) {
+    /// A flow that ended, or, without a reason, one that goes on. Which one it is, `flow` says.
+    pub fn session(&mut self, session: &Session, flow: FlowOf<'_>) {
         let rows = &mut self.parcel.rows;
-        let row = StoredFlow::of(flow, &mut rows.texts);
-        let list = if flow.reason.is_empty() { &mut rows.open_flows } else { &mut rows.flows };
+        let row = StoredFlow::of(session, flow, &mut rows.texts);
+        let list = if session.reason.is_empty() { &mut rows.open_flows } else { &mut rows.flows };
         list.push(row);
         self.added();
     }
 
-    /// A log record.
-    pub fn log_record(&mut self, resource: &Resource) {
+    /// A log record of a group.
+    pub fn log_record(&mut self, at: (Timestamp, Guid), flow: FlowOf<'_>, uri: &[u8], label: &[u8]) {
         let rows = &mut self.parcel.rows;
-        rows.resources.push(StoredResource::of(resource, &mut rows.texts));
+        rows.resources.push(StoredResource::of(at, flow, uri, label, &mut rows.texts));
         self.added();
     }
 
-    /// A full text.
-    pub fn full_text(&mut self, document: &Document) {
+    /// A full text of a group.
+    pub fn full_text(&mut self, at: (Timestamp, Guid), flow: FlowOf<'_>, text: &[u8]) {
         let rows = &mut self.parcel.rows;
-        rows.documents.push(StoredDocument::of(document, &mut rows.texts));
+        rows.documents.push(StoredDocument::of(at, flow, text, &mut rows.texts));
         self.added();
     }
 
@@ -241,19 +240,21 @@ impl FlushSink for StoreSender {
 
     fn resource(&mut self, resource: Box<Resource>, stored: Stored) {
         if stored.is_yes() {
-            self.log_record(&resource);
+            let Resource { time, group, flow, uri, label } = &*resource;
+            self.log_record((*time, *group), flow.into(), uri, label);
         }
     }
 
     fn document(&mut self, document: Box<Document>, stored: Stored) {
         if stored.is_yes() {
-            self.full_text(&document);
+            let Document { time, group, flow, text } = &*document;
+            self.full_text((*time, *group), flow.into(), text);
         }
     }
 
     fn flow(&mut self, flow: Box<Session>, stored: Stored) {
         if stored.is_yes() {
-            self.session(&flow);
+            self.session(&flow, FlowOf::Id(&flow.id));
         }
     }
 

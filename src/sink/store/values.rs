@@ -64,7 +64,7 @@ impl Values {
     /// Takes a value in, unless its flow had it in the same hour.
     pub(super) fn add(&mut self, attribute: &StoredFlowAttribute, texts: &[u8]) {
         let flow = self.texts.len();
-        attribute.push_flow(texts, &mut self.texts);
+        attribute.flow.with(texts, |id| self.texts.extend_from_slice(id));
         let name = self.texts.len();
         self.texts.extend_from_slice(attribute.name.of(texts));
         let value = self.texts.len();
@@ -154,8 +154,7 @@ mod tests {
     use rusqlite::Connection;
 
     use super::{LONGEST, PART_ROWS, REMEMBERED, Values};
-    use crate::metrics::FlowAttribute;
-    use crate::sink::store::row::StoredFlowAttribute;
+    use crate::sink::store::row::{FlowOf, StoredFlowAttribute};
     use crate::sink::store::schema;
     use crate::sink::store::statements::Statements;
     use crate::time::Timestamp;
@@ -167,9 +166,8 @@ mod tests {
     }
 
     fn add(values: &mut Values, secs: i64, flow: &str, value: &[u8]) {
-        let attribute = FlowAttribute::of_id(flow.as_bytes(), b"Host", value);
-        let mut texts = Vec::new();
-        let row = StoredFlowAttribute::of(Timestamp::new(secs, 0), &attribute, &mut texts);
+        let (mut texts, flow) = (Vec::new(), FlowOf::Id(flow.as_bytes()));
+        let row = StoredFlowAttribute::of(Timestamp::new(secs, 0), flow, b"Host", value, &mut texts);
         values.add(&row, &texts);
     }
 
