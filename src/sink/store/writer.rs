@@ -28,7 +28,7 @@ use crate::sink::{database_files, lookout};
 use crate::time::{self, Stopwatch, Timestamp};
 
 /// Parcels that may wait.
-const QUEUE: usize = 32;
+const QUEUE: usize = 128;
 /// Emptied parcels that are kept for others.
 const EMPTIED: usize = 8;
 /// Rows of a transaction, but for the parcel that goes beyond.
