@@ -291,13 +291,14 @@ impl Tables {
         let count = table.write(db, 0, bucket.start(), rows)?;
         for level in schema::levels(table.size) {
             let interval = bucket.start().div_euclid(level).saturating_mul(level);
-            let buckets = self.stale.entry((level, interval, group)).or_default();
-            *buckets += 1;
-            if *buckets == 1 {
-                let mut delete =
-                    db.prepare_cached("DELETE FROM rolled WHERE grp = ?1 AND level = ?2 AND bucket = ?3")?;
-                delete.execute(params![group, level, interval])?;
+            let parts = self.stale.entry((level, interval, group)).or_default();
+            *parts += 1;
+            if *parts > 1 {
+                // Of the intervals around it this is no new part.
+                break;
             }
+            let mut delete = db.prepare_cached("DELETE FROM rolled WHERE grp = ?1 AND level = ?2 AND bucket = ?3")?;
+            delete.execute(params![group, level, interval])?;
         }
         Ok(count)
     }

@@ -12,7 +12,7 @@ use super::schema;
 /// Keys of an interval held at a time; more are written in parts.
 const HELD: usize = 200_000;
 
-/// Buckets of an interval below which it is left alone: reading them is as cheap.
+/// Parts of an interval, buckets of an hour and hours of a day, below which it is left alone: reading them is as cheap.
 const FEW: u32 = 4;
 
 /// Makes the intervals that end by `until`, in seconds. Returns the number of rows.
@@ -21,8 +21,8 @@ pub(super) fn roll(db: &Connection, tables: &mut Tables, until: i64) -> rusqlite
     let due: Vec<((i64, i64, i64), u32)> =
         tables.stale.iter().filter(is_due).map(|(of, count)| (*of, *count)).collect();
     let mut rows = 0;
-    for ((level, interval, group), buckets) in due {
-        if let Some(table) = tables.get(group).filter(|_| buckets >= FEW) {
+    for ((level, interval, group), parts) in due {
+        if let Some(table) = tables.get(group).filter(|_| parts >= FEW) {
             rows += interval_of(db, table, level, interval)?;
         }
         tables.stale.remove(&(level, interval, group));

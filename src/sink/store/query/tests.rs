@@ -272,6 +272,28 @@ fn what_an_earlier_run_left_without_coarse_rows_is_counted_all_the_same() {
 }
 
 #[test]
+fn hours_and_days_get_rows_of_their_own_where_they_have_enough_parts() {
+    // Minutes of three hours of a day, of four hours of the next one, and of the day after that.
+    let first = (BEGIN / 86_400 + 1) * 86_400;
+    let midnight = (first - BEGIN) / 60;
+    let day = |day: i64, hours: i64, per_hour: i64| {
+        let minute = move |hour, minute| (midnight + day * 24 * 60 + hour * 60 + minute, ("key", 0, 1.0));
+        (0..hours).flat_map(move |hour| (0..per_hour).map(move |at| minute(hour, at)))
+    };
+    let rows: Vec<_> = day(0, 3, 10).chain(day(1, 4, 2)).chain(day(2, 1, 4)).collect();
+    let (folder, _reader) = counted(&rows);
+    let db = rusqlite::Connection::open(folder.path().join("store.db")).unwrap();
+    let mut select = db.prepare("SELECT level, bucket FROM rolled ORDER BY level, bucket").unwrap();
+    let found = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let found: Vec<(i64, i64)> = found.collect::<Result<_, _>>().unwrap();
+    let of =
+        |level: i64, day: i64| found.iter().filter(|(of, at)| *of == level && (at - first) / 86_400 == day).count();
+    assert_eq!((of(86_400, 0), of(86_400, 1), of(86_400, 2)), (0, 1, 0));
+    // Those of a day that has rows are all marked, also where there are few buckets or none.
+    assert_eq!((of(3_600, 0), of(3_600, 1), of(3_600, 2)), (3, 24, 1));
+}
+
+#[test]
 fn a_series_has_a_value_for_every_bucket_and_hours_where_there_are_too_many() {
     let (_folder, reader) = filled();
     let mut query = SeriesQuery {
