@@ -56,20 +56,28 @@ impl Tally {
 
     /// Counts packets that leave. Many at a time: a loop that finds them has no registers left for all of this.
     pub fn count<I: Item>(&mut self, packets: &[I]) {
-        let mut tally = *self;
-        tally.packets += packets.len() as u64;
+        let time = |packet: &I| packet.borrow().ts;
+        let (Some(first), Some(last)) = (packets.first().map(time), packets.last().map(time)) else { return };
+        let (mut bytes, mut back, mut before) = (0, 0, self.last);
         for packet in packets {
             let &Captured { ts, wirelen, .. } = packet.borrow();
-            tally.bytes += u64::from(wirelen);
-            tally.time_back += u64::from(ts < tally.last);
-            tally.last = ts;
-            // A time that the shift took to the end of the range comes back as an earlier one than it was, but later
-            // rounds bring no time that the first one, without a shift, has not seen.
-            let ts = Timestamp::from_nanos(ts.as_nanos().wrapping_sub(tally.shift));
-            tally.first = tally.first.min(ts);
-            tally.latest = tally.latest.max(ts);
+            bytes += u64::from(wirelen);
+            back += u64::from(ts < before);
+            before = ts;
         }
-        *self = tally;
+        self.packets += packets.len() as u64;
+        self.bytes += bytes;
+        self.time_back += back;
+        self.last = last;
+        let (earliest, latest) = match back {
+            0 => (first, last),
+            _ => packets.iter().map(time).fold((first, last), |(low, high), ts| (low.min(ts), high.max(ts))),
+        };
+        // A time that the shift took to the end of the range comes back as an earlier one than it was, but later rounds
+        // bring no time that the first one, without a shift, has not seen.
+        let unshifted = |ts: Timestamp| Timestamp::from_nanos(ts.as_nanos().wrapping_sub(self.shift));
+        self.first = self.first.min(unshifted(earliest));
+        self.latest = self.latest.max(unshifted(latest));
     }
 
     /// Time of the packet before; `None` before the first.
