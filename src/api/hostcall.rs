@@ -199,7 +199,32 @@ extern "C" fn update_counter_bytes(vm: *const VmContext, group: i32, key: *const
     update(vm, group, key, meter, f64::from(packet.wirelen));
 }
 
+/// Calls nothing for a key that is known: what registers hold then need not be kept elsewhere meanwhile.
 extern "C" fn update_counter_at(
+    vm: *const VmContext,
+    group: i32,
+    key: *const u8,
+    len: u32,
+    kind: i32,
+    meter: i32,
+    value: f64,
+) {
+    // SAFETY: objects.lua passes the address it was given for this VM.
+    let Some(context) = (unsafe { context(vm) }) else { return };
+    // SAFETY: engine.lua checked the range against the slot's length and that the slot is lent.
+    let word = match (kind, unsafe { bytes(key, len) }) {
+        (1, &[a, b, c, d]) => WordKey::host([a, b, c, d], GroupIndex(group as u16), meter as u32),
+        (3, &[high, low]) => WordKey::port(u16::from_be_bytes([high, low]), GroupIndex(group as u16), meter as u32),
+        _ => return update_counter_at_anew(vm, group, key, len, kind, meter, value),
+    };
+    if !is_known(context, word, value) {
+        update_counter_at_anew(vm, group, key, len, kind, meter, value);
+    }
+}
+
+/// [`update_counter_at`] of a key that is not known.
+#[inline(never)]
+extern "C" fn update_counter_at_anew(
     vm: *const VmContext,
     group: i32,
     key: *const u8,
@@ -213,8 +238,8 @@ extern "C" fn update_counter_at(
     // SAFETY: engine.lua checked the range against the slot's length and that the slot is lent.
     let key = unsafe { bytes(key, len) };
     match (kind, key) {
-        (1, &[a, b, c, d]) => update_host(vm, group, [a, b, c, d], meter, value),
-        (3, &[high, low]) => update_port(vm, group, u16::from_be_bytes([high, low]), meter, value),
+        (1, &[a, b, c, d]) => update_host_anew(vm, group, [a, b, c, d], meter, value),
+        (3, &[high, low]) => update_port_anew(vm, group, u16::from_be_bytes([high, low]), meter, value),
         (2, _) if key.len() == 16 => update_binary(vm, group, KeyKind::Host6, key, meter, value),
         (4, _) if key.len() == 6 => update_binary(vm, group, KeyKind::Mac, key, meter, value),
         _ => update(vm, group, key, meter, value),
@@ -223,32 +248,46 @@ extern "C" fn update_counter_at(
 
 #[inline]
 fn update_host(vm: &VmContext, group: i32, address: [u8; 4], meter: i32, value: f64) {
-    let key = WordKey::host(address, GroupIndex(group as u16), meter as u32);
-    if !count_word(vm, key, value) {
-        update_binary(vm, group, KeyKind::Host4, &address, meter, value);
+    if !is_known(vm, WordKey::host(address, GroupIndex(group as u16), meter as u32), value) {
+        update_host_anew(vm, group, address, meter, value);
     }
 }
 
 #[inline]
 fn update_port(vm: &VmContext, group: i32, port: u16, meter: i32, value: f64) {
+    if !is_known(vm, WordKey::port(port, GroupIndex(group as u16), meter as u32), value) {
+        update_port_anew(vm, group, port, meter, value);
+    }
+}
+
+fn update_host_anew(vm: &VmContext, group: i32, address: [u8; 4], meter: i32, value: f64) {
+    let key = WordKey::host(address, GroupIndex(group as u16), meter as u32);
+    if !may_wait(vm, key, value) {
+        update_binary(vm, group, KeyKind::Host4, &address, meter, value);
+    }
+}
+
+fn update_port_anew(vm: &VmContext, group: i32, port: u16, meter: i32, value: f64) {
     let key = WordKey::port(port, GroupIndex(group as u16), meter as u32);
-    if !count_word(vm, key, value) {
+    if !may_wait(vm, key, value) {
         update_binary(vm, group, KeyKind::Port, &port.to_be_bytes(), meter, value);
     }
 }
 
-/// Counts a key that is likely to come again soon. False if it has to be counted in the usual way.
+/// Counts a key that came lately. False if it is to be counted in another way.
+#[inline(always)]
+fn is_known(vm: &VmContext, key: WordKey, value: f64) -> bool {
+    vm.key_cells.are_used() && vm.key_cells.add(key, value, vm.generation.number())
+}
+
+/// Has a key wait that is not known and likely to come again soon. False if it has to be counted in the usual way.
 #[inline]
-fn count_word(vm: &VmContext, key: WordKey, value: f64) -> bool {
+fn may_wait(vm: &VmContext, key: WordKey, value: f64) -> bool {
     if !vm.key_cells.are_used() {
         return false;
     }
-    let generation = vm.generation.number();
-    if vm.key_cells.add(key, value, generation) {
-        return true;
-    }
     let Some(mut shard) = shard(vm) else { return true };
-    vm.key_cells.wait(key, value, generation, &mut shard)
+    vm.key_cells.wait(key, value, vm.generation.number(), &mut shard)
 }
 
 /// The bytes stay where they are: padding them into an array that is read as two words makes the load wait for the
