@@ -1,6 +1,7 @@
 //! What scripts produce besides counter updates, in the order it happened.
 
 use super::constants::LogLevel;
+use crate::flow::FlowHandle;
 use crate::guid::Guid;
 use crate::key::{End, FlowTuple};
 use crate::metrics::{FlowAttribute, Session};
@@ -153,7 +154,7 @@ pub struct Found {
 /// A flow at its end.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EndedFlow {
-    /// What is told of it; its id may be empty where `tuple` says which it is.
+    /// What is told of it.
     pub session: Box<Session>,
     /// Which flow, if it was found in packets.
     pub tuple: Option<FlowTuple>,
@@ -268,6 +269,8 @@ pub enum Record {
     },
     /// A flow ended, or was reported.
     Flow(EndedFlow),
+    /// A flow ended, for outputs that take it from where it lies until the batch is done with; why it ended.
+    FlowEnd(FlowHandle, &'static str),
     /// Something a dissector found.
     Found(Found),
     /// What is stored of a flow has been decided anew.
@@ -338,6 +341,14 @@ pub enum Record {
         /// Attempt, from 1.
         attempt: u32,
     },
+}
+
+impl Record {
+    /// The record, and one that says nothing in its place.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Print { text: Vec::new() })
+    }
 }
 
 /// When something happened among everything that one packet leads to: fields compare from the first to the last.

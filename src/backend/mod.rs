@@ -31,7 +31,7 @@ pub use cycle::{Backend, BackendEnd, BackendParts, Outgoing, Share, attend, atte
 pub use inbox::{Inbox, Patience, Ready};
 pub use monitor::Hook;
 pub use outlet::BackendOutlet;
-pub use parcel::{Item, NO_TIME, Parcel, Phase, alert_of, into_item, item_of};
+pub use parcel::{Item, NO_TIME, Parcel, Phase, alert_of, into_item, is_wanted, item_of};
 pub use queue::{Mates, ParcelSender, QUEUE, QueueCounts, WhenSilent, WhenSlow, run};
 pub use trackers::Rankings;
 pub use wants::BackendWants;

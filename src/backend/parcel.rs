@@ -128,7 +128,9 @@ pub fn item_of(time: Timestamp, record: &Record, wants: &BackendWants) -> Option
     if is_wanted(record, wants) { into_item(time, record.clone(), wants).ok() } else { None }
 }
 
-fn is_wanted(record: &Record, wants: &BackendWants) -> bool {
+/// Whether the backend wants such a record.
+#[must_use]
+pub fn is_wanted(record: &Record, wants: &BackendWants) -> bool {
     match record {
         Record::Alert(_) => wants.alerts,
         Record::Resource { .. } => wants.resources,

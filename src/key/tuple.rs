@@ -136,6 +136,40 @@ impl FlowTuple {
         Self { a, z, port_a, port_z, proto: protocol as u8, version: IpVersion::V4 }
     }
 
+    /// Appends the flow as [`FlowTuple::unpack`] reads it: 16 bytes of IPv4, 40 of IPv6.
+    // From registers: to move bytes that were written in other portions just now takes ten times as long.
+    #[inline]
+    pub fn pack(&self, out: &mut Vec<u8>) {
+        let pair = |high: u32, low: u32| (u64::from(high) << 32 | u64::from(low)).to_le_bytes();
+        if let Some([a, z, ports, protocol]) = self.v4_words() {
+            out.extend_from_slice(&pair(a, z));
+            out.extend_from_slice(&pair(ports, protocol));
+            return;
+        }
+        out.extend_from_slice(&self.a);
+        out.extend_from_slice(&self.z);
+        let ports = u32::from(self.port_a) << 16 | u32::from(self.port_z);
+        out.extend_from_slice(&pair(ports, u32::from(self.proto)));
+    }
+
+    /// The flow that was packed into these bytes; `None` for bytes of another length.
+    #[must_use]
+    pub fn unpack(bytes: &[u8]) -> Option<Self> {
+        let (hosts, last) = bytes.split_last_chunk::<8>()?;
+        let words = |pair: &[u8; 8]| {
+            let pair = u64::from_le_bytes(*pair);
+            [(pair >> 32) as u32, pair as u32]
+        };
+        let [ports, protocol] = words(last);
+        if let Ok(pair) = <&[u8; 8]>::try_from(hosts) {
+            let [a, z] = words(pair);
+            return Some(Self::from_v4_words([a, z, ports, protocol]));
+        }
+        let (a, z) = hosts.split_first_chunk::<16>()?;
+        let (port_a, port_z) = ((ports >> 16) as u16, ports as u16);
+        Some(Self { a: *a, z: z.try_into().ok()?, port_a, port_z, proto: protocol as u8, version: IpVersion::V6 })
+    }
+
     /// The flow id.
     #[must_use]
     pub fn id(&self) -> FlowIdText {
@@ -293,6 +327,13 @@ mod tests {
                 tuple.z[4..].fill(0);
             }
             assert_eq!(FlowTuple::from_id(tuple.id().as_bytes()), Some(tuple));
+            let mut packed = b"others".to_vec();
+            tuple.pack(&mut packed);
+            let packed = &packed[6..];
+            assert_eq!((FlowTuple::unpack(packed), packed.len()), (Some(tuple), if wide { 40 } else { 16 }));
+            for len in (0..packed.len()).filter(|len| *len != 16) {
+                assert_eq!(FlowTuple::unpack(&packed[..len]), None);
+            }
         }
     }
 }

@@ -11,11 +11,12 @@ use super::found;
 use crate::api::{EndedFlow, EngineContext, FlowCommand, Mail, Note, Rank, Record};
 use crate::backend::{
     Backend, BackendEnd, BackendWants, Inbox, Item, NO_TIME, Parcel, ParcelSender, Patience, Phase, into_item,
+    is_wanted,
 };
 use crate::dissect::{FindingKind, Findings};
 use crate::job::Wait;
 use crate::key::FlowTuple;
-use crate::metrics::{SecondKeys, Shard, Snapshot};
+use crate::metrics::{SecondKeys, Session, Shard, Snapshot};
 use crate::plugin::{Edition, HostSettings, InstanceReport, Swap};
 use crate::sink::{FlowOf, StoreSender};
 use crate::time::{Stopwatch, Timestamp};
@@ -142,27 +143,48 @@ impl BackendFeed {
         }
     }
 
-    /// Takes in a record that everybody else has seen; gives back what the backend does not want.
-    pub fn record(&mut self, time: Timestamp, record: Record) -> Option<Record> {
-        let record = match &mut self.store {
-            Some(store) => store_at_once(store, time, record)?,
-            None => record,
-        };
-        match into_item(time, record, &self.wants) {
-            Ok(item) if self.items.len() < MAX_ITEMS => self.items.push(item),
-            Ok(_) => self.dropped += 1,
-            Err(record) => return Some(record),
+    /// Takes in a record that everybody else has seen. False if the backend does not want it, and it is as it was.
+    // By reference: a record that has just been written is slow to move.
+    pub fn record(&mut self, time: Timestamp, record: &mut Record) -> bool {
+        if let Some(store) = &mut self.store
+            && store_at_once(store, time, record)
+        {
+            return true;
         }
-        None
+        if !is_wanted(record, &self.wants) {
+            return false;
+        }
+        if self.items.len() >= MAX_ITEMS {
+            self.dropped += 1;
+            return true;
+        }
+        match into_item(time, record.take(), &self.wants) {
+            Ok(item) => {
+                self.items.push(item);
+                true
+            }
+            Err(back) => {
+                *record = back;
+                false
+            }
+        }
+    }
+
+    /// Takes in a flow that ended, where nobody but the store reads it.
+    #[inline(always)]
+    pub fn flow_end(&mut self, session: &Session, flow: &FlowTuple) {
+        if let Some(store) = &mut self.store {
+            store.session(session, FlowOf::Tuple(flow));
+        }
     }
 
     /// Takes in what was found in a flow and becomes a row of the store.
     pub fn found(&mut self, time: Timestamp, finding: (&Findings, &FindingKind), flow: Option<&FlowTuple>) {
         if let Some(store) = &mut self.store {
             found::store(store, time, finding, flow);
-        } else if let Some((_, record)) = found::record_of(finding.0, finding.1, flow) {
+        } else if let Some((_, mut record)) = found::record_of(finding.0, finding.1, flow) {
             // Scripts came into the backend since.
-            self.record(time, record);
+            self.record(time, &mut record);
         }
     }
 
@@ -344,15 +366,15 @@ impl BackendFeed {
 /// What a backend leaves behind.
 pub type Ended = BackendEnd<BackendOut>;
 
-/// Stores what a script of the backend could only see pass by; gives back what is of another kind.
-fn store_at_once(store: &mut StoreSender, time: Timestamp, record: Record) -> Option<Record> {
+/// Stores what a script of the backend could only see pass by; false if it is of another kind.
+fn store_at_once(store: &mut StoreSender, time: Timestamp, record: &Record) -> bool {
     match record {
         Record::Flow(EndedFlow { session, tuple, .. }) => {
-            store.session(&session, tuple.as_ref().map_or(FlowOf::Id(&session.id), FlowOf::Tuple));
+            store.session(session, tuple.as_ref().map_or(FlowOf::Id(&session.id), FlowOf::Tuple));
         }
-        Record::Resource { guid, flow, uri, label } => store.log_record((time, guid), FlowOf::Id(&flow), &uri, &label),
-        Record::Document { guid, flow, text } => store.full_text((time, guid), FlowOf::Id(&flow), &text),
-        other => return Some(other),
+        Record::Resource { guid, flow, uri, label } => store.log_record((time, *guid), FlowOf::Id(flow), uri, label),
+        Record::Document { guid, flow, text } => store.full_text((time, *guid), FlowOf::Id(flow), text),
+        _ => return false,
     }
-    None
+    true
 }

@@ -385,14 +385,14 @@ impl FlowStage {
         if self.records_flows() {
             let (script, side) = (ScriptId::NATIVE_FLOW, Side::Frontend);
             let stamp = Stamp { packet: event.packet, rank, time: event.time, script, side };
-            let session = match self.wants.flow_readers {
-                Readers::All => make(id().as_bytes()),
-                // They know it by its tuple.
-                Readers::Outputs | Readers::Nobody => make(b""),
+            let record = match self.wants.flow_readers {
+                Readers::All => {
+                    let (session, tuple) = (Box::new(make(id().as_bytes())), Some(flow.tuple));
+                    Record::Flow(EndedFlow { session, tuple, is_spoken_of: false, client: Some(flow.client()) })
+                }
+                Readers::Outputs | Readers::Nobody => Record::FlowEnd(event.flow, reason.name()),
             };
-            let (session, tuple) = (Box::new(session), Some(flow.tuple));
-            let ended = EndedFlow { session, tuple, is_spoken_of: false, client: Some(flow.client()) };
-            context.records.borrow_mut().push((stamp, Record::Flow(ended)));
+            context.records.borrow_mut().push((stamp, record));
         }
     }
 
@@ -487,7 +487,8 @@ pub(super) fn session_of(flow: &crate::flow::Flow) -> Session {
 }
 
 /// The same without its id.
-fn facts_of(flow: &crate::flow::Flow) -> Session {
+#[inline(always)]
+pub(super) fn facts_of(flow: &crate::flow::Flow) -> Session {
     Session {
         id: Vec::new(),
         start: flow.first,

@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use super::backend_feed::BackendFeed;
 use super::control::Done;
+use super::flow_stage::facts_of;
 use super::found;
 use super::outputs::Outputs;
 use super::stored;
 use crate::api::{AlertRecord, Found, LogLevel, Rank, Record, ScriptId, Stamp};
 use crate::backend::alert_of;
 use crate::dissect::{FindingKind, Findings};
-use crate::flow::Flows;
+use crate::flow::{FlowHandle, Flows};
 use crate::guid::Guid;
 use crate::metrics::{
     CountedDirection, Document, Edge, FlowRecord, FlowStatement, GroupKind, Message, MessageTarget, Records, Resource,
     Session, flow_edges,
 };
 use crate::plugin::Catalog;
+use crate::sink::eve::FlowItem;
 use crate::sink::{ConsoleSender, EventSender, Field, Head, Parcel, StoreSender, harmless, json_text};
 use crate::time::{self, Timestamp};
 
@@ -32,9 +34,6 @@ pub enum Prints {
     /// To standard error, because standard output is for a document.
     Error,
 }
-
-/// In the place of a record that was handed on.
-const TAKEN: Record = Record::Print { text: Vec::new() };
 
 /// Where records go; one per engine.
 #[derive(Debug)]
@@ -119,19 +118,20 @@ impl Outlet {
         order.sort();
         for &(.., place) in &order {
             let (stamp, record) = &mut records[place];
-            if let Record::Found(found) = record {
-                if let Some(traffic) = traffic {
+            match (&*record, traffic) {
+                (Record::Found(found), Some(traffic)) => {
                     self.found(stamp.time, *found, traffic, backend);
+                    continue;
                 }
-                continue;
+                (Record::FlowEnd(flow, reason), Some((_, flows))) => {
+                    self.flow_end(stamp.time, (*flow, reason), flows, backend);
+                    continue;
+                }
+                _ => {}
             }
             self.see(stamp, record);
-            let record = std::mem::replace(record, TAKEN);
-            let record = match backend {
-                Some(backend) => backend.record(stamp.time, record),
-                None => Some(record),
-            };
-            if let (Some(record), Some(store)) = (record, &mut self.store) {
+            let is_taken = backend.as_mut().is_some_and(|backend| backend.record(stamp.time, record));
+            if let (false, Some(store)) = (is_taken, &mut self.store) {
                 stored::store(store, stamp.time, name(&self.names, stamp.script), record);
             }
         }
@@ -172,6 +172,25 @@ impl Outlet {
                 }
             }
             (_, Some(backend)) => backend.found(time, (findings, &finding.kind), flow),
+        }
+    }
+
+    /// Takes a flow that ended.
+    fn flow_end(
+        &mut self,
+        time: Timestamp,
+        (handle, reason): (FlowHandle, &'static str),
+        flows: &Flows,
+        backend: &mut Option<BackendFeed>,
+    ) {
+        let Some(flow) = flows.flow(handle) else { return };
+        let session = Session { tags: flows.tags(handle).to_vec(), reason, ..facts_of(flow) };
+        if let Some(backend) = backend {
+            backend.flow_end(&session, &flow.tuple);
+        }
+        if let Some(eve) = &mut self.outputs.eve {
+            let (tuple, client) = (Some(flow.tuple), Some(flow.client()));
+            eve.flow(FlowItem { time, flow: session, tuple, client });
         }
     }
 
@@ -252,6 +271,7 @@ fn kind_of(record: &Record) -> &'static str {
         Record::Message { .. } => "message",
         Record::Fault { .. } => "fault",
         Record::Job { .. } => "job",
+        Record::FlowEnd(..) => "flow_end",
         Record::Found(_) => "found",
     }
 }
@@ -322,6 +342,7 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
         | Record::Fault { .. }
         | Record::Job { .. }
         | Record::Flow(_)
+        | Record::FlowEnd(..)
         | Record::Found(_)
         | Record::File { .. }
         | Record::StorePolicy { .. } => {}
@@ -414,7 +435,7 @@ fn write_record(events: &mut EventSender, head: &Head<'_>, record: &Record) {
             events.event(head, &[("guid", Text(&guid_text(*guid))), ("flow", Bytes(flow)), ("text", Bytes(text))])
         }
         Record::Flow(flow) => write_flow(events, head, &flow.session),
-        Record::Found(_) => {}
+        Record::FlowEnd(..) | Record::Found(_) => {}
         Record::StorePolicy { flow, policy } => {
             events.event(head, &[("flow", Bytes(flow)), ("policy", Count(u64::from(*policy)))]);
         }

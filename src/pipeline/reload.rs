@@ -128,6 +128,8 @@ impl Engine {
                 self.hand_on();
                 let now = self.context.now.get();
                 reloading.orders.answer(&order, Reach::Frontend, swap, (watch, now), None);
+            } else if order.wants.is_some() {
+                self.widen(&order.edition, &reloading);
             }
         }
         self.reloading = Some(reloading);

@@ -15,23 +15,27 @@ pub(super) fn is_stored(name: &[u8]) -> bool {
 }
 
 /// Hands an edge, a label, an attribute or the end of a job to the store; `script` is the name of the script.
-pub(super) fn store(sender: &mut StoreSender, time: Timestamp, script: &str, record: Record) {
+pub(super) fn store(sender: &mut StoreSender, time: Timestamp, script: &str, record: &mut Record) {
     match record {
         Record::Edge { from_guid, from_key, to_guid, to_key } => {
+            let (from_guid, to_guid) = (*from_guid, *to_guid);
+            let (from_key, to_key) = (std::mem::take(from_key), std::mem::take(to_key));
             sender.edge(time, Edge { from_guid, from_key, to_guid, to_key });
         }
         Record::FlowEdges { flow, guid, key } => {
-            flow_edges(&flow, guid, &key, None).into_iter().for_each(|edge| sender.edge(time, edge));
+            flow_edges(flow, *guid, key, None).into_iter().for_each(|edge| sender.edge(time, edge));
         }
         Record::KeyInfo { guid, key, label, description } => {
-            sender.label(guid, &key, &label, description.as_deref());
+            sender.label(*guid, key, label, description.as_deref());
         }
-        Record::KeyAttribute { guid, key, name, value } => sender.attribute(guid, &key, &name, &value),
+        Record::KeyAttribute { guid, key, name, value } => sender.attribute(*guid, key, name, value),
         Record::FlowAttribute(attribute) if is_stored(attribute.name()) => {
-            sender.flow_attribute(time, (&attribute).into(), attribute.name(), attribute.value());
+            sender.flow_attribute(time, (&*attribute).into(), attribute.name(), attribute.value());
         }
         Record::Job { id, state, kind, function, attempt } => {
-            sender.job_end(time, StoredJobEnd { plugin: script.to_owned(), job: id, kind, function, state, attempt });
+            let (job, function) = (std::mem::take(id), std::mem::take(function));
+            let (plugin, kind, state, attempt) = (script.to_owned(), *kind, *state, *attempt);
+            sender.job_end(time, StoredJobEnd { plugin, job, kind, function, state, attempt });
         }
         _ => {}
     }

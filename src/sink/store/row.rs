@@ -180,19 +180,25 @@ impl<'a> From<&'a FlowAttribute> for FlowOf<'a> {
     }
 }
 
-/// [`FlowOf`] in a row: a text lies in the buffer.
+/// [`FlowOf`] in a row: what says which flow it is lies in the buffer.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum FlowName {
-    Tuple(FlowTuple),
+    /// Packed.
+    Tuple(Span),
     /// Empty if there is none.
     Id(Span),
 }
 
 impl FlowName {
+    #[inline]
     fn put(flow: FlowOf<'_>, texts: &mut Vec<u8>) -> Self {
         match flow {
             FlowOf::None => Self::Id(Span::default()),
-            FlowOf::Tuple(flow) => Self::Tuple(*flow),
+            FlowOf::Tuple(flow) => {
+                let from = texts.len();
+                flow.pack(texts);
+                Self::Tuple(Span::since(texts, from))
+            }
             FlowOf::Id(id) => Self::Id(Span::put(texts, id)),
         }
     }
@@ -200,15 +206,17 @@ impl FlowName {
     /// Does something with the id.
     pub(super) fn with<R>(&self, texts: &[u8], act: impl FnOnce(&[u8]) -> R) -> R {
         match self {
-            Self::Tuple(flow) => act(flow.id().as_bytes()),
+            Self::Tuple(packed) => match FlowTuple::unpack(packed.of(texts)) {
+                Some(flow) => act(flow.id().as_bytes()),
+                None => act(b""),
+            },
             Self::Id(id) => act(id.of(texts)),
         }
     }
 
     fn carry(&mut self, from: &[u8], to: &mut Vec<u8>) {
-        if let Self::Id(id) = self {
-            id.carry(from, to);
-        }
+        let (Self::Tuple(span) | Self::Id(span)) = self;
+        span.carry(from, to);
     }
 }
 
@@ -229,6 +237,7 @@ pub(super) struct StoredFlow {
 }
 
 impl StoredFlow {
+    #[inline(always)]
     pub(super) fn of(session: &Session, flow: FlowOf<'_>, texts: &mut Vec<u8>) -> Self {
         let &Session { id: _, start, end, bytes, packets, payload, state, ref tags, .. } = session;
         let &Session { setup_rtt, retransmissions, reason, .. } = session;

@@ -128,6 +128,8 @@ impl StoreSender {
     }
 
     /// A flow that ended, or, without a reason, one that goes on. Which one it is, `flow` says.
+    // Inlined: a session that was put together just now is slow to read.
+    #[inline(always)]
     pub fn session(&mut self, session: &Session, flow: FlowOf<'_>) {
         let rows = &mut self.parcel.rows;
         let row = StoredFlow::of(session, flow, &mut rows.texts);
