@@ -621,6 +621,26 @@ fn a_first_reassembly_handler_hears_of_flows_that_go_on() {
 }
 
 #[test]
+fn a_first_monitor_of_flows_and_resources_hears_of_what_the_store_alone_took_before() {
+    let place = counting("");
+    let store = place.path("store.db").display().to_string();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/pcaps/demo.pcap");
+    let arguments = ["-r", path, "--loop", "1000000", "--speed", "20", "--json", "--flows", "--store", &store];
+    let mut running = place.start(&arguments);
+    running.until("packets are counted", |running| running.elapsed() > Duration::from_millis(300));
+    let monitor = "TrisulPlugin = { id = { name = 'm' }, \
+        sg_monitor = { onterminate = function(engine, flow) print('over ' .. flow:flow():id()) end }, \
+        resource_monitor = { resource_guid = '{4EF9DEB9-4332-4867-A667-6A30C5900E9E}', \
+        onnewresource = function(engine, resource) print('uri ' .. resource:uri()) end } }";
+    write(&place, "m.lua", monitor);
+    running.signal("HUP");
+    running.until("a flow ends", |running| running.said().contains("over 06A:"));
+    running.until("a resource comes", |running| running.said().contains("uri "));
+    running.signal("INT");
+    running.wait(LIMIT).exits(0);
+}
+
+#[test]
 fn streams_are_put_together_once_somebody_wants_them() {
     let place = counting("");
     let path = conversation(&place);
