@@ -199,32 +199,7 @@ extern "C" fn update_counter_bytes(vm: *const VmContext, group: i32, key: *const
     update(vm, group, key, meter, f64::from(packet.wirelen));
 }
 
-/// Calls nothing for a key that is known: what registers hold then need not be kept elsewhere meanwhile.
 extern "C" fn update_counter_at(
-    vm: *const VmContext,
-    group: i32,
-    key: *const u8,
-    len: u32,
-    kind: i32,
-    meter: i32,
-    value: f64,
-) {
-    // SAFETY: objects.lua passes the address it was given for this VM.
-    let Some(context) = (unsafe { context(vm) }) else { return };
-    // SAFETY: engine.lua checked the range against the slot's length and that the slot is lent.
-    let word = match (kind, unsafe { bytes(key, len) }) {
-        (1, &[a, b, c, d]) => WordKey::host([a, b, c, d], GroupIndex(group as u16), meter as u32),
-        (3, &[high, low]) => WordKey::port(u16::from_be_bytes([high, low]), GroupIndex(group as u16), meter as u32),
-        _ => return update_counter_at_anew(vm, group, key, len, kind, meter, value),
-    };
-    if !is_known(context, word, value) {
-        update_counter_at_anew(vm, group, key, len, kind, meter, value);
-    }
-}
-
-/// [`update_counter_at`] of a key that is not known.
-#[inline(never)]
-extern "C" fn update_counter_at_anew(
     vm: *const VmContext,
     group: i32,
     key: *const u8,
@@ -237,6 +212,20 @@ extern "C" fn update_counter_at_anew(
     let Some(vm) = (unsafe { context(vm) }) else { return };
     // SAFETY: engine.lua checked the range against the slot's length and that the slot is lent.
     let key = unsafe { bytes(key, len) };
+    let word = match (kind, key) {
+        (1, &[a, b, c, d]) => WordKey::host([a, b, c, d], GroupIndex(group as u16), meter as u32),
+        (3, &[high, low]) => WordKey::port(u16::from_be_bytes([high, low]), GroupIndex(group as u16), meter as u32),
+        _ => return update_at_anew(vm, group, key, kind, meter, value),
+    };
+    if !is_known(vm, word, value) {
+        update_at_anew(vm, group, key, kind, meter, value);
+    }
+}
+
+/// Counts a key that is not known. Apart from [`update_counter_at`], which calls nothing else: so what its registers hold need
+/// not be kept elsewhere meanwhile.
+#[inline(never)]
+fn update_at_anew(vm: &VmContext, group: i32, key: &[u8], kind: i32, meter: i32, value: f64) {
     match (kind, key) {
         (1, &[a, b, c, d]) => update_host_anew(vm, group, [a, b, c, d], meter, value),
         (3, &[high, low]) => update_port_anew(vm, group, u16::from_be_bytes([high, low]), meter, value),
