@@ -1,0 +1,113 @@
+//! What is deleted of a store, by age and by size.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "store/harness.rs"]
+#[allow(dead_code, reason = "shared by several files of tests")]
+mod harness;
+
+use std::fs;
+use std::time::Duration;
+
+use harness::{fill, flow, json, number, open, options};
+use millstream::guid::Guid;
+use millstream::metrics::{Document, FlushSink, Session, Stored};
+use millstream::sink::{RunEnd, StoreOptions};
+use millstream::time::Timestamp;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+#[test]
+fn old_rows_are_deleted_by_age_and_by_size() {
+    let folder = TempDir::new().unwrap();
+    let aged = folder.path().join("aged");
+    let tally = fill(&StoreOptions { age: Some(Duration::from_secs(1_000)), ..options(&aged) }, 0..200_000);
+    assert_eq!(number(&aged, "SELECT count(*) FROM flows"), 1_001);
+    assert_eq!((tally.written, tally.deleted), (200_000, 200_000 - 1_001));
+    // Numbers of rows may be given again: what was listed of the old ones is not taken for the new.
+    let write = |age: Option<u64>, flows: [Session; 2]| {
+        let store = open(&StoreOptions { age: age.map(Duration::from_secs), ..options(&aged) }).unwrap();
+        let mut sender = store.sender();
+        flows.into_iter().for_each(|flow| sender.flow(Box::new(flow), Stored::Yes));
+        drop(sender);
+        assert_eq!(store.close(RunEnd::default()).lost(), 0);
+    };
+    write(Some(500), [flow(300_000), flow(100)]);
+    assert_eq!(number(&aged, "SELECT count(*) FROM flows"), 1);
+    let last = number(&aged, "SELECT newest FROM lists WHERE list = 2 ORDER BY id DESC");
+    write(None, [Session { bytes: [1, 2], ..flow(300_001) }, flow(300_002)]);
+    assert_eq!(number(&aged, &format!("SELECT bytes FROM flows WHERE id = {last}")), 3);
+    for by in ["bytes", "time"] {
+        let found = json(&["query", "flows", "--by", by, "--json", "--store", aged.to_str().unwrap()]);
+        let mut bytes: Vec<i64> = found.as_array().unwrap().iter().map(|row| row["bytes"].as_i64().unwrap()).collect();
+        bytes.sort_unstable();
+        assert_eq!(bytes, [3, 300, 300], "by {by}");
+    }
+    let listed = |list: i64| number(&aged, &format!("SELECT count(*) FROM lists WHERE list = {list}"));
+    assert_eq!((listed(1), listed(2)), (2, 2));
+    let small = folder.path().join("small");
+    let tally = fill(&StoreOptions { total_bytes: Some(4 << 20), ..options(&small) }, 0..300_000);
+    assert!(tally.deleted > 100_000, "{tally:?}");
+    let size = fs::metadata(&small).unwrap().len();
+    assert!(size <= 5 << 20, "{size}");
+    assert_eq!(number(&small, "SELECT max(start) / 1000000000 FROM flows"), 1_700_299_999);
+    assert_eq!(number(&small, "SELECT count(*) FROM flows") as u64, tally.written - tally.deleted);
+}
+
+#[test]
+fn documents_that_share_a_text_are_deleted_by_age_and_the_text_with_the_last_of_them() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("aged");
+    let age = |secs| Some(Duration::from_secs(secs));
+    let group = Guid::literal("{0B7D0E2C-6A31-4C0C-9F0E-3B1B7A1C2D3F}");
+    let write = |age: Option<Duration>, seconds: std::ops::Range<i64>| {
+        let store = open(&StoreOptions { age, ..options(&file) }).unwrap();
+        let mut sender = store.sender();
+        for second in seconds {
+            let text = if second % 2 == 0 { "even certificate" } else { "odd certificate" };
+            // Within an hour.
+            let time = Timestamp::new(1_699_999_200 + second, 0);
+            let document = Document { time, group, flow: None, text: text.as_bytes().to_vec() };
+            sender.document(Box::new(document), Stored::Yes);
+        }
+        drop(sender);
+        store.close(RunEnd::default())
+    };
+    let tally = write(age(1_000), 0..3_000);
+    assert_eq!((tally.written, tally.deleted, tally.lost()), (3_000, 1_999, 0), "{tally:?}");
+    let found = |words: &str| {
+        let store = file.to_str().unwrap();
+        json(&["search", words, "--limit", "10000", "--json", "--store", store]).as_array().unwrap().len()
+    };
+    let store = file.to_str().unwrap();
+    let shown = || json(&["query", "docs", "--limit", "10000", "--json", "--store", store]).as_array().unwrap().len();
+    assert_eq!((found("certificate"), found("odd"), shown()), (1_001, 501, 1_001));
+    assert_eq!(number(&file, "SELECT count(*) FROM documents WHERE typeof(text) = 'text'"), 2);
+    // Another run knows nothing of the texts that are there.
+    write(age(10), 3_000..3_100);
+    assert_eq!((found("certificate"), found("odd"), shown()), (11, 6, 11));
+    assert_eq!(number(&file, "SELECT count(*) FROM documents WHERE typeof(text) = 'text'"), 2);
+    assert_eq!(number(&file, "SELECT count(*) FROM same_texts"), 11);
+    let db = Connection::open(&file).unwrap();
+    db.execute_batch("INSERT INTO documents_fts(documents_fts) VALUES('integrity-check')").unwrap();
+}
+
+#[test]
+fn a_row_from_the_future_makes_no_other_row_old() {
+    let folder = TempDir::new().unwrap();
+    let (year_2096, numbers) = (2_300_000_000, 0..1_000);
+    let aged =
+        StoreOptions { age: Some(Duration::from_secs(20 * 365 * 86_400)), ..options(&folder.path().join("aged")) };
+    let small = StoreOptions { total_bytes: Some(3 << 20), ..options(&folder.path().join("small")) };
+    let count = |options: &StoreOptions| number(&options.file, "SELECT count(*) FROM flows");
+    fill(&aged, numbers);
+    assert_eq!(fill(&aged, year_2096..year_2096 + 1).deleted, 0);
+    assert_eq!(count(&aged), 1_001);
+    fill(&small, year_2096..year_2096 + 1);
+    let tally = fill(&small, 0..100_000);
+    assert!(tally.deleted > 10_000, "{tally:?}");
+    assert!(count(&small) > 5_000, "{}", count(&small));
+    // Where all rows are of a time to come, the size is kept all the same.
+    let late = StoreOptions { file: folder.path().join("late"), ..small };
+    let tally = fill(&late, year_2096..year_2096 + 100_000);
+    assert!(tally.deleted > 10_000 && fs::metadata(&late.file).unwrap().len() <= 4 << 20, "{tally:?}");
+}
