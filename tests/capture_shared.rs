@@ -12,16 +12,15 @@ use std::time::Duration;
 use millstream::capture::{
     FileOptions, FileSource, Fill, Limit, Limits, SharedReader, Source, SourceStats, TimeBase, open_split,
 };
-use millstream::packet::{Batch, Captured};
+use millstream::packet::{Batch, Captured, Share, deal_by};
 
 /// Flow of a packet for these tests: its last byte, spread over all bits.
 fn last_byte(bytes: &[u8]) -> u32 {
     u32::from(bytes.last().copied().unwrap_or(0)).wrapping_mul(0x9E37_79B9)
 }
 
-fn last_bytes(packets: &[Captured], bytes: &[u8], hashes: &mut Vec<u32>) {
-    let bytes_of = |packet: &Captured| &bytes[packet.offset as usize..][..packet.caplen as usize];
-    hashes.extend(packets.iter().map(|packet| last_byte(bytes_of(packet))));
+fn last_bytes(packets: &[Captured], bytes: &[u8], shares: &mut [Share]) {
+    deal_by(|_, bytes| last_byte(bytes), packets, bytes, shares);
 }
 
 fn numbered(scratch: &Scratch, count: u32) -> PathBuf {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use capture_support::{MICROS, NANOS, Order, Pcap, Pcapng, Scratch, Seen, drain, real_captures};
 use millstream::capture::{FileOptions, FileSource, Fill, Source, SourceStats, TurnSource};
-use millstream::packet::{Batch, Captured};
+use millstream::packet::{Batch, Captured, Share, deal_by};
 use proptest::prelude::*;
 
 /// Flow of a packet for these tests: its last byte, spread over all bits.
@@ -17,9 +17,8 @@ fn last_byte(bytes: &[u8]) -> u32 {
     u32::from(bytes.last().copied().unwrap_or(0)).wrapping_mul(0x9E37_79B9)
 }
 
-fn last_bytes(packets: &[Captured], bytes: &[u8], hashes: &mut Vec<u32>) {
-    let bytes_of = |packet: &Captured| &bytes[packet.offset as usize..][..packet.caplen as usize];
-    hashes.extend(packets.iter().map(|packet| last_byte(bytes_of(packet))));
+fn last_bytes(packets: &[Captured], bytes: &[u8], shares: &mut [Share]) {
+    deal_by(|_, bytes| last_byte(bytes), packets, bytes, shares);
 }
 
 /// How engines are to read.

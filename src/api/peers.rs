@@ -11,6 +11,7 @@ use super::flow_command::{FlowCommand, Note};
 use super::meeting::{Meeting, Seat};
 use crate::decode;
 use crate::key::FlowTuple;
+use crate::packet;
 
 /// A message on its way to the VMs of a side.
 #[derive(Clone, Debug)]
@@ -116,7 +117,7 @@ impl Peers {
     #[must_use]
     pub fn owner(&self, flow: &FlowTuple) -> Option<u32> {
         let seat = self.seat.as_ref()?;
-        let owner = (u64::from(decode::tuple_hash(flow)) * u64::from(seat.engines)) >> 32;
+        let owner = packet::engine_of(decode::tuple_hash(flow), seat.engines as usize);
         Some(owner as u32).filter(|owner| *owner != seat.own)
     }
 

@@ -4,43 +4,14 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::file::{Block, Chunk, FileSource, Place};
-use super::gate::{FlowHashes, engine_of};
 use super::source::{Fill, SourceError, SourceStats};
-use crate::packet::Captured;
+use crate::packet::{Deal, Share};
 use crate::time::Timestamp;
 
 /// Chunks kept to be used again.
 const MAX_KEPT: usize = 64;
 /// Room behind a block for the end of its last record.
 const SLACK: usize = 16 * 1024;
-
-/// The packets of one engine in a chunk.
-#[derive(Debug, Default)]
-pub(super) struct Share {
-    /// Places behind `len` are left from earlier chunks, so that adding a packet never makes room.
-    places: Vec<Captured>,
-    len: usize,
-}
-
-impl Share {
-    pub fn packets(&self) -> &[Captured] {
-        &self.places[..self.len]
-    }
-
-    /// Begins anew, with room for so many packets.
-    fn begin(&mut self, most: usize) {
-        self.len = 0;
-        if self.places.len() < most {
-            self.places.resize(most, Captured::default());
-        }
-    }
-
-    #[inline]
-    fn push(&mut self, packet: Captured) {
-        self.places[self.len] = packet;
-        self.len += 1;
-    }
-}
 
 /// What comes behind a chunk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,18 +46,16 @@ pub(super) struct Dealt {
 impl Dealt {
     /// Packets of all engines.
     pub fn len(&self) -> usize {
-        self.shares.iter().map(|share| share.len).sum()
+        self.shares.iter().map(|share| share.packets().len()).sum()
     }
 }
 
 /// Deals out the chunks that one engine reads, and uses their memory again when all engines are done with them.
 pub(super) struct Dealer {
     engines: usize,
-    hashes_of: FlowHashes,
+    deal: Deal,
     block_len: usize,
     chunk: Chunk,
-    /// Flow hashes of the packets of the chunk.
-    hashes: Vec<u32>,
     /// Handed out, the latest last.
     handed_out: Vec<Arc<Dealt>>,
     buffers: Vec<Vec<u8>>,
@@ -95,13 +64,12 @@ pub(super) struct Dealer {
 }
 
 impl Dealer {
-    pub fn new(engines: usize, hashes_of: FlowHashes, block_len: usize) -> Self {
+    pub fn new(engines: usize, deal: Deal, block_len: usize) -> Self {
         Self {
             engines,
-            hashes_of,
+            deal,
             block_len,
             chunk: Chunk::default(),
-            hashes: Vec::new(),
             handed_out: Vec::new(),
             buffers: Vec::new(),
             lists: Vec::new(),
@@ -181,12 +149,7 @@ impl Dealer {
         }
         dealt.shares = self.lists.pop().unwrap_or_default();
         dealt.shares.resize_with(self.engines, Share::default);
-        dealt.shares.iter_mut().for_each(|share| share.begin(self.chunk.packets.len()));
-        self.hashes.clear();
-        (self.hashes_of)(&self.chunk.packets, &bytes, &mut self.hashes);
-        for (packet, &hash) in self.chunk.packets.iter().zip(&self.hashes) {
-            dealt.shares[engine_of(hash, self.engines)].push(*packet);
-        }
+        (self.deal)(&self.chunk.packets, &bytes, &mut dealt.shares);
         dealt.bytes = Arc::new(bytes);
         let dealt = Arc::new(dealt);
         if self.handed_out.len() == MAX_KEPT {

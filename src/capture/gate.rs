@@ -9,17 +9,6 @@ use super::source::SourceStats;
 use crate::packet::Captured;
 use crate::time::Timestamp;
 
-/// Appends a hash of the flow of each packet, in their order, that is the same for both directions. The bytes are those that
-/// the packets point into. Many at a time, because a call for each would cost more than the hash.
-pub type FlowHashes = fn(packets: &[Captured], bytes: &[u8], hashes: &mut Vec<u32>);
-
-/// The engine that packets of a flow hash belong to. The high bits decide, as engines use the low ones again for their own
-/// tables.
-#[inline]
-pub(super) fn engine_of(hash: u32, engines: usize) -> usize {
-    ((u64::from(hash) * engines as u64) >> 32) as usize
-}
-
 /// How a source lists packets: as they are handed on.
 pub(super) trait Item: Copy + From<Captured> + Borrow<Captured> {}
 

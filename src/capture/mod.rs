@@ -31,7 +31,6 @@ mod turns;
 
 pub use file::{FileOptions, FileSource};
 pub use filter::{Filter, FilterError};
-pub use gate::FlowHashes;
 pub use library::{InterfaceState, LinkState, interfaces, library_version, may_capture};
 pub use limit::{Limit, Limits, TimeBase};
 pub use live::{Delivery, LiveOptions, LiveSource, Promiscuity};

@@ -15,10 +15,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::file::{CHUNK_LEN, Chunk, FileSource};
-use super::gate::{FlowHashes, engine_of};
 use super::poll::MAX_WAIT;
 use super::source::{Fill, Origin, Progress, Source, SourceError, SourceStats};
-use crate::packet::{Batch, Captured, MAX_BATCH};
+use crate::packet::{Batch, Deal, MAX_BATCH, Share};
 use crate::time::{Stopwatch, Timestamp};
 
 /// Portions a queue holds: at 64 to 256 KiB a chunk this keeps an engine busy for a millisecond or more, and memory to a few
@@ -34,14 +33,14 @@ const READ_AHEAD: usize = 16;
 struct Portion {
     /// Present whenever there are packets.
     chunk: Option<Arc<Vec<u8>>>,
-    packets: Vec<Captured>,
+    share: Share,
 }
 
 #[derive(Debug, Default)]
 struct QueueState {
     portions: VecDeque<Portion>,
     /// Packet lists that are empty again, for the next portions.
-    spare: Vec<Vec<Captured>>,
+    spare: Vec<Share>,
     /// Moved on whenever something happened that a waiting engine should look at.
     version: u64,
     /// True once the engine has dropped its source.
@@ -61,12 +60,11 @@ struct Queue {
 struct Reading {
     source: FileSource,
     chunk: Chunk,
-    /// Flow hashes of the packets of the chunk.
-    hashes: Vec<u32>,
     /// Chunks handed out, to be used again when all engines are done with them.
     handed_out: Vec<Arc<Vec<u8>>>,
-    /// Dealt and not delivered yet, one place per engine.
-    dealt: Vec<Portion>,
+    /// Dealt and not delivered yet, one share per engine, and the bytes they point into.
+    dealt: Vec<Share>,
+    bytes: Option<Arc<Vec<u8>>>,
     outcome: Ending,
     engine_gone: u64,
 }
@@ -81,7 +79,7 @@ enum Ending {
 struct Shared {
     reading: Mutex<Reading>,
     queues: Vec<Queue>,
-    hashes: FlowHashes,
+    deal: Deal,
     origins: Vec<Origin>,
 }
 
@@ -92,22 +90,22 @@ impl SharedReader {
     /// Splits a source; both directions of a flow go to the same engine, and each engine gets its packets in the order
     /// of the source. Fewer than one engine counts as one.
     #[must_use]
-    pub fn split(source: FileSource, engines: usize, hashes: FlowHashes) -> Vec<SharedSource> {
+    pub fn split(source: FileSource, engines: usize, deal: Deal) -> Vec<SharedSource> {
         let engines = engines.max(1);
         let origins = source.origins().to_vec();
         let reading = Reading {
             source,
             chunk: Chunk::default(),
-            hashes: Vec::new(),
             handed_out: Vec::new(),
-            dealt: (0..engines).map(|_| Portion::default()).collect(),
+            dealt: (0..engines).map(|_| Share::default()).collect(),
+            bytes: None,
             outcome: Ending::Reading,
             engine_gone: 0,
         };
         let shared = Arc::new(Shared {
             reading: Mutex::new(reading),
             queues: (0..engines).map(|_| Queue::default()).collect(),
-            hashes,
+            deal,
             origins,
         });
         (0..engines)
@@ -154,8 +152,8 @@ impl Queue {
 impl Reading {
     /// Delivers what was dealt; true once all of it is gone. Waits for room until `clock` has run for [`MAX_WAIT`].
     fn deliver(&mut self, queues: &[Queue], clock: Stopwatch) -> bool {
-        for (portion, queue) in self.dealt.iter_mut().zip(queues) {
-            if portion.packets.is_empty() {
+        for (share, queue) in self.dealt.iter_mut().zip(queues) {
+            if share.packets().is_empty() {
                 continue;
             }
             let mut state = queue.lock();
@@ -167,17 +165,18 @@ impl Reading {
                 state = queue.drained.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             }
             if state.is_closed {
-                self.engine_gone += portion.packets.len() as u64;
-                *portion = Portion::default();
+                self.engine_gone += share.packets().len() as u64;
+                share.clear();
                 continue;
             }
             let spare = state.spare.pop().unwrap_or_default();
-            let packets = std::mem::replace(&mut portion.packets, spare);
-            state.portions.push_back(Portion { chunk: portion.chunk.take(), packets });
+            let share = std::mem::replace(share, spare);
+            state.portions.push_back(Portion { chunk: self.bytes.clone(), share });
             state.version += 1;
             drop(state);
             queue.changed.notify_all();
         }
+        self.bytes = None;
         true
     }
 
@@ -188,7 +187,7 @@ impl Reading {
     }
 
     /// Reads one chunk and deals it out.
-    fn read(&mut self, hashes: FlowHashes) -> Result<Fill, SourceError> {
+    fn read(&mut self, deal: Deal) -> Result<Fill, SourceError> {
         self.chunk.bytes = self.free_buffer();
         let fill = match self.source.fill_chunk(&mut self.chunk) {
             Ok(fill) => fill,
@@ -201,15 +200,8 @@ impl Reading {
             self.outcome = Ending::Ended;
         }
         let chunk = Arc::new(std::mem::take(&mut self.chunk.bytes));
-        let engines = self.dealt.len();
-        self.hashes.clear();
-        hashes(&self.chunk.packets, &chunk, &mut self.hashes);
-        for (packet, &hash) in self.chunk.packets.iter().zip(&self.hashes) {
-            self.dealt[engine_of(hash, engines)].packets.push(*packet);
-        }
-        for portion in self.dealt.iter_mut().filter(|portion| !portion.packets.is_empty()) {
-            portion.chunk = Some(Arc::clone(&chunk));
-        }
+        deal(&self.chunk.packets, &chunk, &mut self.dealt);
+        self.bytes = Some(Arc::clone(&chunk));
         // A buffer grown by one giant record is not worth keeping.
         if chunk.capacity() <= 2 * CHUNK_LEN {
             self.handed_out.push(chunk);
@@ -225,10 +217,10 @@ impl SharedSource {
 
     /// Takes the next portion from the queue; answers with the queue's version if there is none.
     fn take_portion(&mut self) -> Result<(), u64> {
-        self.portion.packets.clear();
+        self.portion.share.clear();
         // The chunk may be used again from here on.
         self.portion.chunk = None;
-        let used = std::mem::take(&mut self.portion.packets);
+        let used = std::mem::take(&mut self.portion.share);
         self.next = 0;
         let queue = &self.shared.queues[self.engine];
         let mut state = queue.lock();
@@ -268,7 +260,7 @@ impl SharedSource {
                 Ending::Ended => fill = Fill::End,
                 Ending::Failed => return Err(SourceError::ReaderAbandoned),
                 Ending::Reading => {
-                    fill = reading.read(self.shared.hashes)?;
+                    fill = reading.read(self.shared.deal)?;
                     reading.deliver(&self.shared.queues, clock);
                     // The end is told only when nothing is left to deliver to anyone.
                     if fill == Fill::End {
@@ -296,11 +288,11 @@ impl SharedSource {
         while reading.outcome == Ending::Reading
             && clock.elapsed() < MAX_WAIT
             && reading.source.progress().is_some()
-            && reading.dealt.iter().all(|portion| portion.packets.is_empty())
+            && reading.dealt.iter().all(|share| share.packets().is_empty())
             && queues[self.engine].lock().portions.len() < READ_AHEAD
             && queues.iter().all(|queue| queue.lock().portions.len() < QUEUE_LEN)
         {
-            match reading.read(self.shared.hashes) {
+            match reading.read(self.shared.deal) {
                 // Nobody else adds to the queues, so the room seen above is still there.
                 Ok(_) => drop(reading.deliver(queues, Stopwatch::start())),
                 Err(error) => {
@@ -315,8 +307,8 @@ impl SharedSource {
 
     fn serve(&mut self, batch: &mut Batch) -> Fill {
         batch.shared.clone_from(&self.portion.chunk);
-        let end = self.portion.packets.len().min(self.next + MAX_BATCH);
-        for packet in &self.portion.packets[self.next..end] {
+        let end = self.portion.share.packets().len().min(self.next + MAX_BATCH);
+        for packet in &self.portion.share.packets()[self.next..end] {
             batch.push((*packet).into());
             self.bytes += u64::from(packet.wirelen);
         }
@@ -330,7 +322,7 @@ impl Source for SharedSource {
     fn fill(&mut self, batch: &mut Batch) -> Result<Fill, SourceError> {
         batch.clear();
         batch.shared = None;
-        if self.next < self.portion.packets.len() {
+        if self.next < self.portion.share.packets().len() {
             return Ok(self.serve(batch));
         }
         self.read_ahead();
@@ -374,8 +366,8 @@ impl Source for SharedSource {
     /// Waits for the lock as [`Source::progress`] does: an engine that asks has room in its queue.
     fn reached(&self) -> Option<Timestamp> {
         let reading = self.shared.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_behind = self.next < self.portion.packets.len()
-            || !reading.dealt[self.engine].packets.is_empty()
+        let is_behind = self.next < self.portion.share.packets().len()
+            || !reading.dealt[self.engine].packets().is_empty()
             || !self.queue().lock().portions.is_empty();
         if is_behind { None } else { reading.source.reached() }
     }
@@ -389,10 +381,10 @@ impl Drop for SharedSource {
     fn drop(&mut self) {
         let mut state = self.queue().lock();
         state.is_closed = true;
-        let undelivered: u64 = state.portions.drain(..).map(|portion| portion.packets.len() as u64).sum();
+        let undelivered: u64 = state.portions.drain(..).map(|portion| portion.share.packets().len() as u64).sum();
         drop(state);
         self.queue().drained.notify_all();
-        let left = undelivered + (self.portion.packets.len() - self.next) as u64;
+        let left = undelivered + (self.portion.share.packets().len() - self.next) as u64;
         // A reader that waits for room in this queue was woken above, so the lock comes free.
         if let Ok(mut reading) = self.shared.reading.lock() {
             reading.engine_gone += left;

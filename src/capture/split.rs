@@ -6,10 +6,10 @@
 use std::path::PathBuf;
 
 use super::file::{FileOptions, FileSource};
-use super::gate::FlowHashes;
 use super::shared::SharedReader;
 use super::source::{OpenError, Source};
 use super::turns::TurnSource;
+use crate::packet::Deal;
 
 /// Opens capture files for several engines. Both directions of a flow go to the same engine, and each engine gets its packets
 /// in order. Fewer than one engine counts as one.
@@ -20,13 +20,13 @@ pub fn open_split(
     paths: &[PathBuf],
     options: &FileOptions,
     engines: usize,
-    hashes: FlowHashes,
+    deal: Deal,
 ) -> Result<Vec<Box<dyn Source + Send>>, OpenError> {
     let source = FileSource::open(paths, options)?;
     if source.is_plain() {
-        return Ok(boxed(TurnSource::split(source, engines, hashes)));
+        return Ok(boxed(TurnSource::split(source, engines, deal)));
     }
-    Ok(boxed(SharedReader::split(source, engines, hashes)))
+    Ok(boxed(SharedReader::split(source, engines, deal)))
 }
 
 fn boxed<S: Source + Send + 'static>(sources: Vec<S>) -> Vec<Box<dyn Source + Send>> {

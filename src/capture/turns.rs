@@ -22,12 +22,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::dealing::{Dealer, Dealt, Ending};
 use super::file::{Block, FileSource, Place};
-use super::gate::FlowHashes;
 use super::opening::MAX_EMPTY_READS;
 use super::poll::MAX_WAIT;
 use super::source::{Fill, Origin, Progress, Source, SourceError, SourceStats};
 use crate::memory::prefetch_bytes;
-use crate::packet::{Batch, MAX_BATCH, Packet};
+use crate::packet::{Batch, Deal, MAX_BATCH, Packet};
 use crate::time::{Stopwatch, Timestamp};
 
 /// Bytes of a file that one engine reads at a time for all.
@@ -122,14 +121,14 @@ impl TurnSource {
     /// Splits a source of plain files; both directions of a flow go to the same engine, and each engine gets its packets in
     /// the order of the source. Fewer than one engine counts as one.
     #[must_use]
-    pub fn split(source: FileSource, engines: usize, hashes: FlowHashes) -> Vec<Self> {
+    pub fn split(source: FileSource, engines: usize, deal: Deal) -> Vec<Self> {
         const LEN: NonZeroU32 = NonZeroU32::new(BLOCK_LEN as u32).unwrap();
-        Self::split_in_blocks(source, engines, hashes, LEN)
+        Self::split_in_blocks(source, engines, deal, LEN)
     }
 
     /// As [`TurnSource::split`], with blocks of another length.
     #[must_use]
-    pub fn split_in_blocks(source: FileSource, engines: usize, hashes: FlowHashes, len: NonZeroU32) -> Vec<Self> {
+    pub fn split_in_blocks(source: FileSource, engines: usize, deal: Deal, len: NonZeroU32) -> Vec<Self> {
         let engines = engines.max(1);
         let source = source.in_blocks_of(len.get().into());
         let stats = Arc::new(source.stats());
@@ -154,7 +153,7 @@ impl TurnSource {
             next: 0,
             position: 0,
             taken: None,
-            dealer: Dealer::new(engines, hashes, len.get() as usize),
+            dealer: Dealer::new(engines, deal, len.get() as usize),
             ahead: MIN_AHEAD.max(engines as u64),
             block_len: len.get().into(),
             guess: None,

@@ -5,7 +5,7 @@ use super::read::{be16, chunk};
 use super::walk::{MAX_TUNNELS, Next};
 use super::{ieee80211, network};
 use crate::key::{FlowTuple, IpVersion};
-use crate::packet::{Captured, LinkType};
+use crate::packet::{self, Captured, LinkType, Share};
 
 /// A hash of the flow a packet belongs to, the same for both directions; 0 for everything that is not IP, which is one
 /// flow.
@@ -29,12 +29,9 @@ pub fn flow_hash(linktype: LinkType, bytes: &[u8]) -> u32 {
     behind_other_headers(linktype, bytes)
 }
 
-/// Appends the [`flow_hash`] of each packet; the bytes are those that the packets point into.
-pub fn flow_hashes(packets: &[Captured], bytes: &[u8], hashes: &mut Vec<u32>) {
-    hashes.extend(packets.iter().map(|packet| {
-        let start = packet.offset as usize;
-        flow_hash(packet.linktype, &bytes[start..start + packet.caplen as usize])
-    }));
+/// A [`Deal`](crate::packet::Deal) by [`flow_hash`].
+pub fn deal_by_flow(packets: &[Captured], bytes: &[u8], shares: &mut [Share]) {
+    packet::deal_by(flow_hash, packets, bytes, shares);
 }
 
 /// The hash where IP does not follow right behind the header of Ethernet.
@@ -73,12 +70,12 @@ fn behind_other_headers(linktype: LinkType, bytes: &[u8]) -> u32 {
 /// The same hash of the packets of a flow.
 #[must_use]
 pub fn tuple_hash(tuple: &FlowTuple) -> u32 {
-    let word = |bytes: &[u8]| bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
-    let address = |bytes: &[u8; 16]| match tuple.version {
-        IpVersion::V4 => mix(word(&bytes[..4])),
-        IpVersion::V6 => mix(mix(word(&bytes[..8])) ^ word(&bytes[8..])),
-    };
-    if *tuple == FlowTuple::NO_IP { 0 } else { symmetric(address(&tuple.a), address(&tuple.z)) }
+    let FlowTuple { a, z, .. } = tuple;
+    match tuple.version {
+        _ if *tuple == FlowTuple::NO_IP => 0,
+        IpVersion::V4 => of_ipv4([a[0], a[1], a[2], a[3], z[0], z[1], z[2], z[3]]),
+        IpVersion::V6 => of_ipv6(a, z),
+    }
 }
 
 /// Nearly all packets: Ethernet, then IPv4 without options. The same as [`ipv4`] with half as many steps.
@@ -86,8 +83,8 @@ pub fn tuple_hash(tuple: &FlowTuple) -> u32 {
 fn plain_ipv4(bytes: &[u8]) -> Option<u32> {
     let head = bytes.first_chunk::<34>()?;
     let word = chunk::<4>(head, 12).map_or(0, |word| u32::from_be_bytes(*word));
-    let addresses = chunk::<8>(head, 26).map_or(0, |word| u64::from_be_bytes(*word));
-    (word >> 8 == 0x08_0045).then(|| symmetric(mix(addresses >> 32), mix(addresses & 0xFFFF_FFFF)))
+    let addresses = chunk::<8>(head, 26)?;
+    (word >> 8 == 0x08_0045).then(|| of_ipv4(*addresses))
 }
 
 #[inline]
@@ -96,10 +93,7 @@ fn ipv4(bytes: &[u8], at: usize) -> u32 {
     if network::ipv4_header_len(header).is_none_or(|len| bytes.len() < at + len) {
         return 0;
     }
-    let address = |from: usize| {
-        u64::from(u32::from_be_bytes([header[from], header[from + 1], header[from + 2], header[from + 3]]))
-    };
-    symmetric(mix(address(12)), mix(address(16)))
+    chunk::<8>(header, 12).map_or(0, |addresses| of_ipv4(*addresses))
 }
 
 #[inline]
@@ -108,21 +102,38 @@ fn ipv6(bytes: &[u8], at: usize) -> u32 {
     if header[0] >> 4 != 6 {
         return 0;
     }
-    let word = |from: usize| chunk::<8>(header, from).map_or(0, |word| u64::from_be_bytes(*word));
-    let address = |from: usize| mix(mix(word(from)) ^ word(from + 8));
-    symmetric(address(8), address(24))
+    let (Some(source), Some(destination)) = (chunk::<16>(header, 8), chunk::<16>(header, 24)) else { return 0 };
+    of_ipv6(source, destination)
 }
 
-/// Multiplication by an odd constant with a good spectrum; the upper half carries the mixture.
+/// The hash of two addresses, which lie one behind the other.
 #[inline]
-const fn mix(value: u64) -> u64 {
-    let spread = (value ^ 0x9E37_79B9_7F4A_7C15).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    spread ^ (spread >> 32)
+fn of_ipv4(addresses: [u8; 8]) -> u32 {
+    let one_way = u64::from_le_bytes(addresses);
+    // Of the two orders the smaller one, whatever the direction.
+    upper_half(mix(one_way.min(one_way.rotate_left(32)), FIRST))
 }
 
-/// The sum of two mixed addresses does not depend on their order, and unlike their exclusive or does not cancel out
-/// for neighbours.
 #[inline]
-const fn symmetric(a: u64, z: u64) -> u32 {
-    (mix(a.wrapping_add(z)) >> 32) as u32
+fn of_ipv6(one: &[u8; 16], other: &[u8; 16]) -> u32 {
+    let halves = |address: &[u8; 16]| {
+        let whole = u128::from_le_bytes(*address);
+        mix(whole as u64 ^ SECOND, (whole >> 64) as u64 ^ FIRST)
+    };
+    let (one, other) = (halves(one), halves(other));
+    upper_half(mix(one.min(other) ^ SECOND, one.max(other) ^ FIRST))
+}
+
+const FIRST: u64 = 0xD6E8_FEB8_6659_FD93;
+const SECOND: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// Both halves of a product, put together: each bit depends on all bits of both factors.
+#[inline]
+const fn mix(a: u64, b: u64) -> u64 {
+    let product = a as u128 * b as u128;
+    product as u64 ^ (product >> 64) as u64
+}
+
+const fn upper_half(word: u64) -> u32 {
+    (word >> 32) as u32
 }

@@ -21,7 +21,7 @@ mod walk;
 
 pub use counters::{Counters, Event, Malformed};
 pub use decoder::{Decoder, Pending};
-pub use hash::{flow_hash, flow_hashes, tuple_hash};
+pub use hash::{deal_by_flow, flow_hash, tuple_hash};
 pub use identity::{
     Fragment, FragmentKey, Payload, flow_end, flow_tuple, fragment_info, frequent_end, frequent_flow, payload_range,
 };

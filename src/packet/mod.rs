@@ -6,7 +6,9 @@
 mod batch;
 mod layer;
 mod linktype;
+mod share;
 
 pub use batch::{Batch, Captured, MAX_BATCH, Packet};
 pub use layer::{Layer, ProtocolId, builtin};
 pub use linktype::LinkType;
+pub use share::{Deal, Share, deal_by, engine_of};

@@ -2,7 +2,7 @@
 
 use millstream::decode::{Decoder, Payload, Registry, flow_hash, flow_tuple, fragment_info, payload_range};
 use millstream::key::{End, FlowTuple};
-use millstream::packet::{Batch, LinkType};
+use millstream::packet::{Batch, LinkType, engine_of};
 use proptest::prelude::proptest;
 
 use crate::frames::{A, Z, cut_batch, ethernet, ipv4, ipv4_with, ipv6, join, tag, tcp, tcp_with, udp};
@@ -116,15 +116,22 @@ fn all_parts_of_a_flow_have_one_hash() {
 
 #[test]
 fn the_hash_spreads_neighbouring_addresses() {
-    let mut engines = [0; 8];
+    // Tables take the low bits, engines the high ones.
+    let mut counts = [[0; 8]; 4];
     for a in 0..64 {
         for z in 0..64 {
-            let mut frame = ethernet(0x0800, &ipv4(6, &tcp(b"")));
-            frame[26..34].copy_from_slice(&[10, 0, 0, a, 10, 0, 1, z]);
-            engines[flow_hash(LinkType::ETHERNET, &frame) as usize % 8] += 1;
+            let mut narrow = ethernet(0x0800, &ipv4(6, &tcp(b"")));
+            narrow[26..34].copy_from_slice(&[10, 0, 0, a, 10, 0, 1, z]);
+            let mut wide = ethernet(0x86DD, &ipv6(6, &tcp(b"")));
+            (wide[37], wide[53]) = (a, z);
+            for (frame, counts) in [narrow, wide].iter().zip(counts.chunks_mut(2)) {
+                let hash = flow_hash(LinkType::ETHERNET, frame);
+                counts[0][hash as usize % 8] += 1;
+                counts[1][engine_of(hash, 8)] += 1;
+            }
         }
     }
-    assert!(engines.iter().all(|&count| (412..=612).contains(&count)), "{engines:?}");
+    assert!(counts.iter().flatten().all(|&count| (412..=612).contains(&count)), "{counts:?}");
 }
 
 proptest! {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use millstream::api::modules::{ModuleSource, module};
 use millstream::capture::{FileOptions, FileSource, Fill, SharedReader, Source, SourceStats, open_split};
 use millstream::decode::{
-    Decoder, MAX_LAYERS, Registry, flow_hash, flow_hashes, flow_tuple, fragment_info, payload_range,
+    Decoder, MAX_LAYERS, Registry, deal_by_flow, flow_hash, flow_tuple, fragment_info, payload_range,
 };
 use millstream::dissect::{DissectWants, Dissectors, FindingKind, Findings};
 use millstream::flow::{
@@ -65,9 +65,11 @@ pub fn reader(bytes: &[u8]) {
         assert_eq!((stats.packets, stats.bytes), (packets, octets));
         assert!(stats.damage.len() <= 1, "one file is damaged once");
         let Ok(again) = FileSource::open(&paths, &options) else { panic!("the file could be opened before") };
-        let shared = SharedReader::split(again, 2, flow_hashes).into_iter();
+        let shared = SharedReader::split(again, 2, deal_by_flow).into_iter();
         let shared = shared.map(|source| Box::new(source) as Box<dyn Source + Send>).collect();
-        let Ok(split) = open_split(&paths, &options, 2, flow_hashes) else { panic!("the file could be opened before") };
+        let Ok(split) = open_split(&paths, &options, 2, deal_by_flow) else {
+            panic!("the file could be opened before")
+        };
         for sources in [shared, split] {
             check_two(sources, packets, &stats);
         }

@@ -69,7 +69,7 @@ pub fn open_named(args: &RunArgs) -> anyhow::Result<Option<Inputs>> {
         if input.count.is_some() || input.duration.is_some() || input.speed.is_some() {
             bail!("--count, --duration and --speed need one packet thread; leave out --engines {engines}");
         }
-        let sources = open_split(&files, &options, engines, decode::flow_hashes)?;
+        let sources = open_split(&files, &options, engines, decode::deal_by_flow)?;
         return Ok(Some(Inputs { sources, pace: Pace::Packets, queue: None }));
     }
     let mut source: Box<dyn Source + Send> = Box::new(FileSource::open(&files, &options)?);
