@@ -25,7 +25,7 @@ use super::file::{Block, FileSource, Place};
 use super::opening::MAX_EMPTY_READS;
 use super::poll::MAX_WAIT;
 use super::source::{Fill, Origin, Progress, Source, SourceError, SourceStats};
-use crate::memory::prefetch_bytes;
+use crate::memory::prefetch_from;
 use crate::packet::{Batch, Deal, MAX_BATCH, Packet};
 use crate::time::{Stopwatch, Timestamp};
 
@@ -311,11 +311,10 @@ impl TurnSource {
         batch.shared = Some(Arc::clone(&chunk.bytes));
         let end = packets.len().min(self.next + MAX_BATCH);
         let packets = &packets[self.next..end];
-        let mut wirelen = 0;
+        let (mut wirelen, bytes) = (0, &chunk.bytes[..]);
         batch.fill_parts().1.extend(packets.iter().map(|packet| {
-            let start = packet.offset as usize;
             // Most chunks were read on another core, and each packet would be waited for.
-            prefetch_bytes(&chunk.bytes[start..start + (packet.caplen as usize).min(HEADERS)]);
+            prefetch_from::<HEADERS>(bytes, packet.offset as usize);
             wirelen += u64::from(packet.wirelen);
             Packet::from(*packet)
         }));

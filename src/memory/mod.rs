@@ -11,4 +11,4 @@ mod prefetch;
 pub use allocator::Allocator;
 pub use index::Index;
 pub use pages::{ask_large_pages, expect_use, filled, lengthen, make_room, zeros};
-pub use prefetch::{prefetch, prefetch_bytes, prefetch_whole};
+pub use prefetch::{prefetch, prefetch_bytes, prefetch_from, prefetch_whole};

@@ -29,6 +29,15 @@ pub fn prefetch_bytes(bytes: &[u8]) {
     prefetch_whole(bytes);
 }
 
+/// Asks for the cache lines of `LEN` bytes from an offset on, a line's length at most. Nothing is asked of how many there are.
+#[inline(always)]
+pub fn prefetch_from<const LEN: usize>(bytes: &[u8], offset: usize) {
+    const { assert!(LEN > 0 && LEN <= LINE) };
+    let start = bytes.as_ptr().wrapping_add(offset);
+    ask(start);
+    ask(start.wrapping_add(LEN - 1));
+}
+
 #[inline(always)]
 #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "the instruction has no safe form"))]
 fn ask(address: *const u8) {
@@ -43,7 +52,7 @@ fn ask(address: *const u8) {
 
 #[cfg(test)]
 mod tests {
-    use super::{prefetch, prefetch_bytes, prefetch_whole};
+    use super::{prefetch, prefetch_bytes, prefetch_from, prefetch_whole};
 
     #[test]
     fn values_of_any_size_stay_as_they_are() {
@@ -55,6 +64,8 @@ mod tests {
         prefetch_whole(&large);
         prefetch_bytes(&small);
         prefetch_bytes(&[]);
+        prefetch_from::<54>(&small, 1);
+        prefetch_from::<64>(&[], usize::MAX);
         assert_eq!((small, large), ([7; 3], [7; 40]));
     }
 }
