@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use memchr::memmem;
 use mlua::{MultiValue, Value};
 
 use super::given_tags::GivenTags;
@@ -173,7 +174,7 @@ impl<O: BackendOutlet> Crew<O> {
                 (None, None) => {}
             }
         }
-        let speaks = |monitor: &Monitor| monitor.instance.file.script.source.windows(8).any(|text| text == b"tag_flow");
+        let speaks = |monitor: &Monitor| memmem::find(&monitor.instance.file.script.source, b"tag_flow").is_some();
         self.gives_tags = self.monitors.iter().any(speaks);
         self.wants = self.wants();
     }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use memchr::memmem;
+
 use super::binding;
 use super::discover::Script;
 use super::instance::PluginFile;
@@ -60,7 +62,7 @@ impl CatalogEntry {
     /// the name together, or loads the library later, is found out when it makes the call.
     #[must_use]
     pub fn mentions(&self, word: &str) -> bool {
-        let holds = |text: &[u8]| text.windows(word.len()).any(|part| part == word.as_bytes());
+        let holds = |text: &[u8]| memmem::find(text, word.as_bytes()).is_some();
         self.manifest.as_ref().is_some_and(|manifest| holds(&self.script.source) || holds(&manifest.required_text))
     }
 

@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use memchr::memmem;
+
 /// The word a plugin's source text must contain; a file without it is a library.
 const MARK: &[u8] = b"TrisulPlugin";
 /// Directories deeper than this below a search path are not searched; a link cycle ends here.
@@ -174,7 +176,7 @@ fn take(path: &Path, seen: &mut HashSet<(u64, u64)>, found: &mut Found) {
     if source.first() == Some(&0x1B) {
         return skip(SkipReason::Bytecode);
     }
-    if !source.windows(MARK.len()).any(|window| window == MARK) {
+    if memmem::find(&source, MARK).is_none() {
         return skip(SkipReason::Library);
     }
     found.scripts.push(Script { path: path.to_path_buf(), source });

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use memchr::memmem;
 use mlua::{Table, Value};
 
 use super::binding;
@@ -117,7 +118,7 @@ pub(super) fn probe_ahead(
 
 /// Whether a text neither asks for groups (`T.countergroups` and the like) nor has a block that is bound to some.
 fn stands_alone(text: &[u8]) -> bool {
-    let mentions = |word: &str| text.windows(word.len()).any(|part| part == word.as_bytes());
+    let mentions = |word: &str| memmem::find(text, word.as_bytes()).is_some();
     let monitors = PluginKind::all().filter(|kind| binding::group_kind(*kind).is_some());
     !mentions("groups") && !monitors.into_iter().any(|kind| mentions(kind.name()) || mentions(kind.other_spelling()))
 }

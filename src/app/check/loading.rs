@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use memchr::memmem;
 use mlua::{Table, Value};
 
 use super::fields;
@@ -289,7 +290,7 @@ fn fault(stage: &str, error: &PluginError, script: &Script, findings: &mut Findi
         ),
     };
     // An importer that opens the file it is told of does well not to find one here.
-    let without_argument = !stage.is_empty() && script.source.windows(6).any(|text| text == b"T.args");
+    let without_argument = !stage.is_empty() && memmem::find(&script.source, b"T.args").is_some();
     let stage = if stage.is_empty() { String::new() } else { format!("{stage}: ") };
     let (message, advice) = match missing_module(&message) {
         Some(name) => (format!("there is no module '{name}'"), advice_on_module(name)),
