@@ -21,6 +21,7 @@ mod pcap_store;
 pub mod printed;
 mod renewal;
 mod report;
+mod reuse;
 pub mod spill;
 mod steering;
 mod store;

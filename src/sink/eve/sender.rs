@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, SendTimeoutError, Sender};
+use crossbeam_channel::{SendTimeoutError, Sender};
 
 use super::item::{Beside, EveItem, FlowItem, SIGHTING_BYTES};
 use crate::key::{End, FlowTuple};
 use crate::metrics::{Seen, Sighting, Span};
 use crate::sink::WhenFull;
+use crate::sink::reuse::Reused;
 use crate::time::Timestamp;
 
 /// Items of a parcel.
@@ -62,19 +63,18 @@ pub struct EveSender {
     parcel: Parcel,
     bytes: usize,
     queue: Sender<Parcel>,
-    /// Parcels that were emptied by the writer: their memory would else be allocated by one thread and freed by another.
-    emptied: Receiver<Parcel>,
+    reused: Reused<Parcel>,
     when_full: WhenFull,
     shared: Arc<Shared>,
 }
 
 impl EveSender {
     pub(super) fn new(
-        (queue, emptied): (Sender<Parcel>, Receiver<Parcel>),
+        (queue, reused): (Sender<Parcel>, Reused<Parcel>),
         when_full: WhenFull,
         shared: Arc<Shared>,
     ) -> Self {
-        Self { parcel: Parcel::default(), bytes: 0, queue, emptied, when_full, shared }
+        Self { parcel: Parcel::default(), bytes: 0, queue, reused, when_full, shared }
     }
 
     /// Adds one item; handed over when enough have come together.
@@ -122,7 +122,7 @@ impl EveSender {
             return;
         }
         self.bytes = 0;
-        let next = self.emptied.try_recv().unwrap_or_default();
+        let next = self.reused.next().unwrap_or_default();
         let parcel = std::mem::replace(&mut self.parcel, next);
         let count = parcel.items.len() as u64;
         if !self.send(parcel) {

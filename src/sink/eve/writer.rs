@@ -16,12 +16,11 @@ use crate::sink::WhenFull;
 use crate::sink::line_file::{Begin, LineFile, OutputError};
 use crate::sink::patient::Haste;
 use crate::sink::renewal::{Next, Renewal, Renewed, renewal};
+use crate::sink::reuse::{GiveBack, Reused, reuse};
 use crate::time::Stopwatch;
 
 /// Parcels that may wait.
 const QUEUE: usize = 64;
-/// Emptied parcels that are kept for others.
-const EMPTIED: usize = 8;
 /// Items of which flows are looked for together.
 const AHEAD: usize = 16;
 /// Bytes of lines that are written at once.
@@ -86,7 +85,7 @@ impl EveHandle {
 #[derive(Debug)]
 pub struct EveStream {
     queue: Option<Sender<Parcel>>,
-    emptied: Receiver<Parcel>,
+    reused: Reused<Parcel>,
     handle: EveHandle,
     when_full: WhenFull,
     shared: Arc<Shared>,
@@ -110,7 +109,7 @@ impl EveStream {
     pub fn open(options: EveOptions, on_closed: Box<dyn FnOnce() + Send>) -> Result<Self, OutputError> {
         let outlet = Outlet::open(&options.target, options.begin, options.haste)?;
         let (queue, parcels) = bounded(QUEUE);
-        let (give, emptied) = bounded(EMPTIED);
+        let (give_back, reused) = reuse();
         let (renewal, renewed) = renewal();
         let handle = EveHandle { target: options.target.clone(), renewal };
         let shared: Arc<Shared> = Arc::default();
@@ -121,7 +120,7 @@ impl EveStream {
             outlet: Some(outlet),
             renewed,
             shared: Arc::clone(&shared),
-            emptied: give,
+            give_back,
             failed: None,
             on_closed: Some(on_closed),
             outcome: Outcome::default(),
@@ -132,14 +131,14 @@ impl EveStream {
             writer.run(&parcels)
         });
         let thread = thread.map_err(|error| OutputError::Failed { path, error })?;
-        Ok(Self { queue: Some(queue), emptied, handle, when_full, shared, writer: Some(thread) })
+        Ok(Self { queue: Some(queue), reused, handle, when_full, shared, writer: Some(thread) })
     }
 
     /// A sender for one more thread.
     #[must_use]
     pub fn sender(&self) -> EveSender {
         let queue = self.queue.clone().expect("the queue is there until the output is closed");
-        EveSender::new((queue, self.emptied.clone()), self.when_full, Arc::clone(&self.shared))
+        EveSender::new((queue, self.reused.another()), self.when_full, Arc::clone(&self.shared))
     }
 
     /// A handle for other threads.
@@ -177,7 +176,7 @@ struct Writer {
     outlet: Option<Outlet>,
     renewed: Renewed<Option<LineFile>>,
     shared: Arc<Shared>,
-    emptied: Sender<Parcel>,
+    give_back: GiveBack<Parcel>,
     /// Since when the target fails.
     failed: Option<Stopwatch>,
     on_closed: Option<Box<dyn FnOnce() + Send>>,
@@ -214,8 +213,7 @@ impl Writer {
         }
         self.write(out, &mut lines);
         if let Some(parcel) = parcel.emptied() {
-            // Enough others may be waiting.
-            let _ = self.emptied.try_send(parcel);
+            self.give_back.emptied(parcel);
         }
     }
 

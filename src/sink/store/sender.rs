@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 
 use super::counts::{Shared, add};
 use super::row::{
@@ -14,6 +14,7 @@ use crate::metrics::{
     Alert, Document, Edge, FlushSink, FlushedKey, FlushedTopper, Resource, Session, Snapshot, Stored, TrackedFlow,
 };
 use crate::sink::WhenFull;
+use crate::sink::reuse::Reused;
 use crate::time::Timestamp;
 
 /// Rows of a parcel.
@@ -67,8 +68,7 @@ pub struct StoreSender {
     parcel: Parcel,
     bytes: usize,
     queue: Sender<Delivery>,
-    /// Parcels that were emptied by the writer.
-    emptied: Receiver<Parcel>,
+    reused: Reused<Parcel>,
     when_full: WhenFull,
     shared: Arc<Shared>,
     /// Where the last of the buckets taken in ends.
@@ -79,12 +79,12 @@ pub struct StoreSender {
 impl StoreSender {
     pub(super) fn new(
         sender: usize,
-        (queue, emptied): (Sender<Delivery>, Receiver<Parcel>),
+        (queue, reused): (Sender<Delivery>, Reused<Parcel>),
         when_full: WhenFull,
         shared: Arc<Shared>,
     ) -> Self {
         let parcel = Parcel { sender, ..Parcel::default() };
-        Self { parcel, bytes: 0, queue, emptied, when_full, shared, last: None, job_ends: 0 }
+        Self { parcel, bytes: 0, queue, reused, when_full, shared, last: None, job_ends: 0 }
     }
 
     /// Buckets of others need not wait for this sender: it has none.
@@ -187,7 +187,7 @@ impl StoreSender {
         self.bytes = 0;
         let count = self.parcel.count();
         let (sender, passed) = (self.parcel.sender, self.parcel.passed);
-        let next = Parcel { sender, ..self.emptied.try_recv().unwrap_or_default() };
+        let next = Parcel { sender, ..self.reused.next().unwrap_or_default() };
         let parcel = std::mem::replace(&mut self.parcel, next);
         let lost = match self.when_full {
             WhenFull::Block => self.queue.send(Delivery::Parcel(parcel)).is_err(),

@@ -24,13 +24,12 @@ use super::sender::{Delivery, Parcel, StoreSender};
 use super::{retention, rollup};
 use crate::metrics::{GroupKind, Registry, Snapshot};
 use crate::processor::yield_to_packets;
+use crate::sink::reuse::{GiveBack, Reused, reuse};
 use crate::sink::{database_files, lookout};
 use crate::time::{self, Stopwatch, Timestamp};
 
 /// Parcels that may wait.
 const QUEUE: usize = 128;
-/// Emptied parcels that are kept for others.
-const EMPTIED: usize = 8;
 /// Rows of a transaction, but for the parcel that goes beyond.
 const FLUSH_ROWS: u64 = 262_144;
 /// The same while nothing else waits: what is written then does not have to be written after the last packet.
@@ -49,7 +48,7 @@ const PRUNE_EVERY: u64 = 16;
 #[derive(Debug)]
 pub struct Store {
     queue: Sender<Delivery>,
-    emptied: Receiver<Parcel>,
+    reused: Reused<Parcel>,
     options: StoreOptions,
     shared: Arc<Shared>,
     senders: AtomicUsize,
@@ -80,8 +79,8 @@ impl Store {
         let path = options.file.clone();
         let database = |error| StoreOpenError::Database { path: path.clone(), error };
         let shared = Arc::new(Shared::default());
-        let (give, emptied) = bounded(EMPTIED);
-        let ways = (Arc::clone(&shared), give);
+        let (give_back, reused) = reuse();
+        let ways = (Arc::clone(&shared), give_back);
         let writer = Writer::begin(opened, options.clone(), registry, inputs, started, ways).map_err(database)?;
         let (queue, deliveries) = bounded(QUEUE);
         let thread = thread::Builder::new()
@@ -92,7 +91,7 @@ impl Store {
             })
             .map_err(|error| StoreOpenError::File { path: options.file.clone(), error })?;
         let senders = AtomicUsize::new(0);
-        Ok(Self { queue, emptied, options: options.clone(), shared, senders, thread })
+        Ok(Self { queue, reused, options: options.clone(), shared, senders, thread })
     }
 
     /// A sender for one more thread. All threads that count have to have theirs before the first one counts.
@@ -101,7 +100,7 @@ impl Store {
         let number = self.senders.fetch_add(1, Ordering::Relaxed);
         // A writer that has ended has said why.
         let _ = self.queue.send(Delivery::Join(number));
-        let ways = (self.queue.clone(), self.emptied.clone());
+        let ways = (self.queue.clone(), self.reused.another());
         StoreSender::new(number, ways, self.options.when_full, Arc::clone(&self.shared))
     }
 
@@ -185,7 +184,7 @@ struct Writer {
     options: StoreOptions,
     registry: Arc<Registry>,
     shared: Arc<Shared>,
-    emptied: Sender<Parcel>,
+    give_back: GiveBack<Parcel>,
     groups: Groups,
     keys: Keys,
     tables: Tables,
@@ -214,7 +213,7 @@ impl Writer {
         registry: Arc<Registry>,
         inputs: &[String],
         started: Option<Timestamp>,
-        (shared, emptied): (Arc<Shared>, Sender<Parcel>),
+        (shared, give_back): (Arc<Shared>, GiveBack<Parcel>),
     ) -> rusqlite::Result<Self> {
         let db = &opened.db;
         db.execute_batch("BEGIN IMMEDIATE")?;
@@ -232,7 +231,7 @@ impl Writer {
             options,
             registry,
             shared,
-            emptied,
+            give_back,
             groups,
             keys,
             tables: Tables::default(),
@@ -293,8 +292,7 @@ impl Writer {
             }
         }
         if let Some(parcel) = parcel.emptied() {
-            // Enough others may be waiting.
-            let _ = self.emptied.try_send(parcel);
+            self.give_back.emptied(parcel);
         }
     }
 
