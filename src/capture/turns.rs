@@ -25,7 +25,6 @@ use super::file::{Block, FileSource, Place};
 use super::opening::MAX_EMPTY_READS;
 use super::poll::MAX_WAIT;
 use super::source::{Fill, Origin, Progress, Source, SourceError, SourceStats};
-use crate::memory::prefetch_from;
 use crate::packet::{Batch, Deal, MAX_BATCH, Packet};
 use crate::time::{Stopwatch, Timestamp};
 
@@ -42,8 +41,6 @@ const PATIENCE: Duration = Duration::from_micros(50);
 const PAUSE: Duration = Duration::from_micros(100);
 /// How long an engine waits for a chunk that another one has taken on before it reads it itself.
 const OVERDUE: Duration = Duration::from_millis(1);
-/// Bytes of a packet that are read of nearly every one: those of Ethernet, IPv4 and TCP.
-const HEADERS: usize = 54;
 /// Packets of others that an engine passes over before it looks after other work.
 const MAX_PASSED: usize = 16_384;
 
@@ -311,10 +308,8 @@ impl TurnSource {
         batch.shared = Some(Arc::clone(&chunk.bytes));
         let end = packets.len().min(self.next + MAX_BATCH);
         let packets = &packets[self.next..end];
-        let (mut wirelen, bytes) = (0, &chunk.bytes[..]);
+        let mut wirelen = 0;
         batch.fill_parts().1.extend(packets.iter().map(|packet| {
-            // Most chunks were read on another core, and each packet would be waited for.
-            prefetch_from::<HEADERS>(bytes, packet.offset as usize);
             wirelen += u64::from(packet.wirelen);
             Packet::from(*packet)
         }));

@@ -4,7 +4,13 @@ use super::counters::{Counters, Malformed};
 use super::fast;
 use super::registry::Registry;
 use super::walk::{MAX_LAYERS, Next, Walk};
+use crate::memory::prefetch_from;
 use crate::packet::{Batch, Layer, LinkType, Packet, ProtocolId, builtin};
+
+/// Bytes of a packet that are read of nearly every one: those of Ethernet, IPv4 and TCP.
+const HEADERS: usize = 54;
+/// Packets ahead of the one at hand that memory is asked for.
+const AHEAD: usize = 16;
 
 /// A place in a packet where a script has to say how far its protocol goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +60,20 @@ impl Decoder {
     /// Finds the layers of every packet; those found before are dropped. Replaces the list of pending places.
     pub fn decode(&mut self, registry: &Registry, batch: &mut Batch) {
         self.pending.clear();
+        // Most of what engines share was read on another core, and each packet would be waited for.
+        let is_far = batch.shared.is_some();
         let (bytes, packets, layers) = batch.decode_parts();
         layers.clear();
         let is_plain = registry.is_plain();
-        for (index, packet) in packets.iter_mut().enumerate() {
+        if is_far {
+            let first = packets.iter().take(AHEAD);
+            first.for_each(|packet| prefetch_from::<HEADERS>(bytes, packet.offset as usize));
+        }
+        for index in 0..packets.len() {
+            if is_far && let Some(later) = packets.get(index + AHEAD) {
+                prefetch_from::<HEADERS>(bytes, later.offset as usize);
+            }
+            let packet = &mut packets[index];
             let data = &bytes[packet.offset as usize..][..packet.caplen as usize];
             if is_plain && packet.linktype == LinkType::ETHERNET && fast::decode(registry, data, packet, layers) {
                 continue;
