@@ -6,8 +6,8 @@
 //! portions dealt but not delivered stay with the reader, and no further chunk is read before they are gone.
 //!
 //! No deadlock: the lock is held only for reading and for bounded waits; whoever holds it needs nothing but room in a
-//! queue whose engine never waits for the lock, and asks for it before that queue is empty only if there is room in all. Every wait ends after [`MAX_WAIT`] with
-//! [`Fill::Idle`], so engines may even take turns on one thread.
+//! queue whose engine never waits for the lock, and asks for it before that queue is empty only if there is room in all.
+//! Every wait ends after [`MAX_WAIT`] with [`Fill::Idle`], so engines may even take turns on one thread.
 //! No lost wake-up: a waiting engine compares its queue's `version`, read before it tried the lock, and whoever releases
 //! the lock moves every version on under the queue's own lock.
 

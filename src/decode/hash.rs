@@ -124,10 +124,11 @@ fn of_ipv6(one: &[u8; 16], other: &[u8; 16]) -> u32 {
     upper_half(mix(one.min(other) ^ SECOND, one.max(other) ^ FIRST))
 }
 
+/// Odd numbers without a pattern in their bits. Which they are is of no importance, as long as all engines have the same.
 const FIRST: u64 = 0xD6E8_FEB8_6659_FD93;
 const SECOND: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Both halves of a product, put together: each bit depends on all bits of both factors.
+/// Both halves of a product, put together: neighbours come out far apart in high and in low bits.
 #[inline]
 const fn mix(a: u64, b: u64) -> u64 {
     let product = a as u128 * b as u128;

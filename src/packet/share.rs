@@ -50,7 +50,7 @@ pub fn engine_of(hash: u32, engines: usize) -> usize {
     ((u64::from(hash) * engines as u64) >> 32) as usize
 }
 
-/// A [`Deal`] by some hash: one loop, because what one packet waits for in the lists is less than its hash takes.
+/// A [`Deal`] by some hash. One loop does it all: while one packet is written to its list, the next one is hashed.
 #[inline(always)]
 pub fn deal_by(hash: impl Fn(LinkType, &[u8]) -> u32, packets: &[Captured], bytes: &[u8], shares: &mut [Share]) {
     let engines = shares.len();
