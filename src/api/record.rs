@@ -158,8 +158,8 @@ pub struct EndedFlow {
     pub session: Box<Session>,
     /// Which flow, if it was found in packets.
     pub tuple: Option<FlowTuple>,
-    /// Scripts speak of it, and it is in no packets.
-    pub is_spoken_of: bool,
+    /// Nobody was told that it began: scripts spoke of it and ended it at once. It is in no packets.
+    pub is_news: bool,
     /// The end that is the client; unknown for a flow that is in no packets.
     pub client: Option<End>,
 }

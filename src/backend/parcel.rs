@@ -40,7 +40,7 @@ pub enum Item {
     Interim(Box<Session>),
     /// A flow ended.
     EndedFlow(Box<Session>),
-    /// Scripts speak of a flow that is in no packets.
+    /// A flow that nobody was told of has ended.
     Reported(Box<Session>),
 }
 
@@ -158,8 +158,8 @@ pub fn into_item(time: Timestamp, record: Record, wants: &BackendWants) -> Resul
             Item::Document(Box::new(Document { time, group, flow: flow_of(flow), text }))
         }
         Record::Flow(flow) => {
-            let EndedFlow { session, is_spoken_of, .. } = flow;
-            if is_spoken_of { Item::Reported(session) } else { Item::EndedFlow(session) }
+            let EndedFlow { session, is_news, .. } = flow;
+            if is_news { Item::Reported(session) } else { Item::EndedFlow(session) }
         }
         other => return Err(other),
     })

@@ -7,7 +7,8 @@ use super::event::{
 use super::fragments::Fragments;
 use super::limits::FlowsConfig;
 use super::record::{Flow, own};
-use super::script::{self, Attached, FlowCounter, ScriptRecord, Statements};
+use super::script::{self, Attached, FlowCounter, Statements};
+use super::script_records::ScriptRecord;
 use super::table::{SLOT_BYTES, Table};
 use super::tcp::Connections;
 use super::timer::Wheel;
@@ -79,7 +80,7 @@ impl Flows {
             held: 0,
             events: FlowEvents::default(),
             counts: FlowCounts::default(),
-            statements: Statements::default(),
+            statements: Statements::new(config.timeouts),
             packets: Vec::new(),
             leaving: Vec::new(),
             terminated: Vec::new(),
@@ -102,6 +103,7 @@ impl Flows {
         if let Some(packet) = batch.packets().first() {
             self.now = self.now.max(packet.ts);
             self.end_terminated(Cause { packet: 0, time: self.now });
+            self.statements.expire_records(self.now);
         }
         self.track(batch, fragments);
     }
@@ -112,6 +114,7 @@ impl Flows {
         self.now = self.now.max(now);
         let cause = Cause { packet: FlowEvents::NO_PACKET, time: self.now };
         self.end_terminated(cause);
+        self.statements.expire_records(self.now);
         self.end_due(cause);
     }
 
@@ -121,6 +124,7 @@ impl Flows {
         self.begin();
         let cause = Cause { packet: FlowEvents::NO_PACKET, time: self.now };
         self.end_terminated(cause);
+        self.statements.records.finish();
         let mut rest = self.finishing.take().unwrap_or_else(|| self.by_age());
         for slot in rest.drain(rest.len().saturating_sub(FINISHED_AT_ONCE)..).rev() {
             if self.table.is_used(slot) && !self.table.get(slot).flow.has(own::ENDED) {
@@ -221,9 +225,9 @@ impl Flows {
     #[must_use]
     pub const fn counts(&self) -> FlowCounts {
         let mut counts = self.counts;
-        counts.statements_refused = self.statements.refused;
+        counts.statements_refused = self.statements.refused + self.statements.records.lost;
         counts.statements_expired = self.statements.expired;
-        counts.script_records = self.statements.opened;
+        counts.script_records = self.statements.records.opened;
         counts
     }
 
@@ -473,7 +477,7 @@ impl Flows {
         match self.named(id) {
             Some(handle) if !self.terminated.contains(&handle) => self.terminated.push(handle),
             Some(_) => {}
-            None => self.statements.terminate_record(id),
+            None => self.statements.records.terminate(id),
         }
     }
 
@@ -520,9 +524,35 @@ impl Flows {
         if self.table.of_handle(handle).is_some() { self.statements.meters(handle.slot) } else { &[] }
     }
 
-    /// Hands over the records of flows that are in no packets, in the order of their creation.
-    pub fn script_records(&mut self) -> impl Iterator<Item = ScriptRecord> {
-        self.statements.drain()
+    /// True if scripts ended flows in packets that have not had their last event yet.
+    #[must_use]
+    pub fn has_terminated(&self) -> bool {
+        !self.terminated.is_empty()
+    }
+
+    /// Hands over the records of flows that are in no packets and that ended, in the order of their ends.
+    pub fn ended_records(&mut self) -> impl Iterator<Item = (ScriptRecord, EndReason)> {
+        self.statements.records.take_ended()
+    }
+
+    /// Ends all records of flows that are in no packets.
+    pub fn finish_records(&mut self) {
+        self.statements.records.finish();
+    }
+
+    /// Tells of each record that was opened up to a second, once, unless it has ended.
+    pub fn tell_opened_records(&mut self, second: i64, tell: impl FnMut(&ScriptRecord)) {
+        self.statements.records.tell_opened(second, tell);
+    }
+
+    /// Tells of each record that was spoken of up to a second, since the last time.
+    pub fn tell_active_records(&mut self, second: i64, tell: impl FnMut(&ScriptRecord)) {
+        self.statements.records.tell_active(second, tell);
+    }
+
+    /// Tells of each record that has been open for a multiple of so many seconds when a second begins.
+    pub fn tell_records_of_age(&self, second: i64, seconds: i64, tell: impl FnMut(&ScriptRecord)) {
+        self.statements.records.tell_of_age(second, seconds, tell);
     }
 
     /// The flow in packets that an id is of.

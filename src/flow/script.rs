@@ -6,9 +6,10 @@ use std::time::Duration;
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 
-use super::event::{FlowHandle, state};
+use super::event::FlowHandle;
+use super::limits::Timeouts;
 use super::record::Flow;
-use crate::key::FlowTuple;
+use super::script_records::{ScriptRecord, ScriptRecords};
 use crate::metrics::{CountedDirection, GroupIndex, add_tag};
 use crate::time::Timestamp;
 
@@ -22,8 +23,6 @@ const MAX_ID: usize = 256;
 const WAIT: Duration = Duration::from_secs(60);
 /// Flows that statements wait for.
 const MAX_WAITING: usize = 1 << 16;
-/// Records of flows in no packets that wait to be fetched.
-const MAX_RECORDS: usize = 1 << 16;
 /// Bytes of everything here.
 const MAX_BYTES: usize = 64 << 20;
 /// What an entry of a table costs besides its text.
@@ -61,21 +60,6 @@ pub enum Attached {
     Full,
 }
 
-/// A flow that scripts speak of and that is in no packets.
-#[derive(Clone, Debug)]
-pub struct ScriptRecord {
-    /// The id as the scripts wrote it.
-    pub id: Box<[u8]>,
-    /// Numbers, times, state. The tuple is [`FlowTuple::NO_IP`] if the id is not of type A or B.
-    pub flow: Flow,
-    /// Meters 8 to 31, in the order of their first update.
-    pub meters: Vec<(u32, f64)>,
-    /// Tags joined with `|`.
-    pub tags: Vec<u8>,
-    // Length of the time window, if a script set it.
-    duration: Option<Duration>,
-}
-
 /// What few flows have.
 #[derive(Debug, Default)]
 struct Annex {
@@ -108,16 +92,20 @@ pub(super) struct Statements {
     waiting: HashMap<Box<[u8]>, Waiting, RandomState>,
     // In the order of arrival; an entry whose serial is not that of its id is over.
     queue: VecDeque<(Timestamp, u64, Box<[u8]>)>,
-    records: Vec<ScriptRecord>,
-    by_id: HashMap<Box<[u8]>, usize, RandomState>,
+    pub(super) records: ScriptRecords,
+    timeouts: Timeouts,
     bytes: usize,
     serial: u64,
     pub(super) refused: u64,
     pub(super) expired: u64,
-    pub(super) opened: u64,
 }
 
 impl Statements {
+    /// Nothing said yet.
+    pub(super) fn new(timeouts: Timeouts) -> Self {
+        Self { timeouts, ..Self::default() }
+    }
+
     /// True if statements wait for flows.
     #[inline]
     pub(super) fn is_waiting(&self) -> bool {
@@ -233,40 +221,19 @@ impl Statements {
         Some(result)
     }
 
-    /// The record of an id, made if need be. `None` at a limit.
+    /// The record of an id, opened if need be. `None` if the id is none.
     pub(super) fn record(&mut self, id: &[u8], now: Timestamp) -> Option<&mut ScriptRecord> {
-        let index = match self.by_id.get(id) {
-            Some(&index) => index,
-            None => {
-                if self.records.len() >= MAX_RECORDS || id.len() > MAX_ID {
-                    self.refused += 1;
-                    return None;
-                }
-                self.opened += 1;
-                let tuple = FlowTuple::from_id(id).unwrap_or(FlowTuple::NO_IP);
-                let waiting = self.waiting.remove(id).map(|waiting| waiting.annex);
-                self.bytes -= waiting.as_ref().map_or(0, Annex::cost);
-                self.records.push(ScriptRecord {
-                    id: id.into(),
-                    flow: Flow::new(tuple, now),
-                    meters: Vec::new(),
-                    tags: waiting.unwrap_or_default().tags,
-                    duration: None,
-                });
-                self.by_id.insert(id.into(), self.records.len() - 1);
-                self.records.len() - 1
+        if self.records.find(id).is_none() {
+            if id.len() > MAX_ID {
+                self.refused += 1;
+                return None;
             }
-        };
-        let record = &mut self.records[index];
-        record.flow.last = record.flow.last.max(now);
-        Some(record)
-    }
-
-    /// Ends a record; an id without one is ignored.
-    pub(super) fn terminate_record(&mut self, id: &[u8]) {
-        if let Some(&index) = self.by_id.get(id) {
-            self.records[index].flow.state |= state::TERMINATED;
+            self.expire(now);
+            let waiting = self.waiting.remove(id).map(|waiting| waiting.annex);
+            self.bytes -= waiting.as_ref().map_or(0, Annex::cost);
+            self.records.open(id, waiting.unwrap_or_default().tags, now, &self.timeouts);
         }
+        self.records.touch(id, now)
     }
 
     pub(super) fn update_record(&mut self, id: &[u8], meter: u32, value: f64, now: Timestamp) {
@@ -278,19 +245,13 @@ impl Statements {
 
     pub(super) fn set_record_duration(&mut self, id: &[u8], seconds: f64, now: Timestamp) {
         if let Some(record) = self.record(id, now) {
-            record.duration = Some(duration(seconds));
+            record.set_duration(duration(seconds));
         }
     }
 
-    /// Hands over all records.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = ScriptRecord> + use<'_> {
-        self.by_id.clear();
-        self.records.drain(..).map(|mut record| {
-            if let Some(duration) = record.duration {
-                record.flow.first = before(record.flow.last, duration);
-            }
-            record
-        })
+    /// Ends the records nobody has spoken of for long enough.
+    pub(super) fn expire_records(&mut self, now: Timestamp) {
+        self.records.expire(now, &self.timeouts);
     }
 
     pub(super) fn update_flow(&mut self, slot: u32, flow: &mut Flow, meter: u32, value: f64) {
@@ -305,8 +266,8 @@ impl Statements {
 
     /// A tag for a flow that is in no packets.
     pub(super) fn tag_id(&mut self, id: &[u8], tag: &[u8], now: Timestamp) {
-        match self.by_id.get(id) {
-            Some(&index) => add_tag(&mut self.records[index].tags, tag),
+        match self.records.find(id) {
+            Some(record) => add_tag(&mut record.tags, tag),
             None => drop(self.change_waiting(id, now, |annex| add_tag(&mut annex.tags, tag))),
         }
     }

@@ -22,7 +22,7 @@ use crate::builtin::{BuiltinPlan, Selection};
 use crate::capture::{Fill, Origin, Source, SourceError, SourceStats};
 use crate::content::FileRules;
 use crate::decode::{self, Decoder};
-use crate::flow::{Defrag, FlowsConfig, Want};
+use crate::flow::{Defrag, Flows, FlowsConfig, Want};
 use crate::metrics::{RunTotals, Shard, ShardConfig};
 use crate::packet::{LinkType, Packet};
 use crate::plugin::{Catalog, Frontend, HostSettings};
@@ -202,9 +202,11 @@ impl Engine {
     }
 
     /// Handles the packets of the context's batch, those of one second at a time: flows are brought up to date with a whole
-    /// batch before scripts see it, and must not be ahead of the seconds that scripts are told of.
+    /// batch before scripts see it, and must not be ahead of the seconds that scripts are told of, nor of scripts that end
+    /// flows.
     pub(super) fn batch(&mut self) {
-        let later = |from: &Packet, packet: &Packet| packet.ts.secs() > from.ts.secs();
+        let single = self.flows.as_ref().is_some_and(FlowStage::takes_single_packets);
+        let later = |from: &Packet, packet: &Packet| single || packet.ts.secs() > from.ts.secs();
         let spread = |packets: &[Packet]| matches!(packets, [first, .., last] if later(first, last));
         if self.flows.is_none() || !spread(self.context.batch.borrow().packets()) {
             return self.part();
@@ -214,7 +216,7 @@ impl Engine {
         packets.extend_from_slice(self.context.batch.borrow().packets());
         let mut rest = &packets[..];
         while let Some(first) = rest.first() {
-            let end = rest.iter().position(|packet| later(first, packet)).unwrap_or(rest.len());
+            let end = 1 + rest[1..].iter().position(|packet| later(first, packet)).unwrap_or(rest.len() - 1);
             let (part, others) = rest.split_at(end);
             self.context.batch.borrow_mut().put_back(part);
             self.part();
@@ -263,11 +265,21 @@ impl Engine {
             None => context.store_hints.borrow_mut().clear(),
         }
         self.close_batch();
+        self.end_terminated();
         self.report_interim();
         self.report_stats();
         self.batches += 1;
         if self.batches.is_multiple_of(UPKEEP_BATCHES) {
             self.upkeep();
+        }
+    }
+
+    /// Ends the flows that scripts ended in the batch, which is done with.
+    fn end_terminated(&mut self) {
+        if self.context.flows.borrow().as_ref().is_some_and(Flows::has_terminated) {
+            self.begin_without_packets();
+            self.pass_time();
+            self.close_batch();
         }
     }
 

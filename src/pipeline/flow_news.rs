@@ -1,6 +1,6 @@
 //! What is told of flows second by second: which appeared, which were active, which have gone on for long.
 
-use super::flow_stage::session_of;
+use super::flow_stage::{session_of, session_of_record};
 use crate::api::EngineContext;
 use crate::backend::{BackendWants, Item};
 use crate::flow::{Flow, FlowHandle, Flows, Happening, state};
@@ -125,24 +125,34 @@ impl FlowNews {
 
     /// The flows that appeared up to a second, as they are now.
     pub fn take_new(&mut self, context: &EngineContext, second: i64, before: &mut Vec<Item>) {
-        let flows = context.flows.borrow();
-        let Some(flows) = flows.as_ref() else { return };
+        let mut flows = context.flows.borrow_mut();
+        let Some(flows) = flows.as_mut() else { return };
         for (_, handle, known) in self.appeared.extract_if(.., |(at, ..)| *at <= second) {
             let now = flows.flow(handle).map(|flow| Box::new(session(flows, handle, flow)));
             before.push(Item::NewFlow(now.unwrap_or(known)));
         }
+        flows.tell_opened_records(second, |record| {
+            if self.new {
+                before.push(Item::NewFlow(Box::new(session_of_record(record))));
+            }
+        });
     }
 
     /// The flows that appeared up to a second that is over, and those active in it.
     pub fn take(&mut self, context: &EngineContext, second: i64, before: &mut Vec<Item>) {
         self.take_new(context, second, before);
-        let flows = context.flows.borrow();
-        let Some(flows) = flows.as_ref() else { return };
+        let mut flows = context.flows.borrow_mut();
+        let Some(flows) = flows.as_mut() else { return };
         for (_, handle) in self.touched.extract_if(.., |(at, _)| *at <= second) {
             // One that ended in the second is told of as such.
             if let Some(flow) = flows.flow(handle).filter(|flow| goes_on(flow) || flow.last.secs() > second) {
                 before.push(Item::ActiveFlow(Box::new(session(flows, handle, flow))));
             }
+        }
+        if self.active {
+            flows.tell_active_records(second, |record| {
+                before.push(Item::ActiveFlow(Box::new(session_of_record(record))));
+            });
         }
     }
 
@@ -162,6 +172,9 @@ impl FlowNews {
                 true
             });
             self.kept -= before - round.len();
+            flows.tell_records_of_age(second, INTERIM, |record| {
+                items.push(Item::Interim(Box::new(session_of_record(record))));
+            });
         }
     }
 }

@@ -13,7 +13,9 @@ use crate::api::{EndedFlow, EngineContext, FlowCommand, FlowWish, Found, Rank, R
 use crate::builtin::CounterWhat;
 use crate::content::{ContentCounts, Contents, FileRules};
 use crate::dissect::{DissectWants, Dissectors, FindingKind, Findings};
-use crate::flow::{EndReason, FlowCounts, FlowEvent, FlowEvents, FlowHandle, Flows, FlowsConfig, Happening, Want};
+use crate::flow::{
+    EndReason, FlowCounts, FlowEvent, FlowEvents, FlowHandle, Flows, FlowsConfig, Happening, ScriptRecord, Want,
+};
 use crate::metrics::{DEFAULT_KEPT, Records, Session};
 use crate::plugin::{Declined, Frontend, Traffic};
 
@@ -91,8 +93,8 @@ pub struct FlowStage {
     next: usize,
     peak: usize,
     top: TopFlows,
-    /// The window in which records of flows that are in no packets were reported last.
-    window: Option<i64>,
+    /// The input has ended: what scripts say of flows from here on is the last word about them.
+    is_over: bool,
     /// Attributes, resources and documents of which whole records were made.
     recorded: Cell<[usize; 3]>,
     counted: Counted,
@@ -102,9 +104,6 @@ pub struct FlowStage {
 
 /// IP protocol number of TCP.
 const TCP: u8 = 6;
-
-/// Seconds of a window: flows of scripts are reported once in each.
-const WINDOW: i64 = 60;
 
 impl FlowStage {
     /// Begins to track flows in a context. `None` if nobody wants any.
@@ -132,7 +131,7 @@ impl FlowStage {
             next: 0,
             peak: 0,
             top,
-            window: None,
+            is_over: false,
             recorded: Cell::default(),
             counted: Counted::default(),
             stopped: Vec::new(),
@@ -188,7 +187,7 @@ impl FlowStage {
         let Some(flows) = &mut *context.flows.borrow_mut() else { return Want::No };
         let more = flows.finish();
         self.begin(context, flows);
-        self.window = None;
+        self.is_over = true;
         more
     }
 
@@ -197,11 +196,8 @@ impl FlowStage {
         self.peak = self.peak.max(flows.live());
         self.dissectors.process(&context.batch.borrow(), flows.events(), flows);
         self.find_contents(context, flows);
-        let window = Some(context.now.get().secs().div_euclid(WINDOW));
-        if self.window.is_some() && self.window != window {
-            self.report_script_records(context, flows);
-        }
-        self.window = window;
+        self.report_script_records(context, flows);
+        self.is_over = false;
     }
 
     fn find_contents(&mut self, context: &EngineContext, flows: &Flows) {
@@ -254,6 +250,11 @@ impl FlowStage {
         }
     }
 
+    /// Whether packets are to be taken in one at a time.
+    pub const fn takes_single_packets(&self) -> bool {
+        self.wants.single_packets.is_yes()
+    }
+
     /// Native metering.
     pub fn metering(&mut self) -> &mut Metering {
         &mut self.metering
@@ -275,7 +276,8 @@ impl FlowStage {
 
     /// After the end, reports what scripts said of flows that are in no packets.
     pub fn report_rest(&mut self, context: &EngineContext) {
-        if let (None, Some(flows)) = (self.window, context.flows.borrow_mut().as_mut()) {
+        if let (true, Some(flows)) = (self.is_over, context.flows.borrow_mut().as_mut()) {
+            flows.finish_records();
             self.report_script_records(context, flows);
         }
     }
@@ -287,20 +289,16 @@ impl FlowStage {
         }
     }
 
-    /// Reports the flows that scripts speak of and that are in no packets.
+    /// Reports the flows that scripts speak of, that are in no packets, and that have ended.
     fn report_script_records(&mut self, context: &EngineContext, flows: &mut Flows) {
-        for record in flows.script_records() {
-            let session = Session {
-                id: record.id.to_vec(),
-                tags: record.tags.clone(),
-                reason: EndReason::Script.name(),
-                ..session_of(&record.flow)
-            };
+        for (record, reason) in flows.ended_records() {
+            let session = Session { reason: reason.name(), ..session_of_record(&record) };
             self.top.offer(session.bytes.iter().sum(), |id| session.id[..].cmp(id), || TopFlow::of(&session));
             if self.records_flows() {
                 let (script, side, time) = (ScriptId::NATIVE_FLOW, Side::Frontend, context.now.get());
                 let stamp = Stamp { packet: u32::MAX, rank: Rank::default(), time, script, side };
-                let ended = EndedFlow { session: Box::new(session), tuple: None, is_spoken_of: true, client: None };
+                let is_news = !record.is_told;
+                let ended = EndedFlow { session: Box::new(session), tuple: None, is_news, client: None };
                 context.records.borrow_mut().push((stamp, Record::Flow(ended)));
             }
         }
@@ -347,6 +345,7 @@ impl FlowStage {
             }
         }
         self.stopped = stopped;
+        self.report_script_records(context, flows);
     }
 
     /// Carries out one command; the flow if its payload may not be wanted any more.
@@ -388,7 +387,7 @@ impl FlowStage {
             let record = match self.wants.flow_readers {
                 Readers::All => {
                     let (session, tuple) = (Box::new(make(id().as_bytes())), Some(flow.tuple));
-                    Record::Flow(EndedFlow { session, tuple, is_spoken_of: false, client: Some(flow.client()) })
+                    Record::Flow(EndedFlow { session, tuple, is_news: false, client: Some(flow.client()) })
                 }
                 Readers::Outputs | Readers::Nobody => Record::FlowEnd(event.flow, reason.name()),
             };
@@ -484,6 +483,11 @@ impl FlowStage {
 /// A flow as it is now, without its tags.
 pub(super) fn session_of(flow: &crate::flow::Flow) -> Session {
     Session { id: flow.tuple.id().as_bytes().to_vec(), ..facts_of(flow) }
+}
+
+/// A flow that scripts speak of and that is in no packets, as it is now.
+pub(super) fn session_of_record(record: &ScriptRecord) -> Session {
+    Session { id: record.id.to_vec(), tags: record.tags.clone(), ..facts_of(&record.shown()) }
 }
 
 /// The same without its id.

@@ -6,7 +6,7 @@ use crate::backend::BackendWants;
 use crate::builtin::Builtin;
 use crate::dissect::{AttributeKinds, DissectWants, Unwanted};
 use crate::flow::{FlowWants, Want};
-use crate::plugin::Catalog;
+use crate::plugin::{Catalog, CatalogEntry};
 
 /// Methods of the engine object that need flows.
 const FLOW_METHODS: [&str; 8] = [
@@ -94,6 +94,8 @@ pub struct Wants {
     pub contents: Want,
     /// And of the bytes that carry it.
     pub raw: Want,
+    /// Whether scripts have to be done with a packet before flows are tracked with the next.
+    pub single_packets: Want,
 }
 
 impl Wants {
@@ -108,6 +110,7 @@ impl Wants {
             item_readers: self.item_readers.max(other.item_readers),
             contents: self.contents | other.contents,
             raw: self.raw | other.raw,
+            single_packets: self.single_packets | other.single_packets,
             attribute_readers: self.attribute_readers.max(other.attribute_readers),
         }
     }
@@ -172,6 +175,7 @@ impl Wants {
             host_names: facts.host_names,
             events: both(shown, reassembly),
         };
+        let single_packets = Want::from(catalog.entries.iter().any(CatalogEntry::ends_flows_it_hears));
         let dissected = Want::from(dissect != DissectWants::default());
         let streams = hears(Topic::Payload) | hears(Topic::StorePayload) | dissected;
         let flows = FlowWants {
@@ -193,7 +197,7 @@ impl Wants {
         let (of_records, of_outputs) = of_backend(|wants| wants.resources || wants.documents);
         let item_readers = readers(events | outputs.in_full | of_records, of_outputs);
         let attribute_readers = readers(events, store);
-        Self { flows, dissect, records, flow_readers, item_readers, attribute_readers, contents, raw }
+        Self { flows, dissect, records, flow_readers, item_readers, attribute_readers, contents, raw, single_packets }
     }
 }
 

@@ -9,6 +9,7 @@ use memchr::memmem;
 
 use super::binding;
 use super::discover::Script;
+use super::frontend::hears_flows;
 use super::instance::PluginFile;
 use super::kind::PluginKind;
 use super::manifest::{self, Definition, Manifest};
@@ -64,6 +65,13 @@ impl CatalogEntry {
     pub fn mentions(&self, word: &str) -> bool {
         let holds = |text: &[u8]| memmem::find(text, word.as_bytes()).is_some();
         self.manifest.as_ref().is_some_and(|manifest| holds(&self.script.source) || holds(&manifest.required_text))
+    }
+
+    /// Whether it may end flows while it hears of them: then none of their packets may be ahead of what it says.
+    #[must_use]
+    pub fn ends_flows_it_hears(&self) -> bool {
+        let hears = |manifest: &Manifest| manifest.blocks.iter().any(|block| hears_flows(block.kind));
+        self.manifest.as_ref().is_some_and(hears) && self.mentions("terminate_flow")
     }
 
     /// The workers of the script; their threads start with the first job. What is completed elsewhere goes through `board`.

@@ -1,8 +1,8 @@
 //! What the engine's methods do to flows, and what is recorded of flows.
 
 use crate::support::conversation::{Conversation, Side};
-use crate::support::frames::{ether, ipv4, tcp, udp, udp_packet};
-use crate::support::{Bench, Capture, GROUP, IPV4, Outcome};
+use crate::support::frames::{ether, ethernet, ipv4, tcp, udp, udp_packet};
+use crate::support::{Bench, Capture, ETHERNET, GROUP, IPV4, Outcome};
 
 const FLOW: &str = "06A:0A.00.00.05:p-9C40_0A.00.00.09:p-0019";
 const FIELDS: [&str; 10] =
@@ -84,6 +84,53 @@ fn terminate_flow_ends_the_flow_now() {
     outcome.exits(0);
     assert_eq!(outcome.lines(), ["0", &format!("end\t{FLOW}")]);
     assert_eq!(outcome.fields("flow", &["reason"]), ["script"]);
+}
+
+#[test]
+fn nothing_is_told_of_a_flow_behind_its_end_by_a_script() {
+    let handler = "TrisulPlugin = { id = {}, reassembly_handler = {
+        onpayload = function(engine, ts, flow, dir, pos) print('payload', pos) if pos == 1 then engine:terminate_flow(flow) end end,
+        onterminateflow = function(engine, ts, flow) print('end') end },
+      sg_monitor = { onterminate = function(engine, flow) print('gone', flow:az_bytes(), string.format('%x', flow:state())) end } }";
+    let capture = smtp().client(b"a").client(b"bb").client(b"ccc").client(b"dddd").close().capture();
+    let outcome = Bench::new().plugin("t.lua", handler).run(&capture);
+    outcome.exits(0);
+    assert_eq!(outcome.lines(), ["payload\t0", "payload\t1", "end", "gone\t219\t82f"]);
+    assert_eq!(outcome.fields("flow", &["reason"]), ["script"]);
+}
+
+#[test]
+fn a_flow_that_scripts_made_lives_until_it_is_ended() {
+    let other = "06C:4A.CF.EA.5A:p-0050_C0.A8.01.21:p-8FA6_C0.A8.00.01_00000011_00000008";
+    let silent = "11C:4A.CF.EA.5A:p-0050_C0.A8.01.21:p-8FA6_C0.A8.00.01_00000011_00000008";
+    let body = format!(
+        "if n == 6 then engine:update_flow_raw('{other}', 0, 1) engine:tag_flow('{other}', 'fw=deny') end
+         if n == 7 then engine:update_flow('{silent}', 0, 5) end
+         if n == 12 then engine:update_flow('{other}', 0, 1000) engine:terminate_flow('{other}') end"
+    );
+    let monitor = "TrisulPlugin = { id = {}, sg_monitor = {
+        onnewflow = function(engine, flow) print('new', flow:key():sub(1, 3), flow:az_bytes()) end,
+        onupdate = function(engine, flow) print('update', flow:key():sub(1, 3), flow:az_bytes()) end,
+        onterminate = function(engine, flow) print('end', string.format('%x', flow:state()), flow:tags(), flow:az_bytes()) end,
+        onflush = function(engine, flow) print('flush', flow:key():sub(1, 3), flow:az_bytes(), flow:time_window()) end } }";
+    // A packet that belongs to no flow every five seconds, for three minutes.
+    let capture = (0..36).fold(Capture::new(), |capture, at| capture.at(5 * at, ethernet(0x0806, &[0; 28])));
+    let outcome = Bench::new().counter("c.lua", ETHERNET, "", &body).plugin("m.lua", monitor).run(&capture);
+    outcome.exits(0);
+    assert_eq!(
+        outcome.lines(),
+        [
+            "new\t06C\t1",
+            "update\t06C\t1",
+            "new\t11C\t5",
+            "update\t11C\t5",
+            "end\t821\tfw=deny\t1001",
+            "flush\t06C\t1001\t25\t55",
+            "end\t121\t\t5",
+            "flush\t11C\t5\t30\t30",
+        ]
+    );
+    assert_eq!(outcome.fields("flow", &["reason"]), ["script", "idle"]);
 }
 
 #[test]

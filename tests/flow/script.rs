@@ -40,11 +40,17 @@ fn meters_of_a_flow_in_packets_are_added_to() {
     assert_eq!(run.flows.meters(flow), [(9, 1.0)]);
     run.flows.set_duration(ID, 1.5, at(6));
     assert_eq!(run.flows.flow(flow).unwrap().first, Timestamp::new(3, 500_000_000));
-    assert_eq!(run.flows.script_records().count(), 0);
+    assert_eq!(run.flows.counts().script_records, 0);
+}
+
+/// The records that ended, as id and reason.
+fn ended(run: &mut Run) -> Vec<(String, &'static str)> {
+    let text = |id: &[u8]| String::from_utf8_lossy(id).into_owned();
+    run.flows.ended_records().map(|(record, reason)| (text(&record.id), reason.name())).collect()
 }
 
 #[test]
-fn ids_in_no_packets_get_records_in_the_order_of_their_creation() {
+fn ids_in_no_packets_get_records() {
     let (mut run, _) = with_flow();
     run.flows.update(b"06C:any:text", 0, 100.0, at(10));
     run.flows.open_record(ID, at(10));
@@ -53,16 +59,84 @@ fn ids_in_no_packets_get_records_in_the_order_of_their_creation() {
     run.flows.set_duration(b"06C:any:text", 4.0, at(12));
     run.flows.update(b"06C:any:text", 12, 2.0, at(20));
     run.flows.terminate(b"06C:any:text", at(20));
-    let records: Vec<_> = run.flows.script_records().collect();
-    assert_eq!(records.iter().map(|record| &*record.id).collect::<Vec<_>>(), [&b"06C:any:text"[..], b"second"]);
-    let first = &records[0];
+    let records: Vec<_> = run.flows.ended_records().collect();
+    assert_eq!(records.len(), 1, "the second one goes on");
+    let (first, reason) = &records[0];
+    assert_eq!((&*first.id, reason.name()), (&b"06C:any:text"[..], "script"));
     assert_eq!((first.flow.bytes, first.tags.as_slice()), ([100, 0], &b"t"[..]));
     assert_eq!((first.flow.first, first.flow.last), (at(16), at(20)));
     assert_eq!(first.meters, [(12, 2.0)]);
     assert!(first.flow.state & millstream::flow::state::TERMINATED != 0);
-    assert_eq!(run.flows.script_records().count(), 0);
     run.flows.update(b"06C:any:text", 0, 1.0, at(21));
-    assert_eq!(run.flows.script_records().next().unwrap().flow.bytes, [1, 0]);
+    run.flows.finish();
+    let records: Vec<_> = run.flows.ended_records().collect();
+    let ids: Vec<_> = records.iter().map(|(record, reason)| (&*record.id, reason.name())).collect();
+    assert_eq!(ids, [(&b"second"[..], "end"), (b"06C:any:text", "end")], "in the order in which they were opened");
+    assert_eq!(records[1].0.flow.bytes, [1, 0]);
+    assert_eq!(run.flows.counts().script_records, 3);
+}
+
+#[test]
+fn records_of_scripts_end_after_the_silence_of_their_protocol() {
+    let mut run = Run::new();
+    let tcp = "06C:4A.CF.EA.5A:p-0050_C0.A8.01.21:p-8FA6_C0.A8.00.01_00000011_00000008";
+    run.flows.update(tcp.as_bytes(), 0, 1.0, at(0));
+    run.flows.update(b"text", 0, 1.0, at(0));
+    run.flows.expire(at(59));
+    assert_eq!(ended(&mut run), []);
+    run.flows.update(tcp.as_bytes(), 0, 1.0, at(60));
+    run.flows.expire(at(60));
+    assert_eq!(ended(&mut run), [("text".to_owned(), "idle")]);
+    run.flows.expire(at(179));
+    assert_eq!(ended(&mut run), []);
+    run.flows.expire(at(180));
+    let (record, reason) = run.flows.ended_records().next().unwrap();
+    assert_eq!(
+        (reason.name(), record.flow.bytes, record.flow.first, record.flow.last),
+        ("idle", [2, 0], at(0), at(60))
+    );
+    assert!(record.flow.state & millstream::flow::state::TIMEDOUT != 0);
+}
+
+#[test]
+fn records_of_scripts_are_told_of_once_each_second_and_each_turn() {
+    let mut run = Run::new();
+    let told = |run: &mut Run, second| {
+        let (mut opened, mut active, mut turns) = (0, 0, 0);
+        run.flows.tell_opened_records(second, |_| opened += 1);
+        run.flows.tell_active_records(second, |record| active += record.flow.bytes[0]);
+        run.flows.tell_records_of_age(second, 300, |_| turns += 1);
+        (opened, active, turns)
+    };
+    run.flows.update(b"a", 0, 1.0, at(10));
+    run.flows.update(b"a", 0, 1.0, at(10));
+    run.flows.update(b"b", 0, 5.0, at(11));
+    run.flows.update(b"gone", 0, 5.0, at(11));
+    run.flows.terminate(b"gone", at(11));
+    assert_eq!(told(&mut run, 9), (0, 0, 0));
+    assert_eq!(told(&mut run, 10), (1, 2, 0));
+    assert_eq!(told(&mut run, 11), (1, 5, 0));
+    assert_eq!(told(&mut run, 12), (0, 0, 0));
+    assert_eq!((told(&mut run, 310), told(&mut run, 311), told(&mut run, 610)), ((0, 0, 1), (0, 0, 1), (0, 0, 1)));
+    let untold: Vec<_> = run.flows.ended_records().map(|(record, _)| !record.is_told).collect();
+    assert_eq!(untold, [true]);
+}
+
+#[test]
+fn records_of_scripts_are_bounded_and_the_most_silent_one_makes_room() {
+    let mut run = Run::new();
+    for number in 0..65_537 {
+        run.flows.update(format!("{number}").as_bytes(), 0, 1.0, at(number / 10_000));
+        run.flows.terminate(b"none", at(0));
+    }
+    assert_eq!(ended(&mut run), [("0".to_owned(), "evicted")]);
+    for _ in 0..200_000 {
+        run.flows.update(b"short", 0, 1.0, at(7));
+        run.flows.terminate(b"short", at(7));
+        run.flows.ended_records().for_each(drop);
+    }
+    run.flows.finish();
+    assert_eq!(run.flows.ended_records().count(), 65_535);
 }
 
 #[test]
