@@ -1,12 +1,12 @@
 //! Brings flow events to the dissectors and collects what they find.
 
 use super::attribute_kinds::AttributeKinds;
-use super::dissector::{Appetite, Context, Counts, Expectation, Recognition};
+use super::dissector::{Appetite, Context, Counts, Expectation, Recognition, StreamDissector};
 use super::expected::{Announced, Expected};
 use super::finding::{DissectWants, FindingKind, Findings, Protocol, Transaction};
 use super::ftp_data::FtpData;
 use super::protocols::{DATAGRAMS, STREAMS};
-use super::recogniser::{Recogniser, Verdict};
+use super::recogniser::{Recogniser, Roles, Verdict};
 use super::slots::{Slots, State};
 use super::timers::{NoneLeft, Timers};
 use crate::flow::{Direction, Flow, FlowEvents, FlowHandle, FlowLookup, Happening, Want, state};
@@ -285,7 +285,7 @@ impl Dissectors {
                                 self.desk.counts.add("protocol changes");
                                 break;
                             }
-                            slot.state = State::Undecided(Box::new(Recogniser::new(STREAMS, self.streams, Want::Yes)));
+                            slot.state = State::Undecided(Box::new(Recogniser::again(self.streams, begins(at.flow))));
                             bytes = bytes.get(used..).unwrap_or_default();
                             position = position.saturating_add(used as u64);
                             if bytes.is_empty() {
@@ -297,7 +297,7 @@ impl Dissectors {
                 State::Undecided(recogniser) => match recogniser.offer(STREAMS, direction, position, bytes) {
                     Verdict::Wait => return,
                     Verdict::Nobody => break,
-                    Verdict::Speaks(row) => self.speak(index, at, row),
+                    Verdict::Speaks(row, roles) => self.speak(index, at, row, roles),
                 },
                 State::Fresh => {
                     let Some(mut recogniser) = self.first(index, at) else { continue };
@@ -307,7 +307,7 @@ impl Dissectors {
                             return;
                         }
                         Verdict::Nobody => break,
-                        Verdict::Speaks(row) => self.slots[index].state = self.start(at, row),
+                        Verdict::Speaks(row, roles) => self.slots[index].state = self.start(at, row, roles),
                     }
                 }
                 State::Tried(_) | State::Datagrams(_) | State::Ignored => break,
@@ -329,24 +329,26 @@ impl Dissectors {
             };
             return None;
         }
-        let syn = at.flow.state & (state::SEEN_SYN | state::SEEN_SYN_ACK) != 0;
-        Some(Recogniser::new(STREAMS, self.streams, Want::from(syn)))
+        Some(Recogniser::new(STREAMS, self.streams, begins(at.flow)))
     }
 
     /// The protocol is known: what its flow is from now on.
-    fn start(&mut self, at: At<'_>, row: usize) -> State {
+    fn start(&mut self, at: At<'_>, row: usize, roles: Roles) -> State {
         let row = &STREAMS[row];
         self.desk.recognised(at, row.protocol);
-        if (row.wanted)(&self.desk.wants).is_yes() {
-            State::Stream((row.start)(&self.desk.wants))
-        } else {
-            State::Ignored
+        if !(row.wanted)(&self.desk.wants).is_yes() {
+            return State::Ignored;
         }
+        let dissector = (row.start)(&self.desk.wants);
+        State::Stream(match roles {
+            Roles::Known => dissector,
+            Roles::Turned => Box::new(Turned(dissector)),
+        })
     }
 
     /// The protocol is known: its dissector takes over, and gets what was kept.
-    fn speak(&mut self, index: usize, at: At<'_>, row: usize) {
-        let next = self.start(at, row);
+    fn speak(&mut self, index: usize, at: At<'_>, row: usize, roles: Roles) {
+        let next = self.start(at, row, roles);
         if let State::Undecided(recogniser) = std::mem::replace(&mut self.slots[index].state, next) {
             for (piece, bytes) in recogniser.pieces() {
                 self.feed(index, at, piece.direction, piece.position, bytes);
@@ -450,6 +452,50 @@ impl Dissectors {
     }
 }
 
+/// Whether a flow was seen from its beginning, which tells who is the client.
+fn begins(flow: &Flow) -> Want {
+    Want::from(flow.state & (state::SEEN_SYN | state::SEEN_SYN_ACK) != 0)
+}
+
+/// A dissector of a flow in which the end that counts as the client is the server. What it finds is told of who asks and
+/// who answers.
+#[derive(Debug)]
+struct Turned(Box<dyn StreamDissector>);
+
+impl StreamDissector for Turned {
+    fn data(&mut self, cx: &mut Context<'_>, direction: Direction, position: u64, bytes: &[u8]) -> Appetite {
+        self.0.data(cx, Roles::Turned.of(direction), position, bytes)
+    }
+
+    fn gap(&mut self, cx: &mut Context<'_>, direction: Direction, position: u64, missing: u64) -> Appetite {
+        self.0.gap(cx, Roles::Turned.of(direction), position, missing)
+    }
+
+    fn end(&mut self, cx: &mut Context<'_>) {
+        self.0.end(cx);
+    }
+
+    fn held(&self) -> usize {
+        size_of_val(&*self.0) + self.0.held()
+    }
+
+    fn decline_body(&mut self, transaction: Transaction, direction: Direction) {
+        self.0.decline_body(transaction, direction);
+    }
+
+    fn due(&self) -> Option<Timestamp> {
+        self.0.due()
+    }
+
+    fn wake(&mut self, cx: &mut Context<'_>) {
+        self.0.wake(cx);
+    }
+
+    fn announced(&mut self) -> Option<Expectation> {
+        self.0.announced()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -534,6 +580,45 @@ mod tests {
         rehearsal.say(smtp, ToClient, b"220 x ESMTP\r\n");
         rehearsal.run();
         assert_eq!(rehearsal.found, ["=", "=", "Ssh", "SSH:BANNER:SERVER=SSH-2.0-x"]);
+    }
+
+    #[test]
+    fn without_a_syn_the_content_tells_who_asks() {
+        let wants = DissectWants { http_resources: Want::Yes, protocols: Want::Yes, ..DissectWants::default() };
+        let talk = |bits: u16, said: &[(Direction, &[u8])]| {
+            let mut rehearsal = Rehearsal::new(wants);
+            let flow = rehearsal.open(6, 8_000, bits);
+            said.iter().for_each(|(direction, bytes)| rehearsal.say(flow, *direction, bytes));
+            rehearsal.end(flow);
+            rehearsal.run();
+            rehearsal.found.retain(|line| line != "=" && line != "^D=");
+            rehearsal.found
+        };
+        let (request, response) = (b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n", b"HTTP/1.1 204 No Content\r\n\r\n");
+        let expected = ["Http", "GET h /x HTTP/1.1 -> status:204 usec:0 ua:-"];
+        assert_eq!(talk(0, &[(ToServer, request), (ToClient, response)]), expected);
+        assert_eq!(talk(0, &[(ToClient, request), (ToServer, response)]), expected);
+        assert_eq!(talk(0, &[(ToServer, response), (ToClient, request)]), expected, "the response waits");
+        let cut = [(ToClient, &request[..2]), (ToClient, &request[2..]), (ToServer, response)];
+        assert_eq!(talk(0, &cut), expected);
+        assert_eq!(talk(0, &[(ToServer, response)]), ["Http"]);
+        assert_eq!(talk(0, &[(ToServer, request), (ToServer, response)])[..1], ["Http"]);
+        assert_eq!(talk(state::SEEN_SYN, &[(ToClient, request), (ToServer, response)]), [""; 0]);
+    }
+
+    #[test]
+    fn what_follows_in_a_tunnel_has_the_same_ends() {
+        let mut rehearsal = Rehearsal::new(DissectWants { http_resources: Want::Yes, ..DissectWants::default() });
+        let flow = rehearsal.open(6, 8_080, 0);
+        rehearsal.say(flow, ToClient, b"CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n");
+        rehearsal.say(flow, ToServer, b"HTTP/1.1 200 OK\r\n\r\n");
+        rehearsal.say(flow, ToClient, b"GET /in HTTP/1.1\r\nHost: i\r\n\r\n");
+        rehearsal.say(flow, ToServer, b"HTTP/1.1 204 No Content\r\n\r\n");
+        rehearsal.end(flow);
+        rehearsal.run();
+        let expected =
+            ["CONNECT h h:80 HTTP/1.1 -> status:200 usec:0 ua:-", "GET i /in HTTP/1.1 -> status:204 usec:0 ua:-"];
+        assert_eq!(rehearsal.found, expected);
     }
 
     #[test]

@@ -18,8 +18,29 @@ pub(super) enum Verdict {
     Wait,
     /// No protocol known here.
     Nobody,
-    /// The protocol of this index in the table. The bytes just offered are not kept.
-    Speaks(usize),
+    /// The protocol of this index in the table, by ends of these roles. The bytes just offered are not kept.
+    Speaks(usize, Roles),
+}
+
+/// Whether the end that counts as the client is the one that asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Roles {
+    /// It is.
+    Known,
+    /// It is not: nobody saw a SYN, and the server sent the first packet seen.
+    Turned,
+}
+
+impl Roles {
+    const ALL: [Self; 2] = [Self::Known, Self::Turned];
+
+    /// What a direction is to those who speak.
+    pub const fn of(self, direction: Direction) -> Direction {
+        match self {
+            Self::Known => direction,
+            Self::Turned => direction.other(),
+        }
+    }
 }
 
 /// Segments of one direction that are kept.
@@ -36,8 +57,8 @@ pub(super) struct Piece {
 /// The first bytes of a flow until its protocol is known.
 #[derive(Debug, Default)]
 pub(super) struct Recogniser {
-    /// Bits of the table rows that have not said No.
-    candidates: u32,
+    /// Bits of the table rows that have not said No, by [`Roles`].
+    candidates: [u32; 2],
     heads: [Vec<u8>; 2],
     // The piece that grows, and those before it. Most flows have one until they are known.
     last: Option<Piece>,
@@ -45,11 +66,22 @@ pub(super) struct Recogniser {
 }
 
 impl Recogniser {
-    /// For a flow seen from its beginning or from the middle, with the rows that are of use (bits).
+    /// For a flow seen from its beginning or from the middle, with the rows that are of use (bits). In the middle nothing
+    /// but the content tells who asks.
     pub fn new(table: &[StreamProtocol], useful: u32, seen_from_start: Want) -> Self {
-        let fits = |row: &StreamProtocol| seen_from_start.is_yes() || row.midstream == Midstream::Accepted;
+        if seen_from_start.is_yes() {
+            return Self { candidates: [useful, 0], ..Self::default() };
+        }
+        let fits = |row: &StreamProtocol| row.midstream == Midstream::Accepted;
         let fitting = table.iter().enumerate().filter(|(_, row)| fits(row)).fold(0, |bits, (i, _)| bits | 1 << i);
-        Self { candidates: useful & fitting, ..Self::default() }
+        Self { candidates: [useful & fitting; 2], ..Self::default() }
+    }
+
+    /// For what follows in a flow that changes its protocol, with the rows that are of use (bits) and what is known of
+    /// the ends.
+    pub fn again(useful: u32, seen_from_start: Want) -> Self {
+        let turned = if seen_from_start.is_yes() { 0 } else { useful };
+        Self { candidates: [useful, turned], ..Self::default() }
     }
 
     /// Offers the next bytes of a direction.
@@ -63,18 +95,23 @@ impl Recogniser {
         }
         let seen = if known > 0 { &head[..] } else { &bytes[..bytes.len().min(HEAD)] };
         let first = position.saturating_sub(known as u64);
-        for (index, row) in table.iter().enumerate() {
-            if self.candidates & 1 << index == 0 {
+        for (roles, candidates) in Roles::ALL.into_iter().zip(&mut self.candidates) {
+            if *candidates == 0 {
                 continue;
             }
-            match (row.recognise)(direction, seen, first) {
-                Recognition::Yes => return Verdict::Speaks(index),
-                Recognition::No => self.candidates &= !(1 << index),
-                Recognition::Undecided => {}
+            for (index, row) in table.iter().enumerate() {
+                if *candidates & 1 << index == 0 {
+                    continue;
+                }
+                match (row.recognise)(roles.of(direction), seen, first) {
+                    Recognition::Yes => return Verdict::Speaks(index, roles),
+                    Recognition::No => *candidates &= !(1 << index),
+                    Recognition::Undecided => {}
+                }
             }
         }
         let pieces = self.before.len() + usize::from(self.last.is_some());
-        if self.candidates == 0 || known + bytes.len() > HEAD || pieces >= MAX_PIECES {
+        if self.candidates == [0; 2] || known + bytes.len() > HEAD || pieces >= MAX_PIECES {
             return Verdict::Nobody;
         }
         if known == 0 {
