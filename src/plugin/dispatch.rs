@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use super::content::{ContentDesk, Declined, Due};
-use super::feed::{Ends, Feed, Told, Traffic};
+use super::feed::{Ends, Feed, TCP, Told, Traffic};
 use super::frontend::{Course, FlowTap};
 use super::heard::Attributes;
 use super::host::{Frontend, SPOKEN};
@@ -291,10 +291,12 @@ impl Frontend {
             }
             notes.extend(engine.notes.borrow_mut().drain(..));
             notes.make_contiguous().sort_by_key(|note| (note.packet, note.rank));
+            await_starts(notes.make_contiguous(), packet, traffic);
             self.announce_before(&mut notes, packet, Rank { event: 1, ..Rank::default() });
             while let Some(told) = feed.next_if(|told| told.event.at.packet <= packet) {
                 self.run_told(&told, &mut notes);
             }
+            self.announce_before(&mut notes, packet + 1, Rank::default());
         }
         for told in feed {
             self.run_told(&told, &mut notes);
@@ -345,6 +347,7 @@ impl Frontend {
         if begins && event.topic == Topic::Attribute {
             // What they lead to has its place behind the start, whenever it was said.
             let rank = Rank { vm: u32::MAX, ..event.at.rank };
+            self.announce_before(notes, event.at.packet, Rank { echo: 1, ..rank });
             engine.notes.borrow_mut().iter_mut().for_each(|note| note.rank = rank);
             self.hear_notes();
         }
@@ -436,10 +439,23 @@ impl Frontend {
 /// know the flow: nobody hears of it before its vote, and the start is the first attribute.
 fn begins_flow(event: &Event<'_>) -> bool {
     match event.topic {
+        Topic::Store => event.tuple.is_some_and(|tuple| tuple.proto == TCP),
         Topic::Filter | Topic::New => true,
         Topic::Attribute => event.text.is_empty(),
         _ => false,
     }
+}
+
+/// Puts what was said of flows that begin with a packet behind their start, in notes that are in order.
+fn await_starts(notes: &mut [Note], packet: u32, traffic: &Traffic<'_>) {
+    let due = notes.partition_point(|note| note.packet <= packet);
+    let due = &mut notes[..due];
+    for note in due.iter_mut().filter(|note| note.packet == packet && matches!(note.text, NoteText::Attribute(..))) {
+        if let Some(start) = FlowTuple::from_id(&note.flow).and_then(|tuple| traffic.start_of(packet, &tuple)) {
+            note.rank = note.rank.max(Rank { vm: u32::MAX, ..start });
+        }
+    }
+    due.sort_by_key(|note| (note.packet, note.rank));
 }
 
 /// Takes up what an instance answered about storing on the occasion of an event, at a place of the row it ran last.

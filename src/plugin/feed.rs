@@ -11,7 +11,8 @@ use crate::key::FlowTuple;
 use crate::packet::Batch;
 use crate::time::Timestamp;
 
-const TCP: u8 = 6;
+/// The protocol whose flows scripts are asked about.
+pub const TCP: u8 = 6;
 /// Flow meters as scripts number them.
 const METER_ROUND_TRIP: f64 = 6.0;
 const METER_RETRANSMISSIONS: f64 = 7.0;
@@ -44,6 +45,28 @@ impl<'a> Traffic<'a> {
     #[must_use]
     pub fn list(&self) -> &'a [FlowEvent] {
         &self.flows.events().list()[self.range.clone()]
+    }
+
+    /// Where the start of a TCP flow that begins with a packet is told: behind it all scripts know the flow.
+    #[must_use]
+    pub fn start_of(&self, packet: u32, tuple: &FlowTuple) -> Option<Rank> {
+        if tuple.proto != TCP {
+            return None;
+        }
+        let first = self.range.start + self.list().partition_point(|event| event.packet < packet);
+        let mut events =
+            self.events().list().get(first..self.range.end)?.iter().take_while(|event| event.packet == packet);
+        let flow_of = |event: &FlowEvent| self.flows.flow(event.flow).map(|flow| &flow.tuple);
+        let begins = |event: &FlowEvent| event.what == Happening::New && flow_of(event) == Some(tuple);
+        let index = first + events.position(begins)?;
+        let findings = self.findings.list();
+        let found = findings.partition_point(|finding| (finding.after as usize) < index);
+        let is_start = findings.get(found).is_some_and(|finding| {
+            let FindingKind::Attribute { name, .. } = finding.kind else { return false };
+            finding.after as usize == index && self.findings.bytes(name).is_empty()
+        });
+        let stage = if is_start { Rank::FINDINGS.saturating_add(found as u32) } else { u32::from(HEADS) };
+        Some(Rank { event: index as u32 + 1, stage, vm: 0, echo: 0 })
     }
 
     /// The first finding that belongs to the stretch.

@@ -434,17 +434,71 @@ fn attributes_that_lead_to_each_other_end_at_depth_8() {
     assert_eq!(outcome.dropped("flow_notes_dropped"), 1);
 }
 
+/// A handler, and in the same file a counter that adds an attribute to the flow of its `n`th packet.
+fn with_sayer(body: &str, n: u32) -> String {
+    format!(
+        "{body} }}, simplecounter = {{ protocol_guid = '{TCP}', onpacket = function(engine, layer)
+           seen.n = (seen.n or 0) + 1
+           if seen.n == {n} then engine:add_flow_attribute(layer:packet():flowid(), 'SC', 'v') end end"
+    )
+}
+
 #[test]
 fn attributes_of_packet_callbacks_come_before_the_flow_events_of_the_packet() {
-    let counter = "local first = true
-      TrisulPlugin = { id = {}, simplecounter = { protocol_guid = '{77E462AB-2E42-42EC-9A58-C1A6821D6B31}',
-        onpacket = function(engine, layer)
-          if first then first = false engine:add_flow_attribute(layer:flowkey(), 'early', 'v') end end } }";
-    let outcome = Bench::new()
-        .plugin("a.lua", counter)
-        .plugin("b.lua", &block("flowmonitor", "onflowattribute = function(e, flow, ts, name) print(name) end"))
-        .run(&smtp().capture());
-    outcome.prints(&["early", "", "^D"]);
+    run("reassembly_handler", &with_sayer(TALKER, 4), &smtp().client(b"a").capture()).prints(&[
+        &format!("filter\t100\t{FLOW}"),
+        &format!("new\t100\t{FLOW}"),
+        "attribute\t100\t\t",
+        "attribute\t100\tSC\tv",
+        "payload\t100\t1\t0\ta",
+        "attribute\t100\t^D\t",
+        &format!("end\t100\t{FLOW}"),
+    ]);
+}
+
+#[test]
+fn attributes_of_packet_callbacks_come_behind_the_start_of_the_flow() {
+    let with = |answer: &str, names: &str| {
+        let body = format!(
+            "{names} filter = function() print('filter') return {answer} end,
+             onattribute = function(e, ts, flow, name) print('attr', name) end"
+        );
+        run("reassembly_handler", &with_sayer(&body, 1), &smtp().close().capture())
+    };
+    with("false", "").prints(&["filter"]);
+    with("true", "").prints(&["filter", "attr\t", "attr\tSC", "attr\t^D"]);
+    with("true", "attribute_names = { 'SC' },").prints(&["filter", "attr\tSC"]);
+}
+
+#[test]
+fn attributes_of_scripts_that_hear_of_none_come_behind_the_start_of_the_flow() {
+    let adder = |callback: &str| {
+        format!("{callback} = function(engine, ts, flow) engine:add_flow_attribute(flow, '{callback}', 'v') end,")
+    };
+    let hears = "onattribute = function(e, ts, flow, name) print('attr', name) end";
+    for answer in ["false", "true"] {
+        let outcome = Bench::new()
+            .plugin("a.lua", &block("packet_storage", &adder("filter")))
+            .plugin("b.lua", &block("reassembly_handler", &adder("onnewflow")))
+            .plugin("c.lua", &block("reassembly_handler", &format!("filter = function() return {answer} end, {hears}")))
+            .run(&smtp().capture());
+        match answer {
+            "true" => outcome.prints(&["attr\t", "attr\tfilter", "attr\tonnewflow", "attr\t^D"]),
+            _ => outcome.prints(&[]),
+        };
+    }
+}
+
+#[test]
+fn what_packet_storage_says_while_a_flow_begins_waits_for_the_start() {
+    let storage = "onmessage = function() end,
+      packet_storage = { filter = function(engine, ts, flow) engine:add_flow_attribute(flow, 'PS', 'v') end }";
+    let handler = "filter = function() print('filter') end, onattribute = function(e, ts, flow, name) print(name) end";
+    Bench::new()
+        .plugin("a.lua", &format!("TrisulPlugin = {{ id = {{}}, {storage} }}"))
+        .plugin("b.lua", &block("reassembly_handler", handler))
+        .run(&smtp().capture())
+        .prints(&["filter", "", "PS", "^D"]);
 }
 
 #[test]
