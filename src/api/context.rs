@@ -521,7 +521,7 @@ impl VmContext {
 
     /// Says something about a flow that other scripts hear after the running callback.
     pub fn note(&self, flow: Vec<u8>, text: NoteText) {
-        if self.writing.refuses() {
+        if self.writing.refuses() || matches!(text, NoteText::Attribute(..)) && self.ends(&flow) {
             return;
         }
         let Stamp { packet, rank, time, .. } = self.stamp();
@@ -545,6 +545,13 @@ impl VmContext {
             return bump(&self.engine.oddities.notes_dropped);
         }
         notes.push(note);
+    }
+
+    /// Whether the running callback is the last one about the flow that an id names.
+    fn ends(&self, id: &[u8]) -> bool {
+        let is_last = |at: &Occasion| at.rank.echo == 0 && at.rank.stage >= Rank::END - 1;
+        let ended = self.occasion().filter(is_last).and_then(|at| at.flow);
+        ended.is_some() && self.flow_named(id) == ended
     }
 
     /// The flow that an id names: that of the running callback, if it has this id, else one of the table.

@@ -502,6 +502,24 @@ fn what_packet_storage_says_while_a_flow_begins_waits_for_the_start() {
 }
 
 #[test]
+fn what_is_said_of_a_flow_at_its_end_is_recorded_and_not_announced() {
+    let handler = "
+      onattribute = function(engine, ts, flow, name)
+        print('attr', name)
+        if name == '^D' then engine:add_flow_attribute(flow, 'at ^D', 1) end
+      end,
+      onterminateflow = function(engine, ts, flow) print('end') engine:add_flow_attribute(flow, 'LAST', 1) end },
+      flowmonitor = { onflowattribute = function(engine, flow, ts, name) print('monitor', name) end";
+    let body = "onterminateflow = function(engine, ts, flow) engine:add_flow_attribute(flow:id(), 'SILENT', 1) end";
+    let outcome = Bench::new()
+        .plugin("a.lua", &block("reassembly_handler", handler))
+        .plugin("b.lua", &block("reassembly_handler", body))
+        .run(&smtp().close().capture());
+    outcome.prints(&["attr\t", "monitor\t", "attr\t^D", "attr\tat ^D", "monitor\tat ^D", "monitor\t^D", "end"]);
+    assert_eq!(outcome.fields("flow_attribute", &["script", "name"])[1..].len(), 4, "{:?}", outcome.event_lines);
+}
+
+#[test]
 fn disable_reassembly_is_for_the_calling_script_alone() {
     let quiet = "onpayload = function(engine, ts, flow, dir, pos, buf) print(buf:tostring()) engine:disable_reassembly(flow:id()) end,
       onterminateflow = function() print('end') end";
