@@ -1,6 +1,8 @@
 //! The store: what goes in comes out, whatever ends the run, and what is refused with what to type instead.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "store/edges.rs"]
+mod edges;
 #[path = "store/harness.rs"]
 #[allow(dead_code, reason = "shared by several files of tests")]
 mod harness;

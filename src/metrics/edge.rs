@@ -140,6 +140,12 @@ impl EdgeLedger {
         EdgeOutcome::New
     }
 
+    /// Whether an edge was seen in this hour and not dropped.
+    #[must_use]
+    pub fn holds(&self, edge: &Edge) -> bool {
+        self.seen.contains(edge)
+    }
+
     /// How many there were.
     #[must_use]
     pub fn counts(&self) -> EdgeCounts {
@@ -183,6 +189,7 @@ mod tests {
         for to in 0..150 {
             let expected = if to < 100 { EdgeOutcome::New } else { EdgeOutcome::Limited };
             assert_eq!(ledger.add(at(10), edge(to)), expected, "{to}");
+            assert_eq!(ledger.holds(&edge(to)), to < 100, "{to}");
         }
         assert_eq!(ledger.add(at(5), edge(7)), EdgeOutcome::Duplicate);
         assert_eq!(ledger.add(at(3_600), edge(120)), EdgeOutcome::New);

@@ -132,7 +132,8 @@ impl Outlet {
             self.see(stamp, record);
             let is_taken = backend.as_mut().is_some_and(|backend| backend.record(stamp.time, record));
             if let (false, Some(store)) = (is_taken, &mut self.store) {
-                stored::store(store, stamp.time, name(&self.names, stamp.script), record);
+                let script = name(&self.names, stamp.script);
+                stored::store(store, stamp.time, script, &self.records.edges, record);
             }
         }
         records.clear();
