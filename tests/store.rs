@@ -356,7 +356,13 @@ fn what_is_no_store_and_what_makes_no_sense_is_refused_in_one_line() {
     one_line(refused(&["query", "runs", "--store", &path("other")]), "not a store");
     symlink(path("target"), path("link")).unwrap();
     one_line(run(&path("link")), "not a plain file");
-    one_line(run("/dev/null"), "not a plain file");
+    assert!(Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+    for refused_file in [path("pipe"), "/dev/null".to_owned()] {
+        one_line(run(&refused_file), "not a plain file");
+        one_line(refused(&["query", "runs", "--store", &refused_file]), "not a plain file");
+        one_line(refused(&["search", "word", "--store", &refused_file]), "not a plain file");
+        one_line(refused(&["report", "-o", &path("page"), "--store", &refused_file]), "not a plain file");
+    }
     one_line(run(&path("no/such/folder")), "name a file in a directory");
     let file = folder.path().join("store.db");
     run_into(&file, &[]);

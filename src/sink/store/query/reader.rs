@@ -23,6 +23,12 @@ pub enum QueryError {
         /// What the system says.
         error: io::Error,
     },
+    /// A pipe, a device.
+    #[error("{}: not a plain file; a store is made by: millstream run --store FILE", path.display())]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file of something else.
     #[error("{}: not a store of millstream; one is made by: millstream run --store FILE", path.display())]
     NotAStore {
@@ -134,11 +140,16 @@ impl Reader {
     /// Opens a store.
     ///
     /// # Errors
-    /// [`QueryError`]: no such file, not a store, damaged, of a later version.
+    /// [`QueryError`]: no such file, not a plain one, not a store, damaged, of a later version.
     pub fn open(path: &Path) -> Result<Self, QueryError> {
         let file = |error| QueryError::File { path: path.to_owned(), error };
-        if fs::metadata(path).map_err(file)?.is_dir() {
+        let meta = fs::metadata(path).map_err(file)?;
+        if meta.is_dir() {
             return Err(file(io::Error::new(io::ErrorKind::IsADirectory, "no store in this directory")));
+        }
+        // To open a pipe would wait for whoever writes it.
+        if !meta.is_file() {
+            return Err(QueryError::NotAFile { path: path.to_owned() });
         }
         if !open::is_database(path).map_err(file)? {
             return Err(QueryError::NotAStore { path: path.to_owned() });
