@@ -118,6 +118,13 @@ impl Group {
         given.or_else(|| known().map(|(_, label)| label.as_bytes()))
     }
 
+    /// The keys that have a label without anyone setting it.
+    pub fn fixed_keys<'a>(&'a self, label: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let given = self.keyinfo.iter().filter(move |(_, given)| given == label).map(|(key, _)| &key[..]);
+        let known = self.known_keys.iter().filter(move |(_, known)| known.as_bytes() == label);
+        given.chain(known.map(|(key, _)| key.as_bytes()))
+    }
+
     /// The meter with an id.
     #[must_use]
     pub fn meter(&self, id: u32) -> Option<&Meter> {

@@ -95,12 +95,6 @@ pub(super) fn key_text(reader: &Reader, id: i64) -> Result<Vec<u8>, QueryError> 
     Ok(select.query_row([id], |row| Ok(row.get_ref(0)?.as_bytes().map(<[u8]>::to_vec).unwrap_or_default()))?)
 }
 
-fn totals_key(reader: &Reader) -> Result<Option<i64>, QueryError> {
-    use rusqlite::OptionalExtension;
-    let mut select = reader.prepare("SELECT id FROM keys WHERE key = ?1")?;
-    Ok(select.query_row([text_of(GROUP_TOTALS)], |row| row.get(0)).optional()?)
-}
-
 /// The keys with the largest values of a meter over a range: volumes of counters and rates, last values of gauges, means,
 /// largest and smallest values.
 ///
@@ -112,7 +106,8 @@ pub fn top(reader: &Reader, query: &TopQuery) -> Result<Answer, QueryError> {
     let mut answer = Answer::new(&["key", "readable", "label", "value", "share"]);
     let Some((from, to)) = touched(reader, &group, query.from, query.to)? else { return Ok(answer) };
     let mut sums = sum(reader, &group, &meter, &pieces(reader, &group, from, to)?)?;
-    let total = totals_key(reader)?.and_then(|id| sums.remove(&id)).map(|words| finish(meter.vartype, words));
+    let total =
+        reader.key_number(GROUP_TOTALS)?.and_then(|id| sums.remove(&id)).map(|words| finish(meter.vartype, words));
     let mut ranked: Vec<(i64, f64)> = sums.into_iter().map(|(id, words)| (id, finish(meter.vartype, words))).collect();
     ranked.retain(|(_, value)| *value != 0.0);
     let order = |a: &(i64, f64), b: &(i64, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));

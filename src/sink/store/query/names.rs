@@ -2,10 +2,11 @@
 
 use rusqlite::{OptionalExtension, params};
 
+use super::ranges::pieces;
 use super::reader::{QueryError, Reader};
 use crate::guid::Guid;
 use crate::key::{Host, port_key};
-use crate::metrics::{GroupKind, Registry, Vartype};
+use crate::metrics::{Group, GroupKind, Registry, Vartype};
 use crate::sink::report::{readable, text_of};
 use crate::sink::store::row::Text;
 use crate::sink::store::schema;
@@ -117,24 +118,40 @@ impl Reader {
         })
     }
 
-    /// The number of a key that people may call otherwise.
+    /// The number of a key of the group that people may call otherwise.
     ///
     /// # Errors
     /// [`QueryError::NoKey`].
-    pub(super) fn key(&self, group: &GroupName, asked: &str) -> Result<(i64, Vec<u8>), QueryError> {
-        let mut select = self.prepare("SELECT id FROM keys WHERE key = ?1")?;
-        let found = self.called(group.id, asked, |key| {
-            let id: Option<i64> = select.query_row([Text(key)], |row| row.get(0)).optional()?;
-            Ok(id.map(|id| (id, key.to_vec())))
+    pub(super) fn key(&self, group: &GroupName, asked: &str) -> Result<i64, QueryError> {
+        // Numbers are those of the keys of all groups. The coarsest rows are few, and each says of one key that it is there.
+        let parts = pieces(self, group, i64::MIN, i64::MAX)?;
+        let mut counted = self.prepare(&format!(
+            "SELECT 1 FROM intervals i CROSS JOIN {} c ON c.level = i.level AND c.bucket = i.bucket AND c.key = ?5
+             WHERE i.grp = ?1 AND i.level = ?2 AND i.bucket >= ?3 AND i.bucket < ?4 LIMIT 1",
+            schema::counters(group.id)
+        ))?;
+        let found = self.called(group, asked, |key| {
+            let Some(id) = self.key_number(key)? else { return Ok(None) };
+            for piece in &parts {
+                if counted.exists(params![group.id, piece.level, piece.from, piece.to, id])? {
+                    return Ok(Some(id));
+                }
+            }
+            Ok(None)
         })?;
         found.ok_or_else(|| QueryError::NoKey { group: group.name.clone(), key: asked.to_owned() })
     }
 
-    /// What `find` has for the first key that may be meant: the text as it is, the key of the address or port it says, or the
-    /// one that has it as its label.
+    /// The number of a key, if any group has it.
+    pub(super) fn key_number(&self, key: &[u8]) -> rusqlite::Result<Option<i64>> {
+        self.prepare("SELECT id FROM keys WHERE key = ?1")?.query_row([Text(key)], |row| row.get(0)).optional()
+    }
+
+    /// What `find` has for the first key that may be meant: the text as it is, the key of the address or port it says, or one
+    /// that is shown with it as its label.
     pub(super) fn called<T>(
         &self,
-        group: i64,
+        group: &GroupName,
         asked: &str,
         mut find: impl FnMut(&[u8]) -> rusqlite::Result<Option<T>>,
     ) -> Result<Option<T>, QueryError> {
@@ -151,12 +168,12 @@ impl Reader {
         {
             return Ok(Some(found));
         }
-        let mut labelled = self.prepare("SELECT key FROM labels WHERE grp = ?1 AND label = ?2 LIMIT 1")?;
-        let key: Option<Vec<u8>> = labelled
-            .query_row(params![group, asked], |row| row.get_ref(0).map(|v| v.as_bytes().map(<[u8]>::to_vec)))
-            .optional()?
-            .and_then(Result::ok);
-        Ok(key.map(|key| find(&key)).transpose()?.flatten())
+        for key in Labels::new(self, group)?.labelled(asked)? {
+            if let Some(found) = find(&key)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -226,11 +243,39 @@ impl<'a> Labels<'a> {
         if let Some(label) = set(self.group)? {
             return Ok(Some(label));
         }
-        let fixed = self.guid.and_then(|guid| self.registry.find(GroupKind::Counter, guid));
-        if let Some(label) = fixed.and_then(|group| group.fixed_label(key)) {
+        if let Some(label) = self.fixed().and_then(|group| group.fixed_label(key)) {
             return Ok(Some(text_of(label)));
         }
         Ok(self.resolver.map(set).transpose()?.flatten())
+    }
+
+    /// The keys that have a text as their label.
+    fn labelled(&self, asked: &str) -> Result<Vec<Vec<u8>>, QueryError> {
+        let set = |group: i64| -> rusqlite::Result<Vec<Vec<u8>>> {
+            let mut select = self.reader.prepare("SELECT key FROM labels WHERE grp = ?1 AND label = ?2")?;
+            let key = |row: &rusqlite::Row<'_>| Ok(row.get_ref(0)?.as_bytes().map(<[u8]>::to_vec).unwrap_or_default());
+            select.query_map(params![group, asked], key)?.collect()
+        };
+        let mut keys = set(self.group)?;
+        if let Some(group) = self.fixed() {
+            keys.extend(group.fixed_keys(asked.as_bytes()).map(<[u8]>::to_vec));
+        }
+        if let Some(resolver) = self.resolver {
+            keys.extend(set(resolver)?);
+        }
+        // A label that goes before may hide the one that was found.
+        let mut shown = Vec::with_capacity(keys.len());
+        for key in keys {
+            if self.label(&key)?.as_deref() == Some(asked) {
+                shown.push(key);
+            }
+        }
+        Ok(shown)
+    }
+
+    /// The group as every installation has it.
+    fn fixed(&self) -> Option<&Group> {
+        self.guid.and_then(|guid| self.registry.find(GroupKind::Counter, guid))
     }
 
     /// The attributes of a key, as `name=value; name=value`.

@@ -240,7 +240,7 @@ pub fn edges(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryError
         if let Some(asked) = &query.key {
             let mut links = reader.prepare("SELECT 1 FROM edges WHERE from_grp = ?1 AND from_key = ?2 LIMIT 1")?;
             let known = reader
-                .called(group.id, asked, |key| Ok(links.exists(params![group.id, Text(key)])?.then(|| key.to_vec())))?;
+                .called(&group, asked, |key| Ok(links.exists(params![group.id, Text(key)])?.then(|| key.to_vec())))?;
             let key = String::from_utf8(known.unwrap_or_else(|| asked.clone().into_bytes()));
             select.condition("from_key = ?", key.map_or_else(|e| Value::Blob(e.into_bytes()), Value::Text));
         }

@@ -35,8 +35,14 @@ pub struct SeriesQuery {
 pub fn series(reader: &Reader, query: &SeriesQuery) -> Result<Answer, QueryError> {
     let group = reader.group(GroupKind::Counter, &query.group)?;
     let meter = reader.meter(&group, query.meter.as_deref())?;
-    let (key, _) = reader.key(&group, query.key.as_deref().unwrap_or(&String::from_utf8_lossy(GROUP_TOTALS)))?;
     let mut answer = Answer::new(&["time", "seconds", "value"]);
+    let key = match &query.key {
+        Some(key) => reader.key(&group, key)?,
+        None => match reader.key_number(GROUP_TOTALS)? {
+            Some(key) => key,
+            None => return Ok(answer),
+        },
+    };
     let Some((from, to)) = touched(reader, &group, query.from, query.to)? else { return Ok(answer) };
     let fine = group.bucketsize.max(1);
     let span = to.saturating_sub(from);

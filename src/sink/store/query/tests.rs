@@ -20,6 +20,7 @@ use crate::sink::{StoreSender, WhenFull};
 use crate::time::Timestamp;
 
 const GROUP: Guid = Guid::literal("{0B7D0E2C-6A31-4C0C-9F0E-3B1B7A1C2D3E}");
+const APPS: Guid = Guid::literal("{C51B48D4-7876-479E-B0D9-BD9EFF03CE2E}");
 const RECORDS: Guid = Guid::literal("{0B7D0E2C-6A31-4C0C-9F0E-3B1B7A1C2D3F}");
 /// 2023-11-14, 22:00 UTC: hours and days begin and end within the rows.
 const BEGIN: i64 = 1_699_999_200;
@@ -343,6 +344,92 @@ fn keys_are_found_by_a_part_of_their_text_or_label() {
 }
 
 #[test]
+fn a_key_that_only_another_group_has_is_no_key() {
+    let folder = TempDir::new().unwrap();
+    let (file, registry) = (folder.path().join("store.db"), Arc::new(registry()));
+    let store = opened(&file, &registry);
+    let (mut sender, mut shard) = (store.sender(), Shard::new(&registry, ShardConfig::default()));
+    let [things, apps] = [GROUP, APPS].map(|guid| registry.counter_index(guid).unwrap());
+    for minute in 0..MINUTES {
+        shard.advance(Timestamp::new(BEGIN + minute * 60, 0), |bucket| sender.bucket(Arc::new(bucket)));
+        shard.update(things, b"key-1", 0, 1.0);
+        shard.update(apps, if minute == 700 { b"p-0035" } else { b"p-0050" }, 0, 1.0);
+    }
+    shard.finish(|bucket| sender.bucket(Arc::new(bucket)));
+    drop(sender);
+    assert_eq!(store.close(RunEnd::default()).lost(), 0);
+    let reader = Reader::open(&file).unwrap();
+    let ask = |group: &str, key: &str| {
+        let (group, key) = (group.to_owned(), Some(key.to_owned()));
+        series(&reader, &SeriesQuery { group, key, limit: 5_000, ..SeriesQuery::default() })
+    };
+    // As it is, by its number, and by the label that is shown for it.
+    let sum = |key| -> f64 { ask("Apps", key).unwrap().rows.iter().filter_map(|row| row[2].number()).sum() };
+    for key in ["p-0035", "53", "dns"] {
+        assert_eq!(sum(key), sum("p-0035"), "{key}");
+        assert!(sum(key) > 0.0, "{key}");
+    }
+    for (group, key) in [("Things", "p-0035"), ("Things", "53"), ("Things", "dns"), ("Apps", "key-1"), ("Apps", "imap")]
+    {
+        let said = ask(group, key).unwrap_err().to_string();
+        assert!(said.contains(&format!("group {group} has no key '{key}'")), "{said}");
+    }
+}
+
+#[test]
+fn keys_are_found_by_the_label_of_their_group_or_its_resolver() {
+    let mut registry = registry();
+    let named = |guid: Guid, name: &[u8]| CounterGroupDefinition {
+        guid,
+        name: name.to_vec(),
+        description: Vec::new(),
+        bucketsize: Some(60.0),
+        topper_bucketsize: None,
+        resolver: Some(GROUP),
+        meters: vec![
+            [0.0, 2.0, 10.0, 0.0]
+                .map(Column::Number)
+                .into_iter()
+                .chain(["Count", "", ""].map(|text| Column::Text(text.into())))
+                .collect(),
+        ],
+        keyinfo: Vec::new(),
+    };
+    registry.define_counter_group(named(RECORDS, b"Resolved"));
+    let registry = Arc::new(registry);
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("store.db");
+    let store = opened(&file, &registry);
+    let (mut sender, mut shard) = (store.sender(), Shard::new(&registry, ShardConfig::default()));
+    let group = registry.counter_index(RECORDS).unwrap();
+    shard.advance(Timestamp::new(BEGIN, 0), |_| {});
+    for (key, value) in [("key-1", 1.0), ("key-2", 2.0), ("key-4", 4.0)] {
+        shard.update(group, key.as_bytes(), 0, value);
+    }
+    shard.finish(|bucket| sender.bucket(Arc::new(bucket)));
+    // Of several keys with one label that which the group has; what hides another label goes before.
+    sender.label(GROUP, b"key-0", b"one", None);
+    sender.label(GROUP, b"key-1", b"one", None);
+    sender.label(GROUP, b"key-2", b"two", None);
+    sender.label(RECORDS, b"key-2", b"hidden", None);
+    drop(sender);
+    assert_eq!(store.close(RunEnd::default()).lost(), 0);
+    let reader = Reader::open(&file).unwrap();
+    let ask = |key: &str| {
+        let (group, key) = ("Resolved".to_owned(), Some(key.to_owned()));
+        series(&reader, &SeriesQuery { group, key, limit: 10, ..SeriesQuery::default() })
+    };
+    for (key, value) in [("one", 1.0), ("hidden", 2.0), ("key-4", 4.0)] {
+        assert_eq!(ask(key).unwrap().rows[0][2].number(), Some(value), "{key}");
+    }
+    assert!(ask("two").is_err());
+    let query = TopQuery { group: "Resolved".to_owned(), limit: 3, ..TopQuery::default() };
+    for row in &top(&reader, &query).unwrap().rows {
+        assert!(row[2].text().is_none_or(|label| ask(label).is_ok()), "{row:?}");
+    }
+}
+
+#[test]
 fn records_come_latest_first_within_their_range() {
     let (_folder, reader) = filled();
     let query = RecordsQuery { from: at(60), to: at(300), limit: 3, ..RecordsQuery::default() };
@@ -594,8 +681,10 @@ fn no_question_reads_a_whole_table() {
         let (from, to, group) = (query.from, query.to, "Things".to_owned());
         top(&reader, &TopQuery { group: group.clone(), meter: None, from, to, limit: 5 }).unwrap();
         keys(&reader, &KeysQuery { group: group.clone(), containing: None, from, to, limit: 5 }).unwrap();
-        series(&reader, &SeriesQuery { group, key: Some("key-2".to_owned()), meter: None, from, to, limit: 100 })
-            .unwrap();
+        for key in ["key-2", "the third"] {
+            let (group, key) = (group.clone(), Some(key.to_owned()));
+            series(&reader, &SeriesQuery { group, key, meter: None, from, to, limit: 100 }).unwrap();
+        }
         search(&reader, "document", from, to, 5).unwrap();
     }
     let asked = std::mem::take(&mut *reader.asked.borrow_mut());
