@@ -54,6 +54,48 @@ fn old_rows_are_deleted_by_age_and_by_size() {
 }
 
 #[test]
+fn a_flow_is_as_old_as_its_end() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("aged");
+    let at = |second: i64| Timestamp::new(1_700_000_000 + second, 0);
+    let write = |age: u64, flows: &mut dyn Iterator<Item = Session>| {
+        let store = open(&StoreOptions { age: Some(Duration::from_secs(age)), ..options(&file) }).unwrap();
+        let mut sender = store.sender();
+        flows.for_each(|flow| sender.flow(Box::new(flow), Stored::Yes));
+        drop(sender);
+        assert_eq!(store.close(RunEnd::default()).lost(), 0);
+    };
+    // Of every ten that begin together one lasts for 3,000 seconds.
+    let short = |number| flow(number);
+    let long = |number| Session { end: at(number + 3_000), bytes: [5_000, 0], ..flow(number) };
+    write(
+        1_000,
+        &mut (0..5_000).map(|number| if number % 10 == 0 && number < 2_000 { long(number) } else { short(number) }),
+    );
+    let count = |condition: &str| number(&file, &format!("SELECT count(*) FROM flows WHERE {condition}"));
+    // The latest ends with 4,999.
+    assert_eq!(count("end < 1700003999000000000"), 0);
+    assert_eq!((count("bytes = 5000"), count("bytes < 5000")), (100, 1_001));
+    // They are found by when they began.
+    let shown = |by: &str, from: i64, to: i64| {
+        let time = |second: i64| (1_700_000_000 + second).to_string();
+        let arguments = ["--from", &time(from), "--to", &time(to), "--limit", "10000", "--json"];
+        let found =
+            json(&[&["query", "flows", "--by", by, "--store", file.to_str().unwrap()], &arguments[..]].concat());
+        found.as_array().unwrap().len()
+    };
+    for by in ["time", "bytes"] {
+        assert_eq!((shown(by, 0, 999), shown(by, 1_000, 1_499), shown(by, 1_500, 3_998)), (0, 50, 50), "by {by}");
+        assert_eq!(shown(by, 3_999, 5_000), 1_001, "by {by}");
+    }
+    // Later they are old as well.
+    write(1_000, &mut (5_500..5_501).map(short));
+    assert_eq!((count("bytes = 5000"), count("bytes < 5000")), (50, 501));
+    write(1_000, &mut (9_000..9_001).map(short));
+    assert_eq!((count("1"), number(&file, "SELECT count(*) FROM lists WHERE list = 1")), (1, 1));
+}
+
+#[test]
 fn documents_that_share_a_text_are_deleted_by_age_and_the_text_with_the_last_of_them() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("aged");

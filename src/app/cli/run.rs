@@ -252,7 +252,7 @@ pub struct ResultArgs {
 
     /// Delete rows that are older than this (12h, 30d)
     ///
-    /// Older than the latest row, or than now where that one is of a time to come.
+    /// Older than the latest row, or than now where that one is of a time to come; a flow is as old as its end.
     #[arg(long, value_name = "TIME", value_parser = interval, requires = "store")]
     pub store_age: Option<std::time::Duration>,
 }

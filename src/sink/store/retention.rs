@@ -12,6 +12,8 @@ use crate::time::Timestamp;
 /// Tables of records that are listed by their time, and the kind of their groups.
 const LISTED: [(&str, GroupKind); 2] = [("resources", GroupKind::Resource), (DOCUMENTS, GroupKind::Fts)];
 const DOCUMENTS: &str = "documents";
+/// Whenever a flow ended.
+const WHENEVER: i64 = i64::MAX;
 /// Share of the time span that is deleted at least, when the file is too large.
 const LEAST: f64 = 0.05;
 /// Steps taken at once at most.
@@ -29,7 +31,9 @@ pub(super) fn apply(
     let bounded = latest.min(now);
     if let Some(age) = options.age {
         let nanos = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
-        deleted += delete_before(db, Timestamp::from_nanos(bounded.as_nanos().saturating_sub(nanos)))?;
+        let cut = Timestamp::from_nanos(bounded.as_nanos().saturating_sub(nanos));
+        // A flow is as old as its end.
+        deleted += delete_before(db, cut, cut.as_nanos())?;
     }
     if let Some(limit) = options.total_bytes {
         for _ in 0..STEPS {
@@ -43,7 +47,9 @@ pub(super) fn apply(
             let share = (1.0 - limit as f64 / used as f64).max(LEAST);
             let span = latest.as_nanos().saturating_sub(oldest.as_nanos());
             let step = ((span as f64 * share) as i64).max(1_000_000_000);
-            let step_deleted = delete_before(db, Timestamp::from_nanos(oldest.as_nanos().saturating_add(step)))?;
+            let cut = Timestamp::from_nanos(oldest.as_nanos().saturating_add(step));
+            // What goes first is what began first: a flow of the whole time would keep the steps from getting anywhere.
+            let step_deleted = delete_before(db, cut, WHENEVER)?;
             deleted += step_deleted;
             if step_deleted == 0 || oldest >= latest {
                 break;
@@ -89,14 +95,15 @@ fn oldest(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     Ok(times.into_iter().min().map(Timestamp::from_nanos))
 }
 
-fn delete_before(db: &Connection, cut: Timestamp) -> rusqlite::Result<u64> {
+/// Deletes what is of a time before `cut`; of the flows that began before it those that ended before `ended`.
+fn delete_before(db: &Connection, cut: Timestamp, ended: i64) -> rusqlite::Result<u64> {
     let mut deleted = 0;
     let mut delete = db.prepare_cached("DELETE FROM alerts WHERE grp = ?1 AND time < ?2")?;
     for group in groups(db, GroupKind::Alert)? {
         deleted += delete.execute([group, cut.as_nanos()])?;
     }
     for (table, list) in listed(db)? {
-        deleted += delete_listed(db, table, list, cut.as_nanos())?;
+        deleted += delete_listed(db, table, list, (cut.as_nanos(), ended))?;
     }
     // Sizes of flows that were deleted: those of rows that come before all that are left.
     let sizes =
@@ -136,8 +143,8 @@ fn listed(db: &Connection) -> rusqlite::Result<Vec<(&'static str, List)>> {
     Ok(lists)
 }
 
-/// Deletes the rows of a table that are listed before a time; returns their number.
-fn delete_listed(db: &Connection, table: &str, list: List, cut: i64) -> rusqlite::Result<usize> {
+/// Deletes the rows of a table that are listed before a time, flows only if they ended before another; returns their number.
+fn delete_listed(db: &Connection, table: &str, list: List, (cut, ended): (i64, i64)) -> rusqlite::Result<usize> {
     let (number, group) = list.columns();
     let mut select = db.prepare_cached(
         "SELECT id, first, entries FROM lists WHERE list = ?1 AND grp = ?2 AND last < ?3 AND first < ?4 ORDER BY last",
@@ -147,22 +154,30 @@ fn delete_listed(db: &Connection, table: &str, list: List, cut: i64) -> rusqlite
     let blocks = select.query_map(params![number, group, reach, cut], block)?;
     // Rows must not change while they are looked for.
     let blocks: Vec<(i64, Vec<Entry>)> = blocks.collect::<Result<_, _>>()?;
-    let mut delete = db.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?;
+    let (column, until) = if list == List::FlowStart { ("end", ended) } else { ("time", cut) };
+    let mut delete = db.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1 AND {column} < ?2"))?;
+    let mut is_there = db.prepare_cached(&format!("SELECT 1 FROM {table} WHERE id = ?1"))?;
     let mut delete_block = db.prepare_cached("DELETE FROM lists WHERE id = ?1")?;
     let (mut deleted, mut documents, mut bytes) = (0, Vec::new(), Vec::new());
     for (id, entries) in blocks {
-        let (old, left) = entries.split_at(entries.partition_point(|&(time, _)| time < cut));
+        let (old, others) = entries.split_at(entries.partition_point(|&(time, _)| time < cut));
+        let mut left: Vec<Entry> = Vec::new();
         if table == DOCUMENTS {
             documents.extend_from_slice(old);
         } else {
-            for (_, row) in old {
-                deleted += delete.execute([row])?;
+            for &(time, row) in old {
+                if delete.execute([row, until])? > 0 {
+                    deleted += 1;
+                } else if is_there.exists([row])? {
+                    left.push((time, row));
+                }
             }
         }
+        left.extend_from_slice(others);
         if left.is_empty() {
             delete_block.execute([id])?;
-        } else {
-            put(db, list, Some(id), left, &mut bytes)?;
+        } else if left.len() < entries.len() {
+            put(db, list, Some(id), &left, &mut bytes)?;
         }
     }
     Ok(deleted + documents::delete(db, &documents)?)
