@@ -6,6 +6,8 @@ mod edges;
 #[path = "store/harness.rs"]
 #[allow(dead_code, reason = "shared by several files of tests")]
 mod harness;
+#[path = "store/report.rs"]
+mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

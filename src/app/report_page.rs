@@ -14,7 +14,7 @@ use super::moment;
 use super::same_file::is_same;
 use super::screen::Screen;
 use crate::key::{End, FlowTuple};
-use crate::metrics::GroupKind;
+use crate::metrics::{GroupKind, Vartype};
 use crate::sink::database_files;
 use crate::sink::store_query::{
     Answer, Cell, FlowOrder, GroupName, QueryError, Reader, RecordsQuery, SeriesQuery, TopQuery, alerts, flows,
@@ -77,17 +77,38 @@ fn say(args: &ReportArgs, screen: &mut Screen<'_>) -> io::Result<()> {
 }
 
 fn page(store: &Reader, range: Range) -> Result<String, QueryError> {
-    let mut out = HEAD.to_owned();
+    let stored = content(store, range)?;
     let span = store.span()?;
+    let mut out = HEAD.to_owned();
     out.push_str("<h1>millstream report</h1>\n<p>");
-    match span {
+    out.push_str(&match span {
+        Some((first, last)) if stored.is_empty() => nothing(range, (first, last)),
         Some((first, last)) => {
-            let (from, to) = (range.from.unwrap_or(first).max(first), range.to.unwrap_or(last).min(last));
-            out.push_str(&format!("{} to {}", moment::text(from), moment::text(to)));
+            // A bucket may reach beyond the last packet.
+            let (from, to) = (range.from.unwrap_or(first).clamp(first, last), range.to.unwrap_or(last).min(last));
+            format!("{} to {}", moment::text(from), moment::text(to))
         }
-        None => out.push_str("Nothing is stored."),
-    }
+        None => "Nothing is stored.".to_owned(),
+    });
     out.push_str(&format!("<br><span class=\"faint\">{}</span></p>\n", escape(&store.path().display().to_string())));
+    out.push_str(&stored);
+    let query = RecordsQuery { from: range.from, to: range.to, limit: ROWS, ..RecordsQuery::default() };
+    let columns = ["run", "state", "first", "last", "packets", "bytes", "rows", "lost", "inputs"];
+    section(&mut out, "Runs", &table(&runs(store, &query)?, &columns));
+    out.push_str("</body></html>\n");
+    Ok(out)
+}
+
+/// What is said of a range that has nothing.
+fn nothing(range: Range, (first, last): (Timestamp, Timestamp)) -> String {
+    let bound = |word: &str, time: Option<Timestamp>| time.map(|time| format!(" {word} {}", moment::text(time)));
+    let asked = [bound("from", range.from), bound("to", range.to)].map(Option::unwrap_or_default).concat();
+    format!("Nothing is stored{asked}; this store has {} to {}", moment::text(first), moment::text(last))
+}
+
+/// All but the runs.
+fn content(store: &Reader, range: Range) -> Result<String, QueryError> {
+    let mut out = String::new();
     let records = RecordsQuery { from: range.from, to: range.to, limit: ROWS, ..RecordsQuery::default() };
     for group in store.groups(GroupKind::Counter)? {
         counter_group(store, &group, range, &mut out)?;
@@ -103,9 +124,6 @@ fn page(store: &Reader, range: Range) -> Result<String, QueryError> {
         &table(&alerts(store, &records)?, &["time", "group", "priority", "message", "flow"]),
     );
     section(&mut out, "Latest resources", &table(&resources(store, &records)?, &["time", "group", "uri", "flow"]));
-    let columns = ["run", "state", "first", "last", "packets", "bytes", "rows", "lost", "inputs"];
-    section(&mut out, "Runs", &table(&runs(store, &records)?, &columns));
-    out.push_str("</body></html>\n");
     Ok(out)
 }
 
@@ -139,15 +157,38 @@ fn counter_group(store: &Reader, group: &GroupName, range: Range, out: &mut Stri
             _ => None,
         })
         .collect();
+    // Of a rate the sum is a volume, which has another unit: the mean has that of the line.
+    let seconds = match (points.first(), points.last(), over_time.rows.last()) {
+        (Some(first), Some(last), Some(row)) if meter.vartype == Vartype::RateCounter => {
+            (last.0.since(first.0).as_secs_f64() + row[1].number().unwrap_or(0.0)).max(1.0)
+        }
+        _ => 1.0,
+    };
     let name = |row: &Vec<Cell>| {
         let readable = row[1].text().or(row[0].text()).unwrap_or_default();
         row[2].text().map_or_else(|| readable.to_owned(), |label| format!("{readable} {label}"))
     };
-    let bars: Vec<(String, f64)> = largest.rows.iter().map(|row| (name(row), row[3].number().unwrap_or(0.0))).collect();
+    let value = |row: &Vec<Cell>| row[3].number().unwrap_or(0.0) / seconds;
+    let bars: Vec<(String, f64)> = largest.rows.iter().map(|row| (name(row), value(row))).collect();
+    let what = format!(
+        "<p class=\"faint\">{}</p>",
+        escape(format!("{} {}", over_range(meter.vartype), meter.units).trim_end())
+    );
     let title = format!("{}: {} {}", group.name, meter.name, meter.units);
     let chart = if points.len() > 1 { chart::line(&points) } else { String::new() };
-    section(out, title.trim_end(), &(chart + &chart::bars(&bars)));
+    section(out, title.trim_end(), &(chart + &what + &chart::bars(&bars)));
     Ok(())
+}
+
+/// What a key's value over the whole range is.
+fn over_range(vartype: Vartype) -> &'static str {
+    match vartype {
+        Vartype::RateCounter | Vartype::Average => "mean",
+        Vartype::Counter => "sum",
+        Vartype::Maximum => "largest",
+        Vartype::Minimum => "smallest",
+        Vartype::Gauge | Vartype::RunningCounter | Vartype::DeltaRateCounter => "last",
+    }
 }
 
 /// Bytes between hosts, of the flows of an answer.
