@@ -8,6 +8,8 @@ mod edges;
 mod harness;
 #[path = "store/report.rs"]
 mod report;
+#[path = "store/toppers.rs"]
+mod toppers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -81,7 +83,8 @@ fn meaning(file: &Path) -> BTreeMap<String, BTreeSet<String>> {
             "keys" | "windows" | "job_ends" | "lists" | "document_hours" | "same_texts" => continue,
             "runs" => "SELECT inputs, first, last, packets, bytes FROM runs".to_owned(),
             "toppers" => {
-                "SELECT t.grp, t.meter, t.bucket, k.key, t.value FROM toppers t JOIN keys k ON k.id = t.key".to_owned()
+                "SELECT t.grp, t.meter, t.bucket, t.side, k.key, t.value, t.error FROM toppers t JOIN keys k ON k.id = t.key"
+                    .to_owned()
             }
             "rolled" | "intervals" | "losses" | "labels" | "attributes" | "edges" | "groups" | "meters" | "jobs"
             | "flow_attributes" | "attribute_parts" | "tracked" | "open_flows" | "pipelines" => {
@@ -385,6 +388,10 @@ fn an_older_store_is_brought_up_to_date_when_it_is_opened() {
     let folder = TempDir::new().unwrap();
     // What each version added, taken away again, from the last one on.
     let added = [
+        "CREATE TABLE largest(grp INTEGER NOT NULL, meter INTEGER NOT NULL, bucket INTEGER NOT NULL, key INTEGER NOT NULL,
+           value REAL NOT NULL, PRIMARY KEY(grp, meter, bucket, key)) WITHOUT ROWID;
+         INSERT INTO largest SELECT grp, meter, bucket, key, value FROM toppers WHERE side = 1; DROP TABLE toppers;
+         ALTER TABLE largest RENAME TO toppers;",
         "DROP TABLE same_texts; DROP TRIGGER documents_delete;
          CREATE TRIGGER documents_delete AFTER DELETE ON documents BEGIN
            INSERT INTO documents_fts(documents_fts, rowid, text) VALUES('delete', old.id, old.text);
@@ -439,6 +446,9 @@ fn an_older_store_is_brought_up_to_date_when_it_is_opened() {
             assert!(!found.is_empty());
             assert_eq!(rows(&read, &all), found, "{table} of version {version}");
         }
+        let toppers =
+            |error| format!("SELECT grp, meter, bucket, side, key, value, {error} FROM toppers WHERE side = 1");
+        assert_eq!(rows(&read, &toppers("error")), rows(&new, &toppers("NULL")), "toppers of version {version}");
         let lists = "SELECT list, grp, first, last, newest, entries FROM lists ORDER BY list, grp, first";
         assert_eq!(rows(&read, lists), rows(&new, lists), "lists of version {version}");
         for question in [["flows", "--by=time"], ["flows", "--by=bytes"], ["resources", "--json"], ["docs", "--json"]] {

@@ -17,7 +17,7 @@ use super::row::{
     StoredTopper, StoredTracked, Text, ToldText, whole,
 };
 use super::statements::{DOCUMENT_COLUMNS, FLOW_COLUMNS, RESOURCE_COLUMNS, Statements, Which};
-use crate::metrics::{Alert, Edge, GroupKind};
+use crate::metrics::{Alert, Edge, GroupKind, Rank};
 use crate::time::Timestamp;
 
 /// The flows with a row in `open_flows`, by a hash of id and start; one too many costs a statement that does nothing.
@@ -202,7 +202,12 @@ impl Target<'_> {
     fn topper(&mut self, to: &mut Statements<'_>, topper: &StoredTopper) -> rusqlite::Result<()> {
         let group = self.groups.id(self.db, GroupKind::Counter, topper.group)?;
         let key = self.keys.id(self.db, &topper.key)?;
-        to.get(Which::Topper)?.execute(params![group, topper.meter, topper.bucket, key, topper.value])?;
+        let side = match topper.side {
+            Rank::Largest => 1,
+            Rank::Smallest => -1,
+        };
+        let StoredTopper { meter, bucket, value, error, .. } = topper;
+        to.get(Which::Topper)?.execute(params![group, meter, bucket, side, key, value, error])?;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use crate::guid::Guid;
 use crate::key::FlowTuple;
-use crate::metrics::{Alert, Edge, FlowAttribute, Resource, Session, Span};
+use crate::metrics::{Alert, Edge, FlowAttribute, Rank, Resource, Session, Span};
 use crate::time::Timestamp;
 
 /// One of the keys with the largest or smallest values of an interval.
@@ -17,10 +17,14 @@ pub struct StoredTopper {
     pub meter: u8,
     /// Start of the interval in seconds.
     pub bucket: i64,
+    /// Which end of the values.
+    pub side: Rank,
     /// The key.
     pub key: Vec<u8>,
     /// Its value.
     pub value: f64,
+    /// How much the value may be too large.
+    pub error: f64,
 }
 
 /// What became of a script's jobs.

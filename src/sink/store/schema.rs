@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::lists;
 
 /// Version of the tables, in `PRAGMA user_version`.
-pub const VERSION: i64 = 7;
+pub const VERSION: i64 = 8;
 
 /// What `PRAGMA application_id` says: this file is a store.
 pub(super) const APPLICATION: i64 = 0x6D73_7472;
@@ -27,6 +27,7 @@ const STEPS: [&str; VERSION as usize] = [
     include_str!("schema_5.sql"),
     include_str!("schema_6.sql"),
     include_str!("schema_7.sql"),
+    include_str!("schema_8.sql"),
 ];
 
 /// The version since which there is a list of the intervals that have counters.

@@ -11,7 +11,7 @@ use super::row::{
 };
 use crate::guid::Guid;
 use crate::metrics::{
-    Alert, Document, Edge, FlushSink, FlushedKey, FlushedTopper, Resource, Session, Snapshot, Stored, TrackedFlow,
+    Alert, Document, Edge, FlushSink, FlushedKey, FlushedTopper, Rank, Resource, Session, Snapshot, Stored, TrackedFlow,
 };
 use crate::sink::WhenFull;
 use crate::sink::reuse::Reused;
@@ -227,10 +227,10 @@ impl FlushSink for StoreSender {
     }
 
     fn topper(&mut self, topper: &FlushedTopper<'_>, stored: Stored) {
-        // The smallest are not among them.
-        if let (true, Ok(meter), 1..) = (stored.is_yes(), u8::try_from(topper.meter), topper.rank) {
-            let (group, bucket, key, value) = (topper.guid, topper.bucket, topper.key.to_vec(), topper.value);
-            self.row(Row::Topper(Box::new(StoredTopper { group, meter, bucket, key, value })));
+        if let (true, Ok(meter)) = (stored.is_yes(), u8::try_from(topper.meter)) {
+            let &FlushedTopper { guid: group, bucket, rank, key, value, error, .. } = topper;
+            let (side, key) = (if rank < 0 { Rank::Smallest } else { Rank::Largest }, key.to_vec());
+            self.row(Row::Topper(Box::new(StoredTopper { group, meter, bucket, side, key, value, error })));
         }
     }
 
@@ -264,6 +264,10 @@ impl FlushSink for StoreSender {
         let TrackedFlow { tracker, bucket, size, rank, flow, metric } = *flow;
         let (tracker, flow) = (tracker.to_owned(), flow.to_vec());
         self.row(Row::Tracked(Box::new(StoredTracked { tracker, bucket, size, rank, flow, metric })));
+    }
+
+    fn end_second(&mut self) {
+        self.flush();
     }
 
     fn end_window(&mut self, _start: i64) {

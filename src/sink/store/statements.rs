@@ -69,8 +69,9 @@ impl Which {
                 "INSERT OR IGNORE INTO edges(from_grp, from_key, hour, to_grp, to_key) VALUES(?1, ?2, ?3, ?4, ?5)"
             }
             Self::Topper => {
-                "INSERT INTO toppers(grp, meter, bucket, key, value) VALUES(?1, ?2, ?3, ?4, ifnull(?5, 0))
-                 ON CONFLICT(grp, meter, bucket, key) DO UPDATE SET value = excluded.value"
+                "INSERT INTO toppers(grp, meter, bucket, side, key, value, error)
+                 VALUES(?1, ?2, ?3, ?4, ?5, ifnull(?6, 0), ifnull(?7, 0))
+                 ON CONFLICT(grp, meter, bucket, side, key) DO UPDATE SET value = excluded.value, error = excluded.error"
             }
             Self::Tracked => {
                 "INSERT OR REPLACE INTO tracked(tracker, bucket, rank, size, flow, metric) VALUES(?1, ?2, ?3, ?4, ?5, ?6)"
