@@ -150,7 +150,7 @@ pub fn install_for_engine(
     let vm = VmIdentity { contextid: context.contextid, engine_type: context.side.name() };
     let t = install(lua, run, &vm, Outlets { log, print, host })?;
     if context.side == Side::Backend {
-        t.set("backend_engineid", 0)?;
+        t.set("backend_engineid", context.engine.backend_number.get())?;
         set_groups(lua, &t, &context.engine.groups)?;
     }
     if let Some(group) = monitored {

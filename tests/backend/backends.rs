@@ -124,3 +124,19 @@ fn a_message_of_a_backend_reaches_the_others_and_the_frontend() {
     heard.sort_unstable();
     assert_eq!(heard, ["of 0", "of 0", "of 1", "of 1"]);
 }
+
+#[test]
+fn every_backend_knows_its_number_from_onload_to_onunload() {
+    let text = "TrisulPlugin = { id = { name = 'n' }, \
+        onload = function() print('load', T.backend_engineid) end, \
+        onunload = function() print('unload', T.backend_engineid) end, \
+        engine_monitor = { onmetronome = function(e, ts, count) \
+        if count == 1 then print('tick ' .. e:instanceid(), T.backend_engineid) end end } }";
+    let outcome = Bench::new().plugin("n.lua", text).args(&["--backends", "3"]).run(&many());
+    outcome.exits(0);
+    let mut lines = outcome.printed_by("n.lua");
+    lines.sort_unstable();
+    let all = |stage: &str| (0..3).map(|n| format!("{stage}\t{n}")).collect::<Vec<_>>();
+    let ticks = ["tick 0\t0", "tick 1\t1", "tick 2\t2"].map(str::to_owned).to_vec();
+    assert_eq!(lines, [all("load"), ticks, all("unload")].concat());
+}
