@@ -130,6 +130,7 @@ impl<O: BackendOutlet> Backend<O> {
         let context = Rc::new(EngineContext::new(parts.id, shard, Arc::clone(&groups), protocols, Peers::default()));
         context.is_backend.set(true);
         context.backend_number.set(parts.share.number);
+        context.edges.set(parts.settings.wants_edges());
         // What they post while they load is heard by those that are loaded.
         context.has_backend.set(true);
         let in_order = parts.jobs.delivery == Delivery::InOrder;

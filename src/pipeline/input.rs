@@ -126,7 +126,7 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
     let context = Rc::new(EngineContext::new(plan.id, shard, groups, protocols, plan.peers));
     let mut outlet = plan.outlet;
     context.job_events.set(outlet.reads_jobs());
-    context.edges.set(engine::wants_edges(&plan.settings));
+    context.edges.set(plan.settings.wants_edges());
     let backend = plan.backend.map(|link| BackendFeed::new(link, plan.id as usize, &context));
     let mut problems = Vec::new();
     let metering = engine::metering(&plan.catalog, &plan.builtin, &plan.settings, &[]);

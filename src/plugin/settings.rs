@@ -72,6 +72,12 @@ pub enum NetflowTap {
 }
 
 impl HostSettings {
+    /// Whether the configuration leaves edges on.
+    #[must_use]
+    pub fn wants_edges(&self) -> bool {
+        !self.run.environment.config.get("Edges>Enabled").eq_ignore_ascii_case("false")
+    }
+
     /// A number for a new VM, unique in the process.
     #[must_use]
     pub fn next_context_id(&self) -> u32 {

@@ -172,3 +172,17 @@ fn edges_can_be_switched_off() {
     let off = edges(&["--set", "Edges>Enabled=False"]);
     assert_eq!((off.of("edge").len(), off.of("flow_edges").len()), (0, 0));
 }
+
+#[test]
+fn edges_of_backend_scripts_can_be_switched_off_as_well() {
+    let text = format!(
+        "TrisulPlugin = {{ id = {{ name = 'e' }}, engine_monitor = {{ onendflush = function(engine)
+         engine:add_edge('{GROUP}', 'a', '{GROUP}', 'b') end }} }}"
+    );
+    let edges = |set: &[&str]| {
+        let outcome = Bench::new().group().plugin("e.lua", &text).args(set).run(&Capture::udp(1, 100));
+        outcome.exits(0);
+        outcome.of("edge").len()
+    };
+    assert_eq!((edges(&[]), edges(&["--set", "Edges>Enabled=false"])), (1, 0));
+}
