@@ -45,8 +45,8 @@ pub struct RunIdentity {
 pub struct VmIdentity {
     /// `T.contextid`.
     pub contextid: u32,
-    /// `T.enginetype`.
-    pub engine_type: &'static str,
+    /// `T.enginetype`; `None` where it changes.
+    pub engine_type: Option<&'static str>,
 }
 
 /// The functions behind `T` that differ from place to place.
@@ -73,7 +73,9 @@ pub fn install(lua: &Lua, run: &RunIdentity, vm: &VmIdentity, outlets: Outlets) 
     t.set("context_name", name)?;
     t.set("contextname", name)?;
     t.set("args", run.args.as_str())?;
-    t.set("enginetype", vm.engine_type)?;
+    if let Some(side) = vm.engine_type {
+        t.set("enginetype", side)?;
+    }
     let sub = |name: &str| -> mlua::Result<Table> {
         let table = lua.create_table()?;
         t.set(name, &table)?;
@@ -147,7 +149,7 @@ pub fn install_for_engine(
         id: parts.engine.get::<Function>("instanceid")?,
         log: log_function(lua, &log)?,
     };
-    let vm = VmIdentity { contextid: context.contextid, engine_type: context.side.name() };
+    let vm = VmIdentity { contextid: context.contextid, engine_type: Some(context.side.name()) };
     let t = install(lua, run, &vm, Outlets { log, print, host })?;
     if context.side == Side::Backend {
         t.set("backend_engineid", context.engine.backend_number.get())?;
@@ -226,7 +228,7 @@ pub fn install_for_probe(lua: &Lua, run: &RunIdentity, groups: &Registry) -> mlu
         log: nothing.clone(),
     };
     let outlets = Outlets { log: Rc::new(|_, _| {}), print: Rc::new(|_| {}), host };
-    let t = install(lua, run, &VmIdentity { contextid: 0, engine_type: "frontend" }, outlets)?;
+    let t = install(lua, run, &VmIdentity { contextid: 0, engine_type: Some("frontend") }, outlets)?;
     set_groups(lua, &t, groups)?;
     let async_table = lua.create_table()?;
     for name in ["cat", "copy", "cp", "rm", "copybuffer", "schedule"] {

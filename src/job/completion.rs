@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::hint;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::time::Stopwatch;
@@ -60,6 +60,8 @@ pub(super) struct CompletionQueue {
     asked: AtomicUsize,
     /// How long a section waits for the owner, in milliseconds.
     pub patience: AtomicU64,
+    /// On which side the owner is, as its jobs name it.
+    pub side: OnceLock<&'static str>,
 }
 
 /// The atomic sections that wait for the owner, and whether it takes any.

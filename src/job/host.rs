@@ -29,6 +29,8 @@ pub(super) struct Control {
     pub output: JobOutput,
     started: Cell<Option<(Stopwatch, Duration)>>,
     expired: Cell<bool>,
+    /// On which side the owner is, if that was said.
+    side: Cell<Option<&'static str>>,
     /// What the watchdog sees of the worker's VM.
     guard: RefCell<Option<Arc<Guard>>>,
     /// Atomic sections that wait for owners, of the whole pool.
@@ -44,6 +46,12 @@ const PAUSE: Duration = Duration::from_millis(4);
 pub struct Owner(pub(super) Rc<Control>);
 
 impl Owner {
+    /// On which side the owner of the job that runs is; `None` if it did not say.
+    #[must_use]
+    pub fn side(&self) -> Option<&'static str> {
+        self.0.side.get()
+    }
+
     /// Has a function run by the owner, between two batches, and waits for it. The deadline of the job stands still.
     ///
     /// # Errors
@@ -74,7 +82,8 @@ impl Owner {
 impl Control {
     pub(super) fn new(slot: Arc<Slot>, asked: Arc<AtomicUsize>) -> Rc<Self> {
         let (output, guard) = (JobOutput::default(), RefCell::default());
-        Rc::new(Self { slot, output, started: Cell::new(None), expired: Cell::new(false), guard, asked })
+        let (started, expired, side) = (Cell::default(), Cell::new(false), Cell::default());
+        Rc::new(Self { slot, output, started, expired, side, guard, asked })
     }
 
     /// Names what the watchdog sees of the worker's VM.
@@ -91,8 +100,9 @@ impl Control {
     }
 
     /// A job begins.
-    pub(super) fn begin(&self, started: Stopwatch, deadline: Duration) {
+    pub(super) fn begin(&self, started: Stopwatch, deadline: Duration, side: Option<&'static str>) {
         self.started.set(Some((started, deadline)));
+        self.side.set(side);
         self.expired.set(false);
     }
 

@@ -138,6 +138,13 @@ impl Scheduler {
         self
     }
 
+    /// The same, with jobs that can tell on which side their owner is.
+    #[must_use]
+    pub fn on_side(self, side: &'static str) -> Self {
+        self.home.side.get_or_init(|| side);
+        self
+    }
+
     /// Schedules a function. It is handed over with the next [`Scheduler::flush`], at the latest when 64 are collected.
     ///
     /// # Errors

@@ -67,6 +67,8 @@ pub(super) struct Assignment {
     pub returns: Returns,
     /// Whether there may be another attempt if this one fails.
     pub again: Again,
+    /// On which side its owner is, if that was said.
+    pub side: Option<&'static str>,
 }
 
 /// Whether an attempt may be followed by another.
@@ -162,8 +164,9 @@ impl Slot {
         job.waited = waited.into();
         state.waits.record(waited);
         self.disowned.store(false, Ordering::Relaxed);
+        let side = job.home.side.get().copied();
         state.running = Some(Running { job: Some(job), lanes, started: now, deadline });
-        Some(Assignment { work, started: now, deadline, returns, again })
+        Some(Assignment { work, started: now, deadline, returns, again, side })
     }
 
     /// Takes the running job and its lanes out for another attempt, unless somebody else has ended it or the worker was

@@ -167,8 +167,8 @@ impl Outcome {
 
 impl Worker<'_> {
     fn perform(&mut self, assignment: Assignment) -> Outcome {
-        let Assignment { mut work, started, deadline, returns, .. } = assignment;
-        self.control.begin(started, deadline);
+        let Assignment { mut work, started, deadline, returns, side, .. } = assignment;
+        self.control.begin(started, deadline, side);
         let mut value = None;
         let result = match &mut work {
             // There is no time to begin in.

@@ -189,6 +189,23 @@ fn the_async_vm_has_t_without_an_engine_and_keeps_its_globals() {
 }
 
 #[test]
+fn the_async_vm_is_of_the_side_that_scheduled_the_job() {
+    let text = format!(
+        "local function ask(where) T.async:schedule {{ onexecute = function() return T.enginetype end,
+           onresult = function(e, d, r) print(where, r) end }} end
+         local n = 0
+         TrisulPlugin = {{ id = {{}}, simplecounter = {{ protocol_guid = '{IPV4}', onpacket = function()
+           n = n + 1 if n == 1 then ask('in front') end end }},
+           engine_monitor = {{ onbeginflush = function() ask('behind') end }} }}"
+    );
+    let outcome = Bench::new().plugin("j.lua", &text).run(&Capture::udp(2, 100));
+    outcome.exits(0);
+    let mut lines = outcome.lines();
+    lines.sort_unstable();
+    assert_eq!(lines, ["behind\tbackend", "in front\tfrontend"], "{}", outcome.stderr);
+}
+
+#[test]
 fn file_functions_run_at_once_inside_a_worker() {
     let (bench, outcome) = once(
         Bench::new().file("from", "x"),
