@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory};
+use clap::{ArgMatches, Command, CommandFactory};
 
 use super::environment::{self, PREFIX};
 use super::fault::{Fault, Place};
@@ -14,6 +14,9 @@ use crate::app::cli::Cli;
 
 /// The variable that names a file.
 pub const FILE_VARIABLE: &str = "MILLSTREAM_CONFIG";
+
+/// The option that takes a setting back.
+const UNSET: &str = "unset";
 
 /// Where a value was taken from, the weakest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,17 +103,20 @@ fn is_only_layer(arguments: &[OsString], variables: &[(OsString, OsString)]) -> 
         && !arguments.iter().any(|argument| begins(argument, "--config") || begins(argument, "--unset"))
 }
 
-/// Puts the layers together for a command line of `run`; `None` if it is that of another command.
+/// Puts the layers together for a command line of `run`, or of a command with its options; `None` if it is that of another.
 ///
 /// # Errors
 /// Everything that is wrong with file and environment.
 pub fn layer(arguments: &[OsString], variables: &[(OsString, OsString)]) -> Result<Option<Layered>, Vec<Fault>> {
-    let Some(position) = arguments.iter().skip(1).position(|argument| argument == "run").map(|at| at + 2) else {
+    let mut command = Cli::command().ignore_errors(true);
+    // What is wrong with the command line is said when everything is in it.
+    let Ok(matches) = command.try_get_matches_from_mut(arguments) else { return Ok(None) };
+    let Some((name, typed)) = matches.subcommand().filter(|(name, _)| takes_settings(&command, name)) else {
         return Ok(None);
     };
-    // What is wrong with the command line is said when everything is in it.
-    let Ok(matches) = Cli::command().ignore_errors(true).try_get_matches_from(arguments) else { return Ok(None) };
-    let Some(("run", typed)) = matches.subcommand() else { return Ok(None) };
+    let Some(position) = arguments.iter().skip(1).position(|argument| argument == name).map(|at| at + 2) else {
+        return Ok(None);
+    };
     let schema = Schema::new();
     let file = chosen_file(typed, variables);
     let document = match &file {
@@ -137,6 +143,11 @@ pub fn layer(arguments: &[OsString], variables: &[(OsString, OsString)]) -> Resu
     Ok(Some(layered))
 }
 
+/// Whether a command has the option that takes settings back, and so all the others that can be set.
+fn takes_settings(command: &Command, name: &str) -> bool {
+    command.find_subcommand(name).is_some_and(|known| known.get_arguments().any(|arg| arg.get_id() == UNSET))
+}
+
 /// The file that was named: by an argument, else by the variable. Without either there is none: a file that happens to lie
 /// about must not change results.
 fn chosen_file(typed: &ArgMatches, variables: &[(OsString, OsString)]) -> Option<PathBuf> {
@@ -148,8 +159,7 @@ fn chosen_file(typed: &ArgMatches, variables: &[(OsString, OsString)]) -> Option
 /// What the layers below the command line say of the option that sets values by path: they are added up.
 fn sets<'a>(schema: &Schema, typed: &ArgMatches, given: impl Iterator<Item = &'a Given>) -> Vec<String> {
     let is_set = |key: &Key| key.option == SET;
-    let taken_back =
-        |key: &Key| typed.get_many::<String>("unset").into_iter().flatten().any(|path| *path == key.path());
+    let taken_back = |key: &Key| typed.get_many::<String>(UNSET).into_iter().flatten().any(|path| *path == key.path());
     let given = given.filter(|given| is_set(&schema.keys[given.key]) && !taken_back(&schema.keys[given.key]));
     given.flat_map(|given| given.values.clone()).collect()
 }
@@ -214,7 +224,7 @@ fn merge(
 
 /// Takes back what file and environment say of keys that `--unset` names.
 fn unset(typed: &ArgMatches, schema: &Schema, settings: &mut [Effective]) -> Result<(), Vec<Fault>> {
-    for path in typed.get_many::<String>("unset").into_iter().flatten() {
+    for path in typed.get_many::<String>(UNSET).into_iter().flatten() {
         let (section, name) = path.split_once('.').unwrap_or(("", path));
         let Some(setting) = settings.iter_mut().find(|setting| setting.key.path() == *path) else {
             let known = schema.sections().iter().any(|known| known == section);
@@ -304,6 +314,18 @@ mod tests {
         assert!(!is_only_layer(&arguments, &variable));
         for option in ["--config=a.toml", "--config", "--unset"] {
             assert!(!is_only_layer(&typed(&["millstream", "run", option, "x"]), &[]), "{option}");
+        }
+    }
+
+    #[test]
+    fn commands_with_the_options_of_run_take_its_settings() {
+        let variables = [(OsString::from("MILLSTREAM_INPUT_COUNT"), OsString::from("7"))];
+        for (command, expected) in [("run", true), ("profile", true), ("demo", false), ("packets", false)] {
+            let arguments = typed(&["millstream", "--log", "error", command, "x"]);
+            let completed = complete(arguments, &variables).unwrap();
+            assert_eq!(completed.contains(&OsString::from("--count=7")), expected, "{command}");
+            let expected = OsString::from(if expected { "--count=7" } else { "x" });
+            assert_eq!(completed[4], expected, "{command}");
         }
     }
 
