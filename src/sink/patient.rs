@@ -50,10 +50,14 @@ impl Haste {
         self.0.has_begun.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the run was asked to end.
+    pub(super) fn has_begun(&self) -> bool {
+        self.0.has_begun.load(Ordering::Relaxed)
+    }
+
     fn bounds(&self) -> Option<Bounds> {
-        let has_begun = self.0.has_begun.load(Ordering::Relaxed);
         let bounds = || if self.0.met_stalled.load(Ordering::Relaxed) { OTHERS } else { FIRST };
-        has_begun.then(bounds)
+        self.has_begun().then(bounds)
     }
 }
 

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use millstream::guid::Guid;
 use millstream::metrics::{Alert, AlertKind};
-use millstream::sink::AlertsEnd;
 use millstream::sink::eve::AlertItem;
 use millstream::sink::webhook::{HookLimits, Webhook, WebhookOptions};
+use millstream::sink::{AlertsEnd, Haste};
 use millstream::time::{Stopwatch, Timestamp};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::run::{DEMO, dropped, lost, noisy, output, report, run, timed};
+use super::run::{DEMO, begin, dropped, lost, noisy, output, report, run, signal, timed};
 
 /// A server that answers every request as it is told, and hands the bodies on.
 fn serve(answer: &'static str) -> (u16, Receiver<Vec<u8>>) {
@@ -80,6 +80,7 @@ fn limits() -> HookLimits {
         answer: 64 << 10,
         pauses: vec![Duration::from_millis(20); 4],
         at_end: Duration::from_secs(2),
+        in_haste: Duration::from_millis(500),
     }
 }
 
@@ -87,7 +88,7 @@ fn limits() -> HookLimits {
 fn post(port: u16, count: usize, limits: HookLimits, pause: Duration) -> AlertsEnd {
     let allowed = vec!["127.0.0.1".parse().unwrap()];
     let url = format!("http://127.0.0.1:{port}/hook?x=1");
-    send(WebhookOptions { url, allowed, trusted: None, limits }, count, pause)
+    send(WebhookOptions { url, allowed, trusted: None, limits, haste: Haste::default() }, count, pause)
 }
 
 fn send(options: WebhookOptions, count: usize, pause: Duration) -> AlertsEnd {
@@ -175,7 +176,8 @@ fn over_https_certificates_are_checked() {
         std::fs::write(&file, root).unwrap();
         let trusted = trusts.then(|| file.clone());
         let allowed = vec!["localhost".parse().unwrap(), "127.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
-        let options = WebhookOptions { url: format!("https://localhost:{port}/x"), allowed, trusted, limits: limits() };
+        let (limits, haste) = (limits(), Haste::default());
+        let options = WebhookOptions { url: format!("https://localhost:{port}/x"), allowed, trusted, limits, haste };
         let end = send(options, 3, Duration::from_millis(1_500));
         assert_eq!((end.delivered, received.try_iter().count()), (delivered, delivered as usize), "{name} {trusts}");
         let lost = if delivered == 0 { vec![("webhook_failed", 3)] } else { Vec::new() };
@@ -296,6 +298,55 @@ fn what_the_last_try_does_not_deliver_is_a_failure() {
     let end = post(port, 2, limits(), Duration::ZERO);
     assert_eq!((end.delivered, end.dropped), (1, vec![("webhook_unsent_at_end", 1)]));
     assert_eq!(end.failure.as_deref(), Some("answer 503"));
+}
+
+/// A server that takes everything and is not done with its first answer for hours.
+fn serve_slowly() -> (u16, Receiver<Vec<u8>>) {
+    serve_with(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
+        while stream.write_all(b"x").is_ok() {
+            thread::sleep(Duration::from_millis(100));
+        }
+    })
+}
+
+#[test]
+fn what_a_slow_server_was_not_told_when_the_run_was_over_is_a_failure() {
+    let patient = HookLimits { whole: Duration::from_secs(60), at_end: Duration::from_secs(60), ..limits() };
+    for (limits, is_hasty) in
+        [(HookLimits { at_end: Duration::from_millis(500), ..patient.clone() }, false), (patient, true)]
+    {
+        let (port, _received) = serve_slowly();
+        let haste = Haste::default();
+        if is_hasty {
+            haste.begin();
+        }
+        let allowed = vec!["127.0.0.1".parse().unwrap()];
+        let url = format!("http://127.0.0.1:{port}/");
+        let options = WebhookOptions { url, allowed, trusted: None, limits, haste };
+        // The first is under way when the end comes, and is not waited for longer than all together.
+        let (end, time) = timed(|| send(options, 3, Duration::from_millis(300)));
+        assert!(time < Duration::from_secs(4), "{time:?}");
+        assert_eq!((end.delivered, end.dropped), (1, vec![("webhook_unsent_at_end", 2)]));
+        assert_eq!(end.failure.as_deref(), Some("the run was over before every alert was posted"));
+    }
+}
+
+#[test]
+fn a_run_that_is_stopped_does_not_wait_for_a_slow_server() {
+    let dir = TempDir::new().unwrap();
+    let plugin = noisy(dir.path(), 1_000);
+    let (port, received) = serve_slowly();
+    let url = format!("http://127.0.0.1:{port}/");
+    let arguments = ["-r", DEMO, "--loop", "100000", "-p", &plugin, "--webhook", &url, "--webhook-allow", "127.0.0.1"];
+    let child = begin(&arguments);
+    received.recv_timeout(Duration::from_secs(60)).unwrap();
+    signal(&child, "-TERM");
+    let (output, time) = timed(|| child.wait_with_output().unwrap());
+    assert!(time < Duration::from_secs(5), "{time:?}");
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    assert!(report.contains("webhook could not be written in full: the run was over"), "{report}");
 }
 
 #[test]

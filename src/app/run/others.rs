@@ -99,6 +99,7 @@ impl OutputSet {
                     allowed,
                     trusted: others.webhook_ca.clone(),
                     limits: HookLimits::default(),
+                    haste: control.haste().clone(),
                 };
                 Some((url, Webhook::start(options).context("--webhook")?))
             }

@@ -1,8 +1,10 @@
 //! One try to deliver.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ureq::config::Config;
@@ -26,12 +28,14 @@ pub struct HookLimits {
     pub answer: u64,
     /// Pauses between tries; there is one try more than pauses.
     pub pauses: Vec<Duration>,
-    /// Time that is left for all when the run is over.
+    /// Time that is left for all when the run is over, a try under way included.
     pub at_end: Duration,
+    /// The same when the run was asked to end; what still connects then takes longer.
+    pub in_haste: Duration,
 }
 
 impl Default for HookLimits {
-    /// 3 s to connect, 10 s in all, 64 KiB read, five tries over five minutes, 10 s at the end.
+    /// 3 s to connect, 10 s in all, 64 KiB read, five tries over five minutes, 10 s at the end, 2 s in haste.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(3),
@@ -39,6 +43,7 @@ impl Default for HookLimits {
             answer: 64 << 10,
             pauses: [1, 9, 60, 230].map(Duration::from_secs).to_vec(),
             at_end: Duration::from_secs(10),
+            in_haste: Duration::from_secs(2),
         }
     }
 }
@@ -74,6 +79,21 @@ pub enum HookUrlError {
     },
 }
 
+/// The host of an address that can be called.
+///
+/// # Errors
+/// When it is none of http or https.
+pub fn host_of(url: &str) -> Result<String, HookUrlError> {
+    let unreadable = || HookUrlError::Unreadable { url: url.to_owned() };
+    let uri: Uri = url.parse().map_err(|_| unreadable())?;
+    match uri.scheme_str() {
+        Some("http" | "https") => {}
+        Some(_) => return Err(HookUrlError::Protocol { url: url.to_owned() }),
+        None => return Err(unreadable()),
+    }
+    uri.host().filter(|host| !host.is_empty()).map(str::to_owned).ok_or_else(unreadable)
+}
+
 /// What became of a try.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Tried {
@@ -90,6 +110,8 @@ pub(super) enum Tried {
 struct Checked {
     allowed: Vec<AllowedHost>,
     resolver: DefaultResolver,
+    /// Nobody is called any more.
+    is_cut: Arc<AtomicBool>,
 }
 
 /// How a refusal by the rules reaches the caller.
@@ -98,6 +120,9 @@ const FORBIDDEN: &str = "the name leads to an address that may not be called";
 impl Resolver for Checked {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         let found = self.resolver.resolve(uri, config, timeout)?;
+        if self.is_cut.load(Ordering::Relaxed) {
+            return Err(io::Error::from(io::ErrorKind::NotConnected).into());
+        }
         let allows = |address: &SocketAddr| allows_address(&self.allowed, address.ip());
         // One bad address among good ones is a trap, or a mistake nobody should build on.
         if !found.iter().all(allows) {
@@ -126,22 +151,31 @@ pub(super) struct Hook {
     agent: Agent,
     url: String,
     limits: HookLimits,
+    is_cut: Arc<AtomicBool>,
+}
+
+/// Ends the try under way, and lets none begin.
+#[derive(Debug)]
+pub(super) struct Cut {
+    agent: Agent,
+    is_cut: Arc<AtomicBool>,
+}
+
+impl Cut {
+    /// Does so. A name that is looked up, or a connection that is made, is waited for, and fails then.
+    pub fn now(self) {
+        self.is_cut.store(true, Ordering::Relaxed);
+        self.agent.shutdown();
+    }
 }
 
 impl Hook {
     /// Checks what can be checked before the first alert.
     pub fn new(options: WebhookOptions) -> Result<Self, HookUrlError> {
-        let WebhookOptions { url, allowed, trusted, limits } = options;
-        let unreadable = || HookUrlError::Unreadable { url: url.to_owned() };
-        let uri: Uri = url.parse().map_err(|_| unreadable())?;
-        match uri.scheme_str() {
-            Some("http" | "https") => {}
-            Some(_) => return Err(HookUrlError::Protocol { url }),
-            None => return Err(unreadable()),
-        }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(unreadable)?;
-        if !allows_host(&allowed, host) {
-            return Err(HookUrlError::NotAllowed { host: host.to_owned() });
+        let WebhookOptions { url, allowed, trusted, limits, haste: _ } = options;
+        let host = host_of(&url)?;
+        if !allows_host(&allowed, &host) {
+            return Err(HookUrlError::NotAllowed { host });
         }
         let roots = trusted.as_deref().map_or(Ok(RootCerts::PlatformVerifier), certificates)?;
         let config = Agent::config_builder()
@@ -150,14 +184,21 @@ impl Hook {
             .max_redirects(0)
             // Nothing may come between: the addresses that were checked are those that are called.
             .proxy(None)
+            .timeout_resolve(Some(limits.connect))
             .timeout_connect(Some(limits.connect))
             .timeout_global(Some(limits.whole))
             .max_idle_connections(0)
             .user_agent("millstream")
             .build();
-        let resolver = Checked { allowed, resolver: DefaultResolver::default() };
+        let is_cut: Arc<AtomicBool> = Arc::default();
+        let resolver = Checked { allowed, resolver: DefaultResolver::default(), is_cut: Arc::clone(&is_cut) };
         let agent = Agent::with_parts(config, DefaultConnector::default(), resolver);
-        Ok(Self { agent, url, limits })
+        Ok(Self { agent, url, limits, is_cut })
+    }
+
+    /// What ends its tries from another thread.
+    pub fn cut(&self) -> Cut {
+        Cut { agent: self.agent.clone(), is_cut: Arc::clone(&self.is_cut) }
     }
 
     pub const fn limits(&self) -> &HookLimits {
@@ -188,11 +229,13 @@ impl Hook {
 #[cfg(test)]
 mod tests {
     use super::{Hook, HookLimits, HookUrlError, Tried, WebhookOptions};
+    use crate::sink::Haste;
     use std::time::Duration;
 
     fn options(url: &str, allowed: &[&str]) -> WebhookOptions {
         let allowed = allowed.iter().map(|host| host.parse().unwrap()).collect();
-        WebhookOptions { url: url.to_owned(), allowed, trusted: None, limits: HookLimits::default() }
+        let (limits, haste) = (HookLimits::default(), Haste::default());
+        WebhookOptions { url: url.to_owned(), allowed, trusted: None, limits, haste }
     }
 
     #[test]

@@ -8,6 +8,6 @@ mod deliver;
 mod rules;
 mod worker;
 
-pub use deliver::{HookLimits, HookUrlError};
+pub use deliver::{HookLimits, HookUrlError, host_of};
 pub use rules::{AllowedHost, AllowedHostError};
 pub use worker::{Webhook, WebhookOptions};

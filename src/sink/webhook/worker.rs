@@ -2,21 +2,24 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
-use super::deliver::{Hook, HookLimits, HookUrlError, Tried};
+use super::deliver::{Cut, Hook, HookLimits, HookUrlError, Tried};
 use super::rules::AllowedHost;
+use crate::sink::Haste;
 use crate::sink::alert_queue::{AlertSender, AlertsEnd};
 use crate::sink::eve::{AlertItem, alert_body};
 use crate::time::Stopwatch;
 
 /// Alerts that wait for another try.
 const MAX_WAITING: usize = 1_024;
+/// How soon it is seen that the run was asked to end.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What a webhook is told.
 #[derive(Clone, Debug)]
@@ -29,15 +32,39 @@ pub struct WebhookOptions {
     pub trusted: Option<PathBuf>,
     /// Bounds.
     pub limits: HookLimits,
+    /// Begins when the run is asked to end.
+    pub haste: Haste,
 }
 
 /// A webhook at work.
 #[derive(Debug)]
 pub struct Webhook {
     sender: Option<AlertSender>,
-    /// No more alerts come: those in the queue are not waited for long.
-    closing: Arc<AtomicBool>,
+    closing: Closing,
+    cut: Cut,
     worker: Option<JoinHandle<Outcome>>,
+    /// Closed once the thread has ended.
+    ended: Receiver<()>,
+}
+
+/// No more alerts come: what is left is not waited for long.
+#[derive(Clone, Debug)]
+struct Closing {
+    since: Arc<OnceLock<Stopwatch>>,
+    haste: Haste,
+    limits: HookLimits,
+}
+
+impl Closing {
+    fn has_begun(&self) -> bool {
+        self.since.get().is_some()
+    }
+
+    /// The time that is left.
+    fn left(&self) -> Duration {
+        let whole = if self.haste.has_begun() { self.limits.in_haste } else { self.limits.at_end };
+        whole.saturating_sub(self.since.get_or_init(Stopwatch::start).elapsed())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -63,13 +90,19 @@ impl Webhook {
     /// # Errors
     /// When the address may not be called, or the certificates cannot be read.
     pub fn start(options: WebhookOptions) -> Result<Self, HookUrlError> {
+        let closing = Closing { since: Arc::default(), haste: options.haste.clone(), limits: options.limits.clone() };
         let hook = Hook::new(options)?;
+        let cut = hook.cut();
         let (sender, alerts) = AlertSender::new();
+        let (ends, ended) = bounded::<()>(0);
+        let worker = Worker::new(hook, closing.clone());
+        let run = move || {
+            let _ends = ends;
+            worker.run(&alerts)
+        };
         // Without a thread every alert finds the queue closed and is counted.
-        let closing: Arc<AtomicBool> = Arc::default();
-        let worker = Worker::new(hook, Arc::clone(&closing));
-        let worker = thread::Builder::new().name("webhook".to_owned()).spawn(move || worker.run(&alerts));
-        Ok(Self { sender: Some(sender), closing, worker: worker.ok() })
+        let worker = thread::Builder::new().name("webhook".to_owned()).spawn(run);
+        Ok(Self { sender: Some(sender), closing, cut, worker: worker.ok(), ended })
     }
 
     /// A sender for one more thread.
@@ -81,8 +114,14 @@ impl Webhook {
     /// Delivers what is left, in bounded time; every other sender must be gone.
     #[must_use]
     pub fn close(mut self) -> AlertsEnd {
-        self.closing.store(true, Ordering::Relaxed);
+        self.closing.since.get_or_init(Stopwatch::start);
         let full = self.sender.take().map(|sender| sender.full());
+        while let Err(RecvTimeoutError::Timeout) = self.ended.recv_timeout(self.closing.left().min(LOOK)) {
+            if self.closing.left().is_zero() {
+                self.cut.now();
+                break;
+            }
+        }
         // A panic of the thread has been reported by it.
         let outcome = self.worker.take().and_then(|worker| worker.join().ok()).unwrap_or_default();
         let full = full.map_or(0, |full| full.load(Ordering::Relaxed));
@@ -92,28 +131,29 @@ impl Webhook {
             ("webhook_failed", outcome.failed),
             ("webhook_unsent_at_end", outcome.at_end),
         ];
+        let late = (outcome.at_end > 0).then(|| "the run was over before every alert was posted".to_owned());
         AlertsEnd {
             delivered: outcome.delivered,
             dropped: dropped.into_iter().filter(|(_, count)| *count > 0).collect(),
-            failure: outcome.failure,
+            failure: outcome.failure.or(late),
         }
     }
 }
 
 struct Worker {
     hook: Hook,
-    closing: Arc<AtomicBool>,
+    closing: Closing,
     waiting: VecDeque<Waiting>,
     outcome: Outcome,
 }
 
 impl Worker {
-    fn new(hook: Hook, closing: Arc<AtomicBool>) -> Self {
+    fn new(hook: Hook, closing: Closing) -> Self {
         Self { hook, closing, waiting: VecDeque::new(), outcome: Outcome::default() }
     }
 
     fn run(mut self, alerts: &Receiver<Arc<AlertItem>>) -> Outcome {
-        while !self.closing.load(Ordering::Relaxed) {
+        while !self.closing.has_begun() {
             let pause = self.next_due().unwrap_or(Duration::from_secs(3_600));
             match alerts.recv_timeout(pause) {
                 Ok(alert) => self.first(alert_body(&alert), self.hook.limits().whole),
@@ -172,6 +212,10 @@ impl Worker {
 
     /// The first failure is told at once, the rest are counted.
     fn tell(&mut self, why: String) {
+        // A try that was cut short says nothing of the other side.
+        if self.closing.has_begun() && self.closing.left().is_zero() {
+            return;
+        }
         if self.outcome.failure.is_none() {
             log::warn!("webhook: {why}");
         }
@@ -180,11 +224,9 @@ impl Worker {
 
     /// Tries once more what waits, and what is in the queue, without pauses and as long as there is time.
     fn end(&mut self, alerts: &Receiver<Arc<AlertItem>>) {
-        let watch = Stopwatch::start();
-        let whole = self.hook.limits().at_end;
         let waiting = std::mem::take(&mut self.waiting).into_iter().map(|one| one.body);
         for body in waiting.chain(alerts.try_iter().map(|alert| alert_body(&alert))) {
-            let left = whole.saturating_sub(watch.elapsed());
+            let left = self.closing.left();
             if left.is_zero() {
                 self.outcome.at_end += 1;
                 continue;
