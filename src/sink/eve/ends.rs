@@ -1,11 +1,10 @@
 //! Who talks to whom: addresses, ports, protocol, and the numbers that tell flows apart.
 
-use std::borrow::Cow;
-
 use data_encoding::BASE64;
 use sha1::{Digest, Sha1};
 
 use super::json::{Object, push_count};
+use super::proto_name::proto_name;
 use crate::key::{End, FlowText, FlowTuple, Host, IpVersion, has_ports, parse_port};
 
 /// Length of a community id: the version and a hash of twenty bytes.
@@ -135,28 +134,6 @@ fn of_text(text: &FlowText<'_>) -> Option<FlowTuple> {
     let port = |text: &str| parse_port(text.as_bytes()).unwrap_or(0);
     let (port_a, port_z) = (port(text.porta()), port(text.portz()));
     (version == other).then_some(FlowTuple { a, z, port_a, port_z, proto: text.protocol_number()?, version })
-}
-
-/// The name of an IP protocol in events.
-pub(super) fn proto_name(proto: u8) -> Cow<'static, str> {
-    let name = match proto {
-        1 => "ICMP",
-        2 => "IGMP",
-        6 => "TCP",
-        17 => "UDP",
-        33 => "DCCP",
-        47 => "GRE",
-        50 => "ESP",
-        51 => "AH",
-        58 => "IPv6-ICMP",
-        89 => "OSPF",
-        103 => "PIM",
-        112 => "VRRP",
-        132 => "SCTP",
-        136 => "UDPLite",
-        _ => return format!("{proto:03}").into(),
-    };
-    name.into()
 }
 
 #[cfg(test)]

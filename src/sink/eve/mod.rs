@@ -16,6 +16,7 @@ mod formatter;
 mod http;
 mod item;
 mod json;
+mod proto_name;
 mod sender;
 mod ssh;
 mod stats;
