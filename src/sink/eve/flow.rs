@@ -4,6 +4,7 @@ use super::formatter::push_timestamp;
 use super::item::FlowItem;
 use super::json::{Object, Truth};
 use crate::key::End;
+use crate::metrics::Session;
 
 /// State bits of flows.
 mod bit {
@@ -40,8 +41,13 @@ pub(super) fn write(item: &FlowItem, client: End, proto: Option<u8>, alerted: Tr
     if proto == Some(TCP) {
         object.object("tcp", |object| {
             let has = |bits: u16| flow.state & bits != 0;
-            for (name, bits) in [("syn", bit::SYN), ("fin", bit::FIN), ("rst", bit::RST), ("ack", bit::SYN_ACK)] {
-                if has(bits) {
+            for (name, seen) in [
+                ("syn", has(bit::SYN)),
+                ("fin", has(bit::FIN)),
+                ("rst", has(bit::RST)),
+                ("ack", has_acknowledged(flow)),
+            ] {
+                if seen {
                     object.flag(name, Truth::Yes);
                 }
             }
@@ -55,6 +61,18 @@ pub(super) fn write(item: &FlowItem, client: End, proto: Option<u8>, alerted: Tr
             object.text("state", state.as_bytes());
         });
     }
+}
+
+/// Whether a segment must have carried ACK, as all do but a SYN that opens and a reset of one that has it (RFC 9293, 3.10.7).
+/// One hint is not enough: what goes one way without payload may be a scan that minds no rules, and a SYN may have payload
+/// itself (RFC 7413).
+fn has_acknowledged(flow: &Session) -> bool {
+    let has = |bits: u16| flow.state & bits != 0;
+    let is_answered = flow.packets.iter().all(|packets| *packets > 0);
+    let is_data = flow.payload.iter().any(|bytes| *bytes > 0);
+    let is_more_than_a_syn = !has(bit::SYN) || has(bit::FIN | bit::RST);
+    let hints = [is_answered, is_data, is_more_than_a_syn].into_iter().filter(|hint| *hint).count();
+    has(bit::SYN_ACK | bit::HANDSHAKE) || hints >= 2
 }
 
 fn state_of(item: &FlowItem, proto: Option<u8>) -> &'static str {
@@ -75,5 +93,42 @@ fn reason(name: &str) -> &'static str {
         "end" => "shutdown",
         "evicted" | "script" => "forced",
         _ => "timeout",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TCP, bit, write};
+    use crate::key::End;
+    use crate::metrics::Session;
+    use crate::sink::eve::FlowItem;
+    use crate::sink::eve::json::{Object, Truth};
+    use crate::time::Timestamp;
+
+    /// What an event says of ACK in a flow with these state bits, packets of both ends and payload of A.
+    fn ack(state: u16, packets: [u64; 2], payload: u64) -> Option<bool> {
+        let flow = Session { state, packets, payload: [payload, 0], ..Session::default() };
+        let item = FlowItem { time: Timestamp::EPOCH, flow, tuple: None, client: None };
+        let mut out = Vec::new();
+        let mut object = Object::begin(&mut out);
+        write(&item, End::A, Some(TCP), Truth::No, &mut object);
+        object.end();
+        serde_json::from_slice::<serde_json::Value>(&out).unwrap()["tcp"]["ack"].as_bool()
+    }
+
+    #[test]
+    fn ack_is_told_of_where_a_segment_must_have_had_it() {
+        assert_eq!(ack(bit::SYN | bit::SYN_ACK, [1, 1], 0), Some(true));
+        assert_eq!(ack(bit::SYN | bit::SYN_ACK | bit::HANDSHAKE | bit::FIN | bit::TERMINATED, [5, 4], 90), Some(true));
+        // A port that is closed.
+        assert_eq!(ack(bit::SYN | bit::RST, [1, 1], 0), Some(true));
+        // Seen from the middle on, and one way only.
+        assert_eq!(ack(0, [3, 2], 0), Some(true));
+        assert_eq!(ack(0, [3, 0], 90), Some(true));
+        assert_eq!(ack(bit::SYN | bit::FIN, [4, 0], 90), Some(true));
+        // A SYN without an answer, its bytes included; a lone reset; a FIN that tries a port.
+        for (state, payload) in [(bit::SYN, 0), (bit::SYN, 90), (bit::RST, 0), (bit::FIN, 0)] {
+            assert_eq!(ack(state, [2, 0], payload), None, "{state:#x} {payload}");
+        }
     }
 }
