@@ -10,6 +10,9 @@ const MAX_FIELD: usize = 4_096;
 /// Longest name of a file that is kept.
 const MAX_NAME: usize = 255;
 
+/// Most parts that a name is put together from.
+const MAX_PARTS: usize = 32;
+
 /// Longest boundary (RFC 2046, 5.1.1: 70), with the two dashes in front.
 const MAX_BOUNDARY: usize = 72;
 
@@ -90,32 +93,79 @@ impl Fields {
     }
 }
 
-/// The name of a file: `word=` or, with character set and escapes, `word*=` (RFC 2231; in one piece).
+/// The name of a file: `word=`; with character set and escapes `word*=`; in parts `word*0=` or `word*0*=`, and so on
+/// (RFC 2231).
 fn name(value: &[u8], word: &[u8]) -> Option<Box<[u8]>> {
     let extended = [word, b"*"].concat();
     let found = match parameter(value, &extended) {
-        Some(text) => unescaped(text.splitn(3, |byte| *byte == b'\'').nth(2)?),
-        None => decoded_words(&parameter(value, word)?),
+        Some(text) => unescaped(behind_charset(&text)?),
+        None => match in_parts(value, &extended) {
+            Some(text) => text,
+            None => decoded_words(&parameter(value, word)?),
+        },
     };
     let found = &found[..found.len().min(MAX_NAME)];
     (!found.is_empty()).then(|| found.into())
 }
 
+/// The value of a parameter in numbered parts, in whatever order they come; up to the first that is missing.
+fn in_parts(value: &[u8], word: &[u8]) -> Option<Vec<u8>> {
+    let mut parts = [None; MAX_PARTS];
+    for (name, text) in parameters(value) {
+        let Some((_, number)) = name.split_at_checked(word.len()).filter(|(begin, _)| begin.eq_ignore_ascii_case(word))
+        else {
+            continue;
+        };
+        let (number, has_escapes) = match number.strip_suffix(b"*") {
+            Some(number) => (number, true),
+            None => (number, false),
+        };
+        if let Some(part) = part_number(number).and_then(|number| parts.get_mut(number)) {
+            part.get_or_insert((text, has_escapes));
+        }
+    }
+    let mut whole = Vec::new();
+    for (number, (text, has_escapes)) in parts.into_iter().map_while(|part| part).enumerate() {
+        let text = unquoted(text);
+        match (has_escapes, number) {
+            (true, 0) => whole.extend(unescaped(behind_charset(&text)?)),
+            (true, _) => whole.extend(unescaped(&text)),
+            (false, _) => whole.extend(text),
+        }
+    }
+    parts[0].map(|_| whole)
+}
+
+/// Without zeros in front.
+fn part_number(digits: &[u8]) -> Option<usize> {
+    match digits {
+        [digit @ b'0'..=b'9'] => Some(usize::from(digit - b'0')),
+        [tens @ b'1'..=b'9', ones @ b'0'..=b'9'] => Some(usize::from(10 * (tens - b'0') + ones - b'0')),
+        _ => None,
+    }
+}
+
+/// What stands behind character set and language.
+fn behind_charset(text: &[u8]) -> Option<&[u8]> {
+    text.splitn(3, |byte| *byte == b'\'').nth(2)
+}
+
 /// The value of a parameter, quotes taken off.
 fn parameter(value: &[u8], word: &[u8]) -> Option<Vec<u8>> {
+    parameters(value).find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, text)| unquoted(text))
+}
+
+/// The names of parameters, and what follows each.
+fn parameters(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = value;
-    // The part in front of the first semicolon is no parameter.
-    while let Some(semicolon) = end_of_value(rest) {
-        rest = rest[semicolon + 1..].trim_ascii_start();
-        let equals = rest.iter().position(|byte| *byte == b'=')?;
-        let is_it = rest[..equals].trim_ascii().eq_ignore_ascii_case(word);
-        let text = rest[equals + 1..].trim_ascii_start();
-        if is_it {
-            return Some(unquoted(text));
-        }
-        rest = text;
-    }
-    None
+    std::iter::from_fn(move || {
+        // The part in front of the first semicolon is no parameter.
+        let semicolon = end_of_value(rest)?;
+        let parameter = rest[semicolon + 1..].trim_ascii_start();
+        let equals = parameter.iter().position(|byte| *byte == b'=')?;
+        rest = parameter[equals + 1..].trim_ascii_start();
+        Some((parameter[..equals].trim_ascii(), rest))
+    })
 }
 
 /// Where the semicolon is that ends a value; none within quotes.
@@ -235,6 +285,26 @@ mod tests {
         assert_eq!(name_of(r#"Content-Type: image/png; name="=?utf-8?B?w7w=?= =?UTF-8?Q?_1.png?=""#), named("ü 1.png"));
         assert_eq!(name_of("Content-Type: text/plain; charset=x"), None);
         assert_eq!(name_of("Content-Disposition: attachment; filename=\"\""), None);
+    }
+
+    #[test]
+    fn names_in_several_parts_are_put_together() {
+        let name = |parameters: &str| name_of(&format!("Content-Disposition: attachment; {parameters}"));
+        let named = |text: &str| Some(text.to_owned());
+        assert_eq!(name(r#"filename*0="long"; filename*1="name.txt""#), named("longname.txt"));
+        assert_eq!(name(r#"filename*0*=utf-8''r%C3%A4; filename*1="ll%20.txt""#), named("räll%20.txt"));
+        assert_eq!(name("FileName*1*=%3B.txt; x*0=no; filename*0=a"), named("a;.txt"));
+        assert_eq!(name("filename=short; filename*0=lo; filename*1=ng"), named("long"));
+        assert_eq!(name("filename*=''whole; filename*0=part"), named("whole"));
+        assert_eq!(name_of("Content-Type: image/png; name*0=a; name*1=.png"), named("a.png"));
+        // What a part is missing for is not there, nor are parts beyond the last number.
+        assert_eq!(name("filename*0=a; filename*2=c"), named("a"));
+        assert_eq!(name("filename*1=b"), None);
+        assert_eq!(name("filename*00=a; filename*0x=b; filename*99999999999=c; filename**=d"), None);
+        let many: Vec<_> = (0..1_000).map(|number| format!("filename*{number}=abc")).collect();
+        assert_eq!(name(&many.join(";")), named(&"abc".repeat(MAX_PARTS)));
+        let long = "x".repeat(MAX_NAME - 1);
+        assert_eq!(name(&format!("filename*0={long}; filename*1=yz; filename*2=z")), Some(long + "y"));
     }
 
     #[test]
