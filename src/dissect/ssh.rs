@@ -9,6 +9,10 @@ use crate::flow::Direction;
 /// Longest banner, line end included (RFC 4253, 4.2).
 const MAX_BANNER: usize = 255;
 
+/// Most lines, and bytes of them, that a server may say before its banner.
+const MAX_LINES: usize = 64;
+const MAX_BEFORE: usize = 4_096;
+
 /// Longest packet that every implementation takes (RFC 4253, 6.1).
 const MAX_PACKET: usize = 35_000;
 
@@ -24,12 +28,56 @@ const KEX_INIT: u8 = 20;
 /// Kind and cookie in front of the lists.
 const COOKIE: usize = 17;
 
-/// Whether a stream begins with a banner.
-pub(super) fn recognise(_direction: Direction, head: &[u8], _position: u64) -> Recognition {
-    match (head, b"SSH-".starts_with(head)) {
+/// Whether a stream begins with a banner. A server may say something else first (RFC 4253, 4.2), which could be any text:
+/// there the client decides.
+pub(super) fn recognise(direction: Direction, head: &[u8], _position: u64) -> Recognition {
+    match (banner(head), direction) {
+        (Recognition::No, Direction::ToClient) if may_lead_to_banner(head) => Recognition::Undecided,
+        (recognition, _) => recognition,
+    }
+}
+
+/// Whether a line is a banner.
+fn banner(line: &[u8]) -> Recognition {
+    match (line, b"SSH-".starts_with(line)) {
         ([b'S', b'S', b'H', b'-', b'1' | b'2', b'.', ..], _) => Recognition::Yes,
         (_, true) | ([b'S', b'S', b'H', b'-'] | [b'S', b'S', b'H', b'-', b'1' | b'2'], _) => Recognition::Undecided,
         _ => Recognition::No,
+    }
+}
+
+/// Whether lines have a banner behind them, or may have one once more is there.
+fn may_lead_to_banner(head: &[u8]) -> bool {
+    let mut before = Before::default();
+    for line in head.split_inclusive(|byte| *byte == b'\n') {
+        if banner(line) != Recognition::No {
+            return true;
+        }
+        if before.add(line) == Err(NoGreeting) {
+            return false;
+        }
+    }
+    true
+}
+
+/// How much a server has said before its banner.
+#[derive(Debug, Default)]
+struct Before {
+    lines: usize,
+    bytes: usize,
+}
+
+/// What was said is too much, or no text.
+#[derive(Debug, PartialEq, Eq)]
+struct NoGreeting;
+
+impl Before {
+    fn add(&mut self, line: &[u8]) -> Result<(), NoGreeting> {
+        self.lines += 1;
+        self.bytes += line.len();
+        let is_text = |byte: &u8| !byte.is_ascii_control() || byte.is_ascii_whitespace();
+        let fits = self.lines <= MAX_LINES && self.bytes <= MAX_BEFORE;
+        if fits && line.iter().all(is_text) { Ok(()) } else { Err(NoGreeting) }
     }
 }
 
@@ -46,6 +94,7 @@ enum Phase {
 #[derive(Debug)]
 struct Side {
     phase: Phase,
+    before: Before,
     /// A banner or packet that is not complete.
     partial: Vec<u8>,
 }
@@ -58,7 +107,8 @@ pub(super) struct Ssh {
 
 impl Default for Ssh {
     fn default() -> Self {
-        Self { sides: [(); 2].map(|()| Side { phase: Phase::Banner, partial: Vec::new() }) }
+        let side = || Side { phase: Phase::Banner, before: Before::default(), partial: Vec::new() };
+        Self { sides: [side(), side()] }
     }
 }
 
@@ -87,16 +137,17 @@ impl Side {
         match self.phase {
             Phase::Over => None,
             Phase::Banner => {
-                let window = &bytes[..bytes.len().min(MAX_BANNER)];
+                let is_banner = bytes.starts_with(&b"SSH-"[..bytes.len().min(4)]);
+                let longest = if is_banner { MAX_BANNER } else { MAX_BEFORE };
+                let window = &bytes[..bytes.len().min(longest)];
                 let Some(end) = window.iter().position(|byte| *byte == b'\n') else {
-                    if window.len() == MAX_BANNER {
+                    if window.len() == longest {
                         cx.counts.add("ssh banners too long");
                         self.phase = Phase::Over;
                     }
                     return None;
                 };
                 let line = window[..end].strip_suffix(b"\r").unwrap_or(&window[..end]);
-                // A server may say something else first, which is rare and of no interest.
                 if line.starts_with(b"SSH-") {
                     let name = match direction {
                         Direction::ToServer => "SSH:BANNER:CLIENT",
@@ -105,6 +156,10 @@ impl Side {
                     cx.attribute(name, line);
                     let is_second = line.starts_with(b"SSH-2.") || line.starts_with(b"SSH-1.99");
                     self.phase = if is_second { Phase::Packets(0) } else { Phase::Over };
+                } else if direction == Direction::ToServer || self.before.add(&window[..=end]) == Err(NoGreeting) {
+                    cx.counts.add("ssh banners missing");
+                    self.phase = Phase::Over;
+                    return None;
                 }
                 Some(end + 1)
             }
@@ -180,6 +235,7 @@ impl StreamDissector for Ssh {
 mod tests {
     use proptest::prelude::*;
 
+    use super::{MAX_BEFORE, MAX_LINES};
     use crate::dissect::rehearsal::{Said, check_pieces, overheard};
     use crate::flow::Direction::{ToClient, ToServer};
 
@@ -215,6 +271,54 @@ mod tests {
                 "^D=",
             ]
         );
+    }
+
+    #[test]
+    fn a_server_may_say_something_else_before_its_banner() {
+        let [client, server, rest]: [Said; 3] = session().try_into().unwrap();
+        let welcome = format!("Welcome\r\nto this\n{}\r\n", "\u{fc}".repeat(300));
+        let server = (ToClient, [welcome.as_bytes(), &server.1].concat());
+        let mut expected = overheard(&session());
+        assert_eq!(overheard(&[client.clone(), server.clone(), rest.clone()]), expected);
+        // The same in the order of time, one thing said after the other.
+        expected[2..].sort();
+        let mut found = overheard(&[server, client, rest]);
+        found[2..].sort();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_is_said_before_a_banner_is_bounded_and_of_the_server() {
+        let banners = |welcome: &[u8], client: &[u8]| {
+            let server = [welcome, b"SSH-2.0-s\r\n"].concat();
+            let one = overheard(&[(ToClient, server.clone()), (ToServer, client.to_vec())]);
+            let other = overheard(&[(ToServer, client.to_vec()), (ToClient, server)]);
+            [one, other].map(|found| found.iter().filter(|line| line.contains("BANNER:SERVER")).count())
+        };
+        let client = b"SSH-2.0-c\r\n";
+        assert_eq!(banners(&b"a\r\n".repeat(MAX_LINES), client), [1, 1]);
+        assert_eq!(banners(&b"a\r\n".repeat(MAX_LINES + 1), client), [0, 0]);
+        let line = |len| [&b"x".repeat(len - 1)[..], b"\n"].concat();
+        assert_eq!(banners(&line(MAX_BEFORE), client), [1, 1]);
+        assert_eq!(banners(&line(MAX_BEFORE + 1), client), [0, 0]);
+        assert_eq!(banners(b"no\0text\r\n", client), [0, 0]);
+        // Where the client says anything else, it may be a text that only mentions one.
+        assert_eq!(banners(b"Welcome\r\n", b"hello\r\n"), [0, 0]);
+        let chatty = [&b"Welcome\r\n"[..], client].concat();
+        assert_eq!(overheard(&[(ToServer, chatty.clone())]), ["=", "^D="]);
+        let found = overheard(&[(ToClient, b"SSH-2.0-s\r\n".to_vec()), (ToServer, chatty)]);
+        assert_eq!(found, ["=", "Ssh", "SSH:BANNER:SERVER=SSH-2.0-s", "^D="]);
+    }
+
+    #[test]
+    fn other_greetings_are_still_those_of_their_protocols() {
+        for (greeting, command, protocol) in [
+            ("220-Welcome\r\n220 x ESMTP\r\n", "EHLO a\r\n", "Smtp"),
+            ("220-Welcome\r\n220 here\r\n", "USER a\r\n", "Ftp"),
+        ] {
+            let found = overheard(&[(ToClient, greeting.into()), (ToServer, command.into())]);
+            assert_eq!(found[1], protocol, "{found:?}");
+        }
     }
 
     #[test]
