@@ -10,6 +10,7 @@ use super::constants::{LogFn, LogLevel};
 use super::context::{VmContext, bump};
 use super::engine::{EngineParts, PROBE_ID};
 use super::peers::Mail;
+use super::probe_speech::ProbeSpeech;
 use super::record::{Record, Side};
 use super::strings::FileFailures;
 use super::t_env::Environment;
@@ -214,20 +215,25 @@ fn broadcast(lua: &Lua, context: &Rc<VmContext>) -> mlua::Result<Function> {
     })
 }
 
-/// Installs `T` in a VM that only looks at what a file contains. Prints and log lines are dropped: the file runs again in
-/// each of its real VMs.
+/// Installs `T` in a VM that only looks at what a file contains. Prints and log lines go to `speech`.
 ///
 /// # Errors
 /// When the VM is out of memory.
-pub fn install_for_probe(lua: &Lua, run: &RunIdentity, groups: &Registry) -> mlua::Result<Table> {
+pub fn install_for_probe(
+    lua: &Lua,
+    run: &RunIdentity,
+    groups: &Registry,
+    speech: &ProbeSpeech,
+) -> mlua::Result<Table> {
     let nothing = lua.create_function(|_, _: mlua::MultiValue| Ok(()))?;
+    let log = speech.log();
     let host = HostFunctions {
         createkey: nothing.clone(),
         broadcast: nothing.clone(),
         id: lua.create_function(|_, ()| Ok(""))?,
-        log: nothing.clone(),
+        log: log_function(lua, &log)?,
     };
-    let outlets = Outlets { log: Rc::new(|_, _| {}), print: Rc::new(|_| {}), host };
+    let outlets = Outlets { log, print: speech.print(), host };
     let t = install(lua, run, &VmIdentity { contextid: 0, engine_type: Some("frontend") }, outlets)?;
     set_groups(lua, &t, groups)?;
     let async_table = lua.create_table()?;

@@ -284,6 +284,7 @@ fn bind(
     if let Err(e) = global_t::set_groups(probed.vm.lua(), &probed.t, groups) {
         note(format!("the tables of groups cannot be completed: {e}"));
     }
+    probed.speech.listen();
     for block in &mut manifest.blocks {
         let table = probed
             .vm
@@ -293,6 +294,7 @@ fn bind(
         block.bound = bound;
         told.into_iter().for_each(&mut note);
     }
+    manifest.said = probed.speech.take();
 }
 
 fn taken_tracker(name: &str) -> String {

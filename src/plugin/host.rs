@@ -113,6 +113,7 @@ impl Frontend {
         let blocks = files.iter().flat_map(|file| &file.blocks).filter(|block| is_called(block, settings));
         memory::expect_use(blocks.count() * VM_BYTES);
         for (place, (entry, file)) in catalog.entries.iter().zip(files).enumerate() {
+            frontend.pass_on_probing(entry);
             for block in file.blocks.iter().filter(|block| is_called(block, settings)) {
                 frontend.add(entry, &file, block, rank(place, &file, block.kind), settings);
             }
@@ -122,6 +123,14 @@ impl Frontend {
         let takes_files = frontend.topics & Topic::HttpFile.bit() != 0;
         frontend.contents = ContentDesk::new(settings.files.clone().filter(|_| takes_files));
         frontend
+    }
+
+    /// Tells, on one of all engines, what a script said before it had any.
+    pub(super) fn pass_on_probing(&self, entry: &CatalogEntry) {
+        if self.engine.id == 0 {
+            let said = entry.manifest.iter().flat_map(|manifest| &manifest.said);
+            said.for_each(|record| record_for(&self.engine, entry.id, record.clone()));
+        }
     }
 
     /// Settles who runs event by event: who hears messages, and who hears of `spoken` topics that scripts make.

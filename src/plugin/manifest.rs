@@ -6,7 +6,7 @@ use mlua::{Table, Value};
 
 use super::binding;
 use super::kind::{PluginKind, Side};
-use crate::api::MonitoredGroup;
+use crate::api::{MonitoredGroup, Record};
 use crate::guid::Guid;
 use crate::job::FunctionInfo;
 use crate::metrics::{Column, CounterGroupDefinition, GroupKind, Registry};
@@ -160,6 +160,8 @@ pub struct Manifest {
     pub remarks: Vec<Remark>,
     /// Texts of the libraries that the file loaded when it was executed, one after the other.
     pub required_text: Arc<[u8]>,
+    /// What the functions that name groups for its monitors printed and logged.
+    pub said: Vec<Record>,
 }
 
 /// Reads a plugin's table. `file_name` supplies the default name.
@@ -184,6 +186,7 @@ pub fn read(plugin: &Table, file_name: &str) -> mlua::Result<Manifest> {
         listens: plugin.get::<Value>("onmessage")?.is_function(),
         remarks,
         required_text: Arc::default(),
+        said: Vec::new(),
     };
     for kind in PluginKind::all().filter(|kind| *kind != PluginKind::Functions) {
         if let Some((table, spelling)) = block_table(plugin, kind, &mut manifest.remarks)? {

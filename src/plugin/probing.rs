@@ -14,7 +14,7 @@ use super::discover::{self, Script};
 use super::kind::PluginKind;
 use super::manifest::{self, Manifest};
 use super::settings::HostSettings;
-use crate::api::{ScriptId, functions, global_t, modules, t_gears};
+use crate::api::{ProbeSpeech, ScriptId, functions, global_t, modules, t_gears};
 use crate::lua::{PluginError, Vm, VmOptions, spawn_scoped_lua_thread};
 use crate::metrics;
 
@@ -30,6 +30,7 @@ pub(super) struct Probed {
     pub(super) plugin: Table,
     pub(super) t: Table,
     pub(super) vm: Vm,
+    pub(super) speech: ProbeSpeech,
 }
 
 /// Executes a file in a VM of its own and reads what it leaves behind. `None` without a plugin table.
@@ -45,10 +46,11 @@ pub(super) fn probe_one(
         memory_limit: settings.memory_limit,
         package_path: discover::package_path(&script.directory(), &settings.search),
     })?;
+    let speech = ProbeSpeech::default();
     let t = vm.furnish(|lua| {
         modules::install_searcher(lua)?;
         settings.libraries.watch(lua, id)?;
-        global_t::install_for_probe(lua, &settings.run, groups)
+        global_t::install_for_probe(lua, &settings.run, groups, &speech)
     })?;
     let chunk = vm.load(&script.source, &script.chunk_name())?;
     vm.call::<()>(&chunk, (), settings.load_budget)?;
@@ -65,7 +67,7 @@ pub(super) fn probe_one(
                 Ok(manifest)
             })?;
             manifest.required_text = required_text(settings, id);
-            Ok(Some((manifest, Probed { plugin, t, vm })))
+            Ok(Some((manifest, Probed { plugin, t, vm, speech })))
         }
         _ => Ok(None),
     }

@@ -18,7 +18,9 @@ impl Frontend {
     /// Puts the new version of a script in the place of the one that runs. Flows go on, and what the old version said about
     /// them holds.
     pub fn reload(&mut self, edition: &Edition, settings: &HostSettings) -> Swap {
-        let Some(file) = edition.file(settings).map(Rc::new) else { return Swap::Absent };
+        let Some(entry) = edition.entry() else { return Swap::Absent };
+        let file = Rc::new(entry.plugin_file(settings));
+        self.pass_on_probing(entry);
         self.jobs.pools = edition.pools.clone();
         let place = edition.place(edition.script);
         let mut fresh = Vec::new();

@@ -267,6 +267,7 @@ fn a_binding_may_call_onload_of_its_own_file() {
     );
     counting(Bench::new(), COUNT).plugin("c.lua", &text).run(&Capture::udp(1, 100)).prints(&[
         "load",
+        "load",
         "k1",
         "SYS:GROUP_TOTALS",
     ]);

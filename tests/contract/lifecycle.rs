@@ -157,6 +157,31 @@ fn the_life_of_a_vm() {
 }
 
 #[test]
+fn what_a_function_says_that_names_the_group_of_a_monitor_is_heard_once() {
+    let text = format!(
+        "print('file')
+         TrisulPlugin = {{ id = {{}}, cg_monitor = {{ onbeginflush = function() end,
+           counter_guid = function()
+             print('bound', T.countergroups ~= nil) T.log(T.K.loglevel.WARN, 'by T.log') T.logwarning('by T.logwarning')
+             T.host:log(T.K.loglevel.WARN, 'by T.host')
+             return '{GROUP}'
+           end }} }}"
+    );
+    for engines in ["1", "2"] {
+        let outcome =
+            Bench::new().group().plugin("m.lua", &text).args(&["--engines", engines]).run(&Capture::udp(1, 100));
+        outcome.exits(0);
+        let lines = outcome.printed_by("m.lua");
+        assert_eq!(lines.iter().filter(|line| **line == "bound\ttrue").count(), 1, "{lines:?}");
+        assert!(lines.len() > 1 && lines[1..].iter().all(|line| *line == "file"), "{lines:?}");
+        for said in ["by T.log", "by T.logwarning", "by T.host"] {
+            let logged = outcome.stderr.lines().filter(|line| line.ends_with(&format!("WARN [m.lua] {said}")));
+            assert_eq!(logged.count(), 1, "{said}: {}", outcome.stderr);
+        }
+    }
+}
+
+#[test]
 fn onload_false_unloads_and_anything_else_does_not() {
     let mut bench = Bench::new();
     for (name, answer) in [
