@@ -194,6 +194,16 @@ impl Loans {
         slot
     }
 
+    /// Makes the slot of the only packet of a batch show it as it has become, under a new sequence number, which is
+    /// returned: whatever else was lent of it is stale.
+    pub fn renew(&mut self, batch: &Batch) -> i32 {
+        self.base_seq = self.next_seq;
+        self.next_seq += 1;
+        let packet = &batch.packets()[0];
+        fill_packet(&mut self.packets[self.packet_base], batch.packet_bytes(packet), packet, self.base_seq);
+        self.base_seq
+    }
+
     /// Whether the slot of a packet is filled.
     #[cfg(test)]
     fn shows(&self, index: usize) -> bool {

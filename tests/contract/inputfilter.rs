@@ -51,6 +51,41 @@ fn step_builds_packets_until_it_says_false() {
 }
 
 #[test]
+fn a_packet_that_was_set_reads_as_such() {
+    let show = "local function show(p)
+        local secs, usecs = p:timestamp()
+        local udp = p:find_layer('{14D7AB53-CC51-47E9-8814-9C06AAE60189}')
+        print(secs, usecs, p:wire_length(), p:capture_length(), p:num_layers(), p:rawbytes():size(), p:flowid():id(),
+          udp and udp:layer_bytes(), p:get_layer(p:num_layers() - 1):rawbytes():size())
+        return p:get_layer(0)
+      end";
+    let outcome = input(
+        Bench::new(),
+        show,
+        &format!(
+            "step = function(packet, engine)
+               packet:set_packet(100, 250, 101, {UDP_PACKET})
+               local layer = show(packet)
+               packet:set_packet(90, 0, 1, string.rep('\\0', 12) .. '\\8\\0' .. {UDP_PACKET})
+               print(pcall(layer.layer_bytes, layer))
+               show(packet)
+               packet:set_packet(102, 0, 9999, 'abc')
+               show(packet)
+               return false
+             end"
+        ),
+    );
+    outcome.exits(0);
+    let id = "11A:0A.00.00.05:p-1234_0A.00.00.09:p-0035";
+    let lines = outcome.lines();
+    assert_eq!(lines[0], format!("100\t250\t30\t30\t2\t30\t{id}\t8\t8"));
+    assert!(lines[1].contains("ERR_STALE: Layer used outside its callback"), "{lines:?}");
+    assert_eq!(lines[2], format!("100\t250\t44\t44\t3\t44\t{id}\t8\t8"), "time never runs backwards");
+    assert_eq!(lines[3..], ["102\t0\t3\t3\t1\t3\t00A:00.00.00.00:p-0000_00.00.00.00:p-0000\tnil\t3"]);
+    assert_eq!(outcome.packets(), Some(1), "the last one counts");
+}
+
+#[test]
 fn step_ends_with_nil_and_nothing_too() {
     for answer in ["return nil", "", "return false"] {
         let outcome = input(Bench::new(), "", &format!("step = function() print('once') {answer} end"));

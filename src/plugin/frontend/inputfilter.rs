@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use mlua::{Function, LightUserData, LuaString, Table, Value};
 
 use crate::api::{
     AlertEnds, AlertKind, AlertRecord, EngineContext, LogLevel, Record, VmContext, engine as engine_object,
 };
+use crate::decode::Decoder;
 use crate::guid::Guid;
 use crate::key::{FlowTuple, Host, has_ports};
 use crate::lua::{FaultKind, PluginError};
@@ -120,6 +122,7 @@ impl InputFilter {
         context.own_time.set(Some(Timestamp::EPOCH));
         let closed: Rc<RefCell<Vec<Snapshot>>> = Rc::default();
         let on_packet = Clock { context: Rc::clone(&context), closed: Rc::clone(&closed) };
+        let decoder = RefCell::new(Decoder::new());
         let lua = instance.vm().lua();
         type PacketArgs = (Option<f64>, Option<f64>, Option<f64>, Option<LuaString>);
         let set_packet = lua.create_function(move |_, (secs, usecs, dlt, bytes): PacketArgs| {
@@ -130,7 +133,9 @@ impl InputFilter {
             let mut bytes = bytes.as_bytes().to_vec();
             bytes.truncate(MAX_PACKET_BYTES);
             let time = on_packet.forward(engine_object::timestamp(secs, usecs));
-            *place.borrow_mut() = Some(BuiltPacket { time, linktype: link_type(dlt), bytes });
+            let built = BuiltPacket { time, linktype: link_type(dlt), bytes };
+            show_built(&on_packet.context, &mut decoder.borrow_mut(), &built);
+            *place.borrow_mut() = Some(built);
             Ok(())
         })?;
         let on_time = Clock { context: Rc::clone(&context), closed: Rc::clone(&closed) };
@@ -237,6 +242,23 @@ impl InputFilter {
 /// The link type of a number; what is none is a type that nobody knows.
 fn link_type(number: f64) -> LinkType {
     LinkType(if (0.0..=65_535.0).contains(&number) { number as u16 } else { u16::MAX })
+}
+
+/// Makes the packet of the call of `step` the one that was built, as the script sees it. Protocols of scripts are looked
+/// for where it is processed.
+fn show_built(context: &VmContext, decoder: &mut Decoder, built: &BuiltPacket) {
+    let engine = &context.engine;
+    let (Ok(mut batch), Ok(mut loans)) = (engine.batch.try_borrow_mut(), engine.loans.try_borrow_mut()) else { return };
+    let len = built.bytes.len() as u32;
+    batch.clear();
+    batch.buffer.clear();
+    batch.buffer.extend_from_slice(&built.bytes);
+    batch.push(Packet::new(built.time, 0, len, len, built.linktype, 0));
+    decoder.decode(&engine.protocols, &mut batch);
+    if batch.packets()[0].layer_count == 0 && len > 0 {
+        Decoder::append_opaque(&mut batch, 0, 0, len);
+    }
+    context.guard.progress.store(loans.renew(&batch), Ordering::Relaxed);
 }
 
 /// The clock that a script sets. What it counts from then on belongs to that time.
