@@ -39,6 +39,7 @@ pub struct HostTable {
     flow_part: extern "C" fn(u32, u32, u32, u32, i32, *mut c_char) -> i32,
     disable_reassembly: extern "C" fn(*const VmContext, *const u8, u32),
     disable_reassembly_of: extern "C" fn(*const VmContext, u32, u32, u32, u32),
+    named_protocols: extern "C" fn(*const VmContext) -> i32,
 }
 
 static TABLE: HostTable = HostTable {
@@ -57,6 +58,7 @@ static TABLE: HostTable = HostTable {
     flow_part,
     disable_reassembly,
     disable_reassembly_of,
+    named_protocols,
 };
 
 /// Address of the table, for `ffi.cast`.
@@ -424,4 +426,11 @@ extern "C" fn find_layer(vm: *const VmContext, protocol: i32) -> *const LayerSlo
     };
     let Ok(mut loans) = vm.engine.loans.try_borrow_mut() else { return ptr::null() };
     loans.lend_layer(&batch, packet_index, layer)
+}
+
+/// How many protocols handlers have named so far that nobody defines.
+extern "C" fn named_protocols(vm: *const VmContext) -> i32 {
+    // SAFETY: objects.lua passes the address it was given for this VM.
+    let vm = unsafe { context(vm) };
+    vm.map_or(0, |vm| vm.engine.protocols.named().count() as i32)
 }

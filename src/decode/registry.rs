@@ -1,12 +1,16 @@
 //! Which protocols exist and where they attach.
 
 use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
 use crate::guid::Guid;
 use crate::packet::{ProtocolId, builtin};
 
 /// Most protocols scripts may add; far more than ever are loaded, and ids stay small.
 const MAX_PROTOCOLS: usize = 4_096;
+
+/// Most protocols that are known because a handler named them as what comes next.
+const MAX_NAMED: usize = 256;
 
 const NONE: u16 = u16::MAX;
 
@@ -22,6 +26,9 @@ pub struct Registry {
     ethertypes: Vec<(u16, ProtocolId)>,
     // True while nothing attached concerns the frequent headers; the fast path is taken only then.
     plain: bool,
+    // GUIDs that nobody defines and handlers named, whose ids follow those of all others. Engines fill the places one after
+    // the other while packets run, each once.
+    named: Arc<[OnceLock<Guid>]>,
 }
 
 #[derive(Clone, Debug)]
@@ -136,6 +143,7 @@ impl Registry {
             ipv6: [NONE; 256],
             ethertypes: Vec::new(),
             plain: true,
+            named: (0..MAX_NAMED).map(|_| OnceLock::new()).collect(),
         };
         for (id, name, guid, parser) in BUILTIN {
             debug_assert_eq!(usize::from(id.0), registry.protocols.len());
@@ -213,13 +221,28 @@ impl Registry {
     /// The protocol of a GUID.
     #[must_use]
     pub fn id(&self, guid: Guid) -> Option<ProtocolId> {
-        self.by_guid.get(&guid).copied()
+        let named = || self.named().position(|known| known == guid).map(id_of_named);
+        self.by_guid.get(&guid).copied().or_else(named)
+    }
+
+    /// The protocol of a GUID that a handler names as what comes next. One that nobody defines is opaque and known from now
+    /// on, unless there are too many of these.
+    #[must_use]
+    pub fn id_or_name(&self, guid: Guid) -> Option<ProtocolId> {
+        let named = || self.named.iter().position(|place| *place.get_or_init(|| guid) == guid).map(id_of_named);
+        self.by_guid.get(&guid).copied().or_else(named)
+    }
+
+    /// The GUIDs that handlers named and nobody defines.
+    pub fn named(&self) -> impl Iterator<Item = Guid> + '_ {
+        self.named.iter().map_while(|place| place.get().copied())
     }
 
     /// The GUID of a protocol; that of opaque bytes for an id from elsewhere.
     #[must_use]
     pub fn guid(&self, id: ProtocolId) -> Guid {
-        self.entry(id).guid
+        let named = usize::from(id.0).checked_sub(MAX_PROTOCOLS).and_then(|place| self.named.get(place)?.get());
+        named.copied().unwrap_or_else(|| self.entry(id).guid)
     }
 
     /// The name of a protocol.
@@ -277,6 +300,10 @@ impl Registry {
     }
 }
 
+fn id_of_named(place: usize) -> ProtocolId {
+    ProtocolId((MAX_PROTOCOLS + place) as u16)
+}
+
 fn take(slot: &mut u16, id: ProtocolId) -> Result<(), ProtocolId> {
     if *slot == NONE {
         *slot = id.0;
@@ -288,7 +315,7 @@ fn take(slot: &mut u16, id: ProtocolId) -> Result<(), ProtocolId> {
 
 #[cfg(test)]
 mod tests {
-    use super::{RegisterError, Registry};
+    use super::{MAX_NAMED, RegisterError, Registry};
     use crate::guid::Guid;
     use crate::packet::{ProtocolId, builtin};
 
@@ -330,6 +357,20 @@ mod tests {
         assert_eq!(registry.add(sflow, "sFlow", Some(UDP), &[6343]).unwrap().id, builtin::SFLOW);
         assert!(registry.is_script(builtin::SFLOW));
         assert!(registry.add(sflow, "sFlow", None, &[]).is_err());
+    }
+
+    #[test]
+    fn guids_that_nobody_defines_are_known_once_they_were_named_up_to_a_limit() {
+        let mut registry = Registry::new();
+        let ping = registry.add(PING, "PING", None, &[]).unwrap().id;
+        assert_eq!((registry.id_or_name(PING), registry.id(PONG), registry.named().count()), (Some(ping), None, 0));
+        let pong = registry.id_or_name(PONG).unwrap();
+        assert_eq!((registry.id(PONG), registry.id_or_name(PONG), registry.guid(pong)), (Some(pong), Some(pong), PONG));
+        assert!(!registry.is_script(pong) && registry.name(pong) == "Opaque");
+        let other = |n: usize| Guid::parse(format!("{{BBBBBBBB-0000-0000-0000-{n:012}}}").as_bytes()).unwrap();
+        let known = (0..2 * MAX_NAMED).filter(|&n| registry.id_or_name(other(n)).is_some());
+        assert_eq!(known.count(), MAX_NAMED - 1);
+        assert_eq!(registry.id(other(MAX_NAMED)), None);
     }
 
     #[test]

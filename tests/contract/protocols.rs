@@ -84,6 +84,24 @@ fn parselayer_answers_and_their_layers() {
 }
 
 #[test]
+fn a_next_protocol_that_nobody_knows_has_the_guid_that_the_handler_named() {
+    const UNKNOWN: &str = "{DEADBEEF-0000-4000-8000-00000000000A}";
+    let show = format!(
+        "local p = layer:packet()
+         local found, last = p:find_layer('{UNKNOWN}'), p:get_layer(p:num_layers() - 1)
+         if n > 300 then print(found and found:layer_bytes(), last:protocol_id(), last:layer_bytes()) end"
+    );
+    // The first batch has no such layer.
+    let others = (0..300).fold(Capture::new(), |capture, _| capture.at(1, udp_packet((9, 10), b"x")));
+    let capture = others.at(2, udp_packet((9, 4711), b"0123456789")).at(2, udp_packet((9, 10), b"x"));
+    Bench::new()
+        .plugin("p.lua", &handler(P, UDP, "4711", &format!("return 4, '{}'", UNKNOWN.to_lowercase())))
+        .counter("show.lua", ETHERNET, "", &show)
+        .run(&capture)
+        .prints(&[&format!("6\t{UNKNOWN}\t6"), &format!("nil\t{UDP}\t8")]);
+}
+
+#[test]
 fn parselayer_sees_all_bytes_not_yet_claimed_and_the_lower_layers() {
     let outcome = answered(
         "print(layer:layer_bytes(), layer:rawbytes():tostring(), layer:protocol_id(), layer:total_bytes(), layer:getbyte(1),

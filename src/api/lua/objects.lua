@@ -59,6 +59,7 @@ typedef struct {
   int32_t (*flow_part)(uint32_t a, uint32_t z, uint32_t ports, uint32_t protocol, int32_t index, char *out);
   void (*disable_reassembly)(void *vm, const char *flow, uint32_t len);
   void (*disable_reassembly_of)(void *vm, uint32_t a, uint32_t z, uint32_t ports, uint32_t protocol);
+  int32_t (*named_protocols)(void *vm);
 } ms_host;
 ]]
 
@@ -313,6 +314,18 @@ local protocols = setmetatable({}, { __index = function(t, guid)
   return index
 end })
 
+-- Handlers name protocols while packets run: what nobody knew may be known by now.
+local known_names = 0
+local function known_by_now(guid)
+  local names = C.named_protocols(vm)
+  if names == known_names then return -1 end
+  known_names = names
+  for text, index in pairs(protocols) do
+    if index < 0 then protocols[text] = nil end
+  end
+  return protocols[guid]
+end
+
 local function packet_raw(self)
   local raw = self.raw
   if raw.seq ~= cur[0] then stale("Packet", 1) end
@@ -360,7 +373,10 @@ function Packet:find_layer(guid)
   if type(guid) ~= "string" then guid = to_text(guid, 1, "find_layer") end
   if not guid then return nil end
   local protocol = protocols[guid]
-  if protocol < 0 then return nil end
+  if protocol < 0 then
+    protocol = known_by_now(guid)
+    if protocol < 0 then return nil end
+  end
   local layer = C.find_layer(vm, protocol)
   if layer == nil then return nil end
   return layer
