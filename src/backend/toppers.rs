@@ -49,17 +49,11 @@ impl GroupToppers {
     /// Takes in a closed bucket.
     pub fn add(&mut self, snapshot: &Snapshot) {
         let Self { meters, hasher, .. } = self;
-        let mut left = snapshot.len();
-        snapshot.for_each(|key, values| {
-            // The totals come last and are no topper.
-            if left == 0 {
-                return;
-            }
-            left -= 1;
+        snapshot.for_each_updated(|key, values| {
             let hash = hasher.hash_one(key);
             for meter in meters.iter_mut() {
                 let value = values[usize::from(meter.id)];
-                if value != 0.0 {
+                if !value.is_nan() {
                     meter.track.add(hash, key, value);
                 }
             }

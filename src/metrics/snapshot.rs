@@ -6,7 +6,7 @@ use super::GroupIndex;
 use super::Vartype;
 use super::layout::Layout;
 use super::packed::{GROUP_TOTALS, Packed};
-use super::vartype::Combine;
+use super::vartype::{Combine, plain};
 use crate::processor::side_by_side;
 use crate::time::Timestamp;
 
@@ -127,11 +127,16 @@ impl Snapshot {
 
     /// As [`Snapshot::for_each`], with words that can still be combined in place of finished values.
     pub fn for_each_raw(&self, mut read: impl FnMut(&[u8], &[f64])) {
+        let mut words = vec![0.0; self.layout.bucket];
+        let mut plainly = |raw: &[f64], read: &mut dyn FnMut(&[f64])| {
+            words.iter_mut().zip(raw).for_each(|(word, &raw)| *word = plain(raw));
+            read(&words);
+        };
         for &(key, row) in &self.keys {
-            key.with_text(&self.texts, |text| read(text, self.raw_row(row)));
+            key.with_text(&self.texts, |text| plainly(self.raw_row(row), &mut |words| read(text, words)));
         }
         if self.shows_totals {
-            read(GROUP_TOTALS, &self.totals);
+            plainly(&self.totals, &mut |words| read(GROUP_TOTALS, words));
         }
     }
 
@@ -182,6 +187,21 @@ impl Snapshot {
         if self.shows_totals {
             self.values(&self.totals, &mut values);
             read(GROUP_TOTALS, &values);
+        }
+    }
+
+    /// As [`Snapshot::for_each`] without the totals, and NaN in the place of a meter that was not updated.
+    pub fn for_each_updated(&self, mut read: impl FnMut(&[u8], &[f64])) {
+        let mut values = vec![f64::NAN; self.layout.width];
+        for &(key, row) in &self.keys {
+            let raw = self.raw_row(row);
+            self.values(raw, &mut values);
+            for slot in self.layout.slots() {
+                if !slot.vartype.is_updated(&raw[usize::from(slot.bucket)..]) {
+                    values[usize::from(slot.id)] = f64::NAN;
+                }
+            }
+            key.with_text(&self.texts, |text| read(text, &values));
         }
     }
 
@@ -294,5 +314,31 @@ fn combine(layout: &Layout, into: &mut [f64], other: &[f64], what: Combine) {
     for slot in layout.slots() {
         let at = usize::from(slot.bucket)..usize::from(slot.bucket) + slot.vartype.bucket_words();
         slot.vartype.combine(&mut into[at.clone()], &other[at], what);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::metrics::{ShardConfig, Vartype, rehearsal};
+    use crate::time::Timestamp;
+
+    #[test]
+    fn a_meter_with_updates_of_zero_is_told_from_one_without() {
+        let (mut shard, group) = rehearsal::shard(&Vartype::ALL, ShardConfig::default());
+        shard.advance(Timestamp::new(100, 0), |_| {});
+        for meter in 0..Vartype::ALL.len() {
+            shard.update(group, &[b'a' + meter as u8], meter as u32, 0.0);
+        }
+        let (mut updated, mut words) = (Vec::new(), Vec::new());
+        shard.advance(Timestamp::new(111, 0), |snapshot| {
+            snapshot.for_each_updated(|_, values| {
+                updated.push(values.iter().map(|value| !value.is_nan()).collect::<Vec<_>>());
+            });
+            snapshot.for_each_raw(|_, raw| words.extend_from_slice(raw));
+            snapshot.for_each(|_, values| words.extend_from_slice(values));
+        });
+        let own = |key: usize| (0..Vartype::ALL.len()).map(|meter| meter == key).collect::<Vec<_>>();
+        assert_eq!(updated, (0..Vartype::ALL.len()).map(own).collect::<Vec<_>>());
+        assert!(words.iter().all(|word| word.is_nan() || word.is_sign_positive()), "{words:?}");
     }
 }

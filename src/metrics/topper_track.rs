@@ -82,6 +82,12 @@ impl TopperTrack {
 
     /// Puts a key in the place of the smallest one, if it may be larger.
     fn displace(&mut self, hash: u64, key: &[u8], value: f64) {
+        let adds = matches!(self.vartype, Vartype::Counter | Vartype::RateCounter);
+        if adds && value <= 0.0 {
+            // It cannot be larger: it is the one that gives way.
+            self.displaced += 1;
+            return;
+        }
         if self.smallest.is_empty() {
             let entries = self.entries.iter().zip(0..);
             self.smallest = entries.map(|(entry, at)| Reverse((ordered(entry.value), at))).collect();
@@ -98,7 +104,6 @@ impl TopperTrack {
             drop(place);
         };
         self.displaced += 1;
-        let adds = matches!(self.vartype, Vartype::Counter | Vartype::RateCounter);
         let entry = &mut self.entries[at as usize];
         let base = if adds { entry.value.max(0.0) } else { 0.0 };
         if let Ok(found) = self.index.find_entry(entry.hash, |&other| other == at) {

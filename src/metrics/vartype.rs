@@ -92,11 +92,23 @@ impl Vartype {
         }
     }
 
-    /// What a word without updates holds.
+    /// What a word without updates holds. Sums begin with -0, which the first update turns into another number, +0 if it
+    /// adds nothing: so a sum without updates can be told from one of zeros, and adding costs no more.
     pub(super) const fn empty(self) -> f64 {
         match self {
             Self::Gauge | Self::Maximum | Self::Minimum | Self::DeltaRateCounter => f64::NAN,
-            _ => 0.0,
+            Self::Counter | Self::RateCounter | Self::RunningCounter => -0.0,
+            Self::Average => 0.0,
+        }
+    }
+
+    /// Whether the raw words of a bucket are those of a meter with updates. A running total is kept, so an update of any
+    /// bucket before counts as well; whoever adds -0 has not updated a sum.
+    pub(super) fn is_updated(self, raw: &[f64]) -> bool {
+        match self {
+            Self::Gauge | Self::Maximum | Self::Minimum | Self::DeltaRateCounter => !raw[0].is_nan(),
+            Self::Counter | Self::RateCounter | Self::RunningCounter => raw[0].to_bits() != self.empty().to_bits(),
+            Self::Average => raw[1] > 0.0,
         }
     }
 
@@ -142,7 +154,7 @@ impl Vartype {
             Self::Average => 0.0,
             _ => raw[0],
         };
-        if value.is_nan() { 0.0 } else { value }
+        if value.is_nan() { 0.0 } else { plain(value) }
     }
 
     /// Raw words that finish into a value, of one update where updates are counted.
@@ -176,10 +188,15 @@ impl Vartype {
     /// largest or smallest for the others.
     pub(super) fn finish_run(self, words: &[f64]) -> f64 {
         match self {
-            Self::RateCounter => words[0],
+            Self::RateCounter => plain(words[0]),
             _ => self.finish(words, 1.0),
         }
     }
+}
+
+/// Without the mark of a sum that was not updated.
+pub(super) fn plain(word: f64) -> f64 {
+    word + 0.0
 }
 
 impl fmt::Display for Vartype {

@@ -210,6 +210,35 @@ fn bottom_keys_follow_smallest_first() {
         .prints(&["k4\t4", "k3\t3", "k1\t1"]);
 }
 
+#[test]
+fn toppers_take_in_buckets_whose_value_is_zero() {
+    let kinds = ["COUNTER", "GAUGE", "RUNNING_COUNTER", "MINIMUM", "MAXIMUM", "AVERAGE", "DELTA_RATE_COUNTER"];
+    let meter = |(id, kind): (usize, &&str)| format!("{{ {id}, T.K.vartype.{kind}, 3, 3, 'm', 'm', 'm' }}");
+    let meters: Vec<String> = kinds.iter().enumerate().map(meter).collect();
+    let group = format!(
+        "TrisulPlugin = {{ id = {{ name = 'g' }}, countergroup = {{ control = {{ guid = '{GROUP}', name = 'Test', \
+         topper_bucketsize = 180 }}, meters = {{ {} }} }} }}",
+        meters.join(", ")
+    );
+    // Each key has one meter: of the others it is no topper.
+    let head = format!(
+        "local G = '{GROUP}' local updates = {{ {{ 0, 0, 0 }}, {{ 50, 50, 0 }}, {{ 5, 0, -5 }}, {{ 9, 9, 0 }}, \
+         {{ -7, -7, 0 }}, {{ 10, 5, 0 }}, {{ 0, 600, 600 }} }}"
+    );
+    let count = "for m = 1, 7 do engine:update_counter(G, 'k' .. m - 1, m - 1, updates[m][n]) end";
+    let monitor = format!("counter_guid = '{GROUP}', ontopperflush = function() end");
+    let outcome = Bench::new()
+        .plugin("a.lua", &group)
+        .counter("b.lua", IPV4, &head, count)
+        .plugin("c.lua", &block("cg_monitor", &monitor))
+        .run(&sized(&[(10, 60), (70, 60), (130, 60)]));
+    outcome.exits(0);
+    let last = |meter: usize| if kinds[meter] == "AVERAGE" { 5 } else { 0 };
+    let expected = (0..kinds.len()).flat_map(|m| [1, -1].map(|rank| format!("{m}\t{rank}\tk{m}\t{}", last(m))));
+    let toppers = outcome.fields("topper", &["meter", "rank", "key", "value"]);
+    assert_eq!(toppers, expected.collect::<Vec<_>>(), "{}", outcome.stderr);
+}
+
 /// Plugins of which each defines a group; the monitors are bound to these.
 fn groups() -> Bench {
     let group = |number: u32, name: &str| {
