@@ -111,6 +111,8 @@ pub trait FlushSink {
     fn flow(&mut self, flow: Box<Session>, stored: Stored);
     /// A flow of a tracker's snapshot.
     fn tracked(&mut self, flow: &TrackedFlow<'_>);
+    /// A second of stream time is over: what came together so far may leave.
+    fn end_second(&mut self) {}
     /// The flush of the window is complete.
     fn end_window(&mut self, start: i64);
 }

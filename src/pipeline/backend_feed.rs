@@ -10,13 +10,13 @@ use super::flow_news::FlowNews;
 use super::found;
 use crate::api::{EndedFlow, EngineContext, FlowCommand, Mail, Note, Rank, Record};
 use crate::backend::{
-    Backend, BackendEnd, BackendWants, Inbox, Item, NO_TIME, Parcel, ParcelSender, Patience, Phase, into_item,
-    is_wanted,
+    Backend, BackendEnd, BackendWants, Inbox, Item, NO_TIME, Parcel, ParcelSender, Patience, Phase, alert_of,
+    into_item, is_wanted,
 };
 use crate::dissect::{FindingKind, Findings};
 use crate::job::Wait;
 use crate::key::FlowTuple;
-use crate::metrics::{SecondKeys, Session, Shard, Snapshot};
+use crate::metrics::{FlushSink, SecondKeys, Session, Shard, Snapshot, Stored};
 use crate::plugin::{Edition, HostSettings, InstanceReport, Swap};
 use crate::sink::{FlowOf, StoreSender};
 use crate::time::{Stopwatch, Timestamp};
@@ -46,7 +46,7 @@ pub struct BackendFeed {
     engine: usize,
     wants: Arc<BackendWants>,
     link: Link,
-    /// Where flows, resources and documents go that the store alone takes: not over two queues, and without a piece of memory
+    /// Where flows, alerts, resources and documents go that the store alone takes: not over two queues, and without a piece of memory
     /// for each that one thread allocates and another frees.
     store: Option<StoreSender>,
     /// Since when that one collects.
@@ -374,6 +374,7 @@ fn store_at_once(store: &mut StoreSender, time: Timestamp, record: &Record) -> b
         }
         Record::Resource { guid, flow, uri, label } => store.log_record((time, *guid), FlowOf::Id(flow), uri, label),
         Record::Document { guid, flow, text } => store.full_text((time, *guid), FlowOf::Id(flow), text),
+        Record::Alert(alert) => store.alert(Box::new(alert_of(time, alert)), Stored::Yes),
         _ => return false,
     }
     true

@@ -74,6 +74,7 @@ impl BackendOutlet for BackendOut {
 
     fn hand_over(&mut self) {
         self.outlet.flush();
+        self.end_second();
     }
 }
 
@@ -216,6 +217,12 @@ impl FlushSink for BackendOut {
         );
         if let Some(sink) = &mut self.sink {
             sink.tracked(flow);
+        }
+    }
+
+    fn end_second(&mut self) {
+        if let Some(sink) = &mut self.sink {
+            sink.end_second();
         }
     }
 

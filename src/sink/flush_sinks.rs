@@ -76,6 +76,10 @@ impl FlushSink for FlushSinks {
         self.each(|sink| sink.tracked(flow));
     }
 
+    fn end_second(&mut self) {
+        self.each(|sink| sink.end_second());
+    }
+
     fn end_window(&mut self, start: i64) {
         self.each(|sink| sink.end_window(start));
     }

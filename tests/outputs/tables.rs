@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::run::{DEMO, IN_FLOWS, noisy, output, report, run};
+use super::run::{DEMO, IN_FLOWS, begin, noisy, output, report, run, signal, timed, wait_until};
 
 /// A reader of tables: rows of fields.
 fn read(path: &Path) -> Vec<Vec<String>> {
@@ -80,4 +82,55 @@ fn a_line_is_printed_on_each_thing_as_it_happens() {
     let json = run(&["-r", DEMO, "-p", &plugin, "--print", "alerts", "--json"]);
     assert!(serde_json::from_slice::<serde_json::Value>(&json.stdout).is_ok(), "lines go to standard error");
     assert!(String::from_utf8_lossy(&json.stderr).contains("  alert  "));
+}
+
+/// The beginning of the demo, a packet a second, all in one window.
+fn slow_capture(dir: &Path) -> String {
+    let demo = fs::read(DEMO).unwrap();
+    let (mut slow, mut at) = (demo[..24].to_vec(), 24);
+    for second in 60..118_u32 {
+        let bytes = u32::from_le_bytes(*demo[at + 8..].first_chunk().unwrap()) as usize;
+        slow.extend(second.to_le_bytes());
+        slow.extend(&demo[at + 4..at + 16 + bytes]);
+        at += 16 + bytes;
+    }
+    let path = dir.join("slow.pcap");
+    fs::write(&path, slow).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn what_nobody_votes_on_leaves_long_before_its_window_closes() {
+    let dir = TempDir::new().unwrap();
+    let (capture, noisy) = (slow_capture(dir.path()), noisy(dir.path(), 0));
+    let monitor = dir.path().join("monitor.lua");
+    let text = "TrisulPlugin = { id = { name = 'm', description = 'd' }, \
+                engine_monitor = { onbeginflush = function(engine, time) end } }";
+    fs::write(&monitor, text).unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let fixed = ["-r", &capture, "--speed", "1", "-q", "-p", &noisy];
+    let [past, beside, both, csv] = ["past.db", "beside.db", "both.db", "csv"].map(path);
+    let monitor = monitor.display().to_string();
+    let cases: [&[&str]; 3] = [
+        &["--store", &past],
+        &["--store", &beside, "-p", &monitor],
+        &["--store", &both, "--csv", &csv, "-p", &monitor],
+    ];
+    let rows = |store: &str, kind: &str| {
+        let asked = Command::new(super::run::BIN).args(["query", kind, "--store", store, "--json"]).output().unwrap();
+        serde_json::from_slice::<serde_json::Value>(&asked.stdout).map_or(0, |rows| rows.as_array().map_or(0, Vec::len))
+    };
+    let children = cases.map(|more| begin(&[&fixed[..], more].concat()));
+    let ((), time) = timed(|| {
+        for store in [&past, &beside, &both] {
+            wait_until(store, || rows(store, "alerts") > 0 && rows(store, "resources") > 0);
+        }
+        let there = |name: &str| fs::read_to_string(path(name)).is_ok_and(|table| table.lines().count() > 1);
+        wait_until("the tables", || there("csv/alerts.csv") && there("csv/resources.csv"));
+    });
+    assert!(time < Duration::from_secs(40), "{time:?}");
+    for child in children {
+        signal(&child, "-TERM");
+        assert!(child.wait_with_output().unwrap().status.success());
+    }
 }

@@ -99,6 +99,10 @@ impl FlushSink for CsvSender {
 
     fn tracked(&mut self, _flow: &TrackedFlow<'_>) {}
 
+    fn end_second(&mut self) {
+        self.flush();
+    }
+
     fn end_window(&mut self, _start: i64) {
         self.flush();
     }
