@@ -303,6 +303,61 @@ fn a_file_cut_anywhere_loses_only_the_packet_that_was_cut() {
 }
 
 #[test]
+fn a_damaged_file_is_told_of_and_what_can_be_read_is_given() {
+    let folder = TempDir::new().unwrap();
+    let store = folder.path().join("store");
+    store_demo(&store, &[]);
+    let file = captures(&store).remove(0);
+    let whole = fs::read(&file).unwrap();
+    let said = |arguments: &[&str]| {
+        let output = millstream(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let [out, error] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        let begin = format!("{}: damaged at byte ", file.display());
+        let told = error.find(&begin).unwrap_or_else(|| panic!("{error}"));
+        (out, error[told + begin.len()..].lines().next().unwrap().to_owned())
+    };
+    let name = store.to_str().unwrap();
+    // Cut short: as run says it.
+    fs::write(&file, &whole[..500_000]).unwrap();
+    let (listed, told) = said(&["packets", name]);
+    assert!(listed.starts_with("1529 packets, "), "{listed}");
+    assert_eq!(told, said(&["run", "-r", file.to_str().unwrap(), "-q"]).1);
+    let copy = folder.path().join("copy.pcap");
+    said(&["packets", name, "-w", copy.to_str().unwrap()]);
+    assert!(fs::metadata(&copy).unwrap().len() > 490_000);
+    // Within its header.
+    fs::write(&file, &whole[..7]).unwrap();
+    let (listed, told) = said(&["packets", name]);
+    assert!(listed.starts_with("0 packets, "), "{listed}");
+    assert_eq!(told, "0: the file ends inside a file header: 7 of 24 bytes");
+    // In the middle, where the index says that there are packets.
+    let mut changed = whole.clone();
+    changed[24..40].fill(0xFF);
+    fs::write(&file, &changed).unwrap();
+    assert_eq!(said(&["packets", name]).1, "24: what is there is no packet");
+    fs::write(&file, &whole).unwrap();
+    assert!(millstream(&["packets", name]).status.success());
+}
+
+#[test]
+fn what_a_run_is_writing_is_not_damaged_at_its_end() {
+    let folder = TempDir::new().unwrap();
+    let damaged = || query_packets(folder.path()).unwrap().damage().iter().map(|damage| damage.file.clone()).collect();
+    let store = PacketStore::open(&config(folder.path())).unwrap();
+    let mut open = fs::read(DEMO).unwrap();
+    open[..4].copy_from_slice(&0xA1B2_3C4D_u32.to_le_bytes());
+    let names = [1, 2].map(|number| folder.path().join(format!("packets-1-{number:08}.pcap")));
+    names.iter().for_each(|name| fs::write(name, &open[..5_000]).unwrap());
+    // The earlier one of a link type is closed when the next one begins.
+    let found: Vec<PathBuf> = damaged();
+    assert_eq!(found, names[..1]);
+    let _ = store.close();
+    let found: Vec<PathBuf> = damaged();
+    assert_eq!(found, names);
+}
+
+#[test]
 fn without_its_index_a_file_is_read_packet_by_packet() {
     let folder = TempDir::new().unwrap();
     fill(&config(folder.path()), 0..5_000);

@@ -81,7 +81,10 @@ pub fn packets(args: &PacketsArgs) -> anyhow::Result<Outcome> {
         }
         None => list(&mut store, &mut wanted, args)?,
     }
-    Ok(Outcome::Good)
+    for damage in store.damage() {
+        log::warn!("{damage}");
+    }
+    Ok(if store.is_whole() { Outcome::Good } else { Outcome::Flawed })
 }
 
 fn wanted(args: &PacketsArgs) -> anyhow::Result<Wanted> {

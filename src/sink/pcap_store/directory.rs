@@ -57,6 +57,12 @@ pub(super) struct Directory {
     pub(super) repaired: u64,
 }
 
+/// Whether a run writes to a folder.
+pub(super) fn is_in_use(path: &Path) -> bool {
+    let lock = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path.join(LOCK));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// What a deletion freed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Freed {

@@ -24,4 +24,5 @@ pub use feed::{Offer, StoreFeed};
 pub use mark::{flow_mark, host_mark};
 pub use query::{Selection, StoredPacket, StoredPackets, query};
 pub use record::{CaptureWriter, RecordError};
+pub use segment::{StoreDamage, StoreDamageReason};
 pub use writer::PacketStore;

@@ -5,9 +5,9 @@ use std::collections::BinaryHeap;
 use std::io;
 use std::path::Path;
 
-use super::directory::{StoreError, captures};
-use super::record::{RECORD_HEADER, read_record};
-use super::segment::FoundSegment;
+use super::directory::{StoreError, captures, is_in_use};
+use super::record::{FILE_HEADER, RECORD_HEADER, read_record};
+use super::segment::{FoundSegment, StoreDamage, StoreDamageReason};
 use crate::packet::LinkType;
 use crate::time::Timestamp;
 
@@ -57,6 +57,9 @@ pub struct StoredPackets {
     /// The reader whose packet was handed out last.
     current: Option<usize>,
     span: Option<(Timestamp, Timestamp)>,
+    damage: Vec<StoreDamage>,
+    /// A file could not be read at all.
+    lacks_files: bool,
 }
 
 /// Opens a store for reading.
@@ -65,24 +68,50 @@ pub struct StoredPackets {
 /// [`StoreError`] if the folder cannot be read or has no packets.
 pub fn query(directory: &Path) -> Result<StoredPackets, StoreError> {
     let files = captures(directory).map_err(|error| StoreError::Unreadable { path: directory.to_owned(), error })?;
-    let mut waiting = Vec::new();
-    for (_, path) in files {
-        match FoundSegment::open(&path) {
-            Ok(found) if found.first().is_some() => waiting.push(found),
-            Ok(_) => {}
+    let (mut waiting, mut damage, mut lacks_files) = (Vec::new(), Vec::new(), false);
+    // The latest first: those that a run may be writing come before the others of their link type.
+    let mut linktypes: Vec<Option<LinkType>> = Vec::new();
+    for (_, path) in files.into_iter().rev() {
+        let (linktype, wrong) = match FoundSegment::open(&path) {
+            Ok(mut found) => {
+                let read = (Some(found.linktype), found.damage().unwrap_or_default());
+                if found.first().is_some() {
+                    waiting.push(found);
+                }
+                read
+            }
             // A file that was deleted at a limit meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => log::warn!("{}: left out: {error}", path.display()),
-        }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => (None, headless(&path)),
+            Err(error) => {
+                log::warn!("{}: left out: {error}", path.display());
+                lacks_files = true;
+                continue;
+            }
+        };
+        let may_grow = if linktype.is_some() { !linktypes.contains(&linktype) } else { linktypes.is_empty() };
+        linktypes.push(linktype);
+        let is_cut = |damage: &StoreDamage| matches!(damage.reason, StoreDamageReason::Cut { .. });
+        // A packet that is still being written.
+        damage.extend(wrong.filter(|wrong| !(may_grow && is_cut(wrong) && is_in_use(directory))));
     }
-    if waiting.is_empty() {
+    damage.reverse();
+    if waiting.is_empty() && damage.is_empty() {
         return Err(StoreError::Empty { path: directory.to_owned() });
     }
     let first = waiting.iter().filter_map(FoundSegment::first).min();
     let span = first.zip(waiting.iter().filter_map(FoundSegment::last).max());
     waiting.sort_by_key(|found| Reverse(found.first()));
     let (readers, heads) = (Vec::new(), BinaryHeap::new());
-    Ok(StoredPackets { selection: Selection::default(), waiting, readers, heads, current: None, span })
+    let selection = Selection::default();
+    Ok(StoredPackets { selection, waiting, readers, heads, current: None, span, damage, lacks_files })
+}
+
+/// What is wrong with a file that has no whole header.
+fn headless(path: &Path) -> Option<StoreDamage> {
+    let found = std::fs::metadata(path).ok()?.len();
+    let reason = StoreDamageReason::Cut { part: "file header", found, needed: FILE_HEADER };
+    Some(StoreDamage { file: path.to_owned(), offset: 0, reason })
 }
 
 impl StoredPackets {
@@ -90,6 +119,18 @@ impl StoredPackets {
     #[must_use]
     pub const fn span(&self) -> Option<(Timestamp, Timestamp)> {
         self.span
+    }
+
+    /// What could not be read: at first where files end too early, in the end also what was met on the way.
+    #[must_use]
+    pub fn damage(&self) -> &[StoreDamage] {
+        &self.damage
+    }
+
+    /// Whether all files could be read, and to their ends.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.damage.is_empty() && !self.lacks_files
     }
 
     /// Says what is wanted; before the first packet is read.
@@ -145,6 +186,9 @@ impl StoredPackets {
             let whole = read_record(&reader.bytes[reader.at..])
                 .filter(|record| reader.at + RECORD_HEADER + record.caplen as usize <= reader.bytes.len());
             let Some(record) = whole else {
+                if reader.at < reader.bytes.len() {
+                    self.damage.extend(reader.segment.damage_at(reader.stretch, reader.at));
+                }
                 reader.stretch += 1;
                 if !self.load(number)? {
                     return Ok(());

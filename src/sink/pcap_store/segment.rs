@@ -118,9 +118,40 @@ pub(super) struct ClosedSegment {
     pub(super) last: Timestamp,
 }
 
+/// Where and why a file of the store could not be read further.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: damaged at byte {offset}: {reason}", file.display())]
+pub struct StoreDamage {
+    /// The file.
+    pub file: PathBuf,
+    /// Where the first packet that could not be read begins.
+    pub offset: u64,
+    /// What is wrong there.
+    pub reason: StoreDamageReason,
+}
+
+/// What is wrong with a file of the store.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreDamageReason {
+    /// The file ends too early.
+    #[error("the file ends inside a {part}: {found} of {needed} bytes")]
+    Cut {
+        /// What is cut.
+        part: &'static str,
+        /// Bytes of it that there are.
+        found: u64,
+        /// Bytes it should have.
+        needed: u64,
+    },
+    /// Something else is there.
+    #[error("what is there is no packet")]
+    NoPacket,
+}
+
 /// A file as it is found: its link type and all its stretches.
 #[derive(Debug)]
 pub(super) struct FoundSegment {
+    path: PathBuf,
     file: File,
     pub(super) linktype: LinkType,
     pub(super) stretches: Vec<Stretch>,
@@ -150,7 +181,8 @@ impl FoundSegment {
         };
         let len = data.len();
         let known = index::read(&index_path(path), len);
-        let mut found = Self { file, linktype: LinkType(linktype), stretches: Vec::new(), end: FILE_HEADER, len };
+        let (path, linktype) = (path.to_owned(), LinkType(linktype));
+        let mut found = Self { path, file, linktype, stretches: Vec::new(), end: FILE_HEADER, len };
         for stretch in known {
             found.read_until(stretch.offset)?;
             if found.end != stretch.offset {
@@ -162,6 +194,32 @@ impl FoundSegment {
         }
         found.read_until(len)?;
         Ok(found)
+    }
+
+    /// What keeps the rest of the file from being read; `None` if it ends with a whole packet.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn damage(&mut self) -> io::Result<Option<StoreDamage>> {
+        let left = self.len.saturating_sub(self.end);
+        if left == 0 {
+            return Ok(None);
+        }
+        let mut header = [0; RECORD_HEADER];
+        let got = read_at(&mut self.file, self.end, &mut header)?;
+        let cut = |part, needed| StoreDamageReason::Cut { part, found: left, needed };
+        let reason = match read_record(&header[..got]) {
+            Some(record) => cut("record", RECORD_HEADER as u64 + u64::from(record.caplen)),
+            None if left < RECORD_HEADER as u64 => cut("record header", RECORD_HEADER as u64),
+            None => StoreDamageReason::NoPacket,
+        };
+        Ok(Some(StoreDamage { file: self.path.clone(), offset: self.end, reason }))
+    }
+
+    /// The same for a place within a stretch.
+    pub(super) fn damage_at(&self, stretch: usize, at: usize) -> Option<StoreDamage> {
+        let offset = self.stretches.get(stretch)?.offset + at as u64;
+        Some(StoreDamage { file: self.path.clone(), offset, reason: StoreDamageReason::NoPacket })
     }
 
     /// Reads packets from the end of what is known up to `limit`.
