@@ -266,7 +266,9 @@ fn what_cannot_be_captured_is_explained() {
             assert!(parts.iter().all(|part| ended.stderr.contains(part)), "{parts:?}: {}", ended.stderr);
         };
         refused(&["-i", "nowhere0"], &["millstream: nowhere0: no such interface; choose one of: ", "here", "there"]);
-        refused(&["-i", "here", "-f", "tcp prt 80"], &["millstream: filter 'tcp prt 80'"]);
+        let misspelt = place.run(&["-i", "here", "-f", "tcp prt 80"], LIMIT);
+        misspelt.exits(2);
+        assert!(misspelt.stderr.contains("this does not compile"), "{}", misspelt.stderr);
         assert!(ip("link set here down"));
         refused(&["-i", "here"], &["here: the interface is down: sudo ip link set here up"]);
         assert!(ip("link set here up"));

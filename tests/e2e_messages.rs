@@ -40,10 +40,6 @@ fn what_cannot_run_is_explained_in_one_line() {
         ),
         (&["-r", "text", "-p", "nosuch.lua"], "plugin path nosuch.lua does not exist; try: millstream list"),
         (
-            &["-r", "text", "--set", "x"],
-            "--set 'x': configuration override 'x' lacks '='; write it as App>DBRoot=/some/dir",
-        ),
-        (
             &["-r", &demo(), "--engines", "2", "--count", "5"],
             "--count, --duration and --speed need one packet thread; leave out --engines 2",
         ),
@@ -63,6 +59,7 @@ fn arguments_that_make_no_sense_are_refused_with_an_example() {
         (["--speed", "0"], "a number above zero is needed, such as 1 or 2.5"),
         (["--duration", "soon"], "a time such as 90, 90s, 500ms, 5m, 2h or 7d is needed"),
         (["--report-every", "0s"], "a time above zero is needed, such as 10s"),
+        (["--set", "x"], "configuration override 'x' lacks '='; write it as App>DBRoot=/some/dir"),
     ] {
         let ended = over_demo(&place, &arguments);
         ended.exits(2);

@@ -91,6 +91,22 @@ fn what_is_wrong_is_said_with_its_place_before_anything_runs() {
     let lines: Vec<String> = expected.iter().map(|line| format!("millstream: {line}")).collect();
     assert_eq!(ended.stderr.lines().collect::<Vec<_>>(), lines);
 
+    let texts = "[plugins]\nset = ['a']\nhomenet = ['10.0.0.0/99']\n[input]\nfilter = 'tcp prt 80'\n[metering]\n\
+                 builtin = ['nosuch']\n[outputs_for_other_programs]\nwebhook = 'ftp://x/'\n";
+    fs::write(place.path("texts.toml"), texts).unwrap();
+    let checked = millstream(&place, &["config", "check", "texts.toml"], |_| {});
+    let lines: Vec<&str> = checked.exits(1).stdout.lines().collect();
+    for (line, begin) in lines.iter().zip([
+        "texts.toml:2:8: set: \"a\": configuration override 'a' lacks '='",
+        "texts.toml:3:12: homenet: \"10.0.0.0/99\": ",
+        "texts.toml:5:10: filter: \"tcp prt 80\": this does not compile: ",
+        "texts.toml:7:12: builtin: \"nosuch\": no counter group 'nosuch' is metered natively; there are: all, ",
+        "texts.toml:9:11: webhook: \"ftp://x/\": 'ftp://x/': only http and https are spoken",
+    ]) {
+        assert!(line.starts_with(begin), "{line}");
+    }
+    assert_eq!(lines.len(), 5, "{lines:?}");
+
     let refused = |arguments: &[&str], part: &str| {
         let ended = place.run(arguments, LIMIT);
         ended.exits(2);
@@ -114,6 +130,15 @@ fn what_is_wrong_is_said_with_its_place_before_anything_runs() {
     let ended = place.start_command(&mut command).wait(LIMIT);
     ended.exits(2);
     assert!(ended.stderr.contains("MILLSTREAM_INPUT_SNAPLEN: \"no\": a whole number above zero"), "{}", ended.stderr);
+    let mut command = place.command(&["-r", "x"]);
+    command.env("MILLSTREAM_TRISUL_FOO", "1");
+    let ended = place.start_command(&mut command).wait(LIMIT);
+    ended.exits(2);
+    assert!(ended.stderr.contains("MILLSTREAM_TRISUL_FOO: [trisul] has no variables"), "{}", ended.stderr);
+    let mut command = place.command(&["-r", "x", "-p", "none"]);
+    command.env("MILLSTREAM_PLUGINS_SET", "[\"App>DBRoot=/some/dir\"]");
+    let ended = place.start_command(&mut command).wait(LIMIT);
+    assert!(ended.stderr.contains("plugin path none does not exist"), "{}", ended.stderr);
     fs::write(place.path("good.toml"), "[input]\nsnaplen = 96\n").unwrap();
     let checked = millstream(&place, &["config", "check", "good.toml"], |_| {});
     assert_eq!(checked.exits(0).stdout, "good.toml: 1 setting, all well\n");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::value::duration;
+use super::value::{duration, web_address};
 use crate::sink::eve::EveTarget;
 use crate::sink::syslog::SyslogTarget;
 use crate::sink::webhook::AllowedHost;
@@ -34,7 +34,7 @@ pub struct OutputsArgs {
     pub print: Vec<PrintKind>,
 
     /// Post each alert as a JSON object to this address, over http or https
-    #[arg(long, value_name = "URL", requires = "webhook_allow")]
+    #[arg(long, value_name = "URL", value_parser = web_address, requires = "webhook_allow")]
     pub webhook: Option<String>,
 
     /// A host that the webhook may call: a name, an address or a network; repeatable

@@ -9,7 +9,7 @@ use super::life::LifeArgs;
 use super::outputs::OutputsArgs;
 use super::reload::ReloadArgs;
 use super::traffic_limits::TrafficLimitArgs;
-use super::value::{any_path, duration, interval, positive, size, whole};
+use super::value::{any_path, duration, filter, interval, native_group, networks, positive, setting, size, whole};
 
 /// Where packets come from.
 #[derive(Debug, Default, Args)]
@@ -24,7 +24,7 @@ pub struct InputArgs {
     pub interface: Vec<String>,
 
     /// Only packets that match a capture filter, as tcpdump takes it
-    #[arg(short = 'f', long, value_name = "BPF")]
+    #[arg(short = 'f', long, value_name = "BPF", value_parser = filter)]
     pub filter: Option<String>,
 
     /// Bytes kept of each packet
@@ -73,11 +73,11 @@ pub struct PluginArgs {
     pub args: String,
 
     /// Answer of T.env.get_config, as 'App>DBRoot=/some/dir'; repeatable
-    #[arg(long = "set", value_name = "PATH=VALUE")]
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = setting)]
     pub set: Vec<String>,
 
     /// Home network (replaces the default list); repeatable
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, value_name = "CIDR", value_parser = networks)]
     pub homenet: Vec<String>,
 
     /// Print a JSON document instead of text
@@ -128,11 +128,11 @@ pub struct MeteringArgs {
     ///
     /// Without this option nothing is counted but what plugins count. Optional groups, such as Web Hosts, Subnets or
     /// Interfaces, are counted only when named.
-    #[arg(long, value_name = "GROUP")]
+    #[arg(long, value_name = "GROUP", value_parser = native_group)]
     pub builtin: Vec<String>,
 
     /// Leave out a built-in group that --builtin would count: its name or GUID, or all; repeatable
-    #[arg(long, value_name = "GROUP")]
+    #[arg(long, value_name = "GROUP", value_parser = native_group)]
     pub no_builtin: Vec<String>,
 }
 

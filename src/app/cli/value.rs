@@ -1,7 +1,15 @@
-//! Numbers, times and sizes as people type them.
+//! Numbers, times, sizes, and texts that mean something, as people type them.
 
 use std::path::PathBuf;
 use std::str::FromStr;
+
+use crate::api::t_env::ConfigPaths;
+use crate::builtin::BuiltinSettings;
+use crate::capture::Filter;
+use crate::key::HomeNets;
+use crate::metrics::Registry;
+use crate::packet::LinkType;
+use crate::sink::webhook::host_of;
 
 /// A number above zero.
 pub(super) fn positive(text: &str) -> Result<f64, String> {
@@ -66,9 +74,60 @@ pub(super) fn any_path(text: &str) -> Result<PathBuf, std::convert::Infallible> 
     Ok(PathBuf::from(text))
 }
 
+/// A value by path, such as `App>DBRoot=/some/dir`.
+pub(super) fn setting(text: &str) -> Result<String, String> {
+    ConfigPaths::default().apply(text).map(|()| text.to_owned()).map_err(|e| e.to_string())
+}
+
+/// Networks.
+pub(super) fn networks(text: &str) -> Result<String, String> {
+    text.parse::<HomeNets>().map(|_| text.to_owned()).map_err(|e| e.to_string())
+}
+
+/// A group that is counted natively, or a word for several of them.
+pub(super) fn native_group(text: &str) -> Result<String, String> {
+    let settings = BuiltinSettings { on: vec![text.to_owned()], off: Vec::new() };
+    settings.resolve(&Registry::new()).map(|_| text.to_owned()).map_err(|e| e.to_string())
+}
+
+/// An address of the web.
+pub(super) fn web_address(text: &str) -> Result<String, String> {
+    host_of(text).map(|_| text.to_owned()).map_err(|e| e.to_string())
+}
+
+/// A capture filter that has a meaning for some link type.
+pub(super) fn filter(text: &str) -> Result<String, String> {
+    const LINKTYPES: [LinkType; 7] = [
+        LinkType::ETHERNET,
+        LinkType::LINUX_SLL,
+        LinkType::LINUX_SLL2,
+        LinkType::RAW,
+        LinkType::IEEE802_11,
+        LinkType::IEEE802_11_RADIOTAP,
+        LinkType::PPP,
+    ];
+    let mut filter = Filter::new(text);
+    let mut first = None;
+    for linktype in LINKTYPES {
+        match filter.passes(linktype, &[], 0) {
+            Ok(_) => return Ok(text.to_owned()),
+            Err(e) => {
+                // What is wrong with the words themselves is so for every link type.
+                let is_syntax = e.message.contains("syntax error") || e.message.starts_with("unknown ");
+                first.get_or_insert(e.message);
+                if is_syntax {
+                    break;
+                }
+            }
+        }
+    }
+    let message = first.unwrap_or_default();
+    Err(format!("this does not compile: {message}; the syntax is in man pcap-filter"))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::duration;
+    use super::{duration, filter, native_group, networks, setting, web_address};
     use std::time::Duration;
 
     #[test]
@@ -78,5 +137,21 @@ mod tests {
         assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
         assert!(duration("-1").is_err());
         assert!(duration("5 parsecs").is_err());
+    }
+
+    #[test]
+    fn texts_that_mean_nothing_are_refused() {
+        for good in ["", "tcp port 80", "wlan type mgt", "inbound"] {
+            assert_eq!(filter(good).as_deref(), Ok(good));
+        }
+        let said = filter("tcp prt 80").unwrap_err();
+        assert!(said.contains("does not compile") && said.contains("man pcap-filter"), "{said}");
+        assert_eq!(setting("App>DBRoot=/a=b").as_deref(), Ok("App>DBRoot=/a=b"));
+        assert!(setting("a").is_err() && setting("a>=b").is_err());
+        assert_eq!(networks("10.0.0.0/8, fd00::/8").as_deref(), Ok("10.0.0.0/8, fd00::/8"));
+        assert!(networks("10.0.0.0/99").is_err());
+        assert!(["all", "default", "hosts"].into_iter().all(|name| native_group(name).is_ok()));
+        assert!(native_group("nosuch").unwrap_err().contains("there are: all, default, "));
+        assert!(web_address("https://host/x").is_ok() && web_address("ftp://x/").is_err());
     }
 }
