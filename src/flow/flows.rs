@@ -328,7 +328,7 @@ impl Flows {
             FlowKind::Udp => timeouts.udp,
             FlowKind::Other => timeouts.other,
         };
-        let idle = flow.last.plus(silence);
+        let idle = self.table.heard(slot).plus(silence);
         match timeouts.age.map(|age| flow.first.plus(age)) {
             Some(aged) if aged < idle && kind != FlowKind::Closed => (aged, EndReason::Age),
             _ => (idle, EndReason::Idle),

@@ -64,6 +64,11 @@ impl Flows {
         if !header.opens() {
             return false;
         }
+        let flow = &self.table.get(slot).flow;
+        if flow.has(state::SEEN_RST) && !flow.has(own::ESTABLISHED) {
+            // It was refused, and somebody tries again.
+            return true;
+        }
         match self.table.connection(slot) {
             Some(index) => !self.connections.get(index).side(sender).is_syn_again(header),
             None => {

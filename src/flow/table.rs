@@ -3,6 +3,7 @@
 //! The hash is seeded at random, so that nobody can choose colliding tuples; nothing that can be seen depends on it.
 
 use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
 
 use foldhash::quality::RandomState;
 
@@ -11,6 +12,7 @@ use super::record::{Flow, own};
 use super::timer::Link;
 use crate::key::{FlowTuple, IpVersion};
 use crate::memory::{Index, ask_large_pages, prefetch_whole};
+use crate::time::Timestamp;
 
 const NONE: u32 = u32::MAX;
 /// Bits of a flow's number; it wraps after 268 million flows.
@@ -31,6 +33,8 @@ pub(super) struct Slot {
     /// [`STOPPED`] or 0; of a free slot, the next free one.
     pub(super) tcp: u32,
     pub(super) link: Link,
+    // Milliseconds from the last packet of a flow that has ended to the last one that came late.
+    late: u32,
 }
 
 /// Bytes of the table for each flow, without its part of the index.
@@ -97,7 +101,7 @@ impl Table {
     pub(super) fn insert(&mut self, hash: u32, flow: Flow, tcp: u32) -> u32 {
         let mark = self.serial & GENERATION;
         self.serial = self.serial.wrapping_add(1);
-        let new = Slot { flow, mark, tcp, link: Link::NOWHERE };
+        let new = Slot { flow, mark, tcp, link: Link::NOWHERE, late: 0 };
         let slot = if self.free != NONE {
             let slot = self.free;
             self.free = self.get(slot).tcp;
@@ -179,6 +183,18 @@ impl Table {
     #[inline]
     pub(super) fn is_stopped(&self, slot: u32) -> bool {
         self.get(slot).tcp == STOPPED
+    }
+
+    /// Notes when the last packet of a flow that has ended came, which is not counted there.
+    pub(super) fn note_late(&mut self, slot: u32, now: Timestamp) {
+        let place = self.get_mut(slot);
+        place.late = u32::try_from(now.since(place.flow.last).as_millis()).unwrap_or(u32::MAX);
+    }
+
+    /// When the last packet of a flow came, late ones included.
+    pub(super) fn heard(&self, slot: u32) -> Timestamp {
+        let place = self.get(slot);
+        place.flow.last.plus(Duration::from_millis(u64::from(place.late)))
     }
 
     /// How many flows were created since this one.

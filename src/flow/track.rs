@@ -156,8 +156,9 @@ impl Flows {
         let flow = &self.table.get(slot).flow;
         let before = flow.last;
         if flow.has(own::ENDED) {
-            self.counts.late_packets += 1;
-        } else if let Some(carried) = carried {
+            return self.late(slot, sender);
+        }
+        if let Some(carried) = carried {
             let payload = &carried.payload;
             if let Some(header) = header {
                 let bytes = self.place(&carried, sighting.content, self.wants.streams);
@@ -174,6 +175,15 @@ impl Flows {
         flow.payload[end] += payload.map_or(0, |payload| u64::from(payload.wire_len));
         flow.last = self.now;
         let direction = flow.direction_of(sender);
+        PacketFlow { flow: self.table.handle(slot), direction, sender }
+    }
+
+    /// A packet of a flow that has ended: it is in no record, whether that was made already or not.
+    #[cold]
+    fn late(&mut self, slot: u32, sender: End) -> PacketFlow {
+        self.counts.late_packets += 1;
+        self.table.note_late(slot, self.now);
+        let direction = self.table.get(slot).flow.direction_of(sender);
         PacketFlow { flow: self.table.handle(slot), direction, sender }
     }
 

@@ -1,6 +1,6 @@
 //! Closing: FINs, resets, what comes late.
 
-use millstream::flow::state;
+use millstream::flow::{Happening, state};
 
 use crate::flow_support::{ACK, FIN, RST, Raw, Run, SYN, ends, handshake};
 
@@ -63,7 +63,56 @@ fn late_packets_open_no_flow_and_are_those_of_the_old_one() {
     assert_eq!(run.flows.counts().late_packets, 2);
     assert_eq!(run.flows.live(), 0);
     assert!(run.flows.of_packet(1).is_some());
+    assert_eq!(
+        run.feed(&[client.send(&mut server, ACK, b"").at(3_800)]),
+        [""; 0],
+        "what comes late may come later still"
+    );
     assert_eq!(run.feed(&[client.send(&mut server, ACK, b"").at(6_000)]), ["1 new"]);
+}
+
+/// Packets of each flow when it is recorded, with a batch that ends after so many packets, and how many came late.
+fn recorded(packets: &[Raw], first: usize) -> (Vec<[u64; 2]>, u64) {
+    let ended = |run: &Run| -> Vec<[u64; 2]> {
+        let ends = run.flows.events().list().iter().filter(|event| matches!(event.what, Happening::End { .. }));
+        ends.map(|event| run.flows.flow(event.flow).unwrap().packets).collect()
+    };
+    let mut run = Run::new();
+    let mut records = Vec::new();
+    for batch in [&packets[..first], &packets[first..]] {
+        run.batch(batch);
+        records.extend(ended(&run));
+        run.flows.settle();
+    }
+    run.flows.finish();
+    records.extend(ended(&run));
+    (records, run.flows.counts().late_packets)
+}
+
+#[test]
+fn late_packets_are_in_no_record_wherever_a_batch_ends() {
+    let (mut client, mut server) = ends();
+    let mut packets = handshake(&mut client, &mut server);
+    packets.push(client.send(&mut server, FIN | ACK, b""));
+    packets.push(server.send(&mut client, FIN | ACK, b""));
+    packets.push(client.send(&mut server, ACK, b""));
+    packets.push(server.segment(&client, server.seq - 1, client.seq, FIN | ACK, b"").at(500));
+    packets.push(client.send(&mut server, ACK, b"").at(500));
+    for first in 1..packets.len() {
+        assert_eq!(recorded(&packets, first), (vec![[4, 2]], 2), "{first}");
+    }
+}
+
+#[test]
+fn each_attempt_that_is_refused_is_a_flow() {
+    let (mut client, mut server) = ends();
+    let syn = client.send(&mut server, SYN, b"");
+    let refusal = server.segment(&client, 0, client.seq, RST | ACK, b"");
+    let packets: Vec<Raw> =
+        [0, 500, 1_000].into_iter().flat_map(|ms| [syn.clone().at(ms), refusal.clone().at(ms)]).collect();
+    for first in 1..packets.len() {
+        assert_eq!(recorded(&packets, first), (vec![[1, 1]; 3], 0), "{first}");
+    }
 }
 
 #[test]
