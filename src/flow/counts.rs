@@ -52,7 +52,7 @@ pub struct FlowCounts {
     pub syns_ignored: u64,
     /// TCP segments ignored: out of the window, before the first byte, or behind the FIN.
     pub out_of_window: u64,
-    /// Segments with bytes that were seen before.
+    /// Segments with bytes, or a SYN or FIN, that were seen before.
     pub retransmissions: u64,
     /// Segments of which some bytes were there already and the others were taken.
     pub overlaps: u64,

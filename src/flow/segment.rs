@@ -88,12 +88,16 @@ impl Flows {
         if is_lone && header.opens() && segment.len == 0 {
             let is_first = !place.flow.has(state::SEEN_SYN);
             if is_first || place.flow.client() == *sender {
+                let is_again = !is_first && place.tcp == header.seq;
                 place.flow.state |= state::SEEN_SYN;
                 if is_first {
                     place.flow.set_server(sender.other());
                 }
                 place.tcp = header.seq;
                 self.table.set_syn_scale(slot, header.scale);
+                if is_again {
+                    self.retransmitted(slot, *sender, cause);
+                }
                 return;
             }
         }
@@ -116,6 +120,7 @@ impl Flows {
             }
             return;
         }
+        let mut is_repeat = header.has_syn() && self.connections.get(index).side(*sender).repeats_syn(header);
         if header.has_syn() && !self.synchronise(slot, index, segment) {
             self.counts.syns_ignored += 1;
             return;
@@ -131,7 +136,10 @@ impl Flows {
             self.establish(slot, index, segment, cause);
         }
         if segment.len > 0 || header.has_fin() {
-            self.data(slot, index, segment, cause);
+            is_repeat |= self.data(slot, index, segment, cause);
+        }
+        if is_repeat {
+            self.retransmitted(slot, *sender, cause);
         }
         let connection = self.connections.get(index);
         let [a, z] = &connection.sides;
@@ -176,6 +184,7 @@ impl Flows {
             me.syn(header.seq, header.scale);
         }
         if header.answers() {
+            me.note_answer();
             if !flow.has(state::SEEN_SYN | state::SEEN_SYN_ACK) {
                 flow.set_server(*sender);
             }
@@ -222,8 +231,8 @@ impl Flows {
         }
     }
 
-    /// Handles payload and FIN of a segment that fits.
-    fn data(&mut self, slot: u32, index: u32, segment: &Segment<'_>, cause: Cause) {
+    /// Handles payload and FIN of a segment that fits. True if some of that was sent before.
+    fn data(&mut self, slot: u32, index: u32, segment: &Segment<'_>, cause: Cause) -> bool {
         let wants_streams = self.wants.streams.is_yes();
         let flow = self.table.handle(slot);
         let direction = self.table.get(slot).flow.direction_of(segment.sender);
@@ -261,16 +270,25 @@ impl Flows {
                 me.note_probe();
             }
         }
-        if segment.header.has_fin() && !me.knows_fin() && distance(end, me.next) >= 0 {
-            me.close(end.wrapping_add(1));
-            self.table.get_mut(slot).flow.state |= state::SEEN_FIN;
+        if segment.header.has_fin() {
+            let fin = end.wrapping_add(1);
+            if me.knows_fin() {
+                is_repeat |= me.fin == fin;
+            } else if distance(end, me.next) >= 0 {
+                me.close(fin);
+                self.table.get_mut(slot).flow.state |= state::SEEN_FIN;
+            }
         }
-        if is_repeat {
-            let flow = &mut self.table.get_mut(slot).flow;
-            flow.retransmissions = flow.retransmissions.saturating_add(1);
-            self.counts.retransmissions += 1;
-            self.happen(slot, cause, Happening::Retransmission { direction });
-        }
+        is_repeat
+    }
+
+    /// An end sent again what it had sent before.
+    fn retransmitted(&mut self, slot: u32, sender: End, cause: Cause) {
+        let flow = &mut self.table.get_mut(slot).flow;
+        flow.retransmissions = flow.retransmissions.saturating_add(1);
+        let direction = flow.direction_of(sender);
+        self.counts.retransmissions += 1;
+        self.happen(slot, cause, Happening::Retransmission { direction });
     }
 
     /// The flow ends: what waits comes out, holes or not.

@@ -121,6 +121,8 @@ mod known {
     pub(super) const SCALE: u8 = 0x10;
     /// The last byte seen was sent to a receiver without room.
     pub(super) const PROBE: u8 = 0x20;
+    /// It sent a SYN that answers one.
+    pub(super) const ANSWER: u8 = 0x40;
 }
 
 /// How a segment stands to the window of the other end.
@@ -165,6 +167,17 @@ impl Side {
             self.flags |= known::SCALE;
             self.scale = scale;
         }
+    }
+
+    /// The SYN it sent answers one.
+    pub(super) const fn note_answer(&mut self) {
+        self.flags |= known::ANSWER;
+    }
+
+    /// True if it sent this SYN, or this answer to one, before.
+    pub(super) const fn repeats_syn(&self, header: &Header) -> bool {
+        let sent = if header.has_ack() { known::ANSWER } else { known::SYN };
+        self.flags & sent != 0 && self.is_syn_again(header)
     }
 
     /// Sequence number of the first byte.

@@ -116,6 +116,18 @@ fn each_attempt_that_is_refused_is_a_flow() {
 }
 
 #[test]
+fn a_fin_again_is_a_retransmission_and_what_keeps_a_half_closed_connection_alive_is_none() {
+    let (mut client, mut server) = ends();
+    let mut packets = handshake(&mut client, &mut server);
+    let last = client.send(&mut server, FIN | ACK, b"bye");
+    packets.extend([last.clone(), last]);
+    packets.push(client.segment(&server, client.seq - 1, server.seq, FIN | ACK, b""));
+    packets.push(client.segment(&server, client.seq - 1, server.seq, ACK, b""));
+    let mut run = Run::new();
+    assert_eq!(run.feed(&packets)[2..], ["0 >0:bye", "0 >again", "0 >again"]);
+}
+
+#[test]
 fn a_new_syn_after_the_end_opens_a_flow_and_the_old_one_again_does_not() {
     let (mut run, mut client, server) = closed();
     let old = client.segment(&server, 1_000, 0, SYN, b"").at(100);

@@ -1,12 +1,12 @@
 //! Opening: who is the client, round trips, the state word.
 
-use millstream::flow::{Direction, state};
+use millstream::flow::{Direction, Flow, state};
 use millstream::key;
 
 use crate::flow_support::{ACK, RST, Run, SYN, ends, handshake, segment};
 
 /// The flow of the first packet.
-fn only_flow(run: &Run) -> millstream::flow::Flow {
+fn only_flow(run: &Run) -> Flow {
     *run.flows.flow(run.flows.of_packet(0).unwrap().flow).unwrap()
 }
 
@@ -37,7 +37,7 @@ fn the_last_syn_counts_for_the_round_trip_and_it_is_told_once() {
         client.send(&mut server, ACK, b"a").at(1_050),
     ];
     let mut run = Run::new();
-    assert_eq!(run.feed(&packets), ["0 new", "0 rtt 40000", "0 >0:a"]);
+    assert_eq!(run.feed(&packets), ["0 new", "0 >again", "0 rtt 40000", "0 >0:a"]);
 }
 
 #[test]
@@ -134,4 +134,34 @@ fn a_syn_in_an_established_connection_is_ignored_until_it_is_answered() {
     assert_eq!(run.flows.counts().syns_ignored, 1);
     let answer = [server.segment(&client, 5, 77_001, SYN | ACK, b""), client.segment(&server, 77_001, 6, ACK, b"new")];
     assert_eq!(run.feed(&answer), ["0 end idle", "1 new", "1 >0:new"]);
+}
+
+#[test]
+fn the_same_syn_or_answer_again_is_a_retransmission() {
+    let (mut client, mut server) = ends();
+    let syn = client.send(&mut server, SYN, b"");
+    let answer = server.send(&mut client, SYN | ACK, b"");
+    let packets = [
+        syn.clone(),
+        syn.clone(),
+        answer.clone(),
+        syn,
+        answer.clone(),
+        client.send(&mut server, ACK, b"a"),
+        answer,
+        client.send(&mut server, ACK, b"b"),
+    ];
+    let mut run = Run::new();
+    run.batch(&packets);
+    let expected = ["0 new", "0 >again", "0 >again", "0 <again", "0 rtt 0", "0 >0:a", "0 <again", "0 >1:b"];
+    assert_eq!(run.log, expected);
+    assert_eq!((only_flow(&run).retransmissions, run.flows.counts().retransmissions), (4, 4));
+}
+
+#[test]
+fn data_on_a_syn_that_comes_again_is_one_retransmission() {
+    let (mut client, mut server) = ends();
+    let syn = client.send(&mut server, SYN, b"early");
+    let mut run = Run::new();
+    assert_eq!(run.feed(&[syn.clone(), syn]), ["0 new", "0 >0:early", "0 >again"]);
 }
