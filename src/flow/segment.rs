@@ -175,6 +175,9 @@ impl Flows {
             // Tried again with another number.
             *me = Side::default();
         }
+        if !flow.has(state::SEEN_SYN_ACK_ACK) && me.answers_anew(header, peer) {
+            me.change_syn(header.seq);
+        }
         // An answer to a SYN tells where a stream begins whose bytes were seen before it.
         let is_late_answer = header.answers() && !me.sent_syn();
         if me.knows_next() && !me.is_syn_again(header) && !is_late_answer {
@@ -213,8 +216,11 @@ impl Flows {
         if flow.all_packets() > 0 {
             flow.state |= own::ESTABLISHED;
         }
-        let connection = self.connections.get(index);
-        let peer = connection.side(segment.sender.other());
+        let connection = self.connections.get_mut(index);
+        let [_, peer] = connection.pair(segment.sender);
+        if segment.header.has_ack() {
+            peer.choose_syn(segment.header.ack);
+        }
         let is_answer = flow.has(state::SEEN_SYN_ACK)
             && flow.client() == segment.sender
             && segment.header.has_ack()

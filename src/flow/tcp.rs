@@ -109,6 +109,8 @@ pub(super) struct Side {
     pub(super) edge: u32,
     /// Sequence number behind its FIN.
     pub(super) fin: u32,
+    // Sequence number of another SYN with which it answered.
+    rival: u32,
     flags: u8,
     scale: u8,
 }
@@ -123,6 +125,8 @@ mod known {
     pub(super) const PROBE: u8 = 0x20;
     /// It sent a SYN that answers one.
     pub(super) const ANSWER: u8 = 0x40;
+    /// It sent two such ones with different numbers.
+    pub(super) const RIVAL: u8 = 0x80;
 }
 
 /// How a segment stands to the window of the other end.
@@ -174,10 +178,39 @@ impl Side {
         self.flags |= known::ANSWER;
     }
 
+    /// True if it answers again, to the same SYN of `other` but with another number, and nothing is known of what follows.
+    pub(super) fn answers_anew(&self, header: &Header, other: &Self) -> bool {
+        header.answers()
+            && self.flags & known::ANSWER != 0
+            && !self.has_begun()
+            && !self.is_syn_again(header)
+            && u64::from(header.ack.wrapping_sub(other.first_seq())) <= other.position
+    }
+
+    /// Its stream begins behind another SYN. The one before may turn out to be the one that counts.
+    pub(super) const fn change_syn(&mut self, seq: u32) {
+        self.rival = self.next.wrapping_sub(1);
+        self.next = seq.wrapping_add(1);
+        self.flags |= known::RIVAL;
+    }
+
+    /// The other end acknowledges: of two SYNs, that is the one that counts.
+    pub(super) fn choose_syn(&mut self, ack: u32) {
+        if self.flags & known::RIVAL != 0 && !self.has_begun() && self.rival.wrapping_add(1) == ack {
+            self.change_syn(self.rival);
+        }
+    }
+
+    /// True if anything was seen of it behind its SYN.
+    const fn has_begun(&self) -> bool {
+        self.position > 0 || self.assembler.is_some() || self.knows_fin()
+    }
+
     /// True if it sent this SYN, or this answer to one, before.
     pub(super) const fn repeats_syn(&self, header: &Header) -> bool {
         let sent = if header.has_ack() { known::ANSWER } else { known::SYN };
-        self.flags & sent != 0 && self.is_syn_again(header)
+        let is_rival = self.flags & known::RIVAL != 0 && self.rival == header.seq;
+        self.flags & sent != 0 && (self.is_syn_again(header) || is_rival)
     }
 
     /// Sequence number of the first byte.

@@ -165,3 +165,33 @@ fn data_on_a_syn_that_comes_again_is_one_retransmission() {
     let mut run = Run::new();
     assert_eq!(run.feed(&[syn.clone(), syn]), ["0 new", "0 >0:early", "0 >again"]);
 }
+
+/// A SYN, one answer to it with each of these numbers, and what the client sends after it chose one.
+fn answered(numbers: &[u32], chosen: u32) -> Vec<String> {
+    let (mut client, mut server) = ends();
+    let mut packets = vec![client.send(&mut server, SYN, b"")];
+    packets.extend(numbers.iter().map(|seq| server.segment(&client, *seq, client.seq, SYN | ACK, b"")));
+    packets.push(client.segment(&server, client.seq, chosen + 1, ACK, b"ask"));
+    packets.push(server.segment(&client, chosen + 1, client.seq + 3, ACK, b"tell"));
+    Run::new().feed(&packets)
+}
+
+#[test]
+fn of_two_answers_the_one_that_the_client_acknowledges_counts() {
+    let expected = ["0 new", "0 rtt 0", "0 >0:ask", "0 <0:tell"];
+    assert_eq!(answered(&[5_000, 99_000_000], 99_000_000), expected);
+    assert_eq!(answered(&[99_000_000, 5_000], 5_000), expected);
+    assert_eq!(answered(&[5_000, 99_000_000], 5_000), expected);
+    assert_eq!(answered(&[99_000_000, 5_000], 99_000_000), expected);
+}
+
+#[test]
+fn an_answer_with_another_number_counts_no_more_when_one_is_acknowledged() {
+    let (mut client, mut server) = ends();
+    let mut packets = handshake(&mut client, &mut server);
+    packets.push(server.segment(&client, 99_000_000, client.seq, SYN | ACK, b""));
+    packets.push(server.send(&mut client, ACK, b"tell"));
+    let mut run = Run::new();
+    assert_eq!(run.feed(&packets), ["0 new", "0 rtt 0", "0 <0:tell"]);
+    assert_eq!(run.flows.counts().syns_ignored, 1);
+}
