@@ -6,7 +6,7 @@ use super::event::{Bytes, Direction, EndReason, FlowEvent, FlowEvents, FlowHandl
 use super::flows::{Cause, Flows};
 use super::limits::StreamLimits;
 use super::record::own;
-use super::tcp::{Connection, Header, Place, Side, distance};
+use super::tcp::{Connection, Header, Place, Side, StraySyn, distance};
 use crate::key::End;
 use crate::time::Timestamp;
 
@@ -21,6 +21,8 @@ pub(super) struct Segment<'a> {
     pub(super) bytes: Bytes,
     /// Payload bytes on the wire.
     pub(super) len: u32,
+    /// Bytes of the packet on the wire.
+    pub(super) wirelen: u32,
 }
 
 /// What a SYN means for the flow its ends have already.
@@ -34,26 +36,20 @@ pub(super) enum Opening {
 
 impl Flows {
     /// Whether a segment that has a SYN belongs to a flow that has not ended.
-    pub(super) fn opening(&mut self, slot: u32, sender: End, header: &Header) -> Opening {
+    pub(super) fn opening(&self, slot: u32, sender: End, header: &Header) -> Opening {
         let Some(index) = self.table.connection(slot) else { return Opening::Same };
-        let connection = self.connections.get_mut(index);
-        let [me, peer] = connection.pair(sender);
+        let connection = self.connections.get(index);
+        let [me, peer] = connection.both(sender);
         if header.answers() {
-            let answered = header.ack.wrapping_sub(1);
-            return if connection.stray_syn == Some(answered) { Opening::Another } else { Opening::Same };
+            let is_of_stray = connection.stray_syn.as_ref().is_some_and(|stray| stray.is_answered(sender, header));
+            return if is_of_stray { Opening::Another } else { Opening::Same };
         }
         if !header.opens() || me.is_syn_again(header) {
             return Opening::Same;
         }
         if me.sent_syn() {
-            if me.knows_fin() || peer.knows_fin() {
-                return Opening::Another;
-            }
             // Only an answer tells whether the connection was given up, or somebody wants it to seem so.
-            if peer.knows_next() {
-                connection.stray_syn = Some(header.seq);
-            }
-            return Opening::Same;
+            return if me.knows_fin() || peer.knows_fin() { Opening::Another } else { Opening::Same };
         }
         // Not the simultaneous opening of both ends, so what was seen is the end of an earlier connection.
         if peer.sent_syn() { Opening::Same } else { Opening::Another }
@@ -123,6 +119,7 @@ impl Flows {
         let mut is_repeat = header.has_syn() && self.connections.get(index).side(*sender).repeats_syn(header);
         if header.has_syn() && !self.synchronise(slot, index, segment) {
             self.counts.syns_ignored += 1;
+            self.stray(slot, index, segment, before, cause);
             return;
         }
         let [me, peer] = self.connections.get_mut(index).pair(*sender);
@@ -205,6 +202,62 @@ impl Flows {
             }
         }
         true
+    }
+
+    /// A SYN that was ignored. Should it be answered, its packets are those of another flow.
+    fn stray(&mut self, slot: u32, index: u32, segment: &Segment<'_>, before: Timestamp, cause: Cause) {
+        let Segment { header, sender, .. } = segment;
+        let connection = self.connections.get_mut(index);
+        if !header.opens() || !connection.side(*sender).sent_syn() {
+            return;
+        }
+        let mut stray = connection.stray_syn.take().filter(|stray| stray.seq == header.seq && stray.sender == *sender);
+        let is_again = stray.is_some();
+        let known = stray.get_or_insert_with(|| Box::new(StraySyn::new(*sender, header, self.now)));
+        if known.packets == 0 || before != known.last {
+            known.before = before;
+        }
+        known.last = self.now;
+        known.packets = known.packets.saturating_add(1);
+        known.bytes += u64::from(segment.wirelen);
+        known.payload += u64::from(segment.len);
+        connection.stray_syn = stray;
+        if is_again {
+            self.retransmitted(slot, *sender, cause);
+        }
+    }
+
+    /// Takes the SYN that a segment answers, and its packets, out of the flow of a connection to which it does not belong.
+    pub(super) fn take_stray(&mut self, slot: u32, sender: End, header: &Header) -> Option<Box<StraySyn>> {
+        let index = self.table.connection(slot)?;
+        let stray = self.connections.get_mut(index).stray_syn.take_if(|stray| stray.is_answered(sender, header))?;
+        let flow = &mut self.table.get_mut(slot).flow;
+        let end = stray.sender as usize;
+        // Scripts may have set other numbers.
+        flow.packets[end] = flow.packets[end].saturating_sub(u64::from(stray.packets));
+        flow.bytes[end] = flow.bytes[end].saturating_sub(stray.bytes);
+        flow.payload[end] = flow.payload[end].saturating_sub(stray.payload);
+        flow.retransmissions = flow.retransmissions.saturating_sub(stray.packets - 1);
+        if flow.last == stray.last {
+            flow.last = stray.before;
+        }
+        Some(stray)
+    }
+
+    /// A flow that was just created begins with a SYN that came before.
+    pub(super) fn begin_with(&mut self, slot: u32, stray: &StraySyn) {
+        let place = self.table.get_mut(slot);
+        let end = stray.sender as usize;
+        place.tcp = stray.seq;
+        let flow = &mut place.flow;
+        flow.state |= state::SEEN_SYN;
+        flow.set_server(stray.sender.other());
+        (flow.first, flow.last) = (stray.first, stray.last);
+        flow.packets[end] = u64::from(stray.packets);
+        flow.bytes[end] = stray.bytes;
+        flow.payload[end] = stray.payload;
+        flow.retransmissions = stray.packets - 1;
+        self.table.set_syn_scale(slot, stray.scale);
     }
 
     /// A segment behind the SYNs: the handshake may be complete.

@@ -6,6 +6,7 @@
 use super::assembler::Assembler;
 use crate::key::End;
 use crate::memory::{make_room, prefetch_whole};
+use crate::time::Timestamp;
 
 /// The fields of a TCP header that count here.
 #[derive(Clone, Copy, Debug)]
@@ -340,6 +341,36 @@ impl Side {
     }
 }
 
+/// A SYN that does not belong to the connection, and may be the beginning of the next one.
+#[derive(Debug)]
+pub(super) struct StraySyn {
+    pub(super) sender: End,
+    pub(super) seq: u32,
+    pub(super) scale: Option<u8>,
+    /// When it came first and last.
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+    /// When the packet before it came.
+    pub(super) before: Timestamp,
+    pub(super) packets: u32,
+    /// Of all these packets.
+    pub(super) bytes: u64,
+    pub(super) payload: u64,
+}
+
+impl StraySyn {
+    /// Of a header, before its packet is counted.
+    pub(super) const fn new(sender: End, header: &Header, now: Timestamp) -> Self {
+        let Header { seq, scale, .. } = *header;
+        Self { sender, seq, scale, first: now, last: now, before: now, packets: 0, bytes: 0, payload: 0 }
+    }
+
+    /// True if a segment answers it.
+    pub(super) fn is_answered(&self, sender: End, header: &Header) -> bool {
+        header.answers() && sender != self.sender && header.ack == self.seq.wrapping_add(1)
+    }
+}
+
 /// What is known of both ends, in two lines of the cache.
 #[derive(Debug, Default)]
 #[repr(align(32))]
@@ -348,8 +379,8 @@ pub(super) struct Connection {
     pub(super) sides: [Side; 2],
     /// Microseconds from the start of the flow to the last SYN of the client.
     pub(super) syn_at: u32,
-    /// Sequence number of a SYN that does not belong to the connection, if one was seen.
-    pub(super) stray_syn: Option<u32>,
+    /// The last SYN that does not belong to the connection.
+    pub(super) stray_syn: Option<Box<StraySyn>>,
     /// Nobody wants its streams.
     pub(super) is_stopped: bool,
 }
@@ -432,7 +463,9 @@ impl Connections {
 
     /// Takes one out; the room is used again.
     pub(super) fn remove(&mut self, index: u32) {
-        self.get_mut(index).sides.iter_mut().for_each(|side| side.assembler = None);
+        let connection = self.get_mut(index);
+        connection.sides.iter_mut().for_each(|side| side.assembler = None);
+        connection.stray_syn = None;
         self.free.push(index);
     }
 

@@ -162,7 +162,8 @@ impl Flows {
             let payload = &carried.payload;
             if let Some(header) = header {
                 let bytes = self.place(&carried, sighting.content, self.wants.streams);
-                let segment = Segment { header, sender, data: carried.data(), bytes, len: payload.wire_len };
+                let (len, wirelen) = (payload.wire_len, packet.wirelen);
+                let segment = Segment { header, sender, data: carried.data(), bytes, len, wirelen };
                 self.segment(slot, &segment, before, cause);
             } else if !is_tcp && payload.len > 0 && self.wants.datagrams.is_yes() {
                 self.datagram(slot, &carried, sighting, cause);
@@ -212,6 +213,7 @@ impl Flows {
 
     /// The slot of the packet's flow, which may begin here.
     fn slot_of(&mut self, sighting: &Sighting, header: Option<&Header>, cause: Cause) -> u32 {
+        let mut stray = None;
         if let Some(slot) = self.known(sighting) {
             let overdue = self.overdue(slot);
             let has_ended = self.table.get(slot).flow.has(own::ENDED);
@@ -219,12 +221,18 @@ impl Flows {
             if goes_on && header.is_none_or(|header| !self.is_another(slot, sighting.sender, header)) {
                 return slot;
             }
+            if goes_on && let Some(header) = header {
+                stray = self.take_stray(slot, sighting.sender, header);
+            }
             if !has_ended {
                 self.end(slot, overdue.unwrap_or_else(|| self.unseen_end(slot)), cause);
             }
             self.replace(slot);
         }
         let slot = self.create(sighting.hash, sighting.tuple, sighting.sender, cause);
+        if let Some(stray) = stray {
+            self.begin_with(slot, &stray);
+        }
         self.happen(slot, cause, Happening::New);
         let due = self.due(slot).0;
         self.wheel.enter(&mut self.table, slot, due);
@@ -233,7 +241,7 @@ impl Flows {
 
     /// Whether a segment belongs to another connection than the flow's.
     #[inline]
-    fn is_another(&mut self, slot: u32, sender: End, header: &Header) -> bool {
+    fn is_another(&self, slot: u32, sender: End, header: &Header) -> bool {
         if !header.has_syn() {
             return false;
         }

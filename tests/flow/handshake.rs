@@ -1,6 +1,6 @@
 //! Opening: who is the client, round trips, the state word.
 
-use millstream::flow::{Direction, Flow, state};
+use millstream::flow::{Direction, Flow, Happening, state};
 use millstream::key;
 
 use crate::flow_support::{ACK, RST, Run, SYN, ends, handshake, segment};
@@ -133,7 +133,49 @@ fn a_syn_in_an_established_connection_is_ignored_until_it_is_answered() {
     assert_eq!(run.feed(&packets), ["0 new", "0 rtt 0", "0 >0:a"]);
     assert_eq!(run.flows.counts().syns_ignored, 1);
     let answer = [server.segment(&client, 5, 77_001, SYN | ACK, b""), client.segment(&server, 77_001, 6, ACK, b"new")];
-    assert_eq!(run.feed(&answer), ["0 end idle", "1 new", "1 >0:new"]);
+    assert_eq!(run.feed(&answer), ["0 end idle", "1 new", "1 rtt 0", "1 >0:new"]);
+}
+
+#[test]
+fn a_connection_that_takes_the_place_of_another_begins_with_its_syn() {
+    let (mut client, mut server) = ends();
+    let mut packets = handshake(&mut client, &mut server);
+    packets.push(client.send(&mut server, ACK, b"old").at(100));
+    let syn = client.segment(&server, 77_000, 0, SYN, b"");
+    packets.extend([syn.clone().at(1_000), syn.at(2_000)]);
+    packets.push(server.segment(&client, 5, 77_001, SYN | ACK, b"").at(2_010));
+    packets.push(client.segment(&server, 77_001, 6, ACK, b"new").at(2_030));
+    for first in 1..packets.len() {
+        let mut run = Run::new();
+        let mut old = None;
+        for batch in [&packets[..first], &packets[first..]] {
+            run.batch(batch);
+            let end = run.flows.events().list().iter().find(|event| matches!(event.what, Happening::End { .. }));
+            old = old.or(end.map(|event| *run.flows.flow(event.flow).unwrap()));
+            run.flows.settle();
+        }
+        let expected = ["0 new", "0 rtt 0", "0 >0:old", "0 >again", "0 end idle", "1 new", "1 rtt 30000", "1 >0:new"];
+        assert_eq!(run.log, expected);
+        let (old, new) =
+            (old.unwrap(), *run.flows.flow(run.flows.of_packet(run.batch.len() - 1).unwrap().flow).unwrap());
+        let ms = |flow: &Flow| [flow.first, flow.last].map(|time| time.as_nanos() / 1_000_000);
+        assert_eq!((ms(&old), old.packets, old.payload, old.retransmissions), ([0, 100], [3, 1], [3, 0], 0));
+        assert_eq!((ms(&new), new.packets, new.payload, new.retransmissions), ([1_000, 2_030], [3, 1], [3, 0], 1));
+        assert_eq!((old.bytes, new.bytes), ([123, 40], [123, 40]));
+        let bits = state::INIT | state::SEEN_SYN | state::SEEN_SYN_ACK | state::SEEN_SYN_ACK_ACK | state::Z_END_SERVER;
+        assert_eq!((new.shown_state(), new.setup_rtt), (bits, 30_000));
+    }
+}
+
+#[test]
+fn a_syn_that_nobody_answers_stays_in_the_flow_that_was_there() {
+    let (mut client, mut server) = ends();
+    let mut packets = handshake(&mut client, &mut server);
+    packets.push(client.segment(&server, 77_000, 0, SYN, b"").at(1_000));
+    let mut run = Run::new();
+    run.batch(&packets);
+    let flow = only_flow(&run);
+    assert_eq!((flow.packets, flow.last.as_nanos()), ([3, 1], 1_000_000_000));
 }
 
 #[test]
