@@ -113,7 +113,7 @@ pub(super) fn filter(text: &str) -> Result<String, String> {
             Ok(_) => return Ok(text.to_owned()),
             Err(e) => {
                 // What is wrong with the words themselves is so for every link type.
-                let is_syntax = e.message.contains("syntax error") || e.message.starts_with("unknown ");
+                let is_syntax = e.message.contains("syntax error") || e.message.contains("unknown ");
                 first.get_or_insert(e.message);
                 if is_syntax {
                     break;
