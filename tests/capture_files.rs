@@ -608,6 +608,59 @@ fn standard_input_is_a_source() {
     }
 }
 
+/// Runs in a process of its own, started by the test below with a file on its standard input.
+#[test]
+#[ignore = "the child of a_file_on_standard_input_is_read_from_where_it_is"]
+fn child_that_reads_a_file_on_standard_input() {
+    let options = FileOptions { rounds: NonZeroU64::new(2).unwrap(), ..FileOptions::default() };
+    let mut source = FileSource::open(&["-".into()], &options).unwrap();
+    let (packets, stats) = drain(&mut source);
+    assert_eq!((packets.len(), packets[3].bytes.as_slice(), stats.damage.len()), (4, &b"b"[..], 0));
+    assert!(source.progress().is_some_and(|progress| progress.bytes == progress.total));
+}
+
+#[test]
+fn a_file_on_standard_input_is_read_from_where_it_is() {
+    let scratch = Scratch::new();
+    let plain = Pcap::new(Order::Little, MICROS).packet(1, 0, b"a").packet(2, 0, b"b").bytes;
+    for bytes in [plain.clone(), gzip(&plain), zstd(&plain)] {
+        for before in ["", "read by somebody else"] {
+            let path = scratch.file("stdin", &[before.as_bytes(), &bytes].concat());
+            let mut file = std::fs::File::open(path).unwrap();
+            std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(before.len() as u64)).unwrap();
+            let ended = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--ignored", "--exact", "child_that_reads_a_file_on_standard_input"])
+                .stdin(file)
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&ended.stdout);
+            assert!(ended.status.success() && said.contains("1 passed"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn what_was_opened_is_read_whatever_becomes_of_its_name() {
+    let scratch = Scratch::new();
+    let plain = Pcap::new(Order::Little, MICROS).packet(1, 0, b"a").packet(2, 0, b"b").bytes;
+    let paths = [scratch.file("plain", &plain), scratch.file("packed", &gzip(&plain))];
+    let options = FileOptions { rounds: NonZeroU64::new(3).unwrap(), ..FileOptions::default() };
+    let mut source = FileSource::open(&paths, &options).unwrap();
+    paths.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    assert_eq!(drain(&mut source).0.len(), 12);
+}
+
+#[test]
+fn more_files_are_read_than_are_kept_open() {
+    let scratch = Scratch::new();
+    for number in 0..300 {
+        let file = Pcap::new(Order::Little, MICROS).packet(number, 0, b"a").packet(number, 1, b"b");
+        scratch.file(&format!("{number:03}"), &file.bytes);
+    }
+    let options = FileOptions { rounds: NonZeroU64::new(2).unwrap(), ..FileOptions::default() };
+    assert_eq!(read_with(&[scratch.0.path().to_owned()], &options).unwrap().0.len(), 1_200);
+}
+
 #[test]
 fn real_captures_are_the_same_compressed() {
     let Some(directory) = real_captures() else { return };

@@ -1,7 +1,7 @@
 //! The commands as somebody types them: what they print, how they end, what they say when they cannot.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -385,6 +385,25 @@ fn captures_come_from_standard_input_compressed_or_not() {
         run.stdin.take().unwrap().write_all(&bytes).unwrap();
         let report = Said::of(run.wait_with_output().unwrap()).json(0);
         assert_eq!(report["run"]["packets"], 3399, "{}", report["run"]);
+    }
+}
+
+#[test]
+fn a_file_on_standard_input_is_read_from_where_it_is() {
+    let folder = folder();
+    let path = folder.path().join("capture");
+    let plain = fs::read(project().join("pcaps/demo.pcap")).unwrap();
+    for bytes in [plain.clone(), zstd::encode_all(&plain[..], 0).unwrap()] {
+        for head in ["", "read by the shell\n"] {
+            fs::write(&path, [head.as_bytes(), &bytes].concat()).unwrap();
+            for engines in ["1", "2"] {
+                let mut file = fs::File::open(&path).unwrap();
+                file.seek(SeekFrom::Start(head.len() as u64)).unwrap();
+                let mut run = command(project(), &["run", "-r", "-", "--engines", engines, "--json"]);
+                let report = Said::of(run.stdin(file).output().unwrap()).json(0);
+                assert_eq!(report["run"]["packets"], 3399, "{}", report["run"]);
+            }
+        }
     }
 }
 

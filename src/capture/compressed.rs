@@ -21,11 +21,58 @@ enum Waits {
     Bounded,
 }
 
-/// An open file, terminal or pipe. Reading one that has nothing yet ends in `WouldBlock` after a bounded wait.
-#[derive(Debug)]
-pub(super) struct RawInput {
+/// An open file, terminal or pipe; a file can be read several times over.
+#[derive(Clone, Debug)]
+pub(super) struct Opened {
     file: Arc<File>,
     waits: Waits,
+    /// Where the capture begins: of a file on standard input somebody may have read a part.
+    start: u64,
+    /// Bytes from there on; 0 where that is not known.
+    size: u64,
+}
+
+impl Opened {
+    /// Opens a file or standard input.
+    pub fn open(origin: &Origin) -> Result<Self, OpenError> {
+        let path = origin.path();
+        let failed = |source| OpenError::from_io(&path, source);
+        let mut file = match origin {
+            Origin::Stdin => File::from(io::stdin().as_fd().try_clone_to_owned().map_err(failed)?),
+            _ => File::open(&path).map_err(failed)?,
+        };
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Ok(Self { file: Arc::new(file), waits: Waits::Bounded, start: 0, size: 0 });
+        }
+        let start = file.stream_position().map_err(failed)?;
+        let size = metadata.len().saturating_sub(start);
+        Ok(Self { file: Arc::new(file), waits: Waits::Never, start, size })
+    }
+
+    /// True for a file of known size, false for a pipe or terminal.
+    pub fn is_regular(&self) -> bool {
+        self.waits == Waits::Never
+    }
+
+    /// Bytes of a file; 0 for a pipe or terminal.
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Begins to read a file from the start of the capture, and a pipe where it is. Of a file one reader at a time.
+    pub fn begin(&self) -> io::Result<Input> {
+        if self.is_regular() {
+            (&*self.file).seek(SeekFrom::Start(self.start))?;
+        }
+        Ok(Input::Plain(RawInput { opened: self.clone(), head: Vec::new(), head_pos: 0, read: 0 }))
+    }
+}
+
+/// What is read of it. Reading what has nothing yet ends in `WouldBlock` after a bounded wait.
+#[derive(Debug)]
+pub(super) struct RawInput {
+    opened: Opened,
     /// Bytes that were read already to see what the file is.
     head: Vec<u8>,
     head_pos: usize,
@@ -34,19 +81,6 @@ pub(super) struct RawInput {
 }
 
 impl RawInput {
-    /// Opens a file or standard input.
-    pub fn open(origin: &Origin) -> Result<Self, OpenError> {
-        let path = origin.path();
-        let failed = |source| OpenError::from_io(&path, source);
-        let file = match origin {
-            Origin::Stdin => File::from(io::stdin().as_fd().try_clone_to_owned().map_err(failed)?),
-            _ => File::open(&path).map_err(failed)?,
-        };
-        let is_regular = file.metadata().map_err(failed)?.is_file();
-        let waits = if is_regular { Waits::Never } else { Waits::Bounded };
-        Ok(Self { file: Arc::new(file), waits, head: Vec::new(), head_pos: 0, read: 0 })
-    }
-
     /// Puts bytes in front of those still to be read.
     fn prepend(&mut self, head: &[u8]) {
         self.head = head.to_vec();
@@ -61,10 +95,11 @@ impl Read for RawInput {
             self.head_pos += n;
             return Ok(n);
         }
-        if self.waits == Waits::Bounded && poll::wait(self.file.as_fd())? == Readiness::Quiet {
+        let Opened { file, waits, .. } = &self.opened;
+        if *waits == Waits::Bounded && poll::wait(file.as_fd())? == Readiness::Quiet {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let n = (&*self.file).read(buffer)?;
+        let n = (&**file).read(buffer)?;
         self.read += n as u64;
         Ok(n)
     }
@@ -80,11 +115,6 @@ pub(super) enum Input {
 }
 
 impl Input {
-    /// Opens a file or standard input, not unpacked yet.
-    pub fn open(origin: &Origin) -> Result<Self, OpenError> {
-        RawInput::open(origin).map(Self::Plain)
-    }
-
     /// Unpacks from now on; `head` are the bytes already read.
     pub fn unpack(&mut self, compression: Compression, head: &[u8]) -> io::Result<()> {
         let Self::Plain(mut raw) = std::mem::replace(self, Self::Closed) else {
@@ -118,30 +148,25 @@ impl Input {
         }
     }
 
-    /// The file itself, if its bytes are what is read.
+    /// The file itself, if its bytes are what is read, from the first one on.
     pub fn plain_file(&self) -> Option<&Arc<File>> {
         match self {
-            Self::Plain(raw) => Some(&raw.file),
+            Self::Plain(raw) if raw.opened.start == 0 => Some(&raw.opened.file),
             _ => None,
         }
     }
 
-    /// Goes on at an offset of a plain file, all before which counts as read.
+    /// Goes on at an offset of a plain capture, all before which counts as read.
     pub fn go_to(&mut self, offset: u64) -> io::Result<()> {
         match self {
             Self::Plain(raw) if raw.read != offset => {
-                (&*raw.file).seek(SeekFrom::Start(offset))?;
+                (&*raw.opened.file).seek(SeekFrom::Start(raw.opened.start.saturating_add(offset)))?;
                 raw.read = offset;
                 Ok(())
             }
             Self::Plain(_) => Ok(()),
             _ => Err(io::ErrorKind::Unsupported.into()),
         }
-    }
-
-    /// True for a file of known size, false for a pipe or terminal.
-    pub fn is_regular(&self) -> bool {
-        matches!(self, Self::Plain(raw) if raw.waits == Waits::Never)
     }
 }
 

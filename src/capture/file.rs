@@ -9,9 +9,10 @@ use std::slice;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::compressed::Opened;
 use super::filter::Filter;
 use super::gate::{Gate, Verdict};
-use super::opening::{Active, MAX_EMPTY_READS, Opening, Planned};
+use super::opening::{Active, MAX_EMPTY_READS, Opening, Planned, let_go};
 use super::reader::{READ_LEN, Reader, Refill, Scan, Target};
 use super::source::{Fill, OpenError, Origin, Progress, Source, SourceError, SourceStats};
 use crate::packet::{Batch, Captured, MAX_BATCH};
@@ -205,8 +206,17 @@ impl FileSource {
 
     /// Opens the next file of the plan.
     fn open_next(&mut self) -> Result<(), OpenError> {
-        let planned = &self.plan[self.next];
-        let reader = Reader::open(&self.origins[usize::from(planned.origin)], planned.origin)?;
+        let planned = &mut self.plan[self.next];
+        let (index, origin) = (planned.origin, &self.origins[usize::from(planned.origin)]);
+        let held = if self.round.left == 0 { planned.held.take() } else { planned.held.clone() };
+        let opened = match held.map_or_else(|| Opened::open(origin), Ok) {
+            Err(OpenError::TooManyFiles { .. }) => {
+                let_go(self.plan.iter_mut(), &self.origins);
+                Opened::open(origin)?
+            }
+            outcome => outcome?,
+        };
+        let reader = Reader::begin(origin, index, &opened)?;
         self.files[self.next] = Some(Active { reader, buffer: Vec::new(), head: None });
         self.open.push(self.next);
         self.next += 1;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::compressed::Opened;
 use super::gate::Gate;
 use super::reader::{Reader, Refill};
 use super::record::Record;
@@ -14,6 +15,8 @@ use crate::time::Timestamp;
 pub(super) const MAX_EMPTY_READS: u32 = 32;
 /// Most files of one source, set by the width of a packet's origin.
 const MAX_FILES: u32 = 65_536;
+/// Files kept open from the start on: the first ones, because a directory may hold more than a process may open.
+const MAX_HELD: usize = 256;
 
 /// A file to be read, in order of its first packet.
 #[derive(Debug)]
@@ -22,6 +25,14 @@ pub(super) struct Planned {
     /// Time of the first packet; `None` without packets and for inputs whose first packet cannot be seen in advance.
     pub first: Option<Timestamp>,
     pub size: u64,
+    /// The file, if it was kept open: by name it may be another one later, or out of reach.
+    pub held: Option<Opened>,
+}
+
+/// Closes what is kept open and can be opened again by name.
+pub(super) fn let_go<'a>(plan: impl Iterator<Item = &'a mut Planned>, origins: &[Origin]) {
+    plan.filter(|planned| origins.get(usize::from(planned.origin)) != Some(&Origin::Stdin))
+        .for_each(|planned| planned.held = None);
 }
 
 /// A file being read.
@@ -64,6 +75,8 @@ pub(super) struct Opening {
     pub has_pipe: bool,
     /// True if one of them has to be unpacked.
     pub has_compressed: bool,
+    /// Files kept open.
+    held: usize,
 }
 
 impl Opening {
@@ -95,12 +108,26 @@ impl Opening {
         Ok(())
     }
 
+    /// Opens a file, if need be in the place of those that are kept open.
+    fn open(&mut self, origin: &Origin) -> Result<Opened, OpenError> {
+        match Opened::open(origin) {
+            Err(OpenError::TooManyFiles { .. }) if self.held > 0 => {
+                let_go(self.entries.iter_mut().map(|(planned, _)| planned), &self.origins);
+                // More would come to the same.
+                self.held = MAX_HELD;
+                Opened::open(origin)
+            }
+            outcome => outcome,
+        }
+    }
+
     fn add_file(&mut self, origin: Origin) -> Result<(), OpenError> {
         let index = u16::try_from(self.origins.len()).map_err(|_| OpenError::TooManyInputs { limit: MAX_FILES })?;
-        let reader = Reader::open(&origin, index)?;
-        let is_pipe = !reader.is_regular();
+        let opened = self.open(&origin)?;
+        let is_pipe = !opened.is_regular();
+        let reader = Reader::begin(&origin, index, &opened)?;
         let mut file = Active { reader, buffer: Vec::new(), head: None };
-        let mut planned = Planned { origin: index, first: None, size: 0 };
+        let mut planned = Planned { origin: index, first: None, size: opened.size(), held: None };
         if is_pipe {
             self.has_pipe = true;
         } else {
@@ -109,10 +136,12 @@ impl Opening {
             self.has_compressed |= file.reader.is_compressed();
             self.linktypes.extend(file.reader.linktypes());
             planned.first = file.head.map(|head| head.ts);
-            planned.size = std::fs::metadata(origin.path()).map_or(0, |metadata| metadata.len());
+            // Standard input has no name to be opened by again.
+            let is_held = self.held < MAX_HELD || origin == Origin::Stdin;
+            planned.held = is_held.then_some(opened);
+            self.held += usize::from(is_held);
         }
         self.origins.push(origin);
-        // Seen ones are closed again: a directory may hold more files than a process may open.
         self.entries.push((planned, is_pipe.then_some(file)));
         Ok(())
     }

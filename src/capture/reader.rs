@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use super::compressed::Input;
+use super::compressed::{Input, Opened};
 use super::gate::{Gate, Item, Verdict};
 use super::pcapfile::{FILE_HEADER_LEN, PcapFile};
 use super::pcapng::Pcapng;
@@ -135,12 +135,12 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Opens a file; nothing is read yet.
-    pub fn open(origin: &Origin, index: u16) -> Result<Self, OpenError> {
+    /// Begins a file; nothing is read yet.
+    pub fn begin(origin: &Origin, index: u16, opened: &Opened) -> Result<Self, OpenError> {
         Ok(Self {
             origin: origin.clone(),
             index,
-            input: Input::open(origin)?,
+            input: opened.begin().map_err(|source| OpenError::from_io(&origin.path(), source))?,
             layout: Layout::Unknown,
             cursor: Cursor::default(),
             read_len: READ_LEN,
@@ -243,11 +243,6 @@ impl Reader {
     /// Bytes that the next record needs, as far as known.
     pub const fn needed(&self) -> usize {
         self.cursor.needed
-    }
-
-    /// True for a file of known size, false for a pipe or terminal; to be asked before anything is read.
-    pub fn is_regular(&self) -> bool {
-        self.input.is_regular()
     }
 
     /// True if what is read has to be unpacked; known once something was read.

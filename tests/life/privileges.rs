@@ -157,6 +157,28 @@ fn a_run_over_files_keeps_no_right_at_all() {
 }
 
 #[test]
+fn captures_that_only_root_may_read_are_open_before_the_switch() {
+    if !is_root() {
+        say("skipped: needs root to become another user");
+        return;
+    }
+    let place = Place::new();
+    let packets = fs::read(capture(&place, 10)).unwrap();
+    fs::create_dir(place.path("many")).unwrap();
+    for name in ["first.pcap", "many/a", "many/b"] {
+        fs::write(place.path(name), &packets).unwrap();
+        fs::set_permissions(place.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    for more in [&[][..], &["--loop", "2"], &["--engines", "2"]] {
+        let arguments = [&["-r", "first.pcap", "many", "--user", "nobody", "--json"], more].concat();
+        let ended = place.run(&arguments, LIMIT);
+        ended.exits(0);
+        let rounds = if more.contains(&"--loop") { 2 } else { 1 };
+        assert_eq!(ended.report()["run"]["packets"], 30 * rounds, "{more:?}");
+    }
+}
+
+#[test]
 fn users_that_cannot_be_become_are_explained() {
     let place = Place::new();
     let refused = |user: &str, part: &str| {
