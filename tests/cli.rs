@@ -408,6 +408,24 @@ fn a_file_on_standard_input_is_read_from_where_it_is() {
 }
 
 #[test]
+fn nothing_is_written_over_the_capture_on_standard_input() {
+    let folder = folder();
+    let path = folder.path().join("x.pcap");
+    fs::copy(project().join("pcaps/dns.pcap"), &path).unwrap();
+    fs::hard_link(&path, folder.path().join("other")).unwrap();
+    let before = fs::read(&path).unwrap();
+    for (option, name) in [("--eve", "x.pcap"), ("--events", "other")] {
+        let mut run = command(folder.path(), &["run", "-r", "-", option, name, "-q"]);
+        let (_, err) = Said::of(run.stdin(fs::File::open(&path).unwrap()).output().unwrap()).ended(2);
+        let expected = format!("{option} {name}: packets are read from this file (-r -); name another file");
+        assert!(err.contains(&expected), "{err}");
+        assert!(fs::read(&path).unwrap() == before, "{option}");
+    }
+    let mut run = command(folder.path(), &["run", "-r", "-", "--eve", "y.json", "-q"]);
+    Said::of(run.stdin(fs::File::open(&path).unwrap()).output().unwrap()).good();
+}
+
+#[test]
 fn every_command_of_the_readme_does_what_it_says() {
     let folder = folder();
     let at = |name: &str| folder.path().join(name);

@@ -1,6 +1,8 @@
 //! Whether two paths name one file, so that nothing is written over what is still needed.
 
-use std::fs;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -9,10 +11,21 @@ use std::path::{Path, PathBuf};
 #[must_use]
 pub fn is_same(a: &Path, b: &Path) -> bool {
     match (fs::metadata(a), fs::metadata(b)) {
-        (Ok(a), Ok(b)) => a.is_file() && (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        (Ok(a), Ok(b)) => is_one(&a, &b),
         (Err(_), Err(_)) => place(a).is_some_and(|place_of_a| Some(place_of_a) == place(b)),
         _ => false,
     }
+}
+
+/// Whether a file is the one that standard input comes from.
+#[must_use]
+pub fn is_standard_input(file: &Path) -> bool {
+    let input = io::stdin().as_fd().try_clone_to_owned().and_then(|input| File::from(input).metadata());
+    matches!((input, fs::metadata(file)), (Ok(input), Ok(file)) if is_one(&input, &file))
+}
+
+fn is_one(a: &Metadata, b: &Metadata) -> bool {
+    a.is_file() && (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
 /// Where a file that does not exist yet would be.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 
 use crate::app::cli::RunArgs;
-use crate::app::same_file::is_same;
+use crate::app::same_file::{is_same, is_standard_input};
 use crate::app::settings;
 use crate::sink::eve::EveTarget;
 use crate::sink::{database_files, store_file};
@@ -21,7 +21,10 @@ pub fn check(args: &RunArgs) -> anyhow::Result<()> {
     for (at, (option, file)) in written.iter().enumerate() {
         let name = file.display();
         // A store takes the place of nothing: it refuses what is none.
-        let reads = |input: &&PathBuf| *option != STORE && is_same(input, file);
+        let is_read = |input: &Path| {
+            if input == Path::new(STANDARD) { is_standard_input(file) } else { is_same(input, file) }
+        };
+        let reads = |input: &&PathBuf| *option != STORE && is_read(input);
         if let Some(input) = args.input.read.iter().find(reads) {
             bail!("{option} {name}: packets are read from this file (-r {}); name another file", input.display());
         }
