@@ -51,6 +51,62 @@ fn what_cannot_run_is_explained_in_one_line() {
     }
 }
 
+/// Builds ten packets of 54 bytes, a second apart, with UDP and TCP by turns.
+const IMPORTER: &str = r"local n = 0
+  local function frame(protocol, len)
+    return '\2\0\0\0\0\1\2\0\0\0\0\2\8\0\69\0' .. string.char(0, 20 + len) .. '\0\0\0\0\64' .. string.char(protocol) ..
+      '\0\0\10\0\0\1\10\0\0\2' .. string.rep('\0', len)
+  end
+  TrisulPlugin = { id = { name = 'importer' }, inputfilter = { step = function(packet, engine)
+    if n == 10 then return false end
+    n = n + 1
+    packet:set_packet(1000 + n, 0, 1, frame(n % 2 == 0 and 6 or 17, 20))
+    return true
+  end } }";
+
+#[test]
+fn limits_hold_for_the_packets_of_an_input_filter() {
+    let place = Place::new().plugin("importer.lua", IMPORTER).counter(
+        "cut.lua",
+        ETHERNET,
+        "",
+        "if n == 1 then print('holds', layer:packet():capture_length()) end",
+    );
+    let run = |arguments: &[&str]| {
+        let ended = place.run(&[&["--json"], arguments].concat(), LIMIT);
+        let report = ended.exits(0).report();
+        let cut = arguments.contains(&"--snaplen");
+        assert!(ended.stderr.contains(if cut { "holds\t30" } else { "holds\t54" }), "{}", ended.stderr);
+        [&report["run"]["packets"], &report["run"]["bytes"]].map(|count| count.as_u64().unwrap())
+    };
+    assert_eq!(run(&[]), [10, 540]);
+    assert_eq!(run(&["--count", "3"]), [3, 162]);
+    assert_eq!(run(&["--filter", "tcp"]), [5, 270]);
+    assert_eq!(run(&["--filter", "tcp", "--count", "2"]), [2, 108]);
+    assert_eq!(run(&["--duration", "4s"]), [4, 216]);
+    assert_eq!(run(&["--snaplen", "30"]), [10, 540]);
+    let ended = place.run(&["--filter", "tcp prt 80"], LIMIT);
+    ended.exits(2);
+    assert!(ended.stderr.contains("'tcp prt 80' for '--filter <BPF>': this does not compile: "), "{}", ended.stderr);
+    for (arguments, expected) in [
+        (["--speed", "2"], "--speed is for files; an input filter has its own speed"),
+        (["--loop", "2"], "--loop is for files; an input filter cannot be read again"),
+        (["--engines", "2"], "an input filter needs one packet thread; leave out --engines 2"),
+    ] {
+        let ended = place.run(&arguments, LIMIT);
+        ended.exits(2);
+        assert_eq!((ended.stderr, ended.stdout), (format!("millstream: {expected}\n"), String::new()));
+    }
+}
+
+#[test]
+fn the_duration_of_an_input_filter_without_packets_is_the_time_that_passes() {
+    let silent = "TrisulPlugin = { id = { name = 'silent' }, inputfilter = { step_alert = function() end } }";
+    let place = Place::new().plugin("silent.lua", silent);
+    let ended = place.run(&["--duration", "300ms", "--json"], LIMIT);
+    assert!(ended.exits(0).took >= Duration::from_millis(250), "{:?}", ended.took);
+}
+
 #[test]
 fn arguments_that_make_no_sense_are_refused_with_an_example() {
     let place = Place::new();

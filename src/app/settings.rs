@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 
-use super::cli::{InputArgs, MeteringArgs, PluginArgs, ResultArgs, StoreArgs, StoreMode, WorkArgs};
+use super::cli::{InputArgs, MeteringArgs, PluginArgs, ResultArgs, RunArgs, StoreArgs, StoreMode, WorkArgs};
 use crate::api::RunIdentity;
 use crate::api::modules::Libraries;
 use crate::api::t_env::{ConfigPaths, Environment};
@@ -245,6 +245,24 @@ pub fn check_input(input: &InputArgs) -> anyhow::Result<()> {
     }
     if !input.interface.is_empty() && input.repeat > 1 {
         bail!("--loop is for files; an interface cannot be read again");
+    }
+    Ok(())
+}
+
+/// The same for a run whose packets come from an input filter.
+///
+/// # Errors
+/// When an argument asks for what an input filter cannot do.
+pub fn check_scripted(args: &RunArgs) -> anyhow::Result<()> {
+    if args.input.speed.is_some() {
+        bail!("--speed is for files; an input filter has its own speed");
+    }
+    if args.input.repeat > 1 {
+        bail!("--loop is for files; an input filter cannot be read again");
+    }
+    let engines = args.work.engines;
+    if engines > 1 {
+        bail!("an input filter needs one packet thread; leave out --engines {engines}");
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use super::plan::EngineOutcome;
 use super::wants::Wants;
 use crate::api::{EngineContext, Letter, Mail, Peers, Record};
 use crate::builtin::Selection;
-use crate::capture::{Fill, Origin, Progress, Source, SourceError, SourceStats};
+use crate::capture::{Fill, Filter, OpenError, Origin, Progress, Source, SourceError, SourceStats};
 use crate::content::ContentCounts;
 use crate::flow::FlowsConfig;
 use crate::job::Wait;
@@ -36,20 +36,94 @@ const PATIENCE: Duration = Duration::from_millis(10);
 /// How often `step_alert` is polled when there is no `step`.
 const ALERT_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Which packets of an input filter are taken, and for how long.
+#[derive(Debug, Default)]
+pub struct InputLimits {
+    /// Packets that it rejects are counted and not taken.
+    pub filter: Option<Filter>,
+    /// Bytes kept of every packet.
+    pub snaplen: Option<u32>,
+    /// Packets taken in all.
+    pub count: Option<u64>,
+    /// Length of time on the script's clock, from where it is set first; that of the time that passes without a `step`.
+    pub duration: Option<Duration>,
+}
+
+/// Where the packets of an input filter go.
+#[derive(Debug)]
+pub struct InputQueue {
+    packets: Sender<BuiltPacket>,
+    limits: InputLimits,
+    taken: u64,
+    start: Option<Timestamp>,
+    running: Stopwatch,
+    stats: SourceStats,
+    failure: Option<SourceError>,
+}
+
+impl InputQueue {
+    /// Hands a packet on, if it is to be taken; false if none is taken any more.
+    fn take(&mut self, built: BuiltPacket) -> bool {
+        if let Some(filter) = &mut self.limits.filter {
+            match filter.passes(built.linktype, &built.bytes, built.bytes.len() as u32) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.stats.filtered += 1;
+                    return true;
+                }
+                Err(error) => {
+                    self.failure = Some(OpenError::from(error).into());
+                    return false;
+                }
+            }
+        }
+        self.taken += 1;
+        self.packets.send(built).is_ok() && self.limits.count != Some(self.taken)
+    }
+
+    /// Whether the time is over; what the script has built since then is left out.
+    fn is_late(&mut self, filter: &InputFilter, built: Option<&BuiltPacket>) -> bool {
+        let Some(duration) = self.limits.duration else { return false };
+        let time = filter.time();
+        if self.start.is_none() && (built.is_some() || time > Timestamp::EPOCH) {
+            self.start = Some(time);
+        }
+        let since = if filter.has_step() {
+            self.start.map_or(Duration::ZERO, |start| time.since(start))
+        } else {
+            self.running.elapsed()
+        };
+        let is_late = since >= duration;
+        self.stats.over_limit += u64::from(is_late && built.is_some());
+        is_late
+    }
+}
+
 /// The packets of an input filter as a source.
 #[derive(Debug)]
 pub struct InputSource {
     queue: Receiver<BuiltPacket>,
+    snaplen: u32,
     origins: Vec<Origin>,
     stats: SourceStats,
 }
 
 /// The queue between an input filter and its packet thread; `name` is what the report calls the input.
 #[must_use]
-pub fn input_queue(name: &str) -> (Sender<BuiltPacket>, InputSource) {
-    let (sender, queue) = bounded(QUEUE);
+pub fn input_queue(name: &str, limits: InputLimits) -> (InputQueue, InputSource) {
+    let (packets, queue) = bounded(QUEUE);
     let origins = vec![Origin::Interface(name.to_owned())];
-    (sender, InputSource { queue, origins, stats: SourceStats::default() })
+    let snaplen = limits.snaplen.unwrap_or(u32::MAX);
+    let sender = InputQueue {
+        packets,
+        limits,
+        taken: 0,
+        start: None,
+        running: Stopwatch::start(),
+        stats: SourceStats::default(),
+        failure: None,
+    };
+    (sender, InputSource { queue, snaplen, origins, stats: SourceStats::default() })
 }
 
 impl Source for InputSource {
@@ -64,8 +138,9 @@ impl Source for InputSource {
         let mut next = Some(first);
         while let Some(built) = next {
             let (offset, len) = (batch.buffer.len() as u32, built.bytes.len() as u32);
-            batch.buffer.extend_from_slice(&built.bytes);
-            batch.push(Packet::new(built.time, offset, len, len, built.linktype, 0));
+            let caplen = len.min(self.snaplen);
+            batch.buffer.extend_from_slice(&built.bytes[..caplen as usize]);
+            batch.push(Packet::new(built.time, offset, caplen, len, built.linktype, 0));
             self.stats.packets += 1;
             self.stats.bytes += u64::from(len);
             next = if batch.is_full() { None } else { self.queue.try_recv().ok() };
@@ -113,7 +188,7 @@ pub struct InputPlan {
     /// The way to the backend; `None` if nobody wants one.
     pub backend: Option<BackendLink>,
     /// Where packets go.
-    pub queue: Sender<BuiltPacket>,
+    pub queue: InputQueue,
 }
 
 /// Runs an input filter to its end. Must run on a thread with a stack for Lua.
@@ -129,6 +204,7 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
     context.edges.set(plan.settings.wants_edges());
     let backend = plan.backend.map(|link| BackendFeed::new(link, plan.id as usize, &context));
     let mut problems = Vec::new();
+    let mut queue = plan.queue;
     let metering = engine::metering(&plan.catalog, &plan.builtin, &plan.settings, &[]);
     let mut input = Input {
         metering,
@@ -139,11 +215,13 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
         flows: None,
         limits: (plan.flows, plan.top),
     };
+    let (mut source, mut source_error) = (SourceStats::default(), None);
     let instances = match InputFilter::load(&plan.catalog, &context, &plan.settings, &plan.jobs) {
         Ok(mut filter) => {
             input.hand_on();
-            input.run(&mut filter, &plan.queue);
-            drop(plan.queue);
+            input.run(&mut filter, &mut queue);
+            (source, source_error) = (queue.stats, queue.failure);
+            drop(queue.packets);
             input.finish(&mut filter);
             vec![filter.instance.outcome()]
         }
@@ -162,8 +240,8 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
         bytes: 0,
         span: None,
         time_back: 0,
-        source: SourceStats::default(),
-        source_error: None,
+        source,
+        source_error,
         decode: Vec::new(),
         oddities: context.oddities.named(),
         flows,
@@ -188,7 +266,7 @@ struct Input<'a> {
 }
 
 impl Input<'_> {
-    fn run(&mut self, filter: &mut InputFilter, queue: &Sender<BuiltPacket>) {
+    fn run(&mut self, filter: &mut InputFilter, queue: &mut InputQueue) {
         while self.control.stop() == Stop::No {
             self.alerts(filter);
             let (built, more) = if filter.has_step() {
@@ -204,8 +282,11 @@ impl Input<'_> {
             if let Some(backend) = &mut self.backend {
                 filter.take_closed().into_iter().for_each(|snapshot| backend.bucket(snapshot));
             }
+            if queue.is_late(filter, built.as_ref()) {
+                return;
+            }
             self.advance(filter.time());
-            if built.is_some_and(|built| queue.send(built).is_err()) || !more {
+            if built.is_some_and(|built| !queue.take(built)) || !more {
                 return;
             }
             filter.instance.take_completions(self.control.stopping());

@@ -37,7 +37,7 @@ pub use engine::Engine;
 pub use eve_readers::EVE_READERS;
 pub use figures::{Figures, Inquiry, Question, Questions};
 pub use flow_stage::FlowOutcome;
-pub use input::{InputPlan, InputSource, input_queue, run_input};
+pub use input::{InputLimits, InputPlan, InputQueue, InputSource, input_queue, run_input};
 pub use outlet::{NATIVE, Outlet, Prints, date_time, log_line};
 pub use outputs::Outputs;
 pub use packet_stage::PolicyCounts;

@@ -4,16 +4,16 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use anyhow::bail;
-use crossbeam_channel::Sender;
 
 use crate::app::cli::{InputArgs, RunArgs};
+use crate::app::settings;
 use crate::capture::{
-    Delivery, FileOptions, FileSource, Limit, Limits, LiveOptions, LiveSource, Paced, Promiscuity, Source, TimeBase,
-    open_split,
+    Delivery, FileOptions, FileSource, Filter, Limit, Limits, LiveOptions, LiveSource, Paced, Promiscuity, Source,
+    TimeBase, open_split,
 };
 use crate::decode;
-use crate::pipeline::{Pace, input_queue};
-use crate::plugin::{BuiltPacket, Catalog};
+use crate::pipeline::{InputLimits, InputQueue, Pace, input_queue};
+use crate::plugin::Catalog;
 
 /// The sources of all engines and what drives their time.
 pub struct Inputs {
@@ -22,7 +22,7 @@ pub struct Inputs {
     /// What drives time.
     pub pace: Pace,
     /// Where an input filter puts its packets.
-    pub queue: Option<Sender<BuiltPacket>>,
+    pub queue: Option<InputQueue>,
 }
 
 impl Inputs {
@@ -36,14 +36,18 @@ impl Inputs {
 /// The input filter among the plugins, as the input.
 ///
 /// # Errors
-/// When there is none.
-pub fn from_filter(catalog: &Catalog) -> anyhow::Result<Inputs> {
+/// When there is none, or the arguments ask for what it cannot do.
+pub fn from_filter(args: &RunArgs, catalog: &Catalog) -> anyhow::Result<Inputs> {
     let Some(filter) = catalog.input_filter() else {
         bail!(
             "no input: use -r FILE for a capture file, -i INTERFACE for live packets, or millstream demo to see it work"
         );
     };
-    let (queue, source) = input_queue(&filter.name);
+    settings::check_scripted(args)?;
+    let &InputArgs { snaplen, count, duration, .. } = &args.input;
+    let filter_of_packets = args.input.filter.as_deref().map(Filter::new);
+    let limits = InputLimits { filter: filter_of_packets, snaplen, count, duration };
+    let (queue, source) = input_queue(&filter.name, limits);
     Ok(Inputs { sources: vec![Box::new(source)], pace: Pace::Packets, queue: Some(queue) })
 }
 

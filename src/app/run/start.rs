@@ -145,7 +145,7 @@ fn open_rest(
     };
     let inputs = match named {
         Some(inputs) => inputs,
-        None => from_filter(catalog)?,
+        None => from_filter(args, catalog)?,
     };
     if inputs.pace == Pace::Wall && privileges::is_root() {
         log::info!("plugins run with the rights of root; --user NAME gives them up once the capture is open");

@@ -6,7 +6,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context;
-use crossbeam_channel::Sender;
 
 use super::inputs::Inputs;
 use super::outputs::Outputs;
@@ -26,9 +25,9 @@ use crate::lua::{self, spawn_lua_thread};
 use crate::metrics::{Buckets, Records, RunTotals, ShardConfig, Tallies};
 use crate::pipeline::{
     BackendLink, BackendPace, BackendPlan, BackendThreads, Control, Engine, EngineOutcome, EnginePlan, InputPlan,
-    InterimPlan, Orders, Pace, Questions, Reach, Stop, run_input,
+    InputQueue, InterimPlan, Orders, Pace, Questions, Reach, Stop, run_input,
 };
-use crate::plugin::{BuiltPacket, Catalog, HostSettings, JobPlan, Opinion};
+use crate::plugin::{Catalog, HostSettings, JobPlan, Opinion};
 use crate::sink::{ConsoleEnd, Haste, StreamEnd};
 use crate::time::Stopwatch;
 
@@ -262,7 +261,7 @@ impl Staff<'_> {
         &self,
         shared: &Shared,
         id: usize,
-        queue: Sender<BuiltPacket>,
+        queue: InputQueue,
         peers: Peers,
         backend: Option<BackendLink>,
     ) -> InputPlan {
