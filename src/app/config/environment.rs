@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use super::fault::{Fault, Place};
 use super::file::{Given, Scalar, check, scalar};
-use super::schema::{Key, Schema, Shape};
+use super::schema::{Key, PATHS, SET, Schema, Shape};
 use crate::app::check::nearest;
 
 /// How the names of the variables begin.
@@ -68,8 +68,13 @@ fn values(schema: &Schema, key: &Key, text: &str) -> Result<(Vec<String>, Vec<St
 
 /// What to say of a variable that begins like a setting and is none.
 fn unknown(name: &str, schema: &Schema) -> Option<String> {
-    let begins = |section: &String| name.starts_with(&format!("MILLSTREAM_{}_", section.to_uppercase()));
-    if !schema.sections().iter().any(begins) {
+    let begins = |section: &str| name.starts_with(&format!("{PREFIX}{}_", section.to_uppercase()));
+    if begins(PATHS) {
+        // A path has capitals and characters that a variable's name cannot have.
+        let set = schema.keys.iter().find(|key| key.option == SET).map(Key::variable)?;
+        return Some(format!("[{PATHS}] has no variables; write its paths as {set}='[\"App>DBRoot=/some/dir\"]'"));
+    }
+    if !schema.sections().iter().any(|section| begins(section)) {
         return None;
     }
     let all: Vec<String> = schema.keys.iter().map(Key::variable).collect();
@@ -110,6 +115,11 @@ mod tests {
         assert_eq!(
             outcome("MILLSTREAM_STORE_WHATEVER", "1"),
             bad("MILLSTREAM_STORE_WHATEVER: no such setting; millstream config sample lists all")
+        );
+        assert_eq!(
+            outcome("MILLSTREAM_TRISUL_FOO", "1"),
+            bad("MILLSTREAM_TRISUL_FOO: [trisul] has no variables; write its paths as \
+                 MILLSTREAM_PLUGINS_SET='[\"App>DBRoot=/some/dir\"]'")
         );
         assert_eq!(
             outcome("MILLSTREAM_OUTPUT_FLOWS", "perhaps"),
