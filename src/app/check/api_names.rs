@@ -50,7 +50,8 @@ fn names_of(kind: PluginKind, wanted: impl Fn(EntryKind) -> bool) -> Vec<&'stati
 /// Names further apart have nothing to do with each other.
 const MOST_EDITS: usize = 2;
 
-/// The name that was probably meant: few edits away, fewer for short names.
+/// The name that was probably meant: few edits away, fewer for short names. Of several that are equally near the one with the
+/// same letters: fingers get the order of letters wrong more easily than their number.
 #[must_use]
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = if name.len() < 5 { 1 } else { MOST_EDITS };
@@ -58,8 +59,15 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .into_iter()
         .map(|candidate| (distance(name, candidate), candidate))
         .filter(|(edits, candidate)| (1..=allowed).contains(edits) && candidate.len() > *edits + 1)
-        .min_by_key(|(edits, _)| *edits)
+        .min_by_key(|(edits, candidate)| (*edits, letters(candidate) != letters(name)))
         .map(|(_, candidate)| candidate)
+}
+
+/// The letters of a word, in order of the alphabet.
+fn letters(word: &str) -> Vec<char> {
+    let mut letters: Vec<char> = word.chars().collect();
+    letters.sort_unstable();
+    letters
 }
 
 /// Edits that turn one word into the other; two letters the wrong way round are one edit, and so is any difference of letter case.
@@ -99,6 +107,8 @@ mod tests {
         assert_eq!(nearest("onpacket", ["onpacket"]), None);
         assert_eq!(nearest("x", ["id"]), None);
         assert_eq!(nearest("lgo", fields_of_t()), Some("log"));
+        assert_eq!(nearest("stauts", ["stats", "status"]), Some("status"));
+        assert_eq!(nearest("stat", ["stats", "state"]), Some("stats"));
         assert_eq!(distance("ab", "ba"), 1);
     }
 
