@@ -362,6 +362,31 @@ fn colours_are_for_terminals_or_for_those_who_ask() {
     assert!(!typed(&["doctor", "--color", "never"]).out.contains('\x1b'));
 }
 
+#[test]
+fn help_and_usage_errors_have_the_colours_that_were_asked_for() {
+    for args in [&["--color", "always", "run", "--help"][..], &["run", "--help", "--color=always"]] {
+        assert!(typed(args).good().contains('\x1b'), "{args:?}");
+    }
+    let (_, err) = typed(&["run", "--no-such-option", "--color", "always"]).ended(2);
+    assert!(err.contains('\x1b'), "{err}");
+    // On a terminal there are colours unless somebody wants none.
+    let on_terminal = |line: &str| {
+        let found = Command::new("script")
+            .args(["-qec", &format!("{MILLSTREAM} {line}"), "/dev/null"])
+            .stdin(Stdio::null())
+            .env_remove("NO_COLOR")
+            .env("TERM", "xterm")
+            .output();
+        found.ok().map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let Some(coloured) = on_terminal("run --help") else { return };
+    assert!(coloured.contains('\x1b'), "{coloured}");
+    for line in ["--color never run --help", "run --color=never --help", "run --no-such-option --color never"] {
+        let plain = on_terminal(line).unwrap();
+        assert!(plain.contains("Usage: ") && !plain.contains('\x1b'), "{line}: {plain}");
+    }
+}
+
 /// The commands of the README with their explanations cut off.
 fn readme_commands() -> Vec<String> {
     let readme = fs::read_to_string(project().join("README.md")).expect("the README");

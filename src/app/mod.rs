@@ -46,8 +46,6 @@ mod workers;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::sink::harmless;
 
 /// How a command ended.
@@ -85,7 +83,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(COULD_NOT_RUN);
         }
     };
-    let cli = cli::Cli::parse_from(arguments);
+    let cli = cli::parse(arguments);
     logging::start(cli.log);
     match dispatch(&cli) {
         Ok(Outcome::Good) => ExitCode::SUCCESS,

@@ -31,7 +31,9 @@ pub use run::{
 pub use tools::{CheckArgs, DemoArgs, DoctorArgs, GuidArgs, NewArgs};
 pub use traffic_limits::TrafficLimitArgs;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 /// Run Lua plugins on network packets, live or from capture files, with slow work in the background.
@@ -79,6 +81,31 @@ pub enum ColourChoice {
     Always,
     /// Never.
     Never,
+}
+
+/// Takes the arguments apart. Help and what is wrong with them have the colours that they ask for, and end the program.
+#[must_use]
+pub fn parse(arguments: Vec<OsString>) -> Cli {
+    let mut command = Cli::command().color(colours(&arguments));
+    let parsed = command.try_get_matches_from_mut(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
+/// The colours asked for, which have to be known before anything is taken apart.
+fn colours(arguments: &[OsString]) -> ColorChoice {
+    let options = arguments.iter().skip(1).take_while(|argument| *argument != "--");
+    let mut asked = None;
+    let mut before = None;
+    for argument in options.filter_map(|argument| argument.to_str()) {
+        let value = if before == Some("--color") { Some(argument) } else { argument.strip_prefix("--color=") };
+        asked = value.and_then(|value| ColourChoice::from_str(value, false).ok()).or(asked);
+        before = Some(argument);
+    }
+    match asked {
+        Some(ColourChoice::Always) => ColorChoice::Always,
+        Some(ColourChoice::Never) => ColorChoice::Never,
+        Some(ColourChoice::Auto) | None => ColorChoice::Auto,
+    }
 }
 
 /// The commands.
@@ -143,8 +170,20 @@ pub enum Command {
 
 #[cfg(test)]
 mod tests {
-    use super::Cli;
-    use clap::CommandFactory;
+    use super::{Cli, colours};
+    use clap::{ColorChoice, CommandFactory};
+    use std::ffi::OsString;
+
+    #[test]
+    fn colours_are_known_before_the_arguments_are_taken_apart() {
+        let of = |typed: &str| colours(&typed.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(of("millstream run --help"), ColorChoice::Auto);
+        assert_eq!(of("millstream --color never run --help"), ColorChoice::Never);
+        assert_eq!(of("millstream run --help --color=always"), ColorChoice::Always);
+        assert_eq!(of("millstream --color always run --color never"), ColorChoice::Never);
+        assert_eq!(of("millstream run --color blue"), ColorChoice::Auto);
+        assert_eq!(of("millstream run -- --color never"), ColorChoice::Auto);
+    }
 
     #[test]
     fn the_argument_tree_is_sound() {
