@@ -420,8 +420,9 @@ impl Dissectors {
         let slot = &mut self.slots[index];
         let due = slot.state.due();
         slot.waits = due.is_some();
+        // What is due at the end of all times never comes: it would be due again at once.
         if !slot.timer
-            && let Some(due) = due
+            && let Some(due) = due.filter(|due| *due < Timestamp::LAST)
         {
             match self.timers.set(due, at.handle) {
                 Ok(()) => slot.timer = true,
@@ -649,6 +650,22 @@ mod tests {
         rehearsal.connect(80);
         rehearsal.run();
         assert_eq!(rehearsal.found, ["a.example -> ", "a.example -> "]);
+    }
+
+    #[test]
+    fn nothing_is_due_for_ever_at_the_end_of_all_times() {
+        let mut rehearsal = Rehearsal::new(ALL);
+        rehearsal.now = Timestamp::LAST;
+        let (web, names) = (rehearsal.connect(80), rehearsal.exchange(53));
+        rehearsal.say(web, ToServer, b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n");
+        rehearsal.say(web, ToClient, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx");
+        rehearsal.say(names, ToServer, QUERY);
+        rehearsal.run();
+        rehearsal.idle();
+        rehearsal.end(web);
+        rehearsal.end(names);
+        rehearsal.run();
+        assert!(rehearsal.found.iter().any(|line| line.starts_with("GET h /x")), "{:?}", rehearsal.found);
     }
 
     #[test]

@@ -13,6 +13,9 @@ impl Timestamp {
     /// The Unix epoch.
     pub const EPOCH: Self = Self(0);
 
+    /// The last one there is, in the year 2262; what would be later is at it.
+    pub const LAST: Self = Self(i64::MAX);
+
     /// From nanoseconds since the epoch.
     #[inline]
     #[must_use]
