@@ -507,3 +507,14 @@ fn a_callback_that_never_returns_leaves_no_children_of_jobs_behind() {
     assert!(ended.stderr.contains("does not return from a C function"), "{}", ended.stderr);
     children_end(&children);
 }
+
+#[test]
+fn a_backend_callback_that_never_returns_ends_the_run() {
+    let text = "TrisulPlugin = { id = { name = 'stuck' }, engine_monitor = { onendflush = function()
+        (('a'):rep(40)):find(('a*'):rep(40) .. 'b') end } }";
+    let place = Place::new().plugin("stuck.lua", text);
+    let file = capture(&place, 10);
+    let ended = place.run(&["-r", &file, "--flush-budget", "1"], LIMIT);
+    ended.exits(70);
+    assert!(ended.stderr.contains("stuck.lua: a callback does not return from a C function"), "{}", ended.stderr);
+}

@@ -70,8 +70,8 @@ impl Prepared {
         .map_err(fault)?;
         let probe = settings.profiler.as_ref().map(|profiler| Probe::new(profiler, &vm, Place::Engine));
         let probe = probe.transpose().map_err(fault)?.map(Rc::new);
-        // Only the packet threads must not stand still.
-        if kind != PluginKind::InputFilter && !is_backend {
+        // An input filter may wait for its input.
+        if kind != PluginKind::InputFilter {
             let (on_stuck, name) = (Arc::clone(&settings.on_stuck), file.name.clone());
             vm.guard().on_stuck(STUCK_AFTER, move |_| on_stuck(&name));
         }

@@ -48,12 +48,12 @@ pub struct HostSettings {
     pub leaves_memory: bool,
     /// Seed of the instance ids.
     pub seed: u64,
-    /// What is done about a frontend callback that was interrupted and does not return from a C function: it gets the
+    /// What is done about a callback that was interrupted and does not return from a C function: it gets the
     /// plugin's name, on the watchdog's thread.
     pub on_stuck: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
-/// How long after its interruption a callback on the packet thread counts as stuck inside C.
+/// How long after its interruption a callback counts as stuck inside C.
 pub const STUCK_AFTER: Duration = Duration::from_secs(9);
 
 impl std::fmt::Debug for HostSettings {
