@@ -518,3 +518,17 @@ fn a_backend_callback_that_never_returns_ends_the_run() {
     ended.exits(70);
     assert!(ended.stderr.contains("stuck.lua: a callback does not return from a C function"), "{}", ended.stderr);
 }
+
+#[test]
+fn a_signal_during_a_command_of_a_script_is_heeded() {
+    let body = "if n == 1 then print('starts') os.execute('sleep 2') print('goes on') end";
+    let place = Place::new().counter("shell.lua", IPV4, "", body);
+    let file = capture(&place, 1_000);
+    let mut running = place.start(&["-r", &file, "--speed", "0.001", "--callback-budget", "20000"]);
+    running.until("the command runs", |running| running.said().contains("starts"));
+    std::thread::sleep(Duration::from_millis(300));
+    running.signal("INT");
+    let ended = running.wait(LIMIT);
+    ended.exits(0);
+    assert!(ended.took < Duration::from_secs(8), "{:?}", ended.took);
+}

@@ -86,10 +86,10 @@ impl Children {
         });
         let permits =
             permits.ok_or_else(|| io::Error::other("too many child processes run already (--job-children)"))?;
-        let mut shell = Command::new("/bin/sh");
-        shell.arg("-c").arg(OsStr::from_bytes(command)).process_group(0);
-        // Not inherited: standard input may be the capture.
-        shell.stdin(if pipe == Pipe::Write { Stdio::piped() } else { Stdio::null() });
+        let mut shell = shell(command);
+        if pipe == Pipe::Write {
+            shell.stdin(Stdio::piped());
+        }
         if pipe == Pipe::Read {
             shell.stdout(Stdio::piped());
         }
@@ -148,12 +148,26 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        let Ok(leader) = libc::pid_t::try_from(self.0.id()) else { return };
-        // SAFETY: sends a signal; the group is our child's, which has not been reaped.
-        unsafe { libc::kill(-leader, libc::SIGKILL) };
-        // The leader has just been killed; only the kernel can keep it waiting.
-        _ = self.0.wait();
+        end_group(&mut self.0);
     }
+}
+
+/// A shell that runs a command and leads a process group of its own.
+pub(super) fn shell(command: &[u8]) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(OsStr::from_bytes(command)).process_group(0);
+    // Not inherited: standard input may be the capture.
+    shell.stdin(Stdio::null());
+    shell
+}
+
+/// Ends the process group of a child that has not been waited for.
+pub(super) fn end_group(leader: &mut Child) {
+    let Ok(group) = libc::pid_t::try_from(leader.id()) else { return };
+    // SAFETY: sends a signal; the group is our child's, which has not been reaped.
+    unsafe { libc::kill(-group, libc::SIGKILL) };
+    // The leader has just been killed; only the kernel can keep it waiting.
+    _ = leader.wait();
 }
 
 /// Waits until `fd` can be read or written without blocking; false after `limit` or an interruption by a signal.

@@ -202,7 +202,8 @@ impl Guard {
     }
 
     /// Whether the callback now running is the one that was asked to stop, or its call was stopped already.
-    pub(super) fn must_stop(&self) -> bool {
+    #[must_use]
+    pub fn must_stop(&self) -> bool {
         let call = self.call.load(Ordering::Relaxed);
         call != 0
             && (self.raised.load(Ordering::Relaxed) == call

@@ -18,6 +18,7 @@ use super::settings::{HostSettings, STUCK_AFTER};
 use crate::api::t_async::{self, AsyncEnd};
 use crate::api::{EngineContext, EngineParts, Side, VmContext, engine as engine_object, global_t, modules, t_gears};
 use crate::guid::Guid;
+use crate::job::install_execute;
 use crate::lua::{Budget, FaultKind, Loader, Place, PluginError, Probe, Vm, VmOptions, own_text};
 
 const ON_ERROR: &str = include_str!("../api/lua/on_error.lua");
@@ -91,6 +92,7 @@ impl Prepared {
         let block = block_name(kind, guid);
         let furnished = vm.furnish(|lua| {
             modules::install_searcher(lua)?;
+            install_execute(lua, vm.guard())?;
             settings.libraries.watch(lua, file.id)?;
             let parts = engine_object::install(lua, &context)?;
             let t = global_t::install_for_engine(lua, &settings.run, &parts, &context, group.as_ref())?;

@@ -15,6 +15,7 @@ use super::kind::PluginKind;
 use super::manifest::{self, Manifest};
 use super::settings::HostSettings;
 use crate::api::{ProbeSpeech, ScriptId, functions, global_t, modules, t_gears};
+use crate::job::install_execute;
 use crate::lua::{PluginError, Vm, VmOptions, spawn_scoped_lua_thread};
 use crate::metrics;
 
@@ -49,6 +50,7 @@ pub(super) fn probe_one(
     let speech = ProbeSpeech::default();
     let t = vm.furnish(|lua| {
         modules::install_searcher(lua)?;
+        install_execute(lua, vm.guard())?;
         settings.libraries.watch(lua, id)?;
         global_t::install_for_probe(lua, &settings.run, groups, &speech)
     })?;

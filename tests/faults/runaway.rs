@@ -287,3 +287,16 @@ fn a_hook_that_errs_at_every_step_does_not_hold_the_run_up() {
     undisturbed(&outcome, &capture);
     named(&outcome, "bad.lua", "simplecounter.onpacket", "from the hook");
 }
+
+#[test]
+fn a_command_ends_with_the_callback_that_runs_it() {
+    let capture = Capture::udp(4, 100);
+    let body = "if n == 1 then print(os.execute(), os.execute('exit 3'), os.execute('kill -9 $$')) end
+        if n == 2 then os.execute('sleep 77; true') end print(n)";
+    let bench = witness(Bench::new().counter("bad.lua", IPV4, "", body)).args(&["--callback-budget", "500"]);
+    let outcome = bench.run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+    named(&outcome, "bad.lua", "simplecounter.onpacket", "exceeded its time budget of 500 ms");
+    assert_eq!(outcome.lines(), ["1\t768\t9", "1", "3", "4"], "{}", outcome.stderr);
+}
