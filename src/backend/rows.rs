@@ -149,12 +149,13 @@ impl Monitor {
             let (start, row) = (next, self.row(hook));
             let (result, progress) =
                 self.instance.enter::<(usize, i32)>(&driver, (address, next, last - 1, row, ROW_LIMIT));
-            let mut in_a_row = 0;
+            let mut in_a_row;
             match result {
                 Ok((reached, errors)) => (next, in_a_row) = (reached, errors),
                 Err(e) => {
                     // The loop was unwound: go on behind the key it was at.
                     next = rows.row_of(progress).filter(|row| *row >= start).map_or(last, |row| row + 1);
+                    in_a_row = if next == start + 1 { row + 1 } else { 1 };
                     self.instance.forget_caught(progress);
                     self.instance.at(progress, |instance| instance.fault(name, &e));
                 }

@@ -289,6 +289,18 @@ fn a_hook_that_errs_at_every_step_does_not_hold_the_run_up() {
 }
 
 #[test]
+fn an_error_whose_text_is_no_text_has_a_line_and_suspends() {
+    let capture = Capture::udp(1500, 100);
+    let body = "error(setmetatable({}, { __tostring = function() return {} end }))";
+    let outcome = witness(Bench::new().counter("bad.lua", IPV4, "", body)).run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+    named(&outcome, "bad.lua", "simplecounter.onpacket", "bad.lua:6: (error object is a table value)");
+    assert_eq!(outcome.logged("ERROR", "suspended for 30 s").len(), 1, "{}", outcome.stderr);
+    assert_eq!(outcome.faults("bad.lua"), 1000);
+}
+
+#[test]
 fn a_command_ends_with_the_callback_that_runs_it() {
     let capture = Capture::udp(4, 100);
     let body = "if n == 1 then print(os.execute(), os.execute('exit 3'), os.execute('kill -9 $$')) end

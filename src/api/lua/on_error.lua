@@ -34,16 +34,29 @@ local function in_script(e)
   return e
 end
 
+-- Where the script was, in front of the text.
+local function with_line(text)
+  for level = 3, MOST_FRAMES do
+    local frame = getinfo(level, "Sl")
+    if not frame then return text end
+    local line, source = frame.currentline, frame.short_src
+    if line > 0 and (source == NOT_OWN or not find(source, OWN .. "$")) then
+      return format("%s:%d: %s", source, line, text)
+    end
+  end
+  return text
+end
+
 -- callback is the name of the one that erred, where the host cannot know which of several was called.
 return function(e, callback)
   if type(e) == "string" then
     if find(e, "not enough memory$") then return e end
     fault(in_script(e), traceback("", 2), callback)
   else
-    -- Its __tostring may err as well.
+    -- Its __tostring may err as well, or return no text.
     local ok, text = pcall(tostring, e)
     -- An address says nothing, and makes every fault look like a new one.
-    local detail = ok and not find(text, "^%a+: 0x%x+$") and ": " .. text or ""
-    fault("(error object is a " .. type(e) .. " value" .. detail .. ")", traceback("", 2), callback)
+    local detail = ok and type(text) == "string" and not find(text, "^%a+: 0x%x+$") and ": " .. text or ""
+    fault(with_line("(error object is a " .. type(e) .. " value" .. detail .. ")"), traceback("", 2), callback)
   end
 end

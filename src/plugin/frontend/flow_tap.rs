@@ -404,6 +404,11 @@ impl FlowTap {
                     // The loop was unwound: go on behind the event it was at.
                     let guilty = engine.events.borrow().slot_of(seq).filter(|slot| (next..end).contains(slot));
                     let name = guilty.map_or("flow", |slot| self.name_of(engine, slot));
+                    if let Some(topic) = guilty.map(|slot| engine.events.borrow().topic_of_slot(slot) as usize) {
+                        let errors = &self.errors[topic];
+                        errors.set(errors.get() + 1);
+                        full = if errors.get() >= ROW_LIMIT { topic } else { 0 };
+                    }
                     let called = |slot| self.picks[from..].iter().filter(|&&pick| pick as usize <= slot).count() as u64;
                     self.instance.stats.calls += guilty.map_or(1, called);
                     next = guilty.map_or(end, |slot| slot + 1);

@@ -110,7 +110,7 @@ impl ProtocolHandler {
                     let packet = engine.loans.borrow().index_of(seq);
                     let guilty = pending[start..].iter().position(|p| Some(p.packet as usize) == packet).unwrap_or(0);
                     at = start + guilty + 1;
-                    self.row = 0;
+                    self.row = if guilty == 0 { self.row + 1 } else { 1 };
                     self.instance.forget_caught(seq);
                     self.instance.fault(CALLBACK, &e);
                 }

@@ -96,7 +96,7 @@ impl SimpleCounter {
                     next = guilty.max(start) + 1;
                     self.instance.forget_caught(seq);
                     self.instance.at(seq, |instance| instance.fault(CALLBACK, &e));
-                    self.row = 0;
+                    self.row = if next == start + 1 { self.row + 1 } else { 1 };
                 }
             }
             self.instance.stats.calls += (next - start) as u64;
