@@ -148,6 +148,25 @@ fn closing_a_vm_ends_although_a_finalizer_loops() {
 }
 
 #[test]
+fn many_finalizers_that_loop_are_not_waited_for_one_by_one() {
+    let took = on_lua_thread(|| {
+        let vm = vm_with(64 << 20, &[]);
+        let source = "local ffi = require 'ffi' local function forever() while true do end end K = {}
+            for i = 1, 3000 do
+              local p = newproxy(true) getmetatable(p).__gc = forever
+              K[i] = { p, ffi.gc(ffi.new('int[1]'), forever) }
+            end";
+        run::<()>(&vm, source, LONG).unwrap();
+        let watch = Stopwatch::start();
+        assert_interrupted(&vm, "K = nil collectgarbage() collectgarbage()");
+        run::<()>(&vm, source, LONG).unwrap();
+        drop(vm);
+        watch.elapsed()
+    });
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
+#[test]
 fn hooks_of_the_script_do_not_switch_the_watchdog_off() {
     with_vm(|vm| {
         assert_interrupted(vm, "while true do debug.sethook() end");

@@ -28,6 +28,8 @@ unsafe extern "C-unwind" {
 unsafe extern "C" {
     /// Lets hooks run inside finalizers and other hooks.
     fn millstream_allow_hook(state: *mut lua_State);
+    /// Names the hook that interrupts callbacks.
+    safe fn millstream_stop_by(hook: ffi::lua_Hook);
     /// Whether two states belong to one VM.
     safe fn millstream_same_vm(a: *mut lua_State, b: *mut lua_State) -> c_int;
     /// Whether the VM runs compiled code.
@@ -333,6 +335,7 @@ pub(super) enum WokenCall {
 
 /// Installs the signal handler of the process.
 pub(super) fn install_signal_handler(woken: WokenCall) -> io::Result<()> {
+    millstream_stop_by(on_count);
     // SAFETY: all-zero is a valid `sigaction`: default action, empty mask, no flags.
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
     action.sa_sigaction = on_signal as extern "C" fn(c_int) as usize;

@@ -20,6 +20,14 @@ void millstream_allow_hook(lua_State *L)
   hook_leave(G(L));
 }
 
+/* The hook that interrupts callbacks, which runs in finalizers too, see luajit/lj_gc.c.sed. */
+extern lua_Hook millstream_stopper;
+
+void millstream_stop_by(lua_Hook hook)
+{
+  millstream_stopper = hook;
+}
+
 /* Tells whether two states belong to the same VM. */
 int millstream_same_vm(lua_State *a, lua_State *b)
 {

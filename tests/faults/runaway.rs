@@ -301,6 +301,17 @@ fn an_error_whose_text_is_no_text_has_a_line_and_suspends() {
 }
 
 #[test]
+fn finalizers_of_ffi_that_loop_do_not_hold_the_run_up() {
+    let capture = Capture::udp(2500, 100);
+    let head = "local ffi, x = require 'ffi', {}";
+    let body = "x[n % 10] = ffi.gc(ffi.new('char[100]'), function() while true do end end)";
+    let bench = witness(Bench::new().counter("bad.lua", IPV4, head, body)).args(&["--callback-budget", "100"]);
+    let outcome = bench.run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+}
+
+#[test]
 fn a_command_ends_with_the_callback_that_runs_it() {
     let capture = Capture::udp(4, 100);
     let body = "if n == 1 then print(os.execute(), os.execute('exit 3'), os.execute('kill -9 $$')) end

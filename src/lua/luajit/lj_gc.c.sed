@@ -17,6 +17,13 @@ s/udsize = lj_gc_separateudata(g, 0);.*/udsize = lj_gc_separateudata(g, 2);/
   udsize += lj_gc_separateudata(g, 0);\
   gc_mark_mmudata(g);\
   udsize += gc_propagate_gray(g);
+# While a callback is being interrupted, finalizers are as well, at once: each would be waited for otherwise.
+#
+# leaves: if (g->hookf == millstream_stopper && (g->hookmask & LUA_MASKCOUNT)) hook_leave(g);
+/^#define isfinalized/i\
+lua_Hook millstream_stopper;
+/^  hook_entergc(g);/a\
+  if (g->hookf == millstream_stopper \&\& (g->hookmask \& LUA_MASKCOUNT)) hook_leave(g);
 # Which strings are dead is seen chain by chain: the memory is asked for those that come later, as nothing else would.
 #
 # leaves: __builtin_prefetch((void *)(gcrefu(g->str.tab[(g->gc.sweepstr + 8) & g->str.mask]) & ~(uintptr_t)1));
