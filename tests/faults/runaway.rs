@@ -301,6 +301,16 @@ fn an_error_whose_text_is_no_text_has_a_line_and_suspends() {
 }
 
 #[test]
+fn handlers_of_events_of_the_vm_are_refused() {
+    let capture = Capture::udp(3, 100);
+    let body = "jit.attach(function() while true do end end, 'trace')";
+    let outcome = witness(Bench::new().counter("bad.lua", IPV4, "", body)).run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+    named(&outcome, "bad.lua", "simplecounter.onpacket", "bad.lua:6: jit.attach refused");
+}
+
+#[test]
 fn finalizers_of_ffi_that_loop_do_not_hold_the_run_up() {
     let capture = Capture::udp(2500, 100);
     let head = "local ffi, x = require 'ffi', {}";

@@ -4,6 +4,11 @@ local t, host = ...
 local type, tostring, select, concat = type, tostring, select, table.concat
 local emit, log = host.print, host.log
 
+-- Handlers of the VM's events run in the middle of its work, where nothing can end one that does not return.
+jit.attach = function()
+  error("jit.attach refused: a handler that does not return could not be interrupted", 2)
+end
+
 local function text(v) return type(v) == "string" and v or tostring(v) end
 
 -- Level first if there are two arguments and the first is a number.
