@@ -14,7 +14,7 @@ use super::peers::{Letter, Mail, Peers};
 
 use super::constants::LogLevel;
 use super::events::{EventRing, Occasion, voice};
-use super::flow_command::{FlowCommand, FlowWish, MAX_NOTE_DEPTH, MAX_NOTES, Note, NoteText};
+use super::flow_command::{FlowCommand, FlowWish, MAX_ECHOES, MAX_NOTE_DEPTH, MAX_NOTES, Note, NoteText};
 use super::record::{FlowName, Rank, Record, ScriptId, Side, Stamp};
 use super::write_lock::WriteLock;
 use crate::decode;
@@ -134,6 +134,8 @@ pub struct EngineContext {
     pub note_depth: Cell<usize>,
     /// Announcements made for the current event so far.
     pub echo: Cell<u32>,
+    /// What was said in answer to announcements made for it.
+    pub echoed: Cell<usize>,
     /// What jobs scheduled by the running callbacks keep until they have ended: the file these were made for.
     pub keep: RefCell<Option<Keep>>,
     /// Stream time: the latest packet time, never going back.
@@ -214,6 +216,7 @@ impl EngineContext {
             notes: RefCell::default(),
             note_depth: Cell::new(0),
             echo: Cell::new(0),
+            echoed: Cell::new(0),
             keep: RefCell::default(),
             now: Cell::new(Timestamp::EPOCH),
             records: RefCell::default(),
@@ -530,6 +533,12 @@ impl VmContext {
             bump(&self.engine.oddities.notes_dropped);
             return self
                 .warn_once("add_flow_attribute(): announcements lead to each other 8 deep; the rest is dropped");
+        }
+        if depth > 1 && self.engine.echoed.replace(self.engine.echoed.get() + 1) >= MAX_ECHOES {
+            bump(&self.engine.oddities.notes_dropped);
+            return self.warn_once(
+                "add_flow_attribute(): one event has led to more than 1000 announcements; the rest is dropped",
+            );
         }
         let note = Note { packet, rank, time, depth, flow, text };
         if let NoteText::Attribute(..) = &note.text

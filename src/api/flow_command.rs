@@ -76,5 +76,7 @@ pub struct Note {
 
 /// Announcements that lead to one another; what a callback says beyond that is dropped with a warning.
 pub const MAX_NOTE_DEPTH: usize = 8;
+/// Most announcements that those of one event may lead to.
+pub const MAX_ECHOES: usize = 1_000;
 /// Notes waiting on one engine; more are dropped and counted.
 pub const MAX_NOTES: usize = 100_000;

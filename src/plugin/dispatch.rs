@@ -283,6 +283,7 @@ impl Frontend {
             Feed::new(traffic, self.topics & !Topic::CONTENT | content, &attributes, Ends::Everybody).peekable();
         for at in from..to {
             let packet = at as u32;
+            engine.echoed.set(0);
             self.deliver_due(&mut mail, at);
             self.hear_notes();
             engine.stop.store(0, Ordering::Relaxed);
@@ -326,6 +327,7 @@ impl Frontend {
     fn run_event(&mut self, event: &Event<'_>, notes: &mut VecDeque<Note>) {
         let engine = Rc::clone(&self.engine);
         engine.echo.set(0);
+        engine.echoed.set(0);
         let slot = engine.events.borrow_mut().alone(0, event);
         let begins = begins_flow(event);
         let ended = event.at.flow.filter(|_| event.topic == Topic::End).map(|flow| flow.slot);
@@ -395,6 +397,7 @@ impl Frontend {
         }
         self.set_courses(SPOKEN);
         let notes = self.waiting_notes();
+        self.engine.echoed.set(0);
         for note in notes {
             self.announce(note);
         }

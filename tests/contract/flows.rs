@@ -434,6 +434,17 @@ fn attributes_that_lead_to_each_other_end_at_depth_8() {
     assert_eq!(outcome.dropped("flow_notes_dropped"), 1);
 }
 
+#[test]
+fn attributes_that_lead_to_many_others_end_at_a_thousand() {
+    let body = "onattribute = function(engine, ts, flow, name, value)
+        if name == '' or name == 'n' then for i = 1, 6 do engine:add_flow_attribute(flow, 'n', i) end end
+        if name == 'n' then N = (N or 0) + 1 elseif name == '^D' then print(N) end end";
+    let outcome = run("reassembly_handler", body, &smtp().capture());
+    outcome.prints(&["1006"]);
+    assert_eq!(outcome.logged("WARN", "more than 1000 announcements").len(), 1);
+    assert!(outcome.dropped("flow_notes_dropped") > 0);
+}
+
 /// A handler, and in the same file a counter that adds an attribute to the flow of its `n`th packet.
 fn with_sayer(body: &str, n: u32) -> String {
     format!(
