@@ -6,7 +6,7 @@ use super::monitor::Hook;
 use super::outlet::BackendOutlet;
 use crate::api::{ItemChange, ItemRef};
 use crate::guid::Guid;
-use crate::metrics::{Alert, Document, FlushSink, GroupKind, Resource, Session, Stored};
+use crate::metrics::{Alert, Document, FlushSink, GroupKind, Resource, Session, Stored, Texts};
 
 /// Items of one kind that may wait for the end of a window; a flow takes some 300 bytes.
 const MAX_PENDING: usize = 1_000_000;
@@ -14,13 +14,11 @@ const MAX_PENDING: usize = 1_000_000;
 const MAX_TEXT: usize = 256 << 20;
 
 /// What is flushed item by item.
-pub trait Flushed: Clone {
+pub trait Flushed: Clone + Texts {
     /// Its group.
     fn group(&self) -> Guid;
     /// As callbacks see it.
     fn item(&self) -> ItemRef<'_>;
-    /// Bytes of its texts.
-    fn text_bytes(&self) -> usize;
     /// Carries out what a callback changed.
     fn change(&mut self, change: ItemChange);
     /// Hands it to a sink.
@@ -34,10 +32,6 @@ impl Flushed for Alert {
 
     fn item(&self) -> ItemRef<'_> {
         ItemRef::Alert(self)
-    }
-
-    fn text_bytes(&self) -> usize {
-        self.message.len() + self.sigid.len() + self.classification.len() + self.flow.as_ref().map_or(0, Vec::len)
     }
 
     fn change(&mut self, change: ItemChange) {
@@ -58,10 +52,6 @@ impl Flushed for Resource {
         ItemRef::Resource(self)
     }
 
-    fn text_bytes(&self) -> usize {
-        self.uri.len() + self.label.len() + self.flow.as_ref().map_or(0, Vec::len)
-    }
-
     fn change(&mut self, change: ItemChange) {
         change.apply_to_resource(self);
     }
@@ -78,10 +68,6 @@ impl Flushed for Document {
 
     fn item(&self) -> ItemRef<'_> {
         ItemRef::Document(self)
-    }
-
-    fn text_bytes(&self) -> usize {
-        self.text.len() + self.flow.as_ref().map_or(0, Vec::len)
     }
 
     fn change(&mut self, _: ItemChange) {}
@@ -157,7 +143,7 @@ impl<O: BackendOutlet> Crew<O> {
         if self.leaves_at_once(&self.monitors_of(kind, item.group())) {
             item.write(&mut self.outlet, Stored::Yes);
         } else {
-            let text_bytes = item.text_bytes();
+            let text_bytes = item.bytes();
             pending.push(item, text_bytes);
         }
     }

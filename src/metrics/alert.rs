@@ -1,5 +1,6 @@
 //! Alerts.
 
+use super::ledger::Texts;
 use crate::guid::Guid;
 use crate::time::Timestamp;
 
@@ -78,4 +79,12 @@ pub struct Alert {
 impl Alert {
     /// Status of an alert that gives none.
     pub const DEFAULT_STATUS: &'static [u8] = b"ALARM";
+}
+
+impl Texts for Alert {
+    fn bytes(&self) -> usize {
+        let flow = self.flow.as_ref().map_or(0, Vec::len);
+        let texts = [&self.sigid, &self.message, &self.classification, &self.status, &self.extra];
+        flow + texts.into_iter().map(Vec::len).sum::<usize>()
+    }
 }

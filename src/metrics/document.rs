@@ -1,5 +1,6 @@
 //! Full-text documents.
 
+use super::ledger::Texts;
 use crate::guid::Guid;
 use crate::time::Timestamp;
 
@@ -14,4 +15,10 @@ pub struct Document {
     pub flow: Option<Vec<u8>>,
     /// The text.
     pub text: Vec<u8>,
+}
+
+impl Texts for Document {
+    fn bytes(&self) -> usize {
+        self.text.len() + self.flow.as_ref().map_or(0, Vec::len)
+    }
 }

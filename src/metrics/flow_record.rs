@@ -1,5 +1,6 @@
 //! What scripts say about flows.
 
+use super::ledger::Texts;
 use crate::guid::Guid;
 
 /// Which packets of a flow a flow counter counts.
@@ -83,4 +84,17 @@ pub struct FlowRecord {
     pub flow: Vec<u8>,
     /// What was said.
     pub statement: FlowStatement,
+}
+
+impl Texts for FlowRecord {
+    fn bytes(&self) -> usize {
+        let statement = match &self.statement {
+            FlowStatement::Tag(text) | FlowStatement::Edges(_, text) => text.len(),
+            FlowStatement::Attribute(name, value) => name.len() + value.len(),
+            FlowStatement::Counter { key, .. } => key.as_ref().map_or(0, Vec::len),
+            FlowStatement::Update(field, _) => field.len(),
+            FlowStatement::Terminate | FlowStatement::DisableReassembly => 0,
+        };
+        self.flow.len() + statement
+    }
 }

@@ -1,5 +1,7 @@
 //! Messages between scripts.
 
+use super::ledger::Texts;
+
 /// Which side a message goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageTarget {
@@ -29,4 +31,10 @@ pub struct Message {
     pub id: Vec<u8>,
     /// Any bytes.
     pub text: Vec<u8>,
+}
+
+impl Texts for Message {
+    fn bytes(&self) -> usize {
+        self.id.len() + self.text.len()
+    }
 }

@@ -55,7 +55,7 @@ pub use group::{
 };
 pub use label::{Change, KeyLabel, KeyNotes};
 pub use layout::MAX_METERS;
-pub use ledger::Ledger;
+pub use ledger::{Ledger, Texts};
 pub use message::{Message, MessageTarget};
 pub use packed::{GROUP_TOTALS, LONGEST_INLINE, MAX_KEY_LEN, OVERFLOW_KEY};
 pub use records::{DEFAULT_KEPT, Records};

@@ -1,5 +1,6 @@
 //! Resources: log records attached to flows.
 
+use super::ledger::Texts;
 use crate::guid::Guid;
 use crate::time::Timestamp;
 
@@ -26,5 +27,11 @@ impl Resource {
     #[must_use]
     pub fn cut_label(label: &[u8]) -> &[u8] {
         &label[..label.len().min(MAX_RESOURCE_LABEL)]
+    }
+}
+
+impl Texts for Resource {
+    fn bytes(&self) -> usize {
+        self.uri.len() + self.label.len() + self.flow.as_ref().map_or(0, Vec::len)
     }
 }

@@ -5,7 +5,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use crate::guid::Guid;
 use crate::key::FlowTuple;
-use crate::metrics::{Alert, Edge, FlowAttribute, Rank, Resource, Session, Span};
+use crate::metrics::{Alert, Edge, FlowAttribute, Rank, Resource, Session, Span, Texts};
 use crate::time::Timestamp;
 
 /// One of the keys with the largest or smallest values of an interval.
@@ -345,6 +345,18 @@ pub(super) enum Row {
     Topper(Box<StoredTopper>),
     Tracked(Box<StoredTracked>),
     JobEnd(Timestamp, Box<StoredJobEnd>),
+}
+
+impl Row {
+    /// Bytes of its texts, where they can be large.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Alert(alert) => alert.bytes(),
+            Self::Label(label) => label.label.len() + label.description.as_ref().map_or(0, Vec::len),
+            Self::Attribute(attribute) => attribute.name.len() + attribute.value.len(),
+            Self::Edge(..) | Self::Topper(_) | Self::Tracked(_) | Self::JobEnd(..) => 0,
+        }
+    }
 }
 
 impl Row {

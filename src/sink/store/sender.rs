@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 
 /// Rows of a parcel.
 const PARCEL_ROWS: usize = 1_024;
-/// Bytes of buckets or of texts in a parcel, but for the one that goes beyond.
+/// Bytes of buckets and of texts in a parcel, but for the one that goes beyond.
 const PARCEL_BYTES: usize = 256 << 10;
 
 /// Ends of jobs that one sender takes; more are only counted in the sums.
@@ -167,6 +167,7 @@ impl StoreSender {
     }
 
     fn row(&mut self, row: Row) {
+        self.bytes += row.bytes();
         self.parcel.rows.others.push(row);
         self.added();
     }
@@ -174,7 +175,7 @@ impl StoreSender {
     /// Hands the parcel over if it is full.
     fn added(&mut self) {
         let rows = &self.parcel.rows;
-        if rows.len() >= PARCEL_ROWS || rows.texts.len() >= PARCEL_BYTES {
+        if rows.len() >= PARCEL_ROWS || self.bytes + rows.texts.len() >= PARCEL_BYTES {
             self.flush();
         }
     }
@@ -215,9 +216,7 @@ impl FlushSink for StoreSender {
         self.bytes += bucket.bytes();
         self.last = self.last.max(Some(bucket.end()));
         self.parcel.buckets.push(bucket);
-        if self.bytes >= PARCEL_BYTES {
-            self.flush();
-        }
+        self.added();
     }
 
     fn end_buckets(&mut self) {
