@@ -37,6 +37,9 @@ const CELLS_AT_FIRST: u32 = 512;
 const CELL_EVERY: u32 = 8;
 /// Longest message that is delivered.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
+/// Bytes of messages that one batch may lead to, besides small ones.
+const MAX_MESSAGES_BYTES: usize = 64 << 20;
+const SMALL_MESSAGE: usize = 1 << 10;
 
 /// What a script says about storing one packet, from the strictest to the most liberal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -305,6 +308,21 @@ impl EngineContext {
             return bump(&self.oddities.messages_dropped);
         }
         queue.push(mail);
+    }
+
+    /// Whether another message of so many bytes fits beside those posted since records were handed on; counts it if not.
+    pub fn takes_message(&self, bytes: usize) -> bool {
+        let text = |(_, record): &(Stamp, Record)| match record {
+            Record::Message { text, .. } => text.len(),
+            _ => 0,
+        };
+        // Small ones are bounded by their number.
+        let takes = bytes <= SMALL_MESSAGE
+            || bytes + self.records.borrow().iter().map(text).sum::<usize>() <= MAX_MESSAGES_BYTES;
+        if !takes {
+            bump(&self.oddities.messages_dropped);
+        }
+        takes
     }
 
     /// Adds a message for the frontend VMs; counts it when it cannot be.

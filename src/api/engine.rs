@@ -17,7 +17,7 @@ use super::strings::{self, FileFailures};
 use crate::flow::FlowCounter;
 use crate::guid::Guid;
 use crate::lua::own_text;
-use crate::metrics::{CountedDirection, FlowAttribute, GroupIndex, GroupKind};
+use crate::metrics::{CountedDirection, FlowAttribute, GroupIndex, GroupKind, MAX_KEY_LEN};
 use crate::time::Timestamp;
 
 const OBJECTS: &str = include_str!("lua/objects.lua");
@@ -25,8 +25,8 @@ const ENGINE: &str = include_str!("lua/engine.lua");
 
 /// Probe id that scripts see.
 pub const PROBE_ID: &str = "probe0";
-/// Longest contents of a resource.
-const MAX_CONTENTS_BYTES: usize = 32767;
+/// Longest text of an alert or resource.
+const MAX_TEXT_BYTES: usize = 32767;
 
 /// The parts of a VM that driver loops are made from.
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ fn install_lookups(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<
         Ok(found.map_or(-1, |protocol| i64::from(protocol.0)))
     })?;
     host_function(lua, host, "next_protocol", vm, |vm, text: mlua::LuaString| {
-        let found = Guid::parse(&text.as_bytes()).ok().and_then(|guid| vm.engine.protocols.id(guid));
+        let found = Guid::parse(&text.as_bytes()).ok().and_then(|guid| vm.engine.protocols.id_or_name(guid));
         Ok(found.map_or(-2, |protocol| i64::from(protocol.0)))
     })?;
     host_function(lua, host, "protocol_guid", vm, |vm, index: u16| {
@@ -217,6 +217,26 @@ fn nul_ended(text: &Text) -> Vec<u8> {
     until_nul(&text.as_bytes())
 }
 
+/// A key as counters have it: up to its first NUL byte, cut at [`MAX_KEY_LEN`].
+#[must_use]
+pub fn until_key_end(text: &[u8]) -> Vec<u8> {
+    until_nul(&text[..text.len().min(MAX_KEY_LEN)])
+}
+
+fn key_of(text: &Text) -> Vec<u8> {
+    until_key_end(&text.as_bytes())
+}
+
+/// A text of an alert or resource, cut if it is longer than any reader wants.
+#[must_use]
+pub fn cut_text(text: &[u8]) -> Vec<u8> {
+    text[..text.len().min(MAX_TEXT_BYTES)].to_vec()
+}
+
+fn text_of(text: &Text) -> Vec<u8> {
+    cut_text(&text.as_bytes())
+}
+
 fn flow_of(flow: Option<Text>) -> Vec<u8> {
     flow.as_ref().map(owned).unwrap_or_default()
 }
@@ -229,7 +249,7 @@ fn install_items(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
         vm,
         |vm, (guid, key, label, description): (Text, Text, Text, Option<Text>)| {
             let Some(guid) = counter_guid(vm, &guid.as_bytes(), "update_key_info") else { return Ok(()) };
-            let (key, label) = (nul_ended(&key), nul_ended(&label));
+            let (key, label) = (key_of(&key), nul_ended(&label));
             let description = description.as_ref().map(nul_ended);
             vm.record(Record::KeyInfo { guid, key, label, description });
             Ok(())
@@ -237,7 +257,7 @@ fn install_items(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
     )?;
     host_function(lua, host, "set_key_attribute", vm, |vm, (guid, key, name, value): (Text, Text, Text, Text)| {
         let Some(guid) = counter_guid(vm, &guid.as_bytes(), "set_key_attribute") else { return Ok(()) };
-        vm.record(Record::KeyAttribute { guid, key: nul_ended(&key), name: owned(&name), value: owned(&value) });
+        vm.record(Record::KeyAttribute { guid, key: key_of(&key), name: owned(&name), value: owned(&value) });
         Ok(())
     })?;
     type AlertArgs = (String, Text, Option<Text>, Text, Text, f64, Text, Option<Text>);
@@ -253,20 +273,21 @@ fn install_items(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
                 _ => (AlertKind::Tca, "add_alert_tca"),
             };
             let Some(guid) = counter_guid(vm, &guid.as_bytes(), method) else { return Ok(()) };
-            if vm.engine.groups.find(GroupKind::Alert, guid).is_none() {
+            let Some(group) = vm.engine.groups.find(GroupKind::Alert, guid) else {
                 vm.warn_once(&format!("no alert group {guid} is defined; alerts for it are dropped"));
                 return Ok(());
-            }
+            };
             let flow = flow_of(flow);
             let client = vm.engine.client_of(&flow);
             vm.record(Record::Alert(Box::new(AlertRecord {
-                guid,
+                // Whichever of its GUIDs the script used.
+                guid: group.guid,
                 flow,
-                sigid: nul_ended(&sigid),
+                sigid: key_of(&sigid),
                 priority,
-                message: owned(&message),
-                classification: owned(&classification),
-                status: status.as_ref().map_or_else(|| b"ALARM".to_vec(), owned),
+                message: text_of(&message),
+                classification: text_of(&classification),
+                status: status.as_ref().map_or_else(|| b"ALARM".to_vec(), text_of),
                 extra: Vec::new(),
                 ack: 0,
                 kind,
@@ -278,13 +299,12 @@ fn install_items(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
     )?;
     host_function(lua, host, "add_resource", vm, |vm, (guid, flow, uri, label): (Text, Option<Text>, Text, Text)| {
         let Some(guid) = counter_guid(vm, &guid.as_bytes(), "add_resource") else { return Ok(()) };
-        if vm.engine.groups.find(GroupKind::Resource, guid).is_none() {
+        let Some(group) = vm.engine.groups.find(GroupKind::Resource, guid) else {
             vm.warn_once(&format!("no resource group {guid} is defined; resources for it are dropped"));
             return Ok(());
-        }
-        let mut label = owned(&label);
-        label.truncate(MAX_CONTENTS_BYTES);
-        vm.record(Record::Resource { guid, flow: flow_of(flow), uri: owned(&uri), label });
+        };
+        let guid = group.guid;
+        vm.record(Record::Resource { guid, flow: flow_of(flow), uri: text_of(&uri), label: text_of(&label) });
         Ok(())
     })?;
     host_function(lua, host, "add_edge", vm, |vm, (from, from_key, to, to_key): (Text, Text, Text, Text)| {
@@ -294,7 +314,7 @@ fn install_items(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
             return Ok(());
         };
         if vm.engine.edges.get() {
-            vm.record(Record::Edge { from_guid, from_key: nul_ended(&from_key), to_guid, to_key: nul_ended(&to_key) });
+            vm.record(Record::Edge { from_guid, from_key: key_of(&from_key), to_guid, to_key: key_of(&to_key) });
         }
         Ok(())
     })
@@ -312,7 +332,7 @@ fn install_flows(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
     host_function(lua, host, "flow_counter", vm, |vm, (flow, guid, key, meter, direction, reset): CounterArgs| {
         let method = if reset { "reset_flow_counter" } else { "add_flow_counter" };
         let Some(guid) = counter_guid(vm, &guid.as_bytes(), method) else { return Ok(()) };
-        let (flow, key) = (owned(&flow), key.as_ref().map(nul_ended));
+        let (flow, key) = (owned(&flow), key.as_ref().map(key_of));
         wish_for_counter(
             vm,
             &flow,
@@ -362,7 +382,7 @@ fn install_flows(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
     host_function(lua, host, "add_flow_edges", vm, |vm, (flow, guid, key): (Text, Text, Text)| {
         let Some(guid) = counter_guid(vm, &guid.as_bytes(), "add_flow_edges") else { return Ok(()) };
         if vm.engine.edges.get() {
-            vm.record(Record::FlowEdges { flow: owned(&flow), guid, key: nul_ended(&key) });
+            vm.record(Record::FlowEdges { flow: owned(&flow), guid, key: key_of(&key) });
         }
         Ok(())
     })
@@ -407,6 +427,9 @@ fn install_messages(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result
             return Ok(());
         }
         let to = if target == "frontend" { "frontend" } else { "backend" };
+        if !vm.engine.takes_message(text.as_bytes().len()) {
+            return Ok(());
+        }
         vm.record(Record::Message { to, id: owned(&id), text: owned(&text) });
         let packet = vm.current_packet().map_or(u32::MAX, |index| index as u32);
         let (id, text): (Arc<[u8]>, Arc<[u8]>) = (owned(&id).into(), owned(&text).into());

@@ -85,7 +85,7 @@ impl Engine {
             plan.peers,
         ));
         context.job_events.set(plan.outlet.reads_jobs());
-        context.edges.set(wants_edges(&plan.settings));
+        context.edges.set(plan.settings.wants_edges());
         if plan.pace == Pace::Wall {
             context.now.set(time::wall());
         }
@@ -663,11 +663,6 @@ impl Engine {
 /// What was counted, all buckets closed. The counters themselves are gone afterwards.
 pub(super) fn totals_of(context: &EngineContext) -> RunTotals {
     RunTotals::of(&context.shard.replace(Shard::new(&context.groups, ShardConfig::default())))
-}
-
-/// Whether the configuration leaves edges on.
-pub(super) fn wants_edges(settings: &HostSettings) -> bool {
-    !settings.run.environment.config.get("Edges>Enabled").eq_ignore_ascii_case("false")
 }
 
 /// Native metering as it was asked for.

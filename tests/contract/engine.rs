@@ -210,6 +210,50 @@ fn tag_flow_replaces_separators_and_ends_at_nul() {
 }
 
 #[test]
+fn keys_of_every_method_are_cut_at_255_bytes() {
+    let hosts = "{4CD742B1-C1CA-4708-BE78-0FCA2EB01A86}";
+    let outcome = once(&format!(
+        "local k = ('k'):rep(300)
+         engine:update_key_info('{hosts}', k, 'label') engine:set_key_attribute('{hosts}', k, 'a', 'b')
+         engine:add_edge('{hosts}', k, '{hosts}', k) engine:add_flow_edges(flow, '{hosts}', k)
+         engine:add_alert('{ALERTS}', nil, k, 1, 'text') engine:add_flow_counter(flow, '{hosts}', k, 0, 0)"
+    ));
+    outcome.prints(&[]);
+    let cut = "k".repeat(255);
+    for (kind, field) in [
+        ("keyinfo", "key"),
+        ("key_attribute", "key"),
+        ("edge", "from_key"),
+        ("edge", "to_key"),
+        ("flow_edges", "key"),
+        ("alert", "sigid"),
+        ("flow_counter", "key"),
+    ] {
+        assert_eq!(outcome.fields(kind, &[field]), [cut.as_str()], "{kind} {field}");
+    }
+}
+
+#[test]
+fn an_alert_belongs_to_its_group_under_either_guid() {
+    let (guid, alias) = ("{BE7F367F-8533-45F7-9AE8-A33E5E1AA783}", "{18CE5961-38FF-4AEA-BAF8-2019F3A09063}");
+    let body = format!(
+        "if n == 1 then engine:add_alert('{guid}', nil, 'one', 1, 'text') engine:add_alert('{alias}', nil, 'two', 1, 'text')
+         engine:add_alert_tca('{alias}', 3, 'ALARM', 'text') end"
+    );
+    let monitor = |guid: &str| {
+        let seen = "onnewalert = function(engine, alert) print(alert:sigid()) end";
+        format!("TrisulPlugin = {{ id = {{}}, alert_monitor = {{ alert_guid = '{guid}', {seen} }} }}")
+    };
+    for bound in [guid, alias] {
+        let bench = Bench::new().counter("c.lua", IPV4, "", &body).plugin("m.lua", &monitor(bound));
+        let outcome = bench.run(&Capture::udp(1, 1));
+        outcome.exits(0);
+        assert_eq!(outcome.printed_by("m.lua"), ["one", "two", "3"], "bound to {bound}");
+        assert_eq!(outcome.fields("alert", &["guid"]), [guid; 3]);
+    }
+}
+
+#[test]
 fn flow_updates_and_durations() {
     let outcome = once(
         "engine:update_flow(flow, 0, 10) engine:update_flow_raw('06A:x', '1', '2.5') engine:set_flow_duration(flow, '1.5')

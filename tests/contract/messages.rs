@@ -255,3 +255,18 @@ fn messages_posted_with_the_last_packet_are_delivered_before_unloading() {
     );
     Bench::new().plugin("m.lua", &text).run(&Capture::udp(1, 100)).prints(&["last", "unload"]);
 }
+
+#[test]
+fn messages_of_one_batch_take_at_most_64_mib() {
+    let body = "local large = ('x'):rep(16 * 1024 * 1024)
+        for i = 1, 6 do engine:post_message_frontend(large) end
+        engine:post_message_frontend('small')";
+    let text = format!(
+        "TrisulPlugin = {{ id = {{}}, onmessage = function(id, m) print(#m) end,
+         simplecounter = {{ protocol_guid = '{IPV4}', onpacket = function() end }} }}"
+    );
+    let outcome = Bench::new().plugin("m.lua", &text).counter("s.lua", IPV4, "", body).run(&Capture::udp(1, 100));
+    outcome.exits(0);
+    assert_eq!(outcome.lines(), ["16777216", "16777216", "16777216", "16777216", "5"]);
+    assert_eq!(outcome.dropped("messages_dropped"), 2);
+}

@@ -314,7 +314,7 @@ fn read_alert(table: &Table, objects: &Table, engine: &EngineContext) -> mlua::R
     let number = |name: &str| as_number(table.get(name)?);
     let text = |name: &str| -> mlua::Result<Option<Vec<u8>>> {
         match table.get::<Value>(name)? {
-            Value::String(text) => Ok(Some(text.as_bytes().to_vec())),
+            Value::String(text) => Ok(Some(engine_object::cut_text(&text.as_bytes()))),
             value => match as_number(value)? {
                 Some(number) => Ok(Some(to_string.call::<LuaString>(number)?.as_bytes().to_vec())),
                 None => Ok(None),
@@ -323,9 +323,8 @@ fn read_alert(table: &Table, objects: &Table, engine: &EngineContext) -> mlua::R
     };
     let guid = text("AlertGroupGUID")?.and_then(|text| Guid::parse(&text).ok());
     let Some(guid) = guid else { return Ok(Err(BadAlert::Field("AlertGroupGUID"))) };
-    if engine.groups.find(GroupKind::Alert, guid).is_none() {
-        return Ok(Err(BadAlert::Group(guid)));
-    }
+    let Some(group) = engine.groups.find(GroupKind::Alert, guid) else { return Ok(Err(BadAlert::Group(guid))) };
+    let guid = group.guid;
     let Some(secs) = number("TimestampSecs")? else { return Ok(Err(BadAlert::Field("TimestampSecs"))) };
     let Some(sigid) = text("SigIDKey")? else { return Ok(Err(BadAlert::Field("SigIDKey"))) };
     let label = match text("SigIDKeyLabel")? {
@@ -346,7 +345,7 @@ fn read_alert(table: &Table, objects: &Table, engine: &EngineContext) -> mlua::R
     let record = AlertRecord {
         guid,
         flow: flow_of(&ends),
-        sigid: engine_object::until_nul(&sigid),
+        sigid: engine_object::until_key_end(&sigid),
         priority: number("Priority")?.unwrap_or(1.0),
         message: label.clone().unwrap_or_default(),
         classification: or(text("ClassificationKey")?, "c-xx"),

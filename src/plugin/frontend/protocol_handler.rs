@@ -1,12 +1,9 @@
 //! `protocol_handler`: asks a script how many bytes its protocol covers, and what comes behind.
 
-use std::rc::Rc;
-
-use mlua::{Function, LightUserData, LuaString, Table};
+use mlua::{Function, LightUserData, Table};
 
 use crate::api::{EngineContext, LayerSlot};
 use crate::decode::Pending;
-use crate::guid::Guid;
 use crate::lua::PluginError;
 use crate::packet::{Layer, ProtocolId};
 use crate::plugin::health::ROW_LIMIT;
@@ -15,9 +12,6 @@ use crate::plugin::instance::Instance;
 const DRIVER: &str = include_str!("../../api/lua/parse_driver.lua");
 /// Name of the callback in messages.
 const CALLBACK: &str = "protocol_handler.parselayer";
-
-/// In place of a protocol: one nobody knows.
-const NOBODY_KNOWS: i32 = -2;
 
 /// What a script answered about the bytes of one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,13 +66,6 @@ impl ProtocolHandler {
         let Some(callback) = callback else { return Ok(Err(instance)) };
         let callback = instance.watched(CALLBACK, callback)?;
         let parts = instance.parts().clone();
-        let context = Rc::clone(instance.context());
-        let next = instance.vm().lua().create_function(move |_, text: LuaString| {
-            let guid = Guid::parse(&text.as_bytes()).ok();
-            let next = guid.and_then(|guid| context.engine.protocols.id_or_name(guid));
-            Ok(next.map_or(NOBODY_KNOWS, |next| i32::from(next.0)))
-        })?;
-        parts.host.set("next_protocol", next)?;
         let driver = instance.driver(
             DRIVER,
             "=millstream.parse",
