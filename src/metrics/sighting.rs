@@ -99,7 +99,7 @@ pub struct SeenFile {
 pub enum Seen {
     /// The flow speaks a protocol.
     Protocol(&'static str),
-    /// A flow attribute of TLS or SSH: name and value.
+    /// A flow attribute of TLS, QUIC or SSH: name and value.
     Attribute(Span, Span),
     /// The text that JA3 (of the client) or JA3S is the hash of, and whose it is.
     FingerprintText(End, Span),

@@ -22,7 +22,8 @@ pub(super) fn is_event(findings: &Findings, kind: &FindingKind) -> bool {
         | FindingKind::File { .. } => true,
         FindingKind::Attribute { name, .. } => {
             let name = findings.bytes(*name);
-            (name.starts_with(b"TLS:") || name.starts_with(b"SSH:")) && name != b"TLS:RECORD"
+            let kinds = [&b"TLS:"[..], b"QUIC:", b"SSH:"];
+            kinds.iter().any(|kind| name.starts_with(kind)) && name != b"TLS:RECORD"
         }
         FindingKind::Resource { .. }
         | FindingKind::Document { .. }

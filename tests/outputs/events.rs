@@ -257,6 +257,24 @@ fn a_certificate_says_who_made_it() {
 }
 
 #[test]
+fn a_handshake_of_quic_has_the_version_seen() {
+    let shared = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/pcaps/good"));
+    for (name, version) in [("s-quic-v2.pcap", "6b3343cf"), ("s-ja4-quic.pcap", "1")] {
+        let path = shared.join(name);
+        if !path.exists() {
+            eprintln!("skipped: {} is not there", path.display());
+            continue;
+        }
+        let dir = TempDir::new().unwrap();
+        let eve = dir.path().join("eve.json");
+        report(&["-r", path.to_str().unwrap(), "--eve", eve.to_str().unwrap()], 0);
+        let events = events(&eve);
+        let quic = of(&events, "quic");
+        assert!(!quic.is_empty() && quic.iter().all(|event| event["quic"]["version"] == version), "{name}: {quic:?}");
+    }
+}
+
+#[test]
 fn statistics_come_in_packet_time_and_at_the_end() {
     let dir = TempDir::new().unwrap();
     let eve = dir.path().join("eve.json");

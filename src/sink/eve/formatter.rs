@@ -198,7 +198,7 @@ impl Lines<'_> {
         let told = followed.told(Ends { tuple: flow, source: client });
         match seen {
             Seen::Protocol(name) => followed.app = Some(name),
-            Seen::Attribute(name, value) if name.of(texts).starts_with(b"TLS:") => {
+            Seen::Attribute(name, value) if is_of_handshake(name.of(texts)) => {
                 let tls = followed.tls.get_or_insert_default();
                 if tls.attribute(name.of(texts), value.of(texts))
                     && let Some(tls) = followed.tls.take()
@@ -333,6 +333,11 @@ impl Lines<'_> {
     }
 }
 
+/// Whether an attribute is one of TLS, or of the QUIC around it.
+fn is_of_handshake(name: &[u8]) -> bool {
+    name.starts_with(b"TLS:") || name.starts_with(b"QUIC:")
+}
+
 fn note(item: &NoteItem, object: &mut Object<'_>) {
     object.object("plugin", |object| {
         let kind = match item.kind {
@@ -435,6 +440,28 @@ mod tests {
                 count += 1;
             }
             prop_assert_eq!(count, lines);
+        }
+    }
+
+    #[test]
+    fn an_event_of_quic_has_the_version_seen() {
+        for (version, expected) in [(Some("1"), Some("1")), (Some("2"), Some("6b3343cf")), (None, None)] {
+            let mut formatter = Formatter::new(EveOrigin::Unnamed, READERS);
+            let mut beside = Beside::default();
+            let texts = &mut beside.texts;
+            let mut seen = vec![Seen::Protocol("quic")];
+            let attributes = version.map(|version| ("QUIC:VERSION", version)).into_iter().chain([("TLS:SNI", "a")]);
+            for (name, value) in attributes {
+                seen.push(Seen::Attribute(Span::put(texts, name.as_bytes()), Span::put(texts, value.as_bytes())));
+            }
+            let mut out = Vec::new();
+            for seen in seen {
+                let sighting = Sighting { flow: tuple(1), client: End::A, seen };
+                assert_eq!(formatter.take(&EveItem::Sighting(Timestamp::EPOCH, sighting), &beside, &mut out), 0);
+            }
+            assert_eq!(formatter.finish(&mut out), 1);
+            let event: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            assert_eq!(event["quic"]["version"].as_str(), expected, "{event}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! TLS and QUIC events: what the hellos and the certificate of the server say.
 
+use std::borrow::Cow;
+
 use sha1::{Digest, Sha1};
 
 use super::json::{Object, Truth, push_pairs};
@@ -30,6 +32,7 @@ pub(super) struct TlsFlow {
     sni: Vec<u8>,
     alpn: Vec<u8>,
     version: Vec<u8>,
+    quic_version: Vec<u8>,
     ja3: Vec<u8>,
     ja3s: Vec<u8>,
     /// What `ja3` and `ja3s` are the hashes of.
@@ -46,6 +49,7 @@ impl TlsFlow {
             b"TLS:SNI" => self.sni = value,
             b"TLS:ALPN" => self.alpn = value,
             b"TLS:VERSION" => self.version = value,
+            b"QUIC:VERSION" => self.quic_version = value,
             b"TLS:JA3" => self.ja3 = value,
             b"TLS:JA4" => self.ja4 = value,
             b"TLS:JA3S" => {
@@ -94,7 +98,7 @@ impl TlsFlow {
 
     /// The object of a `quic` event.
     pub fn write_quic(&self, object: &mut Object<'_>) {
-        object.text("version", b"1");
+        object.some_text("version", &quic_version(&self.quic_version));
         object.some_text("sni", &self.sni);
         self.fingerprints(object);
     }
@@ -122,10 +126,34 @@ fn version(name: &[u8]) -> &[u8] {
     }
 }
 
+/// Versions of QUIC as the schema writes them: the number on the wire in hexadecimal digits (RFC 9000, 15; RFC 9369, 3.1).
+fn quic_version(name: &[u8]) -> Cow<'_, [u8]> {
+    if name == b"2" {
+        return b"6b3343cf"[..].into();
+    }
+    let draft = name.strip_prefix(b"draft-").and_then(|number| str::from_utf8(number).ok()?.parse::<u8>().ok());
+    match draft {
+        Some(number) => format!("ff0000{number:02x}").into_bytes().into(),
+        None => name.into(),
+    }
+}
+
 fn pairs(object: &mut Object<'_>, name: &str, bytes: &[u8], digits: &[u8; 16]) {
     object.raw(name, |out| {
         out.push(b'"');
         push_pairs(out, bytes, digits);
         out.push(b'"');
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quic_version;
+
+    #[test]
+    fn versions_of_quic_are_numbers_on_the_wire() {
+        for (name, number) in [("1", "1"), ("2", "6b3343cf"), ("draft-29", "ff00001d"), ("", "")] {
+            assert_eq!(*quic_version(name.as_bytes()), *number.as_bytes());
+        }
+    }
 }
