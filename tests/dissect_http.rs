@@ -144,8 +144,8 @@ fn oracle(path: &Path) -> Found {
             let host = columns[1].get(index).unwrap_or(&"");
             found.requests.push(format!("{method} {host} {}", columns[2].get(index).unwrap_or(&"")));
         }
-        // Interim responses are no headers of their own here.
-        let codes = columns[3].iter().filter(|code| !code.is_empty() && !code.starts_with('1'));
+        // Interim responses are no headers of their own here; a change of protocol is final.
+        let codes = columns[3].iter().filter(|code| !code.is_empty() && (!code.starts_with('1') || **code == "101"));
         found.responses.extend(codes.map(ToString::to_string));
     }
     let directory = tempfile::tempdir().unwrap();

@@ -320,7 +320,12 @@ impl Contents {
             }
             FindingKind::HttpHeader { transaction, direction, block } => {
                 self.recognised(after, number, flow);
-                if let Some(place) = self.header(flow, transaction, direction, findings.bytes(block)) {
+                let block = findings.bytes(block);
+                // Where the protocol changes there is no content to vote on.
+                if direction == Direction::ToClient && HeaderBlock::new(block).status() == 101 {
+                    return;
+                }
+                if let Some(place) = self.header(flow, transaction, direction, block) {
                     self.tell_of(after, number, flow, direction, place, ItemKind::Header { transaction });
                 }
             }

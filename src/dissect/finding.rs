@@ -166,7 +166,7 @@ pub enum FindingKind {
         /// Text.
         text: Text,
     },
-    /// A complete HTTP header; 1xx responses are not reported.
+    /// A complete HTTP header; of 1xx responses only 101 is reported.
     HttpHeader {
         /// The transaction.
         transaction: Transaction,

@@ -149,6 +149,19 @@ fn informational_responses_are_not_reported() {
 }
 
 #[test]
+fn a_change_of_protocol_is_not_reported_but_counted() {
+    let get = b"GET /chat HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let answers = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 Switching Protocols\r\n\r\n";
+    let outcome = bench("filter = function(e, t, f, h) print(h:get_status()) end")
+        .args(&["--builtin", "HTTP Status Codes"])
+        .run(&web().client(get).server(answers).close().capture());
+    outcome.prints(&["0"]);
+    let codes = "{25E80A84-C175-4C01-977C-1411F5D10B56}";
+    assert_eq!(outcome.total(codes, "101", 0).map(|total| total.sum), Some(1.0));
+    assert_eq!(outcome.total(codes, "100", 0), None);
+}
+
+#[test]
 fn raw_bytes_before_recognition_come_first_and_other_protocols_have_none() {
     let body = "onpayload_raw = function(e, t, f, dir, pos, buf) print(dir, pos, buf:tostring()) end";
     let head: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";

@@ -157,7 +157,7 @@ impl Http {
             return;
         }
         let transaction = cx.new_transaction();
-        tell_header(cx, transaction, direction, block, header, Want::Yes);
+        tell_header(cx, transaction, direction, block, header);
         self.remember(cx, transaction, header);
         let (framing, oddity) = of_request(header);
         if let Some(oddity) = oddity {
@@ -205,7 +205,7 @@ impl Http {
             }
         };
         let asked = request.map_or(Asked::Plain, |request| request.asked);
-        tell_header(cx, owner.transaction, direction, block, header, Want::from(status != 101));
+        tell_header(cx, owner.transaction, direction, block, header);
         if let Some((request, wording)) = self.outstanding.first() {
             report::resource(cx, wording, Some(Answer { status, asked: request.time }));
         }
@@ -342,7 +342,6 @@ fn tell_header(
     direction: Direction,
     block: &[u8],
     header: &HeaderBlock<'_>,
-    whole: Want,
 ) {
     let wants = cx.wants;
     if (wants.attributes_of(AttributeKinds::HTTP) | wants.http_documents | wants.http_headers | wants.events).is_yes() {
@@ -351,7 +350,7 @@ fn tell_header(
             cx.push(FindingKind::HttpMessage { transaction, direction, block });
         }
         report::header(cx, direction, block, header);
-        if (wants.http_headers.min(whole)).is_yes() {
+        if wants.http_headers.is_yes() {
             cx.push(FindingKind::HttpHeader { transaction, direction, block });
         }
     }

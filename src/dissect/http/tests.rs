@@ -353,12 +353,12 @@ fn a_refused_tunnel_goes_on_in_http() {
 }
 
 #[test]
-fn an_upgrade_hands_the_flow_back_and_is_no_header() {
+fn an_upgrade_hands_the_flow_back() {
     let mut bench = Bench::new(BODIES);
     bench.say(ToServer, "GET /chat HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
     let answer = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
     assert_eq!(bench.say(ToClient, answer), Appetite::Restart { used: answer.len() });
-    assert_eq!(bench.heard, ["1> GET /chat HTTP/1.1"]);
+    assert_eq!(bench.heard, ["1> GET /chat HTTP/1.1", "1< HTTP/1.1 101 Switching Protocols"]);
     let mut bench = Bench::new(BODIES);
     bench.say(ToServer, "GET /chat HTTP/1.1\r\nUpgrade: websocket\r\n\r\n");
     bench.say(ToServer, b"\x81\x05hello");
