@@ -21,7 +21,7 @@ use super::t_gears;
 use super::t_host::HostFunctions;
 use crate::job::{
     Carried, Delivery, Doors, Ended, FileOp, JobId, JobIds, JobKind, JobRequest, JobState, Letter, OutputLine,
-    Overflow, Owner, Party, Pool, Rejected, Scheduler, Section, SectionError, Settled, Settling, VmFactory, Wait,
+    Overflow, Party, Pool, Rejected, Scheduler, Section, SectionError, Settled, Settling, VmFactory, Wait,
     WorkerContext,
 };
 use crate::lua::{PackError, Packed, Packer, PluginError, Vm, VmOptions};
@@ -587,18 +587,6 @@ pub fn worker_factory(options: WorkerVmOptions, next_id: Arc<dyn Fn() -> u32 + S
     })
 }
 
-/// `T.enginetype` of a worker: VMs of both sides may share it, so that the job that runs says what it is.
-fn install_side(lua: &Lua, t: &Table, owner: &Owner) -> mlua::Result<()> {
-    let owner = owner.clone();
-    let side = move |_: &Lua, (_, name): (Value, Value)| {
-        let asked = name.as_string().is_some_and(|name| *name.as_bytes() == b"enginetype"[..]);
-        Ok(if asked { owner.side() } else { None })
-    };
-    let later = lua.create_table()?;
-    later.raw_set("__index", lua.create_function(side)?)?;
-    t.set_metatable(Some(later))
-}
-
 fn install_worker(lua: &Lua, run: &RunIdentity, worker: &WorkerContext, contextid: u32) -> mlua::Result<()> {
     modules::install_searcher(lua)?;
     let output = worker.output.clone();
@@ -616,7 +604,9 @@ fn install_worker(lua: &Lua, run: &RunIdentity, worker: &WorkerContext, contexti
     };
     let identity = VmIdentity { contextid, engine_type: None };
     let t = global_t::install(lua, run, &identity, Outlets { log: Rc::clone(&log), print, host })?;
-    install_side(lua, &t, &worker.owner)?;
+    // VMs of both sides may share a worker, so that the job that runs says what it is.
+    let of_job = t.clone();
+    worker.owner.on_side(move |side| drop(of_job.raw_set("enginetype", side)));
     let host = lua.create_table()?;
     let arguments = modules::arguments(lua)?;
     host.set("to_text", arguments.get::<Function>("text")?)?;

@@ -1,6 +1,7 @@
 //! Functions that replace those of the standard library in the VM of a worker.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,10 +32,20 @@ pub(super) struct Control {
     expired: Cell<bool>,
     /// On which side the owner is, if that was said.
     side: Cell<Option<&'static str>>,
+    on_side: RefCell<Option<OnSide>>,
     /// What the watchdog sees of the worker's VM.
     guard: RefCell<Option<Arc<Guard>>>,
     /// Atomic sections that wait for owners, of the whole pool.
     asked: Arc<AtomicUsize>,
+}
+
+/// Is told on which side the owner of a job is.
+struct OnSide(Box<dyn Fn(&'static str)>);
+
+impl fmt::Debug for OnSide {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnSide")
+    }
 }
 
 /// How often a worker that waits for its owner looks whether it still should, and tells the watchdog that it is well: less
@@ -46,10 +57,10 @@ const PAUSE: Duration = Duration::from_millis(4);
 pub struct Owner(pub(super) Rc<Control>);
 
 impl Owner {
-    /// On which side the owner of the job that runs is; `None` if it did not say.
-    #[must_use]
-    pub fn side(&self) -> Option<&'static str> {
-        self.0.side.get()
+    /// Calls a function with the side on which the owner of the job that runs is, now and whenever it is another one.
+    pub fn on_side(&self, tell: impl Fn(&'static str) + 'static) {
+        self.0.side.get().into_iter().for_each(&tell);
+        *self.0.on_side.borrow_mut() = Some(OnSide(Box::new(tell)));
     }
 
     /// Has a function run by the owner, between two batches, and waits for it. The deadline of the job stands still.
@@ -82,8 +93,9 @@ impl Owner {
 impl Control {
     pub(super) fn new(slot: Arc<Slot>, asked: Arc<AtomicUsize>) -> Rc<Self> {
         let (output, guard) = (JobOutput::default(), RefCell::default());
-        let (started, expired, side) = (Cell::default(), Cell::new(false), Cell::default());
-        Rc::new(Self { slot, output, started, expired, side, guard, asked })
+        let (started, expired) = (Cell::default(), Cell::new(false));
+        let (side, on_side) = (Cell::default(), RefCell::default());
+        Rc::new(Self { slot, output, started, expired, side, on_side, guard, asked })
     }
 
     /// Names what the watchdog sees of the worker's VM.
@@ -102,8 +114,12 @@ impl Control {
     /// A job begins.
     pub(super) fn begin(&self, started: Stopwatch, deadline: Duration, side: Option<&'static str>) {
         self.started.set(Some((started, deadline)));
-        self.side.set(side);
         self.expired.set(false);
+        if self.side.replace(side) != side
+            && let (Some(side), Some(OnSide(tell))) = (side, &*self.on_side.borrow())
+        {
+            tell(side);
+        }
     }
 
     /// The job is over: its children end with it. Tells whether a host function ran into the deadline.
