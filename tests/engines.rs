@@ -76,7 +76,7 @@ fn an_engine_whose_input_fails_is_not_waited_for() {
     });
     let running = begun(&place, &[("a.pcap", &long), ("b.pcap", &later)]);
     // While the slow one is at the beginning, nobody has come to it yet.
-    fs::remove_file(place.path("b.pcap")).unwrap();
+    fs::write(place.path("b.pcap"), [0; 100]).unwrap();
     let ended = running.wait(LIMIT);
     ended.exits(1);
     assert_eq!(ended.report()["verdict"]["reasons"], serde_json::json!(["the input ended early"]));
