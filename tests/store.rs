@@ -502,6 +502,32 @@ TrisulPlugin = {
 "#;
 
 #[test]
+fn meters_that_scripts_add_to_a_flow_are_stored_with_it() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let other = "06C:4A.CF.EA.5A:p-0050_C0.A8.01.21:p-8FA6_C0.A8.00.01_00000011_00000008";
+    let script = format!(
+        "local done
+         TrisulPlugin = {{ id = {{ name = 'meters' }}, simplecounter = {{
+           protocol_guid = '{{0A2C724B-5B9F-4BA6-9C97-B05080558574}}',
+           onpacket = function(engine, layer)
+             if done then return end
+             done = true
+             for _, flow in ipairs {{ layer:packet():flowid():id(), '{other}' }} do
+               engine:update_flow(flow, 9, 7) engine:update_flow(flow, 9, 8.5) engine:update_flow(flow, 31, 5)
+             end
+           end }} }}"
+    );
+    fs::write(path("meters.lua"), script).unwrap();
+    good(&["run", "-q", "-r", DEMO, "-p", &path("meters.lua"), "--store", &path("s.db")]);
+    let found = json(&["query", "flows", "--store", &path("s.db"), "--json", "--limit", "10000"]);
+    let of = |flow: &Value| flow["attributes"].as_str().unwrap_or_default().to_owned();
+    let with: Vec<String> = found.as_array().unwrap().iter().map(of).filter(|text| text.contains("meter ")).collect();
+    assert_eq!(with.len(), 2, "{with:?}");
+    assert!(with.iter().all(|text| text.contains("meter 9=15.5") && text.contains("meter 31=5")), "{with:?}");
+}
+
+#[test]
 fn flows_have_attributes_trackers_their_snapshots_and_jobs_their_ends() {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

@@ -271,6 +271,15 @@ pub enum Record {
     Flow(EndedFlow),
     /// A flow ended, for outputs that take it from where it lies until the batch is done with; why it ended.
     FlowEnd(FlowHandle, &'static str),
+    /// What scripts added to a meter of a flow, besides those of every flow, when the flow ended.
+    FlowMeter {
+        /// Flow id.
+        flow: Vec<u8>,
+        /// Meter.
+        meter: u32,
+        /// Sum.
+        value: f64,
+    },
     /// Something a dissector found.
     Found(Found),
     /// What is stored of a flow has been decided anew.

@@ -299,7 +299,11 @@ impl FlowStage {
                 let stamp = Stamp { packet: u32::MAX, rank: Rank::default(), time, script, side };
                 let is_news = !record.is_told;
                 let ended = EndedFlow { session: Box::new(session), tuple: None, is_news, client: None };
-                context.records.borrow_mut().push((stamp, Record::Flow(ended)));
+                let mut records = context.records.borrow_mut();
+                records.push((stamp, Record::Flow(ended)));
+                let stamp = Stamp { time: record.flow.last, ..stamp };
+                let of_record = |(meter, value)| (stamp, Record::FlowMeter { flow: record.id.to_vec(), meter, value });
+                records.extend(record.meters.iter().copied().map(of_record));
             }
         }
     }
@@ -391,7 +395,15 @@ impl FlowStage {
                 }
                 Readers::Outputs | Readers::Nobody => Record::FlowEnd(event.flow, reason.name()),
             };
-            context.records.borrow_mut().push((stamp, record));
+            let mut records = context.records.borrow_mut();
+            records.push((stamp, record));
+            // Within the life of the flow.
+            let stamp = Stamp { time: flow.last, ..stamp };
+            let meters = flows.meters(event.flow).iter();
+            records.extend(meters.map(|&(meter, value)| {
+                let flow = id().as_bytes().to_vec();
+                (stamp, Record::FlowMeter { flow, meter, value })
+            }));
         }
     }
 

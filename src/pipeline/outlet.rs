@@ -273,6 +273,7 @@ fn kind_of(record: &Record) -> &'static str {
         Record::Fault { .. } => "fault",
         Record::Job { .. } => "job",
         Record::FlowEnd(..) => "flow_end",
+        Record::FlowMeter { .. } => "flow_meter",
         Record::Found(_) => "found",
     }
 }
@@ -344,6 +345,7 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
         | Record::Job { .. }
         | Record::Flow(_)
         | Record::FlowEnd(..)
+        | Record::FlowMeter { .. }
         | Record::Found(_)
         | Record::File { .. }
         | Record::StorePolicy { .. } => {}
@@ -436,7 +438,7 @@ fn write_record(events: &mut EventSender, head: &Head<'_>, record: &Record) {
             events.event(head, &[("guid", Text(&guid_text(*guid))), ("flow", Bytes(flow)), ("text", Bytes(text))])
         }
         Record::Flow(flow) => write_flow(events, head, &flow.session),
-        Record::FlowEnd(..) | Record::Found(_) => {}
+        Record::FlowEnd(..) | Record::FlowMeter { .. } | Record::Found(_) => {}
         Record::StorePolicy { flow, policy } => {
             events.event(head, &[("flow", Bytes(flow)), ("policy", Count(u64::from(*policy)))]);
         }

@@ -2,7 +2,7 @@
 
 use crate::api::Record;
 use crate::metrics::{Edge, EdgeLedger, flow_edges};
-use crate::sink::{StoreSender, StoredJobEnd};
+use crate::sink::{FlowOf, StoreSender, StoredJobEnd};
 use crate::time::Timestamp;
 
 /// Attributes of flows that are not stored: where a stream begins and ends, and all headers of HTTP at once. The flow's row
@@ -14,7 +14,7 @@ pub(super) fn is_stored(name: &[u8]) -> bool {
     !NOT_STORED.contains(&name)
 }
 
-/// Hands an edge, a label, an attribute or the end of a job to the store; `script` is the name of the script, `ledger` has the
+/// Hands an edge, a label, an attribute, a meter of a flow or the end of a job to the store; `script` is the name of the script, `ledger` has the
 /// edge unless a limit dropped it.
 pub(super) fn store(sender: &mut StoreSender, time: Timestamp, script: &str, ledger: &EdgeLedger, record: &mut Record) {
     let keep = |sender: &mut StoreSender, edge: Edge| {
@@ -37,6 +37,10 @@ pub(super) fn store(sender: &mut StoreSender, time: Timestamp, script: &str, led
         Record::KeyAttribute { guid, key, name, value } => sender.attribute(*guid, key, name, value),
         Record::FlowAttribute(attribute) if is_stored(attribute.name()) => {
             sender.flow_attribute(time, (&*attribute).into(), attribute.name(), attribute.value());
+        }
+        Record::FlowMeter { flow, meter, value } => {
+            let (name, value) = (format!("meter {meter}"), value.to_string());
+            sender.flow_attribute(time, FlowOf::Id(flow), name.as_bytes(), value.as_bytes());
         }
         Record::Job { id, state, kind, function, attempt } => {
             let (job, function) = (std::mem::take(id), std::mem::take(function));
