@@ -219,12 +219,7 @@ fn broadcast(lua: &Lua, context: &Rc<VmContext>) -> mlua::Result<Function> {
 ///
 /// # Errors
 /// When the VM is out of memory.
-pub fn install_for_probe(
-    lua: &Lua,
-    run: &RunIdentity,
-    groups: &Registry,
-    speech: &ProbeSpeech,
-) -> mlua::Result<Table> {
+pub fn install_for_probe(lua: &Lua, run: &RunIdentity, groups: &Registry, speech: &ProbeSpeech) -> mlua::Result<Table> {
     let nothing = lua.create_function(|_, _: mlua::MultiValue| Ok(()))?;
     let log = speech.log();
     let host = HostFunctions {

@@ -36,8 +36,9 @@ pub use flush_sinks::FlushSinks;
 pub use line_file::{Begin, OutputError};
 pub use patient::{Haste, Patient};
 pub use pcap_store::{
-    CaptureWriter, Offer, PacketStore, RecordError, Selection, StoreConfig, StoreCounts, StoreDamage, StoreDamageReason,
-    StoreError, StoreFeed, StoredPacket, StoredPackets, flow_mark, host_mark, query as query_packets,
+    CaptureWriter, Offer, PacketStore, RecordError, Selection, StoreConfig, StoreCounts, StoreDamage,
+    StoreDamageReason, StoreError, StoreFeed, StoredPacket, StoredPackets, flow_mark, host_mark,
+    query as query_packets,
 };
 pub use report::{
     AlertLine, Charset, ColourMode, Damage, DamagedInput, EdgeLine, Edges, FlowLine, FlowsReport, GroupReport,
