@@ -20,6 +20,7 @@ use super::write_lock::WriteLock;
 use crate::decode;
 use crate::flow::{FlowHandle, Flows, Fragments};
 use crate::gears::Marks;
+use crate::guid::Guid;
 use crate::job::Keep;
 use crate::key::{End, FlowTuple, Host};
 use crate::lua::Guard;
@@ -37,8 +38,9 @@ const CELLS_AT_FIRST: u32 = 512;
 const CELL_EVERY: u32 = 8;
 /// Longest message that is delivered.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
-/// Bytes of messages that one batch may lead to, besides small ones.
+/// Bytes of messages that one batch may lead to, and that may wait for each side, besides small ones.
 const MAX_MESSAGES_BYTES: usize = 64 << 20;
+/// These are bounded by their number.
 const SMALL_MESSAGE: usize = 1 << 10;
 
 /// What a script says about storing one packet, from the strictest to the most liberal.
@@ -108,6 +110,42 @@ pub fn bump(counter: &Cell<u64>) {
     counter.set(counter.get() + 1);
 }
 
+/// Bytes of the messages in one place, besides small ones.
+#[derive(Debug, Default)]
+struct Load(Cell<usize>);
+
+impl Load {
+    /// Whether another message fits, which is there then.
+    fn takes(&self, text: &[u8]) -> bool {
+        let bytes = if text.len() <= SMALL_MESSAGE { 0 } else { text.len() };
+        let sum = self.0.get().saturating_add(bytes);
+        let takes = bytes == 0 || sum <= MAX_MESSAGES_BYTES;
+        if takes {
+            self.0.set(sum);
+        }
+        takes
+    }
+
+    /// The same of a queue, which is emptied as a whole.
+    fn lets_wait(&self, queue: &[Mail], text: &[u8]) -> bool {
+        if queue.is_empty() {
+            self.0.set(0);
+        }
+        queue.len() < MAX_MAIL && text.len() <= MAX_MESSAGE_BYTES && self.takes(text)
+    }
+}
+
+/// Whom a message is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addressee {
+    /// VMs of the frontend.
+    Frontend,
+    /// VMs of the backend.
+    Backend,
+    /// All VMs of the plugins of a class.
+    Class(Guid),
+}
+
 /// State of one engine that scripts can reach.
 #[derive(Debug)]
 pub struct EngineContext {
@@ -149,6 +187,10 @@ pub struct EngineContext {
     pub mail: RefCell<Vec<Mail>>,
     /// Messages to backend VMs that wait to be taken.
     pub backend_mail: RefCell<Vec<Mail>>,
+    mail_load: Load,
+    backend_load: Load,
+    /// Messages among the records.
+    recorded_load: Load,
     /// Whether this is the state of a backend.
     pub is_backend: Cell<bool>,
     /// Which of the backends this is.
@@ -225,6 +267,9 @@ impl EngineContext {
             records: RefCell::default(),
             mail: RefCell::default(),
             backend_mail: RefCell::default(),
+            mail_load: Load::default(),
+            backend_load: Load::default(),
+            recorded_load: Load::default(),
             is_backend: Cell::new(false),
             backend_number: Cell::new(0),
             has_backend: Cell::new(false),
@@ -304,31 +349,21 @@ impl EngineContext {
             return bump(&self.oddities.messages_unread);
         }
         let mut queue = self.backend_mail.borrow_mut();
-        if queue.len() >= MAX_MAIL || mail.text.len() > MAX_MESSAGE_BYTES {
+        if !self.backend_load.lets_wait(&queue, &mail.text) {
             return bump(&self.oddities.messages_dropped);
         }
         queue.push(mail);
     }
 
-    /// Whether another message of so many bytes fits beside those posted since records were handed on; counts it if not.
-    pub fn takes_message(&self, bytes: usize) -> bool {
-        let text = |(_, record): &(Stamp, Record)| match record {
-            Record::Message { text, .. } => text.len(),
-            _ => 0,
-        };
-        // Small ones are bounded by their number.
-        let takes = bytes <= SMALL_MESSAGE
-            || bytes + self.records.borrow().iter().map(text).sum::<usize>() <= MAX_MESSAGES_BYTES;
-        if !takes {
-            bump(&self.oddities.messages_dropped);
-        }
-        takes
+    /// Records were handed on: others may take their room.
+    pub fn handed_on(&self) {
+        self.recorded_load.0.set(0);
     }
 
     /// Adds a message for the frontend VMs; counts it when it cannot be.
     pub fn post(&self, mail: Mail) {
         let mut queue = self.mail.borrow_mut();
-        if queue.len() >= MAX_MAIL || mail.text.len() > MAX_MESSAGE_BYTES {
+        if !self.mail_load.lets_wait(&queue, &mail.text) {
             bump(&self.oddities.messages_dropped);
             return;
         }
@@ -526,6 +561,35 @@ impl VmContext {
             stamp.rank = Rank { stage: self.engine.row_stage.get(), ..Rank::of_vm(self.order.get()) };
         }
         self.engine.records.borrow_mut().push((stamp, record));
+    }
+
+    /// Posts a message, unless nothing may be written; counts it when it cannot be.
+    pub fn post(&self, to: Addressee, id: &[u8], text: &[u8]) {
+        let engine = &self.engine;
+        if self.writing.refuses() {
+            return;
+        }
+        if !engine.recorded_load.takes(text) {
+            return bump(&engine.oddities.messages_dropped);
+        }
+        let (side, class) = match to {
+            Addressee::Frontend => (Side::Frontend, None),
+            Addressee::Backend => (Side::Backend, None),
+            Addressee::Class(class) => (self.side, Some(class)),
+        };
+        self.record(Record::Message { to: side.name(), id: id.to_vec(), text: text.to_vec() });
+        let packet = self.current_packet().map_or(u32::MAX, |index| index as u32);
+        let mail = Mail { packet, id: id.into(), class, text: text.into() };
+        match to {
+            Addressee::Frontend => engine.post(mail),
+            Addressee::Backend => engine.post_to_backend(mail),
+            Addressee::Class(_) => {
+                if engine.has_backend.get() {
+                    engine.post_to_backend(mail.clone());
+                }
+                engine.post(mail);
+            }
+        }
     }
 
     /// Asks something of a flow.

@@ -2,16 +2,14 @@
 
 use std::ffi::c_void;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use mlua::{AnyUserData, LightUserData, Lua, Table, Value};
 
-use super::context::{StoreHint, VmContext, bump};
+use super::context::{Addressee, StoreHint, VmContext, bump};
 use super::flow_command::{FlowWish, NoteText};
 use super::flow_fields::flow_field_names;
 use super::hostcall;
 use super::http_header;
-use super::peers::Mail;
 use super::record::{AlertKind, AlertRecord, Record, Side};
 use super::strings::{self, FileFailures};
 use crate::flow::FlowCounter;
@@ -423,22 +421,8 @@ fn wish_for_counter(
 
 fn install_messages(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()> {
     host_function(lua, host, "post_message", vm, |vm, (target, id, text): (String, Text, Text)| {
-        if vm.writing.refuses() {
-            return Ok(());
-        }
-        let to = if target == "frontend" { "frontend" } else { "backend" };
-        if !vm.engine.takes_message(text.as_bytes().len()) {
-            return Ok(());
-        }
-        vm.record(Record::Message { to, id: owned(&id), text: owned(&text) });
-        let packet = vm.current_packet().map_or(u32::MAX, |index| index as u32);
-        let (id, text): (Arc<[u8]>, Arc<[u8]>) = (owned(&id).into(), owned(&text).into());
-        let mail = Mail { packet, id, class: None, text };
-        if to == "frontend" {
-            vm.engine.post(mail);
-        } else {
-            vm.engine.post_to_backend(mail);
-        }
+        let to = if target == "frontend" { Addressee::Frontend } else { Addressee::Backend };
+        vm.post(to, &id.as_bytes(), &text.as_bytes());
         Ok(())
     })
 }

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use mlua::{Function, Lua, Table, Value};
 
 use super::constants::{LogFn, LogLevel};
-use super::context::{VmContext, bump};
+use super::context::{Addressee, VmContext, bump};
 use super::engine::{EngineParts, PROBE_ID};
-use super::peers::Mail;
 use super::probe_speech::ProbeSpeech;
 use super::record::{Record, Side};
 use super::strings::FileFailures;
@@ -203,14 +202,7 @@ fn broadcast(lua: &Lua, context: &Rc<VmContext>) -> mlua::Result<Function> {
             bump(&context.engine.oddities.messages_unread);
             return Ok(());
         };
-        let (id, text) = (id.as_bytes().to_vec(), text.as_bytes().to_vec());
-        context.record(Record::Message { to: context.side.name(), id: id.clone(), text: text.clone() });
-        let packet = context.current_packet().map_or(u32::MAX, |index| index as u32);
-        let mail = Mail { packet, id: id.into(), class: Some(class), text: text.into() };
-        if context.engine.has_backend.get() {
-            context.engine.post_to_backend(mail.clone());
-        }
-        context.engine.post(mail);
+        context.post(Addressee::Class(class), &id.as_bytes(), &text.as_bytes());
         Ok(())
     })
 }

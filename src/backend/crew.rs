@@ -326,6 +326,7 @@ impl<O: BackendOutlet> Crew<O> {
     }
 
     fn hand_on(&mut self) {
+        self.context.handed_on();
         let mut records = self.context.records.take();
         if records.is_empty() {
             return;

@@ -499,6 +499,7 @@ impl Engine {
         if let Some(flows) = &self.flows {
             flows.hand_on_counts(&mut self.outlet.records);
         }
+        self.context.handed_on();
         let mut records = self.context.records.borrow_mut();
         if !records.is_empty() {
             if let Some(flows) = &mut self.flows {

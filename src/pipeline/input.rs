@@ -390,6 +390,7 @@ impl Input<'_> {
     }
 
     fn hand_on(&mut self) {
+        self.context.handed_on();
         let mut records = self.context.records.borrow_mut();
         if !records.is_empty() {
             self.metering.alerts(&records, &mut self.context.shard.borrow_mut());

@@ -10,6 +10,8 @@ use crate::e2e::Place;
 use crate::support::IPV4;
 use crate::{Bench, until};
 
+const CLASS: &str = "{AAAABBBB-0000-4000-8000-000000000001}";
+
 #[test]
 fn a_function_that_fails_says_where_and_the_plugin_goes_on() {
     let bench = Bench::with(
@@ -57,15 +59,17 @@ fn what_cannot_travel_is_an_error() {
 fn a_function_that_may_not_write_cannot() {
     let text = format!(
         "local kept, count
-         TrisulPlugin = {{ id = {{ name = 'p' }},
+         TrisulPlugin = {{ id = {{ name = 'p', clsid = '{CLASS}' }},
            countergroup = {{ control = {{ guid = '{{C0E4B1D2-0000-4000-8000-000000000001}}', name = 'c', bucketsize = 60 }},
              meters = {{ {{ 0, T.K.vartype.COUNTER, 10, 0, 'n', 'n', 'x' }} }} }},
            simplecounter = {{ protocol_guid = '{IPV4}', onpacket = function(engine)
              kept, count = kept or engine, engine.update_counter
              engine:update_counter('{{C0E4B1D2-0000-4000-8000-000000000001}}', 'k', 0, 1) end }},
+           channellistener = {{ onchannelmessage = function(id, text) print('heard', text) end }},
            functions = {{
              local_count = {{ function(engine) count(kept, '{{C0E4B1D2-0000-4000-8000-000000000001}}', 'k', 0, 1) end, no_writes = true }},
              local_post = {{ function(engine) print('said') post(kept, 'x') end, no_writes = true }},
+             local_broadcast = {{ function() T.host:broadcast('x', '{CLASS}', 'broadcast') end, no_writes = true }},
              local_alert = {{ function(engine) alert(kept, '{{B5F1DECB-51D5-4395-B71B-6FA730B772D9}}', nil, 'kept', 1, 'm') end, no_writes = true }},
              keep = function(engine) post, alert = engine.post_message_frontend, engine.add_alert end,
              alert = {{ function(engine) engine:add_alert('{{B5F1DECB-51D5-4395-B71B-6FA730B772D9}}', nil, 'k', 1, 'm') end, no_writes = true }},
@@ -87,7 +91,7 @@ fn a_function_that_may_not_write_cannot() {
         );
     }
     bench.call("p.keep", &Value::Null);
-    for name in ["local_count", "local_post", "local_alert"] {
+    for name in ["local_count", "local_post", "local_broadcast", "local_alert"] {
         let error = bench.fails(&format!("p.{name}"), &Value::Null);
         assert!(error.contains("a method that writes was called and did nothing"), "{name}: {error}");
     }
@@ -99,6 +103,7 @@ fn a_function_that_may_not_write_cannot() {
     let (_, ended) = bench.stop();
     ended.exits(1);
     assert!(ended.stderr.contains("said"), "it may print: {}", ended.stderr);
+    assert!(!ended.stderr.contains("heard"), "{}", ended.stderr);
     assert_eq!(ended.report()["records"]["alerts"]["count"], 1, "that of the one that may");
     assert!(!ended.stderr.contains("simplecounter.onpacket"), "packets are counted as before: {}", ended.stderr);
 }

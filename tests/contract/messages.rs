@@ -270,3 +270,31 @@ fn messages_of_one_batch_take_at_most_64_mib() {
     assert_eq!(outcome.lines(), ["16777216", "16777216", "16777216", "16777216", "5"]);
     assert_eq!(outcome.dropped("messages_dropped"), 2);
 }
+
+#[test]
+fn broadcasts_of_one_batch_take_no_more() {
+    let body = format!(
+        "local large = ('x'):rep(16 * 1024 * 1024) for i = 1, 6 do T.host:broadcast('{ID}', '{CLASS}', large) end"
+    );
+    let text = format!(
+        "TrisulPlugin = {{ id = {{ clsid = '{CLASS}' }}, channellistener = {{ onchannelmessage = function(id, m) print(#m) end }},
+         simplecounter = {{ protocol_guid = '{IPV4}', onpacket = function() end }} }}"
+    );
+    let outcome = Bench::new().plugin("m.lua", &text).counter("s.lua", IPV4, "", &body).run(&Capture::udp(1, 100));
+    outcome.exits(0);
+    assert_eq!(outcome.lines(), ["16777216"; 4]);
+    assert_eq!(outcome.dropped("messages_dropped"), 2);
+}
+
+#[test]
+fn messages_that_wait_for_the_backend_take_at_most_64_mib() {
+    let hears = "local n = 0
+        TrisulPlugin = { id = {}, onmessage = function(id, m) n = n + 1 end, onunload = function() print(n) end,
+          engine_monitor = { onendflush = function() end } }";
+    let body = "engine:post_message_backend(('x'):rep(1024 * 1024))";
+    // Two batches within one second.
+    let capture = (0..300).fold(Capture::new(), |c, _| c.at(100, udp_packet((1, 2), b"")));
+    let outcome = Bench::new().plugin("b.lua", hears).counter("s.lua", IPV4, "", body).run(&capture);
+    outcome.prints(&["64"]);
+    assert_eq!(outcome.dropped("messages_dropped"), 300 - 64);
+}
