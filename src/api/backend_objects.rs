@@ -7,7 +7,7 @@ use mlua::{Function, IntoLua, Lua, LuaString, MultiValue, Table, Value};
 use sha1::{Digest, Sha1};
 
 use super::context::VmContext;
-use super::engine::{EngineParts, until_nul};
+use super::engine::{EngineParts, cut_text, until_nul};
 use crate::lua::own_text;
 use crate::metrics::{Alert, Document, Resource, Session, add_tag};
 use crate::time::Timestamp;
@@ -46,7 +46,7 @@ impl ItemChange {
     pub fn apply_to_resource(self, resource: &mut Resource) {
         match self {
             Self::Uri(text) => resource.uri = text,
-            Self::Label(text) => resource.label = Resource::cut_label(&text).to_vec(),
+            Self::Label(text) => resource.label = text,
             _ => {}
         }
     }
@@ -211,7 +211,7 @@ impl Args<'_> {
 }
 
 fn change(method: &str, value: &Value) -> Option<ItemChange> {
-    let text = || value.as_string().map(|text| text.as_bytes().to_vec());
+    let text = || value.as_string().map(|text| cut_text(&text.as_bytes()));
     Some(match method {
         "set_priority" => ItemChange::Priority(match value {
             Value::Integer(number) => *number as f64,

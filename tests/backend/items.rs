@@ -65,6 +65,23 @@ fn what_alert_callbacks_change_is_what_is_flushed() {
 }
 
 #[test]
+fn texts_that_callbacks_set_are_cut_as_those_that_are_added() {
+    let alerts = "alert_name_regex = 'External', onnewalert = function(e, a) local long = ('x'):rep(40000) \
+         a:set_message(long) a:set_extra_message(long) end, \
+         onflush = function(e, a) print(#a:message(), #a:extra_message()) end";
+    beside("alert_monitor", alerts, &format!("engine:add_alert('{IDS}', nil, 's', 1, 'm')"), &Capture::udp(1, 100))
+        .prints(&["32767\t32767"]);
+    let monitor = format!(
+        "resource_guid = '{RESOURCES}', onnewresource = function(e, r) local long = ('x'):rep(40000) \
+         r:set_uri(long) r:set_label(long) end, onflush = function(e, r) print(#r:uri(), #r:label()) end"
+    );
+    resources(Bench::new())
+        .plugin("c.lua", &block("resource_monitor", &monitor))
+        .run(&Capture::udp(1, 100))
+        .prints(&["32767\t32767"]);
+}
+
+#[test]
 fn input_alerts_bring_their_own_ends() {
     let text = format!(
         "local done TrisulPlugin = {{ id = {{ name = 'i' }}, inputfilter = {{ step = function(packet) return false end, \
