@@ -97,7 +97,8 @@ pub(super) fn web_address(text: &str) -> Result<String, String> {
 
 /// A capture filter that has a meaning for some link type.
 pub(super) fn filter(text: &str) -> Result<String, String> {
-    const LINKTYPES: [LinkType; 7] = [
+    // Some words have a meaning for those of firewall logs, ATM or SS7 only.
+    const LINKTYPES: [LinkType; 10] = [
         LinkType::ETHERNET,
         LinkType::LINUX_SLL,
         LinkType::LINUX_SLL2,
@@ -105,6 +106,9 @@ pub(super) fn filter(text: &str) -> Result<String, String> {
         LinkType::IEEE802_11,
         LinkType::IEEE802_11_RADIOTAP,
         LinkType::PPP,
+        LinkType(117),
+        LinkType(123),
+        LinkType(140),
     ];
     let mut filter = Filter::new(text);
     let mut first = None;
@@ -141,7 +145,7 @@ mod tests {
 
     #[test]
     fn texts_that_mean_nothing_are_refused() {
-        for good in ["", "tcp port 80", "wlan type mgt", "inbound"] {
+        for good in ["", "tcp port 80", "wlan type mgt", "inbound", "action pass", "vpi 3", "fisu"] {
             assert_eq!(filter(good).as_deref(), Ok(good));
         }
         let said = filter("tcp prt 80").unwrap_err();
