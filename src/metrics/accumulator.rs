@@ -326,8 +326,28 @@ impl Accumulator {
             self.counts.updates += updates - 1;
             return Ok(Some(self.cell(place.record, index, slot)));
         }
+        if matches!(first, Err(Outcome::Elsewhere)) {
+            return Err(Outcome::Elsewhere);
+        }
         self.update_unkept(&key, meter, updates - 1, config);
         first.map(|_| None)
+    }
+
+    /// Counts updates of a key that another shard was asked to count: one, or several that are only added up, by their sum.
+    pub fn take_in(
+        &mut self,
+        key: &Probe<'_>,
+        meter: u32,
+        (value, updates): (f64, u64),
+        config: &ShardConfig,
+    ) -> Result<(), Outcome> {
+        let overflowed = self.counts.overflowed;
+        self.update(key, meter, value, config)?;
+        self.counts.updates += updates - 1;
+        if self.counts.overflowed > overflowed {
+            self.counts.overflowed += updates - 1;
+        }
+        Ok(())
     }
 
     /// Each of the updates counts as one of a key that is not kept.
@@ -401,6 +421,9 @@ impl Accumulator {
     fn admit(&mut self, key: &Probe<'_>, hash: u32, config: &ShardConfig) -> Result<Record, Outcome> {
         if is_totals(key) {
             return Err(Outcome::Reserved);
+        }
+        if config.part.is_some_and(|part| !key.with_text(|text| part.has(text))) {
+            return Err(Outcome::Elsewhere);
         }
         if config.growth == Growth::Fixed && self.table.len() >= config.high_water {
             self.counts.rejected += 1;
@@ -606,7 +629,7 @@ fn delta(sample: f64, base: &mut [u64], start: i64) -> f64 {
 /// True for the reserved key. Checked only when a key is new: it never gets a record.
 fn is_totals(key: &Probe<'_>) -> bool {
     match key {
-        Probe::Inline(packed) => packed.with_text(&[], |text| text == GROUP_TOTALS),
+        Probe::Inline(_) => key.with_text(|text| text == GROUP_TOTALS),
         Probe::Long(_) => false,
     }
 }

@@ -9,6 +9,7 @@
 
 mod accumulator;
 mod alert;
+mod away;
 mod builtin;
 mod builtin_labels;
 mod builtin_meters;
@@ -23,6 +24,7 @@ mod label;
 mod layout;
 mod ledger;
 mod message;
+mod owners;
 mod packed;
 mod records;
 mod registry;
@@ -43,6 +45,7 @@ mod vartype;
 
 pub use accumulator::KeyCounts;
 pub use alert::{Alert, AlertKind, IdsFields};
+pub use away::Updates;
 pub use cell::{Generation, SumCell};
 pub use document::Document;
 pub use edge::{Edge, EdgeCounts, EdgeLedger, EdgeOutcome, flow_edges};
@@ -57,6 +60,7 @@ pub use label::{Change, KeyLabel, KeyNotes};
 pub use layout::MAX_METERS;
 pub use ledger::{Ledger, Texts};
 pub use message::{Message, MessageTarget};
+pub use owners::{OwnPart, Owners};
 pub use packed::{GROUP_TOTALS, LONGEST_INLINE, MAX_KEY_LEN, OVERFLOW_KEY};
 pub use records::{DEFAULT_KEPT, Records};
 pub use registry::Registry;

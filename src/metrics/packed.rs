@@ -115,6 +115,16 @@ impl Packed {
     }
 }
 
+impl Probe<'_> {
+    /// Calls `read` with the text of the key.
+    pub fn with_text<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
+        match self {
+            Self::Inline(packed) => packed.with_text(&[], read),
+            Self::Long(text) => read(text),
+        }
+    }
+}
+
 /// Brings a key as a script wrote it into its canonical form: ends at the first NUL, at most [`MAX_KEY_LEN`] bytes,
 /// binary where the text is exactly that of a binary key.
 #[inline]

@@ -2,8 +2,10 @@
 
 use super::GroupIndex;
 use super::accumulator::{Accumulator, KeyCounts, Place};
+use super::away::{Away, Folding, Updates};
 use super::cell::{Generation, SumCell};
 use super::layout::{Layout, Slot};
+use super::owners::OwnPart;
 use super::packed::{LONGEST_INLINE, MAX_KEY_LEN, Packed, Probe, probe, short};
 use super::registry::Registry;
 use super::second::{Attention, SecondKeys};
@@ -30,6 +32,8 @@ pub enum Outcome {
     Rejected = 5,
     /// The bytes do not have the length of the kind of key.
     Malformed = 6,
+    /// The key is another shard's; a shard takes such updates in on the way there, and calls them counted.
+    Elsewhere = 7,
 }
 
 /// What happens to new keys once a group has as many as the high-water mark says.
@@ -77,6 +81,8 @@ pub struct ShardConfig {
     pub tallies: Tallies,
     /// Closed buckets.
     pub buckets: Buckets,
+    /// The keys that are this shard's; updates of others wait for [`Shard::take_away`]. `None` for all of them.
+    pub part: Option<OwnPart>,
 }
 
 impl Default for ShardConfig {
@@ -88,6 +94,7 @@ impl Default for ShardConfig {
             growth: Growth::default(),
             tallies: Tallies::default(),
             buckets: Buckets::default(),
+            part: None,
         }
     }
 }
@@ -192,6 +199,7 @@ pub struct Shard {
     // INVARIANT: a hint names a record of its group; closing a bucket may renumber records and so forgets all hints.
     hints: Box<[Hint; HINTS]>,
     generation: Generation,
+    away: Option<Box<Away>>,
 }
 
 impl Shard {
@@ -203,6 +211,7 @@ impl Shard {
             |group: &super::Group| Accumulator::new(Layout::new(&group.meters), group.bucketsize, &config, &generation);
         Self {
             groups: registry.counter_groups().map(accumulator).collect(),
+            away: config.part.map(|part| Box::new(Away::new(part))),
             config,
             now: None,
             boundary: Timestamp::from_nanos(i64::MIN),
@@ -270,10 +279,7 @@ impl Shard {
                 }
                 Outcome::Counted
             }
-            Err(outcome) => {
-                self.note(outcome);
-                outcome
-            }
+            Err(outcome) => self.refuse(outcome, (group, meter), &probe, (value, 1)),
         }
     }
 
@@ -388,10 +394,11 @@ impl Shard {
         updates: u64,
     ) -> Option<SumCell> {
         let accumulator = self.groups.get_mut(usize::from(group.0))?;
-        match accumulator.update_sum(&Packed::word(kind, word), meter, sum, updates, &self.config) {
+        let key = Packed::word(kind, word);
+        match accumulator.update_sum(&key, meter, sum, updates, &self.config) {
             Ok(cell) => cell,
             Err(outcome) => {
-                (0..updates).for_each(|_| self.note(outcome));
+                self.refuse(outcome, (group, meter), &Probe::Inline(key), (sum, updates));
                 None
             }
         }
@@ -411,6 +418,7 @@ impl Shard {
         };
         match accumulator.update_meters(&key, updates, &self.config) {
             Ok(()) => Outcome::Counted,
+            Err(Outcome::Elsewhere) => self.send_meters_away(group, &key, updates),
             Err(outcome) => {
                 self.note(outcome);
                 outcome
@@ -429,15 +437,75 @@ impl Shard {
             None => Outcome::UnknownGroup,
         };
         if outcome != Outcome::Counted {
-            self.note(outcome);
+            return self.refuse(outcome, (group, meter), key, (value, 1));
         }
         outcome
+    }
+
+    /// Notes why updates were not counted, or sends them where their key belongs; says what the caller is to be told.
+    #[cold]
+    #[inline(never)]
+    fn refuse(
+        &mut self,
+        outcome: Outcome,
+        (group, meter): (GroupIndex, u32),
+        key: &Probe<'_>,
+        (value, updates): (f64, u64),
+    ) -> Outcome {
+        if outcome != Outcome::Elsewhere {
+            (0..updates).for_each(|_| self.note(outcome));
+            return outcome;
+        }
+        let is_sum = |accumulator: &Accumulator| accumulator.summed(meter).is_some();
+        let folding = match self.groups.get(usize::from(group.0)).is_some_and(is_sum) {
+            true => Folding::Sum,
+            false => Folding::Each,
+        };
+        if let Some(away) = &mut self.away {
+            key.with_text(|text| away.add((group, meter), text, (value, updates), folding));
+        }
+        Outcome::Counted
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_meters_away(&mut self, group: GroupIndex, key: &Probe<'_>, updates: &[(u32, f64)]) -> Outcome {
+        for &(meter, value) in updates {
+            let has = |accumulator: &Accumulator| accumulator.layout().find(meter).is_some();
+            if !self.groups.get(usize::from(group.0)).is_some_and(has) {
+                self.note(Outcome::UnknownMeter);
+                return Outcome::UnknownMeter;
+            }
+            self.refuse(Outcome::Elsewhere, (group, meter), key, (value, 1));
+        }
+        Outcome::Counted
+    }
+
+    /// Updates of keys of other shards since the last call, by the number of the shard.
+    pub fn take_away(&mut self) -> Vec<Updates> {
+        self.away.as_mut().map(|away| away.take()).unwrap_or_default()
+    }
+
+    /// Updates of keys of other shards for which there was no room.
+    #[must_use]
+    pub fn away_dropped(&self) -> u64 {
+        self.away.as_ref().map_or(0, |away| away.dropped())
+    }
+
+    /// Counts what another shard was asked to count of the keys of this one.
+    pub fn take_in(&mut self, updates: &Updates) {
+        updates.for_each(|group, meter, key, value, updates| {
+            let Some(accumulator) = self.groups.get_mut(usize::from(group.0)) else { return };
+            if let Err(outcome) = accumulator.take_in(&probe(key), meter, (value, updates), &self.config) {
+                (0..updates).for_each(|_| self.note(outcome));
+            }
+        });
     }
 
     #[cold]
     fn note(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Counted => {}
+            Outcome::Counted | Outcome::Elsewhere => {}
             Outcome::UnknownGroup => self.counts.unknown_group += 1,
             Outcome::UnknownMeter => self.counts.unknown_meter += 1,
             Outcome::Reserved => self.counts.reserved += 1,
