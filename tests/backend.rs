@@ -14,6 +14,8 @@ mod faults;
 mod flows;
 #[path = "backend/items.rs"]
 mod items;
+#[path = "backend/mates.rs"]
+mod mates;
 #[path = "backend/plugins.rs"]
 mod plugins;
 #[path = "backend/rows.rs"]

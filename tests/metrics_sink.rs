@@ -72,8 +72,8 @@ fn sample() -> Report {
         });
     }
     let edge = Edge { from_guid: GUID, from_key: b"A".to_vec(), to_guid: Guid::from_u128(7), to_key: b"x".to_vec() };
-    records.edges.add(Timestamp::EPOCH, edge.clone());
-    records.edges.add(Timestamp::EPOCH, edge);
+    records.edges.add(Timestamp::EPOCH, &edge);
+    records.edges.add(Timestamp::EPOCH, &edge);
     records.add_flow_record(FlowRecord { flow: FLOW.to_vec(), statement: FlowStatement::Tag(b"t".to_vec()) });
     Report {
         run: Run {

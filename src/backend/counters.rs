@@ -8,7 +8,7 @@ use super::crew::{Crew, Member};
 use super::monitor::{Hook, KeyOrder, is_no, values};
 use super::new_keys::NewKeys;
 use super::outlet::BackendOutlet;
-use super::toppers::GroupToppers;
+use super::toppers::{GroupRanks, GroupToppers, Places, places};
 use crate::metrics::{FlushedKey, GroupIndex, Registry, SecondKeys, Snapshot, Stored, Verdict};
 
 /// What is kept of the counter groups between windows.
@@ -105,8 +105,15 @@ impl Counters {
         }
     }
 
-    /// Flushes all groups for a window; `end` is its end, `i64::MAX` at the end of input.
-    pub fn flush<O: BackendOutlet>(&mut self, crew: &mut Crew<O>, window: i64, end: i64) {
+    /// Flushes all groups for a window; `end` is its end, `i64::MAX` at the end of input. `own` is the number of the backend;
+    /// what all have ranked in an interval that ends comes from `rank`, by their numbers.
+    pub fn flush<O: BackendOutlet>(
+        &mut self,
+        crew: &mut Crew<O>,
+        (window, end): (i64, i64),
+        own: usize,
+        rank: impl FnOnce(&[GroupRanks]) -> Vec<Vec<GroupRanks>>,
+    ) {
         let (due, later) =
             std::mem::take(&mut self.waiting).into_iter().partition(|s: &Snapshot| s.end().secs() <= end);
         self.waiting = later;
@@ -119,6 +126,7 @@ impl Counters {
             merged.iter().for_each(|snapshot| crew.outlet.bucket(Arc::clone(snapshot)));
             crew.outlet.end_buckets();
         }
+        let mut places = self.rank(&merged, (window, end), own, rank);
         let mut merged = merged.into_iter().peekable();
         for index in 0..self.toppers.len() {
             let group = GroupIndex(index as u16);
@@ -129,24 +137,49 @@ impl Counters {
             crew.tell(&members, Hook::BeginFlush, window);
             while let Some(snapshot) = merged.next_if(|snapshot| snapshot.group() == group) {
                 let verdicts = crew.flush_bucket(&members, &snapshot);
-                if let Some(toppers) = &mut self.toppers[index] {
-                    toppers.add(&snapshot);
-                }
                 if !come_first {
                     crew.outlet.bucket(Arc::new(Arc::unwrap_or_clone(snapshot).judged(verdicts)));
                 }
             }
             crew.tell(&members, Hook::EndFlush, window);
-            if let Some(toppers) = &mut self.toppers[index]
-                && toppers.is_due(window, end)
-            {
+            if let (Some(toppers), Some(places)) = (&mut self.toppers[index], places[index].take()) {
                 self.displaced += toppers.displaced();
-                crew.flush_toppers(&members, toppers, window, end);
+                crew.flush_toppers(&members, toppers, &places, (window, end));
             }
         }
         if !come_first {
             crew.outlet.end_buckets();
         }
+    }
+
+    /// Adds the buckets of a window to the toppers; for each group whose interval ends, the keys of this backend that are
+    /// among the first of all.
+    fn rank(
+        &mut self,
+        merged: &[Arc<Snapshot>],
+        (window, end): (i64, i64),
+        own: usize,
+        rank: impl FnOnce(&[GroupRanks]) -> Vec<Vec<GroupRanks>>,
+    ) -> Vec<Option<Vec<Places>>> {
+        for snapshot in merged {
+            if let Some(Some(toppers)) = self.toppers.get_mut(usize::from(snapshot.group().0)) {
+                toppers.add(snapshot);
+            }
+        }
+        let is_due = |toppers: &mut Option<GroupToppers>| toppers.as_mut().is_some_and(|t| t.is_due(window, end));
+        let due: Vec<bool> = self.toppers.iter_mut().map(is_due).collect();
+        if !due.contains(&true) {
+            return due.iter().map(|_| None).collect();
+        }
+        let of_due = self.toppers.iter().zip(&due).filter(|(_, is_due)| **is_due);
+        let ranks: Vec<GroupRanks> = of_due.filter_map(|(toppers, _)| Some(toppers.as_ref()?.ranks(window))).collect();
+        let others = rank(&ranks);
+        let mut ranks = ranks.iter();
+        let of_group = |(toppers, is_due): (&Option<GroupToppers>, &bool)| {
+            let toppers = toppers.as_ref().filter(|_| *is_due)?;
+            Some(places(own, ranks.next()?, &others, toppers))
+        };
+        self.toppers.iter().zip(&due).map(of_group).collect()
     }
 }
 

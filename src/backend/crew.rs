@@ -10,11 +10,11 @@ use mlua::{MultiValue, Value};
 use super::given_tags::GivenTags;
 use super::monitor::{Hook, Monitor, is_no, values};
 use super::outlet::BackendOutlet;
-use super::parcel::{Item, item_of};
+use super::parcel::{Item, edges_of, item_of};
 use super::wants::BackendWants;
-use crate::api::{EngineContext, FlowWish, ItemRef, LogLevel, Mail, MonitoredGroup, Record};
+use crate::api::{EngineContext, FlowWish, ItemRef, LogLevel, Mail, MonitoredGroup, Record, Stamp};
 use crate::guid::Guid;
-use crate::metrics::{Attention, GroupIndex, GroupKind, Level, Registry};
+use crate::metrics::{Attention, GroupIndex, GroupKind, Level, OwnPart, Registry};
 use crate::plugin::{
     ALL_FLOWS, Block, Catalog, CatalogEntry, HostSettings, Instance, InstanceReport, JobPlan, LoadFailure, LoadProblem,
     PluginFile, PluginKind, Seat, TrackerControl, no_callback, record_for, report_problem,
@@ -67,12 +67,18 @@ pub struct Crew<O> {
     pub retired: Vec<InstanceReport>,
     /// What is wanted from the engines.
     pub wants: BackendWants,
-    /// What scripts made, for the next second.
+    /// Whether there are backend scripts: the same on all backends, whichever of them one declined to run on.
+    pub speaks: bool,
+    /// The flows that are this backend's, if there are several.
+    pub part: Option<OwnPart>,
+    /// What scripts made, for the next second, whichever backend is to announce it.
     pub own: Vec<Item>,
     /// Items of scripts that found no room.
     pub own_dropped: u64,
     /// Tags that scripts gave to flows by id since the last flush.
     pub given: GivenTags,
+    /// Those they gave to flows of other backends.
+    pub given_away: Vec<(Vec<u8>, Vec<u8>)>,
     /// Whether a script gives flows tags by id, so that their records wait for the flush.
     pub gives_tags: bool,
     /// Whether the outlet takes what is flushed where no script looks at it.
@@ -105,9 +111,12 @@ impl<O: BackendOutlet> Crew<O> {
             problems: Vec::new(),
             retired: Vec::new(),
             wants: BackendWants::default(),
+            speaks: catalog.has_backend(),
+            part: None,
             own: Vec::new(),
             own_dropped: 0,
             given: GivenTags::default(),
+            given_away: Vec::new(),
             gives_tags: false,
             takes_all: false,
             passed_on: None,
@@ -333,7 +342,13 @@ impl<O: BackendOutlet> Crew<O> {
         }
         for (stamp, record) in &records {
             if let Record::Tag { flow, tag } = record {
-                self.given.add(flow, tag);
+                if self.part.is_none_or(|part| part.has(flow)) {
+                    self.given.add(flow, tag);
+                } else if self.given_away.len() < MAX_OWN {
+                    self.given_away.push((flow.clone(), tag.clone()));
+                } else {
+                    self.own_dropped += 1;
+                }
                 self.gives_tags = true;
             }
             let Some(item) = item_of(stamp.time, record, &self.wants) else { continue };
@@ -343,12 +358,25 @@ impl<O: BackendOutlet> Crew<O> {
                 self.own_dropped += 1;
             }
         }
+        self.hand_on_edges(&records);
         self.outlet.records(&mut records, &mut self.context.shard.borrow_mut());
         records.clear();
         // Keeps the memory of the list, unless somebody recorded something meanwhile.
         let mut place = self.context.records.borrow_mut();
         if place.is_empty() {
             *place = records;
+        }
+    }
+
+    fn hand_on_edges(&mut self, records: &[(Stamp, Record)]) {
+        let mut edges = Vec::new();
+        for (stamp, record) in records {
+            if let Record::Edge { .. } | Record::FlowEdges { .. } = record {
+                edges_of(&mut record.clone(), &mut edges);
+                let room = MAX_OWN.saturating_sub(self.own.len());
+                self.own_dropped += edges.len().saturating_sub(room) as u64;
+                self.own.extend(edges.drain(..).take(room).map(|edge| Item::Edge(stamp.time, Box::new(edge))));
+            }
         }
     }
 

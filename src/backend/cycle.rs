@@ -8,6 +8,8 @@ use super::counters::Counters;
 use super::crew::Crew;
 use super::inbox::Ready;
 use super::items::Pending;
+use super::mates::{Mates, Moment};
+use super::meeting::rank_among;
 use super::monitor::Hook;
 use super::outlet::BackendOutlet;
 use super::parcel::Item;
@@ -16,13 +18,15 @@ use super::wants::BackendWants;
 use crate::api::{EngineContext, FlowCommand, Mail, Note, Peers};
 use crate::job::{Delivery, Wait};
 use crate::metrics::{
-    Alert, Attention, Document, GroupKind, Resource, SecondKeys, Session, Shard, ShardConfig, Snapshot,
+    Alert, Attention, Document, GroupKind, OwnPart, Owners, Resource, SecondKeys, Session, Shard, ShardConfig, Snapshot,
 };
 use crate::plugin::{Catalog, HostSettings, InstanceReport, JobPlan, LoadProblem};
 use crate::time::Timestamp;
 
 /// Ticks in a row, and windows flushed in a row, when time jumps; a longer gap is skipped in one step.
 const MAX_STEPS: i64 = 60;
+/// The second of what happens when the input is over.
+const LAST: i64 = i64::MAX;
 /// Rounds in which what scripts made in the last second is announced at the end.
 const LAST_ROUNDS: usize = 2;
 
@@ -76,8 +80,6 @@ pub struct Outgoing {
     pub commands: Vec<FlowCommand>,
     /// What was said about flows.
     pub notes: Vec<Note>,
-    /// Messages to scripts on other backends.
-    pub passed_on: Vec<Mail>,
 }
 
 /// What a backend leaves behind.
@@ -118,6 +120,12 @@ pub struct Backend<O> {
     /// Keys that scripts touched and that were not told of yet.
     own_keys: Vec<SecondKeys>,
     pub(super) rankings: Rankings,
+    pub(super) share: OwnPart,
+    /// The other backends.
+    pub(super) mates: Option<Mates>,
+    pub(super) moment: Moment,
+    /// What scripts of all backends made and this one is to announce.
+    pub(super) due: Vec<Item>,
 }
 
 impl<O: BackendOutlet> Backend<O> {
@@ -125,7 +133,9 @@ impl<O: BackendOutlet> Backend<O> {
     #[must_use]
     pub fn new(parts: BackendParts<O>) -> Self {
         let groups = Arc::clone(&parts.catalog.groups);
-        let shard = Shard::new(&groups, parts.shard);
+        let share = OwnPart { owners: Owners::new(parts.share.backends), own: parts.share.number as usize };
+        let part = (share.owners.count() > 1).then_some(share);
+        let shard = Shard::new(&groups, ShardConfig { part, ..parts.shard });
         let protocols = Arc::clone(&parts.catalog.protocols);
         let context = Rc::new(EngineContext::new(parts.id, shard, Arc::clone(&groups), protocols, Peers::default()));
         context.is_backend.set(true);
@@ -135,7 +145,8 @@ impl<O: BackendOutlet> Backend<O> {
         context.has_backend.set(true);
         let in_order = parts.jobs.delivery == Delivery::InOrder;
         let mut crew = Crew::load(&parts.catalog, &context, &parts.settings, &parts.jobs, parts.outlet);
-        crew.passed_on = (parts.share.backends > 1).then(Vec::new);
+        crew.part = part;
+        crew.passed_on = part.map(|_| Vec::new());
         crew.takes_all = parts.takes_all;
         crew.publish_wants();
         crew.trackers.iter().for_each(|(_, control)| parts.share.rankings.join(&control.name));
@@ -149,8 +160,18 @@ impl<O: BackendOutlet> Backend<O> {
             in_order,
             own_keys: Vec::new(),
             rankings: parts.share.rankings,
+            share,
+            mates: None,
+            moment: Moment::START,
+            due: Vec::new(),
             crew,
         }
+    }
+
+    /// Leads it to the other backends.
+    #[must_use]
+    pub fn beside(self, mates: Mates) -> Self {
+        Self { mates: Some(mates).filter(Mates::has_others), ..self }
     }
 
     /// What is wanted from the engines.
@@ -177,10 +198,11 @@ impl<O: BackendOutlet> Backend<O> {
         self.take_completions(stopping);
         let mut keys = self.take_own_keys();
         // All that scripts made before this second was over is announced with it.
-        for item in std::mem::take(&mut self.crew.own) {
+        for item in self.take_due() {
             self.news(item);
         }
         for mut parcel in parcels {
+            self.crew.outlet.put_lines(std::mem::take(&mut parcel.lines));
             self.crew.deliver(&parcel.mail);
             self.crew.after();
             for item in parcel.items.drain(..) {
@@ -193,6 +215,7 @@ impl<O: BackendOutlet> Backend<O> {
             self.counters.announce(&mut self.crew, keys, second);
         }
         self.advance(until, Some((second, &keys)), stopping);
+        self.rank_trackers();
         self.crew.outlet.hand_over();
     }
 
@@ -221,8 +244,10 @@ impl<O: BackendOutlet> Backend<O> {
         context.now.set(time.max(context.now.get()));
         let counters = &mut self.counters;
         let mut shard = context.shard.borrow_mut();
-        // Keys of a bucket that closes here would not be told of any more.
-        self.own_keys.append(&mut shard.take_second());
+        if context.now.get() >= shard.next_boundary() {
+            // Keys of a bucket that closes here would not be told of any more.
+            self.own_keys.append(&mut shard.take_second());
+        }
         shard.advance(context.now.get(), |snapshot: Snapshot| counters.wait([snapshot]));
     }
 
@@ -238,12 +263,16 @@ impl<O: BackendOutlet> Backend<O> {
         let first = now.saturating_add(1);
         if gap <= MAX_STEPS {
             for tick in first..=until {
+                if tick == first {
+                    self.meet_before(tick);
+                }
                 self.set_time(tick);
                 if tick.rem_euclid(self.window) == 0 {
                     self.flush(tick - self.window, tick, stopping);
                 }
                 self.updates(updates.take());
                 self.crew.tick(tick);
+                self.meet(tick);
             }
             return;
         }
@@ -252,15 +281,18 @@ impl<O: BackendOutlet> Backend<O> {
         let windows = (last - open) / self.window;
         let mut end = open.saturating_add(self.window);
         while end <= last {
+            self.meet_before(end);
             self.set_time(end);
             self.flush(end - self.window, end, stopping);
             self.updates(updates.take());
             // Of a long gap, the window that was open and the one before the next.
             end = if windows > MAX_STEPS && end < last { last } else { end.saturating_add(self.window) };
         }
+        self.meet_before(until);
         self.set_time(until);
         self.updates(updates.take());
         self.crew.tick(until);
+        self.meet(until);
     }
 
     fn updates(&mut self, updates: Option<(i64, &[SecondKeys])>) {
@@ -271,7 +303,7 @@ impl<O: BackendOutlet> Backend<O> {
     }
 
     /// Announces something that happened, and lets it wait for the flush if anybody looks at it there.
-    fn news(&mut self, item: Item) {
+    pub(super) fn news(&mut self, item: Item) {
         match item {
             Item::Alert(mut alert) => {
                 self.crew.announce(GroupKind::Alert, &mut *alert);
@@ -297,6 +329,7 @@ impl<O: BackendOutlet> Backend<O> {
                 self.crew.announce_flow(Hook::Terminate, &mut flow);
                 self.crew.keep_flow(flow, &mut self.waiting.flows);
             }
+            Item::Edge(time, edge) => self.crew.outlet.edge(time, *edge),
         }
     }
 
@@ -307,7 +340,8 @@ impl<O: BackendOutlet> Backend<O> {
         crew.outlet.begin_window(start);
         let engine = crew.engine.clone();
         crew.tell(&engine, Hook::BeginFlush, start);
-        self.counters.flush(crew, start, end);
+        let (mates, moment, own) = (&mut self.mates, &mut self.moment, self.share.own);
+        self.counters.flush(crew, (start, end), own, |ranks| rank_among(mates, moment, end, ranks));
         crew.flush_items(GroupKind::Alert, self.waiting.alerts.take(), start);
         crew.flush_items(GroupKind::Resource, self.waiting.resources.take(), start);
         crew.flush_items(GroupKind::Fts, self.waiting.documents.take(), start);
@@ -339,12 +373,6 @@ impl<O: BackendOutlet> Backend<O> {
         }
     }
 
-    /// Delivers a message from a script on another backend.
-    pub fn hear(&mut self, mail: Mail) {
-        self.crew.deliver(&[mail]);
-        self.crew.after();
-    }
-
     /// Hands over jobs, and delivers results that have come.
     pub fn take_completions(&mut self, stopping: &AtomicBool) {
         for member in 0..self.crew.monitors.len() {
@@ -358,14 +386,8 @@ impl<O: BackendOutlet> Backend<O> {
 
     /// What scripts said to the frontend since the last time.
     pub fn take_outgoing(&mut self) -> Outgoing {
-        let passed_on = self.crew.passed_on.as_mut().map(std::mem::take).unwrap_or_default();
         let context = &self.crew.context;
-        Outgoing {
-            mail: context.mail.take(),
-            commands: context.commands.take(),
-            notes: context.notes.take(),
-            passed_on,
-        }
+        Outgoing { mail: context.mail.take(), commands: context.commands.take(), notes: context.notes.take() }
     }
 
     /// How each monitor does, those that were replaced included.
@@ -390,25 +412,37 @@ impl<O: BackendOutlet> Backend<O> {
                     self.crew.after();
                 }
             }
+            self.meet(LAST);
             for _ in 0..LAST_ROUNDS {
-                for item in std::mem::take(&mut self.crew.own) {
+                for item in self.take_due() {
                     self.news(item);
                 }
+                self.meet(LAST);
             }
             let keys = self.take_own_keys();
             for keys in &keys {
                 self.counters.announce(&mut self.crew, keys, now);
             }
+            // The buckets that are open have no later ones to count in.
+            self.meet(LAST);
             let counters = &mut self.counters;
             self.crew.context.shard.borrow_mut().finish(|snapshot| counters.wait([snapshot]));
             self.flush(now - now.rem_euclid(self.window), i64::MAX, &outlast);
             self.drain(wait);
+            // While those that hear messages are still there.
+            self.meet(LAST);
         }
         for monitor in &mut self.crew.monitors {
             monitor.instance.unload_at_end();
             monitor.instance.tell_silent(None);
         }
         self.crew.after();
+        self.meet(LAST);
+        self.take_last_edges();
+        self.rank_trackers();
+        if let Some(mates) = &mut self.mates {
+            mates.leave();
+        }
         self.crew.outlet.hand_over();
         self.end()
     }
@@ -430,6 +464,14 @@ impl<O: BackendOutlet> Backend<O> {
         let mut oddities = self.crew.context.oddities.named();
         oddities.push(("backend_items_over_limit", over_limit));
         oddities.push(("toppers_displaced", self.counters.displaced()));
+        let lost = self.mates.as_ref().map(Mates::counts).unwrap_or_default();
+        let updates = lost.updates + self.crew.context.shard.borrow().away_dropped();
+        oddities.extend([
+            ("backend_updates_dropped", updates),
+            ("backend_items_dropped", lost.items),
+            ("messages_dropped", lost.mail),
+            ("backends_not_waited_for", lost.late),
+        ]);
         let problems = std::mem::take(&mut self.crew.problems);
         let instances = self.reports();
         let Crew { context, outlet, monitors, .. } = self.crew;

@@ -1,14 +1,12 @@
 //! What leaves an engine when a second of stream time is over.
 
-use std::hash::BuildHasher;
-
-use foldhash::quality::FixedState;
-
 use super::wants::BackendWants;
 use crate::api::{AlertKind, AlertRecord, EndedFlow, Mail, Record};
 use crate::metrics::{
-    Alert, AlertKind as MetricAlertKind, Document, IdsFields, Resource, SecondKeys, Session, Snapshot,
+    Alert, AlertKind as MetricAlertKind, Document, Edge, IdsFields, Owners, Resource, SecondKeys, Session, Snapshot,
+    flow_edges,
 };
+use crate::sink::EventLines;
 use crate::time::Timestamp;
 
 /// How far an engine has come.
@@ -42,6 +40,8 @@ pub enum Item {
     EndedFlow(Box<Session>),
     /// A flow that nobody was told of has ended.
     Reported(Box<Session>),
+    /// A link between two vertices that is new where it was made.
+    Edge(Timestamp, Box<Edge>),
 }
 
 /// The second of a parcel that only tells how far an engine has come that never had a packet.
@@ -66,11 +66,14 @@ pub struct Parcel {
     pub keys: Vec<SecondKeys>,
     /// Buckets that closed.
     pub snapshots: Vec<Snapshot>,
+    /// Lines of the event stream, if the first backend puts those of all threads in order.
+    pub lines: EventLines,
 }
 
 impl Item {
-    /// What it is shared out by: the flow it belongs to, or what it says where there is none.
-    fn share_key(&self) -> &[u8] {
+    /// What it is shared out by: the flow it belongs to, or what it says where there is none; of an edge, where it begins.
+    #[must_use]
+    pub fn share_key(&self) -> &[u8] {
         match self {
             Self::Alert(alert) => alert.flow.as_deref().unwrap_or(&alert.message),
             Self::Resource(resource) => resource.flow.as_deref().unwrap_or(&resource.uri),
@@ -80,6 +83,7 @@ impl Item {
             | Self::Interim(flow)
             | Self::EndedFlow(flow)
             | Self::Reported(flow) => &flow.id,
+            Self::Edge(_, edge) => &edge.from_key,
         }
     }
 }
@@ -97,12 +101,12 @@ impl Parcel {
         if backends < 2 {
             return vec![self];
         }
-        // A fixed seed: which backend has what must not differ from run to run.
-        let hasher = FixedState::with_seed(0x6D73);
-        let place = |key: &[u8]| (hasher.hash_one(key) % backends as u64) as usize;
-        let Self { engine, second, now, phase, mail, items, keys, snapshots } = self;
+        let owners = Owners::new(backends);
+        let place = |key: &[u8]| owners.place(key);
+        let Self { engine, second, now, phase, mail, items, keys, snapshots, lines } = self;
         let part = |_| Self { engine, second, now, phase, mail: mail.clone(), ..Self::default() };
         let mut parts: Vec<Self> = (0..backends).map(part).collect();
+        parts[0].lines = lines;
         for item in items {
             let at = place(item.share_key());
             parts[at].items.push(item);
@@ -119,6 +123,19 @@ impl Parcel {
             }
         }
         parts
+    }
+}
+
+/// Appends the edges of a record, which has them no longer.
+pub fn edges_of(record: &mut Record, edges: &mut Vec<Edge>) {
+    match record {
+        Record::Edge { from_guid, from_key, to_guid, to_key } => {
+            let (from_guid, to_guid) = (*from_guid, *to_guid);
+            let (from_key, to_key) = (std::mem::take(from_key), std::mem::take(to_key));
+            edges.push(Edge { from_guid, from_key, to_guid, to_key });
+        }
+        Record::FlowEdges { flow, guid, key } => edges.extend(flow_edges(flow, *guid, key, None)),
+        _ => {}
     }
 }
 

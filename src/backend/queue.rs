@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use super::cycle::Backend;
 use super::inbox::{Inbox, Patience};
 use super::outlet::BackendOutlet;
 use super::parcel::{Parcel, Phase};
-use crate::api::{Letter, Mail, Peers};
+use crate::api::{Letter, Peers};
 
 /// Parcels in the queue.
 pub const QUEUE: usize = 16;
@@ -107,9 +107,10 @@ impl ParcelSender {
 
 /// Puts a second for which there was no room together with the next one.
 fn merge(counts: &QueueCounts, mut first: Parcel, next: Parcel) -> Parcel {
-    let Parcel { now, phase, mail, items, keys, snapshots, .. } = next;
+    let Parcel { now, phase, mail, items, keys, snapshots, lines, .. } = next;
     counts.merged.fetch_add(1, Ordering::Relaxed);
     (first.now, first.phase) = (now, phase);
+    first.lines.append(lines);
     let left_out = append(&mut first.mail, mail, MAX_HELD)
         + append(&mut first.items, items, MAX_HELD)
         + append(&mut first.keys, keys, MAX_HELD);
@@ -120,7 +121,7 @@ fn merge(counts: &QueueCounts, mut first: Parcel, next: Parcel) -> Parcel {
 }
 
 /// Appends as long as there is room; tells how much there was no room for.
-fn append<T>(list: &mut Vec<T>, mut more: Vec<T>, most: usize) -> u64 {
+pub(super) fn append<T>(list: &mut Vec<T>, mut more: Vec<T>, most: usize) -> u64 {
     let room = most.saturating_sub(list.len());
     let left_out = more.len().saturating_sub(room);
     more.truncate(room);
@@ -128,51 +129,20 @@ fn append<T>(list: &mut Vec<T>, mut more: Vec<T>, most: usize) -> u64 {
     left_out as u64
 }
 
-/// The way of messages between backends.
-#[derive(Debug)]
-pub struct Mates {
-    others: Vec<Sender<Mail>>,
-    inbox: Receiver<Mail>,
-}
-
-/// Messages from other backends that may wait.
-const MATE_QUEUE: usize = 10_000;
-
-impl Mates {
-    /// One for each of `count` backends.
-    #[must_use]
-    pub fn connect(count: usize) -> Vec<Self> {
-        let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| bounded(MATE_QUEUE)).unzip();
-        let others = |own: usize| {
-            senders
-                .iter()
-                .enumerate()
-                .filter(|(at, _)| *at != own)
-                .map(|(_, s): (_, &Sender<Mail>)| s.clone())
-                .collect()
-        };
-        receivers.into_iter().enumerate().map(|(own, inbox)| Self { others: others(own), inbox }).collect()
-    }
-
-    /// Passes a message on; returns how many backends could not take it.
-    fn send(&self, mail: &Mail) -> u64 {
-        self.others.iter().filter(|other| other.try_send(mail.clone()).is_err()).count() as u64
-    }
-}
-
-/// Runs a backend until every engine has sent its last parcel; what is left is to finish it. `peers` leads to the engines,
-/// `mates` to the other backends; `between` is called between two seconds.
+/// Runs a backend until every engine has sent its last parcel; what is left is to finish it. `peers` leads to the engines;
+/// `between` is called between two seconds.
 #[must_use]
 pub fn run<O: BackendOutlet>(
     mut backend: Backend<O>,
     queue: &Receiver<Parcel>,
     engines: usize,
-    (peers, mates): (&Peers, &Mates),
+    peers: &Peers,
     when_silent: WhenSilent,
     stopping: &AtomicBool,
     mut between: impl FnMut(&mut Backend<O>),
 ) -> Backend<O> {
     let mut inbox = Inbox::new(engines);
+    backend.feed_from(queue.clone());
     let mut silent = 0;
     let mut has_left = false;
     loop {
@@ -193,14 +163,14 @@ pub fn run<O: BackendOutlet>(
             backend.second(ready, stopping);
             // Here as well: one that is always behind never comes to the end of this loop.
             between(&mut backend);
-            mates.inbox.try_iter().for_each(|mail| backend.hear(mail));
-            send(&mut backend, peers, mates);
+            send(&mut backend, peers);
+            backend.take_early().into_iter().for_each(|parcel| inbox.push(parcel));
             queue.try_iter().for_each(|parcel| inbox.push(parcel));
         }
         if when_silent == WhenSilent::GoOn {
             backend.take_completions(stopping);
-            mates.inbox.try_iter().for_each(|mail| backend.hear(mail));
-            send(&mut backend, peers, mates);
+            backend.keep_in_touch();
+            send(&mut backend, peers);
         }
         // Engines at their end hear the others out; nothing more can be said to them.
         if !has_left && inbox.phase() >= Phase::PacketsOver {
@@ -221,14 +191,11 @@ pub fn run<O: BackendOutlet>(
 /// Parcels and items that wait for a silent engine, over files.
 const MAX_WAITING: usize = 1 << 21;
 
-fn send<O: BackendOutlet>(backend: &mut Backend<O>, peers: &Peers, mates: &Mates) {
+fn send<O: BackendOutlet>(backend: &mut Backend<O>, peers: &Peers) {
     let outgoing = backend.take_outgoing();
     let mut lost = 0;
     for mail in &outgoing.mail {
         lost += peers.send(mail);
-    }
-    for mail in &outgoing.passed_on {
-        lost += mates.send(mail);
     }
     let oddities = &backend.context().oddities;
     oddities.messages_dropped.set(oddities.messages_dropped.get() + lost);
@@ -242,7 +209,9 @@ fn send<O: BackendOutlet>(backend: &mut Backend<O>, peers: &Peers, mates: &Mates
 mod tests {
     use std::sync::Arc;
 
-    use super::{Parcel, ParcelSender, Phase, QueueCounts, WhenSlow, bounded};
+    use crossbeam_channel::bounded;
+
+    use super::{Parcel, ParcelSender, Phase, QueueCounts, WhenSlow};
 
     #[test]
     fn a_second_for_which_there_is_no_room_goes_with_the_next() {

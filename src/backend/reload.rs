@@ -29,6 +29,7 @@ impl<O: BackendOutlet> Backend<O> {
     /// Puts the new version of a script in the place of the one that runs. What waits for the end of the window is kept.
     pub fn reload(&mut self, edition: &Edition, settings: &HostSettings) -> Swap {
         self.jobs.pools = edition.pools.clone();
+        self.crew.speaks |= edition.catalog.has_backend();
         self.crew.outlet.learn_names(&edition.catalog);
         let names = self.crew.trackers.iter().map(|(_, control)| control.clone());
         let mut trackers: Vec<_> = names.zip(std::mem::take(&mut self.trackers)).collect();

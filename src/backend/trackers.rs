@@ -73,6 +73,8 @@ struct Joined {
     backends: BTreeMap<String, usize>,
     /// By tracker and start of the interval: how many backends have ended it, and their flows.
     open: BTreeMap<(String, i64), (usize, Vec<Ranked>)>,
+    /// What all backends have ended: the length of the interval and the first flows of all.
+    ended: BTreeMap<(String, i64), (i64, Vec<Ranked>)>,
 }
 
 impl Rankings {
@@ -96,7 +98,8 @@ impl Rankings {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A backend has ended an interval of a tracker: its first flows. The last one gets those of all, the others none.
+    /// A backend has ended an interval of a tracker: its first flows, which it writes if there are no other backends. Those
+    /// of all are there for [`Rankings::take`] when the last one has.
     fn end(&self, name: &str, start: i64, tracker: &mut Tracker) -> Vec<Ranked> {
         let own = tracker.ranked();
         let mut joined = self.lock();
@@ -109,9 +112,15 @@ impl Rankings {
         flows.extend(own);
         if ended + 1 < backends {
             joined.open.insert(key, (ended + 1, flows));
-            return Vec::new();
+        } else {
+            joined.ended.insert(key, (tracker.size, first(flows, tracker.count)));
         }
-        first(flows, tracker.count)
+        Vec::new()
+    }
+
+    /// The flows of intervals that all backends have ended.
+    fn take(&self) -> BTreeMap<(String, i64), (i64, Vec<Ranked>)> {
+        std::mem::take(&mut self.lock().ended)
     }
 }
 
@@ -138,13 +147,23 @@ impl<O: BackendOutlet> Crew<O> {
             if end < start.saturating_add(tracker.size) {
                 continue;
             }
-            let name = &self.trackers[at].1.name;
-            for (rank, (flow, metric)) in (1..).zip(rankings.end(name, start, tracker)) {
-                let tracked =
-                    TrackedFlow { tracker: name, bucket: start, size: tracker.size, rank, flow: &flow, metric };
-                self.outlet.tracked(&tracked);
-            }
+            let name = self.trackers[at].1.name.clone();
+            let flows = rankings.end(&name, start, tracker);
+            self.write_tracked(&name, (start, tracker.size), &flows);
             tracker.start = Some(end - end.rem_euclid(tracker.size));
+        }
+    }
+
+    /// Writes what all backends have ended.
+    pub fn write_rankings(&mut self, rankings: &Rankings) {
+        for ((name, start), (size, flows)) in rankings.take() {
+            self.write_tracked(&name, (start, size), &flows);
+        }
+    }
+
+    fn write_tracked(&mut self, tracker: &str, (bucket, size): (i64, i64), flows: &[Ranked]) {
+        for (rank, (flow, metric)) in (1..).zip(flows) {
+            self.outlet.tracked(&TrackedFlow { tracker, bucket, size, rank, flow, metric: *metric });
         }
     }
 }

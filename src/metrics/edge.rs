@@ -7,7 +7,7 @@ use crate::key::{FlowText, parse_port, port_key};
 use crate::time::Timestamp;
 
 /// A directed link from one (group, key) to another.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Edge {
     /// Group of the subject.
     pub from_guid: Guid,
@@ -40,6 +40,8 @@ pub struct EdgeLedger {
     kept: Vec<Edge>,
     keep: usize,
     counts: EdgeCounts,
+    /// What it tells apart is decided on elsewhere.
+    is_screen: bool,
 }
 
 const HOSTS: Guid = Guid::literal("{4CD742B1-C1CA-4708-BE78-0FCA2EB01A86}");
@@ -107,43 +109,59 @@ impl EdgeLedger {
             kept: Vec::new(),
             keep,
             counts: EdgeCounts::default(),
+            is_screen: false,
         }
     }
 
     /// Takes an edge in. Time does not go back: an earlier one belongs to the current hour.
-    pub fn add(&mut self, time: Timestamp, edge: Edge) -> EdgeOutcome {
+    pub fn add(&mut self, time: Timestamp, edge: &Edge) -> EdgeOutcome {
+        let outcome = self.place(time, edge);
+        self.count(outcome);
+        if outcome == EdgeOutcome::New && self.kept.len() < self.keep && !self.kept.contains(edge) {
+            self.kept.push(edge.clone());
+        }
+        outcome
+    }
+
+    /// The same for one of several ledgers, behind which another one decides on what is new and counts it.
+    pub fn screen(&mut self, time: Timestamp, edge: &Edge) -> EdgeOutcome {
+        self.is_screen = true;
+        let outcome = self.place(time, edge);
+        if outcome != EdgeOutcome::New {
+            self.count(outcome);
+        }
+        outcome
+    }
+
+    fn count(&mut self, outcome: EdgeOutcome) {
         self.counts.added += 1;
+        match outcome {
+            EdgeOutcome::New => self.counts.distinct += 1,
+            EdgeOutcome::Duplicate => {}
+            EdgeOutcome::Limited => self.counts.limited += 1,
+        }
+    }
+
+    fn place(&mut self, time: Timestamp, edge: &Edge) -> EdgeOutcome {
         let hour = time.secs().div_euclid(3_600);
         if hour > self.hour {
             self.hour = hour;
             self.seen.clear();
             self.neighbours.clear();
         }
-        if self.seen.contains(&edge) {
+        if self.seen.contains(edge) {
             return EdgeOutcome::Duplicate;
         }
         if self.seen.len() >= self.limit {
-            self.counts.limited += 1;
             return EdgeOutcome::Limited;
         }
         let neighbours = self.neighbours.entry((edge.from_guid, edge.from_key.clone(), edge.to_guid)).or_default();
         if *neighbours >= Self::MAX_NEIGHBOURS {
-            self.counts.limited += 1;
             return EdgeOutcome::Limited;
         }
         *neighbours += 1;
-        self.counts.distinct += 1;
-        if self.kept.len() < self.keep && !self.kept.contains(&edge) {
-            self.kept.push(edge.clone());
-        }
-        self.seen.insert(edge);
+        self.seen.insert(edge.clone());
         EdgeOutcome::New
-    }
-
-    /// Whether an edge was seen in this hour and not dropped.
-    #[must_use]
-    pub fn holds(&self, edge: &Edge) -> bool {
-        self.seen.contains(edge)
     }
 
     /// How many there were.
@@ -158,13 +176,36 @@ impl EdgeLedger {
         &self.kept
     }
 
-    /// Takes in what another engine saw. Edges both saw count twice: each engine tells only its own apart.
+    /// Takes in what another thread saw. In the hour in which both end, an edge that both saw is one, and the limits are
+    /// those of both together; of earlier hours each has told its own apart.
     pub fn merge(&mut self, other: Self) {
         self.counts.added += other.counts.added;
         self.counts.distinct += other.counts.distinct;
         self.counts.limited += other.counts.limited;
+        let mut dropped = HashSet::<Edge>::new();
+        if other.is_screen {
+            // It has only what the ledger behind it has as well.
+        } else if other.hour > self.hour {
+            (self.hour, self.seen, self.neighbours) = (other.hour, other.seen, other.neighbours);
+        } else if other.hour == self.hour {
+            let time = Timestamp::new(self.hour.saturating_mul(3_600), 0);
+            let mut edges: Vec<Edge> = other.seen.into_iter().collect();
+            // What is dropped must not depend on the order in a table.
+            edges.sort_unstable();
+            for edge in edges {
+                match self.place(time, &edge) {
+                    EdgeOutcome::New => {}
+                    EdgeOutcome::Duplicate => self.counts.distinct -= 1,
+                    EdgeOutcome::Limited => {
+                        self.counts.distinct -= 1;
+                        self.counts.limited += 1;
+                        dropped.insert(edge);
+                    }
+                }
+            }
+        }
         for edge in other.kept {
-            if self.kept.len() < self.keep && !self.kept.contains(&edge) {
+            if self.kept.len() < self.keep && !self.kept.contains(&edge) && !dropped.contains(&edge) {
                 self.kept.push(edge);
             }
         }
@@ -188,12 +229,11 @@ mod tests {
         let at = |secs| Timestamp::new(secs, 0);
         for to in 0..150 {
             let expected = if to < 100 { EdgeOutcome::New } else { EdgeOutcome::Limited };
-            assert_eq!(ledger.add(at(10), edge(to)), expected, "{to}");
-            assert_eq!(ledger.holds(&edge(to)), to < 100, "{to}");
+            assert_eq!(ledger.add(at(10), &edge(to)), expected, "{to}");
         }
-        assert_eq!(ledger.add(at(5), edge(7)), EdgeOutcome::Duplicate);
-        assert_eq!(ledger.add(at(3_600), edge(120)), EdgeOutcome::New);
-        assert_eq!(ledger.add(at(3_599), edge(120)), EdgeOutcome::Duplicate);
+        assert_eq!(ledger.add(at(5), &edge(7)), EdgeOutcome::Duplicate);
+        assert_eq!(ledger.add(at(3_600), &edge(120)), EdgeOutcome::New);
+        assert_eq!(ledger.add(at(3_599), &edge(120)), EdgeOutcome::Duplicate);
         let counts = ledger.counts();
         assert_eq!((counts.added, counts.distinct, counts.limited, ledger.kept().len()), (153, 101, 50, 3));
     }
@@ -222,8 +262,46 @@ mod tests {
     fn the_number_of_edges_is_bounded() {
         let mut ledger = EdgeLedger { limit: 10, ..EdgeLedger::new(0) };
         for to in 0..50 {
-            ledger.add(Timestamp::EPOCH, edge(to));
+            ledger.add(Timestamp::EPOCH, &edge(to));
         }
         assert_eq!((ledger.seen.len(), ledger.neighbours.len(), ledger.counts().limited), (10, 1, 40));
+    }
+    #[test]
+    fn ledgers_of_several_threads_have_the_limits_of_one() {
+        let of = |from: u32, to: u32| {
+            let mut ledger = EdgeLedger::new(300);
+            for n in from..to {
+                ledger.add(Timestamp::EPOCH, &edge(n));
+            }
+            ledger
+        };
+        let mut all = EdgeLedger::new(300);
+        [of(0, 80), of(40, 120)].into_iter().for_each(|ledger| all.merge(ledger));
+        let counts = all.counts();
+        assert_eq!((counts.added, counts.distinct, counts.limited, all.kept().len()), (160, 100, 20, 100));
+        // Of different hours there is nothing to compare.
+        let mut later = EdgeLedger::new(300);
+        later.add(Timestamp::new(3_600, 0), &edge(5));
+        all.merge(later);
+        assert_eq!((all.counts().distinct, all.kept().len()), (101, 100));
+    }
+
+    #[test]
+    fn what_was_screened_is_counted_by_the_ledger_behind() {
+        let (mut screens, mut behind) = ([EdgeLedger::new(10), EdgeLedger::new(10)], EdgeLedger::new(10));
+        for (at, screen) in screens.iter_mut().enumerate() {
+            for n in (0..150).map(|n| n + 80 * at as u32) {
+                for _ in 0..2 {
+                    if screen.screen(Timestamp::EPOCH, &edge(n)) == EdgeOutcome::New {
+                        behind.add(Timestamp::EPOCH, &edge(n));
+                    }
+                }
+            }
+        }
+        let mut all = EdgeLedger::new(10);
+        screens.into_iter().chain([behind]).for_each(|ledger| all.merge(ledger));
+        let counts = all.counts();
+        // Each screen lets 100 pass and drops 50 twice; 20 of the second one's are known, 80 are over the limit of both.
+        assert_eq!((counts.added, counts.distinct, counts.limited, all.kept().len()), (600, 100, 280, 10));
     }
 }

@@ -8,6 +8,7 @@ use super::backend_out::BackendOut;
 use super::backend_thread::BackendPlan;
 use super::flow_news::FlowNews;
 use super::found;
+use super::outlet::Outlet;
 use crate::api::{EndedFlow, EngineContext, FlowCommand, Mail, Note, Rank, Record};
 use crate::backend::{
     Backend, BackendEnd, BackendWants, Inbox, Item, NO_TIME, Parcel, ParcelSender, Patience, Phase, alert_of,
@@ -16,13 +17,15 @@ use crate::backend::{
 use crate::dissect::{FindingKind, Findings};
 use crate::job::Wait;
 use crate::key::FlowTuple;
-use crate::metrics::{FlushSink, SecondKeys, Session, Shard, Snapshot, Stored};
+use crate::metrics::{Edge, FlushSink, SecondKeys, Session, Shard, Snapshot, Stored};
 use crate::plugin::{Edition, HostSettings, InstanceReport, Swap};
-use crate::sink::{FlowOf, StoreSender};
+use crate::sink::{EventLines, FlowOf, StoreSender};
 use crate::time::{Stopwatch, Timestamp};
 
 /// Items of a second above which they leave before it is over.
 const PART: usize = 16_384;
+/// The same for bytes of lines of the event stream.
+const PART_BYTES: usize = 1 << 20;
 /// Items that may come together until then; more are left out and counted.
 const MAX_ITEMS: usize = 100_000;
 /// Where little happens the store has everything after this long.
@@ -54,6 +57,8 @@ pub struct BackendFeed {
     /// The second that is open; `None` before the first.
     second: Option<i64>,
     items: Vec<Item>,
+    /// Lines of the event stream that the backend gives their place.
+    lines: EventLines,
     snapshots: Vec<Snapshot>,
     flows: Option<FlowNews>,
     dropped: u64,
@@ -83,6 +88,7 @@ impl BackendFeed {
             collecting: Stopwatch::start(),
             second: None,
             items: Vec::new(),
+            lines: EventLines::default(),
             snapshots: Vec::new(),
             flows,
             dropped: 0,
@@ -170,11 +176,35 @@ impl BackendFeed {
         }
     }
 
+    /// Whether edges are told apart in the backend.
+    #[must_use]
+    pub const fn takes_edges(&self) -> bool {
+        // Without scripts there all of them are made on the one thread that there is then; and before the first second there
+        // is nothing that could bring them.
+        self.store.is_none() && self.second.is_some()
+    }
+
+    /// Takes in an edge that is new on this thread.
+    pub fn edge(&mut self, time: Timestamp, edge: Edge) {
+        if self.items.len() >= MAX_ITEMS {
+            self.dropped += 1;
+        } else {
+            self.items.push(Item::Edge(time, Box::new(edge)));
+        }
+    }
+
     /// Takes in a flow that ended, where nobody but the store reads it.
     #[inline(always)]
     pub fn flow_end(&mut self, session: &Session, flow: &FlowTuple) {
         if let Some(store) = &mut self.store {
             store.session(session, FlowOf::Tuple(flow));
+        }
+    }
+
+    /// Takes in lines that wait for their place in the event stream, if there is something yet that could bring them.
+    pub fn take_lines(&mut self, outlet: &mut Outlet) {
+        if self.second.is_some() {
+            self.lines.append(outlet.take_lines());
         }
     }
 
@@ -231,7 +261,7 @@ impl BackendFeed {
     /// Whether so much has come together that a part of the open second should leave.
     #[must_use]
     pub fn is_crowded(&self) -> bool {
-        self.items.len() + self.flows.as_ref().map_or(0, FlowNews::appeared) >= PART
+        self.items.len() + self.flows.as_ref().map_or(0, FlowNews::appeared) >= PART || self.lines.len() >= PART_BYTES
     }
 
     /// Sends what has come together of the open second, which goes on.
@@ -243,7 +273,8 @@ impl BackendFeed {
         }
         items.append(&mut self.items);
         let mail = context.backend_mail.take();
-        let parcel = Parcel { engine: self.engine, second, now: second, mail, items, ..Parcel::default() };
+        let lines = std::mem::take(&mut self.lines);
+        let parcel = Parcel { engine: self.engine, second, now: second, mail, items, lines, ..Parcel::default() };
         self.dispatch(parcel, stopping);
     }
 
@@ -283,7 +314,8 @@ impl BackendFeed {
         }
         let snapshots = std::mem::take(&mut self.snapshots);
         let mail = context.backend_mail.take();
-        let parcel = Parcel { engine: self.engine, second, now, phase, mail, items, keys, snapshots };
+        let lines = std::mem::take(&mut self.lines);
+        let parcel = Parcel { engine: self.engine, second, now, phase, mail, items, keys, snapshots, lines };
         self.dispatch(parcel, stopping);
     }
 

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::metering::Metering;
-use super::outlet::{NATIVE, Outlet};
+use super::outlet::{EdgePlace, NATIVE, Outlet};
 use crate::api::{Record, Stamp};
 use crate::backend::BackendOutlet;
 use crate::metrics::{
-    Alert, Document, FlushSink, FlushedKey, FlushedTopper, Resource, Session, Shard, Snapshot, Stored, TrackedFlow,
+    Alert, Document, Edge, FlushSink, FlushedKey, FlushedTopper, Resource, Session, Shard, Snapshot, Stored,
+    TrackedFlow,
 };
 use crate::plugin::Catalog;
-use crate::sink::{Field, Head, json_text};
+use crate::sink::{EventLines, Field, Head, json_text};
 use crate::time::Timestamp;
 
 /// The outlet of a backend.
@@ -27,7 +28,8 @@ pub struct BackendOut {
 impl BackendOut {
     /// Around an outlet of its own.
     #[must_use]
-    pub fn new(outlet: Outlet, metering: Metering, sink: Option<Box<dyn FlushSink + Send>>) -> Self {
+    pub fn new(mut outlet: Outlet, metering: Metering, sink: Option<Box<dyn FlushSink + Send>>) -> Self {
+        outlet.edges = EdgePlace::Backend;
         Self { outlet, metering, sink, window: 0 }
     }
 
@@ -62,6 +64,18 @@ impl BackendOutlet for BackendOut {
     fn records(&mut self, records: &mut Vec<(Stamp, Record)>, shard: &mut Shard) {
         self.metering.alerts(records, shard);
         self.outlet.take(records);
+    }
+
+    fn edge(&mut self, time: Timestamp, edge: Edge) {
+        self.outlet.edge(time, edge);
+    }
+
+    fn take_lines(&mut self) -> EventLines {
+        self.outlet.take_lines()
+    }
+
+    fn put_lines(&mut self, lines: EventLines) {
+        self.outlet.put_lines(lines);
     }
 
     fn learn_names(&mut self, catalog: &Catalog) {

@@ -1,6 +1,7 @@
 //! Backends on threads of their own.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -18,8 +19,8 @@ use super::reload::Orders;
 use crate::api::Peers;
 use crate::api::engine::PROBE_ID;
 use crate::backend::{
-    self, Backend, BackendParts, BackendWants, Mates, Parcel, ParcelSender, QUEUE, QueueCounts, Share, WhenSilent,
-    WhenSlow,
+    self, Backend, BackendParts, BackendWants, Mates, Parcel, ParcelSender, QUEUE, QueueCounts, Share, Waits,
+    WhenSilent, WhenSlow,
 };
 use crate::builtin::{BuiltinPlan, Selection};
 use crate::capture::SourceStats;
@@ -125,22 +126,24 @@ impl BackendThreads {
             counts: Arc::default(),
         };
         let mut wants = BackendWants::default();
-        let mates = Mates::connect(plans.len());
+        let waits = if pace.when_silent == WhenSilent::Wait { Waits::ForAll } else { Waits::Shortly };
+        let mates = Mates::connect(plans.len(), waits);
         for (at, ((mut plan, peers), mates)) in plans.into_iter().zip(mates).enumerate() {
             let (queue, parcels) = bounded(QUEUE);
             // Told once, by the first.
             let counts = (at == 0).then(|| Arc::clone(&all.counts));
             let (tell, loaded) = mpsc::channel();
             let control = Arc::clone(control);
+            let cut = Arc::clone(&control);
+            let mates = mates.until(move || cut.cut().load(Ordering::Relaxed));
             let thread = spawn_lua_thread(&format!("backend-{at}"), move || {
                 yield_to_packets();
                 let watch = Stopwatch::start();
                 let id = plan.id;
                 let (orders, questions) = (plan.orders.take(), plan.questions.take());
-                let backend = Backend::new(plan.parts());
+                let backend = Backend::new(plan.parts()).beside(mates);
                 // Nobody left to listen means that the run does not begin.
                 let _ = tell.send(backend.wants().clone());
-                let ways = (&peers, &mates);
                 let stopping = control.stopping();
                 let between = |backend: &mut Backend<BackendOut>| {
                     if let Some(orders) = &orders {
@@ -151,7 +154,8 @@ impl BackendThreads {
                         let _ = question.try_send(Figures::of_backend(id, backend.reports()));
                     }
                 };
-                let backend = backend::run(backend, &parcels, pace.engines, ways, pace.when_silent, stopping, between);
+                let backend =
+                    backend::run(backend, &parcels, pace.engines, &peers, pace.when_silent, stopping, between);
                 let limit =
                     if control.stop() == Stop::No { pace.drain } else { Some(pace.drain.unwrap_or(STOPPED_DRAIN)) };
                 let ended = backend.finish(&Wait { limit, cancel: Some(control.cut()) });

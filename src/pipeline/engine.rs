@@ -415,8 +415,11 @@ impl Engine {
 
     /// Closes the second and the buckets that end at a time, which stands in front of a packet of the batch.
     fn move_time(&mut self, now: Timestamp, packet: usize) {
-        if self.backend.as_ref().is_some_and(BackendFeed::is_crowded) {
-            self.relieve(packet);
+        if let Some(backend) = &mut self.backend {
+            backend.take_lines(&mut self.outlet);
+            if backend.is_crowded() {
+                self.relieve(packet);
+            }
         }
         let context = Rc::clone(&self.context);
         let ends_second = self.backend.as_ref().is_some_and(|backend| backend.is_over(now));
@@ -458,6 +461,7 @@ impl Engine {
         if backend.is_inline() {
             self.outlet.flush();
         }
+        backend.take_lines(&mut self.outlet);
         backend.send_part(&self.context, self.control.stopping());
         backend.hear(&self.context, (packet as u32).saturating_sub(1));
     }

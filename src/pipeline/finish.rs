@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::backend_feed::BackendFeed;
 use super::backend_thread::backend_outcome;
 use super::control::Stop;
 use super::engine::Engine;
@@ -48,11 +47,12 @@ impl Engine {
         }
         self.outlet.flush();
         let ended = match self.backend.take() {
-            Some(backend) => {
+            Some(mut backend) => {
                 let limit = if self.control.stop() == Stop::No { self.drain } else { Some(STOPPED_DRAIN) };
                 let wait = Wait { limit, cancel: Some(self.control.cut()) };
                 let dropped = &self.context.oddities.backend_items_dropped;
                 dropped.set(backend.dropped());
+                backend.take_lines(&mut self.outlet);
                 backend.finish(&self.context, self.control.stopping(), &wait)
             }
             None => {
@@ -87,8 +87,11 @@ impl Engine {
             self.frontend.begin_without_packets();
             self.handle(0, 0);
             self.close_batch();
-            if self.backend.as_ref().is_some_and(BackendFeed::is_crowded) {
-                self.relieve(0);
+            if let Some(backend) = &mut self.backend {
+                backend.take_lines(&mut self.outlet);
+                if backend.is_crowded() {
+                    self.relieve(0);
+                }
             }
             if !more.is_yes() {
                 return;

@@ -9,17 +9,17 @@ use super::found;
 use super::outputs::Outputs;
 use super::stored;
 use crate::api::{AlertRecord, Found, LogLevel, Rank, Record, ScriptId, Stamp};
-use crate::backend::alert_of;
+use crate::backend::{alert_of, edges_of};
 use crate::dissect::{FindingKind, Findings};
 use crate::flow::{FlowHandle, Flows};
 use crate::guid::Guid;
 use crate::metrics::{
-    CountedDirection, Document, Edge, FlowRecord, FlowStatement, GroupKind, Message, MessageTarget, Records, Resource,
-    Session, flow_edges,
+    CountedDirection, Document, Edge, EdgeOutcome, FlowRecord, FlowStatement, GroupKind, Message, MessageTarget,
+    Records, Resource, Session,
 };
 use crate::plugin::Catalog;
 use crate::sink::eve::FlowItem;
-use crate::sink::{ConsoleSender, EventSender, Field, Head, Parcel, StoreSender, harmless, json_text};
+use crate::sink::{ConsoleSender, EventLines, EventSender, Field, Head, Parcel, StoreSender, harmless, json_text};
 use crate::time::{self, Timestamp};
 
 /// Name under which the host itself appears in the event stream.
@@ -33,6 +33,16 @@ pub enum Prints {
     Output,
     /// To standard error, because standard output is for a document.
     Error,
+}
+
+/// Where it is decided which edges are new and within their limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EdgePlace {
+    /// Here, or in the backend where that takes them from here.
+    #[default]
+    Here,
+    /// In the backend, which has taken them already.
+    Backend,
 }
 
 /// Where records go; one per engine.
@@ -54,6 +64,8 @@ pub struct Outlet {
     pub outputs: Outputs,
     /// What the report is made from.
     pub records: Records,
+    /// Where edges are told apart.
+    pub edges: EdgePlace,
     parcel: Parcel,
     /// The order of a batch, kept for its memory: packet, rank and place.
     order: Vec<(u32, Rank, usize)>,
@@ -74,9 +86,29 @@ impl Outlet {
             threshold,
             outputs: Outputs::default(),
             records: Records::default(),
+            edges: EdgePlace::default(),
             parcel: Parcel::default(),
             order: Vec::new(),
             told: Done::default(),
+        }
+    }
+
+    /// Leaves it to the backend to put the lines of all threads in order.
+    #[must_use]
+    pub fn holding_events(mut self) -> Self {
+        self.events = self.events.map(EventSender::holding);
+        self
+    }
+
+    /// Lines that wait for their place.
+    pub(super) fn take_lines(&mut self) -> EventLines {
+        self.events.as_mut().map(EventSender::take).unwrap_or_default()
+    }
+
+    /// Puts lines of another thread here.
+    pub(super) fn put_lines(&mut self, lines: EventLines) {
+        if let Some(events) = &mut self.events {
+            events.put(lines);
         }
     }
 
@@ -130,10 +162,14 @@ impl Outlet {
                 _ => {}
             }
             self.see(stamp, record);
+            if matches!(record, Record::Edge { .. } | Record::FlowEdges { .. }) {
+                self.take_edges(stamp.time, record, backend);
+                continue;
+            }
             let is_taken = backend.as_mut().is_some_and(|backend| backend.record(stamp.time, record));
             if let (false, Some(store)) = (is_taken, &mut self.store) {
                 let script = name(&self.names, stamp.script);
-                stored::store(store, stamp.time, script, &self.records.edges, record);
+                stored::store(store, stamp.time, script, record);
             }
         }
         records.clear();
@@ -144,6 +180,32 @@ impl Outlet {
             if let Some(console) = &self.console {
                 console.send(parcel);
             }
+        }
+    }
+
+    /// Takes edges that a script made. Those of several threads meet in the backend: a vertex has as many neighbours as one
+    /// thread would let it have.
+    fn take_edges(&mut self, time: Timestamp, record: &mut Record, backend: &mut Option<BackendFeed>) {
+        if self.edges == EdgePlace::Backend {
+            return;
+        }
+        let backend = backend.as_mut().filter(|backend| backend.takes_edges());
+        let mut edges = Vec::new();
+        edges_of(record, &mut edges);
+        match backend {
+            Some(backend) => {
+                edges.retain(|edge| self.records.edges.screen(time, edge) == EdgeOutcome::New);
+                edges.into_iter().for_each(|edge| backend.edge(time, edge));
+            }
+            None => edges.into_iter().for_each(|edge| self.edge(time, edge)),
+        }
+    }
+
+    /// Takes an edge on which is decided here.
+    pub fn edge(&mut self, time: Timestamp, edge: Edge) {
+        let is_new = self.records.edges.add(time, &edge) == EdgeOutcome::New;
+        if let (true, Some(store)) = (is_new, &mut self.store) {
+            store.edge(time, edge);
         }
     }
 
@@ -300,9 +362,6 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
         Record::FlowUpdate { flow, field, value } => say(flow, FlowStatement::Update(field.clone(), *value)),
         Record::FlowEdges { flow, guid, key } => {
             say(flow, FlowStatement::Edges(*guid, key.clone()));
-            for edge in flow_edges(flow, *guid, key, None) {
-                records.edges.add(time, edge);
-            }
         }
         Record::TerminateFlow { flow } => say(flow, FlowStatement::Terminate),
         Record::DisableReassembly { flow } => {
@@ -326,10 +385,6 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
         Record::KeyAttribute { guid, key, name, value } => {
             records.notes.set_attribute(*guid, key, name, value);
         }
-        Record::Edge { from_guid, from_key, to_guid, to_key } => {
-            let (from_guid, to_guid) = (*from_guid, *to_guid);
-            records.edges.add(time, Edge { from_guid, from_key: from_key.clone(), to_guid, to_key: to_key.clone() });
-        }
         Record::Message { to, id, text } => records.messages.add(|| Message {
             to: if *to == "backend" { MessageTarget::Backend } else { MessageTarget::Frontend },
             id: id.clone(),
@@ -341,6 +396,7 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
         }
         Record::Print { .. }
         | Record::Log { .. }
+        | Record::Edge { .. }
         | Record::Fault { .. }
         | Record::Job { .. }
         | Record::Flow(_)

@@ -1,7 +1,6 @@
 //! What of the records goes into the store as it comes. The rest goes there by way of the backend, after the votes.
 
 use crate::api::Record;
-use crate::metrics::{Edge, EdgeLedger, flow_edges};
 use crate::sink::{FlowOf, StoreSender, StoredJobEnd};
 use crate::time::Timestamp;
 
@@ -14,23 +13,9 @@ pub(super) fn is_stored(name: &[u8]) -> bool {
     !NOT_STORED.contains(&name)
 }
 
-/// Hands an edge, a label, an attribute, a meter of a flow or the end of a job to the store; `script` is the name of the script, `ledger` has the
-/// edge unless a limit dropped it.
-pub(super) fn store(sender: &mut StoreSender, time: Timestamp, script: &str, ledger: &EdgeLedger, record: &mut Record) {
-    let keep = |sender: &mut StoreSender, edge: Edge| {
-        if ledger.holds(&edge) {
-            sender.edge(time, edge);
-        }
-    };
+/// Hands a label, an attribute, a meter of a flow or the end of a job to the store; `script` is the name of the script.
+pub(super) fn store(sender: &mut StoreSender, time: Timestamp, script: &str, record: &mut Record) {
     match record {
-        Record::Edge { from_guid, from_key, to_guid, to_key } => {
-            let (from_guid, to_guid) = (*from_guid, *to_guid);
-            let (from_key, to_key) = (std::mem::take(from_key), std::mem::take(to_key));
-            keep(sender, Edge { from_guid, from_key, to_guid, to_key });
-        }
-        Record::FlowEdges { flow, guid, key } => {
-            flow_edges(flow, *guid, key, None).into_iter().for_each(|edge| keep(sender, edge));
-        }
         Record::KeyInfo { guid, key, label, description } => {
             sender.label(*guid, key, label, description.as_deref());
         }

@@ -31,7 +31,7 @@ pub mod webhook;
 pub use alert_queue::{AlertSender, AlertsEnd};
 pub use console::{Console, ConsoleEnd, ConsoleSender, Parcel, WhenFull};
 pub use database_files::database_files;
-pub use events::{EventHandle, EventSender, EventStream, Field, Head, StreamEnd, json_text, write_event};
+pub use events::{EventHandle, EventLines, EventSender, EventStream, Field, Head, StreamEnd, json_text, write_event};
 pub use flush_sinks::FlushSinks;
 pub use line_file::{Begin, OutputError};
 pub use patient::{Haste, Patient};

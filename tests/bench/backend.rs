@@ -21,10 +21,11 @@ use millstream::job::{Delivery, JobIds};
 use millstream::key::HomeNets;
 use millstream::lua::{Budget, spawn_lua_thread};
 use millstream::metrics::{
-    Alert, Document, FlushSink, FlushedKey, FlushedTopper, Registry, Resource, Session, Shard, ShardConfig, Snapshot,
-    Stored, TrackedFlow,
+    Alert, Document, Edge, FlushSink, FlushedKey, FlushedTopper, Registry, Resource, Session, Shard, ShardConfig,
+    Snapshot, Stored, TrackedFlow,
 };
 use millstream::plugin::{Catalog, HostSettings, JobPlan, NetflowTap, Script};
+use millstream::sink::EventLines;
 use millstream::time::{Stopwatch, Timestamp};
 
 const WINDOWS: i64 = 7;
@@ -58,6 +59,12 @@ impl BackendOutlet for Counting {
     fn records(&mut self, records: &mut Vec<(Stamp, Record)>, _: &mut Shard) {
         records.clear();
     }
+    fn edge(&mut self, _: Timestamp, _: Edge) {}
+    fn take_lines(&mut self) -> EventLines {
+        EventLines::default()
+    }
+    fn put_lines(&mut self, _: EventLines) {}
+
     fn learn_names(&mut self, _: &Catalog) {}
     fn shows_each(&self) -> bool {
         false

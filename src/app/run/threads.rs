@@ -78,6 +78,13 @@ struct Shared {
     threads: usize,
 }
 
+impl Shared {
+    /// Whether all threads go by the time of packets, so that what happens has one order.
+    fn is_ordered(&self) -> bool {
+        self.pace == Pace::Packets && !self.has_queue
+    }
+}
+
 impl Staff<'_> {
     /// Starts everything on these inputs; each packet thread answers one of the questioners, and each backend one of its own.
     ///
@@ -171,13 +178,16 @@ impl Staff<'_> {
 
     fn backend_plan(&self, shared: &Shared, share: Share) -> anyhow::Result<BackendPlan> {
         let id = shared.threads + share.number as usize;
+        let outlet = self.outputs.outlet();
+        // The first one has the lines of the others.
+        let is_held = share.number > 0 && shared.is_ordered();
         Ok(BackendPlan {
             id: id as u32,
             catalog: Arc::clone(self.catalog),
             settings: self.host.clone(),
             builtin: self.builtin.clone(),
             shard: shared.shard.clone(),
-            outlet: self.outputs.outlet(),
+            outlet: if is_held { outlet.holding_events() } else { outlet },
             sink: self.outputs.flush_sink(),
             jobs: self.jobs(shared, id),
             window: settings::window(&self.host.run.environment.config)?,
@@ -227,6 +237,9 @@ impl Staff<'_> {
         peers: Peers,
         backend: Option<BackendLink>,
     ) -> EnginePlan {
+        // The backend has a thread of its own, and time is that of the packets: what all threads tell of gets one order there.
+        let is_ordered = matches!(backend, Some(BackendLink::Queue(..))) && shared.is_ordered();
+        let outlet = self.outputs.outlet();
         EnginePlan {
             id: id as u32,
             source,
@@ -239,7 +252,7 @@ impl Staff<'_> {
             flow_output: self.outputs.flow_output(),
             store: self.outputs.packet_feed().map(|feed| (feed, shared.store_mode)),
             top: self.args.output.top,
-            outlet: self.outputs.outlet(),
+            outlet: if is_ordered { outlet.holding_events() } else { outlet },
             pace: shared.pace,
             opaque_links: shared.has_queue,
             peers,

@@ -11,5 +11,5 @@ mod writer;
 
 pub(super) use line::write_text;
 pub use line::{Field, Head, json_text, write_event};
-pub use sender::EventSender;
+pub use sender::{EventLines, EventSender};
 pub use writer::{EventHandle, EventStream, StreamEnd};

@@ -11,6 +11,37 @@ use crate::sink::WhenFull;
 /// Bytes of lines handed over at once.
 const PARCEL_BYTES: usize = 64 << 10;
 
+/// Lines that are made and have no place in the stream yet.
+#[derive(Debug, Default)]
+pub struct EventLines {
+    bytes: Vec<u8>,
+    lines: u64,
+}
+
+impl EventLines {
+    /// Bytes of them.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// True without any.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Puts later ones behind.
+    pub fn append(&mut self, later: Self) {
+        if self.is_empty() {
+            *self = later;
+        } else {
+            self.bytes.extend_from_slice(&later.bytes);
+            self.lines += later.lines;
+        }
+    }
+}
+
 /// The sending half; one per thread that produces events.
 #[derive(Debug)]
 pub struct EventSender {
@@ -19,11 +50,36 @@ pub struct EventSender {
     full: Arc<AtomicU64>,
     pending: Vec<u8>,
     lines: u64,
+    holds: bool,
 }
 
 impl EventSender {
     pub(super) fn new(queue: Sender<Vec<u8>>, when_full: WhenFull, full: Arc<AtomicU64>) -> Self {
-        Self { queue, when_full, full, pending: Vec::new(), lines: 0 }
+        Self { queue, when_full, full, pending: Vec::new(), lines: 0, holds: false }
+    }
+
+    /// Hands nothing over any more until it is dropped: another thread gives the lines their place ([`EventSender::take`]).
+    #[must_use]
+    pub fn holding(mut self) -> Self {
+        self.holds = true;
+        self
+    }
+
+    /// What is held; nothing if none is.
+    pub fn take(&mut self) -> EventLines {
+        if !self.holds {
+            return EventLines::default();
+        }
+        EventLines { bytes: std::mem::take(&mut self.pending), lines: std::mem::take(&mut self.lines) }
+    }
+
+    /// Adds what another thread held.
+    pub fn put(&mut self, lines: EventLines) {
+        self.pending.extend_from_slice(&lines.bytes);
+        self.lines += lines.lines;
+        if self.pending.len() >= PARCEL_BYTES {
+            self.flush();
+        }
     }
 
     /// Adds one event; handed over when enough have come together.
@@ -37,6 +93,12 @@ impl EventSender {
 
     /// Hands over what has come together.
     pub fn flush(&mut self) {
+        if !self.holds {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
         if self.pending.is_empty() {
             return;
         }
@@ -54,6 +116,43 @@ impl EventSender {
 
 impl Drop for EventSender {
     fn drop(&mut self) {
-        self.flush();
+        self.send();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crossbeam_channel::bounded;
+
+    use super::{EventLines, EventSender};
+    use crate::sink::{Head, WhenFull};
+    use crate::time::Timestamp;
+
+    #[test]
+    fn what_is_held_leaves_where_another_sender_puts_it() {
+        let (queue, parcels) = bounded(8);
+        let sender = || EventSender::new(queue.clone(), WhenFull::Block, Arc::default());
+        let event = |ev| Head { ev, time: Timestamp::EPOCH, script: "s", side: "backend" };
+        let (mut first, mut second) = (sender(), sender().holding());
+        second.event(&event("held"), &[]);
+        second.flush();
+        first.event(&event("own"), &[]);
+        assert!(parcels.is_empty() && first.take().is_empty());
+        let mut held = EventLines::default();
+        held.append(second.take());
+        second.event(&event("later"), &[]);
+        held.append(second.take());
+        first.put(held);
+        first.flush();
+        let text = |parcel: Vec<u8>| {
+            let text = String::from_utf8_lossy(&parcel).into_owned();
+            text.lines().map(|line| line[7..].split('"').next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(text(parcels.recv().unwrap()), ["own", "held", "later"]);
+        second.event(&event("last"), &[]);
+        drop(second);
+        assert_eq!(text(parcels.recv().unwrap()), ["last"]);
     }
 }
