@@ -5,6 +5,8 @@
 mod calls;
 #[path = "outputs/events.rs"]
 mod events;
+#[path = "outputs/midstream.rs"]
+mod midstream;
 #[path = "outputs/run.rs"]
 mod run;
 #[path = "outputs/schema.rs"]

@@ -319,13 +319,11 @@ impl EngineContext {
         if is_whole { decode::frequent_end(&batch, batch.packets().get(index)?, end) } else { None }
     }
 
-    /// The end of a flow that is the client, if the flow is known.
+    /// The end of a flow that is the client, by what it carries if nothing else tells, if the flow is known.
     #[must_use]
     pub fn client_of(&self, flow: &[u8]) -> Option<End> {
         let flows = self.flows.try_borrow().ok()?;
-        let flows = flows.as_ref()?;
-        let handle = flows.find(&FlowTuple::from_id(flow)?)?;
-        flows.flow(handle).map(crate::flow::Flow::client)
+        flows.as_ref()?.asker(flow)
     }
 
     /// Begins lending the packets of the batch, and what happens to their flows.

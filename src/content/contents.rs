@@ -8,7 +8,7 @@ use super::held::{Held, Piece};
 use super::name::file_name;
 use crate::dissect::http::HeaderBlock;
 use crate::dissect::{Dissectors, FindingKind, Findings, Protocol, Text, Transaction};
-use crate::flow::{Bytes, Direction, FlowEvents, FlowHandle, FlowLookup, Happening, Want};
+use crate::flow::{Bytes, Direction, Flow, FlowEvents, FlowHandle, FlowLookup, Happening, Roles, Want};
 use crate::key::FlowText;
 
 /// Exchanges that may be open; the flow table holds more flows, but hardly as many with a request under way.
@@ -117,6 +117,8 @@ enum Speaks {
 struct FlowState {
     generation: u32,
     speaks: Speaks,
+    /// What the directions of its streams are to those who speak.
+    roles: Roles,
     held: Held,
     /// Its exchanges, by transaction.
     exchanges: VecDeque<(Transaction, u32)>,
@@ -284,9 +286,11 @@ impl Contents {
         bytes: Bytes,
         bytes_of: impl Fn(Bytes) -> Box<[u8]>,
     ) {
-        match self.flow(flow).speaks {
+        let state = self.flow(flow);
+        match state.speaks {
             Speaks::Other => {}
             Speaks::Http => {
+                let direction = state.roles.of(direction);
                 let kind = ItemKind::Raw { position, bytes: RawBytes::Stream(bytes) };
                 self.tell(after, None, flow, direction, kind);
             }
@@ -310,7 +314,7 @@ impl Contents {
         let Some(finding) = findings.list().get(index) else { return };
         let (after, flow, number) = (finding.after, finding.flow, Some(index as u32));
         match finding.kind {
-            FindingKind::Recognised { protocol: Protocol::Http } => self.recognised(after, number, flow),
+            FindingKind::Recognised { protocol: Protocol::Http } => self.recognised(after, number, flow, flows),
             FindingKind::Recognised { .. } => {
                 let state = self.flow(flow);
                 if state.speaks == Speaks::Unknown {
@@ -319,7 +323,7 @@ impl Contents {
                 }
             }
             FindingKind::HttpHeader { transaction, direction, block } => {
-                self.recognised(after, number, flow);
+                self.recognised(after, number, flow, flows);
                 let block = findings.bytes(block);
                 // Where the protocol changes there is no content to vote on.
                 if direction == Direction::ToClient && HeaderBlock::new(block).status() == 101 {
@@ -341,16 +345,18 @@ impl Contents {
     }
 
     /// A flow speaks HTTP: what came before that is known is told now.
-    fn recognised(&mut self, after: u32, finding: Option<u32>, flow: FlowHandle) {
+    fn recognised(&mut self, after: u32, finding: Option<u32>, flow: FlowHandle, flows: &impl FlowLookup) {
         let state = self.flow(flow);
         if state.speaks == Speaks::Http {
             return;
         }
         state.speaks = Speaks::Http;
+        let roles = flows.flow(flow).map_or(Roles::Known, Flow::roles);
+        state.roles = roles;
         let slot = flow.slot as usize;
         for piece in self.flows[slot].held.take(&mut self.held_bytes) {
             let kind = ItemKind::Raw { position: piece.position, bytes: RawBytes::Kept(piece.bytes) };
-            self.tell(after, finding, flow, piece.direction, kind);
+            self.tell(after, finding, flow, roles.of(piece.direction), kind);
         }
     }
 

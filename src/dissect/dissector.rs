@@ -1,8 +1,8 @@
 //! The seam between the flow events and the protocols.
 
 use super::finding::{DissectWants, FindingKind, Findings, Transaction};
-use crate::flow::{Direction, Flow, FlowHandle};
-use crate::key::Host;
+use crate::flow::{Direction, Flow, FlowHandle, Roles};
+use crate::key::{End, Host};
 use crate::time::Timestamp;
 
 /// Whether the first bytes of a stream are those of a protocol.
@@ -63,6 +63,10 @@ pub struct Context<'a> {
     pub counts: &'a mut Counts,
     /// Number of the last HTTP transaction.
     pub transactions: &'a mut u64,
+    /// What the directions that the dissector is told of are to those of the flow.
+    pub roles: Roles,
+    /// Takes the flow, if the end that counts as its client turns out to be the one who answers.
+    pub turned: &'a mut Vec<FlowHandle>,
 }
 
 impl Context<'_> {
@@ -75,6 +79,21 @@ impl Context<'_> {
     pub fn attribute(&mut self, name: &str, value: &[u8]) {
         if (self.wants.attributes | self.wants.events).is_yes() {
             self.findings.attribute(self.after, self.handle, name, value);
+        }
+    }
+
+    /// The end that is the client in the directions that the dissector is told of.
+    pub const fn client(&self) -> End {
+        match self.roles {
+            Roles::Known => self.flow.client(),
+            Roles::Turned => self.flow.client().other(),
+        }
+    }
+
+    /// What goes this way can be told by its content to come from the end that asks.
+    pub fn asks(&mut self, direction: Direction) {
+        if self.roles.of(direction) == Direction::ToClient {
+            self.turned.push(self.handle);
         }
     }
 

@@ -6,10 +6,10 @@ use super::expected::{Announced, Expected};
 use super::finding::{DissectWants, FindingKind, Findings, Protocol, Transaction};
 use super::ftp_data::FtpData;
 use super::protocols::{DATAGRAMS, STREAMS};
-use super::recogniser::{Recogniser, Roles, Verdict};
+use super::recogniser::{Recogniser, Verdict};
 use super::slots::{Slots, State};
 use super::timers::{NoneLeft, Timers};
-use crate::flow::{Direction, Flow, FlowEvents, FlowHandle, FlowLookup, Happening, Want, state};
+use crate::flow::{Direction, Flow, FlowEvents, FlowHandle, FlowLookup, Happening, Roles, Want};
 use crate::packet::Batch;
 use crate::time::Timestamp;
 
@@ -43,6 +43,8 @@ struct Desk {
     findings: Findings,
     counts: Counts,
     transactions: u64,
+    /// Flows of the batch in which the end that counts as the client is the one who answers.
+    turned: Vec<FlowHandle>,
 }
 
 impl Desk {
@@ -56,6 +58,8 @@ impl Desk {
             findings: &mut self.findings,
             counts: &mut self.counts,
             transactions: &mut self.transactions,
+            roles: Roles::Known,
+            turned: &mut self.turned,
         }
     }
 
@@ -104,7 +108,13 @@ impl Dissectors {
     pub fn new(wants: DissectWants) -> Self {
         let (streams, datagrams) = bits_of(&wants);
         Self {
-            desk: Desk { wants, findings: Findings::default(), counts: Counts::default(), transactions: 0 },
+            desk: Desk {
+                wants,
+                findings: Findings::default(),
+                counts: Counts::default(),
+                transactions: 0,
+                turned: Vec::new(),
+            },
             streams,
             datagrams,
             slots: Slots::default(),
@@ -124,6 +134,7 @@ impl Dissectors {
     /// Takes the events of a batch; replaces the findings.
     pub fn process(&mut self, batch: &Batch, events: &FlowEvents, flows: &impl FlowLookup) {
         self.desk.findings.clear();
+        self.desk.turned.clear();
         let list = events.list();
         list.iter().take(2 * AHEAD).for_each(|event| self.slots.prefetch(event.flow));
         for (index, event) in list.iter().enumerate() {
@@ -206,6 +217,12 @@ impl Dissectors {
     /// denied from their beginning.
     pub fn take_given_up(&mut self) -> impl Iterator<Item = FlowHandle> {
         self.given_up.drain(..)
+    }
+
+    /// The flows in which the end that counts as the client turned out to be the one who answers, in the last batch. A
+    /// flow may be there again. Where a SYN was seen it tells better.
+    pub fn take_turned(&mut self) -> impl Iterator<Item = FlowHandle> {
+        self.desk.turned.drain(..)
     }
 
     /// The rest of a flow is not to be dissected. What its dissector has not told yet is lost.
@@ -333,8 +350,12 @@ impl Dissectors {
     }
 
     /// The protocol is known: what its flow is from now on.
-    fn start(&mut self, at: At<'_>, row: usize, roles: Roles) -> State {
+    fn start(&mut self, at: At<'_>, row: usize, roles: Option<Roles>) -> State {
         let row = &STREAMS[row];
+        let roles = roles.unwrap_or_else(|| by_ports(at.flow));
+        if roles == Roles::Turned {
+            self.desk.turned.push(at.handle);
+        }
         self.desk.recognised(at, row.protocol);
         if !(row.wanted)(&self.desk.wants).is_yes() {
             return State::Ignored;
@@ -347,7 +368,7 @@ impl Dissectors {
     }
 
     /// The protocol is known: its dissector takes over, and gets what was kept.
-    fn speak(&mut self, index: usize, at: At<'_>, row: usize, roles: Roles) {
+    fn speak(&mut self, index: usize, at: At<'_>, row: usize, roles: Option<Roles>) {
         let next = self.start(at, row, roles);
         if let State::Undecided(recogniser) = std::mem::replace(&mut self.slots[index].state, next) {
             for (piece, bytes) in recogniser.pieces() {
@@ -455,7 +476,14 @@ impl Dissectors {
 
 /// Whether a flow was seen from its beginning, which tells who is the client.
 fn begins(flow: &Flow) -> Want {
-    Want::from(flow.state & (state::SEEN_SYN | state::SEEN_SYN_ACK) != 0)
+    Want::from(flow.saw_syn())
+}
+
+/// Who asks where neither a SYN nor the content tells: the end with the higher port, as ids of flows have it.
+fn by_ports(flow: &Flow) -> Roles {
+    let client = flow.client();
+    let port = |end| flow.tuple.port(end);
+    if port(client) < port(client.other()) { Roles::Turned } else { flow.roles() }
 }
 
 /// A dissector of a flow in which the end that counts as the client is the server. What it finds is told of who asks and
@@ -465,14 +493,17 @@ struct Turned(Box<dyn StreamDissector>);
 
 impl StreamDissector for Turned {
     fn data(&mut self, cx: &mut Context<'_>, direction: Direction, position: u64, bytes: &[u8]) -> Appetite {
+        cx.roles = Roles::Turned;
         self.0.data(cx, Roles::Turned.of(direction), position, bytes)
     }
 
     fn gap(&mut self, cx: &mut Context<'_>, direction: Direction, position: u64, missing: u64) -> Appetite {
+        cx.roles = Roles::Turned;
         self.0.gap(cx, Roles::Turned.of(direction), position, missing)
     }
 
     fn end(&mut self, cx: &mut Context<'_>) {
+        cx.roles = Roles::Turned;
         self.0.end(cx);
     }
 
@@ -489,6 +520,7 @@ impl StreamDissector for Turned {
     }
 
     fn wake(&mut self, cx: &mut Context<'_>) {
+        cx.roles = Roles::Turned;
         self.0.wake(cx);
     }
 
@@ -503,6 +535,7 @@ mod tests {
     use crate::dissect::rehearsal::{ALL, Rehearsal, overheard};
     use crate::dissect::slots::STATE_COST;
     use crate::flow::Direction::{ToClient, ToServer};
+    use crate::flow::state;
 
     const QUERY: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\x07example\0\0\x01\0\x01";
 
@@ -599,12 +632,51 @@ mod tests {
         let expected = ["Http", "GET h /x HTTP/1.1 -> status:204 usec:0 ua:-"];
         assert_eq!(talk(0, &[(ToServer, request), (ToClient, response)]), expected);
         assert_eq!(talk(0, &[(ToClient, request), (ToServer, response)]), expected);
-        assert_eq!(talk(0, &[(ToServer, response), (ToClient, request)]), expected, "the response waits");
+        let unanswered = ["Http", "GET h /x HTTP/1.1 -> "];
+        assert_eq!(talk(0, &[(ToServer, response), (ToClient, request)]), unanswered, "of a request before that");
         let cut = [(ToClient, &request[..2]), (ToClient, &request[2..]), (ToServer, response)];
         assert_eq!(talk(0, &cut), expected);
         assert_eq!(talk(0, &[(ToServer, response)]), ["Http"]);
         assert_eq!(talk(0, &[(ToServer, request), (ToServer, response)])[..1], ["Http"]);
         assert_eq!(talk(state::SEEN_SYN, &[(ToClient, request), (ToServer, response)]), [""; 0]);
+    }
+
+    #[test]
+    fn flows_of_which_the_server_is_seen_first_are_told_of_by_content_or_port() {
+        const HELLO: &[u8] = &[22, 3, 3, 0, 42, 2, 0, 0, 38, 3, 3];
+        let hello = [HELLO, &[7; 32], &[0, 0x13, 1, 0]].concat();
+        let turned = |proto: u8, bits: u16, ports: (u16, u16), said: &[u8]| {
+            let mut rehearsal = Rehearsal::new(DissectWants::ALL);
+            let flow = rehearsal.open_between(0, (proto, [10, 0, 0, 1], ports.0, ports.1), bits);
+            rehearsal.say(flow, ToServer, said);
+            rehearsal.run();
+            let turned = rehearsal.dissectors.take_turned().any(|turned| turned == flow);
+            assert_eq!(rehearsal.dissectors.take_turned().count(), 0, "told once");
+            turned
+        };
+        let answer = [&QUERY[..2], &[0x81, 0x80], &QUERY[4..]].concat();
+        let (http, ssh) = (&b"HTTP/1.1 200 OK\r\n\r\n"[..], &b"SSH-2.0-x\r\n"[..]);
+        for (said, proto) in [(http, 6), (&hello[..], 6), (&answer, 17)] {
+            // What the content tells is not asked of ports.
+            for ports in [(80, 50_000), (50_000, 80)] {
+                assert!(turned(proto, 0, ports, said), "{ports:?} {}", said.escape_ascii());
+            }
+        }
+        assert!(!turned(6, 0, (80, 50_000), b"GET / HTTP/1.1\r\n\r\n") && !turned(17, 0, (53, 50_000), QUERY));
+        assert!(turned(6, 0, (22, 50_000), ssh) && !turned(6, 0, (50_000, 22), ssh) && !turned(6, 0, (22, 22), ssh));
+        // A SYN tells better: no HTTP is found, and of a banner the ports are not asked.
+        assert!(!turned(6, state::SEEN_SYN, (80, 50_000), http) && !turned(6, state::SEEN_SYN_ACK, (22, 50_000), ssh));
+    }
+
+    #[test]
+    fn a_banner_seen_first_belongs_to_the_end_with_the_port_of_a_server() {
+        let mut rehearsal = Rehearsal::new(ALL);
+        let flow = rehearsal.open_between(0, (6, [10, 0, 0, 1], 22, 50_000), 0);
+        rehearsal.say(flow, ToServer, b"SSH-2.0-server\r\n");
+        rehearsal.say(flow, ToClient, b"SSH-2.0-client\r\n");
+        rehearsal.run();
+        let expected = ["=", "Ssh", "SSH:BANNER:SERVER=SSH-2.0-server", "SSH:BANNER:CLIENT=SSH-2.0-client"];
+        assert_eq!(rehearsal.found, expected);
     }
 
     #[test]

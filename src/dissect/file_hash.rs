@@ -5,6 +5,7 @@ use md5::{Digest, Md5};
 
 use super::dissector::Context;
 use super::finding::{FindingKind, ResourceKind};
+use crate::flow::Direction;
 
 /// The hash of a file so far.
 #[derive(Clone, Debug, Default)]
@@ -20,8 +21,9 @@ impl FileHash {
         self.len += bytes.len() as u64;
     }
 
-    /// The file is complete: reports it, unless it is empty. `place` is the number of what it was a part of.
-    pub fn report(self, cx: &mut Context<'_>, name: &[u8], place: u64) {
+    /// The file that went in a direction is complete: reports it, unless it is empty. `place` is the number of what it was
+    /// a part of.
+    pub fn report(self, cx: &mut Context<'_>, direction: Direction, name: &[u8], place: u64) {
         if self.len == 0 || !cx.wants.hashes().is_yes() {
             return;
         }
@@ -36,7 +38,7 @@ impl FileHash {
             cx.push(FindingKind::Resource { kind: ResourceKind::FileHash, uri, label });
         }
         if cx.wants.events.is_yes() {
-            cx.push(FindingKind::File { name: label, length: self.len, md5, place });
+            cx.push(FindingKind::File { direction, name: label, length: self.len, md5, place });
         }
     }
 }

@@ -209,8 +209,6 @@ pub enum FindingKind {
     },
     /// A DNS message as on the wire.
     DnsMessage {
-        /// To the server: normally a query.
-        direction: Direction,
         /// The message, as far as it was captured.
         message: Text,
     },
@@ -228,6 +226,8 @@ pub enum FindingKind {
     },
     /// A file went by that was hashed.
     File {
+        /// Which way.
+        direction: Direction,
         /// Its name as the protocol gives it; may be empty.
         name: Text,
         /// Bytes.

@@ -77,7 +77,7 @@ impl Ftp {
 
     fn announce(&mut self, cx: &Context<'_>, name: Option<Box<[u8]>>) {
         let Some(place) = self.place.take() else { return };
-        let client = cx.flow.client();
+        let client = cx.client();
         let (client, server) = (cx.flow.tuple.host(client), cx.flow.tuple.host(client.other()));
         let (host, peer): (Host, Host) = match place.listener {
             Direction::ToClient => (client, server),

@@ -36,8 +36,8 @@ impl StreamDissector for FtpData {
         // The end of the connection is the end of the file.
         if cx.flow.state & state::SEEN_FIN == 0 {
             cx.counts.add("files cut short");
-        } else {
-            std::mem::take(&mut self.hash).report(cx, &self.name, 0);
+        } else if let Some(direction) = self.direction {
+            std::mem::take(&mut self.hash).report(cx, direction, &self.name, 0);
         }
     }
 

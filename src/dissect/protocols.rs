@@ -20,6 +20,8 @@ pub(super) enum Midstream {
     Refused,
     /// They are, if the first bytes seen fit.
     Accepted,
+    /// The same; both ends may begin with the same bytes, so that these do not tell who asks.
+    Alike,
 }
 
 /// A protocol over streams.
@@ -59,7 +61,7 @@ pub(super) const STREAMS: &[StreamProtocol] = &[
         wanted: |wants| wants.attributes_of(AttributeKinds::SSH) | wants.events,
         recognise: ssh::recognise,
         start: |_| Box::<Ssh>::default(),
-        midstream: Midstream::Accepted,
+        midstream: Midstream::Alike,
     },
     StreamProtocol {
         protocol: Protocol::Http,

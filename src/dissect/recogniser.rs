@@ -2,7 +2,7 @@
 
 use super::dissector::Recognition;
 use super::protocols::{Midstream, StreamProtocol};
-use crate::flow::{Direction, Want};
+use crate::flow::{Direction, Roles, Want};
 
 /// Most bytes of a direction that are kept until the protocol is known: greetings of SMTP and FTP of many lines. What is no
 /// greeting tells within its first line.
@@ -18,29 +18,9 @@ pub(super) enum Verdict {
     Wait,
     /// No protocol known here.
     Nobody,
-    /// The protocol of this index in the table, by ends of these roles. The bytes just offered are not kept.
-    Speaks(usize, Roles),
-}
-
-/// Whether the end that counts as the client is the one that asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Roles {
-    /// It is.
-    Known,
-    /// It is not: nobody saw a SYN, and the server sent the first packet seen.
-    Turned,
-}
-
-impl Roles {
-    const ALL: [Self; 2] = [Self::Known, Self::Turned];
-
-    /// What a direction is to those who speak.
-    pub const fn of(self, direction: Direction) -> Direction {
-        match self {
-            Self::Known => direction,
-            Self::Turned => direction.other(),
-        }
-    }
+    /// The protocol of this index in the table, by ends of these roles; `None` if they might be either. The bytes just
+    /// offered are not kept.
+    Speaks(usize, Option<Roles>),
 }
 
 /// Segments of one direction that are kept.
@@ -72,7 +52,7 @@ impl Recogniser {
         if seen_from_start.is_yes() {
             return Self { candidates: [useful, 0], ..Self::default() };
         }
-        let fits = |row: &StreamProtocol| row.midstream == Midstream::Accepted;
+        let fits = |row: &StreamProtocol| row.midstream != Midstream::Refused;
         let fitting = table.iter().enumerate().filter(|(_, row)| fits(row)).fold(0, |bits, (i, _)| bits | 1 << i);
         Self { candidates: [useful & fitting; 2], ..Self::default() }
     }
@@ -95,7 +75,8 @@ impl Recogniser {
         }
         let seen = if known > 0 { &head[..] } else { &bytes[..bytes.len().min(HEAD)] };
         let first = position.saturating_sub(known as u64);
-        for (roles, candidates) in Roles::ALL.into_iter().zip(&mut self.candidates) {
+        let turned = self.candidates[1];
+        for (roles, candidates) in [Roles::Known, Roles::Turned].into_iter().zip(&mut self.candidates) {
             if *candidates == 0 {
                 continue;
             }
@@ -104,7 +85,13 @@ impl Recogniser {
                     continue;
                 }
                 match (row.recognise)(roles.of(direction), seen, first) {
-                    Recognition::Yes => return Verdict::Speaks(index, roles),
+                    Recognition::Yes => {
+                        let is_open = roles == Roles::Known
+                            && row.midstream == Midstream::Alike
+                            && turned & 1 << index != 0
+                            && (row.recognise)(direction.other(), seen, first) == Recognition::Yes;
+                        return Verdict::Speaks(index, (!is_open).then_some(roles));
+                    }
                     Recognition::No => *candidates &= !(1 << index),
                     Recognition::Undecided => {}
                 }

@@ -46,6 +46,28 @@ impl Direction {
     }
 }
 
+/// Whether the end that counts as the client is the one that asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Roles {
+    /// It is, as far as is known.
+    #[default]
+    Known,
+    /// It is not: nobody saw a SYN, and the server sent the first packet seen.
+    Turned,
+}
+
+impl Roles {
+    /// What a direction is to those who speak.
+    #[inline]
+    #[must_use]
+    pub const fn of(self, direction: Direction) -> Direction {
+        match self {
+            Self::Known => direction,
+            Self::Turned => direction.other(),
+        }
+    }
+}
+
 /// Why a flow ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EndReason {

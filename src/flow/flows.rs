@@ -203,6 +203,12 @@ impl Flows {
         Some(self.table.handle(slot))
     }
 
+    /// The end that asks in the flow in packets that has this id.
+    #[must_use]
+    pub fn asker(&self, id: &[u8]) -> Option<End> {
+        self.flow(self.find(&FlowTuple::from_id(id)?)?).map(Flow::asker)
+    }
+
     /// Flows that have not ended.
     #[must_use]
     pub const fn live(&self) -> usize {
@@ -438,6 +444,13 @@ impl Flows {
             Some(flow) if flow.tuple.proto == TCP => self.stop(handle.slot),
             Some(_) => self.table.stop_datagrams(handle.slot),
             None => {}
+        }
+    }
+
+    /// What a flow carries shows that the end that counts as its client is the one who answers.
+    pub fn turn(&mut self, handle: FlowHandle) {
+        if self.flow(handle).is_some() {
+            self.table.get_mut(handle.slot).flow.turn();
         }
     }
 

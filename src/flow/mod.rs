@@ -26,8 +26,8 @@ pub use assembler::{Assembler, Fit, Piece};
 pub use counts::{FlowCounts, FlowKind};
 pub use defrag::{Added, Datagram, Defrag, DefragCounters, DefragLimits};
 pub use event::{
-    Bytes, Direction, EndReason, FlowEvent, FlowEvents, FlowHandle, FlowLookup, FlowWants, Happening, PacketFlow, Want,
-    state,
+    Bytes, Direction, EndReason, FlowEvent, FlowEvents, FlowHandle, FlowLookup, FlowWants, Happening, PacketFlow,
+    Roles, Want, state,
 };
 pub use flows::Flows;
 pub use fragments::Fragments;

@@ -84,6 +84,8 @@ pub struct HttpBodyEnd {
 /// A file that was hashed as it went by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeenFile {
+    /// Who sent it.
+    pub sender: End,
     /// Its name as the protocol gives it.
     pub name: Span,
     /// Bytes.
@@ -116,8 +118,8 @@ pub enum Seen {
     },
     /// An HTTP message is over.
     HttpEnd(HttpBodyEnd),
-    /// A DNS message as on the wire, and who sent it.
-    Dns(End, Span),
+    /// A DNS message as on the wire.
+    Dns(Span),
     /// A file.
     File(SeenFile),
 }

@@ -195,6 +195,7 @@ impl FlowStage {
         self.next = 0;
         self.peak = self.peak.max(flows.live());
         self.dissectors.process(&context.batch.borrow(), flows.events(), flows);
+        self.dissectors.take_turned().for_each(|flow| flows.turn(flow));
         self.find_contents(context, flows);
         self.report_script_records(context, flows);
         self.is_over = false;
@@ -391,7 +392,7 @@ impl FlowStage {
             let record = match self.wants.flow_readers {
                 Readers::All => {
                     let (session, tuple) = (Box::new(make(id().as_bytes())), Some(flow.tuple));
-                    Record::Flow(EndedFlow { session, tuple, is_news: false, client: Some(flow.client()) })
+                    Record::Flow(EndedFlow { session, tuple, is_news: false, client: Some(flow.asker()) })
                 }
                 Readers::Outputs | Readers::Nobody => Record::FlowEnd(event.flow, reason.name()),
             };

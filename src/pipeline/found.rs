@@ -35,7 +35,7 @@ pub(super) fn is_event(findings: &Findings, kind: &FindingKind) -> bool {
 
 /// Tells an output of events of a finding of a flow, if it shows such ones.
 pub(super) fn show(eve: &mut EveSender, time: Timestamp, (findings, kind): (&Findings, &FindingKind), flow: &Flow) {
-    let (tuple, client) = (&flow.tuple, flow.client());
+    let (tuple, client) = (&flow.tuple, flow.asker());
     let sender = |direction| match direction {
         Direction::ToServer => client,
         Direction::ToClient => client.other(),
@@ -58,17 +58,17 @@ pub(super) fn show(eve: &mut EveSender, time: Timestamp, (findings, kind): (&Fin
             let end = HttpBodyEnd { exchange: transaction.0, sender: sender(direction), length, extent };
             eve.sighting(time, tuple, client, Seen::HttpEnd(end));
         }
-        FindingKind::DnsMessage { direction, message } => {
+        FindingKind::DnsMessage { message } => {
             let message = eve.text(findings.bytes(message));
-            eve.sighting(time, tuple, client, Seen::Dns(sender(direction), message));
+            eve.sighting(time, tuple, client, Seen::Dns(message));
         }
         FindingKind::FingerprintText { direction, text } => {
             let text = eve.text(findings.bytes(text));
             eve.sighting(time, tuple, client, Seen::FingerprintText(sender(direction), text));
         }
-        FindingKind::File { name, length, md5, place } => {
-            let name = eve.text(findings.bytes(name));
-            eve.sighting(time, tuple, client, Seen::File(SeenFile { name, length, md5, place }));
+        FindingKind::File { direction, name, length, md5, place } => {
+            let (sender, name) = (sender(direction), eve.text(findings.bytes(name)));
+            eve.sighting(time, tuple, client, Seen::File(SeenFile { sender, name, length, md5, place }));
         }
         FindingKind::Resource { .. }
         | FindingKind::Document { .. }

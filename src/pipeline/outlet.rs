@@ -161,7 +161,7 @@ impl Outlet {
                 }
                 _ => {}
             }
-            self.see(stamp, record);
+            self.see(stamp, record, traffic.map(|(_, flows)| flows));
             if matches!(record, Record::Edge { .. } | Record::FlowEdges { .. }) {
                 self.take_edges(stamp.time, record, backend);
                 continue;
@@ -252,12 +252,12 @@ impl Outlet {
             backend.flow_end(&session, &flow.tuple);
         }
         if let Some(eve) = &mut self.outputs.eve {
-            let (tuple, client) = (Some(flow.tuple), Some(flow.client()));
+            let (tuple, client) = (Some(flow.tuple), Some(flow.asker()));
             eve.flow(FlowItem { time, flow: session, tuple, client });
         }
     }
 
-    fn see(&mut self, stamp: &Stamp, record: &Record) {
+    fn see(&mut self, stamp: &Stamp, record: &Record, flows: Option<&Flows>) {
         keep(&mut self.records, stamp.time, record);
         match record {
             Record::Print { text } => {
@@ -280,7 +280,7 @@ impl Outlet {
             Prints::Output => &mut self.parcel.out,
             Prints::Error => &mut self.parcel.err,
         };
-        self.parcel.lines += self.outputs.offer(stamp, name(&self.names, stamp.script), record, lines);
+        self.parcel.lines += self.outputs.offer((stamp, name(&self.names, stamp.script)), record, flows, lines);
         if let Some(events) = &mut self.events {
             let script = name(&self.names, stamp.script);
             let head = Head { ev: kind_of(record), time: stamp.time, script, side: stamp.side.name() };

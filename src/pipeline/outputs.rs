@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::wants::OutputWants;
 use crate::api::{AlertRecord, EndedFlow, Record, ScriptId, Stamp};
 use crate::backend::alert_of;
-use crate::flow::Want;
+use crate::flow::{Flows, Want};
 use crate::guid::Guid;
+use crate::key::End;
 use crate::metrics::{Document, GroupKind, Registry, Resource};
 use crate::sink::AlertSender;
 use crate::sink::eve::{AlertItem, EveItem, EveSender, FlowItem, NoteItem, NoteKind, StatsItem};
@@ -56,10 +57,16 @@ impl Outputs {
         OutputWants { protocol_events: self.eve.is_some().into(), in_full: self.in_full | printed }
     }
 
-    /// Takes a record of which others need to be told as well; what is to be printed of it is appended to `lines`, and
-    /// the number of lines given back.
-    pub(super) fn offer(&mut self, stamp: &Stamp, script: &str, record: &Record, lines: &mut Vec<u8>) -> u64 {
-        self.hand_on(stamp, script, record);
+    /// Takes a record of which others need to be told as well, with the flows that it may speak of; what is to be printed of
+    /// it is appended to `lines`, and the number of lines given back.
+    pub(super) fn offer(
+        &mut self,
+        (stamp, script): (&Stamp, &str),
+        record: &Record,
+        flows: Option<&Flows>,
+        lines: &mut Vec<u8>,
+    ) -> u64 {
+        self.hand_on((stamp, script), record, flows);
         if self.print == PrintKinds::default() || !self.print_record(stamp, script, record, lines) {
             return 0;
         }
@@ -68,7 +75,7 @@ impl Outputs {
     }
 
     /// Takes alerts and what plugins record.
-    fn hand_on(&mut self, stamp: &Stamp, script: &str, record: &Record) {
+    fn hand_on(&mut self, (stamp, script): (&Stamp, &str), record: &Record, flows: Option<&Flows>) {
         match record {
             Record::Alert(alert) if self.eve.is_some() || !self.alerts.is_empty() => {
                 let item = self.alert(stamp, script, alert);
@@ -81,10 +88,12 @@ impl Outputs {
                 }
             }
             Record::Resource { guid, flow, uri, label } if is_of_plugin(stamp.script) => {
-                self.note(stamp, script, NoteKind::Resource, (*guid, flow), (uri, label));
+                let client = flows.and_then(|flows| flows.asker(flow));
+                self.note((stamp, script), NoteKind::Resource, *guid, (flow, client), (uri, label));
             }
             Record::Document { guid, flow, text } if is_of_plugin(stamp.script) => {
-                self.note(stamp, script, NoteKind::Document, (*guid, flow), (&Vec::new(), text));
+                let client = flows.and_then(|flows| flows.asker(flow));
+                self.note((stamp, script), NoteKind::Document, *guid, (flow, client), (&[], text));
             }
             Record::Flow(flow) => {
                 if let Some(eve) = &mut self.eve {
@@ -145,10 +154,10 @@ impl Outputs {
 
     fn note(
         &mut self,
-        stamp: &Stamp,
-        script: &str,
+        (stamp, script): (&Stamp, &str),
         kind: NoteKind,
-        (group, flow): (Guid, &[u8]),
+        group: Guid,
+        (flow, client): (&[u8], Option<End>),
         (summary, text): (&[u8], &[u8]),
     ) {
         let of = if kind == NoteKind::Resource { GroupKind::Resource } else { GroupKind::Fts };
@@ -161,6 +170,7 @@ impl Outputs {
             group_name,
             script: script.to_owned(),
             flow: flow.to_vec(),
+            client,
             summary: summary.to_vec(),
             text: text.to_vec(),
         })));

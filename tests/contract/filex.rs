@@ -172,6 +172,29 @@ fn raw_bytes_before_recognition_come_first_and_other_protocols_have_none() {
 }
 
 #[test]
+fn where_the_server_is_seen_first_every_direction_is_that_of_who_asks() {
+    let body = "onpayload_raw = function(e, t, f, dir, pos, buf) print('raw', dir, pos, buf:size()) end,
+        filter = function(e, t, f, h) print('filter', h:is_request()) end,
+        onpayload_http = function(e, t, f, path, q, r, dir, pos, buf) print('http', dir, pos, buf:tostring()) end";
+    let (first, second) = (response("hello"), response("x"));
+    let capture =
+        Conversation::new(40000, 80).server(&first[..2]).server(&first[2..]).client(GET).server(&second).capture();
+    run(body, &capture).prints(&[
+        "raw\t1\t0\t2",
+        &format!("raw\t1\t2\t{}", first.len() - 2),
+        "filter\tfalse",
+        "http\t1\t0\thello",
+        "http\t1\t5\t",
+        &format!("raw\t0\t0\t{}", GET.len()),
+        "filter\ttrue",
+        &format!("raw\t1\t{}\t{}", first.len(), second.len()),
+        "filter\tfalse",
+        "http\t1\t0\tx",
+        "http\t1\t1\t",
+    ]);
+}
+
+#[test]
 fn flows_that_are_not_http_end_without_a_callback() {
     let other = Conversation::open(40000, 22).server(b"SSH-2.0-x\r\n").client(b"SSH-2.0-y\r\n").close().capture();
     run("onterminateflow = function() print('end') end", &other).prints(&[]);

@@ -519,10 +519,12 @@ fn dissected(findings: &Findings, kind: FindingKind) -> String {
         FindingKind::HttpEnd { transaction, direction, length, extent } => {
             format!("{transaction:?} {direction:?} {length} {extent:?}")
         }
-        FindingKind::DnsMessage { direction, message } => format!("{direction:?} {}", text(message)),
+        FindingKind::DnsMessage { message } => text(message),
         FindingKind::Certificate { der } => text(der),
         FindingKind::FingerprintText { direction, text: list } => format!("{direction:?} {}", text(list)),
-        FindingKind::File { name, length, md5, place } => format!("{} {length} {md5:?} {place}", text(name)),
+        FindingKind::File { direction, name, length, md5, place } => {
+            format!("{direction:?} {} {length} {md5:?} {place}", text(name))
+        }
         // How a body is cut may depend on the pieces.
         FindingKind::HttpBody { .. } => String::new(),
     }

@@ -1,7 +1,7 @@
 //! DNS messages out of datagrams and streams.
 
 use super::message::Message;
-use super::pending::Pending;
+use super::pending::{Pending, is_multicast};
 use super::text::{self, Completeness};
 use crate::dissect::{
     Appetite, Context, DatagramDissector, DocumentKind, FindingKind, Recognition, ResourceKind, StreamDissector, Text,
@@ -37,10 +37,10 @@ pub fn recognise_stream(_direction: Direction, head: &[u8], _position: u64) -> R
     }
 }
 
-fn message(cx: &mut Context<'_>, pending: &mut Pending, direction: Direction, message: &Message<'_>) {
+fn message(cx: &mut Context<'_>, pending: &mut Pending, message: &Message<'_>) {
     if cx.wants.events.is_yes() {
         let text = cx.findings.text(message.bytes);
-        cx.push(FindingKind::DnsMessage { direction, message: text });
+        cx.push(FindingKind::DnsMessage { message: text });
     }
     if cx.wants.dns_resources.is_yes() {
         let mark = cx.findings.mark();
@@ -76,16 +76,33 @@ fn resource(cx: &mut Context<'_>, message: &Message<'_>, uri: Text) {
     cx.push(FindingKind::Resource { kind: ResourceKind::Dns, uri, label });
 }
 
+/// The first message of a flow tells who asks. What a host answers to a group, asked or not, has nobody behind it.
+fn begin(cx: &mut Context<'_>, direction: Direction, message: &Message<'_>) {
+    if !message.is_response() {
+        cx.asks(direction);
+    } else if !is_multicast(cx) {
+        cx.asks(direction.other());
+    }
+}
+
 /// DNS over UDP.
 #[derive(Debug, Default)]
 pub struct DnsDatagrams {
     pending: Pending,
+    /// The first message has been seen.
+    has_begun: bool,
 }
 
 impl DatagramDissector for DnsDatagrams {
     fn datagram(&mut self, cx: &mut Context<'_>, direction: Direction, bytes: &[u8]) -> Appetite {
         match Message::check(bytes) {
-            Ok(read) => message(cx, &mut self.pending, direction, &read),
+            Ok(read) => {
+                if !self.has_begun {
+                    self.has_begun = true;
+                    begin(cx, direction, &read);
+                }
+                message(cx, &mut self.pending, &read);
+            }
             Err(_) => cx.counts.add("dns messages refused"),
         }
         Appetite::More
@@ -118,10 +135,10 @@ pub struct DnsStream {
 
 impl DnsStream {
     /// A message with its length in front.
-    fn framed(&mut self, cx: &mut Context<'_>, direction: Direction, bytes: &[u8]) -> Appetite {
+    fn framed(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Appetite {
         match Message::check(&bytes[PREFIX..]) {
             Ok(read) => {
-                message(cx, &mut self.pending, direction, &read);
+                message(cx, &mut self.pending, &read);
                 Appetite::More
             }
             Err(_) => {
@@ -147,7 +164,7 @@ impl StreamDissector for DnsStream {
             partial.extend_from_slice(now);
             bytes = later;
             if framed_len(&partial) == Some(partial.len()) {
-                if self.framed(cx, direction, &partial) != Appetite::More {
+                if self.framed(cx, &partial) != Appetite::More {
                     return Appetite::Done;
                 }
                 partial.clear();
@@ -155,7 +172,7 @@ impl StreamDissector for DnsStream {
         }
         while let Some(len) = framed_len(bytes).filter(|len| *len <= bytes.len()) {
             let (now, later) = bytes.split_at(len);
-            if self.framed(cx, direction, now) != Appetite::More {
+            if self.framed(cx, now) != Appetite::More {
                 return Appetite::Done;
             }
             bytes = later;

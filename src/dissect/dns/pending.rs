@@ -138,7 +138,7 @@ impl Pending {
 }
 
 /// Whether a flow goes to a group: its answers come in flows of other hosts.
-fn is_multicast(cx: &Context<'_>) -> bool {
+pub(super) fn is_multicast(cx: &Context<'_>) -> bool {
     match cx.flow.tuple.host(cx.flow.client().other()) {
         Host::V4([first, ..]) => first >> 4 == 14,
         Host::V6([first, ..]) => first == 0xFF,

@@ -11,7 +11,7 @@ use crate::dissect::{
     Appetite, Context, Counts, DissectWants, FindingKind, Findings, StreamDissector, Transaction, Unwanted,
 };
 use crate::flow::Direction::{ToClient, ToServer};
-use crate::flow::{Direction, Flow, FlowHandle, Want};
+use crate::flow::{Direction, Flow, FlowHandle, Roles, Want, state};
 use crate::key::FlowTuple;
 use crate::time::Timestamp;
 
@@ -48,6 +48,8 @@ struct Bench {
     counts: Counts,
     transactions: u64,
     now: Timestamp,
+    /// State of the flow.
+    state: u16,
     heard: Vec<String>,
     body: Option<(Transaction, Direction, Vec<u8>)>,
 }
@@ -55,7 +57,16 @@ struct Bench {
 impl Bench {
     fn new(wants: DissectWants) -> Self {
         let (counts, heard) = (Counts::default(), Vec::new());
-        Self { http: Http::new(), wants, counts, transactions: 0, now: START, heard, body: None }
+        Self {
+            http: Http::new(),
+            wants,
+            counts,
+            transactions: 0,
+            now: START,
+            state: state::SEEN_SYN,
+            heard,
+            body: None,
+        }
     }
 
     fn with<R>(&mut self, run: impl FnOnce(&mut Http, &mut Context<'_>) -> R) -> R {
@@ -65,7 +76,7 @@ impl Bench {
     }
 
     fn run<R>(&mut self, run: impl FnOnce(&mut Http, &mut Context<'_>) -> R) -> (R, Findings) {
-        let flow = Flow { last: self.now, state: 0, ..Flow::new(FlowTuple::NO_IP, START) };
+        let flow = Flow { last: self.now, state: self.state, ..Flow::new(FlowTuple::NO_IP, START) };
         let mut findings = Findings::default();
         let result = run(
             &mut self.http,
@@ -78,6 +89,8 @@ impl Bench {
                 findings: &mut findings,
                 counts: &mut self.counts,
                 transactions: &mut self.transactions,
+                roles: Roles::Known,
+                turned: &mut Vec::new(),
             },
         );
         (result, findings)
@@ -394,6 +407,27 @@ fn a_response_without_request_is_read_after_a_second_or_at_the_end() {
     assert_eq!(bench.heard.len(), 4, "the next one does not wait any more");
     assert_eq!(bench.count("http responses without request"), 2);
     assert_eq!(heard(&[(ToClient, response.as_bytes())]), expected);
+}
+
+#[test]
+fn a_response_that_a_flow_is_met_with_belongs_to_a_request_before_that() {
+    let mut bench = Bench { state: 0, ..Bench::new(BODIES) };
+    bench.say(ToClient, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na");
+    bench.say(ToServer, GET);
+    bench.say(ToClient, "HTTP/1.1 404 Not Found\r\nContent-Length: 1\r\n\r\nb");
+    // From here on nothing was missed.
+    bench.say(ToClient, "HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n");
+    bench.say(ToServer, GET);
+    let expected = [
+        "1< HTTP/1.1 200 OK",
+        "1< body [a]",
+        "2> GET /a HTTP/1.1",
+        "2< HTTP/1.1 404 Not Found",
+        "2< body [b]",
+        "3> GET /a HTTP/1.1",
+        "3< HTTP/1.1 410 Gone",
+    ];
+    assert_eq!(bench.end(), expected);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::decode::Decoder;
 use super::header::Fields;
 use crate::dissect::Context;
 use crate::dissect::lines::{Line, Start};
+use crate::flow::Direction;
 
 /// How deep parts may nest.
 const MAX_DEPTH: usize = 8;
@@ -18,7 +19,7 @@ enum Place {
     Other,
 }
 
-/// A message on its way.
+/// A message on its way to a server of mail.
 #[derive(Debug)]
 pub struct Mime {
     place: Place,
@@ -87,14 +88,14 @@ impl Mime {
 
     fn part_ends(&mut self, cx: &mut Context<'_>) {
         if let Place::File(name, decoder) = std::mem::replace(&mut self.place, Place::Other) {
-            decoder.finish().report(cx, &name, self.number);
+            decoder.finish().report(cx, Direction::ToServer, &name, self.number);
         }
     }
 
     /// The message is complete.
     pub fn finish(&mut self, cx: &mut Context<'_>) {
         if let Place::File(name, decoder) = std::mem::replace(&mut self.place, Place::Other) {
-            decoder.finish_message().report(cx, &name, self.number);
+            decoder.finish_message().report(cx, Direction::ToServer, &name, self.number);
         }
     }
 

@@ -99,6 +99,7 @@ impl Quic {
             && let Some(body) = client.open(packet.whole, packet.number_at, &mut self.room)
         {
             let mut client = Side::new(client);
+            cx.asks(direction);
             collect(cx, &mut client, body);
             let (version, server) = (packet.version, Side::new(server));
             self.connection = Some(Connection { version, from_client: direction, client, server });

@@ -22,6 +22,7 @@ pub struct Tls {
 /// One direction.
 #[derive(Debug)]
 struct Side {
+    direction: Direction,
     records: Records,
     messages: Messages,
     /// Start of a record that is announced whole.
@@ -67,8 +68,9 @@ struct Found {
 }
 
 impl Side {
-    const fn new() -> Self {
+    const fn new(direction: Direction) -> Self {
         Self {
+            direction,
             records: Records::new(),
             messages: Messages::new(),
             partial: Vec::new(),
@@ -173,11 +175,11 @@ impl Side {
             match kind {
                 message::CLIENT_HELLO => {
                     self.role = Some(Owner::Client);
-                    client_hello(cx, found, body);
+                    client_hello(cx, found, self.direction, body);
                 }
                 message::SERVER_HELLO => {
                     self.role = Some(Owner::Server);
-                    server_hello(cx, found, body);
+                    server_hello(cx, found, self.direction, body);
                 }
                 message::CERTIFICATE if self.chain == Seen::No && found.hidden == Seen::No => {
                     self.chain = Seen::Yes;
@@ -225,7 +227,7 @@ fn announce(cx: &mut Context<'_>, head: RecordHead, body: &[u8]) {
     cx.push(crate::dissect::FindingKind::Attribute { name, value });
 }
 
-fn client_hello(cx: &mut Context<'_>, found: &mut Found, body: &[u8]) {
+fn client_hello(cx: &mut Context<'_>, found: &mut Found, direction: Direction, body: &[u8]) {
     if found.client_hello == Seen::Yes {
         return;
     }
@@ -234,10 +236,11 @@ fn client_hello(cx: &mut Context<'_>, found: &mut Found, body: &[u8]) {
         return;
     };
     found.client_hello = Seen::Yes;
+    cx.asks(direction);
     report_client_hello(cx, &hello, Transport::Tcp);
 }
 
-fn server_hello(cx: &mut Context<'_>, found: &mut Found, body: &[u8]) {
+fn server_hello(cx: &mut Context<'_>, found: &mut Found, direction: Direction, body: &[u8]) {
     if found.server_hello == Seen::Yes {
         return;
     }
@@ -245,6 +248,7 @@ fn server_hello(cx: &mut Context<'_>, found: &mut Found, body: &[u8]) {
         cx.counts.add("tls_hello_unreadable");
         return;
     };
+    cx.asks(direction.other());
     if hello.hides_what_follows() {
         found.hidden = Seen::Yes;
     }
@@ -269,7 +273,7 @@ impl Tls {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            sides: [Side::new(), Side::new()],
+            sides: [Side::new(Direction::ToServer), Side::new(Direction::ToClient)],
             found: Found { client_hello: Seen::No, server_hello: Seen::No, hidden: Seen::No },
         }
     }

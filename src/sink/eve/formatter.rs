@@ -136,8 +136,8 @@ impl Formatter {
                 });
             }
             EveItem::Note(item) => {
-                let mut ends = Ends::of_id(&item.flow, None);
-                if let Some(ends) = &mut ends
+                let mut ends = Ends::of_id(&item.flow, item.client);
+                if let (Some(ends), None) = (&mut ends, item.client)
                     && let Some(client) = self.flows.get(&ends.tuple).and_then(|followed| followed.client)
                 {
                     ends.source = client;
@@ -234,7 +234,7 @@ impl Lines<'_> {
                     self.http(time, told, &over);
                 }
             }
-            Seen::Dns(_, message) => {
+            Seen::Dns(message) => {
                 if let Some(facts) = (readers.dns)(message.of(texts)) {
                     let place = followed.dns.place(&facts);
                     self.line(time, "dns", Some(told), |object| {
@@ -243,7 +243,8 @@ impl Lines<'_> {
                 }
             }
             Seen::File(file) => {
-                let app = followed.app;
+                let (app, (ends, identity)) = (followed.app, told);
+                let told = (Ends { source: file.sender, ..ends }, identity);
                 self.line(time, "fileinfo", Some(told), |object| {
                     if let Some(app) = app {
                         object.text("app_proto", app.as_bytes());
@@ -404,9 +405,9 @@ mod tests {
                 let seen = match kind {
                     0 => Seen::Certificate(span),
                     1 => Seen::HttpHeader { exchange, sender, block: span },
-                    2 => Seen::Dns(sender, span),
+                    2 => Seen::Dns(span),
                     3 => Seen::FingerprintText(sender, span),
-                    _ => Seen::File(SeenFile { name: span, length: 1, md5: [0; 16], place: 0 }),
+                    _ => Seen::File(SeenFile { sender, name: span, length: 1, md5: [0; 16], place: 0 }),
                 };
                 (seen, texts)
             }),

@@ -82,6 +82,8 @@ pub struct NoteItem {
     pub script: String,
     /// Flow id; empty if none.
     pub flow: Vec<u8>,
+    /// The end of the flow that is the client, if known.
+    pub client: Option<End>,
     /// Summary.
     pub summary: Vec<u8>,
     /// Contents.
