@@ -153,3 +153,31 @@ fn a_row_from_the_future_makes_no_other_row_old() {
     let tally = fill(&late, year_2096..year_2096 + 100_000);
     assert!(tally.deleted > 10_000 && fs::metadata(&late.file).unwrap().len() <= 4 << 20, "{tally:?}");
 }
+
+#[test]
+fn by_size_as_well_a_flow_is_as_old_as_its_end() {
+    let folder = TempDir::new().unwrap();
+    let options = StoreOptions { total_bytes: Some(3 << 20), ..options(&folder.path().join("small")) };
+    let count = 60_000;
+    let at = |second: i64| Timestamp::new(1_700_000_000 + second, 0);
+    let store = open(&options).unwrap();
+    let mut sender = store.sender();
+    for number in 0..count {
+        // One lasts for the whole time, a few for most of it.
+        let end = if number == 0 || (number % 100 == 0 && number < 30_000) { at(count - 1) } else { at(number) };
+        sender.flow(Box::new(Session { end, ..flow(number) }), Stored::Yes);
+    }
+    drop(sender);
+    let tally = store.close(RunEnd::default());
+    assert!(tally.deleted > 10_000, "{tally:?}");
+    let size = fs::metadata(&options.file).unwrap().len();
+    assert!(size <= 4 << 20, "{size}");
+    let count_of = |condition: &str| number(&options.file, &format!("SELECT count(*) FROM flows WHERE {condition}"));
+    assert_eq!(count_of("1") as u64, tally.written - tally.deleted);
+    // What is left is what ended last, whenever it began.
+    let first = number(&options.file, "SELECT min(end) / 1000000000 - 1700000000 FROM flows");
+    assert!(first > 10_000 && first < count - 1_000, "{first}");
+    let long = (0..first).filter(|number| number % 100 == 0 && *number < 30_000).count() as i64;
+    assert_eq!(count_of("end > start"), (0..30_000).filter(|number| number % 100 == 0).count() as i64);
+    assert_eq!(count_of("1"), count - first + long);
+}

@@ -247,6 +247,8 @@ pub struct ResultArgs {
     pub no_store: bool,
 
     /// Delete the oldest rows while the store is larger than this (500m, 10g)
+    ///
+    /// A flow is as old as its end.
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "store")]
     pub store_size: Option<u64>,
 

@@ -1,6 +1,6 @@
 //! Deleting the oldest rows, by age and by size.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::documents;
 use super::lists::{Entry, List, decode, put};
@@ -12,8 +12,6 @@ use crate::time::Timestamp;
 /// Tables of records that are listed by their time, and the kind of their groups.
 const LISTED: [(&str, GroupKind); 2] = [("resources", GroupKind::Resource), (DOCUMENTS, GroupKind::Fts)];
 const DOCUMENTS: &str = "documents";
-/// Whenever a flow ended.
-const WHENEVER: i64 = i64::MAX;
 /// Share of the time span that is deleted at least, when the file is too large.
 const LEAST: f64 = 0.05;
 /// Steps taken at once at most.
@@ -32,8 +30,7 @@ pub(super) fn apply(
     if let Some(age) = options.age {
         let nanos = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
         let cut = Timestamp::from_nanos(bounded.as_nanos().saturating_sub(nanos));
-        // A flow is as old as its end.
-        deleted += delete_before(db, cut, cut.as_nanos())?;
+        deleted += delete_before(db, cut)?;
     }
     if let Some(limit) = options.total_bytes {
         for _ in 0..STEPS {
@@ -48,8 +45,7 @@ pub(super) fn apply(
             let span = latest.as_nanos().saturating_sub(oldest.as_nanos());
             let step = ((span as f64 * share) as i64).max(1_000_000_000);
             let cut = Timestamp::from_nanos(oldest.as_nanos().saturating_add(step));
-            // What goes first is what began first: a flow of the whole time would keep the steps from getting anywhere.
-            let step_deleted = delete_before(db, cut, WHENEVER)?;
+            let step_deleted = delete_before(db, cut)?;
             deleted += step_deleted;
             if step_deleted == 0 || oldest >= latest {
                 break;
@@ -76,15 +72,15 @@ fn counter_groups(db: &Connection) -> rusqlite::Result<Vec<i64>> {
     db.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
 }
 
-/// The earliest time there is a row of.
+/// The earliest time there is a row of; a flow is as old as its end.
 fn oldest(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
-    let mut times: Vec<i64> = Vec::new();
+    let mut times: Vec<i64> = Vec::from_iter(first_end(db)?);
     let mut first = db.prepare_cached("SELECT min(time) FROM alerts WHERE grp = ?1")?;
     for group in groups(db, GroupKind::Alert)? {
         times.extend(first.query_row([group], |row| row.get::<_, Option<i64>>(0))?);
     }
     let mut first = db.prepare_cached("SELECT min(first) FROM lists WHERE list = ?1 AND grp = ?2")?;
-    for (_, list) in listed(db)? {
+    for (_, list) in listed(db)?.into_iter().filter(|(_, list)| *list != List::FlowStart) {
         times.extend(first.query_row(list.columns(), |row| row.get::<_, Option<i64>>(0))?);
     }
     for group in counter_groups(db)? {
@@ -95,15 +91,40 @@ fn oldest(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     Ok(times.into_iter().min().map(Timestamp::from_nanos))
 }
 
-/// Deletes what is of a time before `cut`; of the flows that began before it those that ended before `ended`.
-fn delete_before(db: &Connection, cut: Timestamp, ended: i64) -> rusqlite::Result<u64> {
+/// When the first flow ended: by their start as far as any may have ended earlier than one that was found.
+fn first_end(db: &Connection) -> rusqlite::Result<Option<i64>> {
+    let (number, group) = List::FlowStart.columns();
+    // By their ends, which an index has; the first of the blocks that follow began so much earlier at most.
+    let mut select =
+        db.prepare_cached("SELECT first, last, entries FROM lists WHERE list = ?1 AND grp = ?2 ORDER BY last")?;
+    let mut end = db.prepare_cached("SELECT end FROM flows WHERE id = ?1")?;
+    let mut blocks = select.query([number, group])?;
+    let mut earliest: Option<i64> = None;
+    while let Some(block) = blocks.next()? {
+        let (first, last): (i64, i64) = (block.get(0)?, block.get(1)?);
+        if earliest.is_some_and(|earliest| last.saturating_sub(List::FlowStart.span()) > earliest) {
+            break;
+        }
+        for (start, id) in decode(first, block.get_ref(2)?.as_blob().unwrap_or_default())? {
+            if earliest.is_some_and(|earliest| start > earliest) {
+                break;
+            }
+            let found: Option<i64> = end.query_row([id], |row| row.get(0)).optional()?;
+            earliest = earliest.into_iter().chain(found).min();
+        }
+    }
+    Ok(earliest)
+}
+
+/// Deletes what is of a time before `cut`; a flow is as old as its end.
+fn delete_before(db: &Connection, cut: Timestamp) -> rusqlite::Result<u64> {
     let mut deleted = 0;
     let mut delete = db.prepare_cached("DELETE FROM alerts WHERE grp = ?1 AND time < ?2")?;
     for group in groups(db, GroupKind::Alert)? {
         deleted += delete.execute([group, cut.as_nanos()])?;
     }
     for (table, list) in listed(db)? {
-        deleted += delete_listed(db, table, list, (cut.as_nanos(), ended))?;
+        deleted += delete_listed(db, table, list, cut.as_nanos())?;
     }
     // Sizes of flows that were deleted: those of rows that come before all that are left.
     let sizes =
@@ -143,8 +164,8 @@ fn listed(db: &Connection) -> rusqlite::Result<Vec<(&'static str, List)>> {
     Ok(lists)
 }
 
-/// Deletes the rows of a table that are listed before a time, flows only if they ended before another; returns their number.
-fn delete_listed(db: &Connection, table: &str, list: List, (cut, ended): (i64, i64)) -> rusqlite::Result<usize> {
+/// Deletes the rows of a table that are listed before a time, flows only if they ended before it too; returns their number.
+fn delete_listed(db: &Connection, table: &str, list: List, cut: i64) -> rusqlite::Result<usize> {
     let (number, group) = list.columns();
     let mut select = db.prepare_cached(
         "SELECT id, first, entries FROM lists WHERE list = ?1 AND grp = ?2 AND last < ?3 AND first < ?4 ORDER BY last",
@@ -154,7 +175,7 @@ fn delete_listed(db: &Connection, table: &str, list: List, (cut, ended): (i64, i
     let blocks = select.query_map(params![number, group, reach, cut], block)?;
     // Rows must not change while they are looked for.
     let blocks: Vec<(i64, Vec<Entry>)> = blocks.collect::<Result<_, _>>()?;
-    let (column, until) = if list == List::FlowStart { ("end", ended) } else { ("time", cut) };
+    let column = if list == List::FlowStart { "end" } else { "time" };
     let mut delete = db.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1 AND {column} < ?2"))?;
     let mut is_there = db.prepare_cached(&format!("SELECT 1 FROM {table} WHERE id = ?1"))?;
     let mut delete_block = db.prepare_cached("DELETE FROM lists WHERE id = ?1")?;
@@ -166,7 +187,7 @@ fn delete_listed(db: &Connection, table: &str, list: List, (cut, ended): (i64, i
             documents.extend_from_slice(old);
         } else {
             for &(time, row) in old {
-                if delete.execute([row, until])? > 0 {
+                if delete.execute([row, cut])? > 0 {
                     deleted += 1;
                 } else if is_there.exists([row])? {
                     left.push((time, row));
