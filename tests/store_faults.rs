@@ -1,6 +1,8 @@
 //! The store when things go wrong: what is lost is counted, what was said to be there is there, and it goes on.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "store/damage.rs"]
+mod damage;
 #[path = "store/harness.rs"]
 #[allow(dead_code, reason = "shared by several files of tests")]
 mod harness;
@@ -127,6 +129,8 @@ fn a_full_disk_costs_rows_that_are_counted_and_storing_goes_on_when_there_is_roo
         assert_eq!(number(&file, "SELECT count(*) FROM flows"), tally.written as i64);
         assert_eq!(number(&file, "SELECT rows FROM runs"), tally.written as i64);
         assert_eq!(rows(&file, "PRAGMA integrity_check"), [[Sql::Text("ok".to_owned())]]);
+        let names = fs::read_dir(&mount).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        assert!(!names.into_iter().any(|name| name.contains("damaged")), "nothing is wrong with it");
     });
     assert!(Command::new("umount").arg(target).status().unwrap().success());
     outcome.unwrap();

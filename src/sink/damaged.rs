@@ -4,14 +4,24 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, Error, ErrorCode, ffi};
 
 use super::database_files;
 use crate::time;
 
-/// Whether an error says that a file is no database, or one that is broken.
-pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+/// Whether an error says that a file is no database, or one that is broken: a value that cannot have been written is as much
+/// a sign of it as a page that makes no sense.
+pub(super) fn is_damage(error: &Error) -> bool {
+    match error {
+        Error::InvalidColumnType(..) | Error::IntegralValueOutOfRange(..) | Error::FromSqlConversionFailure(..) => true,
+        error => matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)),
+    }
+}
+
+/// The error of contents that make no sense to us, though they do to SQLite.
+pub(super) fn damage(what: &str) -> Error {
+    let error = ffi::Error { code: ErrorCode::DatabaseCorrupt, extended_code: ffi::SQLITE_CORRUPT };
+    Error::SqliteFailure(error, Some(what.to_owned()))
 }
 
 /// Moves a database aside, with its log; gives its new name.

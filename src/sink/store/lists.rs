@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, ErrorCode, ffi, params};
+use rusqlite::{Connection, params};
+
+use crate::sink::damaged::damage;
 
 /// Rows of a block.
 pub(super) const BLOCK: usize = 512;
@@ -176,8 +178,7 @@ fn take(bytes: &mut &[u8]) -> Option<u64> {
 }
 
 fn damaged() -> rusqlite::Error {
-    let error = ffi::Error { code: ErrorCode::DatabaseCorrupt, extended_code: ffi::SQLITE_CORRUPT };
-    rusqlite::Error::SqliteFailure(error, Some("a list of rows makes no sense".to_owned()))
+    damage("a list of rows makes no sense")
 }
 
 /// Lists everything there is, in a file whose tables had indexes.

@@ -7,6 +7,7 @@
 //! the file, whatever ends the process; `rows offered = written + lost`, the latter by reason; one writer a file.
 //! `README.md` describes the tables.
 
+mod begin;
 mod buckets;
 mod bulk;
 mod checkpoints;

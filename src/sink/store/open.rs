@@ -2,15 +2,16 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::options::Durability;
+use super::pipelines::{PipelineState, keep_pipeline_state, pipeline_states};
 use super::schema;
-use crate::sink::damaged::{dated, is_damage, move_aside};
+use crate::sink::damaged::{damage, dated, is_damage, move_aside};
 
 /// Name of the file in a directory.
 const FILE: &str = "millstream.db";
@@ -60,6 +61,19 @@ pub enum StoreOpenError {
         found: i64,
         /// Ours.
         known: i64,
+    },
+    /// It is damaged, and in the way of a new one.
+    #[error(
+        "--store {}: damaged ({damage}), and it cannot be moved aside: {error}; move it away or name another file",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        damage: String,
+        /// What the system says.
+        error: io::Error,
     },
     /// SQLite has a complaint.
     #[error("--store {}: {error}", path.display())]
@@ -114,18 +128,61 @@ pub(super) struct Opened {
 
 /// Opens a file for writing, or makes it. A damaged one is moved aside.
 pub(super) fn open(path: &Path, durability: Durability) -> Result<Opened, StoreOpenError> {
-    match try_open(path, durability) {
+    // Held until the file is moved: of two runs that find the same damage the later one would move a sound store.
+    let lock = lock(path)?;
+    match set_up_file(path, durability) {
+        Ok(db) => Ok(Opened { db, lock }),
         Err(StoreOpenError::Database { error, .. }) if is_damage(&error) => {
-            let aside = move_aside(path).map_err(|error| StoreOpenError::File { path: path.to_owned(), error })?;
-            log::error!(
-                "store {}: damaged ({error}); it is now {}, and a new one is begun",
-                path.display(),
-                aside.display()
-            );
-            try_open(path, durability)
+            begin_anew(path, durability, &set_aside(path, &error.to_string())?)
         }
-        other => other,
+        Err(other) => Err(other),
     }
+}
+
+/// Brings the tables of a store to the current version, and does nothing about damage.
+///
+/// # Errors
+/// [`StoreOpenError`].
+pub(super) fn bring_up_to_date(path: &Path) -> Result<(), StoreOpenError> {
+    let _lock = lock(path)?;
+    set_up_file(path, Durability::PowerFailure).map(drop)
+}
+
+/// A damaged store that was moved aside.
+#[derive(Debug)]
+pub(super) struct Aside {
+    damage: String,
+    file: PathBuf,
+    /// What holds for later runs, as far as it could be read.
+    decided: Vec<PipelineState>,
+}
+
+/// Moves a damaged store aside, which nothing in this process may have open any more: closing deletes the log by its name.
+pub(super) fn set_aside(path: &Path, damage: &str) -> Result<Aside, StoreOpenError> {
+    let decided = pipeline_states(path).unwrap_or_default();
+    let damage = damage.to_owned();
+    match move_aside(path) {
+        Ok(file) => Ok(Aside { damage, file, decided }),
+        Err(error) => Err(StoreOpenError::Damaged { path: path.to_owned(), damage, error }),
+    }
+}
+
+/// Begins a new store in the place of one that was moved aside, and says so.
+pub(super) fn begin_anew(path: &Path, durability: Durability, aside: &Aside) -> Result<Opened, StoreOpenError> {
+    let Aside { damage, file, decided } = aside;
+    let database = |error| StoreOpenError::Database { path: path.to_owned(), error };
+    let lock = lock(path)?;
+    let db = set_up_file(path, durability)?;
+    for (plugin, name, state) in decided {
+        keep_pipeline_state(path, plugin, name, Some(state)).map_err(database)?;
+    }
+    log::error!(
+        "store {}: damaged ({damage}); it is now {old}, and a new one is begun; what can still be read of the old one: \
+         sqlite3 '{old}' .recover | sqlite3 recovered.db",
+        path.display(),
+        old = file.display()
+    );
+    Ok(Opened { db, lock })
 }
 
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
@@ -158,6 +215,12 @@ fn set_up(db: &Connection, durability: Durability) -> rusqlite::Result<()> {
 }
 
 impl Opened {
+    /// Closes the file; what is done after that is done to nothing.
+    pub(super) fn close(&mut self) -> rusqlite::Result<()> {
+        self.db = Connection::open_in_memory()?;
+        Ok(())
+    }
+
     /// Another connection in place of the one that failed: what it believes to be on the disk may not be there.
     pub(super) fn reconnect(&mut self, path: &Path, durability: Durability) -> rusqlite::Result<()> {
         let db = connect(path)?;
@@ -167,8 +230,8 @@ impl Opened {
     }
 }
 
-fn try_open(path: &Path, durability: Durability) -> Result<Opened, StoreOpenError> {
-    let lock = lock(path)?;
+/// Connects to a file that is locked and makes a store of it.
+fn set_up_file(path: &Path, durability: Durability) -> Result<Connection, StoreOpenError> {
     let database = |error| StoreOpenError::Database { path: path.to_owned(), error };
     let refused = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreOpenError::InUse { path: path.to_owned() },
@@ -197,11 +260,23 @@ fn try_open(path: &Path, durability: Durability) -> Result<Opened, StoreOpenErro
     if found > 0 && found < schema::VERSION {
         log::info!("store {}: tables brought from version {found} to {}", path.display(), schema::VERSION);
     }
-    // Damage shows where rows are read; the ends of the tables are cheap to look at.
+    look_for_damage(&db).map_err(database)?;
+    Ok(db)
+}
+
+/// Damage shows where rows are read. The ends of the tables are cheap to look at, and so are small tables; the rest is come
+/// across by whoever needs it.
+fn look_for_damage(db: &Connection) -> rusqlite::Result<()> {
     for table in ["groups", "keys", "runs", "windows", "flows", "alerts", "resources", "documents"] {
-        number(&db, &format!("SELECT ifnull(max(id), 0) + ifnull(min(id), 0) FROM {table}")).map_err(database)?;
+        if !db.table_exists(None, table)? {
+            return Err(damage(&format!("there is no table {table}")));
+        }
+        let ends = format!("SELECT ifnull(max(id), 0) + ifnull(min(id), 0) FROM {table}");
+        db.query_row(&ends, [], |row| row.get::<_, i64>(0))?;
     }
-    Ok(Opened { db, lock })
+    // Asked before a run begins to write.
+    db.query_row("SELECT count(plugin || name || state) FROM pipelines", [], |row| row.get::<_, i64>(0))?;
+    Ok(())
 }
 
 /// Opens the file itself and takes the lock that says who writes it.
@@ -225,6 +300,11 @@ fn lock(path: &Path) -> Result<File, StoreOpenError> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(StoreOpenError::InUse { path: path.to_owned() }),
         Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    // Whoever had the lock may have moved the file meanwhile.
+    let is_still = |now: fs::Metadata| (now.dev(), now.ino()) == (meta.dev(), meta.ino());
+    if !fs::symlink_metadata(path).is_ok_and(is_still) {
+        return Err(StoreOpenError::InUse { path: path.to_owned() });
     }
     if meta.len() > 0 {
         let mut head = [0; 16];

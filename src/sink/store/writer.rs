@@ -1,5 +1,6 @@
 //! The writer thread.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,21 +10,23 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rusqlite::ErrorCode;
 
+use super::begin::{Begun, Origin};
 use super::buckets::{Tables, Waiting};
 use super::checkpoints::Checkpoints;
 use super::counts::{Shared, StoreTally, add};
 use super::documents::Texts;
 use super::keys::{Groups, Keys};
-use super::open::{Opened, StoreOpenError, open};
+use super::open::{Aside, Opened, StoreOpenError, begin_anew, open, set_aside};
 use super::options::StoreOptions;
 use super::ordered::Ordered;
 use super::records::{Gathered, OpenFlows, Target};
 use super::row::{Rows, RunEnd};
-use super::runs::{Run, Unfinished, close_unfinished};
+use super::runs::Run;
 use super::sender::{Delivery, Parcel, StoreSender};
 use super::{retention, rollup};
 use crate::metrics::{GroupKind, Registry, Snapshot};
 use crate::processor::yield_to_packets;
+use crate::sink::damaged::is_damage;
 use crate::sink::reuse::{GiveBack, Reused, reuse};
 use crate::sink::{database_files, lookout};
 use crate::time::{self, Stopwatch, Timestamp};
@@ -43,6 +46,8 @@ const FLUSH_EVERY: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(1);
 /// Limits are applied every so many flushes, and at the end.
 const PRUNE_EVERY: u64 = 16;
+/// Damaged files that a run moves aside: a disk that damages all that is written would be filled with them.
+const MOST_ASIDE: u32 = 3;
 
 /// The store while it is written.
 #[derive(Debug)]
@@ -73,15 +78,11 @@ impl Store {
         opened: Opened,
         options: &StoreOptions,
         registry: Arc<Registry>,
-        inputs: &[String],
-        started: Option<Timestamp>,
+        origin: Origin,
     ) -> Result<Self, StoreOpenError> {
-        let path = options.file.clone();
-        let database = |error| StoreOpenError::Database { path: path.clone(), error };
         let shared = Arc::new(Shared::default());
         let (give_back, reused) = reuse();
-        let ways = (Arc::clone(&shared), give_back);
-        let writer = Writer::begin(opened, options.clone(), registry, inputs, started, ways).map_err(database)?;
+        let writer = Writer::begin(opened, options.clone(), registry, origin, (Arc::clone(&shared), give_back))?;
         let (queue, deliveries) = bounded(QUEUE);
         let thread = thread::Builder::new()
             .name("store".to_owned())
@@ -168,7 +169,7 @@ impl Reserved {
         inputs: &[String],
         started: Option<Timestamp>,
     ) -> Result<Store, StoreOpenError> {
-        Store::start(self.opened, &self.options, registry, inputs, started)
+        Store::start(self.opened, &self.options, registry, Origin { inputs: inputs.to_vec(), started })
     }
 }
 
@@ -179,10 +180,19 @@ enum Trouble {
     Other,
 }
 
+/// What a damaged file needs before anything can be written again.
+enum Repair {
+    /// It is to be moved aside, for what is wrong with it.
+    SetAside(String),
+    /// It was, and another one is to be begun.
+    Begin(Aside),
+}
+
 struct Writer {
     opened: Opened,
     options: StoreOptions,
     registry: Arc<Registry>,
+    origin: Origin,
     shared: Arc<Shared>,
     give_back: GiveBack<Parcel>,
     groups: Groups,
@@ -200,6 +210,9 @@ struct Writer {
     broken: Option<(Stopwatch, Trouble)>,
     /// The system failed to read or write: the connection cannot be trusted.
     stale: bool,
+    repair: Option<Repair>,
+    /// Files moved aside.
+    asides: u32,
     told: Option<Trouble>,
     log_told: bool,
     flushes: u64,
@@ -208,28 +221,30 @@ struct Writer {
 
 impl Writer {
     fn begin(
-        opened: Opened,
+        mut opened: Opened,
         options: StoreOptions,
         registry: Arc<Registry>,
-        inputs: &[String],
-        started: Option<Timestamp>,
+        origin: Origin,
         (shared, give_back): (Arc<Shared>, GiveBack<Parcel>),
-    ) -> rusqlite::Result<Self> {
-        let db = &opened.db;
-        db.execute_batch("BEGIN IMMEDIATE")?;
-        for unfinished in close_unfinished(db)? {
-            tell_unfinished(&options, &unfinished);
+    ) -> Result<Self, StoreOpenError> {
+        let begin = |opened: &Opened| Begun::begin(&opened.db, &options, &registry, &origin);
+        let database = |error| StoreOpenError::Database { path: options.file.clone(), error };
+        let Begun { groups, keys, run } = match begin(&opened) {
+            Err(error) if is_damage(&error) => {
+                opened.close().map_err(database)?;
+                let aside = set_aside(&options.file, &error.to_string())?;
+                opened = begin_anew(&options.file, options.durability, &aside)?;
+                begin(&opened)
+            }
+            begun => begun,
         }
-        let mut groups = Groups::default();
-        groups.define(db, &registry)?;
-        let run = Run::begin(db, inputs, started)?;
-        db.execute_batch("COMMIT")?;
-        let keys = Keys::new(db)?;
+        .map_err(database)?;
         let checkpoints = Checkpoints::start(&options.file).ok();
         Ok(Self {
             opened,
             options,
             registry,
+            origin,
             shared,
             give_back,
             groups,
@@ -245,6 +260,8 @@ impl Writer {
             pending: None,
             broken: None,
             stale: false,
+            repair: None,
+            asides: 0,
             told: None,
             log_told: false,
             flushes: 0,
@@ -332,6 +349,9 @@ impl Writer {
             }
             self.broken = None;
         }
+        if !self.repaired() {
+            return self.lost(Trouble::Other, offered);
+        }
         let result = self.open_transaction().and_then(|()| write(self));
         match result {
             Ok(count) => {
@@ -362,17 +382,17 @@ impl Writer {
     fn failed(&mut self, error: &rusqlite::Error, offered: u64) {
         let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
         let trouble = if full { Trouble::Full } else { Trouble::Other };
-        if self.told != Some(trouble) {
-            self.told = Some(trouble);
-            log::error!(
-                "store {}: {error}; rows are not stored until it can be written again",
-                self.options.file.display()
-            );
-        }
-        self.stale |= error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
         // SQLite may have rolled back by itself.
         let _ = self.opened.db.execute_batch("ROLLBACK");
         let rows = self.pending.take().map_or(0, |(rows, _)| rows);
+        self.lost(trouble, rows + offered);
+        if is_damage(error) && self.asides < MOST_ASIDE {
+            self.repair = Some(Repair::SetAside(error.to_string()));
+            self.repaired();
+            return;
+        }
+        self.tell(trouble, error);
+        self.stale |= error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
         self.keys.forget();
         self.tables.forget();
         self.open.forget();
@@ -380,7 +400,64 @@ impl Writer {
         self.gathered.forget();
         self.texts.forget();
         self.broken = Some((Stopwatch::start(), trouble));
-        self.lost(trouble, rows + offered);
+    }
+
+    /// Says why nothing is written; once, until something is.
+    fn tell(&mut self, trouble: Trouble, error: &dyn Display) {
+        if self.told != Some(trouble) {
+            self.told = Some(trouble);
+            let file = self.options.file.display();
+            log::error!("store {file}: {error}; rows are not stored until it can be written again");
+        }
+    }
+
+    /// Whether there is a file that can be written: one that is damaged is moved aside, and a new one begun.
+    fn repaired(&mut self) -> bool {
+        let Some(repair) = self.repair.take() else { return true };
+        // It has the file open.
+        if let Some(checkpoints) = self.checkpoints.take() {
+            checkpoints.end();
+        }
+        match self.begin_anew(repair) {
+            Ok(()) => true,
+            Err((repair, error)) => {
+                self.tell(Trouble::Other, &error);
+                self.repair = Some(repair);
+                self.broken = Some((Stopwatch::start(), Trouble::Other));
+                false
+            }
+        }
+    }
+
+    fn begin_anew(&mut self, repair: Repair) -> Result<(), (Repair, StoreOpenError)> {
+        let StoreOptions { file, durability, .. } = &self.options;
+        let database = |error| StoreOpenError::Database { path: file.clone(), error };
+        let aside = match repair {
+            Repair::SetAside(damage) => {
+                let aside = self.opened.close().map_err(database).and_then(|()| set_aside(file, &damage));
+                aside.map_err(|error| (Repair::SetAside(damage), error))?
+            }
+            Repair::Begin(aside) => aside,
+        };
+        let begun = begin_anew(file, *durability, &aside).and_then(|opened| {
+            let begun = Begun::begin(&opened.db, &self.options, &self.registry, &self.origin).map_err(database)?;
+            Ok((opened, begun))
+        });
+        let (opened, Begun { groups, keys, run }) = match begun {
+            Ok(begun) => begun,
+            Err(error) => return Err((Repair::Begin(aside), error)),
+        };
+        self.checkpoints = Checkpoints::start(file).ok();
+        (self.opened, self.groups, self.keys, self.run) = (opened, groups, keys, run);
+        // Nothing that was known of the old file is so in the new one.
+        self.tables = Tables::default();
+        self.open = OpenFlows::default();
+        self.ordered = Ordered::default();
+        self.gathered = Gathered::default();
+        self.texts = Texts::default();
+        (self.stale, self.told, self.broken) = (false, None, None);
+        self.asides += 1;
+        Ok(())
     }
 
     fn lost(&self, trouble: Trouble, rows: u64) {
@@ -473,18 +550,16 @@ impl Writer {
     fn end(mut self, end: &RunEnd) {
         self.flush();
         self.prune();
-        // The last attempt is made whatever went wrong before.
-        self.broken = None;
-        self.attempt(0, |writer| {
-            rollup::roll(&writer.opened.db, &mut writer.tables, i64::MAX)?;
-            writer.run.end(&writer.opened.db, end, &writer.shared.get())?;
-            if writer.pruned > 0 {
-                retention::drop_unused_keys(&writer.opened.db)?;
+        loop {
+            // The last attempt is made whatever went wrong before.
+            self.broken = None;
+            let asides = self.asides;
+            self.attempt(0, |writer| writer.end_run(end));
+            // A run that has begun in a new file has to be ended there.
+            if self.asides == asides {
+                break;
             }
-            writer.opened.db.execute_batch("COMMIT")?;
-            writer.pending = None;
-            Ok(0)
-        });
+        }
         if let Some(checkpoints) = self.checkpoints {
             checkpoints.end();
         }
@@ -494,12 +569,58 @@ impl Writer {
         }
         drop(lock);
     }
+
+    fn end_run(&mut self, end: &RunEnd) -> rusqlite::Result<u64> {
+        rollup::roll(&self.opened.db, &mut self.tables, i64::MAX)?;
+        self.run.end(&self.opened.db, end, &self.shared.get())?;
+        if self.pruned > 0 {
+            retention::drop_unused_keys(&self.opened.db)?;
+        }
+        self.opened.db.execute_batch("COMMIT")?;
+        self.pending = None;
+        Ok(0)
+    }
 }
 
-fn tell_unfinished(options: &StoreOptions, unfinished: &Unfinished) {
-    let stored = match unfinished.until {
-        Some(until) => format!("what ended by {} s is stored, what came later is lost", until.as_secs_f64()),
-        None => "what it had not written is lost".to_owned(),
-    };
-    log::warn!("store {}: run {} ended early; {stored}", options.file.display(), unfinished.run);
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use tempfile::TempDir;
+
+    use super::{MOST_ASIDE, Trouble, Writer};
+    use crate::metrics::Registry;
+    use crate::sink::WhenFull;
+    use crate::sink::damaged::damage;
+    use crate::sink::reuse::reuse;
+    use crate::sink::store::StoreOptions;
+    use crate::sink::store::begin::Origin;
+    use crate::sink::store::counts::Shared;
+    use crate::sink::store::open::open;
+    use crate::sink::store::row::RunEnd;
+
+    #[test]
+    fn a_disk_that_damages_all_that_is_written_is_not_filled() {
+        let folder = TempDir::new().unwrap();
+        let options = StoreOptions::new(folder.path().join("store.db"), WhenFull::Block);
+        let opened = open(&options.file, options.durability).unwrap();
+        let (shared, origin) = (Arc::new(Shared::default()), Origin { inputs: Vec::new(), started: None });
+        let ways = (Arc::clone(&shared), reuse().0);
+        let mut writer = Writer::begin(opened, options, Arc::new(Registry::new()), origin, ways).unwrap();
+        let damaged = || {
+            let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            names.filter(|name| name.to_string_lossy().contains("damaged")).count()
+        };
+        for round in 1..=MOST_ASIDE {
+            writer.attempt(5, |_| Err(damage("made up")));
+            assert_eq!((damaged(), shared.get().failed), (round as usize, u64::from(round) * 5));
+            assert_eq!(writer.broken.map(|(_, trouble)| trouble), None, "it goes on at once");
+        }
+        writer.attempt(5, |_| Err(damage("made up")));
+        assert_eq!(damaged(), MOST_ASIDE as usize);
+        assert_eq!(writer.broken.map(|(_, trouble)| trouble), Some(Trouble::Other));
+        writer.end(&RunEnd::default());
+        assert_eq!((damaged(), shared.get().lost()), (MOST_ASIDE as usize, 20));
+    }
 }

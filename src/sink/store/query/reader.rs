@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags};
 
+use crate::sink::damaged::is_damage;
 use crate::sink::database_files;
 use crate::sink::store::open::{self, BUSY, StoreOpenError};
-use crate::sink::store::options::Durability;
 use crate::sink::store::schema;
 use crate::time::Timestamp;
 
@@ -49,7 +49,11 @@ pub enum QueryError {
     #[error("its tables are of an earlier version and could not be brought up to date: {0}")]
     TooOld(StoreOpenError),
     /// Its contents make no sense.
-    #[error("{}: damaged: {error}", path.display())]
+    #[error(
+        "{file}: damaged: {error}; the next run that stores there moves it aside and begins a new one; \
+         what can still be read: sqlite3 '{file}' .recover | sqlite3 recovered.db",
+        file = path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -166,7 +170,10 @@ impl Reader {
         }
         if found < schema::VERSION {
             drop(reader);
-            drop(open::open(path, Durability::PowerFailure).map_err(QueryError::TooOld)?);
+            open::bring_up_to_date(path).map_err(|e| match e {
+                StoreOpenError::Database { path, error } if is_damage(&error) => QueryError::Damaged { path, error },
+                other => QueryError::TooOld(other),
+            })?;
             return Self::connected(path);
         }
         Ok(reader)
@@ -256,12 +263,12 @@ fn uri(path: &Path) -> String {
 
 fn complaint(path: &Path, error: rusqlite::Error) -> QueryError {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt) => QueryError::Damaged { path: path.to_owned(), error },
         Some(ErrorCode::NotADatabase) => QueryError::NotAStore { path: path.to_owned() },
         Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) => QueryError::File {
             path: path.to_owned(),
             error: io::Error::new(io::ErrorKind::PermissionDenied, error.to_string()),
         },
+        _ if is_damage(&error) => QueryError::Damaged { path: path.to_owned(), error },
         // A table that should be there: the file says it is ours, but is not.
         _ if error.to_string().contains("no such table") => QueryError::Damaged { path: path.to_owned(), error },
         _ => QueryError::Database(error),
