@@ -331,7 +331,15 @@ fn answers_come_as_columns_as_a_document_and_as_comma_separated_values() {
     let text = good(&["query", "resources", "--store", store, "--limit", "2"]);
     assert_eq!(text.lines().count(), 3);
     let none = good(&["query", "flows", "--store", store, "--from", "2040-01-01"]);
-    assert_eq!(none, "nothing found\n");
+    let span = "; this store has 2026-01-15T09:00:01.001000Z to 2026-01-15T09:01:24.439404Z\n";
+    assert_eq!(none, format!("nothing found: no flows that began from 2040-01-01T00:00:00.000000Z{span}"));
+    let none = |arguments: &[&str]| good(&[arguments, &["--store", store]].concat());
+    let nothing = |what: &str| format!("nothing found: no {what} in this store\n");
+    assert_eq!(none(&["query", "keys", "Hosts", "zzz"]), nothing("keys of group 'Hosts' that contain 'zzz'"));
+    assert_eq!(none(&["query", "edges", "Hosts", "1.2.3.4"]), nothing("links of group 'Hosts' of key '1.2.3.4'"));
+    assert_eq!(none(&["search", "thing", "nowhere"]), nothing("documents with 'thing nowhere'"));
+    assert_eq!(none(&["query", "runs", "--limit", "0"]), "nothing found: --limit 0 leaves no rows\n");
+    assert_eq!(none(&["query", "keys", "Hosts", "zzz", "--json"]).trim(), "[]");
     let words = json(&["search", "--store", store, "--json", "example"]);
     assert!(words.is_array());
 }
@@ -371,6 +379,13 @@ fn what_is_no_store_and_what_makes_no_sense_is_refused_in_one_line() {
     one_line(refused(&["query", "top", "--store", store]), "which counter group?");
     one_line(refused(&["query", "top", "Hosts", "-m", "99", "--store", store]), "it has: 0 (");
     one_line(refused(&["query", "flows", "--from", "yesterday", "--store", store]), "-10m");
+    one_line(refused(&["query", "top", "hots", "--store", store]), "did you mean 'Hosts'?");
+    one_line(refused(&["query", "resources", "dns", "--store", store]), "did you mean 'DNS Resources' or 'DNS names'?");
+    one_line(refused(&["query", "top", "hosts", "-m", "packets", "--store", store]), "did you mean 'Total Packets'?");
+    for asked in [&["query", "flows"][..], &["search", "word"], &["report", "-o", &path("page")]] {
+        let range = ["--from", "2026-01-16", "--to", "2026-01-15", "--store", store];
+        one_line(refused(&[asked, &range].concat()), "--from 2026-01-16 is after --to 2026-01-15");
+    }
     one_line(refused(&["search", "\"", "--store", store]), "double quotes");
     one_line(refused(&["search", "a AND", "--store", store]), "double quotes");
     Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();

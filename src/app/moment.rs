@@ -2,12 +2,47 @@
 
 use std::time::Duration;
 
+use anyhow::{anyhow, bail};
+
 use crate::pipeline::date_time;
 use crate::time::Timestamp;
 
 /// What a time may look like.
 const FORMS: &str =
     "a time such as 2026-01-31T08:15:30Z, 2026-01-31, 1767225600.5, or -10m before the last packet is needed";
+
+/// A time range as it was asked for; either end may be left out.
+pub type Range = (Option<Timestamp>, Option<Timestamp>);
+
+/// The range of `--from` and `--to`.
+///
+/// # Errors
+/// When a time cannot be understood, or the range ends before it begins.
+pub fn range(from: Option<&str>, to: Option<&str>, latest: Timestamp) -> anyhow::Result<Range> {
+    let time = |name: &str, text: Option<&str>| match text {
+        Some(text) => parse(text, latest).map(Some).map_err(|e| anyhow!("{name} {text}: {e}")),
+        None => Ok(None),
+    };
+    let range = (time("--from", from)?, time("--to", to)?);
+    if let (Some(first), Some(last)) = range
+        && first > last
+    {
+        let of = |given: Option<&str>, time| match given {
+            // What is relative is better seen as what it is.
+            Some(given) if given.starts_with('-') => format!("{given} ({})", text(time)),
+            given => given.unwrap_or_default().to_owned(),
+        };
+        bail!("--from {} is after --to {}", of(from, first), of(to, last));
+    }
+    Ok(range)
+}
+
+/// A range in words, with a blank before it; nothing for all times.
+#[must_use]
+pub fn range_text((from, to): Range) -> String {
+    let bound = |word: &str, time: Option<Timestamp>| time.map(|time| format!(" {word} {}", text(time)));
+    [bound("from", from), bound("to", to)].map(Option::unwrap_or_default).concat()
+}
 
 /// A time: RFC 3339 (UTC unless it has an offset), seconds since 1970, or `-90s`, `-10m`, `-2h`, `-1d` before `latest`.
 ///
@@ -115,7 +150,7 @@ pub fn text(time: Timestamp) -> String {
 mod tests {
     use proptest::prelude::proptest;
 
-    use super::{parse, text};
+    use super::{parse, range, range_text, text};
     use crate::time::Timestamp;
 
     #[test]
@@ -143,6 +178,19 @@ mod tests {
         ] {
             assert!(at(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_range_ends_after_it_begins() {
+        let latest = Timestamp::new(100_000, 0);
+        let of = |from: &'static str, to: &'static str| range(Some(from), Some(to), latest).map_err(|e| e.to_string());
+        assert_eq!(of("-1h", "-1h"), Ok((Some(Timestamp::new(96_400, 0)), Some(Timestamp::new(96_400, 0)))));
+        assert_eq!(range_text(of("5", "1970-01-02").unwrap()).len(), 2 * " from 1970-01-01T00:00:05.000000Z".len() - 2);
+        assert_eq!(of("1970-01-03", "1970-01-02"), Err("--from 1970-01-03 is after --to 1970-01-02".to_owned()));
+        let relative = "--from -10s (1970-01-02T03:46:30.000000Z) is after --to -1m (1970-01-02T03:45:40.000000Z)";
+        assert_eq!(of("-10s", "-1m"), Err(relative.to_owned()));
+        assert!(of("-1h", "soon").unwrap_err().starts_with("--to soon: a time such as"));
+        assert_eq!(range_text(range(None, None, latest).unwrap()), "");
     }
 
     proptest! {

@@ -107,12 +107,9 @@ fn wanted(args: &PacketsArgs) -> anyhow::Result<Wanted> {
 
 fn selection(args: &PacketsArgs, wanted: &Wanted, span: Option<(Timestamp, Timestamp)>) -> anyhow::Result<Selection> {
     let latest = span.map_or(Timestamp::EPOCH, |(_, last)| last);
-    let time = |name: &str, text: &Option<String>| match text {
-        Some(text) => moment::parse(text, latest).map(Some).map_err(|e| anyhow::anyhow!("{name} {text}: {e}")),
-        None => Ok(None),
-    };
+    let (from, to) = moment::range(args.from.as_deref(), args.to.as_deref(), latest)?;
     let marks = wanted.flow.iter().map(flow_mark).chain(wanted.hosts.iter().map(host_mark)).collect();
-    Ok(Selection { marks, from: time("--from", &args.from)?, to: time("--to", &args.to)? })
+    Ok(Selection { marks, from, to })
 }
 
 /// Decodes packets one by one and says which match.

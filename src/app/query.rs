@@ -5,10 +5,11 @@ use anyhow::{Context, bail};
 use super::Outcome;
 use super::answer;
 use super::cli::{QueryArgs, QueryOrder, Question};
+use super::moment;
 use super::screen::Screen;
 use crate::sink::store_query::{
     Answer, FlowOrder, KeysQuery, QueryError, Reader, RecordsQuery, SeriesQuery, TopQuery, alerts, documents, edges,
-    flows, jobs, keys, resources, runs, series, top, tracked,
+    flows, jobs, keys, resources, runs, series, top, toppers, tracked,
 };
 
 /// Points of a series unless told otherwise.
@@ -23,15 +24,16 @@ const ROWS: usize = 20;
 pub fn query(args: &QueryArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcome> {
     check(args)?;
     let reader = answer::reader(args.answer.store.as_deref())?;
-    let (from, to) = answer::times(args.answer.from.as_deref(), args.answer.to.as_deref(), &reader)?;
-    let answered = ask(args, &reader, from, to).map_err(|e| reader.complaint(e))?;
-    answer::write(&answered, &args.answer, screen)?;
+    let range = answer::times(args.answer.from.as_deref(), args.answer.to.as_deref(), &reader)?;
+    let answered = ask(args, &reader, range).map_err(|e| answer::complaint(reader.complaint(e)))?;
+    let why = || answer::nothing(&subject(args), &args.answer, range, &reader);
+    answer::write(&answered, &args.answer, why, screen)?;
     Ok(Outcome::Good)
 }
 
 fn check(args: &QueryArgs) -> anyhow::Result<()> {
     let name = args.question.name();
-    let needs_group = matches!(args.question, Question::Top | Question::Keys | Question::Series);
+    let needs_group = matches!(args.question, Question::Top | Question::Toppers | Question::Keys | Question::Series);
     if needs_group && args.group.is_none() {
         bail!("query {name}: which counter group? as in: millstream query {name} Hosts");
     }
@@ -43,8 +45,8 @@ fn check(args: &QueryArgs) -> anyhow::Result<()> {
     if !takes_key && args.key.is_some() {
         bail!("query {name} takes no key");
     }
-    if args.meter.is_some() && !matches!(args.question, Question::Top | Question::Series) {
-        bail!("--meter is for query top and query series");
+    if args.meter.is_some() && !matches!(args.question, Question::Top | Question::Toppers | Question::Series) {
+        bail!("--meter is for query top, query toppers and query series");
     }
     if args.tracked.is_some() && args.question != Question::Flows {
         bail!("--tracked is for query flows");
@@ -52,18 +54,38 @@ fn check(args: &QueryArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn ask(
-    args: &QueryArgs,
-    reader: &Reader,
-    from: Option<crate::time::Timestamp>,
-    to: Option<crate::time::Timestamp>,
-) -> Result<Answer, QueryError> {
+/// What is asked for, in words.
+fn subject(args: &QueryArgs) -> String {
+    let what = match (args.question, &args.tracked) {
+        (Question::Top | Question::Series, _) => "values",
+        (Question::Toppers, _) => "toppers",
+        (Question::Keys, _) => "keys",
+        (Question::Flows, Some(tracker)) => return format!("snapshots of flow tracker '{tracker}'"),
+        (Question::Flows, None) => "flows that began",
+        (Question::Alerts, _) => "alerts",
+        (Question::Resources, _) => "resources",
+        (Question::Docs, _) => "documents",
+        (Question::Edges, _) => "links",
+        (Question::Jobs, _) => "ends of jobs",
+        (Question::Runs, _) => "runs",
+    };
+    let group = args.group.as_ref().map(|group| format!(" of group '{group}'")).unwrap_or_default();
+    let key = args.key.as_ref().map(|key| match args.question {
+        Question::Keys => format!(" that contain '{key}'"),
+        _ => format!(" of key '{key}'"),
+    });
+    let meter = args.meter.as_ref().map(|meter| format!(" and meter '{meter}'"));
+    format!("{what}{group}{}{}", key.unwrap_or_default(), meter.unwrap_or_default())
+}
+
+fn ask(args: &QueryArgs, reader: &Reader, (from, to): moment::Range) -> Result<Answer, QueryError> {
     let group = args.group.clone().unwrap_or_default();
     let limit = args.answer.limit.unwrap_or(if args.question == Question::Series { POINTS } else { ROWS });
     let meter = args.meter.clone();
     let records = RecordsQuery { group: args.group.clone(), key: args.key.clone(), from, to, limit };
     match args.question {
         Question::Top => top(reader, &TopQuery { group, meter, from, to, limit }),
+        Question::Toppers => toppers(reader, &TopQuery { group, meter, from, to, limit }),
         Question::Keys => keys(reader, &KeysQuery { group, containing: args.key.clone(), from, to, limit }),
         Question::Series => series(reader, &SeriesQuery { group, key: args.key.clone(), meter, from, to, limit }),
         Question::Flows => {
@@ -96,11 +118,12 @@ impl Question {
 /// When the store cannot be read or the words cannot be understood.
 pub fn search(args: &super::cli::SearchArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcome> {
     let reader = answer::reader(args.answer.store.as_deref())?;
-    let (from, to) = answer::times(args.answer.from.as_deref(), args.answer.to.as_deref(), &reader)?;
+    let range = answer::times(args.answer.from.as_deref(), args.answer.to.as_deref(), &reader)?;
     let words = args.words.join(" ");
     let limit = args.answer.limit.unwrap_or(ROWS);
-    let found = crate::sink::store_query::search(&reader, &words, from, to, limit);
+    let found = crate::sink::store_query::search(&reader, &words, range.0, range.1, limit);
     let found = found.map_err(|e| reader.complaint(e)).context("search")?;
-    answer::write(&found, &args.answer, screen)?;
+    let why = || answer::nothing(&format!("documents with '{words}'"), &args.answer, range, &reader);
+    answer::write(&found, &args.answer, why, screen)?;
     Ok(Outcome::Good)
 }

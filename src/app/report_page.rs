@@ -101,8 +101,7 @@ fn page(store: &Reader, range: Range) -> Result<String, QueryError> {
 
 /// What is said of a range that has nothing.
 fn nothing(range: Range, (first, last): (Timestamp, Timestamp)) -> String {
-    let bound = |word: &str, time: Option<Timestamp>| time.map(|time| format!(" {word} {}", moment::text(time)));
-    let asked = [bound("from", range.from), bound("to", range.to)].map(Option::unwrap_or_default).concat();
+    let asked = moment::range_text((range.from, range.to));
     format!("Nothing is stored{asked}; this store has {} to {}", moment::text(first), moment::text(last))
 }
 

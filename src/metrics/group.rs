@@ -125,6 +125,12 @@ impl Group {
         given.chain(known.map(|(key, _)| key.as_bytes()))
     }
 
+    /// The keys with the labels that they have without anyone setting them.
+    pub fn fixed_labels(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let given = self.keyinfo.iter().map(|(key, label)| (&key[..], &label[..]));
+        given.chain(self.known_keys.iter().map(|(key, label)| (key.as_bytes(), label.as_bytes())))
+    }
+
     /// The meter with an id.
     #[must_use]
     pub fn meter(&self, id: u32) -> Option<&Meter> {

@@ -10,7 +10,7 @@ use rusqlite::types::Value as Sql;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{DEMO, good, json, open, options, rows};
+use crate::harness::{DEMO, good, json, open, options, refused, rows};
 
 const GROUP: &str = "{5B2D7A60-8D0C-4F7E-9D6B-6B6C2F0A1E14}";
 
@@ -98,4 +98,62 @@ fn toppers_say_how_much_too_large_they_may_be() {
     };
     let expected = [row(1, "a", 9.0, 0.0), row(1, "b", 8.0, 2.5), row(-1, "b", 8.0, 2.5), row(-1, "a", 9.0, 0.0)];
     assert_eq!(rows(&options.file, sql), expected);
+    // They have no counters: all that is known of them are these.
+    let file = options.file.to_str().unwrap();
+    let top = json(&["query", "top", "Hosts", "--json", "--store", file]);
+    let seen = |row: &Value| {
+        (row["key"].as_str().unwrap().to_owned(), row["value"].as_f64().unwrap(), row["error"].as_f64().unwrap())
+    };
+    let top: Vec<_> = top.as_array().unwrap().iter().map(seen).collect();
+    assert_eq!(top, [("a".to_owned(), 9.0, 0.0), ("b".to_owned(), 8.0, 2.5)]);
+    let text = good(&["query", "top", "Hosts", "--store", file]);
+    assert_eq!(text, "key  value  error\na        9\nb        8  2.500\n");
+    let csv = good(&["query", "top", "Hosts", "--csv", "--limit", "1", "--store", file]);
+    assert_eq!(csv, "key,readable,label,value,share,error\r\na,,,9,,0\r\n");
+    let text = good(&["query", "toppers", "hosts", "-m", "total", "--store", file]);
+    let begin = "2023-11-14T22:13:20.000000Z";
+    let lines = [
+        "time                         side      rank  key  value  error".to_owned(),
+        format!("{begin}  largest      1  a        9"),
+        format!("{begin}  largest      2  b        8  2.500"),
+        format!("{begin}  smallest     1  b        8  2.500"),
+        format!("{begin}  smallest     2  a        9"),
+    ];
+    assert_eq!(text, lines.map(|line| line + "\n").concat());
+    let none = good(&["query", "top", "hosts", "--from", "2023-11-14T22:13:21Z", "--store", file]);
+    assert!(none.starts_with("nothing found: no values of group 'hosts'"), "{none}");
+    assert!(refused(&["query", "series", "hosts", "--store", file]).contains("no counter group 'hosts'"));
+}
+
+/// Keeps the counters of some keys, and all of another group's, from being stored.
+const NO_COUNTERS: &str = r#"
+TrisulPlugin = {
+  id = { name = "no counters", description = "d" },
+  cg_monitor = {
+    counter_guid = "{5B2D7A60-8D0C-4F7E-9D6B-6B6C2F0A1E14}",
+    onflushfilter = function(engine, timestamp, key, metrics) return key:sub(1, 5) ~= "0A.14" end,
+  },
+}
+"#;
+
+#[test]
+fn keys_whose_counters_are_not_stored_are_taken_from_the_toppers() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("ends.lua"), BOTH_ENDS.replace("4, 3,", "1000, 3,")).unwrap();
+    fs::write(path("none.lua"), NO_COUNTERS).unwrap();
+    let run = |store: &str, more: &[&str]| {
+        good(&[&["run", "-q", "-r", DEMO, "-p", &path("ends.lua"), "--store", store], more].concat());
+        let top = json(&["query", "top", GROUP, "--limit", "1000", "--json", "--store", store]);
+        let row = |row: &Value| (row["key"].as_str().unwrap().to_owned(), row["value"].as_f64().unwrap());
+        let rows = top.as_array().unwrap();
+        assert!(rows.iter().all(|row| row["error"] == 0));
+        rows.iter().map(row).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let all = run(&path("all.db"), &[]);
+    assert_eq!(run(&path("some.db"), &["-p", &path("none.lua")]), all);
+    let inside = all.keys().filter(|key| key.starts_with("0A.14")).count();
+    assert!(inside > 3 && inside < all.len(), "{all:?}");
+    let counted = json(&["query", "keys", GROUP, "--limit", "1000", "--json", "--store", &path("some.db")]);
+    assert_eq!(counted.as_array().unwrap().len(), all.len() - inside);
 }

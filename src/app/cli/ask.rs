@@ -120,6 +120,8 @@ pub struct QueryArgs {
 pub enum Question {
     /// The keys of a counter group with the largest values of a meter.
     Top,
+    /// The keys that ranked first and last in each interval of a counter group, the latest first.
+    Toppers,
     /// The keys of a counter group.
     Keys,
     /// A meter of a key, or of the whole group, over time.

@@ -75,6 +75,7 @@ const TRACKED: [Field; 5] = [
 /// # Errors
 /// [`QueryError`].
 pub fn flows(reader: &Reader, query: &RecordsQuery, order: FlowOrder) -> Result<Answer, QueryError> {
+    let _snapshot = reader.snapshot()?;
     let mut answer = ended(reader, query, order)?;
     answer.rows.extend(open(reader, query, order)?.rows);
     let column = answer.column(if order == FlowOrder::Bytes { "bytes" } else { "start" }).unwrap_or(0);
@@ -231,6 +232,6 @@ fn tracker_name(reader: &Reader, asked: &str) -> Result<String, QueryError> {
     }
     match there.iter().find(|name| name.eq_ignore_ascii_case(asked)) {
         Some(name) => Ok(name.clone()),
-        None => Err(QueryError::NoTracker { name: asked.to_owned(), there: there.join(", ") }),
+        None => Err(QueryError::NoTracker { name: asked.to_owned(), there }),
     }
 }

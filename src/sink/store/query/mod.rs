@@ -15,6 +15,7 @@ mod reader;
 mod records;
 mod search;
 mod series;
+mod toppers;
 
 pub use answer::{Answer, Cell, Column};
 pub use counters::{KeysQuery, TopQuery, keys, top};
@@ -25,6 +26,7 @@ pub use reader::{QueryError, Reader, Span};
 pub use records::{RecordsQuery, alerts, documents, edges, jobs, resources, runs};
 pub use search::search;
 pub use series::{SeriesQuery, series};
+pub use toppers::toppers;
 
 #[cfg(test)]
 mod tests;

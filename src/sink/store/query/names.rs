@@ -1,5 +1,7 @@
 //! Finding groups, meters and keys by what people call them.
 
+use std::collections::HashSet;
+
 use rusqlite::{OptionalExtension, params};
 
 use super::ranges::pieces;
@@ -78,14 +80,37 @@ impl Reader {
         one_of(&self.groups_where(GroupKind::Counter, "1")?, GroupKind::Counter, name)
     }
 
-    /// The meters of a group, by id.
+    /// The same of a group that has counters or toppers.
+    pub(super) fn ranked_group(&self, name: &str) -> Result<GroupName, QueryError> {
+        let groups = self.groups_where(
+            GroupKind::Counter,
+            "(EXISTS (SELECT 1 FROM sqlite_master m WHERE m.name = 'counters_' || g.id)
+              OR EXISTS (SELECT 1 FROM toppers t WHERE t.grp = g.id))",
+        )?;
+        one_of(&groups, GroupKind::Counter, name)
+    }
+
+    /// The meters of a group that have counters, by id.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn meters(&self, group: &GroupName) -> Result<Vec<MeterName>, QueryError> {
-        let sql = "SELECT id, vartype, name, units FROM meters WHERE grp = ?1 AND 'm' || id IN
-                     (SELECT name FROM pragma_table_info(?2)) ORDER BY id";
-        let mut select = self.prepare(sql)?;
+        self.meters_where(group, "'m' || id IN (SELECT name FROM pragma_table_info(?2))")
+    }
+
+    /// The meter of an id or of a name among those that have counters or toppers.
+    pub(super) fn ranked_meter(&self, group: &GroupName, name: Option<&str>) -> Result<MeterName, QueryError> {
+        let meters = self.meters_where(
+            group,
+            "('m' || id IN (SELECT name FROM pragma_table_info(?2))
+              OR EXISTS (SELECT 1 FROM toppers t WHERE t.grp = meters.grp AND t.meter = meters.id))",
+        )?;
+        meter_of(&meters, group, name)
+    }
+
+    fn meters_where(&self, group: &GroupName, condition: &str) -> Result<Vec<MeterName>, QueryError> {
+        let sql = format!("SELECT id, vartype, name, units FROM meters WHERE grp = ?1 AND {condition} ORDER BY id");
+        let mut select = self.prepare(&sql)?;
         let meters = select.query_map(params![group.id, schema::counters(group.id)], |row| {
             Ok(MeterName {
                 id: row.get(0)?,
@@ -102,20 +127,7 @@ impl Reader {
     /// # Errors
     /// [`QueryError::NoMeter`] with the meters there are.
     pub fn meter(&self, group: &GroupName, name: Option<&str>) -> Result<MeterName, QueryError> {
-        let meters = self.meters(group)?;
-        let found = match name {
-            None => meters.first(),
-            Some(name) => {
-                let id: Option<u8> = name.parse().ok();
-                let named = || meters.iter().find(|meter| meter.name.eq_ignore_ascii_case(name));
-                meters.iter().find(|meter| Some(meter.id) == id).or_else(named)
-            }
-        };
-        found.cloned().ok_or_else(|| {
-            let there: Vec<String> = meters.iter().map(|meter| format!("{} ({})", meter.id, meter.name)).collect();
-            let name = name.unwrap_or_default().to_owned();
-            QueryError::NoMeter { group: group.name.clone(), name, there: there.join(", ") }
-        })
+        meter_of(&self.meters(group)?, group, name)
     }
 
     /// The number of a key of the group that people may call otherwise.
@@ -177,6 +189,22 @@ impl Reader {
     }
 }
 
+/// The meter of an id or of a name, of either case; without either the first one.
+fn meter_of(meters: &[MeterName], group: &GroupName, name: Option<&str>) -> Result<MeterName, QueryError> {
+    let found = match name {
+        None => meters.first(),
+        Some(name) => {
+            let id: Option<u8> = name.parse().ok();
+            let named = || meters.iter().find(|meter| meter.name.eq_ignore_ascii_case(name));
+            meters.iter().find(|meter| Some(meter.id) == id).or_else(named)
+        }
+    };
+    found.cloned().ok_or_else(|| {
+        let there = meters.iter().map(|meter| (meter.id, meter.name.clone())).collect();
+        QueryError::NoMeter { group: group.name.clone(), name: name.unwrap_or_default().to_owned(), there }
+    })
+}
+
 /// The group that is meant by a GUID, a name, or an alias of either.
 fn one_of(groups: &[GroupName], kind: GroupKind, name: &str) -> Result<GroupName, QueryError> {
     let by_guid = Guid::parse(name.as_bytes()).ok().map(|guid| guid.to_string());
@@ -209,8 +237,8 @@ fn one_of(groups: &[GroupName], kind: GroupKind, name: &str) -> Result<GroupName
     if let Some(group) = find(&alias.map(|group| group.guid.to_string())) {
         return Ok(group.clone());
     }
-    let there: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
-    Err(QueryError::NoGroup { kind: kind.name(), name: name.to_owned(), there: there.join(", ") })
+    let there = groups.iter().map(|group| group.name.clone()).collect();
+    Err(QueryError::NoGroup { kind: kind.name(), name: name.to_owned(), there })
 }
 
 /// What is shown for the keys of a group.
@@ -271,6 +299,23 @@ impl<'a> Labels<'a> {
             }
         }
         Ok(shown)
+    }
+
+    /// The keys that may be shown with a label which `matches`: another one may go before it.
+    pub(super) fn maybe_labelled(&self, matches: impl Fn(&str) -> bool) -> Result<HashSet<Vec<u8>>, QueryError> {
+        let mut keys = HashSet::new();
+        let mut select = self.reader.prepare("SELECT key, label FROM labels WHERE grp = ?1")?;
+        for group in [Some(self.group), self.resolver].into_iter().flatten() {
+            let mut rows = select.query([group])?;
+            while let Some(row) = rows.next()? {
+                if matches(&text(row.get_ref(1)?)) {
+                    keys.insert(row.get_ref(0)?.as_bytes().map(<[u8]>::to_vec).unwrap_or_default());
+                }
+            }
+        }
+        let fixed = self.fixed().into_iter().flat_map(Group::fixed_labels);
+        keys.extend(fixed.filter(|(_, label)| matches(&text_of(label))).map(|(key, _)| key.to_vec()));
+        Ok(keys)
     }
 
     /// The group as every installation has it.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, Transaction};
 
 use crate::sink::damaged::is_damage;
 use crate::sink::database_files;
@@ -64,14 +64,14 @@ pub enum QueryError {
     #[error("the store cannot be read: {0}")]
     Database(rusqlite::Error),
     /// No such group.
-    #[error("no {kind} group '{name}' in this store; there are: {}", if there.is_empty() { "none" } else { there })]
+    #[error("no {kind} group '{name}' in this store; there are: {}", listed(there))]
     NoGroup {
         /// Kind of the group.
         kind: &'static str,
         /// As it was asked for.
         name: String,
         /// Those there are.
-        there: String,
+        there: Vec<String>,
     },
     /// More than one group of the name.
     #[error("several {kind} groups of this store are called '{name}'; name one by its GUID: {guids}")]
@@ -84,14 +84,14 @@ pub enum QueryError {
         guids: String,
     },
     /// No such meter.
-    #[error("group {group} has no meter '{name}'; it has: {there}")]
+    #[error("group {group} has no meter '{name}'; it has: {}", listed(&numbered(there)))]
     NoMeter {
         /// The group.
         group: String,
         /// As it was asked for.
         name: String,
-        /// Those there are.
-        there: String,
+        /// Numbers and names of those there are.
+        there: Vec<(u8, String)>,
     },
     /// No such key.
     #[error("group {group} has no key '{key}'; its keys: millstream query keys '{group}'")]
@@ -102,12 +102,12 @@ pub enum QueryError {
         key: String,
     },
     /// No such tracker.
-    #[error("no flow tracker '{name}' in this store; there are: {}", if there.is_empty() { "none" } else { there })]
+    #[error("no flow tracker '{name}' in this store; there are: {}", listed(there))]
     NoTracker {
         /// As it was asked for.
         name: String,
         /// Those there are.
-        there: String,
+        there: Vec<String>,
     },
     /// The words to search for cannot be understood.
     #[error(
@@ -119,6 +119,14 @@ pub enum QueryError {
         /// What is wrong.
         error: String,
     },
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+fn numbered(meters: &[(u8, String)]) -> Vec<String> {
+    meters.iter().map(|(id, name)| format!("{id} ({name})")).collect()
 }
 
 impl From<rusqlite::Error> for QueryError {
@@ -193,6 +201,12 @@ impl Reader {
         #[cfg(test)]
         self.asked.borrow_mut().push(sql.to_owned());
         self.db.prepare_cached(sql)
+    }
+
+    /// What is asked until this is dropped sees the file as it is now, and locks it once: each statement by itself would, which
+    /// takes longer than finding a row.
+    pub(super) fn snapshot(&self) -> rusqlite::Result<Transaction<'_>> {
+        self.db.unchecked_transaction()
     }
 
     /// The file.

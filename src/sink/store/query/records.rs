@@ -170,6 +170,7 @@ fn of_group(
     fields: &[Field],
     query: &RecordsQuery,
 ) -> Result<Answer, QueryError> {
+    let _snapshot = reader.snapshot()?;
     let groups = match &query.group {
         Some(name) => vec![reader.group(kind, name)?],
         None => reader.groups(kind)?,
@@ -228,6 +229,7 @@ pub fn documents(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryE
 /// # Errors
 /// [`QueryError`].
 pub fn edges(reader: &Reader, query: &RecordsQuery) -> Result<Answer, QueryError> {
+    let _snapshot = reader.snapshot()?;
     let group = query.group.as_ref().map(|name| reader.vertex_group(name)).transpose()?;
     let (from, order) = match (&group, &query.key) {
         (Some(_), Some(_)) => ("edges", "hour DESC, to_grp DESC, to_key DESC"),

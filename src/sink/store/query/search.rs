@@ -42,6 +42,7 @@ pub fn search(
         Some(rusqlite::ErrorCode::Unknown) | None => wrong(&e),
         _ => QueryError::Database(e),
     };
+    let _snapshot = reader.snapshot()?;
     let Some((first, last)) = rows_of(reader, from, to)? else { return Ok(answer) };
     let is_common = is_common(reader, &expression).map_err(complaint)?;
     let times = (from.map_or(i64::MIN, Timestamp::as_nanos), to.map_or(i64::MAX, Timestamp::as_nanos));

@@ -33,6 +33,7 @@ pub struct SeriesQuery {
 /// # Errors
 /// [`QueryError`].
 pub fn series(reader: &Reader, query: &SeriesQuery) -> Result<Answer, QueryError> {
+    let _snapshot = reader.snapshot()?;
     let group = reader.group(GroupKind::Counter, &query.group)?;
     let meter = reader.meter(&group, query.meter.as_deref())?;
     let mut answer = Answer::new(&["time", "seconds", "value"]);

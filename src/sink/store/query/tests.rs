@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::{
     Cell, FlowOrder, KeysQuery, QueryError, Reader, RecordsQuery, SeriesQuery, TopQuery, alerts, documents, edges,
-    flows, keys, resources, runs, search, series, top,
+    flows, keys, resources, runs, search, series, top, toppers,
 };
 use crate::guid::Guid;
 use crate::metrics::{
@@ -341,6 +341,35 @@ fn keys_are_found_by_a_part_of_their_text_or_label() {
     assert_eq!(found("KEY-1").len(), 11);
     assert_eq!(found("fifth"), ["key-5"]);
     assert_eq!(found("nothing"), Vec::<String>::new());
+}
+
+#[test]
+fn many_keys_are_found_in_the_same_order_as_few() {
+    // Which ones are gone through one by one depends on how many there are.
+    for count in [900, 3_000] {
+        let texts = |key: usize| format!("key-{key}");
+        let rows: Vec<String> = (0..count).map(texts).collect();
+        let mut counts: Vec<(i64, (&str, u32, f64))> = rows.iter().map(|key| (0, (key.as_str(), 0, 2.0))).collect();
+        counts.push((0, ("\u{c4}ther", 0, 1.0)));
+        let (_folder, reader) = counted(&counts);
+        let found = |containing: Option<&str>, limit: usize| {
+            let containing = containing.map(str::to_owned);
+            let query = KeysQuery { group: "Things".to_owned(), containing, limit, ..KeysQuery::default() };
+            let answer = keys(&reader, &query).unwrap();
+            answer.rows.into_iter().map(|row| row[0].text().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let mut expected = rows.clone();
+        expected.push("\u{c4}ther".to_owned());
+        expected.sort_unstable();
+        assert_eq!(found(None, 10_000), expected);
+        assert_eq!(found(None, 7), expected[..7]);
+        assert_eq!(found(None, 0), expected[..0]);
+        let with: Vec<String> = expected.iter().filter(|key| key.contains("y-77")).cloned().collect();
+        assert_eq!(found(Some("Y-77"), 10_000), with);
+        assert_eq!(found(Some("\u{e4}TH"), 5), ["\u{c4}ther"]);
+        assert_eq!(found(Some("he third"), 5), ["key-3"]);
+        assert_eq!(found(Some(""), 10_000), expected);
+    }
 }
 
 #[test]
@@ -680,7 +709,10 @@ fn no_question_reads_a_whole_table() {
         edges(&reader, query).unwrap();
         let (from, to, group) = (query.from, query.to, "Things".to_owned());
         top(&reader, &TopQuery { group: group.clone(), meter: None, from, to, limit: 5 }).unwrap();
-        keys(&reader, &KeysQuery { group: group.clone(), containing: None, from, to, limit: 5 }).unwrap();
+        toppers(&reader, &TopQuery { group: group.clone(), meter: None, from, to, limit: 5 }).unwrap();
+        for containing in [None, Some("3".to_owned())] {
+            keys(&reader, &KeysQuery { group: group.clone(), containing, from, to, limit: 5 }).unwrap();
+        }
         for key in ["key-2", "the third"] {
             let (group, key) = (group.clone(), Some(key.to_owned()));
             series(&reader, &SeriesQuery { group, key, meter: None, from, to, limit: 100 }).unwrap();
@@ -712,9 +744,10 @@ fn no_question_reads_a_whole_table() {
             let mut words = step.split_whitespace();
             let scans = words.next() == Some("SCAN") && !step.contains("USING");
             assert!(!scans || small.contains(&words.next().unwrap_or_default()), "{step}: {sql}");
-            let few = ["documents_fts", "flows_start", "open_flows", "tracked", "FROM groups", "FROM meters"]
-                .iter()
-                .any(|part| sql.contains(part));
+            let few =
+                ["documents_fts", "flows_start", "open_flows", "tracked", "toppers", "FROM groups", "FROM meters"]
+                    .iter()
+                    .any(|part| sql.contains(part));
             let sorts = step.contains("TEMP B-TREE") && !few;
             assert!(!sorts, "{step}: {sql}");
         }
