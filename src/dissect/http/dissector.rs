@@ -19,7 +19,8 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// HTTP/1 in one flow.
 ///
 /// A response that comes before its request waits for it, and so does what follows a request that may change the
-/// protocol; for a second and 64 KiB, then it is read as it is. Where nobody wants what HTTP says, only where it leads, a
+/// protocol; for a second and 64 KiB, then it is read as it is. Where a flow is met in its middle, what was asked before
+/// that is not waited for: the next request is another one. Where nobody wants what HTTP says, only where it leads, a
 /// flow that does not begin as one to a proxy, nor with an upgrade, is left alone.
 #[derive(Debug, Default)]
 pub struct Http {
@@ -50,7 +51,7 @@ impl Http {
     }
 
     /// True if the next message of a direction cannot be read before the other one has come further.
-    fn is_blocked(&self, direction: Direction) -> bool {
+    fn is_blocked(&self, cx: &Context<'_>, direction: Direction) -> bool {
         let [client, server] = &self.sides;
         match direction {
             Direction::ToServer => {
@@ -58,7 +59,8 @@ impl Http {
                 waits && client.patience == Patience::Left && !server.is_stopped()
             }
             Direction::ToClient => {
-                self.outstanding.is_empty() && server.patience == Patience::Left && !client.is_stopped()
+                let waits = self.outstanding.is_empty() && server.patience == Patience::Left && !client.is_stopped();
+                waits && (self.has_begun || cx.flow.saw_syn())
             }
         }
     }
@@ -80,7 +82,7 @@ impl Http {
                     // Line ends between messages are left over from the body before.
                     let blank = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
                     if blank < rest.len() {
-                        if self.is_blocked(direction) {
+                        if self.is_blocked(cx, direction) {
                             return used + blank;
                         }
                         self.side(direction).state = State::Header;
@@ -264,7 +266,10 @@ impl Http {
         loop {
             let mut freed = 0;
             for direction in [Direction::ToServer, Direction::ToClient] {
-                if self.side(direction).waiting() > 0 && !self.is_blocked(direction) && self.switched == Switched::No {
+                if self.side(direction).waiting() > 0
+                    && !self.is_blocked(cx, direction)
+                    && self.switched == Switched::No
+                {
                     let bytes = self.side(direction).take_waiting();
                     let used = self.read(cx, direction, &bytes);
                     self.side(direction).put_back(bytes, used);
