@@ -15,7 +15,8 @@ pub enum Token {
 }
 
 /// Symbols that tell things apart here, longest first; all others are one word.
-const SYMBOLS: [&str; 16] = ["==", "~=", "<=", ">=", "..", ":", ".", ",", ";", "=", "(", ")", "{", "}", "[", "]"];
+const SYMBOLS: [&str; 17] =
+    ["...", "==", "~=", "<=", ">=", "..", ":", ".", ",", ";", "=", "(", ")", "{", "}", "[", "]"];
 
 /// The words of a source text.
 #[derive(Debug)]
@@ -103,9 +104,23 @@ impl Reader<'_> {
     }
 
     fn skip_line(&mut self) {
-        while self.at < self.bytes.len() && self.peek(0) != b'\n' {
+        while self.at < self.bytes.len() && !self.is_at_line_end() {
             self.at += 1;
         }
+    }
+
+    fn is_at_line_end(&self) -> bool {
+        matches!(self.peek(0), b'\n' | b'\r')
+    }
+
+    /// Lines end as the compiler has it: with either of two characters, or with both.
+    fn next_line(&mut self) {
+        let ended = self.peek(0);
+        self.at += 1;
+        if self.is_at_line_end() && self.peek(0) != ended {
+            self.at += 1;
+        }
+        self.line += 1;
     }
 
     fn next(&mut self) -> Option<(Token, u32)> {
@@ -126,11 +141,8 @@ impl Reader<'_> {
     fn skip_blanks_and_comments(&mut self) {
         loop {
             match self.peek(0) {
-                b'\n' => {
-                    self.line += 1;
-                    self.at += 1;
-                }
-                b' ' | b'\t' | b'\r' | 0x0B | 0x0C => self.at += 1,
+                b'\n' | b'\r' => self.next_line(),
+                b' ' | b'\t' | 0x0B | 0x0C => self.at += 1,
                 b'-' if self.peek(1) == b'-' => {
                     self.at += 2;
                     if self.peek(0) == b'[' && self.long_bracket().is_some() {
@@ -170,21 +182,37 @@ impl Reader<'_> {
                 self.at += 1;
                 break;
             }
-            if c == b'\n' {
+            if self.is_at_line_end() {
                 // Unfinished: the compiler says so.
                 break;
             }
             text.push(c);
             self.at += 1;
             if c == b'\\' && self.at < self.bytes.len() {
-                if self.peek(0) == b'\n' {
-                    self.line += 1;
+                let escaped = self.peek(0);
+                text.push(escaped);
+                if self.is_at_line_end() {
+                    self.next_line();
+                } else {
+                    self.at += 1;
                 }
-                text.push(self.peek(0));
-                self.at += 1;
+                if escaped == b'z' {
+                    self.skip_space();
+                }
             }
         }
         Token::Text(text)
+    }
+
+    /// What `\z` in a string leaves out.
+    fn skip_space(&mut self) {
+        loop {
+            match self.peek(0) {
+                b'\n' | b'\r' => self.next_line(),
+                b' ' | b'\t' | 0x0B | 0x0C => self.at += 1,
+                _ => return,
+            }
+        }
     }
 
     /// How many equal signs are in the long bracket that opens here.
@@ -209,10 +237,11 @@ impl Reader<'_> {
                 self.at += level + 2;
                 return text;
             }
-            if self.peek(0) == b'\n' {
-                self.line += 1;
+            if self.is_at_line_end() {
+                self.next_line();
+            } else {
+                self.at += 1;
             }
-            self.at += 1;
         }
         self.bytes[from.min(self.bytes.len())..].to_vec()
     }
@@ -257,6 +286,18 @@ mod tests {
             list("'a\\'b' \"c\" [[d\n]] [=[]]]=]").into_iter().map(|(t, _)| t).collect::<Vec<_>>(),
             [text("a\\'b"), text("c"), text("d\n"), text("]]")]
         );
+    }
+
+    #[test]
+    fn lines_and_strings_end_where_the_compiler_has_them_end() {
+        let name = |text: &str, line| (Token::Name(text.to_owned()), line);
+        assert_eq!(list("a\r\nb\n\rc\rd\n\ne"), [name("a", 1), name("b", 2), name("c", 3), name("d", 4), name("e", 6)]);
+        assert_eq!(list("-- a\rb"), [name("b", 2)]);
+        let text = |text: &str, line| (Token::Text(text.as_bytes().to_vec()), line);
+        assert_eq!(list("'a\\z \r\n\n 'b"), [text("a\\z", 1), name("b", 3)]);
+        assert_eq!(list("'a\\\r\nb'c"), [text("a\\\rb", 1), name("c", 2)]);
+        assert_eq!(list("[[\r\n]]a"), [text("\r\n", 1), name("a", 2)]);
+        assert_eq!(list("...a"), [(Token::Symbol("..."), 1), name("a", 1)]);
     }
 
     proptest! {
