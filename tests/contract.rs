@@ -32,4 +32,6 @@ mod protocols;
 mod records;
 #[path = "contract/rules.rs"]
 mod rules;
+#[path = "contract/stale.rs"]
+mod stale;
 mod support;

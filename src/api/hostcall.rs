@@ -18,7 +18,7 @@ use super::loan::LayerSlot;
 use crate::flow::FlowHandle;
 use crate::key::{End, FlowTuple, Host, KeyKind};
 use crate::metrics::{GroupIndex, LONGEST_INLINE, Outcome, Shard, SumCell};
-use crate::packet::ProtocolId;
+use crate::packet::{Batch, Packet, ProtocolId};
 
 /// The functions, in the order declared in `lua/objects.lua`.
 #[repr(C)]
@@ -405,27 +405,25 @@ extern "C" fn fill_packet(vm: *const VmContext) {
 extern "C" fn layer_at(vm: *const VmContext, index: i32) -> *const LayerSlot {
     // SAFETY: objects.lua passes the address it was given for this VM.
     let Some(vm) = (unsafe { context(vm) }) else { return ptr::null() };
-    let Some(packet_index) = vm.current_packet() else { return ptr::null() };
-    let Ok(batch) = vm.engine.batch.try_borrow() else { return ptr::null() };
-    let Some(packet) = batch.packets().get(packet_index) else { return ptr::null() };
-    let Some(layer) = usize::try_from(index).ok().and_then(|index| batch.layers(packet).get(index)) else {
-        return ptr::null();
-    };
-    let Ok(mut loans) = vm.engine.loans.try_borrow_mut() else { return ptr::null() };
-    loans.lend_layer(&batch, packet_index, *layer)
+    let is_there = |batch: &Batch, packet: &Packet, place: &usize| *place < batch.layers(packet).len();
+    lend_layer(vm, |batch, packet| usize::try_from(index).ok().filter(|place| is_there(batch, packet, place)))
 }
 
 extern "C" fn find_layer(vm: *const VmContext, protocol: i32) -> *const LayerSlot {
     // SAFETY: objects.lua passes the address it was given for this VM.
     let Some(vm) = (unsafe { context(vm) }) else { return ptr::null() };
-    let Some(packet_index) = vm.current_packet() else { return ptr::null() };
+    let protocol = u16::try_from(protocol).ok().map(ProtocolId);
+    lend_layer(vm, |batch, packet| batch.find_place(packet, protocol?))
+}
+
+/// Lends the layer of the current packet whose place is found; null if there is none.
+fn lend_layer(vm: &VmContext, place_in: impl FnOnce(&Batch, &Packet) -> Option<usize>) -> *const LayerSlot {
+    let Some(index) = vm.current_packet() else { return ptr::null() };
     let Ok(batch) = vm.engine.batch.try_borrow() else { return ptr::null() };
-    let Some(packet) = batch.packets().get(packet_index) else { return ptr::null() };
-    let Some(layer) = u16::try_from(protocol).ok().and_then(|id| batch.find_layer(packet, ProtocolId(id))) else {
-        return ptr::null();
-    };
+    let Some(packet) = batch.packets().get(index) else { return ptr::null() };
+    let Some(place) = place_in(&batch, packet) else { return ptr::null() };
     let Ok(mut loans) = vm.engine.loans.try_borrow_mut() else { return ptr::null() };
-    loans.lend_layer(&batch, packet_index, layer)
+    loans.lend_layer(&batch, index, place)
 }
 
 /// How many protocols handlers have named so far that nobody defines.

@@ -2,10 +2,15 @@
 //!
 //! The structs have the layout declared in `lua/objects.lua`. A slot carries the sequence number of its packet; scripts
 //! can use it while that number is the one stored in the VM's progress word. The slots form rings of several batches, so
-//! that an object kept by a script meets another packet's number and is refused.
+//! that what is lent of one batch stays while others look at it.
+//!
+//! A slot is used again. A callback that may keep what it is lent is given a value instead, which names a slot, its number
+//! at the time and the round (`lua/values.lua`): numbers start anew after a thousand million packets, rounds do not.
 
 use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
 
+use crate::decode::MAX_LAYERS;
 use crate::packet::{Batch, Layer, MAX_BATCH, Packet, ProtocolId};
 use crate::time::Timestamp;
 
@@ -72,8 +77,11 @@ const EMPTY_LAYER: LayerSlot = LayerSlot { buf: EMPTY_BUFFER, packet: ptr::null(
 const RING_BATCHES: usize = 4;
 /// Slots of a ring: a prime offset short of whole batches keeps a packet's place in the batch from meeting the same slot.
 const RING: usize = MAX_BATCH * RING_BATCHES - 3;
-/// Layers handed out on request (`get_layer`, `find_layer`) before a slot is used again.
-const POOL: usize = 2048;
+/// Packets whose layers are handed out on request (`get_layer`, `find_layer`) before a slot is used again. Each has a slot for
+/// every layer it may have, so that however often a script asks, none shows another layer meanwhile.
+const POOL_PACKETS: usize = 64;
+/// Numbers beyond this start anew with the next batch, which leaves room for all that one batch leads to.
+const LAST_SEQ: i32 = i32::MAX / 2;
 
 /// A ring of layer slots for one protocol, shared by all plugins attached to it.
 #[derive(Debug)]
@@ -104,7 +112,12 @@ pub struct Loans {
     packet_base: usize,
     rings: Vec<LayerRing>,
     pool: Box<[LayerSlot]>,
-    pool_next: usize,
+    /// First slot of the packet that layers were asked of last, and its number.
+    pool_base: usize,
+    pool_seq: i32,
+    /// Layers that protocol handlers are asked about.
+    pending: Box<[LayerSlot]>,
+    round: Box<AtomicI32>,
     /// Packets of the batch that were asked for one by one.
     asked: usize,
     /// Whether packets are filled along with their layers: from when every second one of a batch was asked for.
@@ -129,8 +142,11 @@ impl Loans {
             packets: vec![EMPTY_PACKET; RING].into_boxed_slice(),
             packet_base: 0,
             rings: Vec::new(),
-            pool: vec![EMPTY_LAYER; POOL].into_boxed_slice(),
-            pool_next: 0,
+            pool: vec![EMPTY_LAYER; POOL_PACKETS * MAX_LAYERS].into_boxed_slice(),
+            pool_base: 0,
+            pool_seq: 0,
+            pending: vec![EMPTY_LAYER; MAX_BATCH].into_boxed_slice(),
+            round: Box::default(),
             asked: 0,
             fills_ahead: false,
             base_seq: 1,
@@ -148,9 +164,8 @@ impl Loans {
     /// Starts lending the packets of a new batch; numbers from `free` on were not given out by others.
     pub fn begin(&mut self, count: usize, free: i32) {
         self.next_seq = self.next_seq.max(free);
-        // Numbers stay positive; a script that keeps an object for a thousand million packets meets its own luck.
-        if self.next_seq > i32::MAX / 2 {
-            self.next_seq = 1;
+        if self.next_seq > LAST_SEQ {
+            self.start_over();
         }
         self.fills_ahead |= self.asked * 2 > self.count;
         self.asked = 0;
@@ -158,6 +173,34 @@ impl Loans {
         self.base_seq = self.next_seq;
         self.count = count;
         self.next_seq += count.max(1) as i32;
+    }
+
+    /// Numbers start anew. No slot may be taken for one that was filled in this round, and no value for one of it.
+    #[cold]
+    fn start_over(&mut self) {
+        self.next_seq = 1;
+        self.pool_seq = 0;
+        self.next_round();
+        self.packets.fill(EMPTY_PACKET);
+        for ring in &mut self.rings {
+            ring.filled_for = 0;
+            ring.range = (0, 0);
+            ring.slots.iter_mut().for_each(|slot| slot.buf = BufferSlot::EMPTY);
+        }
+        for slots in [&mut self.pool, &mut self.pending] {
+            slots.fill(EMPTY_LAYER);
+        }
+    }
+
+    /// Makes every value that was given to a script stale, although the numbers of their packets may come again.
+    pub fn next_round(&self) {
+        self.round.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Address of the number of the round. It stays where it is.
+    #[must_use]
+    pub fn round_address(&self) -> *const i32 {
+        self.round.as_ptr()
     }
 
     /// The first number behind those of the batch.
@@ -276,11 +319,26 @@ impl Loans {
         ring.range = (first, ring.next - first);
     }
 
-    /// Lends one layer of a packet on request.
-    pub fn lend_layer(&mut self, batch: &Batch, index: usize, layer: Layer) -> *const LayerSlot {
+    /// Lends a layer of a packet on request: the one with this place among its layers, which it has.
+    pub fn lend_layer(&mut self, batch: &Batch, index: usize, place: usize) -> *const LayerSlot {
         let seq = self.seq(index);
-        self.pool_next = (self.pool_next + 1) % POOL;
-        let slot = &mut self.pool[self.pool_next];
+        if self.pool_seq != seq {
+            self.pool_base = (self.pool_base + MAX_LAYERS) % self.pool.len();
+            self.pool_seq = seq;
+        }
+        let packet = &batch.packets()[index];
+        let layer = batch.layers(packet)[place];
+        let slot = &mut self.pool[self.pool_base + place.min(MAX_LAYERS - 1)];
+        slot.protocol = i32::from(layer.protocol.0);
+        show_layer(slot, batch.packet_bytes(packet), layer, (packet, &self.packets[self.packet_base + index]), seq);
+        slot
+    }
+
+    /// Lends what a protocol handler is asked about: the bytes behind the layers of a packet. `entry` is its place in the list,
+    /// which has no more entries than a batch has packets.
+    pub fn lend_pending(&mut self, batch: &Batch, entry: usize, index: usize, layer: Layer) -> *const LayerSlot {
+        let seq = self.seq(index);
+        let slot = &mut self.pending[entry % MAX_BATCH];
         let packet = &batch.packets()[index];
         slot.protocol = i32::from(layer.protocol.0);
         show_layer(slot, batch.packet_bytes(packet), layer, (packet, &self.packets[self.packet_base + index]), seq);
@@ -354,7 +412,9 @@ fn show_layer(
 
 #[cfg(test)]
 mod tests {
-    use super::{Loans, RING};
+    use std::sync::atomic::Ordering;
+
+    use super::{LAST_SEQ, Loans, POOL_PACKETS, RING};
     use crate::packet::{Batch, Layer, LinkType, MAX_BATCH, Packet, builtin};
     use crate::time::Timestamp;
 
@@ -424,5 +484,37 @@ mod tests {
                 assert_eq!(loans.index_of(seq).map(|i| i % 2), Some(0));
             }
         }
+    }
+
+    #[test]
+    fn a_layer_that_is_asked_for_again_is_the_same_however_many_were() {
+        let mut batch = batch_of(2);
+        batch.append_layer(0, Layer { protocol: builtin::IPV4, offset: 14, len: 20 });
+        let mut loans = Loans::new();
+        loans.begin(batch.len(), 0);
+        let first = [0, 1].map(|place| loans.lend_layer(&batch, 0, place));
+        assert_ne!(first[0], first[1]);
+        for _ in 0..100 * POOL_PACKETS {
+            assert_eq!([0, 1].map(|place| loans.lend_layer(&batch, 0, place)), first);
+        }
+        loans.begin(batch.len(), 0);
+        assert_ne!(loans.lend_layer(&batch, 0, 0), first[0], "the next packet's");
+    }
+
+    #[test]
+    fn numbers_that_start_anew_belong_to_another_round_and_meet_no_filled_slot() {
+        let batch = batch_of(10);
+        let mut loans = Loans::new();
+        let ring = loans.ring(builtin::ETHERNET);
+        loans.begin(batch.len(), 0);
+        assert_eq!(loans.lend(ring, &batch, 0, 10).count, 5);
+        loans.packet(&batch, 0);
+        let (first, round) = (loans.seq(0), loans.round.load(Ordering::Relaxed));
+        loans.begin(batch.len(), LAST_SEQ);
+        assert_eq!((loans.seq(0), loans.round.load(Ordering::Relaxed)), (LAST_SEQ, round));
+        let shorter = batch_of(1);
+        loans.begin(shorter.len(), 0);
+        assert_eq!((loans.seq(0), loans.round.load(Ordering::Relaxed)), (first, round + 1));
+        assert_eq!(loans.lend(ring, &shorter, 0, 1).count, 1, "not what was lent under this number before");
     }
 }

@@ -1,8 +1,9 @@
 //! What plugins see: the engine, packets, layers, buffers and flow ids, and the functions of the global table `T`.
 //!
-//! Objects that are used per packet are `ffi` structs with methods in Lua (`lua/objects.lua`, `loan.rs`), and what they
-//! call in the host are plain functions by address (`hostcall.rs`), so that callbacks compile as a whole. Everything else
-//! is an ordinary host function. A VM's functions work on its [`VmContext`]; nothing here crosses threads.
+//! Objects that are used per packet are `ffi` structs with methods in Lua (`lua/objects.lua`, `loan.rs`) or values of these
+//! (`lua/values.lua`), and what they call in the host are plain functions by address (`hostcall.rs`), so that callbacks
+//! compile as a whole. Everything else is an ordinary host function. A VM's functions work on its [`VmContext`]; nothing
+//! here crosses threads.
 
 pub mod ac;
 mod backend_objects;
@@ -35,6 +36,7 @@ pub mod t_env;
 pub mod t_gears;
 pub mod t_host;
 pub mod t_util;
+pub mod values;
 mod write_lock;
 
 pub use backend_objects::{BackendObjects, ItemChange, ItemRef};

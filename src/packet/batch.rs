@@ -169,11 +169,18 @@ impl Batch {
     #[inline]
     #[must_use]
     pub fn find_layer(&self, packet: &Packet, protocol: ProtocolId) -> Option<Layer> {
+        self.find_place(packet, protocol).map(|place| self.layers[packet.first_layer as usize + place])
+    }
+
+    /// The place of the outermost layer of a protocol among those of its packet.
+    #[inline]
+    #[must_use]
+    pub fn find_place(&self, packet: &Packet, protocol: ProtocolId) -> Option<usize> {
         if protocol.0 < 8 {
             let index = packet.outermost[protocol.0 as usize];
-            return (index != 0xFF).then(|| self.layers[packet.first_layer as usize + index as usize]);
+            return (index != 0xFF).then_some(index as usize);
         }
-        self.layers(packet).iter().find(|layer| layer.protocol == protocol).copied()
+        self.layers(packet).iter().position(|layer| layer.protocol == protocol)
     }
 
     /// Splits the batch into what a decoder needs: the bytes, the packets and the list that takes their layers.

@@ -11,7 +11,7 @@ use super::health::{Health as PluginHealth, Verdict};
 use super::kind::{PluginKind, Side as KindSide};
 use super::manifest::{Block, Subscriptions};
 use crate::api::t_async::AsyncEnd;
-use crate::api::{EngineContext, EngineParts, LogLevel, MonitoredGroup, Record, ScriptId, VmContext};
+use crate::api::{EngineContext, EngineParts, LogLevel, MonitoredGroup, Record, ScriptId, VmContext, values};
 use crate::guid::Guid;
 use crate::lua::{Budget, FaultKind, Health, PluginError, Probe, Slow, Vm};
 use crate::time::{Stopwatch, Timestamp};
@@ -188,6 +188,14 @@ impl Instance {
     pub fn driver(&self, text: &'static str, name: &str, args: impl IntoLuaMulti) -> Result<Function, PluginError> {
         let chunk = self.vm.own(text, name)?;
         self.vm.call(&chunk, args, Budget { limit: None, slow: None })
+    }
+
+    /// Makes the objects of the VM fit for a callback that may keep what it is lent.
+    ///
+    /// # Errors
+    /// When the VM is out of memory.
+    pub fn lend_values(&self) -> Result<(), PluginError> {
+        Ok(values::install(self.vm.lua(), &self.parts.objects, &self.context.engine)?)
     }
 
     /// True if messages may reach this VM.

@@ -5,9 +5,12 @@
 -- script) cannot be left through a protected call, and the rest of the callback would be interpreted for every packet. An
 -- error is recorded by the host, and the loop is entered again behind the packet it came from. An interruption of the
 -- callback unwinds everything; the host enters again behind the guilty packet.
+--
+-- `by_value` says whether the callback may keep its layer, and gets a value of it.
 
-local objects, engine, callback, on_error, stop = ...
+local objects, engine, callback, on_error, stop, by_value = ...
 local error, xpcall, cur = objects.error, objects.xpcall, objects.cur
+local lend_layer = by_value and objects.lend_layer
 stop = objects.ffi.cast("int32_t *", stop)
 
 -- Runs layers[first..last]; returns the index of the next layer. Ends early when a message was posted that must be
@@ -16,7 +19,7 @@ local function walk(layers, first, last)
   for i = first, last do
     local layer = layers[i]
     cur[0] = layer.buf.seq
-    callback(engine, layer)
+    callback(engine, lend_layer and lend_layer(layer) or layer)
     if stop[0] ~= 0 then return i + 1 end
   end
   return last + 1

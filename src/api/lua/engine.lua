@@ -145,17 +145,21 @@ local function key_kind(length, form)
   return kind
 end
 
+-- The bytes of an object, and what it is. Values have been looked at whether they are stale.
 local function bytes_of(object, method)
-  if istype(pointer.layer, object) or istype(layer_type, object) then return object.buf end
-  if istype(pointer.buffer, object) or istype(buffer_type, object) then return object end
-  if istype(pointer.packet, object) or istype(packet_type, object) then return object.raw end
-  bad(2, method, "layer, buffer or packet", type(object), 2)
+  if istype(pointer.layer, object) or istype(layer_type, object) then return object.buf, "Layer" end
+  if istype(pointer.buffer, object) or istype(buffer_type, object) then return object, "Buffer" end
+  if istype(pointer.packet, object) or istype(packet_type, object) then return object.raw, "Packet" end
+  local of_value, bytes, what = objects.bytes_of_value, nil, nil
+  if of_value then bytes, what = of_value(object) end
+  if not bytes then bad(2, method, "layer, buffer or packet", type(object), 2) end
+  return bytes, what
 end
 
 function Engine.update_counter_at(_, guid, object, offset, length, meter, value, form)
   local group = groups[to_guid(guid, 1, "update_counter_at")]
-  local buf = bytes_of(object, "update_counter_at")
-  if buf.seq ~= cur[0] then objects.stale("Layer") end
+  local buf, what = bytes_of(object, "update_counter_at")
+  if buf.seq ~= cur[0] then objects.stale(what) end
   if type(offset) ~= "number" then offset = to_number(offset, 3, "update_counter_at") end
   if type(length) ~= "number" then length = to_number(length, 4, "update_counter_at") end
   if type(meter) ~= "number" then meter = to_number(meter, 5, "update_counter_at") end
@@ -171,7 +175,8 @@ local ends = { ipa = 0, ipz = 1, porta = 2, portz = 3 }
 
 function Engine.update_counter_end(_, guid, object, which, meter, value)
   local group = groups[to_guid(guid, 1, "update_counter_end")]
-  if bytes_of(object, "update_counter_end").seq ~= cur[0] then objects.stale("Packet") end
+  local buf, what = bytes_of(object, "update_counter_end")
+  if buf.seq ~= cur[0] then objects.stale(what) end
   local index = ends[which]
   if not index then error("bad argument #3 to 'update_counter_end' (one of ipa, ipz, porta, portz expected)", 2) end
   if type(meter) ~= "number" then meter = to_number(meter, 4, "update_counter_end") end

@@ -2,14 +2,17 @@
 -- reason. Every callback runs under xpcall with the sequence number of its event as the progress of the VM.
 --
 -- Called with the objects, the engine, the callbacks by topic, the message handler, the address and number of the event
--- slots, the address of what tells of each row, and whether the script might keep the objects of flows.
+-- slots, the address of what tells of each row, whether the script might keep the objects of flows, and the topics whose
+-- callbacks might keep a buffer or header.
 
-local objects, engine, callbacks, on_error, base, slots, row_address, keeps = ...
+local objects, engine, callbacks, on_error, base, slots, row_address, keeps, by_value = ...
 local ffi = objects.ffi
 local error, xpcall, cur, type, pcall, floor = objects.error, objects.xpcall, objects.cur, objects.type, objects.pcall, objects.floor
 local new_flow, flow_of_event, to_number = objects.new_flow, objects.flow_of_event, objects.to_number
 local ffi_string, ffi_new, ffi_copy = ffi.string, ffi.new, ffi.copy
 local band, bor, lshift = objects.bit.band, objects.bit.bor, objects.bit.lshift
+
+local lend_buffer, lend_header = objects.lend_buffer, objects.lend_header
 
 -- The numbers of api/events.rs.
 local FILTER, NEW, PAYLOAD, ATTRIBUTE, END, METRIC, RECORD, STORE, STORE_PAYLOAD = 1, 2, 3, 4, 5, 6, 7, 8, 9
@@ -87,30 +90,36 @@ local function policy(answer)
   return -1
 end
 
+-- Where a callback might keep them, values of what it is lent.
+local function buffer_for(topic, buffer) return by_value[topic] and lend_buffer(buffer) or buffer end
+local function header_for(topic, header) return by_value[topic] and lend_header(header) or header end
+
 -- What is told of HTTP. Votes about an exchange have a bit for each direction.
 local function http(callback, event, buffer)
   local topic, direction, flow = event.topic, event.direction, flow_of(event)
   if topic == RAW then
-    return true, xpcall(callback, on_error, engine, event.time, flow, direction, event.numbers[0], buffer)
+    return true, xpcall(callback, on_error, engine, event.time, flow, direction, event.numbers[0],
+      buffer_for(topic, buffer))
   elseif topic == HTTP_END then
     return true, xpcall(callback, on_error, engine, event.time, flow)
   end
   local votes, exchange, declined = row.votes, event.exchange, lshift(1, direction)
   if band(votes[exchange], declined) ~= 0 then return false end
   if topic == HTTP_FILTER then
-    local header = direction == 0 and event.request or event.response
+    local header = header_for(topic, direction == 0 and event.request or event.response)
     local ok, answer = xpcall(callback, on_error, engine, event.time, flow, header)
     -- Who does not want a request does not want its response either.
     if ok and answer == false then votes[exchange] = direction == 0 and 3 or bor(votes[exchange], declined) end
     return true, ok, answer
   end
   local path = ffi_string(event.text, event.text_len)
+  local request, response = header_for(topic, event.request), header_for(topic, event.response)
   if topic == HTTP_PAYLOAD then
-    return true, xpcall(callback, on_error, engine, event.time, flow, path, event.request, event.response, direction,
-      event.numbers[0], buffer)
+    return true, xpcall(callback, on_error, engine, event.time, flow, path, request, response, direction,
+      event.numbers[0], buffer_for(topic, buffer))
   end
-  return true, xpcall(callback, on_error, engine, event.time, flow, path, event.request, event.response,
-    event.numbers[0], event.numbers[1] ~= 0)
+  return true, xpcall(callback, on_error, engine, event.time, flow, path, request, response, event.numbers[0],
+    event.numbers[1] ~= 0)
 end
 
 -- Runs the events of a row, whose description stays where it is: arguments would cost more than a short row. `picks` are
@@ -130,7 +139,8 @@ return function()
       local called = true
       cur[0] = event.buf.seq
       if topic == PAYLOAD then
-        ok, answer = xpcall(callback, on_error, engine, event.time, flow_of(event), 1 - event.direction, event.numbers[0], buffers[i])
+        ok, answer = xpcall(callback, on_error, engine, event.time, flow_of(event), 1 - event.direction, event.numbers[0],
+          buffer_for(topic, buffers[i]))
       elseif topic == ATTRIBUTE then
         local flow, name = attribute_flow(event)
         ok, answer = xpcall(callback, on_error, engine, event.time, flow, name, ffi_string(event.buf.data, event.buf.len))
@@ -144,7 +154,8 @@ return function()
         local voices = row.voices
         if band(voices[slot], asked) == 0 then
           voices[slot] = bor(voices[slot], asked)
-          ok, answer = xpcall(callback, on_error, engine, event.time, flow_of(event), event.direction, event.numbers[0], buffers[i])
+          ok, answer = xpcall(callback, on_error, engine, event.time, flow_of(event), event.direction, event.numbers[0],
+            buffer_for(topic, buffers[i]))
           if ok then row.answers[i - first] = policy(answer) end
         else
           called = false

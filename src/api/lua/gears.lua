@@ -315,7 +315,7 @@ local function entry_of(self)
   -- Windows: of the time of records, aligned to their width.
   local open, close_at, waiting, held = false, 0, {}, 0
   local time_of = self.reader == "packets" and function(layer)
-    return tonumber(layer:packet().nanos) / 1e9
+    return tonumber(layer:packet()._slot.nanos) / 1e9
   end or function(record) return record.time or record.stop end
   local limit = self.most
 

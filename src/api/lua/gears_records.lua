@@ -65,8 +65,8 @@ if objects then
   local ffi_string = ffi.string
 
   function records.travelling(layer)
-    local packet, buf = layer:packet(), layer:rawbytes()
-    local raw = packet:rawbytes()
+    local packet = layer:packet()
+    local buf, raw = layer:rawbytes()._slot, packet:rawbytes()._slot
     local secs, usecs = packet:timestamp()
     local data = {
       secs = secs, usecs = usecs, wirelen = packet:wire_length(), bytes = ffi_string(raw.data, raw.len),

@@ -1,7 +1,7 @@
 -- HTTPHeader: a header block, taken apart by the host when a script asks.
 --
 -- Called once per VM with the objects and the host functions. The struct is that of api/events.rs; it is usable while the
--- sequence number of its block is the one in `cur`, as with buffers.
+-- sequence number of its block is the one in `cur`, as with buffers, and there are values of it as of these (values.lua).
 
 local objects, host = ...
 local ffi = objects.ffi
@@ -54,6 +54,7 @@ function HTTPHeader:match_value(name, pattern)
 end
 
 objects.name_missing(HTTPHeader, "HTTPHeader")
+objects.HTTPHeader = HTTPHeader
 ffi.metatype("ms_http_header", {
   __index = HTTPHeader, __metatable = false,
   __tostring = function(v) return "HTTPHeader: " .. objects.format("%p", v) end,

@@ -4,6 +4,9 @@
 -- sequence number of its packet; the object is usable while that number equals the one stored in `cur`, which the
 -- driver loops set before every callback. The compiler folds the comparison away inside a callback.
 --
+-- The structs are used again for later packets. A callback gets pointers to them where its text shows that it cannot keep one
+-- (plugin/frontend/escape.rs); every other one gets the values of values.lua.
+--
 -- Called once per VM with the table of host functions; returns the constructors the drivers need.
 
 local host = ...
@@ -61,6 +64,10 @@ typedef struct {
   void (*disable_reassembly_of)(void *vm, uint32_t a, uint32_t z, uint32_t ports, uint32_t protocol);
   int32_t (*named_protocols)(void *vm);
 } ms_host;
+typedef struct { ms_buffer *const _slot; const int32_t _seq, _round; } ms_buffer_value;
+typedef struct { ms_packet *const _slot; int32_t _seq; const int32_t _round; } ms_packet_value;
+typedef struct { ms_layer *const _slot; const int32_t _seq, _round; } ms_layer_value;
+typedef struct { ms_http_header *const _slot; const int32_t _seq, _round; } ms_http_header_value;
 ]]
 
 local C = ffi.cast("const ms_host *", host.table)
@@ -503,4 +510,6 @@ return {
   to_number = to_number, to_text = to_text, to_flow = to_flow, bad = bad, stale = stale,
   new_flow = new_flow, flow_of_event = flow_of_event, has_ends = has_ends, name_missing = name_missing,
   buffer_type = ffi.typeof("ms_buffer"), packet_type = ffi.typeof("ms_packet"), layer_type = ffi.typeof("ms_layer"),
+  -- Methods of what is lent, for values.lua.
+  Buffer = Buffer, Packet = Packet, Layer = Layer,
 }

@@ -1,10 +1,12 @@
--- Asks a protocol handler about the bytes behind the layers found so far, one packet after the other.
+-- Asks a protocol handler about the bytes behind the layers found so far, one packet after the other. `by_value` says whether
+-- it may keep a layer, and gets values.
 
-local objects, host, parselayer, on_error = ...
+local objects, host, parselayer, on_error, by_value = ...
 local ffi = objects.ffi
 local error, xpcall, cur = objects.error, objects.xpcall, objects.cur
 local type, tostring, pcall = objects.type, objects.tostring, objects.pcall
 local to_number, floor = objects.to_number, objects.floor
+local lend_layer = by_value and objects.lend_layer
 
 local next_protocol = objects.setmetatable({}, { __index = function(t, guid)
   local index = host.next_protocol(guid)
@@ -24,7 +26,7 @@ local function walk(layers, first, last, eaten, next)
   for i = first, last do
     local layer = layers[i]
     cur[0] = layer.buf.seq
-    local n, guid = parselayer(layer)
+    local n, guid = parselayer(lend_layer and lend_layer(layer) or layer)
     n = amount(n)
     if n then
       if n ~= n or n < 0 then n = 0 end

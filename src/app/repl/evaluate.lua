@@ -3,6 +3,7 @@
 -- what there is to show, and for conditions whether the first value is true.
 local objects, engine = ...
 local ffi, cur, xpcall, select, tostring, type = objects.ffi, objects.cur, objects.xpcall, objects.select, objects.tostring, objects.type
+local lend_packet = objects.lend_packet
 local load, pcall, concat, getmetatable = loadstring, objects.pcall, table.concat, getmetatable
 local inspect = require("inspect")
 local globals = _G
@@ -11,7 +12,7 @@ local function bind(address, seq)
   cur[0] = seq
   globals.engine, globals.packet, globals.layers, globals.layer, globals.flow = engine, nil, nil, nil, nil
   if not address then return end
-  local packet = ffi.cast("ms_packet *", address)
+  local packet = lend_packet(ffi.cast("ms_packet *", address))
   local layers = {}
   for i = 0, packet:num_layers() - 1 do layers[i + 1] = packet:get_layer(i) end
   globals.packet, globals.layers, globals.layer = packet, layers, layers[#layers]

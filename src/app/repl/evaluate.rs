@@ -55,6 +55,7 @@ impl Evaluator {
             LoadFailure::Declined => anyhow!("the prompt's VM was declined"),
             LoadFailure::Fault(stage, error) => anyhow!("{stage}: {}", error.message),
         })?;
+        instance.lend_values().map_err(|e| anyhow!(e.message)).context("the prompt's VM")?;
         let parts = instance.parts().clone();
         let driver = instance.driver(DRIVER, "=millstream.repl", (&parts.objects, &parts.engine));
         let driver = driver.map_err(|e| anyhow!(e.message)).context("the prompt's VM")?;

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use mlua::{Function, LightUserData, Table, Value};
 
-use super::keeping::{Keeping, keeping};
+use super::escape::lending;
+use super::keeping::{Keeping, keeping, lines_of};
 use crate::api::{EngineContext, EventRing, EventRow, LENT_AT_ONCE, Topic, declined, voice};
 use crate::flow::{Direction, Want};
 use crate::lua::{FaultKind, PluginError, Tokens};
@@ -101,22 +102,34 @@ fn named_attributes(instance: &Instance, block: &Table, named: &Table) -> Result
     Ok(Attributes::Named(names))
 }
 
-/// Whether a callback may keep its flow. Functions that are not written in the script's own file are not looked at.
+/// The places of buffers and headers among what a callback is told.
+fn lent_places(topic: Topic) -> &'static [usize] {
+    match topic {
+        Topic::Payload | Topic::StorePayload | Topic::RawPayload => &[5],
+        Topic::HttpFilter => &[3],
+        Topic::HttpPayload => &[4, 5, 8],
+        Topic::HttpFile => &[4, 5],
+        Topic::Filter
+        | Topic::New
+        | Topic::Attribute
+        | Topic::End
+        | Topic::Metric
+        | Topic::Record
+        | Topic::Store
+        | Topic::HttpEnd => &[],
+    }
+}
+
+/// Whether a callback may keep its flow.
 fn keeping_of(instance: &Instance, script: &Tokens, topic: Topic, callback: &Function) -> Keeping {
-    let info = callback.info();
-    let own = instance.file.script.chunk_name();
-    let (Some(first), Some(last), true) =
-        (info.line_defined, info.last_line_defined, info.source.as_deref() == Some(&own))
-    else {
-        return Keeping::Perhaps;
-    };
+    let Some(lines) = lines_of(instance, callback) else { return Keeping::Perhaps };
     // Older scripts have the flow of an attribute in front of its time.
     let places: &[usize] = match topic {
         Topic::Metric | Topic::Record => &[1],
         Topic::Attribute => &[1, 2],
         _ => &[2],
     };
-    let keeps = |&place: &usize| keeping(script, first as u32..=last as u32, place) == Keeping::Perhaps;
+    let keeps = |&place: &usize| keeping(script, lines.clone(), place) == Keeping::Perhaps;
     if places.iter().any(keeps) { Keeping::Perhaps } else { Keeping::Never }
 }
 
@@ -189,6 +202,7 @@ impl FlowTap {
     ) -> Result<Result<Self, Instance>, PluginError> {
         let callbacks = instance.vm().lua().create_table()?;
         let named = instance.vm().lua().create_table()?;
+        let by_value = instance.vm().lua().create_table()?;
         let attributes = named_attributes(&instance, block, &named)?;
         let (mut topics, mut names) = (0, ["flow"; Topic::COUNT + 1]);
         let script = Tokens::of(&instance.file.script.source);
@@ -203,6 +217,9 @@ impl FlowTap {
             names[topic as usize] = whole;
             if keeping_of(&instance, &script, topic, &callback) == Keeping::Perhaps {
                 keeping = Keeping::Perhaps;
+            }
+            if lending(&instance, &script, &callback, lent_places(topic), Some(0))? == Keeping::Perhaps {
+                by_value.raw_set(topic as i32, true)?;
             }
             let callback = if topic == Topic::Attribute {
                 let always = instance.kind == PluginKind::FlowMonitor;
@@ -239,6 +256,7 @@ impl FlowTap {
                 EventRing::len(),
                 of_row,
                 keeping == Keeping::Perhaps,
+                by_value,
             ),
         )?;
         Ok(Ok(Self {

@@ -110,13 +110,6 @@ impl InputFilter {
             return Ok(Err(instance));
         }
         let parts = instance.parts().clone();
-        let driver = match step {
-            Some(step) => {
-                let args = (&parts.objects, &parts.engine, step, instance.on_error());
-                Some(instance.driver(DRIVER, "=millstream.input", args)?)
-            }
-            None => None,
-        };
         let built: Rc<RefCell<Option<BuiltPacket>>> = Rc::default();
         let (context, place) = (Rc::clone(instance.context()), Rc::clone(&built));
         context.own_time.set(Some(Timestamp::EPOCH));
@@ -150,6 +143,14 @@ impl InputFilter {
         })?;
         parts.host.set("set_packet", set_packet)?;
         parts.host.set("set_timestamp", set_timestamp)?;
+        let driver = match step {
+            Some(step) => {
+                instance.lend_values()?;
+                let args = (&parts.objects, &parts.engine, &parts.host, step, instance.on_error());
+                Some(instance.driver(DRIVER, "=millstream.input", args)?)
+            }
+            None => None,
+        };
         Ok(Ok(Self { instance, step: driver, step_alert, built, closed, errors: 0 }))
     }
 

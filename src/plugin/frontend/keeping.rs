@@ -7,7 +7,10 @@
 
 use std::ops::RangeInclusive;
 
+use mlua::Function;
+
 use crate::lua::Tokens;
+use crate::plugin::instance::Instance;
 
 /// Whether the object of a flow has to be the same in every callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +21,19 @@ pub(super) enum Keeping {
     Perhaps,
 }
 
+/// The lines of a callback, if it is written in the script's own file: what is not, is not looked at.
+pub(super) fn lines_of(instance: &Instance, callback: &Function) -> Option<RangeInclusive<u32>> {
+    let info = callback.info();
+    let own = instance.file.script.chunk_name();
+    let (first, last) = (info.line_defined?, info.last_line_defined?);
+    (info.source.as_deref() == Some(&own)).then_some(first as u32..=last as u32)
+}
+
 /// Looks at the only function that begins in the first of these lines of a script; `place` is that of the flow among its
 /// parameters, the engine being the first.
 pub(super) fn keeping(script: &Tokens, lines: RangeInclusive<u32>, place: usize) -> Keeping {
     let within = || (0..script.len()).filter(|&at| lines.contains(&script.line(at)));
-    let mut functions = within().filter(|&at| script.line(at) == *lines.start() && script.name(at) == Some("function"));
-    let (Some(function), None) = (functions.next(), functions.next()) else { return Keeping::Perhaps };
+    let Some(function) = only_function(script, &lines) else { return Keeping::Perhaps };
     let Some((parameters, body)) = parameters(script, function) else { return Keeping::Perhaps };
     let (Some(engine), Some(flow)) = (parameters.first(), parameters.get(place)) else { return Keeping::Never };
     let mentions = within().filter(|&at| at >= body && script.name(at) == Some(flow));
@@ -33,10 +43,21 @@ pub(super) fn keeping(script: &Tokens, lines: RangeInclusive<u32>, place: usize)
     if others.next().is_none() { Keeping::Never } else { Keeping::Perhaps }
 }
 
+/// The only function that begins in the first of these lines.
+pub(super) fn only_function(script: &Tokens, lines: &RangeInclusive<u32>) -> Option<usize> {
+    let is_there = |&at: &usize| script.line(at) == *lines.start() && script.name(at) == Some("function");
+    let mut functions = (0..script.len()).filter(is_there);
+    let first = functions.next()?;
+    functions.next().is_none().then_some(first)
+}
+
 /// The names of a function's parameters, and where its body begins; `None` if it takes any number.
-fn parameters(script: &Tokens, function: usize) -> Option<(Vec<&str>, usize)> {
+pub(super) fn parameters(script: &Tokens, function: usize) -> Option<(Vec<&str>, usize)> {
     let mut at = (function..function + 8).find(|&at| script.is(at, "("))? + 1;
     let mut names = Vec::new();
+    if script.is(at.saturating_sub(3), ":") {
+        names.push("self");
+    }
     while let Some(name) = script.name(at) {
         names.push(name);
         at += 1;
@@ -48,7 +69,7 @@ fn parameters(script: &Tokens, function: usize) -> Option<(Vec<&str>, usize)> {
 }
 
 /// `x.flow`, which is another thing.
-fn is_field(script: &Tokens, at: usize) -> bool {
+pub(super) fn is_field(script: &Tokens, at: usize) -> bool {
     at > 0 && script.is_access(at - 1)
 }
 
@@ -147,6 +168,7 @@ mod tests {
             "f = function(engine, ...)\nend",
             "f, g = function(engine, ts, flow) end, function() end",
             "f = loaded",
+            "function t:f(ts, flow)\nseen[flow] = 1\nend",
             "",
         ] {
             assert_eq!(of(text), Keeping::Perhaps, "{text}");

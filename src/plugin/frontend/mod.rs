@@ -1,5 +1,6 @@
 //! Frontend script types, a file each: what is called on the packet thread for the packets of a batch.
 
+mod escape;
 mod flow_tap;
 mod inputfilter;
 mod keeping;

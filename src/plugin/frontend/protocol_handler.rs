@@ -2,9 +2,11 @@
 
 use mlua::{Function, LightUserData, Table};
 
+use super::escape::lending;
+use super::keeping::Keeping;
 use crate::api::{EngineContext, LayerSlot};
 use crate::decode::Pending;
-use crate::lua::PluginError;
+use crate::lua::{PluginError, Tokens};
 use crate::packet::{Layer, ProtocolId};
 use crate::plugin::health::ROW_LIMIT;
 use crate::plugin::instance::Instance;
@@ -47,6 +49,8 @@ pub struct ProtocolHandler {
     pub protocol: ProtocolId,
     driver: Function,
     row: i32,
+    /// Number of the first packet of the batch it was asked about last.
+    asked_at: i32,
     slots: Vec<*const LayerSlot>,
     eaten: Vec<i32>,
     next: Vec<i32>,
@@ -64,15 +68,17 @@ impl ProtocolHandler {
     ) -> Result<Result<Self, Instance>, PluginError> {
         let callback: Option<Function> = instance.field(block, "parselayer")?;
         let Some(callback) = callback else { return Ok(Err(instance)) };
+        let script = Tokens::of(&instance.file.script.source);
+        let by_value = lending(&instance, &script, &callback, &[0], None)? == Keeping::Perhaps;
         let callback = instance.watched(CALLBACK, callback)?;
         let parts = instance.parts().clone();
         let driver = instance.driver(
             DRIVER,
             "=millstream.parse",
-            (&parts.objects, &parts.host, callback, instance.on_error()),
+            (&parts.objects, &parts.host, callback, instance.on_error(), by_value),
         )?;
         let (slots, eaten, next) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Ok(Self { instance, protocol, driver, row: 0, slots, eaten, next }))
+        Ok(Ok(Self { instance, protocol, driver, row: 0, asked_at: 0, slots, eaten, next }))
     }
 
     /// Asks about every entry; one answer each.
@@ -119,10 +125,15 @@ impl ProtocolHandler {
     fn lend(&mut self, engine: &EngineContext, pending: &[Pending]) {
         let batch = engine.batch.borrow();
         let mut loans = engine.loans.borrow_mut();
+        // Asked about a packet again, further inside: what it kept of the time before is stale, although the number is the same.
+        if self.asked_at == loans.seq(0) {
+            loans.next_round();
+        }
+        self.asked_at = loans.seq(0);
         self.slots.clear();
-        self.slots.extend(pending.iter().map(|p| {
+        self.slots.extend(pending.iter().enumerate().map(|(entry, p)| {
             let layer = Layer { protocol: self.protocol, offset: p.offset, len: p.available };
-            loans.lend_layer(&batch, p.packet as usize, layer)
+            loans.lend_pending(&batch, entry, p.packet as usize, layer)
         }));
         self.eaten.clear();
         self.eaten.resize(pending.len(), -1);

@@ -4,8 +4,10 @@ use std::sync::atomic::Ordering;
 
 use mlua::{Function, LightUserData, Table};
 
+use super::escape::lending;
+use super::keeping::Keeping;
 use crate::api::{EngineContext, Loans};
-use crate::lua::PluginError;
+use crate::lua::{PluginError, Tokens};
 use crate::packet::ProtocolId;
 use crate::plugin::health::ROW_LIMIT;
 use crate::plugin::instance::{Instance, stop_word};
@@ -55,13 +57,15 @@ impl SimpleCounter {
     ) -> Result<Result<Self, Instance>, PluginError> {
         let callback: Option<Function> = instance.field(block, "onpacket")?;
         let Some(callback) = callback else { return Ok(Err(instance)) };
+        let script = Tokens::of(&instance.file.script.source);
+        let by_value = lending(&instance, &script, &callback, &[1], Some(0))? == Keeping::Perhaps;
         let callback = instance.watched(CALLBACK, callback)?;
         let parts = instance.parts().clone();
         let stop = stop_word((stop == StopOnMessage::Yes).then_some(engine));
         let driver = instance.driver(
             DRIVER,
             "=millstream.driver",
-            (&parts.objects, &parts.engine, callback, instance.on_error(), stop),
+            (&parts.objects, &parts.engine, callback, instance.on_error(), stop, by_value),
         )?;
         let ring = engine.loans.borrow_mut().ring(protocol);
         let base = LightUserData(engine.loans.borrow().ring_address(ring).cast_mut().cast());
