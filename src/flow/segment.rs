@@ -207,21 +207,18 @@ impl Flows {
     /// A SYN that was ignored. Should it be answered, its packets are those of another flow.
     fn stray(&mut self, slot: u32, index: u32, segment: &Segment<'_>, before: Timestamp, cause: Cause) {
         let Segment { header, sender, .. } = segment;
-        let connection = self.connections.get_mut(index);
-        if !header.opens() || !connection.side(*sender).sent_syn() {
+        if !header.opens() || !self.connections.get(index).side(*sender).sent_syn() {
             return;
         }
-        let mut stray = connection.stray_syn.take().filter(|stray| stray.seq == header.seq && stray.sender == *sender);
-        let is_again = stray.is_some();
-        let known = stray.get_or_insert_with(|| Box::new(StraySyn::new(*sender, header, self.now)));
-        if known.packets == 0 || before != known.last {
+        let known = self.connections.stray_syn(index, *sender, header, self.now);
+        let is_again = known.packets > 0;
+        if !is_again || before != known.last {
             known.before = before;
         }
         known.last = self.now;
         known.packets = known.packets.saturating_add(1);
         known.bytes += u64::from(segment.wirelen);
         known.payload += u64::from(segment.len);
-        connection.stray_syn = stray;
         if is_again {
             self.retransmitted(slot, *sender, cause);
         }
@@ -230,7 +227,7 @@ impl Flows {
     /// Takes the SYN that a segment answers, and its packets, out of the flow of a connection to which it does not belong.
     pub(super) fn take_stray(&mut self, slot: u32, sender: End, header: &Header) -> Option<Box<StraySyn>> {
         let index = self.table.connection(slot)?;
-        let stray = self.connections.get_mut(index).stray_syn.take_if(|stray| stray.is_answered(sender, header))?;
+        let stray = self.connections.take_stray_syn(index, sender, header)?;
         let flow = &mut self.table.get_mut(slot).flow;
         let end = stray.sender as usize;
         // Scripts may have set other numbers.

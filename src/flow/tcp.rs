@@ -419,6 +419,8 @@ const _: () = assert!(CONNECTION_BYTES <= 96, "any place at a multiple of 32 is 
 pub(super) struct Connections {
     list: Vec<Connection>,
     free: Vec<u32>,
+    // How many of them have a stray SYN.
+    strays: usize,
 }
 
 impl Connections {
@@ -454,6 +456,25 @@ impl Connections {
         &mut self.list[index as usize]
     }
 
+    /// What is kept of a SYN that does not belong to a connection: the last one, in the place of the one before.
+    pub(super) fn stray_syn(&mut self, index: u32, sender: End, header: &Header, now: Timestamp) -> &mut StraySyn {
+        let stray = &mut self.list[index as usize].stray_syn;
+        self.strays += usize::from(stray.is_none());
+        let new = || StraySyn::new(sender, header, now);
+        let known = stray.get_or_insert_with(|| Box::new(new()));
+        if known.seq != header.seq || known.sender != sender {
+            **known = new();
+        }
+        known
+    }
+
+    /// Takes out the SYN that a segment answers.
+    pub(super) fn take_stray_syn(&mut self, index: u32, sender: End, header: &Header) -> Option<Box<StraySyn>> {
+        let stray = self.get_mut(index).stray_syn.take_if(|stray| stray.is_answered(sender, header))?;
+        self.strays -= 1;
+        Some(stray)
+    }
+
     /// Nobody gets the streams of those in which something waits for missing bytes.
     pub(super) fn stop_those_with_holes(&mut self) {
         for connection in &mut self.list {
@@ -465,12 +486,14 @@ impl Connections {
     pub(super) fn remove(&mut self, index: u32) {
         let connection = self.get_mut(index);
         connection.sides.iter_mut().for_each(|side| side.assembler = None);
-        connection.stray_syn = None;
+        let stray = connection.stray_syn.take();
+        self.strays -= usize::from(stray.is_some());
         self.free.push(index);
     }
 
     /// Bytes in use.
     pub(super) fn bytes(&self) -> usize {
-        (self.list.len() - self.free.len()) * (CONNECTION_BYTES + size_of::<u32>())
+        let strays = self.strays * size_of::<StraySyn>();
+        (self.list.len() - self.free.len()) * (CONNECTION_BYTES + size_of::<u32>()) + strays
     }
 }

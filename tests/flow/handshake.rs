@@ -168,6 +168,27 @@ fn a_connection_that_takes_the_place_of_another_begins_with_its_syn() {
 }
 
 #[test]
+fn the_last_syn_that_may_begin_another_connection_counts_as_memory() {
+    let (mut client, mut server) = ends();
+    let mut run = Run::new();
+    run.feed(&handshake(&mut client, &mut server));
+    let before = run.flows.memory();
+    let syn = |seq| client.segment(&server, seq, 0, SYN, b"");
+    run.feed(&[syn(77_000)]);
+    let kept = run.flows.memory();
+    assert!(kept > before, "{before} {kept}");
+    run.feed(&[syn(78_000), syn(79_000), syn(79_000)]);
+    assert_eq!(run.flows.memory(), kept);
+    run.feed(&[server.segment(&client, 5, 79_001, SYN | ACK, b"")]);
+    assert_eq!((run.flows.memory(), run.flows.live()), (before, 1));
+    assert_eq!(only_flow(&run).packets, [2, 1], "the last one, which came twice");
+    run.feed(&[syn(80_000), client.segment(&server, 79_001, 6, RST | ACK, b"")]);
+    // The flow that begins now has a lone SYN, and no connection.
+    run.feed(&[syn(81_000)]);
+    assert!(run.flows.memory() < before, "{before} {}", run.flows.memory());
+}
+
+#[test]
 fn a_syn_that_nobody_answers_stays_in_the_flow_that_was_there() {
     let (mut client, mut server) = ends();
     let mut packets = handshake(&mut client, &mut server);
