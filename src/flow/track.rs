@@ -230,10 +230,13 @@ impl Flows {
             self.replace(slot);
         }
         let slot = self.create(sighting.hash, sighting.tuple, sighting.sender, cause);
+        let mut began = cause;
         if let Some(stray) = stray {
             self.begin_with(slot, &stray);
+            // It is told of with the time of its first packet.
+            began.time = stray.first;
         }
-        self.happen(slot, cause, Happening::New);
+        self.happen(slot, began, Happening::New);
         let due = self.due(slot).0;
         self.wheel.enter(&mut self.table, slot, due);
         slot

@@ -147,15 +147,18 @@ fn a_connection_that_takes_the_place_of_another_begins_with_its_syn() {
     packets.push(client.segment(&server, 77_001, 6, ACK, b"new").at(2_030));
     for first in 1..packets.len() {
         let mut run = Run::new();
-        let mut old = None;
+        let (mut old, mut began) = (None, Vec::new());
         for batch in [&packets[..first], &packets[first..]] {
             run.batch(batch);
+            let news = run.flows.events().list().iter().filter(|event| event.what == Happening::New);
+            began.extend(news.map(|event| event.time.as_nanos() / 1_000_000));
             let end = run.flows.events().list().iter().find(|event| matches!(event.what, Happening::End { .. }));
             old = old.or(end.map(|event| *run.flows.flow(event.flow).unwrap()));
             run.flows.settle();
         }
         let expected = ["0 new", "0 rtt 0", "0 >0:old", "0 >again", "0 end idle", "1 new", "1 rtt 30000", "1 >0:new"];
         assert_eq!(run.log, expected);
+        assert_eq!(began, [0, 1_000], "told of with the time of the first packet");
         let (old, new) =
             (old.unwrap(), *run.flows.flow(run.flows.of_packet(run.batch.len() - 1).unwrap().flow).unwrap());
         let ms = |flow: &Flow| [flow.first, flow.last].map(|time| time.as_nanos() / 1_000_000);
