@@ -100,9 +100,9 @@ impl ScriptRecords {
     /// Opens the record of an id that has none.
     pub(super) fn open(&mut self, id: &[u8], tags: Vec<u8>, now: Timestamp, timeouts: &Timeouts) {
         while self.by_id.len() >= MAX_RECORDS
-            && let Some(Reverse((_, serial, place))) = self.dues.pop()
+            && let Some(place) = self.next_due(Timestamp::LAST, timeouts)
         {
-            self.end((place, serial), EndReason::Evicted);
+            self.end(place, EndReason::Evicted);
         }
         self.opened += 1;
         self.serial += 1;
@@ -174,16 +174,23 @@ impl ScriptRecords {
 
     /// Ends what nobody has spoken of for long enough.
     pub(super) fn expire(&mut self, now: Timestamp, timeouts: &Timeouts) {
-        while let Some(&Reverse((_, serial, place))) = self.dues.peek().filter(|Reverse((due, ..))| *due <= now) {
+        while let Some(place) = self.next_due(now, timeouts) {
+            self.end(place, EndReason::Idle);
+        }
+    }
+
+    /// The record whose end is due first, if it is by some time. What was spoken of since it was entered comes later.
+    fn next_due(&mut self, until: Timestamp, timeouts: &Timeouts) -> Option<Place> {
+        while let Some(&Reverse((entered, serial, place))) = self.dues.peek().filter(|Reverse((due, ..))| *due <= until) {
             self.dues.pop();
             let Some(record) = self.get((place, serial)) else { continue };
             let due = record.flow.last.plus(silence(record, timeouts));
-            if due > now {
-                self.dues.push(Reverse((due, serial, place)));
-            } else {
-                self.end((place, serial), EndReason::Idle);
+            if due <= entered {
+                return Some((place, serial));
             }
+            self.dues.push(Reverse((due, serial, place)));
         }
+        None
     }
 
     /// The input has ended: so do all records, in the order in which they were opened.

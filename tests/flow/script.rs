@@ -125,11 +125,14 @@ fn records_of_scripts_are_told_of_once_each_second_and_each_turn() {
 #[test]
 fn records_of_scripts_are_bounded_and_the_most_silent_one_makes_room() {
     let mut run = Run::new();
-    for number in 0..65_537 {
+    for number in 0..65_536 {
         run.flows.update(format!("{number}").as_bytes(), 0, 1.0, at(number / 10_000));
         run.flows.terminate(b"none", at(0));
     }
-    assert_eq!(ended(&mut run), [("0".to_owned(), "evicted")]);
+    run.flows.update(b"0", 0, 1.0, at(7));
+    assert_eq!(ended(&mut run), []);
+    run.flows.update(b"one more", 0, 1.0, at(7));
+    assert_eq!(ended(&mut run), [("1".to_owned(), "evicted")]);
     for _ in 0..200_000 {
         run.flows.update(b"short", 0, 1.0, at(7));
         run.flows.terminate(b"short", at(7));
