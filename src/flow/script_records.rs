@@ -172,8 +172,10 @@ impl ScriptRecords {
         }
     }
 
-    /// Ends what nobody has spoken of for long enough.
+    /// Ends what nobody had spoken of for long enough when the second began: a batch may end anywhere within one, and what
+    /// records there are must not depend on that.
     pub(super) fn expire(&mut self, now: Timestamp, timeouts: &Timeouts) {
+        let now = Timestamp::new(now.secs(), 0);
         while let Some(place) = self.next_due(now, timeouts) {
             self.end(place, EndReason::Idle);
         }

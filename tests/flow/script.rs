@@ -99,6 +99,20 @@ fn records_of_scripts_end_after_the_silence_of_their_protocol() {
 }
 
 #[test]
+fn records_of_scripts_end_when_a_second_begins_wherever_a_batch_ends() {
+    let mut run = Run::new();
+    let ms = |ms: i64| Timestamp::from_nanos(ms * 1_000_000);
+    run.flows.update(b"text", 0, 1.0, ms(300));
+    run.flows.expire(ms(60_350));
+    assert_eq!(ended(&mut run), [], "what is said later in the second is still said of it");
+    run.flows.update(b"text", 0, 1.0, ms(60_900));
+    run.flows.expire(ms(61_000));
+    assert_eq!(ended(&mut run), []);
+    run.flows.expire(ms(121_000));
+    assert_eq!(ended(&mut run), [("text".to_owned(), "idle")]);
+}
+
+#[test]
 fn records_of_scripts_are_told_of_once_each_second_and_each_turn() {
     let mut run = Run::new();
     let told = |run: &mut Run, second| {
