@@ -3,7 +3,6 @@
 //! The hash is seeded at random, so that nobody can choose colliding tuples; nothing that can be seen depends on it.
 
 use std::hash::{BuildHasher, Hasher};
-use std::time::Duration;
 
 use foldhash::quality::RandomState;
 
@@ -194,7 +193,7 @@ impl Table {
     /// When the last packet of a flow came, late ones included.
     pub(super) fn heard(&self, slot: u32) -> Timestamp {
         let place = self.get(slot);
-        place.flow.last.plus(Duration::from_millis(u64::from(place.late)))
+        Timestamp::from_nanos(place.flow.last.as_nanos().saturating_add(i64::from(place.late) * 1_000_000))
     }
 
     /// How many flows were created since this one.
