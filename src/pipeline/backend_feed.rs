@@ -49,8 +49,8 @@ pub struct BackendFeed {
     engine: usize,
     wants: Arc<BackendWants>,
     link: Link,
-    /// Where flows, alerts, resources and documents go that the store alone takes: not over two queues, and without a piece of memory
-    /// for each that one thread allocates and another frees.
+    /// Where flows, alerts, resources and documents go that the store alone takes: not over two queues, and without a
+    /// piece of memory for each that one thread allocates and another frees.
     store: Option<StoreSender>,
     /// Since when that one collects.
     collecting: Stopwatch,
