@@ -183,7 +183,9 @@ impl ScriptRecords {
 
     /// The record whose end is due first, if it is by some time. What was spoken of since it was entered comes later.
     fn next_due(&mut self, until: Timestamp, timeouts: &Timeouts) -> Option<Place> {
-        while let Some(&Reverse((entered, serial, place))) = self.dues.peek().filter(|Reverse((due, ..))| *due <= until) {
+        while let Some(&Reverse((entered, serial, place))) = self.dues.peek()
+            && entered <= until
+        {
             self.dues.pop();
             let Some(record) = self.get((place, serial)) else { continue };
             let due = record.flow.last.plus(silence(record, timeouts));
