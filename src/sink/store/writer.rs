@@ -420,22 +420,28 @@ impl Writer {
         }
         match self.begin_anew(repair) {
             Ok(()) => true,
-            Err((repair, error)) => {
+            Err(error) => {
                 self.tell(Trouble::Other, &error);
-                self.repair = Some(repair);
                 self.broken = Some((Stopwatch::start(), Trouble::Other));
                 false
             }
         }
     }
 
-    fn begin_anew(&mut self, repair: Repair) -> Result<(), (Repair, StoreOpenError)> {
+    /// Does what the file needs; what could not be done yet stays to be done.
+    fn begin_anew(&mut self, repair: Repair) -> Result<(), StoreOpenError> {
         let StoreOptions { file, durability, .. } = &self.options;
         let database = |error| StoreOpenError::Database { path: file.clone(), error };
         let aside = match repair {
             Repair::SetAside(damage) => {
                 let aside = self.opened.close().map_err(database).and_then(|()| set_aside(file, &damage));
-                aside.map_err(|error| (Repair::SetAside(damage), error))?
+                match aside {
+                    Ok(aside) => aside,
+                    Err(error) => {
+                        self.repair = Some(Repair::SetAside(damage));
+                        return Err(error);
+                    }
+                }
             }
             Repair::Begin(aside) => aside,
         };
@@ -445,7 +451,10 @@ impl Writer {
         });
         let (opened, Begun { groups, keys, run }) = match begun {
             Ok(begun) => begun,
-            Err(error) => return Err((Repair::Begin(aside), error)),
+            Err(error) => {
+                self.repair = Some(Repair::Begin(aside));
+                return Err(error);
+            }
         };
         self.checkpoints = Checkpoints::start(file).ok();
         (self.opened, self.groups, self.keys, self.run) = (opened, groups, keys, run);
