@@ -280,6 +280,13 @@ pub enum Record {
         /// Sum.
         value: f64,
     },
+    /// A tag for a flow that has ended, for whoever keeps its record until the flush.
+    LateTag {
+        /// Flow id.
+        flow: Vec<u8>,
+        /// Tag.
+        tag: Vec<u8>,
+    },
     /// Something a dissector found.
     Found(Found),
     /// What is stored of a flow has been decided anew.

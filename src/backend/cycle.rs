@@ -324,6 +324,7 @@ impl<O: BackendOutlet> Backend<O> {
                 self.crew.announce_flow(Hook::Terminate, &mut flow);
                 self.crew.keep_flow(flow, &mut self.waiting.flows);
             }
+            Item::LateTag(tag) => self.crew.given.add(&tag.0, &tag.1),
             Item::Reported(mut flow) => {
                 self.crew.announce_flow(Hook::New, &mut flow);
                 self.crew.announce_flow(Hook::Terminate, &mut flow);

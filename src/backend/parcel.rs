@@ -40,6 +40,8 @@ pub enum Item {
     EndedFlow(Box<Session>),
     /// A flow that nobody was told of has ended.
     Reported(Box<Session>),
+    /// A flow that has ended gets a tag: id and tag.
+    LateTag(Box<(Vec<u8>, Vec<u8>)>),
     /// A link between two vertices that is new where it was made.
     Edge(Timestamp, Box<Edge>),
 }
@@ -83,6 +85,7 @@ impl Item {
             | Self::Interim(flow)
             | Self::EndedFlow(flow)
             | Self::Reported(flow) => &flow.id,
+            Self::LateTag(tag) => &tag.0,
             Self::Edge(_, edge) => &edge.from_key,
         }
     }
@@ -153,6 +156,7 @@ pub fn is_wanted(record: &Record, wants: &BackendWants) -> bool {
         Record::Resource { .. } => wants.resources,
         Record::Document { .. } => wants.documents,
         Record::Flow(_) => wants.any_flows(),
+        Record::LateTag { .. } => wants.asks_flows,
         _ => false,
     }
 }
@@ -178,6 +182,7 @@ pub fn into_item(time: Timestamp, record: Record, wants: &BackendWants) -> Resul
             let EndedFlow { session, is_news, .. } = flow;
             if is_news { Item::Reported(session) } else { Item::EndedFlow(session) }
         }
+        Record::LateTag { flow, tag } => Item::LateTag(Box::new((flow, tag))),
         other => return Err(other),
     })
 }

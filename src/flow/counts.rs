@@ -72,6 +72,8 @@ pub struct FlowCounts {
     pub statements_refused: u64,
     /// Statements of scripts about flows that did not appear in time.
     pub statements_expired: u64,
+    /// Statements of scripts about flows that had ended, whose records were made without them.
+    pub statements_late: u64,
     /// Records of flows that scripts made.
     pub script_records: u64,
 }
@@ -107,7 +109,7 @@ impl FlowCounts {
 
     /// Names and numbers of all.
     #[must_use]
-    pub const fn named(&self) -> [(&'static str, u64); 26] {
+    pub const fn named(&self) -> [(&'static str, u64); 27] {
         [
             ("flow_created", self.created),
             ("flow_ended_fin", self.ended_fin),
@@ -134,6 +136,7 @@ impl FlowCounts {
             ("flow_stream_bytes_dropped", self.stream_bytes_dropped),
             ("flow_statements_refused", self.statements_refused),
             ("flow_statements_expired", self.statements_expired),
+            ("flow_statements_late", self.statements_late),
             ("flow_script_records", self.script_records),
         ]
     }

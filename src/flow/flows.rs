@@ -7,7 +7,7 @@ use super::event::{
 use super::fragments::Fragments;
 use super::limits::FlowsConfig;
 use super::record::{Flow, own};
-use super::script::{self, Attached, FlowCounter, Statements};
+use super::script::{self, Attached, FlowCounter, Said, Statements};
 use super::script_records::ScriptRecord;
 use super::table::{SLOT_BYTES, Table};
 use super::tcp::Connections;
@@ -233,6 +233,7 @@ impl Flows {
         let mut counts = self.counts;
         counts.statements_refused = self.statements.refused + self.statements.records.lost;
         counts.statements_expired = self.statements.expired;
+        counts.statements_late = self.statements.late;
         counts.script_records = self.statements.records.opened;
         counts
     }
@@ -434,6 +435,17 @@ fn eviction_class(flow: &Flow) -> u8 {
     }
 }
 
+/// What a flow id is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    /// A flow in packets.
+    Live(FlowHandle),
+    /// One that has ended and whose record is made, with the time of its last packet.
+    Ended(Timestamp),
+    /// A flow that is in no packets, as far as is known.
+    InNoPackets,
+}
+
 /// What scripts say. `id` is the flow id as the script wrote it.
 impl Flows {
     /// Nobody wants the payload of a flow any more: neither its datagrams, nor its streams, of which is dropped what is
@@ -454,32 +466,62 @@ impl Flows {
         }
     }
 
+    /// From now on scripts speak of flows: those that end are known for a while.
+    pub fn expect_words(&mut self) {
+        self.statements.departed.begin();
+    }
+
+    /// The record of a flow that has had its last event is made.
+    pub fn report(&mut self, handle: FlowHandle) {
+        if let Some(place) = self.table.of_handle(handle) {
+            self.statements.report(handle.slot, &place.flow, self.now);
+        }
+    }
+
+    /// When the last packet came of a flow that has ended, and whose record is made.
+    #[must_use]
+    pub fn end_of(&self, id: &[u8]) -> Option<Timestamp> {
+        match self.subject(id) {
+            Subject::Ended(last) => Some(last),
+            Subject::Live(_) | Subject::InNoPackets => None,
+        }
+    }
+
+    /// Counts something that was said of a flow too late.
+    pub const fn count_late(&mut self) {
+        self.statements.late += 1;
+    }
+
     /// Adds to a meter of a flow; a flow that is in no packets gets a record of its own.
-    pub fn update(&mut self, id: &[u8], meter: u32, value: f64, now: Timestamp) {
-        match self.named(id) {
-            Some(handle) => {
+    pub fn update(&mut self, id: &[u8], meter: u32, value: f64, now: Timestamp) -> Said {
+        match self.subject(id) {
+            Subject::Live(handle) => {
                 let flow = &mut self.table.get_mut(handle.slot).flow;
                 flow.last = flow.last.max(now);
                 self.statements.update_flow(handle.slot, flow, meter, value);
             }
-            None => self.statements.update_record(id, meter, value, now),
+            Subject::Ended(_) => return Said::Late,
+            Subject::InNoPackets => self.statements.update_record(id, meter, value, now),
         }
+        Said::Taken
     }
 
     /// Sets the length of a flow, counted back from its last activity.
-    pub fn set_duration(&mut self, id: &[u8], seconds: f64, now: Timestamp) {
-        match self.named(id) {
-            Some(handle) => {
+    pub fn set_duration(&mut self, id: &[u8], seconds: f64, now: Timestamp) -> Said {
+        match self.subject(id) {
+            Subject::Live(handle) => {
                 let flow = &mut self.table.get_mut(handle.slot).flow;
                 flow.first = script::before(flow.last, script::duration(seconds));
             }
-            None => self.statements.set_record_duration(id, seconds, now),
+            Subject::Ended(_) => return Said::Late,
+            Subject::InNoPackets => self.statements.set_record_duration(id, seconds, now),
         }
+        Said::Taken
     }
 
-    /// Opens a record; changes nothing if there is a flow or a record already.
+    /// Opens a record; changes nothing if there is or was a flow, or if there is a record already.
     pub fn open_record(&mut self, id: &[u8], now: Timestamp) {
-        if self.named(id).is_none() {
+        if self.subject(id) == Subject::InNoPackets {
             self.statements.record(id, now);
         }
     }
@@ -495,11 +537,19 @@ impl Flows {
     }
 
     /// Attaches a tag; one for an unknown flow is kept for 60 seconds.
-    pub fn tag(&mut self, id: &[u8], tag: &[u8], now: Timestamp) {
-        match self.named(id) {
-            Some(handle) => self.statements.tag_flow(handle.slot, tag),
-            None => self.statements.tag_id(id, tag, now),
+    pub fn tag(&mut self, id: &[u8], tag: &[u8], now: Timestamp) -> Said {
+        match self.subject(id) {
+            Subject::Live(handle) => self.statements.tag_flow(handle.slot, tag),
+            Subject::Ended(_) => {
+                // There may be another flow between the same ends, which cannot be told from this one by its id.
+                if self.named(id).is_none() {
+                    self.statements.tag_id(id, tag, now);
+                }
+                return Said::Late;
+            }
+            Subject::InNoPackets => self.statements.tag_id(id, tag, now),
         }
+        Said::Taken
     }
 
     /// The tags of a flow, joined with `|`.
@@ -510,9 +560,9 @@ impl Flows {
 
     /// Adds a counter to a flow; one for an unknown flow is kept for 60 seconds.
     pub fn add_counter(&mut self, id: &[u8], counter: FlowCounter, now: Timestamp) -> Attached {
-        match self.named(id) {
-            Some(handle) => self.statements.add_counter(handle, counter),
-            None => self.statements.add_waiting_counter(id, counter, now),
+        match self.subject(id) {
+            Subject::Live(handle) => self.statements.add_counter(handle, counter),
+            Subject::Ended(_) | Subject::InNoPackets => self.statements.add_waiting_counter(id, counter, now),
         }
     }
 
@@ -566,6 +616,21 @@ impl Flows {
     /// Tells of each record that has been open for a multiple of so many seconds when a second begins.
     pub fn tell_records_of_age(&self, second: i64, seconds: i64, tell: impl FnMut(&ScriptRecord)) {
         self.statements.records.tell_of_age(second, seconds, tell);
+    }
+
+    /// What an id is of, for what may be said of it.
+    fn subject(&self, id: &[u8]) -> Subject {
+        let Some(tuple) = FlowTuple::from_id(id) else { return Subject::InNoPackets };
+        let ended = match self.find(&tuple) {
+            Some(handle) if !self.statements.is_reported(handle.slot) => return Subject::Live(handle),
+            Some(handle) => self.flow(handle).map(|flow| flow.last),
+            None => self.statements.departed.last_of(&tuple, self.now),
+        };
+        match ended {
+            // Its record may have been opened before anybody saw a packet, or long after the last one.
+            Some(last) if !self.statements.records.has(id) => Subject::Ended(last),
+            _ => Subject::InNoPackets,
+        }
     }
 
     /// The flow in packets that an id is of.

@@ -9,6 +9,7 @@
 mod assembler;
 mod counts;
 mod defrag;
+mod departed;
 mod event;
 mod flows;
 mod fragments;
@@ -33,5 +34,5 @@ pub use flows::Flows;
 pub use fragments::Fragments;
 pub use limits::{FlowsConfig, StreamLimits, Timeouts};
 pub use record::Flow;
-pub use script::{Attached, FlowCounter};
+pub use script::{Attached, FlowCounter, Said};
 pub use script_records::ScriptRecord;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 
+use super::departed::Departed;
 use super::event::FlowHandle;
 use super::limits::Timeouts;
 use super::record::Flow;
@@ -60,6 +61,15 @@ pub enum Attached {
     Full,
 }
 
+/// What became of what a script said of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It holds, or waits for the flow.
+    Taken,
+    /// The flow has ended, and its record was made without it.
+    Late,
+}
+
 /// What few flows have.
 #[derive(Debug, Default)]
 struct Annex {
@@ -93,11 +103,15 @@ pub(super) struct Statements {
     // In the order of arrival; an entry whose serial is not that of its id is over.
     queue: VecDeque<(Timestamp, u64, Box<[u8]>)>,
     pub(super) records: ScriptRecords,
+    // One bit for each slot: the record of its flow was made.
+    reported: Vec<u64>,
+    pub(super) departed: Departed,
     timeouts: Timeouts,
     bytes: usize,
     serial: u64,
     pub(super) refused: u64,
     pub(super) expired: u64,
+    pub(super) late: u64,
 }
 
 impl Statements {
@@ -136,8 +150,29 @@ impl Statements {
         self.annex(slot).map_or(&[], |annex| &annex.meters)
     }
 
+    /// The record of a flow that ended is made: what is said of it from here on comes too late.
+    pub(super) fn report(&mut self, slot: u32, flow: &Flow, now: Timestamp) {
+        if !self.departed.has_begun() {
+            return;
+        }
+        self.departed.note(flow.tuple, flow.last, now);
+        let word = slot as usize / 64;
+        if self.reported.len() <= word {
+            self.reported.resize((word + 1).next_power_of_two(), 0);
+        }
+        self.reported[word] |= 1 << (slot % 64);
+    }
+
+    /// Whether the record of a slot's flow was made.
+    pub(super) fn is_reported(&self, slot: u32) -> bool {
+        self.reported.get(slot as usize / 64).is_some_and(|word| word >> (slot % 64) & 1 != 0)
+    }
+
     /// The flow of a slot is gone.
     pub(super) fn drop_slot(&mut self, slot: u32) {
+        if let Some(word) = self.reported.get_mut(slot as usize / 64) {
+            *word &= !(1 << (slot % 64));
+        }
         let Some(word) = self.has_annex.get_mut(slot as usize / 64) else { return };
         if *word >> (slot % 64) & 1 == 0 {
             return;

@@ -83,6 +83,11 @@ impl ScriptRecords {
         self.places[place as usize].as_mut()
     }
 
+    /// Whether an id has a record.
+    pub(super) fn has(&self, id: &[u8]) -> bool {
+        self.by_id.contains_key(id)
+    }
+
     /// A word about a flow that has a record.
     pub(super) fn touch(&mut self, id: &[u8], now: Timestamp) -> Option<&mut ScriptRecord> {
         let place = *self.by_id.get(id)?;

@@ -345,7 +345,11 @@ impl BackendFeed {
         for mail in outgoing.mail {
             context.post(Mail { packet, ..mail });
         }
-        context.commands.borrow_mut().extend(outgoing.commands.into_iter().map(|c| FlowCommand { packet, rank, ..c }));
+        let flows = context.flows.borrow();
+        // The backend itself has seen to the record of a flow that has ended.
+        let goes_on = |c: &FlowCommand| flows.as_ref().is_none_or(|flows| flows.end_of(&c.flow).is_none());
+        let commands = outgoing.commands.into_iter().filter(goes_on);
+        context.commands.borrow_mut().extend(commands.map(|c| FlowCommand { packet, rank, ..c }));
         context.notes.borrow_mut().extend(outgoing.notes.into_iter().map(|n| Note { packet, rank, depth: 1, ..n }));
     }
 

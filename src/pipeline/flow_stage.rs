@@ -9,12 +9,14 @@ use super::metering::Metering;
 use super::stored;
 use super::top_flows::{TopFlow, TopFlows};
 use super::wants::{Readers, Wants};
-use crate::api::{EndedFlow, EngineContext, FlowCommand, FlowWish, Found, Rank, Record, ScriptId, Side, Stamp};
+use crate::api::{
+    EndedFlow, EngineContext, FlowCommand, FlowWish, Found, LogLevel, Rank, Record, ScriptId, Side, Stamp,
+};
 use crate::builtin::CounterWhat;
 use crate::content::{ContentCounts, Contents, FileRules};
 use crate::dissect::{DissectWants, Dissectors, FindingKind, Findings};
 use crate::flow::{
-    EndReason, FlowCounts, FlowEvent, FlowEvents, FlowHandle, Flows, FlowsConfig, Happening, ScriptRecord, Want,
+    EndReason, FlowCounts, FlowEvent, FlowEvents, FlowHandle, Flows, FlowsConfig, Happening, Said, ScriptRecord, Want,
 };
 use crate::metrics::{DEFAULT_KEPT, Records, Session};
 use crate::plugin::{Declined, Frontend, Traffic};
@@ -35,7 +37,7 @@ pub struct FlowOutcome {
 }
 
 /// Counters of the flow stage that say that something was not done because of a limit.
-const DROPS: [&str; 8] = [
+const DROPS: [&str; 9] = [
     "flow_evicted_half_open",
     "flow_evicted_tcp",
     "flow_evicted_udp",
@@ -44,6 +46,7 @@ const DROPS: [&str; 8] = [
     "flow_stream_total_limit",
     "flow_statements_refused",
     "flow_statements_expired",
+    "flow_statements_late",
 ];
 
 impl FlowOutcome {
@@ -100,6 +103,8 @@ pub struct FlowStage {
     counted: Counted,
     /// Flows whose payload may not be wanted any more; empty between two calls.
     stopped: Vec<FlowHandle>,
+    /// It was said that scripts speak of flows that have ended.
+    has_warned: bool,
 }
 
 /// IP protocol number of TCP.
@@ -118,7 +123,11 @@ impl FlowStage {
         if !wants.flows.records.is_yes() && metering.builtin().is_idle() {
             return None;
         }
-        *context.flows.borrow_mut() = Some(Flows::new(config, wants.flows));
+        let mut flows = Flows::new(config, wants.flows);
+        if wants.words.is_yes() {
+            flows.expect_words();
+        }
+        *context.flows.borrow_mut() = Some(flows);
         let dissectors = Dissectors::new(wants.dissect);
         let contents_only = is_for_contents(&wants, &metering);
         let top = TopFlows::new(top);
@@ -135,6 +144,7 @@ impl FlowStage {
             recorded: Cell::default(),
             counted: Counted::default(),
             stopped: Vec::new(),
+            has_warned: false,
         })
     }
 
@@ -147,6 +157,9 @@ impl FlowStage {
         self.wants = wants;
         if let Some(flows) = context.flows.borrow_mut().as_mut() {
             flows.widen(wants.flows);
+            if wants.words.is_yes() {
+                flows.expect_words();
+            }
         }
         self.dissectors.widen(wants.dissect);
         self.contents_only = is_for_contents(&wants, &self.metering);
@@ -325,15 +338,16 @@ impl FlowStage {
                     let event = *event;
                     let rank = Rank { event: index as u32 + 1, stage: Rank::RECORD, vm: 0, echo: 0 };
                     while let Some(command) = commands.next_if(|c| (c.packet, c.rank) < (event.packet, rank)) {
-                        stopped.extend(self.carry(flows, command));
+                        stopped.extend(self.carry(context, flows, command));
                     }
                     self.record_end(context, flows, &event, rank, reason);
+                    flows.report(event.flow);
                 }
                 _ => {}
             }
         }
         for command in commands {
-            stopped.extend(self.carry(flows, command));
+            stopped.extend(self.carry(context, flows, command));
         }
         stopped.extend(self.dissectors.take_given_up());
         for flow in stopped.drain(..) {
@@ -354,19 +368,55 @@ impl FlowStage {
     }
 
     /// Carries out one command; the flow if its payload may not be wanted any more.
-    fn carry(&mut self, flows: &mut Flows, command: FlowCommand) -> Option<FlowHandle> {
-        let FlowCommand { flow, wish, time, packet, .. } = command;
+    fn carry(&mut self, context: &EngineContext, flows: &mut Flows, command: FlowCommand) -> Option<FlowHandle> {
+        let FlowCommand { flow, wish, time, packet, rank } = command;
+        let stamp = Stamp { packet, rank, time, script: ScriptId::NATIVE_FLOW, side: Side::Frontend };
         match wish {
-            FlowWish::Update { meter, value } => flows.update(&flow, meter, value, time),
-            FlowWish::Duration(seconds) => flows.set_duration(&flow, seconds, time),
+            FlowWish::Update { meter, value } => {
+                let said = flows.update(&flow, meter, value, time);
+                self.note_late(context, flows, (stamp, said), &flow, "an update");
+            }
+            FlowWish::Duration(seconds) => {
+                let said = flows.set_duration(&flow, seconds, time);
+                self.note_late(context, flows, (stamp, said), &flow, "a duration");
+            }
             FlowWish::Open => flows.open_record(&flow, time),
             FlowWish::Terminate => flows.terminate(&flow, time),
-            FlowWish::Tag(tag) => flows.tag(&flow, &tag, time),
+            FlowWish::Tag(tag) => match flows.tag(&flow, &tag, time) {
+                // Whoever looks at records when they are flushed has kept this one.
+                Said::Late if self.wants.kept_records.is_yes() => {
+                    context.records.borrow_mut().push((stamp, Record::LateTag { flow, tag }));
+                }
+                said => self.note_late(context, flows, (stamp, said), &flow, "a tag"),
+            },
             FlowWish::Count(counter) => self.metering.ask(packet, &flow, CounterWhat::Attach(counter)),
             FlowWish::Uncount(group) => self.metering.ask(packet, &flow, CounterWhat::Detach(group)),
             FlowWish::Quiet(handle) => return flows.flow(handle).map(|_| handle),
         }
         None
+    }
+
+    /// Counts what came too late, and says so the first time.
+    fn note_late(
+        &mut self,
+        context: &EngineContext,
+        flows: &mut Flows,
+        (stamp, said): (Stamp, Said),
+        flow: &[u8],
+        what: &str,
+    ) {
+        if said != Said::Late {
+            return;
+        }
+        flows.count_late();
+        if self.has_warned {
+            return;
+        }
+        self.has_warned = true;
+        let id = String::from_utf8_lossy(flow);
+        let text =
+            format!("{what} for {id} is lost: the flow has ended and its record is made; others are only counted");
+        context.records.borrow_mut().push((stamp, Record::Log { level: LogLevel::Warn, text: text.into_bytes() }));
     }
 
     /// Whether somebody reads flows.

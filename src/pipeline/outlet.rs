@@ -169,7 +169,8 @@ impl Outlet {
             let is_taken = backend.as_mut().is_some_and(|backend| backend.record(stamp.time, record));
             if let (false, Some(store)) = (is_taken, &mut self.store) {
                 let script = name(&self.names, stamp.script);
-                stored::store(store, stamp.time, script, record);
+                let time = time_in_store(stamp, record, traffic.map(|(_, flows)| flows));
+                stored::store(store, time, script, record);
             }
         }
         records.clear();
@@ -336,11 +337,24 @@ fn kind_of(record: &Record) -> &'static str {
         Record::Job { .. } => "job",
         Record::FlowEnd(..) => "flow_end",
         Record::FlowMeter { .. } => "flow_meter",
+        Record::LateTag { .. } => "late_tag",
         Record::Found(_) => "found",
     }
 }
 
 /// Keeps what the report shows.
+/// When something happened for those who look for it later. An attribute that a script finds out when the flow has ended is
+/// looked for within the life of the flow.
+fn time_in_store(stamp: &Stamp, record: &Record, flows: Option<&Flows>) -> Timestamp {
+    let end = match record {
+        Record::FlowAttribute(attribute) if attribute.flow().is_none() => {
+            flows.and_then(|flows| flows.end_of(attribute.flow_text()))
+        }
+        _ => None,
+    };
+    end.map_or(stamp.time, |end| stamp.time.min(end))
+}
+
 fn keep(records: &mut Records, time: Timestamp, record: &Record) {
     let flow = |flow: &Vec<u8>| (!flow.is_empty()).then(|| flow.clone());
     let mut say = |flow: &Vec<u8>, statement| records.add_flow_record(FlowRecord { flow: flow.clone(), statement });
@@ -402,6 +416,7 @@ fn keep(records: &mut Records, time: Timestamp, record: &Record) {
         | Record::Flow(_)
         | Record::FlowEnd(..)
         | Record::FlowMeter { .. }
+        | Record::LateTag { .. }
         | Record::Found(_)
         | Record::File { .. }
         | Record::StorePolicy { .. } => {}
@@ -494,7 +509,7 @@ fn write_record(events: &mut EventSender, head: &Head<'_>, record: &Record) {
             events.event(head, &[("guid", Text(&guid_text(*guid))), ("flow", Bytes(flow)), ("text", Bytes(text))])
         }
         Record::Flow(flow) => write_flow(events, head, &flow.session),
-        Record::FlowEnd(..) | Record::FlowMeter { .. } | Record::Found(_) => {}
+        Record::FlowEnd(..) | Record::FlowMeter { .. } | Record::LateTag { .. } | Record::Found(_) => {}
         Record::StorePolicy { flow, policy } => {
             events.event(head, &[("flow", Bytes(flow)), ("policy", Count(u64::from(*policy)))]);
         }

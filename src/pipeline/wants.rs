@@ -96,6 +96,10 @@ pub struct Wants {
     pub raw: Want,
     /// Whether scripts have to be done with a packet before flows are tracked with the next.
     pub single_packets: Want,
+    /// Whether scripts speak of flows.
+    pub words: Want,
+    /// Whether records of flows are kept until somebody has looked at them at the flush.
+    pub kept_records: Want,
 }
 
 impl Wants {
@@ -112,6 +116,8 @@ impl Wants {
             raw: self.raw | other.raw,
             single_packets: self.single_packets | other.single_packets,
             attribute_readers: self.attribute_readers.max(other.attribute_readers),
+            words: self.words | other.words,
+            kept_records: self.kept_records | other.kept_records,
         }
     }
 
@@ -121,7 +127,8 @@ impl Wants {
         let flows = FlowWants { records: Want::Yes, ..FlowWants::default() };
         let all = Readers::All;
         let (flow_readers, item_readers, attribute_readers) = (all, all, all);
-        Self { flows, records: Want::Yes, flow_readers, item_readers, attribute_readers, ..Self::default() }
+        let words = Want::Yes;
+        Self { flows, records: Want::Yes, flow_readers, item_readers, attribute_readers, words, ..Self::default() }
     }
 
     /// What callbacks, outputs, the scripts' texts, the built-in groups and the settings want.
@@ -142,7 +149,8 @@ impl Wants {
         }
         let all = Want::from(output == FlowOutput::All);
         let speaks = || catalog.entries.iter().any(|entry| FLOW_METHODS.iter().any(|name| entry.mentions(name)));
-        let asked = Want::from(topics != 0 || output != FlowOutput::Plugins || speaks()) | monitored | shown;
+        let words = Want::from(speaks());
+        let asked = Want::from(topics != 0 || output != FlowOutput::Plugins) | words | monitored | shown;
         let (metered, facts) = (builtin.flow_wants(), builtin.fact_wants());
         if !(asked | metered.records).is_yes() {
             return Self::default();
@@ -197,7 +205,19 @@ impl Wants {
         let (of_records, of_outputs) = of_backend(|wants| wants.resources || wants.documents);
         let item_readers = readers(events | outputs.in_full | of_records, of_outputs);
         let attribute_readers = readers(events, store);
-        Self { flows, dissect, records, flow_readers, item_readers, attribute_readers, contents, raw, single_packets }
+        Self {
+            flows,
+            dissect,
+            records,
+            flow_readers,
+            item_readers,
+            attribute_readers,
+            contents,
+            raw,
+            single_packets,
+            words,
+            kept_records: of_scripts,
+        }
     }
 }
 

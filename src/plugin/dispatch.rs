@@ -19,7 +19,7 @@ use crate::api::{
     voice,
 };
 use crate::content::{ContentCounts, Item, ItemKind};
-use crate::flow::{FlowHandle, Happening};
+use crate::flow::{FlowHandle, Flows, Happening};
 use crate::key::FlowTuple;
 
 const STORE: u32 = Topic::Store.bit() | Topic::StorePayload.bit();
@@ -410,6 +410,12 @@ impl Frontend {
             NoteText::Attribute(..) => (Topic::Attribute, note.flow.len(), [note.flow.len() as f64, 0.0, 0.0, 0.0]),
             NoteText::Record(numbers) => (Topic::Record, note.flow.len(), *numbers),
         };
+        let is_attribute = matches!(note.text, NoteText::Attribute(..));
+        let has_ended = |flows: &Option<Flows>| flows.as_ref().is_some_and(|flows| flows.end_of(&note.flow).is_some());
+        // Nothing is told of a flow behind its end.
+        if is_attribute && has_ended(&engine.flows.borrow()) {
+            return;
+        }
         let tuple = FlowTuple::from_id(&note.flow);
         let flow = tuple.as_ref().and_then(|tuple| engine.flows.borrow().as_ref()?.find(tuple));
         let flow = flow.filter(|flow| self.taps.iter().all(|tap| tap.has_met(flow.slot as usize)));

@@ -396,3 +396,58 @@ fn built_in_groups_count_flows_and_contents() {
     assert!(groups.len() > 8, "{groups:?}");
     assert!(outcome.of("flow").is_empty(), "metering alone shows no flows");
 }
+
+/// A flow that ends by silence, and packets of others long after that; `body` runs for the second of these, with the first
+/// flow as `gone`.
+fn after_the_end(body: &str, more: Option<(&str, &str)>) -> Outcome {
+    let head = "local gone = '11A:0A.00.00.09:p-1770_0A.00.00.05:p-1388'";
+    let body = format!("if n == 3 then {body} end");
+    let capture = Capture::new()
+        .at(10, udp_packet((5000, 6000), b"x"))
+        .at(100, udp_packet((7, 8), b"x"))
+        .at(101, udp_packet((7, 8), b"x"));
+    let bench = Bench::new().counter("c.lua", IPV4, head, &body);
+    match more {
+        Some((name, text)) => bench.plugin(name, text),
+        None => bench,
+    }
+    .run(&capture)
+}
+
+#[test]
+fn what_is_said_of_a_flow_that_has_ended_is_counted_and_makes_no_other() {
+    let outcome = after_the_end(
+        "engine:update_flow(gone, 0, 1000) engine:update_flow_raw(gone, 9, 5) engine:set_flow_duration(gone, 3)
+         engine:new_flow_record(gone, 1, 2, 3, 4) engine:tag_flow(gone, 'late')",
+        None,
+    );
+    outcome.exits(0);
+    let rows = outcome.fields("flow", &["flow", "az_bytes", "za_bytes", "tags", "reason"]);
+    let of_it: Vec<_> = rows.iter().filter(|row| row.starts_with("11A:0A.00.00.09:p-1770")).collect();
+    assert_eq!(of_it, ["11A:0A.00.00.09:p-1770_0A.00.00.05:p-1388\t0\t43\t\tidle"]);
+    assert_eq!(outcome.dropped("flow_statements_late"), 4);
+    let warned = outcome.logged("WARN", "the flow has ended and its record is made");
+    assert_eq!(warned.len(), 1, "{warned:?}");
+}
+
+#[test]
+fn a_tag_for_a_flow_that_has_ended_reaches_the_record_that_waits_for_its_flush() {
+    let monitor = "TrisulPlugin = { id = {}, sg_monitor = { onflush = function(engine, flow)
+        print(flow:flow():porta_readable(), flow:tags()) end } }";
+    let outcome = after_the_end("engine:tag_flow(gone, 'late')", Some(("m.lua", monitor)));
+    outcome.exits(0);
+    assert!(outcome.lines().contains(&"6000\tlate"), "{:?}", outcome.lines());
+    assert_eq!(outcome.dropped("flow_statements_late"), 0);
+}
+
+#[test]
+fn an_attribute_of_a_flow_that_has_ended_is_recorded_and_not_announced() {
+    let monitor = "TrisulPlugin = { id = {}, flowmonitor = { onflowattribute = function(engine, flow, ts, name, value)
+        print(name, value) end } }";
+    let body = "engine:add_flow_attribute(gone, 'OS', 'old') \
+         engine:add_flow_attribute('06A:0A.00.00.01:p-1000_0A.00.00.02:p-0050', 'OS', 'unknown')";
+    let outcome = after_the_end(body, Some(("m.lua", monitor)));
+    outcome.exits(0);
+    assert_eq!(outcome.printed_by("m.lua"), ["OS\tunknown"]);
+    assert_eq!(outcome.by("flow_attribute", "c.lua").len(), 2);
+}

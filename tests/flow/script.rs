@@ -1,6 +1,6 @@
 //! What scripts say of flows.
 
-use millstream::flow::{Attached, FlowCounter, FlowHandle};
+use millstream::flow::{Attached, FlowCounter, FlowHandle, Said};
 use millstream::metrics::{CountedDirection, GroupIndex};
 use millstream::time::Timestamp;
 
@@ -231,4 +231,63 @@ fn what_scripts_say_is_gone_with_the_flow() {
     assert_eq!(run.flows.tags(flow), b"");
     let new = run.flows.of_packet(0).unwrap().flow;
     assert_eq!(run.flows.tags(new), b"");
+}
+
+#[test]
+fn what_is_said_of_a_flow_behind_its_end_makes_no_record_of_another() {
+    let (mut run, flow) = with_flow();
+    run.flows.expect_words();
+    run.flows.settle();
+    run.flows.expire(at(100));
+    assert_eq!(run.flows.update(ID, 0, 1.0, at(100)), Said::Taken, "its record is not made yet");
+    let last = run.flows.flow(flow).unwrap().last;
+    assert_eq!(run.flows.end_of(ID), None);
+    run.flows.report(flow);
+    run.flows.settle();
+    assert!(run.flows.flow(flow).is_none());
+    assert_eq!(run.flows.end_of(ID), Some(last));
+    assert_eq!(run.flows.update(ID, 0, 1.0, at(101)), Said::Late);
+    assert_eq!(run.flows.set_duration(ID, 1.0, at(101)), Said::Late);
+    run.flows.open_record(ID, at(101));
+    assert_eq!(run.flows.tag(ID, b"late", at(101)), Said::Late);
+    assert_eq!(run.flows.counts().script_records, 0);
+    // Another one between the same ends: what waits for such a flow reaches it, as ever.
+    run.batch(&[udp((1, 5_000), (2, 53), b"x").at(102_000)]);
+    let next = run.flows.of_packet(0).unwrap().flow;
+    assert_eq!(run.flows.end_of(ID), None);
+    assert_eq!(run.flows.update(ID, 0, 1.0, at(102)), Said::Taken);
+    assert_eq!(run.flows.tags(next), b"late");
+    assert_eq!(run.flows.counts().script_records, 0);
+}
+
+#[test]
+fn a_closed_connection_that_is_still_known_takes_no_more_words() {
+    let (mut client, mut server) = ends();
+    let mut run = Run::new();
+    let id = b"06A:0A.00.00.01:p-9C40_0A.00.00.02:p-0050";
+    run.flows.expect_words();
+    run.batch(&handshake(&mut client, &mut server));
+    let flow = run.flows.of_packet(0).unwrap().flow;
+    run.flows.terminate(id, at(0));
+    run.flows.settle();
+    run.flows.expire(at(0));
+    run.flows.report(flow);
+    run.flows.settle();
+    assert!(run.flows.flow(flow).is_some(), "late packets are still its packets");
+    assert_eq!(run.flows.tag(id, b"late", at(1)), Said::Late);
+    assert_eq!(run.flows.update(id, 1, 5.0, at(1)), Said::Late);
+    assert_eq!(run.flows.tags(flow), b"");
+}
+
+#[test]
+fn a_flow_that_ended_long_ago_is_unknown() {
+    let (mut run, flow) = with_flow();
+    run.flows.expect_words();
+    run.flows.settle();
+    run.flows.expire(at(100));
+    run.flows.report(flow);
+    run.flows.settle();
+    run.flows.expire(at(400));
+    assert_eq!(run.flows.update(ID, 0, 7.0, at(400)), Said::Taken);
+    assert_eq!(run.flows.counts().script_records, 1);
 }
