@@ -780,3 +780,46 @@ fn a_hundred_reloads_lose_no_packet_and_no_memory() {
         assert!(at[9] < at[2] + 4_096, "{at:?}");
     });
 }
+
+#[test]
+fn what_a_function_says_that_names_the_group_of_a_monitor_is_told_once_for_each_version() {
+    let version = |version: &str, onload: &str| {
+        let more = format!(
+            "onload = function() {onload} end, cg_monitor = {{ counter_guid = function() print('binds {version}') \
+             return '{GROUP}' end, onnewkey = function() end }},"
+        );
+        counter(version, "", &more)
+    };
+    let place = Place::new().plugin("a-group.lua", &group()).plugin("count.lua", &version("v1", ""));
+    let file = endless(&place);
+    let mut bench = Bench::start_on(place, &["-r", &file, "--engines", "2", "--loop", "1000000"]);
+    // The backend loads it and one packet thread, which take it back then. Which thread that is is left to chance.
+    for round in 2..8 {
+        let odd = format!(
+            "local file = io.open('seen{round}', 'a') file:write('x\\n') file:close() local n = 0 \
+             for _ in io.lines('seen{round}') do n = n + 1 end if n == 3 then error('not here {round}') end"
+        );
+        bench.write("count.lua", &version(&format!("v{round}"), &odd));
+        bench.fails(&format!("not here {round}"));
+        bench.some_packets();
+    }
+    let told: Vec<usize> = (1..8).map(|round| bench.times(&format!("binds v{round}"))).collect();
+    let (_, ended) = bench.stop();
+    ended.exits(1);
+    assert_eq!(told, [1; 7], "{}", ended.stderr);
+}
+
+#[test]
+fn a_version_that_hangs_in_c_is_given_up_and_others_are_loaded() {
+    let mut bench = Bench::start(counting(""), &["--callback-budget", "500"]);
+    let hang = "local _ = ('a'):rep(40):find(('a*'):rep(40) .. 'b')";
+    bench.write("count.lua", &counter("v2", hang, ""));
+    bench.fails("does not return from a C function");
+    bench.write("count.lua", &counter("v3", "", ""));
+    bench.reload();
+    bench.some_packets();
+    let (place, ended) = bench.stop();
+    ended.exits(1);
+    let (all, sum) = counted(&place);
+    assert_eq!((keys(&all), sum), (vec!["v1", "v3"], packets(&ended.report())));
+}

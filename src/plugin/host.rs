@@ -126,7 +126,7 @@ impl Frontend {
     }
 
     /// Tells, on one of all engines, what a script said before it had any.
-    pub(super) fn pass_on_probing(&self, entry: &CatalogEntry) {
+    fn pass_on_probing(&self, entry: &CatalogEntry) {
         if self.engine.id == 0 {
             let said = entry.manifest.iter().flat_map(|manifest| &manifest.said);
             said.for_each(|record| record_for(&self.engine, entry.id, record.clone()));
@@ -276,7 +276,10 @@ impl Frontend {
                 // Every engine is asked; the flow is one's.
                 let flows = self.engine.flows.borrow();
                 let tuple = crate::key::FlowTuple::from_id(&command.flow);
-                if tuple.is_some_and(|tuple| flows.as_ref().is_some_and(|flows| flows.find(&tuple).is_some())) {
+                let is_here = |flows: &crate::flow::Flows, tuple: &crate::key::FlowTuple| {
+                    flows.find(tuple).is_some() && flows.end_of(&command.flow).is_none()
+                };
+                if tuple.is_some_and(|tuple| flows.as_ref().is_some_and(|flows| is_here(flows, &tuple))) {
                     let packet = self.engine.before.get();
                     self.engine.commands.borrow_mut().push(FlowCommand { packet, rank: Rank::default(), ..command });
                 }

@@ -20,7 +20,6 @@ impl Frontend {
     pub fn reload(&mut self, edition: &Edition, settings: &HostSettings) -> Swap {
         let Some(entry) = edition.entry() else { return Swap::Absent };
         let file = Rc::new(entry.plugin_file(settings));
-        self.pass_on_probing(entry);
         self.jobs.pools = edition.pools.clone();
         let place = edition.place(edition.script);
         let mut fresh = Vec::new();

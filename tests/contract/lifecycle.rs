@@ -173,7 +173,10 @@ fn what_a_function_says_that_names_the_group_of_a_monitor_is_heard_once() {
         outcome.exits(0);
         let lines = outcome.printed_by("m.lua");
         assert_eq!(lines.iter().filter(|line| **line == "bound\ttrue").count(), 1, "{lines:?}");
-        assert!(lines.len() > 1 && lines[1..].iter().all(|line| *line == "file"), "{lines:?}");
+        // The backend has a thread of its own with several engines, and may be the first to say something.
+        let first = if engines == "1" { &lines[..1] } else { &lines[..0] };
+        assert!(first.iter().all(|line| *line == "bound\ttrue"), "{lines:?}");
+        assert_eq!(lines.iter().filter(|line| **line == "file").count() + 1, lines.len(), "{lines:?}");
         for said in ["by T.log", "by T.logwarning", "by T.host"] {
             let logged = outcome.stderr.lines().filter(|line| line.ends_with(&format!("WARN [m.lua] {said}")));
             assert_eq!(logged.count(), 1, "{said}: {}", outcome.stderr);

@@ -388,6 +388,9 @@ impl Work {
     /// A version that is new: probes it, and puts it in place everywhere or nowhere.
     fn load(&mut self, id: ScriptId, script: Script) {
         let (entry, notes) = self.result.catalog.probe_again(script, id, &self.settings);
+        if self.is_done() {
+            return;
+        }
         if let Some(card) = self.roster.card(id) {
             card.look_at_new(id, &self.settings.libraries);
         }
@@ -396,6 +399,8 @@ impl Work {
             return self.fail(id, &message, Some(&entry));
         }
         self.warn(&entry, notes);
+        // Here and not where it is put in place: it was looked at once, and may be taken back where others took it.
+        self.pass_on(&entry);
         self.find_workers(&entry);
         let (before, after) = (Arc::clone(&self.result.catalog), Arc::new(self.result.catalog.with(entry.clone())));
         let answers = self.publish(id, Arc::clone(&after), &[]);
@@ -506,11 +511,21 @@ impl Work {
         answers
     }
 
+    /// Tells what a version has said that was only looked at.
+    fn pass_on(&self, entry: &CatalogEntry) {
+        let said = entry.manifest.iter().flat_map(|manifest| &manifest.said);
+        self.record(entry.id, said.cloned());
+    }
+
     fn say(&self, script: ScriptId, level: LogLevel, text: String) {
+        self.record(script, [Record::Log { level, text: text.into_bytes() }]);
+    }
+
+    fn record(&self, script: ScriptId, records: impl IntoIterator<Item = Record>) {
         let mut outlet = lock(&self.shared.outlet);
         let Some(outlet) = &mut *outlet else { return };
         let stamp = Stamp { packet: u32::MAX, rank: Rank::default(), time: self.now, script, side: Side::Frontend };
-        outlet.take(&mut vec![(stamp, Record::Log { level, text: text.into_bytes() })]);
+        outlet.take(&mut records.into_iter().map(|record| (stamp, record)).collect());
         outlet.flush();
     }
 }
