@@ -532,3 +532,56 @@ fn a_signal_during_a_command_of_a_script_is_heeded() {
     ended.exits(0);
     assert!(ended.took < Duration::from_secs(8), "{:?}", ended.took);
 }
+
+/// A pattern that takes longer than anybody waits, inside a function of the C library.
+const HANG: &str = "local _ = ('a'):rep(40):find(('a*'):rep(40) .. 'b')";
+
+#[test]
+fn a_file_that_hangs_while_it_is_looked_at_is_named_and_a_signal_ends_it() {
+    let place = Place::new().plugin("hangs.lua", &format!("{HANG} TrisulPlugin = {{ id = {{}} }}"));
+    let file = capture(&place, 10);
+    let mut running = place.start(&["-r", &file]);
+    running.until("it is named", |running| running.said().contains("hangs.lua after 2 s"));
+    assert!(running.elapsed() < Duration::from_secs(5), "{:?}", running.elapsed());
+    assert!(running.said().contains("still loading"), "{}", running.said());
+    running.signal("INT");
+    let ended = running.wait(LIMIT);
+    assert!(ended.took < Duration::from_secs(1), "{:?}", ended.took);
+    assert_ne!(ended.code, Some(0));
+}
+
+#[test]
+fn a_command_that_a_file_waits_for_ends_with_the_run() {
+    let text = "os.execute('sleep 61') TrisulPlugin = { id = {} }";
+    let place = Place::new().plugin("waits.lua", text);
+    let file = capture(&place, 10);
+    let mut running = place.start(&["-r", &file]);
+    let mut children = Vec::new();
+    running.until("the command runs and the file is named", |running| {
+        children = descendants(running.id());
+        running.said().contains("still loading") && !children.is_empty()
+    });
+    running.signal("TERM");
+    let ended = running.wait(LIMIT);
+    assert!(ended.took < Duration::from_secs(1), "{:?}", ended.took);
+    children_end(&children);
+}
+
+#[test]
+fn a_signal_ends_a_run_whose_plugin_hangs_in_onload() {
+    for (name, block) in [
+        ("simplecounter", "protocol_guid = '{0A2C724B-5B9F-4BA6-9C97-B05080558574}', onpacket = print"),
+        ("engine_monitor", "onendflush = print"),
+    ] {
+        let text = format!("TrisulPlugin = {{ id = {{}}, onload = function() {HANG} end, {name} = {{ {block} }} }}");
+        let place = Place::new().plugin("hangs.lua", &text);
+        let file = capture(&place, 10);
+        let mut running = place.start(&["-r", &file]);
+        running.until("it hangs", |running| running.elapsed() > Duration::from_millis(700));
+        running.signal("INT");
+        let ended = running.wait(LIMIT);
+        assert!(ended.took < Duration::from_secs(3), "{name}: {:?}", ended.took);
+        ended.exits(130);
+        assert!(ended.stderr.contains("is still being loaded; the run ends without it"), "{}", ended.stderr);
+    }
+}

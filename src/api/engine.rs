@@ -23,8 +23,8 @@ const ENGINE: &str = include_str!("lua/engine.lua");
 
 /// Probe id that scripts see.
 pub const PROBE_ID: &str = "probe0";
-/// Longest text of an alert or resource.
-const MAX_TEXT_BYTES: usize = 32767;
+/// Longest text of an alert, resource or description.
+pub const MAX_TEXT_BYTES: usize = 32767;
 
 /// The parts of a VM that driver loops are made from.
 #[derive(Debug, Clone)]

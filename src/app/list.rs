@@ -10,6 +10,7 @@ use super::cli::PluginArgs;
 use super::run;
 use super::screen::{Paint, Screen, columns, count};
 use super::settings;
+use super::watch;
 use crate::api::LogLevel;
 use crate::job::FunctionInfo;
 use crate::plugin::{Block, Catalog, CatalogEntry, Definition, Manifest, PluginKind, Side, Skipped, discover};
@@ -27,6 +28,7 @@ struct Found {
 /// When a path does not exist or the output cannot be written.
 pub fn list(args: &PluginArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcome> {
     let host = settings::host_settings(args, None)?;
+    watch::end_at_once()?;
     let searched = discover(&args.plugin, &host.search)?;
     let catalog = run::probe(searched.scripts, &host)?;
     let mut paths = args.plugin.clone();

@@ -17,7 +17,7 @@ use crate::job::JobLimits;
 use crate::key::HomeNets;
 use crate::lua::Budget;
 use crate::metrics::Registry;
-use crate::plugin::{HostSettings, NetflowTap, Opinion, standard_directories};
+use crate::plugin::{HostSettings, LATE_AFTER, Loads, NetflowTap, Opinion, standard_directories};
 use crate::sink::{StoreConfig, StoreOptions, WhenFull, default_store, store_file};
 
 /// Time for running a file and for `onload`.
@@ -168,8 +168,16 @@ pub fn host_settings(plugins: &PluginArgs, work: Option<&WorkArgs>) -> anyhow::R
         libraries: Libraries::default(),
         leaves_memory: false,
         seed: 0x6D69_6C6C_7374_7265,
-        on_stuck: Arc::new(|_| {}),
+        on_stuck: Arc::new(|_, _| {}),
+        on_late: Arc::new(still_loading),
+        loads: Loads::default(),
     })
+}
+
+/// Says which file holds everything up.
+fn still_loading(file: &Path, limit: Option<Duration>) {
+    let limit = limit.map_or_else(String::new, |limit| format!("; it may take {} s", limit.as_secs_f64()));
+    log::warn!("still loading {} after {} s{limit}", file.display(), LATE_AFTER.as_secs());
 }
 
 /// Seconds of a streaming window.

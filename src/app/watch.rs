@@ -12,9 +12,13 @@ use signal_hook::iterator::Signals;
 
 use super::run::Life;
 use super::workers::Workers;
+use crate::job::end_commands;
 use crate::pipeline::{Control, Pace, Stop};
+use crate::plugin::Loads;
 use crate::time::Stopwatch;
 
+/// How often it is looked whether a script is still being loaded.
+const LOOK: Duration = Duration::from_millis(50);
 /// How often the progress line is drawn.
 const REDRAW: Duration = Duration::from_millis(200);
 /// Runs shorter than this show no progress.
@@ -36,13 +40,32 @@ pub fn keep_requests() -> anyhow::Result<Signals> {
     Signals::new([SIGHUP, SIGUSR1]).context("installing signal handlers")
 }
 
+/// Until there is a run to end, a signal ends the process and the commands that its scripts wait for. True once there is one.
+///
+/// # Errors
+/// When the handlers cannot be installed.
+pub fn end_at_once() -> anyhow::Result<Arc<AtomicBool>> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("installing signal handlers")?;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&is_over);
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in &mut signals {
+            if !over.load(Ordering::Acquire) {
+                end_commands();
+                signal_hook::low_level::exit(128 + signal);
+            }
+        }
+    })?;
+    Ok(is_over)
+}
+
 impl Watcher {
     /// Starts listening for signals, those that were kept first, and, on a terminal, drawing progress. Signals are heard as
     /// long as the process lives: outputs and the report are written after the last packet, and whoever reads them may stall.
     ///
     /// # Errors
     /// When a handler or thread cannot be started.
-    pub fn start(life: &Arc<Life>, mut signals: Signals, workers: Workers) -> anyhow::Result<Self> {
+    pub fn start(life: &Arc<Life>, mut signals: Signals, workers: Workers, loads: Loads) -> anyhow::Result<Self> {
         let handle = signals.handle();
         for signal in [SIGINT, SIGTERM] {
             handle.add_signal(signal).context("installing signal handlers")?;
@@ -56,7 +79,10 @@ impl Watcher {
                     SIGHUP | SIGUSR1 if over.load(Ordering::Acquire) => {}
                     SIGHUP => drop(heard.reload()),
                     SIGUSR1 => log_stats(&heard),
-                    _ if heard.control().stop() == Stop::No => heard.stop(Stop::Graceful),
+                    _ if heard.control().stop() == Stop::No => {
+                        heard.stop(Stop::Graceful);
+                        do_without(&loads, &workers, signal);
+                    }
                     _ => {
                         heard.stop(Stop::AtOnce);
                         workers.end_children();
@@ -95,6 +121,22 @@ impl Watcher {
             let _ = watchdog.join();
         }
     }
+}
+
+/// A run that is to end does not wait for a script that is still being loaded and has been for long.
+fn do_without(loads: &Loads, workers: &Workers, signal: i32) {
+    let (loads, workers) = (loads.clone(), workers.clone());
+    // Without the thread it is waited for, or there is another signal.
+    let _ = thread::Builder::new().name("ending".to_owned()).spawn(move || {
+        loop {
+            if let Some(file) = loads.late() {
+                log::warn!("{} is still being loaded; the run ends without it and without a report", file.display());
+                workers.end_children();
+                signal_hook::low_level::exit(128 + signal);
+            }
+            thread::sleep(LOOK);
+        }
+    });
 }
 
 /// Packet threads are waited for, and the next signal must not be.

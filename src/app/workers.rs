@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::job::Pool;
+use crate::job::{Pool, end_commands};
 
 /// How long the children of jobs are waited for.
 const LAST_MOMENT: Duration = Duration::from_millis(250);
@@ -19,9 +19,10 @@ impl Workers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(pools);
     }
 
-    /// Ends the child processes of all jobs, which would outlive this process, or gives up after a moment. In a thread of its
+    /// Ends the child processes of all jobs and the commands of other scripts, which would outlive this process, or gives up after a moment. In a thread of its
     /// own: a lock that some other thread holds must not keep the process alive.
     pub fn end_children(&self) {
+        end_commands();
         let workers = self.clone();
         let (told, done) = crossbeam_channel::bounded(1);
         let thread = thread::Builder::new().spawn(move || {

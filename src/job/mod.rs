@@ -62,7 +62,7 @@ pub use recording::{Answer, Answers, Question};
 pub use rejected::{Overflow, Rejected};
 pub use scheduler::{JobRequest, Scheduler};
 pub use section::{Section, SectionError};
-pub use shell::install as install_execute;
+pub use shell::{end_commands, install as install_execute};
 pub use spill::{Attached, LeftJob, PutJob, SpillAnswer, SpillFate, SpillPace, SpillRefused, SpillReturns, SpillStore};
 pub use spilling::{LEFT_TOKEN, Luggage};
 pub use state::{Impossible, JobState, Life, Step};

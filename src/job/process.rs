@@ -163,11 +163,16 @@ pub(super) fn shell(command: &[u8]) -> Command {
 
 /// Ends the process group of a child that has not been waited for.
 pub(super) fn end_group(leader: &mut Child) {
-    let Ok(group) = libc::pid_t::try_from(leader.id()) else { return };
-    // SAFETY: sends a signal; the group is our child's, which has not been reaped.
-    unsafe { libc::kill(-group, libc::SIGKILL) };
+    kill_group(leader.id());
     // The leader has just been killed; only the kernel can keep it waiting.
     _ = leader.wait();
+}
+
+/// Kills the process group of a child that has not been reaped.
+pub(super) fn kill_group(leader: u32) {
+    let Ok(group) = libc::pid_t::try_from(leader) else { return };
+    // SAFETY: sends a signal; the group is our child's, which has not been reaped.
+    unsafe { libc::kill(-group, libc::SIGKILL) };
 }
 
 /// Waits until `fd` can be read or written without blocking; false after `limit` or an interruption by a signal.

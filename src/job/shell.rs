@@ -1,17 +1,30 @@
 //! `os.execute` for VMs that are no worker's: during the C library's `system()` the whole process ignores SIGINT.
 
 use std::os::unix::process::ExitStatusExt as _;
-use std::sync::Arc;
+use std::process::Child;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use mlua::{Lua, LuaString, Table};
 
-use super::process::{end_group, shell};
+use super::process::{kill_group, shell};
 use crate::lua::Guard;
 
 /// Longest wait before looking again.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// The leaders of the groups that run, in a process that may end before they do.
+static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+fn lock() -> MutexGuard<'static, Vec<u32>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends the commands that scripts wait for: the process ends.
+pub fn end_commands() {
+    lock().iter().for_each(|leader| kill_group(*leader));
+}
 
 /// Puts the function in place. A command ends at the latest when the callback is interrupted that runs it.
 ///
@@ -29,13 +42,25 @@ pub fn install(lua: &Lua, guard: &Arc<Guard>) -> mlua::Result<()> {
 /// Runs a command and gives its wait status; -1 where `system()` does.
 fn run(command: &[u8], guard: &Guard) -> i32 {
     let Ok(mut child) = shell(command).spawn() else { return -1 };
+    lock().push(child.id());
+    wait(&mut child, guard)
+}
+
+fn wait(child: &mut Child, guard: &Guard) -> i32 {
     let mut pause = Duration::from_micros(100);
     loop {
-        match child.try_wait() {
+        // Nobody else may end a group whose number is free again.
+        let mut running = lock();
+        let looked = child.try_wait();
+        if !matches!(looked, Ok(None)) {
+            running.retain(|leader| *leader != child.id());
+        }
+        drop(running);
+        match looked {
             // What it left in the background goes on.
             Ok(Some(status)) => return status.into_raw(),
             Ok(None) if !guard.must_stop() => thread::sleep(pause),
-            Ok(None) => end_group(&mut child),
+            Ok(None) => kill_group(child.id()),
             Err(_) => return -1,
         }
         pause = (pause * 9 / 8).min(LOOK);

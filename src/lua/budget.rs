@@ -32,8 +32,17 @@ const STUCK_AFTER: Duration = Duration::from_secs(9);
 /// A time in the atomics that stands for "never".
 const NEVER: u64 = u64::MAX;
 
-/// Called by the watchdog's thread, once for each call that does not return although it was interrupted.
-type StuckHandler = Arc<dyn Fn(&Guard) + Send + Sync>;
+/// Called by the watchdog's thread, once for each call that it is about.
+type Handler = Arc<dyn Fn(&Guard) + Send + Sync>;
+
+/// What the watchdog tells of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    /// It takes longer than people like to wait without a word.
+    Late,
+    /// It does not return although it was interrupted.
+    Stuck,
+}
 
 /// Calls that were slow, as the watchdog saw them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +82,9 @@ pub struct Guard {
     slow_progress: AtomicI32,
     stuck: AtomicU64,
     stuck_after: AtomicU64,
-    on_stuck: OnceLock<StuckHandler>,
+    on_stuck: OnceLock<Handler>,
+    late_after: AtomicU64,
+    on_late: OnceLock<Handler>,
 }
 
 /// What the watchdog wants stopped: this callback of this call, nothing later.
@@ -114,6 +125,8 @@ impl Guard {
             stuck: AtomicU64::new(0),
             stuck_after: AtomicU64::new(nanos(STUCK_AFTER)),
             on_stuck: OnceLock::new(),
+            late_after: AtomicU64::new(NEVER),
+            on_late: OnceLock::new(),
         }
     }
 
@@ -156,6 +169,18 @@ impl Guard {
     pub fn on_stuck(&self, after: Duration, handler: impl Fn(&Self) + Send + Sync + 'static) {
         self.stuck_after.store(nanos(after), Ordering::Relaxed);
         let _ = self.on_stuck.set(Arc::new(handler));
+    }
+
+    /// Has the calls from now on told of that take so long, until [`Guard::expect_delays`]. The handler is called as that of
+    /// [`Guard::on_stuck`], and set as that is.
+    pub fn on_late(&self, after: Duration, handler: impl Fn(&Self) + Send + Sync + 'static) {
+        let _ = self.on_late.set(Arc::new(handler));
+        self.late_after.store(nanos(after), Ordering::Relaxed);
+    }
+
+    /// From now on calls may take as long as their budgets say, without a word.
+    pub fn expect_delays(&self) {
+        self.late_after.store(NEVER, Ordering::Relaxed);
     }
 
     /// Names the state the hook is set on; null takes the VM out of reach of the signal handler.
@@ -280,6 +305,7 @@ struct Watched {
     progress: i32,
     since: Stopwatch,
     slow: bool,
+    late: bool,
     stuck: bool,
 }
 
@@ -315,7 +341,8 @@ impl Watch {
     pub(super) fn new(guard: Arc<Guard>) -> io::Result<Self> {
         let watchdog = watchdog()?;
         let since = Stopwatch::start();
-        let watched = Watched { guard: Arc::clone(&guard), call: 0, progress: 0, since, slow: false, stuck: false };
+        let watched =
+            Watched { guard: Arc::clone(&guard), call: 0, progress: 0, since, slow: false, late: false, stuck: false };
         watchdog.lock().push(watched);
         watchdog.arrived.notify_one();
         Ok(Self(guard))
@@ -337,17 +364,21 @@ impl Watchdog {
     }
 
     fn run(&self) {
-        let mut stuck = Vec::new();
+        let mut signs = Vec::new();
         loop {
             let mut watched = self.lock();
             while watched.is_empty() {
                 watched = self.arrived.wait(watched).unwrap_or_else(PoisonError::into_inner);
             }
-            stuck.extend(watched.iter_mut().filter_map(Watched::sample));
+            watched.iter_mut().for_each(|watched| watched.sample(&mut signs));
             drop(watched);
             // Without the lock: a handler may well log, wait or drop a VM.
-            for guard in stuck.drain(..) {
-                if let Some(handler) = guard.on_stuck.get() {
+            for (guard, sign) in signs.drain(..) {
+                let handler = match sign {
+                    Sign::Late => &guard.on_late,
+                    Sign::Stuck => &guard.on_stuck,
+                };
+                if let Some(handler) = handler.get() {
                     handler(&guard);
                 }
             }
@@ -357,36 +388,40 @@ impl Watchdog {
 }
 
 impl Watched {
-    /// Looks at the VM once; gives its guard when its call has just turned out to be stuck.
-    fn sample(&mut self) -> Option<Arc<Guard>> {
+    /// Looks at the VM once; adds what has just turned out.
+    fn sample(&mut self, signs: &mut Vec<(Arc<Guard>, Sign)>) {
         let guard = &self.guard;
         let call = guard.call.load(Ordering::Acquire);
         if call == 0 {
             self.call = 0;
-            return None;
+            return;
         }
         let progress = guard.progress.load(Ordering::Relaxed);
         if (call, progress) != (self.call, self.progress) {
             (self.call, self.progress) = (call, progress);
-            (self.since, self.slow, self.stuck) = (Stopwatch::start(), false, false);
-            return None;
+            (self.since, self.slow, self.late, self.stuck) = (Stopwatch::start(), false, false, false);
+            return;
         }
         let age = nanos(self.since.elapsed());
         let (slow, limit) = (guard.slow.load(Ordering::Relaxed), guard.limit.load(Ordering::Relaxed));
         if age >= slow {
             self.note_slow(age);
         }
+        if !self.late && age >= self.guard.late_after.load(Ordering::Relaxed) {
+            self.late = true;
+            signs.push((Arc::clone(&self.guard), Sign::Late));
+        }
         if age < limit {
-            return None;
+            return;
         }
         self.interrupt();
         let after = self.guard.stuck_after.load(Ordering::Relaxed);
         if self.stuck || age < limit.saturating_add(after) {
-            return None;
+            return;
         }
         self.stuck = true;
         self.guard.stuck.store(call, Ordering::Release);
-        Some(Arc::clone(&self.guard))
+        signs.push((Arc::clone(&self.guard), Sign::Stuck));
     }
 
     fn note_slow(&mut self, age: u64) {

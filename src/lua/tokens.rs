@@ -85,6 +85,30 @@ impl Tokens {
         matches!(self.list.get(at), Some((Token::Symbol(found), _)) if *found == symbol)
     }
 
+    /// The line at which a field is set, searched along a path such as `countergroup.control.guid`, each name behind the
+    /// one before; the line of the last name that was found, else of the plugin's table.
+    #[must_use]
+    pub fn line_of_field(&self, path: &[&str]) -> u32 {
+        let plugin = (0..self.len()).find(|&at| self.name(at) == Some("TrisulPlugin")).unwrap_or(0);
+        let (mut line, mut from) = (self.line(plugin), 0);
+        for name in path {
+            match self.find_set(from, name) {
+                Some(at) => (line, from) = (self.line(at), at + 1),
+                None => break,
+            }
+        }
+        line
+    }
+
+    /// `name =`, `["name"] =` or `function x.name(`.
+    fn find_set(&self, from: usize, name: &str) -> Option<usize> {
+        (from..self.len()).find(|&at| {
+            let plain = self.name(at) == Some(name) && (self.is(at + 1, "=") || self.is(at + 1, "("));
+            let quoted = self.text(at) == Some(name.as_bytes()) && self.is(at + 1, "]") && self.is(at + 2, "=");
+            plain || quoted
+        })
+    }
+
     /// Whether a place holds `.` or `:`, behind which a name is a field.
     #[must_use]
     pub fn is_access(&self, at: usize) -> bool {
@@ -306,5 +330,15 @@ mod tests {
             let tokens = Tokens::of(&bytes);
             assert!(tokens.list.is_sorted_by_key(|(_, line)| *line));
         }
+    }
+
+    #[test]
+    fn fields_are_found_along_their_path() {
+        let tokens = Tokens::of(
+            b"local guid = 1\nTrisulPlugin = {\n  id = { name = 'x' },\n  countergroup = {\n    control = {\n      guid = 2,\n",
+        );
+        assert_eq!(tokens.line_of_field(&["countergroup", "control", "guid"]), 6);
+        assert_eq!(tokens.line_of_field(&["countergroup", "control", "name"]), 5);
+        assert_eq!(tokens.line_of_field(&["alertgroup"]), 2);
     }
 }

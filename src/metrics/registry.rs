@@ -1,6 +1,6 @@
 //! All groups of a run: the built-in ones in their order, then those of scripts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::builtin;
 use super::group::{
@@ -166,11 +166,9 @@ fn merge(known: &mut Group, later: Group, rows: &[Vec<super::group::Column>]) ->
         known.meters.extend(missing);
         known.meters.sort_by_key(|m| m.id);
     }
-    for (key, label) in later.keyinfo {
-        if !known.keyinfo.iter().any(|(k, _)| *k == key) {
-            known.keyinfo.push((key, label));
-        }
-    }
+    // Tens of thousands of keys may have one.
+    let mut labelled: HashSet<Vec<u8>> = known.keyinfo.iter().map(|(key, _)| key.clone()).collect();
+    known.keyinfo.extend(later.keyinfo.into_iter().filter(|(key, _)| labelled.insert(key.clone())));
     let added = known.meters.len() - before;
     Some(match known.level {
         Level::Script => Notice::DefinedTwice { kind, guid, added },

@@ -1,5 +1,6 @@
 //! All plugin files of a run, probed once: what they contain and what they define.
 
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,14 +13,15 @@ use super::discover::Script;
 use super::frontend::hears_flows;
 use super::instance::PluginFile;
 use super::kind::PluginKind;
-use super::manifest::{self, Definition, Manifest};
+use super::manifest::{self, Definition, Manifest, Remark};
+use super::perseverance::{Attempt, persevere};
 use super::probing::{Probed, probe_ahead, probe_one};
 use super::settings::HostSettings;
 use crate::api::t_async::{self, WorkerVmOptions};
 use crate::api::{LogLevel, ScriptId, global_t};
 use crate::decode;
 use crate::job::{Board, Pool, PoolOptions};
-use crate::lua::{FaultKind, PluginError};
+use crate::lua::{FaultKind, PluginError, Tokens};
 use crate::metrics;
 
 /// Stands for no deadline of jobs.
@@ -122,20 +124,30 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Probes every script. Must run on a thread with a stack for Lua.
+    /// Probes every script, and leaves those out that do not come back from a C function. Must run on a thread with a stack
+    /// for Lua.
     #[must_use]
     pub fn probe(scripts: Vec<Script>, settings: &HostSettings) -> Self {
+        let scripts: Arc<[Script]> = scripts.into();
+        let (all, its) = (Arc::clone(&scripts), settings.clone());
+        persevere("probing", move |attempt| Self::probe_all(&all, &its, attempt))
+            .map(|probed| probed.unwrap_or_else(|panic| resume_unwind(panic)))
+            .unwrap_or_else(|_| Self::probe_all(&scripts, settings, &Attempt::only()))
+    }
+
+    fn probe_all(scripts: &[Script], settings: &HostSettings, attempt: &Attempt) -> Self {
         let mut groups = metrics::Registry::new();
         let mut protocols = decode::Registry::new();
         let (mut entries, mut notes) = (Vec::<CatalogEntry>::new(), Vec::new());
         let mut bound_later = Vec::new();
-        let ahead = probe_ahead(&scripts, settings, &groups);
-        for (script, ahead) in scripts.into_iter().zip(ahead) {
+        let ahead = probe_ahead(scripts, settings, &groups, attempt);
+        for (script, ahead) in scripts.iter().zip(ahead) {
+            let script = script.clone();
             let id = ScriptId(entries.len() as u16);
             let name = script.name();
             let mut note = |level, text: String| notes.push(CatalogNote { script: id, level, text });
             let contents = ahead.unwrap_or_else(|| {
-                let contents = probe_one(&script, id, settings, &groups)?;
+                let contents = probe_one(&script, id, settings, &groups, attempt)?;
                 Ok(contents.map(|(manifest, probed)| {
                     if manifest.blocks.iter().any(|block| binding::group_kind(block.kind).is_some()) {
                         bound_later.push((id, probed));
@@ -155,9 +167,7 @@ impl Catalog {
                 }
             };
             if let Some(manifest) = &manifest {
-                for remark in manifest.remarks.iter().filter(|r| !matches!(r, manifest::Remark::UnknownBlock(..))) {
-                    note(LogLevel::Warn, remark.to_string());
-                }
+                remarks_on(&script, manifest, |text| note(LogLevel::Warn, text));
                 for definition in &manifest.definitions {
                     define(definition, &mut groups, &mut protocols, &mut note);
                 }
@@ -179,16 +189,30 @@ impl Catalog {
     /// thread with a stack for Lua.
     #[must_use]
     pub fn probe_again(
-        &self,
+        self: &Arc<Self>,
         script: Script,
         id: ScriptId,
         settings: &HostSettings,
     ) -> (CatalogEntry, Vec<CatalogNote>) {
+        let (catalog, its, version) = (Arc::clone(self), settings.clone(), script.clone());
+        persevere("probing", move |attempt| catalog.probe_alone(version.clone(), id, &its, attempt))
+            .map(|probed| probed.unwrap_or_else(|panic| resume_unwind(panic)))
+            .unwrap_or_else(|_| self.probe_alone(script, id, settings, &Attempt::only()))
+    }
+
+    fn probe_alone(
+        &self,
+        script: Script,
+        id: ScriptId,
+        settings: &HostSettings,
+        attempt: &Attempt,
+    ) -> (CatalogEntry, Vec<CatalogNote>) {
         let name = script.name();
         let mut notes = Vec::new();
         let mut note = |level, text: String| notes.push(CatalogNote { script: id, level, text });
-        let (manifest, error) = match probe_one(&script, id, settings, &self.groups) {
+        let (manifest, error) = match probe_one(&script, id, settings, &self.groups, attempt) {
             Ok(Some((mut manifest, probed))) => {
+                remarks_on(&script, &manifest, |text| note(LogLevel::Warn, text));
                 let warn = |text| note(LogLevel::Warn, text);
                 if manifest.blocks.iter().any(|block| binding::group_kind(block.kind).is_some()) {
                     bind(&mut manifest, &probed, settings, &self.groups, warn);
@@ -253,6 +277,23 @@ impl Catalog {
             entry.manifest.as_ref().is_some_and(|m| m.blocks.iter().any(|b| b.kind == PluginKind::InputFilter))
         })
     }
+}
+
+/// What is said of a remark. One on a limit names file and line: nobody meant to meet it.
+#[must_use]
+pub fn note_of(script: &Script, tokens: &Tokens, remark: &Remark) -> String {
+    if !remark.is_limit() {
+        return remark.to_string();
+    }
+    format!("{}:{}: {remark}", script.name(), remark.line(tokens))
+}
+
+/// Tells what the author of a file should know. Slips of the keyboard are for `check` alone.
+fn remarks_on(script: &Script, manifest: &Manifest, mut note: impl FnMut(String)) {
+    let remarks = || manifest.remarks.iter().filter(|remark| !matches!(remark, Remark::UnknownBlock(..)));
+    let has_limits = remarks().any(Remark::is_limit);
+    let tokens = Tokens::of(if has_limits { &script.source } else { &[] });
+    remarks().for_each(|remark| note(note_of(script, &tokens, remark)));
 }
 
 fn define(

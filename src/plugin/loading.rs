@@ -15,6 +15,7 @@ use super::instance::{BlockTable, CallStats, Caught, Instance, LoadFailure, Plug
 use super::kind::{PluginKind, Side as KindSide};
 use super::manifest;
 use super::settings::{HostSettings, STUCK_AFTER};
+use super::underway::{Loads, Underway};
 use crate::api::t_async::{self, AsyncEnd};
 use crate::api::{EngineContext, EngineParts, Side, VmContext, engine as engine_object, global_t, modules, t_gears};
 use crate::guid::Guid;
@@ -32,6 +33,7 @@ pub struct Prepared {
     file: Rc<PluginFile>,
     kind: PluginKind,
     group: Option<Guid>,
+    underway: Underway,
     /// Before the VM, which it needs to the end.
     probe: Option<Rc<Probe>>,
     vm: Vm,
@@ -72,9 +74,12 @@ impl Prepared {
         let probe = settings.profiler.as_ref().map(|profiler| Probe::new(profiler, &vm, Place::Engine));
         let probe = probe.transpose().map_err(fault)?.map(Rc::new);
         // An input filter may wait for its input.
-        if kind != PluginKind::InputFilter {
-            let (on_stuck, name) = (Arc::clone(&settings.on_stuck), file.name.clone());
-            vm.guard().on_stuck(STUCK_AFTER, move |_| on_stuck(&name));
+        let waits = kind == PluginKind::InputFilter;
+        let loads = if waits { Loads::default() } else { settings.loads.clone() };
+        let underway = Underway::begin(vm.guard(), &file.script.path, settings, loads);
+        if !waits {
+            let (on_stuck, path, stage) = (Arc::clone(&settings.on_stuck), file.script.path.clone(), underway.stage());
+            vm.guard().on_stuck(STUCK_AFTER, move |_| on_stuck(&path, stage()));
         }
         let contextid = settings.next_context_id();
         let instance_id =
@@ -119,6 +124,7 @@ impl Prepared {
             file,
             kind,
             group: guid,
+            underway,
             probe,
             vm,
             context,
@@ -184,6 +190,7 @@ impl Prepared {
         let listed = self.vm.watched(self.load_budget, |_| self.plugin.get("functions")).unwrap_or(Value::Nil);
         self.vm.watched(self.load_budget, |_| self.jobs.open(listed)).map_err(fault)?;
         let (on_message, on_unload) = (of(&self.plugin, "onmessage")?, either("onunload")?);
+        drop(self.underway);
         let instance = Instance {
             kind: self.kind,
             group: self.group,

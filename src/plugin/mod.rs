@@ -24,13 +24,16 @@ mod instance;
 mod kind;
 mod loading;
 mod manifest;
+mod perseverance;
 mod policy;
 mod probing;
 mod reload;
 mod settings;
+mod texts;
+mod underway;
 
 pub use binding::{ALL_FLOWS, group_kind};
-pub use catalog::{Catalog, CatalogEntry, CatalogNote, standard_directories};
+pub use catalog::{Catalog, CatalogEntry, CatalogNote, note_of, standard_directories};
 pub use completions::JobPlan;
 pub use content::Declined;
 pub use discover::{Found, NoSuchPath, Script, SkipReason, Skipped, discover};
@@ -45,5 +48,7 @@ pub use instance::{BlockTable, CallStats, Instance, InstanceReport, LoadFailure,
 pub use kind::{PluginKind, Side};
 pub use loading::Prepared;
 pub use manifest::{Block, Definition, Identity, Manifest, Remark, Subscriptions, TrackerControl};
+pub use perseverance::{Attempt, persevere};
 pub use policy::{Opinion, PolicyChange, PolicyTable};
 pub use settings::{HostSettings, NetflowTap};
+pub use underway::{LATE_AFTER, Loads, Stage};

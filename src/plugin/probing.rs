@@ -13,10 +13,12 @@ use super::binding;
 use super::discover::{self, Script};
 use super::kind::PluginKind;
 use super::manifest::{self, Manifest};
-use super::settings::HostSettings;
+use super::perseverance::Attempt;
+use super::settings::{GIVEN_UP_AFTER, HostSettings};
+use super::underway::tell_when_late;
 use crate::api::{ProbeSpeech, ScriptId, functions, global_t, modules, t_gears};
 use crate::job::install_execute;
-use crate::lua::{PluginError, Vm, VmOptions, spawn_scoped_lua_thread};
+use crate::lua::{FaultKind, PluginError, Vm, VmOptions, spawn_scoped_lua_thread};
 use crate::metrics;
 
 /// Bytes of a library that is looked through for names of methods.
@@ -40,13 +42,21 @@ pub(super) fn probe_one(
     id: ScriptId,
     settings: &HostSettings,
     groups: &metrics::Registry,
+    attempt: &Attempt,
 ) -> Result<Option<(Manifest, Probed)>, PluginError> {
+    // What an attempt finds that is over is not looked at.
+    if attempt.leaves_out(&script.path) || attempt.is_over() {
+        return Err(given_up(settings));
+    }
     let name = script.name();
     let vm = Vm::new(&VmOptions {
         name: name.clone(),
         memory_limit: settings.memory_limit,
         package_path: discover::package_path(&script.directory(), &settings.search),
     })?;
+    let (path, its) = (script.path.clone(), attempt.clone());
+    vm.guard().on_stuck(GIVEN_UP_AFTER, move |_| its.gives_up(&path));
+    tell_when_late(vm.guard(), &script.path, settings, || {});
     let speech = ProbeSpeech::default();
     let t = vm.furnish(|lua| {
         modules::install_searcher(lua)?;
@@ -75,6 +85,14 @@ pub(super) fn probe_one(
     }
 }
 
+/// A file that was interrupted and did not come back.
+fn given_up(settings: &HostSettings) -> PluginError {
+    let limit = settings.load_budget.limit.unwrap_or_default();
+    let message =
+        format!("does not return from a C function and was given up after {} s", (limit + GIVEN_UP_AFTER).as_secs());
+    PluginError { kind: FaultKind::Interrupted, message, traceback: String::new() }
+}
+
 /// Texts of the libraries that a file has loaded so far. Large ones hold data.
 fn required_text(settings: &HostSettings, id: ScriptId) -> Arc<[u8]> {
     let is_small = |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.len() <= MAX_LIBRARY);
@@ -91,6 +109,7 @@ pub(super) fn probe_ahead(
     scripts: &[Script],
     settings: &HostSettings,
     groups: &metrics::Registry,
+    attempt: &Attempt,
 ) -> Vec<Option<Contents>> {
     let alone: Vec<usize> = (0..scripts.len()).filter(|&at| stands_alone(&scripts[at].source)).collect();
     let processors = thread::available_parallelism().map_or(1, usize::from);
@@ -102,7 +121,7 @@ pub(super) fn probe_ahead(
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some(&at) = alone.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let contents = probe_one(&scripts[at], ScriptId(at as u16), settings, groups)
+            let contents = probe_one(&scripts[at], ScriptId(at as u16), settings, groups, attempt)
                 .map(|probed| probed.map(|(manifest, _)| manifest));
             // What it loaded is known now, also where it failed.
             if stands_alone(&required_text(settings, ScriptId(at as u16))) {

@@ -1,10 +1,11 @@
 //! What the plugin host is told from outside: limits, budgets, places, identities.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use super::underway::{Loads, Stage};
 use crate::api::RunIdentity;
 use crate::api::modules::Libraries;
 use crate::content::FileRules;
@@ -48,13 +49,19 @@ pub struct HostSettings {
     pub leaves_memory: bool,
     /// Seed of the instance ids.
     pub seed: u64,
-    /// What is done about a callback that was interrupted and does not return from a C function: it gets the
-    /// plugin's name, on the watchdog's thread.
-    pub on_stuck: Arc<dyn Fn(&str) + Send + Sync>,
+    /// What is done about a script that was interrupted and does not return from a C function: it gets the file and what the
+    /// script was at, on the watchdog's thread.
+    pub on_stuck: Arc<dyn Fn(&Path, Stage) + Send + Sync>,
+    /// What is done about a file that takes long to load, on the same thread; it gets the time there is for that.
+    pub on_late: Arc<dyn Fn(&Path, Option<Duration>) + Send + Sync>,
+    /// The scripts that have been loaded for long.
+    pub loads: Loads,
 }
 
 /// How long after its interruption a callback counts as stuck inside C.
 pub const STUCK_AFTER: Duration = Duration::from_secs(9);
+/// The same for a file that is only looked at: nothing is lost by leaving its thread behind.
+pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
 
 impl std::fmt::Debug for HostSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -233,3 +233,43 @@ fn a_clock_that_goes_back_counts_in_the_open_bucket() {
         .collect();
     assert_eq!(rows, ["k\t100\t[4]", "k\t110\t[1]"]);
 }
+
+#[test]
+fn texts_of_definitions_are_cut_and_that_is_said_once_with_file_and_line() {
+    let control = format!(
+        "guid = '{GROUP}',
+         name = ('n'):rep(30 * 2^20), description = ('d'):rep(2^20)"
+    );
+    let meters = "meters = { { 0, 2, 20, 0, ('m'):rep(2^20), ('e'):rep(2^20), ('u'):rep(2^20) } },
+         keyinfo = { { ('k'):rep(300), ('l'):rep(2^20) } }";
+    let outcome = defined(&group(&control, meters));
+    outcome.exits(0);
+    let event = outcome.of("group").into_iter().find(|event| event["guid"] == GROUP).expect("the group is registered");
+    let length = |value: &serde_json::Value| value.as_str().map(str::len);
+    let meter = &event["meters"][0];
+    assert_eq!(length(&event["name"]), Some(255));
+    assert_eq!(
+        ["name", "description", "units"].map(|field| length(&meter[field])),
+        [Some(255), Some(32_767), Some(255)]
+    );
+    assert_eq!([0, 1].map(|at| length(&event["keyinfo"][0][at])), [Some(255), Some(32_767)]);
+    let warned = outcome.logged("WARN", "too long");
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    let first =
+        "g.lua:2: texts too long: countergroup.control.name has 31457280 bytes, of which the first 255 are used; ";
+    assert!(warned[0].starts_with(first) && warned[0].ends_with("; and 4 more"), "{warned:?}");
+    assert!(outcome.event_lines.lines().all(|line| line.len() < 200_000), "nothing of it goes anywhere whole");
+}
+
+#[test]
+fn lists_of_definitions_have_an_end() {
+    let list = "local function list(length, entry) local l = {} for i = 1, length do l[i] = entry end return l end\n";
+    let control = format!("guid = '{GROUP}', name = 'G'");
+    let lists = "meters = list(100000, { 0, 2, 20, 0, 'n' }), keyinfo = list(100000, { 'a', 'b' })";
+    let outcome = defined(&format!("{list}{}", group(&control, lists)));
+    outcome.exits(0);
+    let said = |part: &str| outcome.logged("WARN", part).len();
+    assert_eq!(said("g.lua:2: countergroup.meters has more than 256 entries; the first 256 are used"), 1);
+    assert_eq!(said("g.lua:2: countergroup.keyinfo has more than 65536 entries; the first 65536 are used"), 1);
+    assert_eq!(said(""), 2 + 255, "and each row that defines the meter again");
+}

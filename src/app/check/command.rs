@@ -2,19 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
 use super::finding::{Finding, Findings, Severity, Verdict};
 use super::loading::{Loading, check_library};
-use crate::app::Outcome;
 use crate::app::cli::{CheckArgs, PluginArgs};
 use crate::app::run;
 use crate::app::screen::Screen;
 use crate::app::settings;
-use crate::lua::spawn_lua_thread;
-use crate::plugin::{Catalog, Found, HostSettings, Script, SkipReason, Skipped, discover};
+use crate::app::watch;
+use crate::app::{Outcome, OwnFault};
+use crate::plugin::{Attempt, Catalog, Found, HostSettings, Script, SkipReason, Skipped, Stage, discover, persevere};
 
 /// Checks the plugins of the paths given.
 ///
@@ -23,15 +24,14 @@ use crate::plugin::{Catalog, Found, HostSettings, Script, SkipReason, Skipped, d
 pub fn check(args: &CheckArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcome> {
     let plugins = PluginArgs { plugin: args.paths.clone(), ..PluginArgs::default() };
     let host = settings::host_settings(&plugins, None)?;
+    watch::end_at_once()?;
     // Only what was named: plugins of the standard directories are somebody else's.
     let found = discover(&args.paths, &[])?;
     if found.scripts.is_empty() && found.skipped.is_empty() {
         let paths: Vec<String> = args.paths.iter().map(|path| path.display().to_string()).collect();
         bail!("{}: no plugin to check; files that end in .lua are looked at", paths.join(", "));
     }
-    let named: BTreeSet<PathBuf> = args.paths.iter().cloned().collect();
-    let thread = spawn_lua_thread("check", move || examine(found, &named, &host)).context("starting a thread")?;
-    let verdict = run::join(thread)?;
+    let verdict = verdict(args, found, host)?;
     if args.json {
         screen.json(&verdict.document())?;
     } else {
@@ -40,16 +40,40 @@ pub fn check(args: &CheckArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcom
     Ok(if verdict.number(Severity::Error) > 0 { Outcome::Flawed } else { Outcome::Good })
 }
 
+/// Looks at the files that were found. One that does not come back from a C function keeps none of the others from it.
+fn verdict(args: &CheckArgs, found: Found, host: HostSettings) -> anyhow::Result<Verdict> {
+    let named: BTreeSet<PathBuf> = args.paths.iter().cloned().collect();
+    let catalog = run::probe(found.scripts, &host)?;
+    let skipped = found.skipped;
+    let work = move |attempt: &Attempt| {
+        let its = attempt.clone();
+        let on_stuck: Arc<dyn Fn(&Path, Stage) + Send + Sync> = Arc::new(move |file, _| its.gives_up(file));
+        let host = HostSettings { on_stuck, ..host.clone() };
+        examine(&catalog, &skipped, &named, &host, attempt)
+    };
+    Ok(persevere("check", work).context("starting a thread")?.map_err(|_| OwnFault)?)
+}
+
 /// Looks at every file; runs on a thread with a stack for Lua.
-fn examine(found: Found, named: &BTreeSet<PathBuf>, host: &HostSettings) -> Verdict {
+fn examine(
+    catalog: &Catalog,
+    skipped: &[Skipped],
+    named: &BTreeSet<PathBuf>,
+    host: &HostSettings,
+    attempt: &Attempt,
+) -> Verdict {
     let mut findings = Vec::new();
-    let mut files = found.scripts.len();
-    let catalog = Catalog::probe(found.scripts, host);
-    let loading = Loading::new(&catalog, host);
+    let mut files = catalog.entries.len();
+    let loading = Loading::new(catalog, host);
     for entry in &catalog.entries {
-        findings.extend(loading.check(entry).sorted());
+        // Somebody else goes on with the rest.
+        if attempt.is_over() {
+            break;
+        }
+        let stays_away = attempt.leaves_out(&entry.script.path);
+        findings.extend(if stays_away { loading.given_up(entry) } else { loading.check(entry) }.sorted());
     }
-    for skipped in &found.skipped {
+    for skipped in skipped {
         files += 1;
         findings.extend(passed_over(
             skipped,
@@ -88,4 +112,37 @@ fn passed_over(skipped: &Skipped, origin: Origin, host: &HostSettings) -> Vec<Fi
         Err(e) => findings.add(Severity::Error, 1, format!("cannot be read: {e}"), ""),
     }
     findings.sorted()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::{CheckArgs, PluginArgs, Severity, settings, verdict};
+    use crate::plugin::{Found, Script};
+
+    #[test]
+    fn a_file_that_hangs_in_onload_is_a_finding_and_the_others_are_checked() {
+        let mut host = settings::host_settings(&PluginArgs::default(), None).unwrap();
+        host.load_budget.limit = Some(Duration::from_millis(100));
+        let script = |name: &str, onload: &str| {
+            let block =
+                "simplecounter = { protocol_guid = '{0A2C724B-5B9F-4BA6-9C97-B05080558574}', onpacket = print }";
+            let text = format!(
+                "TrisulPlugin = {{ id = {{ name = 'x', description = 'y' }},\n onload = function() {onload} end, {block} }}"
+            );
+            Script { path: PathBuf::from(name), source: text.into_bytes() }
+        };
+        let hang = "local _ = ('a'):rep(40):find(('a*'):rep(40) .. 'b')";
+        let scripts = vec![script("good.lua", ""), script("hangs.lua", hang), script("bad.lua", "error('here')")];
+        let args = CheckArgs { paths: Vec::new(), json: false };
+        let verdict = verdict(&args, Found { scripts, skipped: Vec::new() }, host).unwrap();
+        let text = verdict.document().to_string();
+        assert_eq!((verdict.files, verdict.number(Severity::Error)), (3, 2), "{text}");
+        assert!(
+            text.contains("does not return from a C function while it is loaded") && text.contains("here"),
+            "{text}"
+        );
+    }
 }

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::api_names::{self, nearest};
 use super::finding::{Findings, Severity};
 use super::inspect::{GlobalName, GlobalUse};
-use super::places::line_of_field;
 use crate::lua::Tokens;
 use crate::plugin::PluginKind;
 
@@ -116,7 +115,7 @@ pub fn block(kind: PluginKind, spelling: &str, fields: &[(String, String)], toke
     let has_callback = fields.iter().any(|(name, value)| value == "function" && callbacks.contains(&name.as_str()));
     if !callbacks.is_empty() && !has_callback && slips == 0 {
         let message = format!("{spelling} has none of its callbacks, so it is never called");
-        let line = line_of_field(tokens, &[spelling]);
+        let line = tokens.line_of_field(&[spelling]);
         findings.add(Severity::Warning, line, message, format!("it may have: {}", callbacks.join(", ")));
     }
 }
@@ -149,7 +148,7 @@ fn misspelled<'a>(
         let Some(meant) = nearest(name, absent) else { continue };
         let whole: Vec<&str> = path.iter().copied().chain([*name]).collect();
         let message = format!("{} is not used by anything; did you mean '{meant}'?", whole.join("."));
-        findings.add(Severity::Warning, line_of_field(tokens, &whole), message, "");
+        findings.add(Severity::Warning, tokens.line_of_field(&whole), message, "");
         slips += 1;
     }
     slips

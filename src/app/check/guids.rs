@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::assignments::constants;
 use super::finding::{Findings, Severity};
-use super::places::line_of_field;
 use crate::guid::Guid;
 use crate::lua::Tokens;
 use crate::metrics::GroupKind;
@@ -133,7 +132,7 @@ fn simplecounter(guid: Guid, tokens: &Tokens, known: &KnownGuids<'_>, findings: 
     if known.kind(guid) == Some(PROTOCOL) {
         return;
     }
-    let line = line_of_field(tokens, &[PluginKind::SimpleCounter.name(), "protocol_guid"]);
+    let line = tokens.line_of_field(&[PluginKind::SimpleCounter.name(), "protocol_guid"]);
     let message = match known.kind(guid) {
         Some(kind) => {
             format!(

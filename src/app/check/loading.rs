@@ -11,7 +11,6 @@ use super::fields;
 use super::finding::{Findings, Severity};
 use super::guids::{self, KnownGuids};
 use super::inspect::{GlobalName, Inspector};
-use super::places::line_of_field;
 use crate::api::{EngineContext, LogLevel, Peers, Record, modules};
 use crate::guid::Guid;
 use crate::job::{Delivery, JobIds};
@@ -19,6 +18,7 @@ use crate::lua::{PluginError, Tokens, Vm, VmOptions};
 use crate::metrics::{Shard, ShardConfig};
 use crate::plugin::{
     Block, Catalog, CatalogEntry, HostSettings, Instance, JobPlan, LoadFailure, PluginKind, Remark, Script, Seat, Side,
+    note_of,
 };
 
 /// What the files of one check are loaded with.
@@ -81,13 +81,25 @@ impl<'a> Loading<'a> {
         findings
     }
 
+    /// What can be said about a file that did not come back when it was loaded.
+    #[must_use]
+    pub fn given_up(&self, entry: &CatalogEntry) -> Findings {
+        let mut findings = Findings::of(entry.script.path.display().to_string());
+        let tokens = Tokens::of(&entry.script.source);
+        self.notes(entry, &tokens, &mut findings);
+        let line = tokens.line_of_field(&["onload"]);
+        let advice = "a pattern, a command or a file that is waited for; in a run this ends the run";
+        findings.add(Severity::Error, line, "does not return from a C function while it is loaded", advice);
+        findings
+    }
+
     /// What was noticed when the file was probed.
     fn notes(&self, entry: &CatalogEntry, tokens: &Tokens, findings: &mut Findings) {
         let remarks = entry.manifest.iter().flat_map(|manifest| &manifest.remarks);
         let mut said = BTreeSet::new();
         for remark in remarks {
             let (severity, line, advice) = explain(remark, tokens);
-            said.insert(remark.to_string());
+            said.insert(note_of(&entry.script, tokens, remark));
             findings.add(severity, line, remark.to_string(), advice);
         }
         let skipped = entry.manifest.is_none();
@@ -100,7 +112,7 @@ impl<'a> Loading<'a> {
             // A note on a block begins with its name.
             let first = note.text.split(':').next().unwrap_or_default();
             if !said.contains(&note.text) {
-                findings.add(severity, line_of_field(tokens, &[first]), note.text.clone(), "");
+                findings.add(severity, tokens.line_of_field(&[first]), note.text.clone(), "");
             }
         }
     }
@@ -152,7 +164,7 @@ impl<'a> Loading<'a> {
                 }
             }
             Err(LoadFailure::Declined) => {
-                let line = line_of_field(tokens, &["onload"]);
+                let line = tokens.line_of_field(&["onload"]);
                 let advice = "this is fine if the plugin is not meant for this machine";
                 findings.add(Severity::Note, line, "onload returned false, so nothing of it is used", advice);
                 None
@@ -186,7 +198,7 @@ impl<'a> Loading<'a> {
             let text = String::from_utf8_lossy(text);
             let of_fault = failed.iter().any(|callback| text.starts_with(&format!("{callback}: ")));
             if *level <= LogLevel::Warn && !of_fault {
-                let line = line_of_field(tokens, &["onload"]);
+                let line = tokens.line_of_field(&["onload"]);
                 findings.add(Severity::Note, line, format!("logs while it is loaded: {text}"), "");
             }
         }
@@ -258,7 +270,7 @@ fn simplecounter_protocol(blocks: &[Block]) -> Option<Guid> {
 
 /// How bad a remark is, where it belongs, and what to do.
 fn explain(remark: &Remark, tokens: &Tokens) -> (Severity, u32, &'static str) {
-    let at = |path: &str| line_of_field(tokens, &path.split('.').collect::<Vec<_>>());
+    let at = |path: &str| tokens.line_of_field(&path.split('.').collect::<Vec<_>>());
     match remark {
         Remark::NoId => (Severity::Warning, at("id"), "add: id = { name = \"...\", description = \"...\" },"),
         Remark::BothSpellings(first, _) => (Severity::Warning, at(first), "keep one of them"),
@@ -269,8 +281,11 @@ fn explain(remark: &Remark, tokens: &Tokens) -> (Severity, u32, &'static str) {
             "it is text such as \"{XXXXXXXX-XXXX-XXXX-XXXX-XXXXXXXXXXXX}\"; for a new one: millstream guid",
         ),
         Remark::BadField(path) => (Severity::Error, at(path), ""),
-        Remark::BadSubscription(_) => {
+        Remark::BadSubscription(_) | Remark::MoreBadSubscriptions(_) => {
             (Severity::Warning, at("message_subscriptions"), "for a new one: millstream guid")
+        }
+        Remark::Cut(_) | Remark::TooMany { .. } | Remark::TooMuchText(_) => {
+            (Severity::Warning, remark.line(tokens), "")
         }
         Remark::UnknownBlock(name, _) => {
             (Severity::Warning, at(name), "rename it, or leave it if it is switched off on purpose")

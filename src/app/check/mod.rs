@@ -12,7 +12,6 @@ mod finding;
 mod guids;
 mod inspect;
 mod loading;
-mod places;
 
 pub use api_names::nearest;
 pub use command::check;

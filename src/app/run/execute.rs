@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::iterator::Signals;
 
@@ -37,6 +38,8 @@ pub struct Doors {
     pub socket: Option<Bound>,
     /// Signals that came while there was no run yet; `None` if none are listened to.
     pub signals: Option<Signals>,
+    /// Set when there is a run that signals can ask for an end.
+    pub run_begins: Option<Arc<AtomicBool>>,
     /// The workers, none of which has begun.
     pub pools: Arc<[job::Pool]>,
     /// The same, with all that come later.
@@ -109,7 +112,11 @@ pub fn execute(
     for (name, reopen) in outputs.reopeners() {
         life.on_reopen(name, reopen);
     }
-    let watcher = doors.signals.map(|signals| Watcher::start(&life, signals, doors.workers)).transpose()?;
+    let watcher =
+        doors.signals.map(|signals| Watcher::start(&life, signals, doors.workers, host.loads.clone())).transpose()?;
+    if let Some(run_begins) = doors.run_begins {
+        run_begins.store(true, Ordering::Release);
+    }
     let server = match doors.socket {
         Some(socket) => {
             let mut requests = Requests::default();

@@ -21,7 +21,7 @@ use crate::app::workers::Workers;
 use crate::app::{OWN_FAULT, Outcome, OwnFault, gears, report, settings, watch};
 use crate::lua::{self, spawn_lua_thread};
 use crate::pipeline::Pace;
-use crate::plugin::{Catalog, HostSettings, SkipReason, discover};
+use crate::plugin::{Catalog, HostSettings, SkipReason, Stage, discover};
 use crate::time::Stopwatch;
 
 /// Runs plugins on an input and reports.
@@ -62,11 +62,21 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
     }
     privileges::keep_from_children();
     let early = open_early(args, staging)?;
+    // No thread may be there before the rights are given up.
+    let run_begins = signals.as_ref().map(|_| watch::end_at_once()).transpose()?;
     host.files = settings::file_rules(&mut host.run.environment.config)?;
     let workers = Workers::default();
     let known = workers.clone();
-    host.on_stuck = Arc::new(move |plugin| {
-        log::error!("{plugin}: a callback does not return from a C function; packets cannot go on");
+    host.on_stuck = Arc::new(move |file, stage| {
+        let plugin = file.file_name().unwrap_or(file.as_os_str()).display();
+        match stage {
+            Stage::Callback => {
+                log::error!("{plugin}: a callback does not return from a C function; packets cannot go on");
+            }
+            Stage::Load => {
+                log::error!("{plugin}: does not return from a C function while it is loaded; the run cannot go on");
+            }
+        }
         known.end_children();
         signal_hook::low_level::exit(i32::from(OWN_FAULT));
     });
@@ -95,7 +105,7 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
     host.jobs.spill = outputs.store_file().map(JobDisk::beside);
     let pools = catalog.pools(&host);
     workers.add(&pools);
-    let doors = Doors { inputs, outputs, socket, signals, pools, workers };
+    let doors = Doors { inputs, outputs, socket, signals, run_begins, pools, workers };
     let since = Stopwatch::start();
     let mut result = execute(args, cli, &host, &catalog, &builtin, doors)?;
     result.wall = since.elapsed();
@@ -196,4 +206,48 @@ pub fn probe(scripts: Vec<crate::plugin::Script>, host: &HostSettings) -> anyhow
 /// When the thread panicked.
 pub fn join<T>(thread: JoinHandle<T>) -> anyhow::Result<T> {
     thread.join().map_err(|_| anyhow::anyhow!(OwnFault))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use super::{probe, settings};
+    use crate::app::cli::PluginArgs;
+    use crate::plugin::Script;
+
+    fn script(name: &str, head: &str) -> Script {
+        let text = format!("{head} TrisulPlugin = {{ id = {{ name = '{name}' }} }}");
+        Script { path: PathBuf::from(name), source: text.into_bytes() }
+    }
+
+    #[test]
+    fn files_that_hang_in_c_are_told_of_and_left_out() {
+        let mut host = settings::host_settings(&PluginArgs::default(), None).unwrap();
+        host.load_budget.limit = Some(Duration::from_millis(1_500));
+        let told: Arc<Mutex<Vec<PathBuf>>> = Arc::default();
+        let told_of = Arc::clone(&told);
+        host.on_late = Arc::new(move |file, _| told_of.lock().unwrap().push(file.to_owned()));
+        let hang = "local _ = ('a'):rep(40):find(('a*'):rep(40) .. 'b')";
+        let binding = "local _ = 'groups'";
+        let scripts = vec![
+            script("first.lua", binding),
+            script("hangs.lua", &format!("{hang} {binding}")),
+            script("second.lua", ""),
+            script("waits.lua", "io.popen('sleep 20'):read('*a')"),
+            script("last.lua", binding),
+        ];
+        let catalog = probe(scripts, &host).unwrap();
+        let loaded: Vec<bool> = catalog.entries.iter().map(|entry| entry.manifest.is_some()).collect();
+        assert_eq!(loaded, [true, false, true, false, true]);
+        for at in [1, 3] {
+            let error = catalog.entries[at].error.as_ref().unwrap();
+            assert!(error.message.starts_with("does not return from a C function"), "{error}");
+        }
+        let told = told.lock().unwrap();
+        assert!(told.contains(&PathBuf::from("hangs.lua")) && told.contains(&PathBuf::from("waits.lua")), "{told:?}");
+        assert!(!told.contains(&PathBuf::from("first.lua")), "{told:?}");
+    }
 }
