@@ -50,5 +50,5 @@ pub use loading::Prepared;
 pub use manifest::{Block, Definition, Identity, Manifest, Remark, Subscriptions, TrackerControl};
 pub use perseverance::{Attempt, persevere};
 pub use policy::{Opinion, PolicyChange, PolicyTable};
-pub use settings::{HostSettings, NetflowTap};
+pub use settings::{HostSettings, NetflowTap, OnLate, OnStuck};
 pub use underway::{LATE_AFTER, Loads, Stage};

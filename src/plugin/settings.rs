@@ -12,6 +12,11 @@ use crate::content::FileRules;
 use crate::job::{Answers, JobLimits};
 use crate::lua::{Budget, Profiler};
 
+/// What is done about a script that is stuck.
+pub type OnStuck = Arc<dyn Fn(&Path, Stage) + Send + Sync>;
+/// What is done about a script that takes long to load.
+pub type OnLate = Arc<dyn Fn(&Path, Option<Duration>) + Send + Sync>;
+
 /// Settings of the plugin host; shared by all engines.
 #[derive(Clone)]
 pub struct HostSettings {
@@ -51,9 +56,9 @@ pub struct HostSettings {
     pub seed: u64,
     /// What is done about a script that was interrupted and does not return from a C function: it gets the file and what the
     /// script was at, on the watchdog's thread.
-    pub on_stuck: Arc<dyn Fn(&Path, Stage) + Send + Sync>,
+    pub on_stuck: OnStuck,
     /// What is done about a file that takes long to load, on the same thread; it gets the time there is for that.
-    pub on_late: Arc<dyn Fn(&Path, Option<Duration>) + Send + Sync>,
+    pub on_late: OnLate,
     /// The scripts that have been loaded for long.
     pub loads: Loads,
 }

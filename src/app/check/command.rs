@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -15,7 +15,7 @@ use crate::app::screen::Screen;
 use crate::app::settings;
 use crate::app::watch;
 use crate::app::{Outcome, OwnFault};
-use crate::plugin::{Attempt, Catalog, Found, HostSettings, Script, SkipReason, Skipped, Stage, discover, persevere};
+use crate::plugin::{Attempt, Catalog, Found, HostSettings, OnStuck, Script, SkipReason, Skipped, discover, persevere};
 
 /// Checks the plugins of the paths given.
 ///
@@ -47,7 +47,7 @@ fn verdict(args: &CheckArgs, found: Found, host: HostSettings) -> anyhow::Result
     let skipped = found.skipped;
     let work = move |attempt: &Attempt| {
         let its = attempt.clone();
-        let on_stuck: Arc<dyn Fn(&Path, Stage) + Send + Sync> = Arc::new(move |file, _| its.gives_up(file));
+        let on_stuck: OnStuck = Arc::new(move |file, _| its.gives_up(file));
         let host = HostSettings { on_stuck, ..host.clone() };
         examine(&catalog, &skipped, &named, &host, attempt)
     };
