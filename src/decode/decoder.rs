@@ -123,7 +123,9 @@ impl Decoder {
         };
         let stopped_at = walk.run(next, from.offset as usize);
         packet.outermost = walk.outermost;
-        packet.layer_count = (walk.layers.len() - walk.first) as u8;
+        let found = &walk.layers[walk.first..];
+        packet.layer_count = found.len() as u8;
+        packet.has_others = found.iter().any(|layer| !layer.protocol.is_covered());
         stopped_at.map(|(protocol, at)| Pending {
             packet: from.packet,
             protocol,

@@ -121,6 +121,7 @@ fn behind_ethernet(
     };
     packet.first_layer = layers.len() as u32;
     packet.layer_count = 3;
+    packet.has_others = false;
     // Not as a slice of three: that may become a call to copy 36 bytes.
     layers.push(Layer { protocol: builtin::ETHERNET, offset: 0, len: ip as u32 });
     layers.push(Layer { protocol: network, offset: ip as u32, len: (transport - ip) as u32 });

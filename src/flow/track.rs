@@ -49,8 +49,9 @@ enum Content {
 /// The bytes that a flow carries, and where they are.
 #[derive(Clone, Copy)]
 struct Carried<'a> {
-    batch: &'a Batch,
-    packet: &'a Packet,
+    // Of the packet, and where they begin in those of the batch.
+    bytes: &'a [u8],
+    offset: u32,
     payload: Payload,
 }
 
@@ -62,9 +63,11 @@ impl Flows {
             let (first, sightings) = (row * AT_ONCE, &mut sightings[..packets.len()]);
             self.look_up(batch, packets, first, sightings, fragments);
             for ((index, packet), sighting) in (first..).zip(packets).zip(&*sightings) {
-                let is_ip = !matches!(sighting.content, Content::None);
-                let flow = is_ip.then(|| self.packet(batch, packet, index as u32, sighting, fragments));
-                self.packets.push(flow);
+                if matches!(sighting.content, Content::None) {
+                    self.packets.push(None);
+                } else {
+                    self.packet(batch, packet, index as u32, sighting, fragments);
+                }
             }
         }
         self.sightings = sightings;
@@ -79,7 +82,8 @@ impl Flows {
         sightings: &mut [Sighting],
         fragments: &Fragments,
     ) {
-        for ((index, packet), place) in (first..).zip(packets).zip(&mut *sightings) {
+        for (index, place) in sightings.iter_mut().enumerate() {
+            let packet = &packets[index];
             // Written where it stays, part by part: copies of what was just put together wait for it.
             match decode::frequent_flow(batch, packet).filter(|_| fragments.is_empty()) {
                 Some((tuple, sender, payload)) => {
@@ -89,7 +93,7 @@ impl Flows {
                     place.payload = Some(payload);
                     place.content = Content::Own;
                 }
-                None => *place = self.sight(batch, packet, index, fragments),
+                None => *place = self.sight(batch, packet, first + index, fragments),
             }
             self.table.prefetch_index(place.hash);
         }
@@ -127,14 +131,8 @@ impl Flows {
         Sighting { tuple, sender, hash, slot: None, payload, content }
     }
 
-    fn packet(
-        &mut self,
-        batch: &Batch,
-        packet: &Packet,
-        index: u32,
-        sighting: &Sighting,
-        fragments: &Fragments,
-    ) -> PacketFlow {
+    /// Gives a packet to its flow, and adds to the list of packets which one that is: nobody waits for what is written there.
+    fn packet(&mut self, batch: &Batch, packet: &Packet, index: u32, sighting: &Sighting, fragments: &Fragments) {
         self.now = self.now.max(packet.ts);
         let cause = Cause { packet: index, time: packet.ts };
         if self.wheel.is_due(self.now) {
@@ -142,12 +140,9 @@ impl Flows {
         }
         let payload = sighting.payload;
         let carried = match sighting.content {
-            Content::Own => payload.map(|payload| Carried { batch, packet, payload }),
+            Content::Own => payload.map(|payload| Carried::of(batch, packet, payload)),
             Content::Waits | Content::None => None,
-            Content::Joined(whole) => {
-                let (batch, packet) = fragments.whole(whole);
-                decode::payload_range(batch, packet).map(|payload| Carried { batch, packet, payload })
-            }
+            Content::Joined(whole) => Carried::joined(fragments, whole),
         };
         let is_tcp = sighting.tuple.proto == TCP;
         let header = if is_tcp { carried.as_ref().and_then(Carried::header) } else { None };
@@ -176,16 +171,16 @@ impl Flows {
         flow.payload[end] += payload.map_or(0, |payload| u64::from(payload.wire_len));
         flow.last = self.now;
         let direction = flow.direction_of(sender);
-        PacketFlow { flow: self.table.handle(slot), direction, sender }
+        self.packets.push(Some(PacketFlow { flow: self.table.handle(slot), direction, sender }));
     }
 
     /// A packet of a flow that has ended: it is in no record, whether that was made already or not.
     #[cold]
-    fn late(&mut self, slot: u32, sender: End) -> PacketFlow {
+    fn late(&mut self, slot: u32, sender: End) {
         self.counts.late_packets += 1;
         self.table.note_late(slot, self.now);
         let direction = self.table.get(slot).flow.direction_of(sender);
-        PacketFlow { flow: self.table.handle(slot), direction, sender }
+        self.packets.push(Some(PacketFlow { flow: self.table.handle(slot), direction, sender }));
     }
 
     fn datagram(&mut self, slot: u32, carried: &Carried<'_>, sighting: &Sighting, cause: Cause) {
@@ -207,7 +202,7 @@ impl Flows {
         let Payload { start, len, .. } = carried.payload;
         match content {
             Content::Joined(_) if want.is_yes() => self.events.hold(carried.data()),
-            _ => Bytes::Packet { at: carried.packet.offset + start, len },
+            _ => Bytes::Packet { at: carried.offset + start, len },
         }
     }
 
@@ -278,15 +273,25 @@ impl Flows {
 }
 
 impl<'a> Carried<'a> {
+    #[inline]
+    fn of(batch: &'a Batch, packet: &Packet, payload: Payload) -> Self {
+        Self { bytes: batch.packet_bytes(packet), offset: packet.offset, payload }
+    }
+
+    #[cold]
+    fn joined(fragments: &'a Fragments, whole: u32) -> Option<Self> {
+        let (batch, packet) = fragments.whole(whole);
+        decode::payload_range(batch, packet).map(|payload| Self::of(batch, packet, payload))
+    }
+
+    #[inline]
     fn data(&self) -> &'a [u8] {
-        let at = (self.packet.offset + self.payload.start) as usize;
-        &self.batch.bytes()[at..][..self.payload.len as usize]
+        &self.bytes[self.payload.start as usize..][..self.payload.len as usize]
     }
 
     /// The TCP header, if all of it is there.
     #[inline]
     fn header(&self) -> Option<Header> {
-        let range = self.payload.transport? as usize..self.payload.start as usize;
-        Header::parse(self.batch.packet_bytes(self.packet).get(range)?)
+        Header::parse(self.bytes.get(self.payload.transport? as usize..self.payload.start as usize)?)
     }
 }

@@ -63,11 +63,11 @@ impl Index {
         let mut distance = 0;
         loop {
             let word = self.words[at];
+            if hash_of(word) == hash && word != 0 && is_it(slot_of(word)) {
+                return Some(slot_of(word));
+            }
             if word == 0 || self.distance(word, at) < distance {
                 return None;
-            }
-            if hash_of(word) == hash && is_it(slot_of(word)) {
-                return Some(slot_of(word));
             }
             (at, distance) = ((at + 1) & mask, distance + 1);
         }

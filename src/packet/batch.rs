@@ -35,6 +35,8 @@ pub struct Packet {
     pub first_layer: u32,
     /// How many layers it has.
     pub layer_count: u8,
+    /// Whether one of them is of a protocol that `outermost` does not cover.
+    pub has_others: bool,
     /// Index (within the packet) of the outermost layer of each built-in protocol 0..8, 0xFF if absent.
     pub outermost: [u8; 8],
 }
@@ -49,7 +51,7 @@ impl Packet {
 
     #[inline]
     const fn undecoded(captured: Captured) -> Self {
-        Self { captured, first_layer: 0, layer_count: 0, outermost: [0xFF; 8] }
+        Self { captured, first_layer: 0, layer_count: 0, has_others: false, outermost: [0xFF; 8] }
     }
 }
 
@@ -176,9 +178,12 @@ impl Batch {
     #[inline]
     #[must_use]
     pub fn find_place(&self, packet: &Packet, protocol: ProtocolId) -> Option<usize> {
-        if protocol.0 < 8 {
+        if protocol.is_covered() {
             let index = packet.outermost[protocol.0 as usize];
             return (index != 0xFF).then_some(index as usize);
+        }
+        if !packet.has_others {
+            return None;
         }
         self.layers(packet).iter().position(|layer| layer.protocol == protocol)
     }
@@ -203,7 +208,8 @@ impl Batch {
             self.layers.extend_from_within(first..first + count);
         }
         self.layers.push(layer);
-        if layer.protocol.0 < 8 && packet.outermost[layer.protocol.0 as usize] == 0xFF {
+        packet.has_others |= !layer.protocol.is_covered();
+        if layer.protocol.is_covered() && packet.outermost[layer.protocol.0 as usize] == 0xFF {
             packet.outermost[layer.protocol.0 as usize] = packet.layer_count;
         }
         packet.layer_count += 1;

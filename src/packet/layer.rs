@@ -4,6 +4,15 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct ProtocolId(pub u16);
 
+impl ProtocolId {
+    /// True for those of which a packet knows its outermost layer.
+    #[inline]
+    #[must_use]
+    pub const fn is_covered(self) -> bool {
+        self.0 < 8
+    }
+}
+
 /// Protocols that exist before any script is loaded.
 pub mod builtin {
     use super::ProtocolId;
