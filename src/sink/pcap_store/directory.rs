@@ -1,15 +1,18 @@
 //! The folder of the store: who may write to it, which files are in it, which are deleted.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::segment::{ClosedSegment, FoundSegment, index_path};
 use crate::time::Timestamp;
 
 const LOCK: &str = "packets.lock";
+/// How long somebody may take who only looks whether a folder is in use.
+const LOOKS_AT_MOST: Duration = Duration::from_millis(500);
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -57,10 +60,23 @@ pub(super) struct Directory {
     pub(super) repaired: u64,
 }
 
-/// Whether a run writes to a folder.
+/// Whether a run writes to a folder, as far as can be told.
 pub(super) fn is_in_use(path: &Path) -> bool {
-    let lock = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path.join(LOCK));
-    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path.join(LOCK)) {
+        Ok(lock) => matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)),
+        Err(error) => error.kind() != ErrorKind::NotFound,
+    }
+}
+
+/// Takes the lock of a folder. Whoever only looks whether it is taken holds it for a moment.
+fn take(lock: &File) -> Result<(), TryLockError> {
+    let give_up = Instant::now() + LOOKS_AT_MOST;
+    loop {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < give_up => thread::sleep(Duration::from_millis(1)),
+            taken => return taken,
+        }
+    }
 }
 
 /// What a deletion freed.
@@ -78,7 +94,7 @@ impl Directory {
         let mut options = OpenOptions::new();
         let options = options.write(true).create(true).truncate(false).custom_flags(libc::O_NOFOLLOW).mode(0o640);
         let lock = options.open(path.join(LOCK)).map_err(failed)?;
-        match lock.try_lock() {
+        match take(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
@@ -145,4 +161,46 @@ pub(super) fn captures(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     }
     found.sort();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, OpenOptions};
+    use std::os::unix::fs::PermissionsExt;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::{Directory, LOCK, StoreError, is_in_use};
+
+    #[test]
+    fn a_folder_is_taken_while_somebody_looks_at_it_and_refused_while_somebody_has_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path();
+        assert!(!is_in_use(path), "nobody was here");
+        drop(Directory::open(path).expect("nobody has it"));
+        assert!(!is_in_use(path), "nobody has it any more");
+        let looks = File::open(path.join(LOCK)).expect("the lock");
+        looks.lock_shared().expect("nobody has it");
+        let taken = thread::scope(|scope| {
+            let taken = scope.spawn(|| Directory::open(path));
+            thread::sleep(Duration::from_millis(5));
+            drop(looks);
+            taken.join().expect("no panic").expect("whoever looked is gone")
+        });
+        assert!(is_in_use(path));
+        assert!(matches!(Directory::open(path), Err(StoreError::InUse { .. })));
+        drop(taken);
+    }
+
+    #[test]
+    fn a_folder_whose_lock_cannot_be_read_may_be_in_use() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let lock = OpenOptions::new().write(true).create_new(true).open(folder.path().join(LOCK)).expect("a file");
+        lock.set_permissions(PermissionsExt::from_mode(0o000)).expect("it is ours");
+        if File::open(folder.path().join(LOCK)).is_ok() {
+            println!("skipped: whoever runs this may read everything");
+            return;
+        }
+        assert!(is_in_use(folder.path()));
+    }
 }
