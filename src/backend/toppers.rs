@@ -98,10 +98,10 @@ impl GroupToppers {
     /// Takes in a closed bucket.
     pub fn add(&mut self, snapshot: &Snapshot) {
         let Self { meters, hasher, .. } = self;
-        snapshot.for_each_updated(|key, values| {
+        let ids: Vec<u8> = meters.iter().map(|meter| meter.id).collect();
+        snapshot.for_each_updated(ids.into_iter(), |key, values| {
             let hash = hasher.hash_one(key);
-            for meter in meters.iter_mut() {
-                let value = values[usize::from(meter.id)];
+            for (meter, &value) in meters.iter_mut().zip(values) {
                 if !value.is_nan() {
                     meter.track.add(hash, key, value);
                 }

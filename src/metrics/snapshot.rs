@@ -49,6 +49,15 @@ pub struct RawMeter {
     pub at: usize,
 }
 
+impl RawMeter {
+    /// The word at a place of a raw row; NaN where the row has none.
+    #[inline]
+    #[must_use]
+    pub fn word(raw: &[f64], at: usize) -> f64 {
+        raw.get(at).map_or(f64::NAN, |word| plain(*word))
+    }
+}
+
 impl Snapshot {
     pub(super) fn new(group: GroupIndex, start: i64, size: i64, layout: Arc<Layout>, keys: usize) -> Self {
         Self {
@@ -125,18 +134,14 @@ impl Snapshot {
         self.layout.slots().iter().map(meter)
     }
 
-    /// As [`Snapshot::for_each`], with words that can still be combined in place of finished values.
+    /// As [`Snapshot::for_each`], with words that can still be combined in place of finished values: [`RawMeter::word`] reads
+    /// one.
     pub fn for_each_raw(&self, mut read: impl FnMut(&[u8], &[f64])) {
-        let mut words = vec![0.0; self.layout.bucket];
-        let mut plainly = |raw: &[f64], read: &mut dyn FnMut(&[f64])| {
-            words.iter_mut().zip(raw).for_each(|(word, &raw)| *word = plain(raw));
-            read(&words);
-        };
         for &(key, row) in &self.keys {
-            key.with_text(&self.texts, |text| plainly(self.raw_row(row), &mut |words| read(text, words)));
+            key.with_text(&self.texts, |text| read(text, self.raw_row(row)));
         }
         if self.shows_totals {
-            plainly(&self.totals, &mut |words| read(GROUP_TOTALS, words));
+            read(GROUP_TOTALS, &self.totals);
         }
     }
 
@@ -190,16 +195,17 @@ impl Snapshot {
         }
     }
 
-    /// As [`Snapshot::for_each`] without the totals, and NaN in the place of a meter that was not updated.
-    pub fn for_each_updated(&self, mut read: impl FnMut(&[u8], &[f64])) {
-        let mut values = vec![f64::NAN; self.layout.width];
+    /// As [`Snapshot::for_each`] without the totals, with the values of these meters in their order, and NaN in the place of
+    /// one that was not updated.
+    pub fn for_each_updated(&self, meters: impl Iterator<Item = u8>, mut read: impl FnMut(&[u8], &[f64])) {
+        let slots: Vec<_> = meters.map(|id| self.layout.find(u32::from(id)).map(|(_, slot)| slot)).collect();
+        let (mut values, secs) = (vec![f64::NAN; slots.len()], self.size as f64);
         for &(key, row) in &self.keys {
             let raw = self.raw_row(row);
-            self.values(raw, &mut values);
-            for slot in self.layout.slots() {
-                if !slot.vartype.is_updated(&raw[usize::from(slot.bucket)..]) {
-                    values[usize::from(slot.id)] = f64::NAN;
-                }
+            for (value, slot) in values.iter_mut().zip(&slots) {
+                let Some(slot) = slot else { continue };
+                let words = &raw[usize::from(slot.bucket)..];
+                *value = if slot.vartype.is_updated(words) { slot.vartype.finish(words, secs) } else { f64::NAN };
             }
             key.with_text(&self.texts, |text| read(text, &values));
         }
@@ -319,7 +325,7 @@ fn combine(layout: &Layout, into: &mut [f64], other: &[f64], what: Combine) {
 
 #[cfg(test)]
 mod tests {
-    use crate::metrics::{ShardConfig, Vartype, rehearsal};
+    use crate::metrics::{RawMeter, ShardConfig, Vartype, rehearsal};
     use crate::time::Timestamp;
 
     #[test]
@@ -331,13 +337,16 @@ mod tests {
         }
         let (mut updated, mut words) = (Vec::new(), Vec::new());
         shard.advance(Timestamp::new(111, 0), |snapshot| {
-            snapshot.for_each_updated(|_, values| {
+            // Backwards, and one that the group does not have.
+            let meters = (0..Vartype::ALL.len() as u8).rev().chain([31]);
+            snapshot.for_each_updated(meters, |_, values| {
                 updated.push(values.iter().map(|value| !value.is_nan()).collect::<Vec<_>>());
             });
-            snapshot.for_each_raw(|_, raw| words.extend_from_slice(raw));
+            snapshot.for_each_raw(|_, raw| words.extend((0..raw.len()).map(|at| RawMeter::word(raw, at))));
             snapshot.for_each(|_, values| words.extend_from_slice(values));
         });
-        let own = |key: usize| (0..Vartype::ALL.len()).map(|meter| meter == key).collect::<Vec<_>>();
+        let own =
+            |key: usize| (0..Vartype::ALL.len()).rev().map(|meter| meter == key).chain([false]).collect::<Vec<_>>();
         assert_eq!(updated, (0..Vartype::ALL.len()).map(own).collect::<Vec<_>>());
         assert!(words.iter().all(|word| word.is_nan() || word.is_sign_positive()), "{words:?}");
     }

@@ -278,7 +278,7 @@ impl Tables {
                 Ok(id) => order.push((id, words.len())),
                 Err(e) => failed = failed.take().or(Some(e)),
             }
-            words.extend(table.words.iter().map(|word| raw.get(word.at).copied().unwrap_or(f64::NAN)));
+            words.extend(table.words.iter().map(|word| RawMeter::word(raw, word.at)));
         });
         if let Some(e) = failed {
             return Err(e);
