@@ -430,5 +430,5 @@ fn lend_layer(vm: &VmContext, place_in: impl FnOnce(&Batch, &Packet) -> Option<u
 extern "C" fn named_protocols(vm: *const VmContext) -> i32 {
     // SAFETY: objects.lua passes the address it was given for this VM.
     let vm = unsafe { context(vm) };
-    vm.map_or(0, |vm| vm.engine.protocols.named().count() as i32)
+    vm.map_or(0, |vm| vm.engine.protocols.named_count() as i32)
 }

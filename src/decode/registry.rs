@@ -1,6 +1,7 @@
 //! Which protocols exist and where they attach.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::guid::Guid;
@@ -26,9 +27,40 @@ pub struct Registry {
     ethertypes: Vec<(u16, ProtocolId)>,
     // True while nothing attached concerns the frequent headers; the fast path is taken only then.
     plain: bool,
-    // GUIDs that nobody defines and handlers named, whose ids follow those of all others. Engines fill the places one after
-    // the other while packets run, each once.
-    named: Arc<[OnceLock<Guid>]>,
+    named: Arc<Named>,
+}
+
+/// GUIDs that nobody defines and handlers named, whose ids follow those of all others. Engines fill the places one after the
+/// other while packets run, each once.
+#[derive(Debug)]
+struct Named {
+    places: Vec<OnceLock<Guid>>,
+    // How many are filled, as far as it has been told.
+    count: AtomicUsize,
+}
+
+impl Named {
+    fn new() -> Self {
+        Self { places: (0..MAX_NAMED).map(|_| OnceLock::new()).collect(), count: AtomicUsize::new(0) }
+    }
+
+    /// The place of a GUID, a free one if it has none yet. What is filled is only read: the place that this one fills is the
+    /// only one at which an engine could meet another that writes.
+    fn place_of(&self, guid: Guid) -> Option<usize> {
+        self.places.iter().position(|place| match place.get() {
+            Some(known) => *known == guid,
+            None if place.set(guid).is_ok() => {
+                self.count.fetch_add(1, Ordering::Release);
+                true
+            }
+            // Another engine was first.
+            None => place.get() == Some(&guid),
+        })
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Guid> + '_ {
+        self.places.iter().map_while(|place| place.get().copied())
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -143,7 +175,7 @@ impl Registry {
             ipv6: [NONE; 256],
             ethertypes: Vec::new(),
             plain: true,
-            named: (0..MAX_NAMED).map(|_| OnceLock::new()).collect(),
+            named: Arc::new(Named::new()),
         };
         for (id, name, guid, parser) in BUILTIN {
             debug_assert_eq!(usize::from(id.0), registry.protocols.len());
@@ -229,19 +261,24 @@ impl Registry {
     /// on, unless there are too many of these.
     #[must_use]
     pub fn id_or_name(&self, guid: Guid) -> Option<ProtocolId> {
-        let named = || self.named.iter().position(|place| *place.get_or_init(|| guid) == guid).map(id_of_named);
-        self.by_guid.get(&guid).copied().or_else(named)
+        self.by_guid.get(&guid).copied().or_else(|| self.named.place_of(guid).map(id_of_named))
     }
 
     /// The GUIDs that handlers named and nobody defines.
     pub fn named(&self) -> impl Iterator<Item = Guid> + '_ {
-        self.named.iter().map_while(|place| place.get().copied())
+        self.named.iter()
+    }
+
+    /// How many they are: where the number is the same, nobody has named one since.
+    #[must_use]
+    pub fn named_count(&self) -> usize {
+        self.named.count.load(Ordering::Acquire)
     }
 
     /// The GUID of a protocol; that of opaque bytes for an id from elsewhere.
     #[must_use]
     pub fn guid(&self, id: ProtocolId) -> Guid {
-        let named = usize::from(id.0).checked_sub(MAX_PROTOCOLS).and_then(|place| self.named.get(place)?.get());
+        let named = usize::from(id.0).checked_sub(MAX_PROTOCOLS).and_then(|place| self.named.places.get(place)?.get());
         named.copied().unwrap_or_else(|| self.entry(id).guid)
     }
 
@@ -367,10 +404,29 @@ mod tests {
         let pong = registry.id_or_name(PONG).unwrap();
         assert_eq!((registry.id(PONG), registry.id_or_name(PONG), registry.guid(pong)), (Some(pong), Some(pong), PONG));
         assert!(!registry.is_script(pong) && registry.name(pong) == "Opaque");
+        assert_eq!(registry.clone().named_count(), 1, "however often it was named");
         let other = |n: usize| Guid::parse(format!("{{BBBBBBBB-0000-0000-0000-{n:012}}}").as_bytes()).unwrap();
         let known = (0..2 * MAX_NAMED).filter(|&n| registry.id_or_name(other(n)).is_some());
         assert_eq!(known.count(), MAX_NAMED - 1);
-        assert_eq!(registry.id(other(MAX_NAMED)), None);
+        assert_eq!((registry.id(other(MAX_NAMED)), registry.named_count()), (None, MAX_NAMED));
+    }
+
+    #[test]
+    fn engines_that_name_the_same_guids_at_once_know_them_by_the_same_ids() {
+        let (registry, start) = (Registry::new(), std::sync::Barrier::new(4));
+        let other = |n: usize| Guid::parse(format!("{{BBBBBBBB-0000-0000-0000-{n:012}}}").as_bytes()).unwrap();
+        let name_all = |first: usize| {
+            start.wait();
+            let named = (0..50).filter(|n| registry.id_or_name(other((n + first) % 50)).is_some()).count();
+            assert_eq!(named, 50);
+            (0..50).map(|n| registry.id_or_name(other(n))).collect::<Vec<_>>()
+        };
+        let known = std::thread::scope(|scope| {
+            let engines: Vec<_> = (0..4).map(|engine| scope.spawn(move || name_all(engine * 13))).collect();
+            engines.into_iter().map(|engine| engine.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(known.iter().all(|ids| *ids == known[0] && ids.iter().all(Option::is_some)));
+        assert_eq!((registry.named().count(), registry.named_count()), (50, 50));
     }
 
     #[test]
