@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::dissector::{Appetite, Context, Expectation, Recognition, StreamDissector};
 use super::lines::{Greeting, Lines, ReplyLine, Start, begins_with, greeting, reply};
+use super::protocols::Head;
 use crate::flow::Direction;
 use crate::key::Host;
 
@@ -11,7 +12,7 @@ use crate::key::Host;
 const MAX_NAME: usize = 512;
 
 /// Whether a stream is the control connection: by the greeting if it says so, else by the first command.
-pub(super) fn recognise(direction: Direction, head: &[u8], _position: u64) -> Recognition {
+pub(super) fn recognise(direction: Direction, Head { bytes: head, .. }: Head<'_>) -> Recognition {
     match direction {
         Direction::ToClient => match greeting(head) {
             Greeting::Files => Recognition::Yes,
@@ -232,10 +233,10 @@ mod tests {
 
     #[test]
     fn other_protocols_with_users_are_not_ftp() {
-        assert_eq!(recognise(ToServer, b"USER guest tolmoon tolsun :Ronnie\r\n", 0), Recognition::No);
-        assert_eq!(recognise(ToClient, b"+OK ready\r\n", 0), Recognition::No);
-        assert_eq!(recognise(ToServer, b"USER me\r\n", 0), Recognition::Yes);
-        assert_eq!(recognise(ToServer, b"US", 0), Recognition::Undecided);
+        assert_eq!(recognise(ToServer, Head::new(b"USER guest tolmoon tolsun :Ronnie\r\n")), Recognition::No);
+        assert_eq!(recognise(ToClient, Head::new(b"+OK ready\r\n")), Recognition::No);
+        assert_eq!(recognise(ToServer, Head::new(b"USER me\r\n")), Recognition::Yes);
+        assert_eq!(recognise(ToServer, Head::new(b"US")), Recognition::Undecided);
     }
 
     proptest! {

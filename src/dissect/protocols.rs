@@ -24,14 +24,30 @@ pub(super) enum Midstream {
     Alike,
 }
 
+/// The first bytes of a direction.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head<'a> {
+    /// At most [`super::recogniser::HEAD`].
+    pub bytes: &'a [u8],
+    /// So many of them were looked at before, and told nothing.
+    pub looked: usize,
+}
+
+impl<'a> Head<'a> {
+    /// Bytes of which none was looked at.
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, looked: 0 }
+    }
+}
+
 /// A protocol over streams.
 #[derive(Debug)]
 pub(super) struct StreamProtocol {
     pub protocol: Protocol,
     /// Whether somebody wants what its dissector finds.
     pub wanted: fn(&DissectWants) -> Want,
-    /// The first bytes of a direction (all that came so far, at most [`super::recogniser::HEAD`]) and their position.
-    pub recognise: fn(Direction, &[u8], u64) -> Recognition,
+    /// The first bytes of a direction, all that came so far.
+    pub recognise: fn(Direction, Head<'_>) -> Recognition,
     pub start: fn(&DissectWants) -> Box<dyn StreamDissector>,
     pub midstream: Midstream,
 }
@@ -52,7 +68,7 @@ pub(super) const STREAMS: &[StreamProtocol] = &[
     StreamProtocol {
         protocol: Protocol::Tls,
         wanted: behind_tls,
-        recognise: |direction, head, _| tls::recognise(direction, head),
+        recognise: |direction, head| tls::recognise(direction, head.bytes),
         start: |_| Box::new(Tls::new()),
         midstream: Midstream::Accepted,
     },
@@ -66,7 +82,7 @@ pub(super) const STREAMS: &[StreamProtocol] = &[
     StreamProtocol {
         protocol: Protocol::Http,
         wanted: |wants| wants.http() | behind_tls(wants),
-        recognise: |direction, head, _| http::recognise(direction, head),
+        recognise: |direction, head| http::recognise(direction, head.bytes),
         start: |_| Box::<Http>::default(),
         midstream: Midstream::Accepted,
     },

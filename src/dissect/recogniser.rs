@@ -1,7 +1,7 @@
 //! Which protocol a stream speaks, told from the first bytes of its two directions.
 
 use super::dissector::Recognition;
-use super::protocols::{Midstream, StreamProtocol};
+use super::protocols::{Head, Midstream, StreamProtocol};
 use crate::flow::{Direction, Roles, Want};
 
 /// Most bytes of a direction that are kept until the protocol is known: greetings of SMTP and FTP of many lines. What is no
@@ -74,7 +74,7 @@ impl Recogniser {
             head.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
         let seen = if known > 0 { &head[..] } else { &bytes[..bytes.len().min(HEAD)] };
-        let first = position.saturating_sub(known as u64);
+        let seen = Head { bytes: seen, looked: known };
         let turned = self.candidates[1];
         for (roles, candidates) in [Roles::Known, Roles::Turned].into_iter().zip(&mut self.candidates) {
             if *candidates == 0 {
@@ -84,12 +84,12 @@ impl Recogniser {
                 if *candidates & 1 << index == 0 {
                     continue;
                 }
-                match (row.recognise)(roles.of(direction), seen, first) {
+                match (row.recognise)(roles.of(direction), seen) {
                     Recognition::Yes => {
                         let is_open = roles == Roles::Known
                             && row.midstream == Midstream::Alike
                             && turned & 1 << index != 0
-                            && (row.recognise)(direction.other(), seen, first) == Recognition::Yes;
+                            && (row.recognise)(direction.other(), Head::new(seen.bytes)) == Recognition::Yes;
                         return Verdict::Speaks(index, (!is_open).then_some(roles));
                     }
                     Recognition::No => *candidates &= !(1 << index),

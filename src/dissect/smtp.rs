@@ -3,10 +3,11 @@
 use super::dissector::{Appetite, Context, Recognition, StreamDissector};
 use super::lines::{Greeting, Line, Lines, ReplyLine, Start, begins_with, greeting, reply};
 use super::mime::Mime;
+use super::protocols::Head;
 use crate::flow::Direction;
 
 /// Whether a stream is a conversation of mail servers: by the greeting if it says so, else by the first command.
-pub(super) fn recognise(direction: Direction, head: &[u8], _position: u64) -> Recognition {
+pub(super) fn recognise(direction: Direction, Head { bytes: head, .. }: Head<'_>) -> Recognition {
     match direction {
         Direction::ToClient => match greeting(head) {
             Greeting::Mail => Recognition::Yes,

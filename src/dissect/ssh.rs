@@ -4,6 +4,7 @@ use md5::{Digest, Md5};
 
 use super::dissector::{Appetite, Context, Recognition, StreamDissector};
 use super::file_hash::push_hex;
+use super::protocols::Head;
 use crate::flow::Direction;
 
 /// Longest banner, line end included (RFC 4253, 4.2).
@@ -30,8 +31,8 @@ const COOKIE: usize = 17;
 
 /// Whether a stream begins with a banner. A server may say something else first (RFC 4253, 4.2), which could be any text:
 /// there the client decides.
-pub(super) fn recognise(direction: Direction, head: &[u8], _position: u64) -> Recognition {
-    match (banner(head), direction) {
+pub(super) fn recognise(direction: Direction, head: Head<'_>) -> Recognition {
+    match (banner(head.bytes), direction) {
         (Recognition::No, Direction::ToClient) if may_lead_to_banner(head) => Recognition::Undecided,
         (recognition, _) => recognition,
     }
@@ -46,16 +47,21 @@ fn banner(line: &[u8]) -> Recognition {
     }
 }
 
-/// Whether lines have a banner behind them, or may have one once more is there.
-fn may_lead_to_banner(head: &[u8]) -> bool {
-    let mut before = Before::default();
-    for line in head.split_inclusive(|byte| *byte == b'\n') {
+/// Whether lines have a banner behind them, or may have one once more is there. What was looked at before is text without
+/// one, and is not read again: a server may say the first lines byte by byte.
+fn may_lead_to_banner(Head { bytes, looked, .. }: Head<'_>) -> bool {
+    let (known, _) = bytes.split_at(looked.min(bytes.len()));
+    let mut at = memchr::memrchr(b'\n', known).map_or(0, |end| end + 1);
+    let mut before = Before { lines: memchr::memchr_iter(b'\n', &known[..at]).count(), bytes: at };
+    for line in bytes[at..].split_inclusive(|byte| *byte == b'\n') {
         if banner(line) != Recognition::No {
             return true;
         }
-        if before.add(line) == Err(NoGreeting) {
+        let read = known.len().saturating_sub(at).min(line.len());
+        if before.add(line.len(), &line[read..]) == Err(NoGreeting) {
             return false;
         }
+        at += line.len();
     }
     true
 }
@@ -72,12 +78,13 @@ struct Before {
 struct NoGreeting;
 
 impl Before {
-    fn add(&mut self, line: &[u8]) -> Result<(), NoGreeting> {
+    /// One more line of so many bytes, of which these are not known to be text.
+    fn add(&mut self, len: usize, bytes: &[u8]) -> Result<(), NoGreeting> {
         self.lines += 1;
-        self.bytes += line.len();
+        self.bytes += len;
         let is_text = |byte: &u8| !byte.is_ascii_control() || byte.is_ascii_whitespace();
         let fits = self.lines <= MAX_LINES && self.bytes <= MAX_BEFORE;
-        if fits && line.iter().all(is_text) { Ok(()) } else { Err(NoGreeting) }
+        if fits && bytes.iter().all(is_text) { Ok(()) } else { Err(NoGreeting) }
     }
 }
 
@@ -156,7 +163,9 @@ impl Side {
                     cx.attribute(name, line);
                     let is_second = line.starts_with(b"SSH-2.") || line.starts_with(b"SSH-1.99");
                     self.phase = if is_second { Phase::Packets(0) } else { Phase::Over };
-                } else if direction == Direction::ToServer || self.before.add(&window[..=end]) == Err(NoGreeting) {
+                } else if direction == Direction::ToServer
+                    || self.before.add(end + 1, &window[..=end]) == Err(NoGreeting)
+                {
                     cx.counts.add("ssh banners missing");
                     self.phase = Phase::Over;
                     return None;
@@ -235,7 +244,8 @@ impl StreamDissector for Ssh {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{MAX_BEFORE, MAX_LINES};
+    use super::{Head, MAX_BEFORE, MAX_LINES, recognise};
+    use crate::dissect::dissector::Recognition;
     use crate::dissect::rehearsal::{Said, check_pieces, overheard};
     use crate::flow::Direction::{ToClient, ToServer};
 
@@ -329,7 +339,33 @@ mod tests {
         assert_eq!(overheard(&[(ToServer, absurd)]), ["=", "Ssh", "SSH:BANNER:CLIENT=SSH-2.0-a", "^D="]);
     }
 
+    #[test]
+    fn what_was_looked_at_before_is_not_read_again() {
+        // Whoever read it would find that it is no text.
+        let head = |looked| Head { looked, ..Head::new(b"ok\nno\0text more") };
+        assert_eq!(recognise(ToClient, head(6)), Recognition::Undecided);
+        assert_eq!(recognise(ToClient, head(5)), Recognition::No);
+    }
+
     proptest! {
+        #[test]
+        fn looking_at_what_is_new_tells_as_much_as_looking_at_all(
+            text in "(a|SSH|-|2\\.|\\r?\\n|\0){0,80}", cuts in proptest::collection::vec(0usize..200, 1..20),
+        ) {
+            let mut ends = [cuts, vec![usize::MAX]].concat();
+            ends.sort_unstable();
+            let mut looked = 0;
+            for end in ends {
+                let bytes = &text.as_bytes()[..end.min(text.len())];
+                let anew = recognise(ToClient, Head::new(bytes));
+                prop_assert_eq!(anew, recognise(ToClient, Head { looked, ..Head::new(bytes) }));
+                if anew != Recognition::Undecided {
+                    break;
+                }
+                looked = bytes.len();
+            }
+        }
+
         #[test]
         fn pieces_do_not_matter(
             cuts in proptest::collection::vec(any::<usize>(), 0..8), at in 0usize..200, byte: u8,

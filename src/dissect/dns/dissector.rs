@@ -3,6 +3,7 @@
 use super::message::Message;
 use super::pending::{Pending, is_multicast};
 use super::text::{self, Completeness};
+use crate::dissect::protocols::Head;
 use crate::dissect::{
     Appetite, Context, DatagramDissector, DocumentKind, FindingKind, Recognition, ResourceKind, StreamDissector, Text,
 };
@@ -23,8 +24,8 @@ pub fn recognise_datagram(_direction: Direction, bytes: &[u8]) -> Recognition {
 }
 
 /// Whether a stream begins with a DNS message behind its length.
-pub fn recognise_stream(_direction: Direction, head: &[u8], _position: u64) -> Recognition {
-    let [high, low, rest @ ..] = head else { return Recognition::Undecided };
+pub fn recognise_stream(_direction: Direction, head: Head<'_>) -> Recognition {
+    let [high, low, rest @ ..] = head.bytes else { return Recognition::Undecided };
     let len = usize::from(u16::from_be_bytes([*high, *low]));
     // Header, root, type and class.
     if len < 17 {
