@@ -10,7 +10,7 @@ use millstream::decode::{Decoder, Registry, flow_tuple, payload_range};
 use millstream::dissect::{
     Appetite, Context, Counts, DatagramDissector, DissectWants, FindingKind, Findings, StreamDissector,
 };
-use millstream::flow::{Direction, Flow, FlowHandle, Want};
+use millstream::flow::{Direction, Flow, FlowHandle, Roles, Want};
 use millstream::key::{End, FlowTuple};
 use millstream::packet::{Batch, builtin};
 use millstream::time::Timestamp;
@@ -155,6 +155,8 @@ impl Bench {
             findings: &mut self.findings,
             counts: &mut self.counts,
             transactions: &mut self.transactions,
+            roles: Roles::Known,
+            turned: &mut Vec::new(),
         })
     }
 

@@ -7,7 +7,7 @@ use millstream::dissect::http::{HeaderBlock, Http, recognise};
 use millstream::dissect::{
     Appetite, Context, Counts, DissectWants, FindingKind, Findings, StreamDissector, Transaction,
 };
-use millstream::flow::{Direction, Flow, FlowHandle, Want};
+use millstream::flow::{Direction, Flow, FlowHandle, Roles, Want};
 use millstream::key::FlowTuple;
 use millstream::time::Timestamp;
 
@@ -87,6 +87,8 @@ impl HttpFlow {
             findings: &mut self.findings,
             counts: &mut self.counts,
             transactions: &mut self.transactions,
+            roles: Roles::Known,
+            turned: &mut Vec::new(),
         };
         let result = run(&mut self.http, &mut context);
         assert!(self.http.held() < 4 << 20, "{}", self.http.held());

@@ -6,7 +6,7 @@ use millstream::dissect::x509::{Certificate, MAX_CERTIFICATE, write_text};
 use millstream::dissect::{
     Appetite, Context, Counts, DatagramDissector, DissectWants, FindingKind, Findings, StreamDissector,
 };
-use millstream::flow::{Direction, Flow, FlowHandle, Want};
+use millstream::flow::{Direction, Flow, FlowHandle, Roles, Want};
 use millstream::key::FlowTuple;
 use millstream::time::Timestamp;
 
@@ -40,6 +40,8 @@ fn with_context(mut run: impl FnMut(&mut Context<'_>)) {
         findings: &mut findings,
         counts: &mut counts,
         transactions: &mut transactions,
+        roles: Roles::Known,
+        turned: &mut Vec::new(),
     });
     for finding in findings.list() {
         if let FindingKind::Attribute { name, value } = finding.kind {
