@@ -18,6 +18,8 @@ use crate::metrics::GroupIndex;
 use crate::packet::Batch;
 use crate::time::Timestamp;
 
+/// Times as many ages as flows, beyond which flows are sorted by age.
+const SPARSE: usize = 8;
 /// Flows that one call of [`Flows::finish`] ends.
 const FINISHED_AT_ONCE: usize = 1_024;
 /// Flows that end by time in one batch; after a jump in time the others follow with the next batches.
@@ -396,10 +398,18 @@ impl Flows {
 
     /// Slots of the flows that have not ended, the oldest last.
     fn by_age(&self) -> Vec<u32> {
-        // Sorted by what is read once: a million flows do not fit the caches.
+        // In order of what is read once: a million flows do not fit the caches.
         let awaited = (0..self.table.slots() as u32).filter(|&slot| self.table.is_awaited(slot));
         let mut slots: Vec<(u32, u32)> = Vec::with_capacity(self.table.used());
         slots.extend(awaited.map(|slot| (self.table.age(slot), slot)));
+        let oldest = slots.iter().map(|&(age, _)| age as usize).max().unwrap_or_default();
+        if oldest <= slots.len().saturating_mul(SPARSE) {
+            let mut places = vec![None; oldest + 1];
+            // Only where their numbers have wrapped two may have the same age.
+            if slots.iter().all(|&(age, slot)| places[age as usize].replace(slot).is_none()) {
+                return places.into_iter().flatten().collect();
+            }
+        }
         slots.sort_unstable();
         slots.into_iter().map(|(_, slot)| slot).collect()
     }
