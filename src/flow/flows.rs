@@ -1,5 +1,8 @@
 //! The flow stage: every packet to its flow, and what follows from it as events.
 
+use foldhash::quality::RandomState;
+use hashbrown::HashSet;
+
 use super::counts::{FlowCounts, FlowKind};
 use super::event::{
     EndReason, FlowEvent, FlowEvents, FlowHandle, FlowLookup, FlowWants, Happening, PacketFlow, Want, state,
@@ -8,7 +11,7 @@ use super::fragments::Fragments;
 use super::limits::FlowsConfig;
 use super::record::{Flow, own};
 use super::script::{self, Attached, FlowCounter, Said, Statements};
-use super::script_records::ScriptRecord;
+use super::script_records::{EndedRecord, ScriptRecord};
 use super::table::{SLOT_BYTES, Table};
 use super::tcp::Connections;
 use super::timer::Wheel;
@@ -32,6 +35,9 @@ const EVICTED_AT_ONCE: usize = 4;
 const EVICTION_SAMPLE: usize = 16;
 const EVICTION_SAMPLES: usize = 4;
 
+/// Flows that scripts end, beyond two for each that lives, before those that were named more than once are found.
+const TERMINATED_AGAIN: usize = 64;
+
 /// All flows of one engine, and the events of one batch.
 #[derive(Debug)]
 pub struct Flows {
@@ -48,7 +54,7 @@ pub struct Flows {
     pub(super) packets: Vec<Option<PacketFlow>>,
     // Slots that leave the table when the stages are done with the batch.
     leaving: Vec<u32>,
-    // Flows that scripts ended.
+    // Flows that scripts ended; one may be there more than once.
     terminated: Vec<FlowHandle>,
     // What is left for `finish`, the first to end last.
     finishing: Option<Vec<u32>>,
@@ -126,7 +132,7 @@ impl Flows {
         self.begin();
         let cause = Cause { packet: FlowEvents::NO_PACKET, time: self.now };
         self.end_terminated(cause);
-        self.statements.records.finish();
+        self.statements.records.finish(self.now);
         let mut rest = self.finishing.take().unwrap_or_else(|| self.by_age());
         for slot in rest.drain(rest.len().saturating_sub(FINISHED_AT_ONCE)..).rev() {
             if self.table.is_used(slot) && !self.table.get(slot).flow.has(own::ENDED) {
@@ -538,12 +544,17 @@ impl Flows {
 
     /// Ends a flow: one in packets with an event in the next [`Flows::process`] or [`Flows::expire`]; an unknown one is
     /// ignored.
-    pub fn terminate(&mut self, id: &[u8], _now: Timestamp) {
-        match self.named(id) {
-            Some(handle) if !self.terminated.contains(&handle) => self.terminated.push(handle),
-            Some(_) => {}
-            None => self.statements.records.terminate(id),
+    pub fn terminate(&mut self, id: &[u8], now: Timestamp) {
+        let Some(handle) = self.named(id) else { return self.statements.records.terminate(id, now) };
+        if self.flow(handle).is_none_or(|flow| flow.has(own::ENDED)) {
+            return;
         }
+        // One that is named again and again must not fill the memory.
+        if self.terminated.len() > TERMINATED_AGAIN + 2 * self.live() {
+            let mut seen = HashSet::with_hasher(RandomState::default());
+            self.terminated.retain(|&handle| seen.insert(handle.slot));
+        }
+        self.terminated.push(handle);
     }
 
     /// Attaches a tag; one for an unknown flow is kept for 60 seconds.
@@ -563,9 +574,10 @@ impl Flows {
     }
 
     /// The tags of a flow, joined with `|`.
+    #[inline]
     #[must_use]
     pub fn tags(&self, handle: FlowHandle) -> &[u8] {
-        if self.table.of_handle(handle).is_some() { self.statements.tags(handle.slot) } else { &[] }
+        self.said(handle, self.statements.tags(handle.slot))
     }
 
     /// Adds a counter to a flow; one for an unknown flow is kept for 60 seconds.
@@ -588,13 +600,21 @@ impl Flows {
     #[inline]
     #[must_use]
     pub fn counters(&self, handle: FlowHandle) -> &[FlowCounter] {
-        if self.table.of_handle(handle).is_some() { self.statements.counters(handle.slot) } else { &[] }
+        self.said(handle, self.statements.counters(handle.slot))
     }
 
     /// Meters 8 to 31 of a flow, in the order of their first update.
+    #[inline]
     #[must_use]
     pub fn meters(&self, handle: FlowHandle) -> &[(u32, f64)] {
-        if self.table.of_handle(handle).is_some() { self.statements.meters(handle.slot) } else { &[] }
+        self.said(handle, self.statements.meters(handle.slot))
+    }
+
+    /// What was said of the flow in a slot, if that is still this one. Next to nothing is said of most flows: the slot is
+    /// not looked at for them.
+    #[inline]
+    fn said<'a, T>(&self, handle: FlowHandle, of_slot: &'a [T]) -> &'a [T] {
+        if of_slot.is_empty() || self.table.of_handle(handle).is_none() { &[] } else { of_slot }
     }
 
     /// True if scripts ended flows in packets that have not had their last event yet.
@@ -604,13 +624,19 @@ impl Flows {
     }
 
     /// Hands over the records of flows that are in no packets and that ended, in the order of their ends.
-    pub fn ended_records(&mut self) -> impl Iterator<Item = (ScriptRecord, EndReason)> {
+    pub fn ended_records(&mut self) -> impl Iterator<Item = EndedRecord> {
         self.statements.records.take_ended()
     }
 
     /// Ends all records of flows that are in no packets.
     pub fn finish_records(&mut self) {
-        self.statements.records.finish();
+        self.statements.records.finish(self.now);
+    }
+
+    /// Records that were opened and not told of yet; those that have ended may be among them.
+    #[must_use]
+    pub fn opened_records(&self) -> usize {
+        self.statements.records.fresh()
     }
 
     /// Tells of each record that was opened up to a second, once, unless it has ended.
@@ -624,7 +650,7 @@ impl Flows {
     }
 
     /// Tells of each record that has been open for a multiple of so many seconds when a second begins.
-    pub fn tell_records_of_age(&self, second: i64, seconds: i64, tell: impl FnMut(&ScriptRecord)) {
+    pub fn tell_records_of_age(&mut self, second: i64, seconds: i64, tell: impl FnMut(&ScriptRecord)) {
         self.statements.records.tell_of_age(second, seconds, tell);
     }
 

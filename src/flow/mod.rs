@@ -35,4 +35,4 @@ pub use fragments::Fragments;
 pub use limits::{FlowsConfig, StreamLimits, Timeouts};
 pub use record::Flow;
 pub use script::{Attached, FlowCounter, Said};
-pub use script_records::ScriptRecord;
+pub use script_records::{EndedRecord, ScriptRecord};

@@ -169,6 +169,7 @@ impl Statements {
     }
 
     /// The flow of a slot is gone.
+    #[inline]
     pub(super) fn drop_slot(&mut self, slot: u32) {
         if let Some(word) = self.reported.get_mut(slot as usize / 64) {
             *word &= !(1 << (slot % 64));
@@ -178,6 +179,11 @@ impl Statements {
             return;
         }
         *word &= !(1 << (slot % 64));
+        self.drop_annex(slot);
+    }
+
+    #[cold]
+    fn drop_annex(&mut self, slot: u32) {
         if let Some(annex) = self.annexes.remove(&slot) {
             self.bytes -= annex.cost();
         }
@@ -258,17 +264,20 @@ impl Statements {
 
     /// The record of an id, opened if need be. `None` if the id is none.
     pub(super) fn record(&mut self, id: &[u8], now: Timestamp) -> Option<&mut ScriptRecord> {
-        if self.records.find(id).is_none() {
-            if id.len() > MAX_ID {
+        let place = match self.records.place(id) {
+            Some(place) => place,
+            None if id.len() > MAX_ID => {
                 self.refused += 1;
                 return None;
             }
-            self.expire(now);
-            let waiting = self.waiting.remove(id).map(|waiting| waiting.annex);
-            self.bytes -= waiting.as_ref().map_or(0, Annex::cost);
-            self.records.open(id, waiting.unwrap_or_default().tags, now, &self.timeouts);
-        }
-        self.records.touch(id, now)
+            None => {
+                self.expire(now);
+                let waiting = self.waiting.remove(id).map(|waiting| waiting.annex);
+                self.bytes -= waiting.as_ref().map_or(0, Annex::cost);
+                self.records.open(id, waiting.unwrap_or_default().tags, now, &self.timeouts)
+            }
+        };
+        self.records.touch(place, now)
     }
 
     pub(super) fn update_record(&mut self, id: &[u8], meter: u32, value: f64, now: Timestamp) {

@@ -56,6 +56,17 @@ impl ScriptRecord {
     }
 }
 
+/// A record that ended.
+#[derive(Clone, Debug)]
+pub struct EndedRecord {
+    /// As it was then.
+    pub record: ScriptRecord,
+    /// Why it ended.
+    pub reason: EndReason,
+    /// When: that of the silence is the second it was noticed in.
+    pub time: Timestamp,
+}
+
 /// Which record, and which of those that had its place.
 type Place = (u32, u64);
 
@@ -67,7 +78,9 @@ pub(super) struct ScriptRecords {
     by_id: HashMap<Box<[u8]>, u32, RandomState>,
     // When to look at each record again, at the earliest.
     dues: BinaryHeap<Reverse<(Timestamp, u64, u32)>>,
-    ended: Vec<(ScriptRecord, EndReason)>,
+    // When to look at each record again because of its age.
+    ages: BinaryHeap<Reverse<(i64, u64, u32)>>,
+    ended: Vec<EndedRecord>,
     // Opened, and spoken of, with the second; those that are gone among them.
     fresh: Vec<(i64, Place)>,
     active: Vec<(i64, Place)>,
@@ -88,9 +101,13 @@ impl ScriptRecords {
         self.by_id.contains_key(id)
     }
 
-    /// A word about a flow that has a record.
-    pub(super) fn touch(&mut self, id: &[u8], now: Timestamp) -> Option<&mut ScriptRecord> {
-        let place = *self.by_id.get(id)?;
+    /// Where the record of an id is.
+    pub(super) fn place(&self, id: &[u8]) -> Option<u32> {
+        self.by_id.get(id).copied()
+    }
+
+    /// A word about the flow that has the record in a place.
+    pub(super) fn touch(&mut self, place: u32, now: Timestamp) -> Option<&mut ScriptRecord> {
         let record = self.places[place as usize].as_mut()?;
         record.flow.last = record.flow.last.max(now);
         if record.active < now.secs() {
@@ -102,12 +119,12 @@ impl ScriptRecords {
         Some(record)
     }
 
-    /// Opens the record of an id that has none.
-    pub(super) fn open(&mut self, id: &[u8], tags: Vec<u8>, now: Timestamp, timeouts: &Timeouts) {
+    /// Opens the record of an id that has none; returns its place.
+    pub(super) fn open(&mut self, id: &[u8], tags: Vec<u8>, now: Timestamp, timeouts: &Timeouts) -> u32 {
         while self.by_id.len() >= MAX_RECORDS
             && let Some(place) = self.next_due(Timestamp::LAST, timeouts)
         {
-            self.end(place, EndReason::Evicted);
+            self.end(place, EndReason::Evicted, now);
         }
         self.opened += 1;
         self.serial += 1;
@@ -131,22 +148,28 @@ impl ScriptRecords {
         self.places[place as usize] = Some(record);
         self.by_id.insert(id.into(), place);
         // Those of records that scripts ended must not pile up.
-        if self.dues.len() > 64 + 2 * self.by_id.len() {
-            let places = &self.places;
-            let lives = |place: u32, serial| places[place as usize].as_ref().is_some_and(|r| r.serial == serial);
+        let room = 64 + 2 * self.by_id.len();
+        let places = &self.places;
+        let lives = |place: u32, serial| places[place as usize].as_ref().is_some_and(|r| r.serial == serial);
+        if self.dues.len() > room {
             self.dues.retain(|&Reverse((_, serial, place))| lives(place, serial));
         }
+        if self.ages.len() > room {
+            self.ages.retain(|&Reverse((_, serial, place))| lives(place, serial));
+        }
         self.dues.push(Reverse((due, self.serial, place)));
+        self.ages.push(Reverse((now.secs(), self.serial, place)));
         if self.fresh.len() < MAX_RECORDS {
             self.fresh.push((now.secs(), (place, self.serial)));
         }
+        place
     }
 
     fn get(&self, (place, serial): Place) -> Option<&ScriptRecord> {
         self.places[place as usize].as_ref().filter(|record| record.serial == serial)
     }
 
-    fn end(&mut self, place: Place, reason: EndReason) {
+    fn end(&mut self, place: Place, reason: EndReason, time: Timestamp) {
         if self.get(place).is_none() {
             return;
         }
@@ -162,18 +185,18 @@ impl ScriptRecords {
         };
         record.flow = record.shown();
         if self.ended.len() < MAX_RECORDS {
-            self.ended.push((record, reason));
+            let time = time.max(record.flow.last);
+            self.ended.push(EndedRecord { record, reason, time });
         } else {
             self.lost += 1;
         }
     }
 
     /// A script ends a record; an id without one is ignored.
-    pub(super) fn terminate(&mut self, id: &[u8]) {
-        if let Some(record) = self.find(id) {
-            let serial = record.serial;
-            let place = self.by_id[id];
-            self.end((place, serial), EndReason::Script);
+    pub(super) fn terminate(&mut self, id: &[u8], now: Timestamp) {
+        let Some(place) = self.place(id) else { return };
+        if let Some(serial) = self.places[place as usize].as_ref().map(|record| record.serial) {
+            self.end((place, serial), EndReason::Script, now);
         }
     }
 
@@ -182,7 +205,7 @@ impl ScriptRecords {
     pub(super) fn expire(&mut self, now: Timestamp, timeouts: &Timeouts) {
         let now = Timestamp::new(now.secs(), 0);
         while let Some(place) = self.next_due(now, timeouts) {
-            self.end(place, EndReason::Idle);
+            self.end(place, EndReason::Idle, now);
         }
     }
 
@@ -203,17 +226,23 @@ impl ScriptRecords {
     }
 
     /// The input has ended: so do all records, in the order in which they were opened.
-    pub(super) fn finish(&mut self) {
+    pub(super) fn finish(&mut self, now: Timestamp) {
         let mut rest: Vec<Place> =
             (0..).zip(&self.places).filter_map(|(place, record)| Some((place, record.as_ref()?.serial))).collect();
         rest.sort_unstable_by_key(|&(_, serial)| serial);
-        rest.into_iter().for_each(|place| self.end(place, EndReason::End));
+        rest.into_iter().for_each(|place| self.end(place, EndReason::End, now));
         self.dues.clear();
+        self.ages.clear();
     }
 
     /// Hands over what ended, in that order.
-    pub(super) fn take_ended(&mut self) -> impl Iterator<Item = (ScriptRecord, EndReason)> + use<'_> {
+    pub(super) fn take_ended(&mut self) -> impl Iterator<Item = EndedRecord> + use<'_> {
         self.ended.drain(..)
+    }
+
+    /// How many were opened and not told of yet, those that are gone among them.
+    pub(super) const fn fresh(&self) -> usize {
+        self.fresh.len()
     }
 
     /// Tells of each record that was opened up to a second, once, unless it has ended.
@@ -236,13 +265,22 @@ impl ScriptRecords {
         self.active = active;
     }
 
-    /// Tells of each record that has been open for a multiple of so many seconds when a second begins.
-    pub(super) fn tell_of_age(&self, second: i64, seconds: i64, tell: impl FnMut(&ScriptRecord)) {
-        let is_due = |record: &&ScriptRecord| {
-            let age = second.saturating_sub(record.opened.secs());
-            age > 0 && age % seconds == 0
-        };
-        self.places.iter().flatten().filter(is_due).for_each(tell);
+    /// Tells of each record that has been open for a multiple of so many seconds when a second begins, in the order in which
+    /// they were opened. The seconds of all calls are of one length, and come one after the other.
+    pub(super) fn tell_of_age(&mut self, second: i64, seconds: i64, mut tell: impl FnMut(&ScriptRecord)) {
+        while let Some(&Reverse((due, serial, place))) = self.ages.peek()
+            && due <= second
+        {
+            self.ages.pop();
+            let Some(record) = self.get((place, serial)) else { continue };
+            // After seconds that nobody asked about, it may be due at another one.
+            let opened = record.opened.secs();
+            let rounds = second.saturating_sub(opened) / seconds;
+            if rounds > 0 && opened + rounds * seconds == second {
+                tell(record);
+            }
+            self.ages.push(Reverse((opened.saturating_add((rounds + 1) * seconds), serial, place)));
+        }
     }
 }
 

@@ -260,8 +260,9 @@ impl BackendFeed {
 
     /// Whether so much has come together that a part of the open second should leave.
     #[must_use]
-    pub fn is_crowded(&self) -> bool {
-        self.items.len() + self.flows.as_ref().map_or(0, FlowNews::appeared) >= PART || self.lines.len() >= PART_BYTES
+    pub fn is_crowded(&self, context: &EngineContext) -> bool {
+        let appeared = self.flows.as_ref().map_or(0, |flows| flows.appeared(context));
+        self.items.len() + appeared >= PART || self.lines.len() >= PART_BYTES
     }
 
     /// Sends what has come together of the open second, which goes on.

@@ -205,6 +205,15 @@ impl Engine {
     /// batch before scripts see it, and must not be ahead of the seconds that scripts are told of, nor of scripts that end
     /// flows.
     pub(super) fn batch(&mut self) {
+        self.parts();
+        // A part may be a single packet.
+        self.batches += 1;
+        if self.batches.is_multiple_of(UPKEEP_BATCHES) {
+            self.upkeep();
+        }
+    }
+
+    fn parts(&mut self) {
         let single = self.flows.as_ref().is_some_and(FlowStage::takes_single_packets);
         let later = |from: &Packet, packet: &Packet| single || packet.ts.secs() > from.ts.secs();
         let spread = |packets: &[Packet]| matches!(packets, [first, .., last] if later(first, last));
@@ -268,10 +277,6 @@ impl Engine {
         self.end_terminated();
         self.report_interim();
         self.report_stats();
-        self.batches += 1;
-        if self.batches.is_multiple_of(UPKEEP_BATCHES) {
-            self.upkeep();
-        }
     }
 
     /// Ends the flows that scripts ended in the batch, which is done with.
@@ -417,7 +422,7 @@ impl Engine {
     fn move_time(&mut self, now: Timestamp, packet: usize) {
         if let Some(backend) = &mut self.backend {
             backend.take_lines(&mut self.outlet);
-            if backend.is_crowded() {
+            if backend.is_crowded(&self.context) {
                 self.relieve(packet);
             }
         }

@@ -89,7 +89,7 @@ impl Engine {
             self.close_batch();
             if let Some(backend) = &mut self.backend {
                 backend.take_lines(&mut self.outlet);
-                if backend.is_crowded() {
+                if backend.is_crowded(&self.context) {
                     self.relieve(0);
                 }
             }

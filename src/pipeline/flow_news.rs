@@ -118,9 +118,11 @@ impl FlowNews {
         self.dropped
     }
 
-    /// How many flows appeared and were not told of yet.
-    pub const fn appeared(&self) -> usize {
-        self.appeared.len()
+    /// How many flows appeared, in packets or by the word of a script, and were not told of yet.
+    pub fn appeared(&self, context: &EngineContext) -> usize {
+        let flows = context.flows.borrow();
+        let opened = flows.as_ref().filter(|_| self.new).map_or(0, Flows::opened_records);
+        self.appeared.len() + opened
     }
 
     /// The flows that appeared up to a second, as they are now.
@@ -158,8 +160,8 @@ impl FlowNews {
 
     /// The flows that are due for an interim record when time moves from one second to another.
     pub fn interim(&mut self, context: &EngineContext, from: i64, to: i64, items: &mut Vec<Item>) {
-        let flows = context.flows.borrow();
-        let Some(flows) = flows.as_ref().filter(|_| self.interim) else { return };
+        let mut flows = context.flows.borrow_mut();
+        let Some(flows) = flows.as_mut().filter(|_| self.interim) else { return };
         // After a turn every flow has been looked at.
         for second in from.max(to.saturating_sub(INTERIM)).saturating_add(1)..=to {
             let round = &mut self.rounds[second.rem_euclid(INTERIM) as usize];
@@ -189,4 +191,38 @@ fn session(flows: &Flows, handle: FlowHandle, flow: &Flow) -> Session {
     // It may have ended later in the batch.
     let state = session.state & !(state::TERMINATED | state::TIMEDOUT | state::ERROR);
     Session { tags: flows.tags(handle).to_vec(), state, ..session }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FlowNews;
+    use crate::api::{EngineContext, Peers};
+    use crate::backend::BackendWants;
+    use crate::flow::{FlowWants, Flows, FlowsConfig};
+    use crate::metrics::{Registry, Shard, ShardConfig};
+    use crate::time::Timestamp;
+    use std::sync::Arc;
+
+    #[test]
+    fn flows_that_scripts_open_crowd_a_second_as_those_in_packets_do() {
+        let groups = Arc::new(Registry::new());
+        let shard = Shard::new(&groups, ShardConfig::default());
+        let context = EngineContext::new(0, shard, groups, Arc::default(), Peers::default());
+        let mut flows = Flows::new(FlowsConfig::default(), FlowWants::default());
+        for number in 0..3 {
+            flows.update(format!("{number}").as_bytes(), 0, 1.0, Timestamp::new(100, 0));
+        }
+        *context.flows.borrow_mut() = Some(flows);
+        let watch = |wants: BackendWants| FlowNews::new(&wants).expect("somebody wants flows");
+        let mut news = watch(BackendWants { new_flows: true, ..BackendWants::default() });
+        assert_eq!(news.appeared(&context), 3);
+        let mut items = Vec::new();
+        news.take_new(&context, 100, &mut items);
+        assert_eq!((items.len(), news.appeared(&context)), (3, 0));
+        let news = watch(BackendWants { flows: true, ..BackendWants::default() });
+        if let Some(flows) = &mut *context.flows.borrow_mut() {
+            flows.update(b"more", 0, 1.0, Timestamp::new(101, 0));
+        }
+        assert_eq!(news.appeared(&context), 0, "nobody is told of them");
+    }
 }

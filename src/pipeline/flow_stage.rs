@@ -16,7 +16,8 @@ use crate::builtin::CounterWhat;
 use crate::content::{ContentCounts, Contents, FileRules};
 use crate::dissect::{DissectWants, Dissectors, FindingKind, Findings};
 use crate::flow::{
-    EndReason, FlowCounts, FlowEvent, FlowEvents, FlowHandle, Flows, FlowsConfig, Happening, Said, ScriptRecord, Want,
+    EndReason, EndedRecord, FlowCounts, FlowEvent, FlowEvents, FlowHandle, Flows, FlowsConfig, Happening, Said,
+    ScriptRecord, Want,
 };
 use crate::metrics::{DEFAULT_KEPT, Records, Session};
 use crate::plugin::{Declined, Frontend, Traffic};
@@ -305,11 +306,11 @@ impl FlowStage {
 
     /// Reports the flows that scripts speak of, that are in no packets, and that have ended.
     fn report_script_records(&mut self, context: &EngineContext, flows: &mut Flows) {
-        for (record, reason) in flows.ended_records() {
+        for EndedRecord { record, reason, time } in flows.ended_records() {
             let session = Session { reason: reason.name(), ..session_of_record(&record) };
             self.top.offer(session.bytes.iter().sum(), |id| session.id[..].cmp(id), || TopFlow::of(&session));
             if self.records_flows() {
-                let (script, side, time) = (ScriptId::NATIVE_FLOW, Side::Frontend, context.now.get());
+                let (script, side) = (ScriptId::NATIVE_FLOW, Side::Frontend);
                 let stamp = Stamp { packet: u32::MAX, rank: Rank::default(), time, script, side };
                 let is_news = !record.is_told;
                 let ended = EndedFlow { session: Box::new(session), tuple: None, is_news, client: None };

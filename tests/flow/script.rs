@@ -1,8 +1,10 @@
 //! What scripts say of flows.
 
-use millstream::flow::{Attached, FlowCounter, FlowHandle, Said};
+use std::time::Duration;
+
+use millstream::flow::{Attached, EndReason, EndedRecord, FlowCounter, FlowEvent, FlowHandle, Happening, Said};
 use millstream::metrics::{CountedDirection, GroupIndex};
-use millstream::time::Timestamp;
+use millstream::time::{Stopwatch, Timestamp};
 
 use crate::flow_support::{ACK, Run, ends, handshake, udp};
 
@@ -46,7 +48,7 @@ fn meters_of_a_flow_in_packets_are_added_to() {
 /// The records that ended, as id and reason.
 fn ended(run: &mut Run) -> Vec<(String, &'static str)> {
     let text = |id: &[u8]| String::from_utf8_lossy(id).into_owned();
-    run.flows.ended_records().map(|(record, reason)| (text(&record.id), reason.name())).collect()
+    run.flows.ended_records().map(|ended| (text(&ended.record.id), ended.reason.name())).collect()
 }
 
 #[test]
@@ -61,8 +63,8 @@ fn ids_in_no_packets_get_records() {
     run.flows.terminate(b"06C:any:text", at(20));
     let records: Vec<_> = run.flows.ended_records().collect();
     assert_eq!(records.len(), 1, "the second one goes on");
-    let (first, reason) = &records[0];
-    assert_eq!((&*first.id, reason.name()), (&b"06C:any:text"[..], "script"));
+    let EndedRecord { record: first, reason, time } = &records[0];
+    assert_eq!((&*first.id, reason.name(), *time), (&b"06C:any:text"[..], "script", at(20)));
     assert_eq!((first.flow.bytes, first.tags.as_slice()), ([100, 0], &b"t"[..]));
     assert_eq!((first.flow.first, first.flow.last), (at(16), at(20)));
     assert_eq!(first.meters, [(12, 2.0)]);
@@ -70,9 +72,9 @@ fn ids_in_no_packets_get_records() {
     run.flows.update(b"06C:any:text", 0, 1.0, at(21));
     run.flows.finish();
     let records: Vec<_> = run.flows.ended_records().collect();
-    let ids: Vec<_> = records.iter().map(|(record, reason)| (&*record.id, reason.name())).collect();
+    let ids: Vec<_> = records.iter().map(|ended| (&*ended.record.id, ended.reason.name())).collect();
     assert_eq!(ids, [(&b"second"[..], "end"), (b"06C:any:text", "end")], "in the order in which they were opened");
-    assert_eq!(records[1].0.flow.bytes, [1, 0]);
+    assert_eq!(records[1].record.flow.bytes, [1, 0]);
     assert_eq!(run.flows.counts().script_records, 3);
 }
 
@@ -90,11 +92,9 @@ fn records_of_scripts_end_after_the_silence_of_their_protocol() {
     run.flows.expire(at(179));
     assert_eq!(ended(&mut run), []);
     run.flows.expire(at(180));
-    let (record, reason) = run.flows.ended_records().next().unwrap();
-    assert_eq!(
-        (reason.name(), record.flow.bytes, record.flow.first, record.flow.last),
-        ("idle", [2, 0], at(0), at(60))
-    );
+    let EndedRecord { record, reason, time } = run.flows.ended_records().next().unwrap();
+    assert_eq!((reason.name(), time, record.flow.bytes), ("idle", at(180), [2, 0]));
+    assert_eq!((record.flow.first, record.flow.last), (at(0), at(60)));
     assert!(record.flow.state & millstream::flow::state::TIMEDOUT != 0);
 }
 
@@ -132,8 +132,62 @@ fn records_of_scripts_are_told_of_once_each_second_and_each_turn() {
     assert_eq!(told(&mut run, 11), (1, 5, 0));
     assert_eq!(told(&mut run, 12), (0, 0, 0));
     assert_eq!((told(&mut run, 310), told(&mut run, 311), told(&mut run, 610)), ((0, 0, 1), (0, 0, 1), (0, 0, 1)));
-    let untold: Vec<_> = run.flows.ended_records().map(|(record, _)| !record.is_told).collect();
+    let untold: Vec<_> = run.flows.ended_records().map(|ended| !ended.record.is_told).collect();
     assert_eq!(untold, [true]);
+}
+
+#[test]
+fn ages_of_records_are_told_after_seconds_nobody_asked_about() {
+    let mut run = Run::new();
+    let ids = |run: &mut Run, second| {
+        let mut ids = Vec::new();
+        run.flows.tell_records_of_age(second, 300, |record| ids.push(String::from_utf8_lossy(&record.id).into_owned()));
+        ids.join(" ")
+    };
+    // Their places are those of records that ended; they are told of in the order in which they were opened.
+    for id in ["x", "y"] {
+        run.flows.update(id.as_bytes(), 0, 1.0, at(9));
+    }
+    for (gone, id) in [("x", "a"), ("y", "b")] {
+        run.flows.terminate(gone.as_bytes(), at(9));
+        run.flows.update(id.as_bytes(), 0, 1.0, at(10));
+    }
+    run.flows.update(b"c", 0, 1.0, at(11));
+    assert_eq!([10, 11, 309].map(|second| ids(&mut run, second)), ["", "", ""]);
+    assert_eq!([310, 310, 311].map(|second| ids(&mut run, second)), ["a b", "", "c"]);
+    // As after a gap: a second in which none is due, and then those of one turn.
+    assert_eq!([10_000, 10_210, 10_211, 10_212].map(|second| ids(&mut run, second)), ["", "a b", "c", ""]);
+    run.flows.terminate(b"a", at(10_212));
+    assert_eq!(ids(&mut run, 10_510), "b");
+}
+
+#[test]
+fn many_flows_end_at_a_word_of_scripts_however_often_it_is_said() {
+    const FLOWS: u32 = 50_000;
+    let mut run = Run::new();
+    let packets: Vec<_> = (0..FLOWS).map(|flow| udp((1, flow as u16 + 1_000), (2, 53), b"")).collect();
+    let mut flows = Vec::new();
+    for chunk in packets.chunks(200) {
+        run.batch(chunk);
+        flows.extend((0..chunk.len()).filter_map(|packet| run.flows.of_packet(packet)).map(|packet| packet.flow));
+    }
+    let id = |flow: u32| format!("11A:0A.00.00.01:p-{:04X}_0A.00.00.02:p-0035", flow + 1_000);
+    let since = Stopwatch::start();
+    for flow in (0..FLOWS).rev() {
+        run.flows.terminate(id(flow).as_bytes(), at(0));
+    }
+    assert!(run.flows.has_terminated());
+    for _ in 0..FLOWS {
+        run.flows.terminate(id(0).as_bytes(), at(0));
+    }
+    run.flows.expire(at(1));
+    let is_end = |event: &&FlowEvent| matches!(event.what, Happening::End { reason: EndReason::Script });
+    let ended: Vec<_> = run.flows.events().list().iter().filter(is_end).map(|event| event.flow).collect();
+    let named: Vec<_> = flows.into_iter().rev().collect();
+    assert_eq!(ended.len(), named.len());
+    assert!(ended == named, "each once, in the order in which it was said");
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    assert_eq!(run.flows.counts().ended_script, u64::from(FLOWS));
 }
 
 #[test]
