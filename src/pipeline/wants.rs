@@ -183,7 +183,7 @@ impl Wants {
             host_names: facts.host_names,
             events: both(shown, reassembly),
         };
-        let single_packets = Want::from(catalog.entries.iter().any(CatalogEntry::ends_flows_it_hears));
+        let single_packets = Want::from(catalog.entries.iter().any(CatalogEntry::ends_flows));
         let dissected = Want::from(dissect != DissectWants::default());
         let streams = hears(Topic::Payload) | hears(Topic::StorePayload) | dissected;
         let flows = FlowWants {

@@ -10,7 +10,6 @@ use memchr::memmem;
 
 use super::binding;
 use super::discover::Script;
-use super::frontend::hears_flows;
 use super::instance::PluginFile;
 use super::kind::PluginKind;
 use super::manifest::{self, Definition, Manifest, Remark};
@@ -69,11 +68,12 @@ impl CatalogEntry {
         self.manifest.as_ref().is_some_and(|manifest| holds(&self.script.source) || holds(&manifest.required_text))
     }
 
-    /// Whether it may end flows while it hears of them: then none of their packets may be ahead of what it says.
+    /// Whether it may end flows while packets are handled: then none of their packets may be ahead of what it says.
     #[must_use]
-    pub fn ends_flows_it_hears(&self) -> bool {
-        let hears = |manifest: &Manifest| manifest.blocks.iter().any(|block| hears_flows(block.kind));
-        self.manifest.as_ref().is_some_and(hears) && self.mentions("terminate_flow")
+    pub fn ends_flows(&self) -> bool {
+        // Every VM there can get an engine, be it by a message or a job.
+        let runs = |manifest: &Manifest| manifest.blocks.iter().any(|block| block.kind.side().is_with_packets());
+        self.manifest.as_ref().is_some_and(runs) && self.mentions("terminate_flow")
     }
 
     /// The workers of the script; their threads start with the first job. What is completed elsewhere goes through `board`.

@@ -60,6 +60,14 @@ pub enum Side {
     Backend,
 }
 
+impl Side {
+    /// Whether it has VMs on the packet threads.
+    #[must_use]
+    pub const fn is_with_packets(self) -> bool {
+        matches!(self, Self::Frontend | Self::Shared)
+    }
+}
+
 struct Row {
     kind: PluginKind,
     name: &'static str,

@@ -87,6 +87,25 @@ fn terminate_flow_ends_the_flow_now() {
 }
 
 #[test]
+fn a_counter_ends_a_flow_at_its_packet_wherever_a_batch_ends() {
+    let mine = "11A:0A.00.00.09:p-1770_0A.00.00.05:p-1388";
+    let counter = format!(
+        "if flow:id() == '{mine}' then seen = (seen or 0) + 1 if seen == 5 then
+        engine:terminate_flow(flow) end end"
+    );
+    for pad in [0, 100, 200] {
+        let other = udp_packet((1, 2), b"pad");
+        let capture = (0..pad).fold(Capture::new(), |capture, at| capture.at_micros(1, at, other.clone()));
+        let packet = |capture: Capture, at: u32| capture.at_micros(1, pad + at, udp_packet((5000, 6000), b"x"));
+        let outcome = counting(&counter, &(0..200).fold(capture, packet));
+        outcome.exits(0);
+        let mut rows = outcome.fields("flow", &["flow", "za_packets", "reason"]);
+        rows.retain(|row| row.starts_with(mine));
+        assert_eq!(rows, [format!("{mine}\t5\tscript"), format!("{mine}\t195\tend")], "{pad}");
+    }
+}
+
+#[test]
 fn nothing_is_told_of_a_flow_behind_its_end_by_a_script() {
     let handler = "TrisulPlugin = { id = {}, reassembly_handler = {
         onpayload = function(engine, ts, flow, dir, pos) print('payload', pos) if pos == 1 then engine:terminate_flow(flow) end end,
@@ -130,7 +149,7 @@ fn a_flow_that_scripts_made_lives_until_it_is_ended() {
             "flush\t11C\t5\t30\t30",
         ]
     );
-    assert_eq!(outcome.fields("flow", &["reason"]), ["script", "idle"]);
+    assert_eq!(outcome.fields("flow", &["reason", "t"]), ["script\t55", "idle\t90"]);
 }
 
 #[test]
