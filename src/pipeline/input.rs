@@ -299,17 +299,22 @@ impl Input<'_> {
     /// Fetches alerts. They are counted at the time that the script has set, or else at their own.
     fn alerts(&mut self, filter: &mut InputFilter) {
         filter.alerts(&self.context);
-        if filter.has_clock() {
-            return;
+        if !filter.has_clock() {
+            let records = std::mem::take(&mut *self.context.records.borrow_mut());
+            for (stamp, record) in records {
+                if let Record::Alert(alert) = &record
+                    && let Some(ends) = &alert.ends
+                    && (ends.time > self.context.now.get() || self.context.shard.borrow().now().is_none())
+                {
+                    // Those before belong to buckets that may end here.
+                    self.hand_on();
+                    self.advance(ends.time);
+                }
+                self.context.records.borrow_mut().push((stamp, record));
+            }
         }
-        let time = |record: &Record| match record {
-            Record::Alert(alert) => alert.ends.as_ref().map(|ends| ends.time),
-            _ => None,
-        };
-        let latest = self.context.records.borrow().iter().filter_map(|(_, record)| time(record)).max();
-        if let Some(time) = latest {
-            self.advance(time);
-        }
+        // Before the script moves its clock on.
+        self.hand_on();
     }
 
     /// Carries out what the script asked of flows, and tells the packet threads what it said about them.

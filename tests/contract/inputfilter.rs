@@ -180,6 +180,44 @@ fn alerts_of_step_alert_are_metered() {
     let outcome = run("step = function() n = n + 1 return n < 3 end,");
     let signatures = outcome.total("{A0FA9464-B496-4A20-A9AB-4D2D09AFF902}", "sig", 0).map(|total| total.sum);
     assert_eq!(signatures, Some(2.0));
+    let late = [1_700_000_100, 1_700_000_110, 1_700_000_500].map(|at| alert(ports, "ClassificationKey = 'c'", at));
+    let monitor = "TrisulPlugin = { id = {}, cg_monitor = { counter_guid = '{A0FA9464-B496-4A20-A9AB-4D2D09AFF902}',
+        onflush = function(engine, time, key, values) print(time, key, values[1]) end } }";
+    let outcome = input(
+        Bench::new().args(&["--builtin", "all"]).plugin("m.lua", monitor),
+        &format!("local n, alerts = 0, {{ {} }}", late.join(", ")),
+        "step = function() n = n + 1 return n < 3 end, step_alert = function() return table.remove(alerts, 1) end",
+    );
+    outcome.exits(0);
+    assert_eq!(
+        outcome.printed_by("m.lua"),
+        [
+            "1700000100\tsig\t2",
+            "1700000100\tSYS:GROUP_TOTALS\t2",
+            "1700000400\tsig\t1",
+            "1700000400\tSYS:GROUP_TOTALS\t1"
+        ]
+    );
+}
+
+#[test]
+fn the_time_of_a_packet_that_was_set_can_be_set_again() {
+    let outcome = input(
+        Bench::new(),
+        "",
+        &format!(
+            "step = function(packet)
+               packet:set_packet(100, 0, 101, {UDP_PACKET})
+               packet:set_timestamp(200, 7)
+               print('step', packet:timestamp())
+               return false
+             end"
+        ),
+    );
+    outcome.exits(0);
+    let mut lines = outcome.lines();
+    lines.sort_unstable();
+    assert_eq!(lines, ["packet\t200\t7\t11A:0A.00.00.05:p-1234_0A.00.00.09:p-0035\t30\t2", "step\t200\t7"]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::decode::Decoder;
 use crate::guid::Guid;
 use crate::key::{FlowTuple, Host, has_ports};
 use crate::lua::{FaultKind, PluginError};
-use crate::metrics::{GroupKind, Snapshot};
+use crate::metrics::{GroupKind, Snapshot, cut_text};
 use crate::packet::{LinkType, Packet};
 use crate::plugin::catalog::Catalog;
 use crate::plugin::completions::JobPlan;
@@ -112,6 +112,7 @@ impl InputFilter {
         let parts = instance.parts().clone();
         let built: Rc<RefCell<Option<BuiltPacket>>> = Rc::default();
         let (context, place) = (Rc::clone(instance.context()), Rc::clone(&built));
+        // It is never the time of a packet; until the script sets it, it stands at its beginning.
         context.own_time.set(Some(Timestamp::EPOCH));
         let closed: Rc<RefCell<Vec<Snapshot>>> = Rc::default();
         let on_packet = Clock { context: Rc::clone(&context), closed: Rc::clone(&closed) };
@@ -132,6 +133,7 @@ impl InputFilter {
             Ok(())
         })?;
         let on_time = Clock { context: Rc::clone(&context), closed: Rc::clone(&closed) };
+        let place = Rc::clone(&built);
         let set_timestamp = lua.create_function(move |_, (_, secs, usecs): (Value, Option<f64>, Option<f64>)| {
             let Some(secs) = secs else {
                 on_time.context.nil_argument("set_timestamp");
@@ -139,6 +141,9 @@ impl InputFilter {
             };
             let time = on_time.forward(engine_object::timestamp(secs, usecs));
             on_time.show(time);
+            if let Some(built) = &mut *place.borrow_mut() {
+                built.time = time;
+            }
             Ok(())
         })?;
         parts.host.set("set_packet", set_packet)?;
@@ -169,7 +174,7 @@ impl InputFilter {
     /// Whether the script has set the clock.
     #[must_use]
     pub fn has_clock(&self) -> bool {
-        self.instance.context().own_time.get().is_some()
+        self.time() > Timestamp::EPOCH
     }
 
     /// Buckets that ended since the last call.
@@ -315,7 +320,7 @@ fn read_alert(table: &Table, objects: &Table, engine: &EngineContext) -> mlua::R
     let number = |name: &str| as_number(table.get(name)?);
     let text = |name: &str| -> mlua::Result<Option<Vec<u8>>> {
         match table.get::<Value>(name)? {
-            Value::String(text) => Ok(Some(engine_object::cut_text(&text.as_bytes()))),
+            Value::String(text) => Ok(Some(cut_text(&text.as_bytes()).to_vec())),
             value => match as_number(value)? {
                 Some(number) => Ok(Some(to_string.call::<LuaString>(number)?.as_bytes().to_vec())),
                 None => Ok(None),
