@@ -4,7 +4,7 @@ use mlua::{Function, IntoLuaMulti, MultiValue, Value};
 
 use crate::api::{BackendObjects, ItemChange, ItemRef, LogLevel};
 use crate::lua::PluginError;
-use crate::plugin::{BlockTable, Instance, PluginKind, ROW_LIMIT};
+use crate::plugin::{BlockTable, ErrorRow, Instance, PluginKind};
 
 /// The callbacks of backend blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,8 +93,7 @@ struct Callback {
     function: Function,
     /// `block.callback`.
     name: String,
-    /// Errors in a row.
-    row: i32,
+    errors: ErrorRow,
     /// The loop that calls it for many keys, and for how many values a key.
     driver: Option<(Function, usize)>,
 }
@@ -134,7 +133,7 @@ impl Monitor {
             let Some(field) = hook.field(kind) else { continue };
             if let Value::Function(function) = instance.field::<Value>(block, field)? {
                 let name = format!("{}.{field}", kind.name());
-                callbacks[hook as usize] = Some(Callback { function, name, row: 0, driver: None });
+                callbacks[hook as usize] = Some(Callback { function, name, errors: ErrorRow::default(), driver: None });
             }
         }
         let parts = instance.parts();
@@ -174,15 +173,8 @@ impl Monitor {
     }
 
     /// Errors in a row of a callback.
-    pub(super) fn row(&self, hook: Hook) -> i32 {
-        self.callbacks[hook as usize].as_ref().map_or(0, |callback| callback.row)
-    }
-
-    /// Sets the errors in a row of a callback.
-    pub(super) fn set_row(&mut self, hook: Hook, row: i32) {
-        if let Some(callback) = &mut self.callbacks[hook as usize] {
-            callback.row = row;
-        }
+    pub(super) fn errors(&self, hook: Hook) -> Option<&ErrorRow> {
+        self.callbacks[hook as usize].as_ref().map(|callback| &callback.errors)
     }
 
     /// True if it has no callback at all and takes no messages.
@@ -217,7 +209,6 @@ impl Monitor {
     fn enter(&mut self, hook: Hook, made: mlua::Result<(Function, MultiValue)>) -> Option<MultiValue> {
         let callback = self.callbacks[hook as usize].as_mut()?;
         let name = std::mem::take(&mut callback.name);
-        let mut row = callback.row;
         let before = self.instance.health.faults;
         let result = match made {
             Ok((function, args)) => self.instance.callback::<MultiValue>(&name, &function, args),
@@ -226,18 +217,16 @@ impl Monitor {
                 None
             }
         };
+        let callback = self.callbacks[hook as usize].as_mut()?;
         if result.is_some() {
-            row = 0;
+            callback.errors.succeeded();
         } else if self.instance.health.faults > before {
-            row += 1;
+            callback.errors.failed();
         }
-        if row >= ROW_LIMIT {
-            row = 0;
+        if callback.errors.is_full() {
             self.instance.suspend(&name);
         }
-        if let Some(callback) = &mut self.callbacks[hook as usize] {
-            (callback.name, callback.row) = (name, row);
-        }
+        callback.name = name;
         result
     }
 

@@ -15,7 +15,7 @@ use super::outlet::BackendOutlet;
 use crate::api::ROW_PROGRESS;
 use crate::lua::PluginError;
 use crate::metrics::{FlushedKey, Snapshot, Stored, Verdict};
-use crate::plugin::ROW_LIMIT;
+use crate::plugin::{ErrorRow, ROW_LIMIT};
 
 /// Rows handed over at once: the budget of a callback is that of so many.
 pub const ROWS: usize = 256;
@@ -146,28 +146,26 @@ impl Monitor {
                 self.instance.health.skipped += (last - next) as u64;
                 return;
             }
-            let (start, row) = (next, self.row(hook));
-            let (result, progress) =
-                self.instance.enter::<(usize, i32)>(&driver, (address, next, last - 1, row, ROW_LIMIT));
-            let mut in_a_row;
+            let start = next;
+            let (result, progress) = self.instance.enter::<usize>(&driver, (address, next, last - 1, ROW_LIMIT));
             match result {
-                Ok((reached, errors)) => (next, in_a_row) = (reached, errors),
+                Ok(reached) => next = reached,
                 Err(e) => {
                     // The loop was unwound: go on behind the key it was at.
                     next = rows.row_of(progress).filter(|row| *row >= start).map_or(last, |row| row + 1);
-                    in_a_row = if next == start + 1 { row + 1 } else { 1 };
+                    if let Some(errors) = self.errors(hook) {
+                        errors.unwound(next - 1);
+                    }
                     self.instance.forget_caught(progress);
                     self.instance.at(progress, |instance| instance.fault(name, &e));
                 }
             }
             self.instance.stats.calls += (next - start) as u64;
             self.instance.take_caught(name);
-            if in_a_row >= ROW_LIMIT {
-                in_a_row = 0;
+            if self.errors(hook).is_some_and(ErrorRow::is_full) {
                 let at = rows.numbers[next - 1];
                 self.instance.at(at, |instance| instance.suspend(name));
             }
-            self.set_row(hook, in_a_row);
         }
     }
 
@@ -177,11 +175,13 @@ impl Monitor {
             return Ok(());
         }
         let Some(function) = self.function(hook) else { return Ok(()) };
+        let errors = self.errors(hook).map(ErrorRow::address);
         let function = self.instance.watched(name, function)?;
         let maker = self.instance.vm().load(row_of(width).as_bytes(), "=millstream.row")?;
         let maker: Value = maker.call(())?;
         let parts = self.instance.parts().clone();
-        let arguments = (&parts.objects, &parts.engine, function, self.instance.on_error(), maker, votes_in(hook));
+        let on_error = self.instance.on_error();
+        let arguments = (&parts.objects, &parts.engine, function, on_error, errors, maker, votes_in(hook));
         let driver = self.instance.driver(DRIVER, "=millstream.rows", arguments)?;
         self.set_row_driver(hook, driver, width);
         Ok(())

@@ -2,8 +2,11 @@
 //!
 //! Pure bookkeeping on stream time; the instance acts on what it answers.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::Duration;
+
+use mlua::LightUserData;
 
 use crate::lua::FaultKind;
 use crate::time::Timestamp;
@@ -17,6 +20,54 @@ const LONGEST_SUSPENSION: Duration = Duration::from_secs(600);
 /// Interruptions within [`INTERRUPTION_WINDOW`] after which the instance is disabled.
 const INTERRUPTION_LIMIT: usize = 3;
 const INTERRUPTION_WINDOW: Duration = Duration::from_secs(600);
+
+/// Errors in a row of a callback that a driver calls in a loop. It counts where the driver does: what it had counted when
+/// the loop is unwound would be lost otherwise.
+#[repr(C)]
+#[derive(Debug, Default)]
+struct Run {
+    errors: Cell<i32>,
+    /// The place at which the calls since the last error begin.
+    from: Cell<i32>,
+}
+
+/// See [`Run`], which stays where it is.
+#[derive(Debug, Default)]
+pub struct ErrorRow(Box<Run>);
+
+impl ErrorRow {
+    /// For the driver: `int32_t[2]`, the errors and the place at which the calls since the last one begin.
+    #[must_use]
+    pub fn address(&self) -> LightUserData {
+        LightUserData(std::ptr::from_ref(&*self.0).cast_mut().cast())
+    }
+
+    /// The call in a place failed, and the loop was unwound.
+    pub fn unwound(&self, place: usize) {
+        let follows = usize::try_from(self.0.from.get()) == Ok(place);
+        self.0.errors.set(if follows { self.0.errors.get() + 1 } else { 1 });
+    }
+
+    /// A call outside the loop failed.
+    pub fn failed(&self) {
+        self.0.errors.set(self.0.errors.get() + 1);
+    }
+
+    /// A call outside the loop did not fail.
+    pub fn succeeded(&self) {
+        self.0.errors.set(0);
+    }
+
+    /// Whether there are so many that the callback is to be suspended; if so, they are counted from nothing again.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let is_full = self.0.errors.get() >= ROW_LIMIT;
+        if is_full {
+            self.succeeded();
+        }
+        is_full
+    }
+}
 
 /// What to do about a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +188,7 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
-    use super::{Health, Verdict};
+    use super::{ErrorRow, Health, ROW_LIMIT, Verdict};
     use crate::lua::FaultKind;
     use crate::time::Timestamp;
     use std::time::Duration;
@@ -155,6 +206,24 @@ mod tests {
         assert_eq!(health.take_silent(Some(at(65))), [("a.b".to_owned(), 15)]);
         assert_eq!(health.fault("a.b", FaultKind::Error, at(66)), Verdict::Report);
         assert_eq!(health.faults, 26);
+    }
+
+    #[test]
+    fn errors_in_a_row_are_counted_on_when_the_loop_is_unwound() {
+        let row = ErrorRow::default();
+        // As a driver that caught 10 errors, the last in place 9.
+        row.0.errors.set(10);
+        row.0.from.set(10);
+        row.unwound(10);
+        assert_eq!(row.0.errors.get(), 11);
+        row.0.from.set(11);
+        row.unwound(13);
+        assert_eq!(row.0.errors.get(), 1, "the calls in places 11 and 12 did not fail");
+        row.0.errors.set(ROW_LIMIT - 1);
+        assert!(!row.is_full());
+        row.failed();
+        assert!(row.is_full());
+        assert!(!row.is_full());
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub use exchange::{Exchanged, Member, Swap, describe, exchange};
 pub use feed::{Feed, Told, Traffic};
 pub use frontend::{BuiltPacket, InputFilter, Step};
 pub use handover::State;
-pub use health::ROW_LIMIT;
+pub use health::{ErrorRow, ROW_LIMIT};
 pub use host::{Frontend, LoadProblem, no_callback, record_for, report_problem};
 pub use instance::{BlockTable, CallStats, Instance, InstanceReport, LoadFailure, PluginFile, Seat};
 pub use kind::{PluginKind, Side};

@@ -43,6 +43,38 @@ fn a_callback_that_recovers_starts_counting_anew() {
     assert_eq!(outcome.faults("bad.lua"), 2500 - 2);
 }
 
+/// Errs each time, now and then for want of memory.
+const ERRS: &str = "n = (n or 0) + 1 if n % 11 == 0 then local _ = ('x'):rep(1000000000) end error('each time')";
+
+#[test]
+fn errors_for_want_of_memory_are_some_in_a_row_of_others() {
+    let suspended = |outcome: &Outcome| outcome.logged("ERROR", "suspended for 30 s after 1000 errors in a row").len();
+    let capture = Capture::udp(1_500, 100);
+    let outcome = witness(Bench::new().counter("bad.lua", IPV4, "", ERRS)).run(&capture);
+    undisturbed(&outcome, &capture);
+    assert_eq!((suspended(&outcome), outcome.faults("bad.lua")), (1, 1_000), "{}", outcome.stderr);
+    let handler = format!(
+        "TrisulPlugin = {{ id = {{}}, protocol_handler = {{
+           control = {{ guid = '{{AAAAAAAA-0000-0000-0000-000000000001}}', name = 'X',
+             host_protocol_guid = '{{14D7AB53-CC51-47E9-8814-9C06AAE60189}}', host_protocol_ports = {{ 6000 }} }},
+           parselayer = function() {ERRS} end }} }}"
+    );
+    let outcome = witness(Bench::new().plugin("bad.lua", &handler)).run(&capture);
+    assert_eq!(suspended(&outcome), 1, "{}", outcome.stderr);
+    let monitor = format!(
+        "TrisulPlugin = {{ id = {{}}, cg_monitor = {{ counter_guid = '{GROUP}', onflush = function() {ERRS} end }} }}"
+    );
+    let many = format!("engine:update_counter('{GROUP}', 'key ' .. n, 0, 1)");
+    let bench = Bench::new().group().counter("count.lua", IPV4, "", &many).without_events().plugin("bad.lua", &monitor);
+    let outcome = bench.run(&capture);
+    assert_eq!(
+        outcome.stderr.matches("suspended for 30 s after 1000 errors in a row").count(),
+        1,
+        "{}",
+        outcome.stderr
+    );
+}
+
 #[test]
 fn error_values_of_any_kind_and_size() {
     let capture = Capture::udp(12, 100);

@@ -1,8 +1,10 @@
--- Asks a protocol handler about the bytes behind the layers found so far, one packet after the other. `by_value` says whether
--- it may keep a layer, and gets values.
+-- Asks a protocol handler about the bytes behind the layers found so far, one packet after the other. `row` is where errors in
+-- a row are counted, and the entry at which the calls since the last one begin; `by_value` says whether the handler may keep a
+-- layer, and gets values.
 
-local objects, host, parselayer, on_error, by_value = ...
+local objects, host, parselayer, on_error, row, by_value = ...
 local ffi = objects.ffi
+row = ffi.cast("int32_t *", row)
 local error, xpcall, cur = objects.error, objects.xpcall, objects.cur
 local type, tostring, pcall = objects.type, objects.tostring, objects.pcall
 local to_number, floor = objects.to_number, objects.floor
@@ -38,20 +40,23 @@ local function walk(layers, first, last, eaten, next)
   end
 end
 
--- eaten -1 is "not this protocol"; next -1 is "last layer", -2 a protocol nobody knows. Returns the entry to go on with
--- and the number of errors in a row.
-return function(layers, first, last, eaten, next, row, row_limit)
+-- eaten -1 is "not this protocol"; next -1 is "last layer", -2 a protocol nobody knows. Returns the entry to go on with.
+return function(layers, first, last, eaten, next, row_limit)
   layers = ffi.cast("ms_layer **", layers)
   eaten, next = ffi.cast("int32_t *", eaten), ffi.cast("int32_t *", next)
   repeat
+    row[1] = first
     local ok, unhandled = xpcall(walk, on_error, layers, first, last, eaten, next)
-    if ok then return last + 1, 0 end
+    if ok then
+      row[0] = 0
+      return last + 1
+    end
     -- The handler returns nothing, except when memory ran out; then it may not be called at all, and it may fail itself.
     if unhandled ~= nil then error(unhandled, 0) end
     local guilty = first
     while guilty < last and layers[guilty].buf.seq ~= cur[0] do guilty = guilty + 1 end
-    row = (guilty == first and row or 0) + 1
+    row[0] = (guilty == first and row[0] or 0) + 1
     first = guilty + 1
-  until row >= row_limit or first > last
-  return first, row
+  until row[0] >= row_limit or first > last
+  return first
 end

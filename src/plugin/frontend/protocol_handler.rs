@@ -8,7 +8,7 @@ use crate::api::{EngineContext, LayerSlot};
 use crate::decode::Pending;
 use crate::lua::{PluginError, Tokens};
 use crate::packet::{Layer, ProtocolId};
-use crate::plugin::health::ROW_LIMIT;
+use crate::plugin::health::{ErrorRow, ROW_LIMIT};
 use crate::plugin::instance::Instance;
 
 const DRIVER: &str = include_str!("../../api/lua/parse_driver.lua");
@@ -48,7 +48,7 @@ pub struct ProtocolHandler {
     /// The protocol it parses.
     pub protocol: ProtocolId,
     driver: Function,
-    row: i32,
+    errors: ErrorRow,
     /// Number of the first packet of the batch it was asked about last.
     asked_at: i32,
     slots: Vec<*const LayerSlot>,
@@ -72,13 +72,14 @@ impl ProtocolHandler {
         let by_value = lending(&instance, &script, &callback, &[0], None)? == Keeping::Perhaps;
         let callback = instance.watched(CALLBACK, callback)?;
         let parts = instance.parts().clone();
+        let errors = ErrorRow::default();
         let driver = instance.driver(
             DRIVER,
             "=millstream.parse",
-            (&parts.objects, &parts.host, callback, instance.on_error(), by_value),
+            (&parts.objects, &parts.host, callback, instance.on_error(), errors.address(), by_value),
         )?;
         let (slots, eaten, next) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Ok(Self { instance, protocol, driver, row: 0, asked_at: 0, slots, eaten, next }))
+        Ok(Ok(Self { instance, protocol, driver, errors, asked_at: 0, slots, eaten, next }))
     }
 
     /// Asks about every entry; one answer each.
@@ -94,24 +95,22 @@ impl ProtocolHandler {
         let mut at = 0;
         while at < pending.len() {
             let start = at;
-            let (result, seq) = self
-                .instance
-                .enter::<(usize, i32)>(&self.driver, (slots, at, pending.len() - 1, eaten, next, self.row, ROW_LIMIT));
+            let (result, seq) =
+                self.instance.enter::<usize>(&self.driver, (slots, at, pending.len() - 1, eaten, next, ROW_LIMIT));
             match result {
-                Ok((reached, row)) => (at, self.row) = (reached, row),
+                Ok(reached) => at = reached,
                 Err(e) => {
                     let packet = engine.loans.borrow().index_of(seq);
                     let guilty = pending[start..].iter().position(|p| Some(p.packet as usize) == packet).unwrap_or(0);
                     at = start + guilty + 1;
-                    self.row = if guilty == 0 { self.row + 1 } else { 1 };
+                    self.errors.unwound(at - 1);
                     self.instance.forget_caught(seq);
                     self.instance.fault(CALLBACK, &e);
                 }
             }
             self.instance.stats.calls += (at - start) as u64;
             self.instance.take_caught(CALLBACK);
-            if self.row >= ROW_LIMIT {
-                self.row = 0;
+            if self.errors.is_full() {
                 self.instance.suspend(CALLBACK);
             }
             if !self.instance.health.may_run(engine.now.get()) {

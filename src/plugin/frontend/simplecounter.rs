@@ -9,7 +9,7 @@ use super::keeping::Keeping;
 use crate::api::{EngineContext, Loans};
 use crate::lua::{PluginError, Tokens};
 use crate::packet::ProtocolId;
-use crate::plugin::health::ROW_LIMIT;
+use crate::plugin::health::{ErrorRow, ROW_LIMIT};
 use crate::plugin::instance::{Instance, stop_word};
 
 const DRIVER: &str = include_str!("../../api/lua/driver.lua");
@@ -40,7 +40,7 @@ pub struct SimpleCounter {
     driver: Function,
     layers: Table,
     ring: usize,
-    row: i32,
+    errors: ErrorRow,
 }
 
 impl SimpleCounter {
@@ -62,10 +62,11 @@ impl SimpleCounter {
         let callback = instance.watched(CALLBACK, callback)?;
         let parts = instance.parts().clone();
         let stop = stop_word((stop == StopOnMessage::Yes).then_some(engine));
+        let errors = ErrorRow::default();
         let driver = instance.driver(
             DRIVER,
             "=millstream.driver",
-            (&parts.objects, &parts.engine, callback, instance.on_error(), stop, by_value),
+            (&parts.objects, &parts.engine, callback, instance.on_error(), stop, errors.address(), by_value),
         )?;
         let ring = engine.loans.borrow_mut().ring(protocol);
         let base = LightUserData(engine.loans.borrow().ring_address(ring).cast_mut().cast());
@@ -73,7 +74,7 @@ impl SimpleCounter {
             let chunk = instance.vm().load(POINTERS.as_bytes(), "=millstream.pointers")?;
             chunk.call((&parts.objects, base, Loans::ring_len()))?
         };
-        Ok(Ok(Self { instance, driver, layers, ring, row: 0 }))
+        Ok(Ok(Self { instance, driver, layers, ring, errors }))
     }
 
     /// Handles the packets `from..to` of the batch; returns the packet at which to go on, which is before `to` if a
@@ -87,26 +88,21 @@ impl SimpleCounter {
         let mut next = self.skip_suspended(engine, lent.first + 1, last);
         while next <= last {
             let start = next;
-            let (result, seq) =
-                self.instance.enter::<(usize, i32)>(&self.driver, (&self.layers, next, last, self.row, ROW_LIMIT));
+            let (result, seq) = self.instance.enter::<usize>(&self.driver, (&self.layers, next, last, ROW_LIMIT));
             match result {
-                Ok((reached, row)) => {
-                    next = reached;
-                    self.row = row;
-                }
+                Ok(reached) => next = reached,
                 Err(e) => {
                     // The loop was unwound: go on behind the packet it was at, which may not have been set yet.
                     let guilty = engine.loans.borrow().slot_of(self.ring, seq).map_or(last, |slot| slot + 1);
                     next = guilty.max(start) + 1;
                     self.instance.forget_caught(seq);
                     self.instance.at(seq, |instance| instance.fault(CALLBACK, &e));
-                    self.row = if next == start + 1 { self.row + 1 } else { 1 };
+                    self.errors.unwound(next - 1);
                 }
             }
             self.instance.stats.calls += (next - start) as u64;
             self.instance.take_caught(CALLBACK);
-            if self.row >= ROW_LIMIT {
-                self.row = 0;
+            if self.errors.is_full() {
                 let seq = engine.loans.borrow().slot_seq(self.ring, next - 2);
                 self.instance.at(seq, |instance| instance.suspend(CALLBACK));
             }
