@@ -379,7 +379,9 @@ fn help_and_usage_errors_have_the_colours_that_were_asked_for() {
             .output();
         found.ok().map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
     };
-    let Some(coloured) = on_terminal("run --help") else { return };
+    let Some(coloured) = on_terminal("run --help") else {
+        return eprintln!("skipped: `script`, which runs it on a terminal, is not here");
+    };
     assert!(coloured.contains('\x1b'), "{coloured}");
     for line in ["--color never run --help", "run --color=never --help", "run --no-such-option --color never"] {
         let plain = on_terminal(line).unwrap();
@@ -411,6 +413,25 @@ fn captures_come_from_standard_input_compressed_or_not() {
         let report = Said::of(run.wait_with_output().unwrap()).json(0);
         assert_eq!(report["run"]["packets"], 3399, "{}", report["run"]);
     }
+}
+
+#[test]
+fn many_captures_leave_most_of_what_may_be_open_to_the_rest_of_a_run() {
+    let folder = folder();
+    let captures = folder.path().join("captures");
+    fs::create_dir(&captures).unwrap();
+    let demo = fs::read(project().join("pcaps/demo.pcap")).unwrap();
+    fs::write(captures.join("a"), &demo).unwrap();
+    // The head of a file alone: no packets.
+    (0..300).for_each(|number| fs::write(captures.join(format!("b{number}")), &demo[..24]).unwrap());
+    let plugin = "local files = {} TrisulPlugin = { id = { name = 'opens' }, simplecounter = { \
+        protocol_guid = '{0A2C724B-5B9F-4BA6-9C97-B05080558574}', onpacket = function() \
+        while #files < 150 do files[#files + 1] = assert(io.open('/dev/null')) end end } }";
+    fs::write(folder.path().join("opens.lua"), plugin).unwrap();
+    let line = format!("ulimit -n 270; exec {MILLSTREAM} run -q -p opens.lua -r captures");
+    let ended = Command::new("sh").args(["-c", &line]).current_dir(folder.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{said}");
 }
 
 #[test]

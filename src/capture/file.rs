@@ -136,7 +136,7 @@ impl FileSource {
     /// # Errors
     /// [`OpenError`] for the first path that cannot be read or is no capture, or for a wrong filter.
     pub fn open(paths: &[PathBuf], options: &FileOptions) -> Result<Self, OpenError> {
-        let mut opening = Opening::default();
+        let mut opening = Opening::new();
         for path in paths {
             opening.add(path)?;
         }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Resource, getrlimit};
+
 use super::compressed::Opened;
 use super::gate::Gate;
 use super::reader::{Reader, Refill};
@@ -15,8 +17,15 @@ use crate::time::Timestamp;
 pub(super) const MAX_EMPTY_READS: u32 = 32;
 /// Most files of one source, set by the width of a packet's origin.
 const MAX_FILES: u32 = 65_536;
-/// Files kept open from the start on: the first ones, because a directory may hold more than a process may open.
+/// Files kept open from the start on: the first ones, because a directory may hold more than a process may open. What else
+/// a run opens, such as stores and sockets, comes later: three quarters of what it may have are left to that.
 const MAX_HELD: usize = 256;
+
+/// How many files are kept open.
+fn room() -> usize {
+    let quarter = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit / 4).ok());
+    quarter.map_or(MAX_HELD, |quarter| quarter.min(MAX_HELD))
+}
 
 /// A file to be read, in order of its first packet.
 #[derive(Debug)]
@@ -65,7 +74,6 @@ impl Active {
 }
 
 /// Files found so far while a source is being opened.
-#[derive(Default)]
 pub(super) struct Opening {
     pub origins: Vec<Origin>,
     pub entries: Vec<(Planned, Option<Active>)>,
@@ -75,11 +83,26 @@ pub(super) struct Opening {
     pub has_pipe: bool,
     /// True if one of them has to be unpacked.
     pub has_compressed: bool,
-    /// Files kept open.
+    /// Files kept open, and how many may be.
     held: usize,
+    room: usize,
 }
 
 impl Opening {
+    /// Nothing found yet.
+    pub fn new() -> Self {
+        Self {
+            origins: Vec::new(),
+            entries: Vec::new(),
+            linktypes: Vec::new(),
+            skipped: Vec::new(),
+            has_pipe: false,
+            has_compressed: false,
+            held: 0,
+            room: room(),
+        }
+    }
+
     /// Adds a file, standard input, or the captures of a directory.
     ///
     /// # Errors
@@ -114,7 +137,7 @@ impl Opening {
             Err(OpenError::TooManyFiles { .. }) if self.held > 0 => {
                 let_go(self.entries.iter_mut().map(|(planned, _)| planned), &self.origins);
                 // More would come to the same.
-                self.held = MAX_HELD;
+                self.held = self.room;
                 Opened::open(origin)
             }
             outcome => outcome,
@@ -137,7 +160,7 @@ impl Opening {
             self.linktypes.extend(file.reader.linktypes());
             planned.first = file.head.map(|head| head.ts);
             // Standard input has no name to be opened by again.
-            let is_held = self.held < MAX_HELD || origin == Origin::Stdin;
+            let is_held = self.held < self.room || origin == Origin::Stdin;
             planned.held = is_held.then_some(opened);
             self.held += usize::from(is_held);
         }
