@@ -47,10 +47,14 @@ fn banner(line: &[u8]) -> Recognition {
     }
 }
 
-/// Whether lines have a banner behind them, or may have one once more is there. What was looked at before is text without
-/// one, and is not read again: a server may say the first lines byte by byte.
+/// Whether lines have a banner behind them, or may have one once more is there. What was looked at before has one or is text,
+/// and is not read again line by line: a server may say the first lines byte by byte.
 fn may_lead_to_banner(Head { bytes, looked, .. }: Head<'_>) -> bool {
     let (known, _) = bytes.split_at(looked.min(bytes.len()));
+    let is_banner = |at: usize| banner(&known[at + 1..]) == Recognition::Yes;
+    if memchr::memmem::find_iter(known, b"\nSSH-").any(is_banner) {
+        return true;
+    }
     let mut at = memchr::memrchr(b'\n', known).map_or(0, |end| end + 1);
     let mut before = Before { lines: memchr::memchr_iter(b'\n', &known[..at]).count(), bytes: at };
     for line in bytes[at..].split_inclusive(|byte| *byte == b'\n') {
@@ -345,6 +349,9 @@ mod tests {
         let head = |looked| Head { looked, ..Head::new(b"ok\nno\0text more") };
         assert_eq!(recognise(ToClient, head(6)), Recognition::Undecided);
         assert_eq!(recognise(ToClient, head(5)), Recognition::No);
+        // Behind a banner there may be anything: the client decides.
+        let head = Head { looked: 15, ..Head::new(b"ok\nSSH-2.0-s\r\n\0\0\x04\x14") };
+        assert_eq!(recognise(ToClient, head), Recognition::Undecided);
     }
 
     proptest! {
