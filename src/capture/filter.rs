@@ -13,6 +13,26 @@ pub struct FilterError {
     pub linktype: LinkType,
     /// libpcap's words.
     pub message: String,
+    /// What it means for other link types.
+    pub kind: FilterFault,
+}
+
+/// Why a filter does not compile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterFault {
+    /// The expression itself is wrong, for every link type.
+    Expression,
+    /// It may have a meaning for another link type.
+    LinkType,
+}
+
+impl FilterError {
+    pub(super) fn new(expression: &str, linktype: LinkType, message: String) -> Self {
+        // libpcap tells them apart by its words alone. A name that is not known was asked of the system, which may take long.
+        let is_expression = ["syntax error", "unknown "].iter().any(|words| message.contains(words));
+        let kind = if is_expression { FilterFault::Expression } else { FilterFault::LinkType };
+        Self { expression: expression.to_owned(), linktype, message, kind }
+    }
 }
 
 /// A filter expression with its programs.
@@ -114,7 +134,7 @@ const SCRATCH_LEN: usize = 16;
 
 impl Program {
     fn compile(expression: &str, linktype: LinkType) -> Result<Self, FilterError> {
-        let failed = |message: String| FilterError { expression: expression.to_owned(), linktype, message };
+        let failed = |message: String| FilterError::new(expression, linktype, message);
         let handle = pcap::Capture::dead(pcap::Linktype(platform_linktype(linktype)))
             .map_err(|error| failed(error.to_string()))?;
         let program = handle.compile(expression, true).map_err(|error| failed(error.to_string()))?;
@@ -228,7 +248,7 @@ fn parse(text: &str) -> Option<Instruction> {
 mod tests {
     use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
-    use super::{Filter, Match, Program};
+    use super::{Filter, FilterFault, Match, Program};
     use crate::packet::LinkType;
 
     const EXPRESSIONS: [&str; 14] = [
@@ -247,6 +267,19 @@ mod tests {
         "icmp6 or (icmp and icmp[icmptype] = icmp-echo)",
         "ip proto \\tcp and tcp[((tcp[12] & 0xf0) >> 2):4] = 0x47455420",
     ];
+
+    #[test]
+    fn what_is_wrong_for_every_link_type_is_told_from_what_may_fit_another() {
+        for (expression, kind) in [
+            ("tcp prt 80", FilterFault::Expression),
+            ("port nosuchport", FilterFault::Expression),
+            ("wlan type mgt", FilterFault::LinkType),
+            ("vpi 3", FilterFault::LinkType),
+        ] {
+            let error = Filter::new(expression).passes(LinkType::ETHERNET, &[], 0).unwrap_err();
+            assert_eq!(error.kind, kind, "{error}");
+        }
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]

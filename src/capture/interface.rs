@@ -225,10 +225,9 @@ fn open_capture(name: &str, options: &LiveOptions) -> Result<Capture<Active>, Op
         .and_then(Capture::setnonblock)
         .map_err(|error| refused(&error))?;
     if let Some(expression) = &options.filter {
-        capture.filter(expression, true).map_err(|error| super::filter::FilterError {
-            expression: expression.clone(),
-            linktype: linktype_from(capture.get_datalink().0.cast_unsigned()),
-            message: error.to_string(),
+        capture.filter(expression, true).map_err(|error| {
+            let linktype = linktype_from(capture.get_datalink().0.cast_unsigned());
+            super::filter::FilterError::new(expression, linktype, error.to_string())
         })?;
     }
     Ok(capture)

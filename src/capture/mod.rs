@@ -30,7 +30,7 @@ mod split;
 mod turns;
 
 pub use file::{FileOptions, FileSource};
-pub use filter::{Filter, FilterError};
+pub use filter::{Filter, FilterError, FilterFault};
 pub use library::{InterfaceState, LinkState, interfaces, library_version, may_capture};
 pub use limit::{Limit, Limits, TimeBase};
 pub use live::{Delivery, LiveOptions, LiveSource, Promiscuity};

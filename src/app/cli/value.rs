@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::api::t_env::ConfigPaths;
 use crate::builtin::BuiltinSettings;
-use crate::capture::Filter;
+use crate::capture::{Filter, FilterFault};
 use crate::key::HomeNets;
 use crate::metrics::Registry;
 use crate::packet::LinkType;
@@ -116,10 +116,8 @@ pub(super) fn filter(text: &str) -> Result<String, String> {
         match filter.passes(linktype, &[], 0) {
             Ok(_) => return Ok(text.to_owned()),
             Err(e) => {
-                // What is wrong with the words themselves is so for every link type.
-                let is_syntax = e.message.contains("syntax error") || e.message.contains("unknown ");
                 first.get_or_insert(e.message);
-                if is_syntax {
+                if e.kind == FilterFault::Expression {
                     break;
                 }
             }
