@@ -7,9 +7,9 @@ use mlua::{Function, IntoLua, Lua, LuaString, MultiValue, Table, Value};
 use sha1::{Digest, Sha1};
 
 use super::context::VmContext;
-use super::engine::{EngineParts, cut_text, until_nul};
+use super::engine::{EngineParts, label_of};
 use crate::lua::own_text;
-use crate::metrics::{Alert, Document, Resource, Session, add_tag};
+use crate::metrics::{Alert, Document, Resource, Session, add_tag, cut_text};
 use crate::time::Timestamp;
 
 const OBJECTS: &str = include_str!("lua/backend_objects.lua");
@@ -97,7 +97,7 @@ impl BackendObjects {
         host.set(
             "add_tag",
             lua.create_function(move |lua, (tags, tag): (LuaString, LuaString)| {
-                let (mut tags, tag) = (tags.as_bytes().to_vec(), until_nul(&tag.as_bytes()));
+                let (mut tags, tag) = (tags.as_bytes().to_vec(), label_of(&tag));
                 let before = tags.len();
                 add_tag(&mut tags, &tag);
                 if tags.len() > before {
@@ -211,7 +211,7 @@ impl Args<'_> {
 }
 
 fn change(method: &str, value: &Value) -> Option<ItemChange> {
-    let text = || value.as_string().map(|text| cut_text(&text.as_bytes()));
+    let text = || value.as_string().map(|text| cut_text(&text.as_bytes()).to_vec());
     Some(match method {
         "set_priority" => ItemChange::Priority(match value {
             Value::Integer(number) => *number as f64,

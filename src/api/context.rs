@@ -13,6 +13,7 @@ use super::loan::Loans;
 use super::peers::{Letter, Mail, Peers};
 
 use super::constants::LogLevel;
+use super::engine::flow_id_of;
 use super::events::{EventRing, Occasion, voice};
 use super::flow_command::{FlowCommand, FlowWish, MAX_ECHOES, MAX_NOTE_DEPTH, MAX_NOTES, Note, NoteText};
 use super::record::{FlowName, Rank, Record, ScriptId, Side, Stamp};
@@ -24,7 +25,7 @@ use crate::guid::Guid;
 use crate::job::Keep;
 use crate::key::{End, FlowTuple, Host};
 use crate::lua::Guard;
-use crate::metrics::{self, Generation, Shard};
+use crate::metrics::{self, Generation, MAX_KEY_LEN, Shard};
 use crate::packet::Batch;
 use crate::time::Timestamp;
 
@@ -42,6 +43,8 @@ const MAX_MESSAGE_BYTES: usize = 16 << 20;
 const MAX_MESSAGES_BYTES: usize = 64 << 20;
 /// These are bounded by their number.
 const SMALL_MESSAGE: usize = 1 << 10;
+/// Bytes of texts in all else that one VM says about one batch.
+const MAX_SAID_BYTES: usize = 64 << 20;
 
 /// What a script says about storing one packet, from the strictest to the most liberal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,6 +83,8 @@ pub struct Oddities {
     pub no_packet: Cell<u64>,
     /// Messages dropped because the queue was full or the text too long.
     pub messages_dropped: Cell<u64>,
+    /// What a script said beyond the texts that may come together.
+    pub records_dropped: Cell<u64>,
     /// Messages to a side that has no scripts.
     pub messages_unread: Cell<u64>,
     /// Items for the backend that found no room.
@@ -98,6 +103,7 @@ impl Oddities {
             ("updates_refused", self.updates_refused.get()),
             ("no_current_packet", self.no_packet.get()),
             ("messages_dropped", self.messages_dropped.get()),
+            ("records_dropped", self.records_dropped.get()),
             ("messages_unread", self.messages_unread.get()),
             ("flow_notes_dropped", self.notes_dropped.get()),
             ("backend_items_dropped", self.backend_items_dropped.get()),
@@ -191,6 +197,8 @@ pub struct EngineContext {
     backend_load: Load,
     /// Messages among the records.
     recorded_load: Load,
+    /// How often records were handed on.
+    handed_on: Cell<u64>,
     /// Whether this is the state of a backend.
     pub is_backend: Cell<bool>,
     /// Which of the backends this is.
@@ -270,6 +278,7 @@ impl EngineContext {
             mail_load: Load::default(),
             backend_load: Load::default(),
             recorded_load: Load::default(),
+            handed_on: Cell::new(0),
             is_backend: Cell::new(false),
             backend_number: Cell::new(0),
             has_backend: Cell::new(false),
@@ -356,6 +365,7 @@ impl EngineContext {
     /// Records were handed on: others may take their room.
     pub fn handed_on(&self) {
         self.recorded_load.0.set(0);
+        self.handed_on.set(self.handed_on.get().wrapping_add(1));
     }
 
     /// Adds a message for the frontend VMs; counts it when it cannot be.
@@ -405,6 +415,8 @@ pub struct VmContext {
     pub key_cells: KeyCells,
     /// Held while a function runs that may not write.
     pub writing: WriteLock,
+    /// Bytes of texts it has said, and how often records had been handed on by then.
+    said: Cell<(u64, usize)>,
     /// Counter updates that came as calls.
     counted: Cell<u32>,
     /// Reasons already warned of.
@@ -432,6 +444,7 @@ impl VmContext {
             generation,
             key_cells: KeyCells::default(),
             writing: WriteLock::default(),
+            said: Cell::default(),
             counted: Cell::new(0),
             script,
             script_name,
@@ -540,9 +553,25 @@ impl VmContext {
         Stamp { packet, rank, time: self.time(), script, side }
     }
 
-    /// Records something this VM produced.
+    /// Whether texts of so many bytes fit beside what this VM has said since records were handed on; counts it if they do not.
+    fn may_say(&self, bytes: usize) -> bool {
+        let (since, said) = self.said.get();
+        let now = self.engine.handed_on.get();
+        let sum = if since == now { said.saturating_add(bytes) } else { bytes };
+        let may = sum <= MAX_SAID_BYTES || bytes == 0;
+        if may {
+            self.said.set((now, sum));
+        } else {
+            bump(&self.engine.oddities.records_dropped);
+        }
+        may
+    }
+
+    /// Records something this VM produced, unless it has said too much already.
     pub fn record(&self, record: Record) {
-        self.record_as(self.side, record);
+        if !self.writing.refuses_record(&record) && self.may_say(record.bytes()) {
+            self.record_as(self.side, record);
+        }
     }
 
     /// Records something that was produced for this VM elsewhere.
@@ -563,7 +592,7 @@ impl VmContext {
 
     /// Posts a message, unless nothing may be written; counts it when it cannot be.
     pub fn post(&self, to: Addressee, id: &[u8], text: &[u8]) {
-        let engine = &self.engine;
+        let (engine, id) = (&self.engine, &id[..id.len().min(MAX_KEY_LEN)]);
         if self.writing.refuses() {
             return;
         }
@@ -592,7 +621,7 @@ impl VmContext {
 
     /// Asks something of a flow.
     pub fn command(&self, flow: Vec<u8>, wish: FlowWish) {
-        if self.writing.refuses() {
+        if self.writing.refuses() || !self.may_say(flow.len() + wish.bytes()) {
             return;
         }
         let Stamp { packet, rank, time, .. } = self.stamp();
@@ -619,6 +648,9 @@ impl VmContext {
             return self.warn_once(
                 "add_flow_attribute(): one event has led to more than 1000 announcements; the rest is dropped",
             );
+        }
+        if !self.may_say(flow.len() + text.bytes()) {
+            return;
         }
         let note = Note { packet, rank, time, depth, flow, text };
         if let NoteText::Attribute(..) = &note.text
@@ -658,7 +690,7 @@ impl VmContext {
 
     /// The script wants no more payload of a flow, given by its id.
     pub fn disable_reassembly(&self, flow: &[u8]) {
-        self.want_no_more(self.flow_named(flow), FlowName::Id(flow.to_vec()));
+        self.want_no_more(self.flow_named(flow), FlowName::Id(flow_id_of(flow)));
     }
 
     /// The same for a flow given by its ends.
@@ -681,9 +713,9 @@ impl VmContext {
         }
     }
 
-    /// Records a log line.
+    /// Records a log line of the host about this VM.
     pub fn log(&self, level: LogLevel, text: impl Into<Vec<u8>>) {
-        self.record(Record::Log { level, text: text.into() });
+        self.record_as(self.side, Record::Log { level, text: text.into() });
     }
 
     /// Records a warning once per reason.

@@ -15,7 +15,7 @@ use super::strings::{self, FileFailures};
 use crate::flow::FlowCounter;
 use crate::guid::Guid;
 use crate::lua::own_text;
-use crate::metrics::{CountedDirection, FlowAttribute, GroupIndex, GroupKind, MAX_KEY_LEN};
+use crate::metrics::{CountedDirection, FlowAttribute, GroupIndex, GroupKind, MAX_KEY_LEN, cut_text};
 use crate::time::Timestamp;
 
 const OBJECTS: &str = include_str!("lua/objects.lua");
@@ -23,8 +23,6 @@ const ENGINE: &str = include_str!("lua/engine.lua");
 
 /// Probe id that scripts see.
 pub const PROBE_ID: &str = "probe0";
-/// Longest text of an alert, resource or description.
-pub const MAX_TEXT_BYTES: usize = 32767;
 
 /// The parts of a VM that driver loops are made from.
 #[derive(Debug, Clone)]
@@ -201,18 +199,10 @@ pub fn timestamp(secs: f64, usecs: Option<f64>) -> Timestamp {
 
 type Text = mlua::LuaString;
 
-fn owned(text: &Text) -> Vec<u8> {
-    text.as_bytes().to_vec()
-}
-
 /// Text up to its first NUL byte, as keys, labels and tags end there.
 #[must_use]
 pub fn until_nul(text: &[u8]) -> Vec<u8> {
     text.split(|&byte| byte == 0).next().unwrap_or_default().to_vec()
-}
-
-fn nul_ended(text: &Text) -> Vec<u8> {
-    until_nul(&text.as_bytes())
 }
 
 /// A key as counters have it: up to its first NUL byte, cut at [`MAX_KEY_LEN`].
@@ -225,18 +215,27 @@ fn key_of(text: &Text) -> Vec<u8> {
     until_key_end(&text.as_bytes())
 }
 
-/// A text of an alert or resource, cut if it is longer than any reader wants.
+/// A flow id as a script says it, whatever it says: no id of a flow is longer than a key.
 #[must_use]
-pub fn cut_text(text: &[u8]) -> Vec<u8> {
-    text[..text.len().min(MAX_TEXT_BYTES)].to_vec()
+pub fn flow_id_of(text: &[u8]) -> Vec<u8> {
+    until_key_end(text)
+}
+
+fn flow_of(text: &Text) -> Vec<u8> {
+    flow_id_of(&text.as_bytes())
+}
+
+fn flow_or_none(text: Option<&Text>) -> Vec<u8> {
+    text.map(flow_of).unwrap_or_default()
+}
+
+/// A label, a description or a tag.
+pub(super) fn label_of(text: &Text) -> Vec<u8> {
+    until_nul(cut_text(&text.as_bytes()))
 }
 
 fn text_of(text: &Text) -> Vec<u8> {
-    cut_text(&text.as_bytes())
-}
-
-fn flow_of(flow: Option<Text>) -> Vec<u8> {
-    flow.as_ref().map(owned).unwrap_or_default()
+    cut_text(&text.as_bytes()).to_vec()
 }
 
 fn install_items(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()> {
@@ -247,15 +246,15 @@ fn install_items(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
         vm,
         |vm, (guid, key, label, description): (Text, Text, Text, Option<Text>)| {
             let Some(guid) = counter_guid(vm, &guid.as_bytes(), "update_key_info") else { return Ok(()) };
-            let (key, label) = (key_of(&key), nul_ended(&label));
-            let description = description.as_ref().map(nul_ended);
+            let (key, label) = (key_of(&key), label_of(&label));
+            let description = description.as_ref().map(label_of);
             vm.record(Record::KeyInfo { guid, key, label, description });
             Ok(())
         },
     )?;
     host_function(lua, host, "set_key_attribute", vm, |vm, (guid, key, name, value): (Text, Text, Text, Text)| {
         let Some(guid) = counter_guid(vm, &guid.as_bytes(), "set_key_attribute") else { return Ok(()) };
-        vm.record(Record::KeyAttribute { guid, key: key_of(&key), name: owned(&name), value: owned(&value) });
+        vm.record(Record::KeyAttribute { guid, key: key_of(&key), name: text_of(&name), value: text_of(&value) });
         Ok(())
     })?;
     type AlertArgs = (String, Text, Option<Text>, Text, Text, f64, Text, Option<Text>);
@@ -275,7 +274,7 @@ fn install_items(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
                 vm.warn_once(&format!("no alert group {guid} is defined; alerts for it are dropped"));
                 return Ok(());
             };
-            let flow = flow_of(flow);
+            let flow = flow_or_none(flow.as_ref());
             let client = vm.engine.client_of(&flow);
             vm.record(Record::Alert(Box::new(AlertRecord {
                 // Whichever of its GUIDs the script used.
@@ -302,7 +301,12 @@ fn install_items(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
             return Ok(());
         };
         let guid = group.guid;
-        vm.record(Record::Resource { guid, flow: flow_of(flow), uri: text_of(&uri), label: text_of(&label) });
+        vm.record(Record::Resource {
+            guid,
+            flow: flow_or_none(flow.as_ref()),
+            uri: text_of(&uri),
+            label: text_of(&label),
+        });
         Ok(())
     })?;
     host_function(lua, host, "add_edge", vm, |vm, (from, from_key, to, to_key): (Text, Text, Text, Text)| {
@@ -321,16 +325,16 @@ fn install_items(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
 fn install_flows(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()> {
     host_function(lua, host, "tag_flow", vm, |vm, (flow, tag): (Text, Text)| {
         let replace = |&byte: &u8| if b"|\r\n".contains(&byte) { b'_' } else { byte };
-        let tag: Vec<u8> = nul_ended(&tag).iter().map(replace).collect();
-        vm.command(owned(&flow), FlowWish::Tag(tag.clone()));
-        vm.record(Record::Tag { flow: owned(&flow), tag });
+        let tag: Vec<u8> = label_of(&tag).iter().map(replace).collect();
+        vm.command(flow_of(&flow), FlowWish::Tag(tag.clone()));
+        vm.record(Record::Tag { flow: flow_of(&flow), tag });
         Ok(())
     })?;
     type CounterArgs = (Text, Text, Option<Text>, f64, f64, bool);
     host_function(lua, host, "flow_counter", vm, |vm, (flow, guid, key, meter, direction, reset): CounterArgs| {
         let method = if reset { "reset_flow_counter" } else { "add_flow_counter" };
         let Some(guid) = counter_guid(vm, &guid.as_bytes(), method) else { return Ok(()) };
-        let (flow, key) = (owned(&flow), key.as_ref().map(key_of));
+        let (flow, key) = (flow_of(&flow), key.as_ref().map(key_of));
         wish_for_counter(
             vm,
             &flow,
@@ -348,39 +352,40 @@ fn install_flows(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
         let meter = field.strip_prefix("meter ").and_then(|number| number.parse::<f64>().ok());
         match meter {
             Some(meter) if (0.0..32.0).contains(&meter) && meter.fract() == 0.0 => {
-                vm.command(owned(&flow), FlowWish::Update { meter: meter as u32, value });
+                vm.command(flow_of(&flow), FlowWish::Update { meter: meter as u32, value });
             }
             Some(meter) => {
                 vm.warn_once(&format!("update_flow(): there is no flow meter {meter}; the update is dropped"))
             }
-            None => vm.command(owned(&flow), FlowWish::Duration(value)),
+            None => vm.command(flow_of(&flow), FlowWish::Duration(value)),
         }
-        vm.record(Record::FlowUpdate { flow: owned(&flow), field, value });
+        vm.record(Record::FlowUpdate { flow: flow_of(&flow), field, value });
         Ok(())
     })?;
     host_function(lua, host, "new_flow_record", vm, |vm, (flow, az, za, paz, pza): (Text, f64, f64, f64, f64)| {
         let fields = [("bytes_az", az), ("bytes_za", za), ("packets_az", paz), ("packets_za", pza)];
         for (field, value) in fields.into_iter().filter(|(_, value)| value.is_finite()) {
-            vm.record(Record::FlowUpdate { flow: owned(&flow), field: format!("record {field}"), value });
+            vm.record(Record::FlowUpdate { flow: flow_of(&flow), field: format!("record {field}"), value });
         }
-        vm.command(owned(&flow), FlowWish::Open);
-        vm.note(owned(&flow), NoteText::Record([az, za, paz, pza]));
+        vm.command(flow_of(&flow), FlowWish::Open);
+        vm.note(flow_of(&flow), NoteText::Record([az, za, paz, pza]));
         Ok(())
     })?;
     host_function(lua, host, "terminate_flow", vm, |vm, flow: Text| {
-        vm.command(owned(&flow), FlowWish::Terminate);
-        vm.record(Record::TerminateFlow { flow: owned(&flow) });
+        vm.command(flow_of(&flow), FlowWish::Terminate);
+        vm.record(Record::TerminateFlow { flow: flow_of(&flow) });
         Ok(())
     })?;
     host_function(lua, host, "add_flow_attribute", vm, |vm, (flow, name, value): (Text, Text, Text)| {
-        vm.record(Record::FlowAttribute(FlowAttribute::of_id(&flow.as_bytes(), &name.as_bytes(), &value.as_bytes())));
-        vm.note(owned(&flow), NoteText::Attribute(owned(&name), owned(&value)));
+        let (flow, name, value) = (flow_of(&flow), text_of(&name), text_of(&value));
+        vm.record(Record::FlowAttribute(FlowAttribute::of_id(&flow, &name, &value)));
+        vm.note(flow, NoteText::Attribute(name, value));
         Ok(())
     })?;
     host_function(lua, host, "add_flow_edges", vm, |vm, (flow, guid, key): (Text, Text, Text)| {
         let Some(guid) = counter_guid(vm, &guid.as_bytes(), "add_flow_edges") else { return Ok(()) };
         if vm.engine.edges.get() {
-            vm.record(Record::FlowEdges { flow: owned(&flow), guid, key: key_of(&key) });
+            vm.record(Record::FlowEdges { flow: flow_of(&flow), guid, key: key_of(&key) });
         }
         Ok(())
     })

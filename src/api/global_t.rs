@@ -18,7 +18,7 @@ use super::{ac, constants, modules, re2, strings, t_env, t_gears, t_host, t_util
 use crate::gears::Board;
 use crate::guid::Guid;
 use crate::key::HomeNets;
-use crate::metrics::{GroupKind, Registry};
+use crate::metrics::{GroupKind, Registry, cut_text};
 
 const GLOBAL_T: &str = include_str!("lua/global_t.lua");
 
@@ -97,7 +97,7 @@ pub fn install(lua: &Lua, run: &RunIdentity, vm: &VmIdentity, outlets: Outlets) 
     host.set(
         "print",
         lua.create_function(move |_, text: mlua::LuaString| {
-            print(&text.as_bytes());
+            print(cut_text(&text.as_bytes()));
             Ok(())
         })?,
     )?;
@@ -114,7 +114,7 @@ pub fn install(lua: &Lua, run: &RunIdentity, vm: &VmIdentity, outlets: Outlets) 
 pub fn log_function(lua: &Lua, log: &LogFn) -> mlua::Result<Function> {
     let log = Rc::clone(log);
     lua.create_function(move |_, (level, text): (f64, mlua::LuaString)| {
-        log(LogLevel::from_number(level), &text.to_string_lossy());
+        log(LogLevel::from_number(level), &String::from_utf8_lossy(cut_text(&text.as_bytes())));
         Ok(())
     })
 }
@@ -140,7 +140,7 @@ pub fn install_for_engine(
     monitored: Option<&MonitoredGroup>,
 ) -> mlua::Result<Table> {
     let on_log = Rc::clone(context);
-    let log: LogFn = Rc::new(move |level, text| on_log.log(level, text));
+    let log: LogFn = Rc::new(move |level, text| on_log.record(Record::Log { level, text: text.into() }));
     let on_print = Rc::clone(context);
     let print: PrintFn = Rc::new(move |text| on_print.record(Record::Print { text: text.to_vec() }));
     let host = HostFunctions {

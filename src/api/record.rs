@@ -4,7 +4,7 @@ use super::constants::LogLevel;
 use crate::flow::FlowHandle;
 use crate::guid::Guid;
 use crate::key::{End, FlowTuple};
-use crate::metrics::{FlowAttribute, Session};
+use crate::metrics::{FlowAttribute, Session, Texts};
 use crate::time::Timestamp;
 
 /// Index of a script file in the run's list of scripts.
@@ -360,6 +360,43 @@ pub enum Record {
 }
 
 impl Record {
+    /// Bytes of the texts that a script chose. Messages have limits of their own.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Print { text } | Self::Log { text, .. } => text.len(),
+            Self::KeyInfo { key, label, description, .. } => {
+                key.len() + label.len() + description.as_ref().map_or(0, Vec::len)
+            }
+            Self::KeyAttribute { key, name, value, .. } => key.len() + name.len() + value.len(),
+            Self::Alert(alert) => {
+                let texts = [&alert.flow, &alert.sigid, &alert.message, &alert.classification, &alert.status];
+                texts.into_iter().map(Vec::len).sum::<usize>() + alert.extra.len()
+            }
+            Self::Resource { flow, uri, label, .. } => flow.len() + uri.len() + label.len(),
+            Self::Tag { flow, tag } => flow.len() + tag.len(),
+            Self::FlowAttribute(attribute) => attribute.bytes(),
+            Self::FlowCounter { flow, key, .. } => flow.len() + key.as_ref().map_or(0, Vec::len),
+            Self::FlowEdges { flow, key, .. } => flow.len() + key.len(),
+            Self::Edge { from_key, to_key, .. } => from_key.len() + to_key.len(),
+            Self::FlowUpdate { flow, .. }
+            | Self::TerminateFlow { flow }
+            | Self::DisableReassembly { flow: FlowName::Id(flow) } => flow.len(),
+            Self::File { .. }
+            | Self::Document { .. }
+            | Self::Flow(_)
+            | Self::FlowEnd(..)
+            | Self::FlowMeter { .. }
+            | Self::LateTag { .. }
+            | Self::Found(_)
+            | Self::StorePolicy { .. }
+            | Self::DisableReassembly { .. }
+            | Self::Message { .. }
+            | Self::Fault { .. }
+            | Self::Job { .. } => 0,
+        }
+    }
+
     /// The record, and one that says nothing in its place.
     #[must_use]
     pub fn take(&mut self) -> Self {

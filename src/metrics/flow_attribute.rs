@@ -1,5 +1,6 @@
 //! Named values of flows.
 
+use super::ledger::Texts;
 use crate::key::FlowTuple;
 
 /// A named value of a flow, all its texts in one piece: there are more of these than of any other record.
@@ -55,6 +56,12 @@ impl FlowAttribute {
     #[must_use]
     pub fn value(&self) -> &[u8] {
         &self.texts[self.flow_len as usize + self.name_len as usize..]
+    }
+}
+
+impl Texts for FlowAttribute {
+    fn bytes(&self) -> usize {
+        self.texts.len()
     }
 }
 

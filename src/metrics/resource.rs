@@ -4,9 +4,6 @@ use super::ledger::Texts;
 use crate::guid::Guid;
 use crate::time::Timestamp;
 
-/// Longest contents; longer ones are cut.
-pub const MAX_RESOURCE_LABEL: usize = 32_767;
-
 /// A log record with a summary and contents.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resource {
@@ -20,14 +17,6 @@ pub struct Resource {
     pub uri: Vec<u8>,
     /// Contents.
     pub label: Vec<u8>,
-}
-
-impl Resource {
-    /// The contents as they are stored.
-    #[must_use]
-    pub fn cut_label(label: &[u8]) -> &[u8] {
-        &label[..label.len().min(MAX_RESOURCE_LABEL)]
-    }
 }
 
 impl Texts for Resource {

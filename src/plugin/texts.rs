@@ -6,8 +6,8 @@ use std::fmt;
 
 use mlua::{Table, Value};
 
-use crate::api::engine::{MAX_TEXT_BYTES, until_key_end, until_nul};
-use crate::metrics::{Column, MAX_KEY_LEN};
+use crate::api::engine::{until_key_end, until_nul};
+use crate::metrics::{Column, MAX_KEY_LEN, MAX_TEXT_BYTES};
 
 /// Longest title, author, name of a meter, unit.
 const MAX_NAME: usize = MAX_KEY_LEN;

@@ -179,6 +179,46 @@ fn add_resource_with_contents_cut_to_32767_bytes() {
 }
 
 #[test]
+fn flow_ids_and_texts_of_scripts_are_cut() {
+    let outcome = once(
+        "local long = ('x'):rep(40000)
+         engine:add_alert(A, long, 'k', 1, 'm') engine:add_resource(R, long, 'u') engine:tag_flow(long, long)
+         engine:add_flow_attribute(long, long, long) engine:add_flow_counter(long, G, 'k', 0, 1)
+         engine:update_flow(long, 1, 1) engine:terminate_flow(long) engine:disable_reassembly(long)
+         engine:set_key_attribute(G, 'k', long, long) engine:update_key_info(G, 'k', long, long)
+         print(long) T.logwarning(long)",
+    );
+    outcome.exits(0);
+    let long = "x".repeat(32767);
+    assert_eq!(outcome.lines(), [&*long]);
+    assert_eq!(outcome.logged("WARN", "xxx"), [&*long]);
+    for kind in [
+        "alert",
+        "resource",
+        "tag",
+        "flow_attribute",
+        "flow_counter",
+        "flow_update",
+        "terminate_flow",
+        "disable_reassembly",
+    ] {
+        let events = outcome.of(kind);
+        assert!(!events.is_empty(), "{kind}");
+        assert!(events.iter().all(|event| event["flow"] == "x".repeat(255)), "{kind}: {events:?}");
+    }
+    assert_eq!(outcome.of("tag")[0]["tag"], long);
+    for (kind, fields) in [
+        ("flow_attribute", ["name", "value"]),
+        ("key_attribute", ["name", "value"]),
+        ("keyinfo", ["label", "description"]),
+    ] {
+        for field in fields {
+            assert_eq!(outcome.of(kind)[0][field], long, "{kind} {field}");
+        }
+    }
+}
+
+#[test]
 fn add_flow_counter_and_reset_flow_counter() {
     let outcome = once(
         "engine:add_flow_counter(flow, G, 'k', 0, 1) engine:add_flow_counter(flow:id(), G, 'k', '1')

@@ -287,6 +287,26 @@ fn broadcasts_of_one_batch_take_no_more() {
 }
 
 #[test]
+fn what_one_script_says_about_one_batch_takes_at_most_64_mib() {
+    let (large, other) = ("local large = ('x'):rep(32 * 1024 - 1)", "print('another script')");
+    let body = format!("{large} for i = 1, 2100 do engine:set_key_attribute('{GROUP}', 'k', 'n', large) end");
+    let packet = Capture::udp(1, 100);
+    let outcome = Bench::new().counter("a.lua", IPV4, "", &body).counter("b.lua", IPV4, "", other).run(&packet);
+    outcome.exits(0);
+    // With name and key each takes 32,769 bytes.
+    let fit = (64 << 20) / 32_769;
+    assert_eq!(outcome.of("key_attribute").len(), fit);
+    assert_eq!(outcome.dropped("records_dropped"), 2_100 - fit as u64);
+    assert_eq!(outcome.lines(), ["another script"], "each has its own 64 MiB");
+    // The next batch has room again.
+    let capture = (0..257).fold(Capture::new(), |c, _| c.at(100, udp_packet((1, 2), b"")));
+    let body = format!("if n % 256 == 1 then {body} end");
+    let outcome = Bench::new().counter("a.lua", IPV4, "", &body).run(&capture);
+    outcome.exits(0);
+    assert_eq!(outcome.of("key_attribute").len(), 2 * fit);
+}
+
+#[test]
 fn messages_that_wait_for_the_backend_take_at_most_64_mib() {
     let hears = "local n = 0
         TrisulPlugin = { id = {}, onmessage = function(id, m) n = n + 1 end, onunload = function() print(n) end,

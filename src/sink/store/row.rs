@@ -5,7 +5,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use crate::guid::Guid;
 use crate::key::FlowTuple;
-use crate::metrics::{Alert, Edge, FlowAttribute, Rank, Resource, Session, Span, Texts};
+use crate::metrics::{Alert, Edge, FlowAttribute, Rank, Session, Span, Texts, cut_text};
 use crate::time::Timestamp;
 
 /// One of the keys with the largest or smallest values of an interval.
@@ -298,7 +298,7 @@ impl StoredResource {
         texts: &mut Vec<u8>,
     ) -> Self {
         let flow = FlowName::put(flow, texts);
-        let (uri, label) = (Span::put(texts, uri), Span::put(texts, Resource::cut_label(label)));
+        let (uri, label) = (Span::put(texts, uri), Span::put(texts, cut_text(label)));
         Self { time, group, flow, uri, label }
     }
 }
