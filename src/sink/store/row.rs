@@ -354,7 +354,9 @@ impl Row {
             Self::Alert(alert) => alert.bytes(),
             Self::Label(label) => label.label.len() + label.description.as_ref().map_or(0, Vec::len),
             Self::Attribute(attribute) => attribute.name.len() + attribute.value.len(),
-            Self::Edge(..) | Self::Topper(_) | Self::Tracked(_) | Self::JobEnd(..) => 0,
+            // Scripts may give a flow any id.
+            Self::Tracked(tracked) => tracked.flow.len(),
+            Self::Edge(..) | Self::Topper(_) | Self::JobEnd(..) => 0,
         }
     }
 }
@@ -405,4 +407,16 @@ impl ToSql for ToldText<'_> {
 /// A count as SQLite holds it; what does not fit is as large as fits.
 pub(super) fn whole(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Row, StoredTracked};
+
+    #[test]
+    fn the_flow_of_a_tracked_place_counts_as_a_text() {
+        let flow = vec![b'x'; 200];
+        let place = StoredTracked { tracker: String::new(), bucket: 0, size: 60, rank: 1, flow, metric: 1.0 };
+        assert_eq!(Row::Tracked(Box::new(place)).bytes(), 200);
+    }
 }
