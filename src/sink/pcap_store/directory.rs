@@ -5,10 +5,10 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::segment::{ClosedSegment, FoundSegment, index_path};
-use crate::time::Timestamp;
+use crate::time::{Stopwatch, Timestamp};
 
 const LOCK: &str = "packets.lock";
 /// How long somebody may take who only looks whether a folder is in use.
@@ -70,10 +70,10 @@ pub(super) fn is_in_use(path: &Path) -> bool {
 
 /// Takes the lock of a folder. Whoever only looks whether it is taken holds it for a moment.
 fn take(lock: &File) -> Result<(), TryLockError> {
-    let give_up = Instant::now() + LOOKS_AT_MOST;
+    let since = Stopwatch::start();
     loop {
         match lock.try_lock() {
-            Err(TryLockError::WouldBlock) if Instant::now() < give_up => thread::sleep(Duration::from_millis(1)),
+            Err(TryLockError::WouldBlock) if since.elapsed() < LOOKS_AT_MOST => thread::sleep(Duration::from_millis(1)),
             taken => return taken,
         }
     }
