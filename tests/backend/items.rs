@@ -113,7 +113,7 @@ fn input_alerts_bring_their_own_time() {
     );
     let outcome = Bench::new().plugin("i.lua", &text).plugin("m.lua", &block("alert_monitor", &monitor)).run_with(&[]);
     outcome.exits(0);
-    let printed = ["new\t1000\t5", "new\t2000\t7", "new\t900\t0", "flush\t1000\t5", "flush\t2000\t7", "flush\t900\t0"];
+    let printed = ["new\t1000\t5", "flush\t1000\t5", "new\t2000\t7", "new\t900\t0", "flush\t2000\t7", "flush\t900\t0"];
     assert_eq!(outcome.printed_by("m.lua"), printed);
 }
 
