@@ -197,10 +197,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let lock = OpenOptions::new().write(true).create_new(true).open(folder.path().join(LOCK)).expect("a file");
         lock.set_permissions(PermissionsExt::from_mode(0o000)).expect("it is ours");
-        if File::open(folder.path().join(LOCK)).is_ok() {
-            println!("skipped: whoever runs this may read everything");
-            return;
-        }
-        assert!(is_in_use(folder.path()));
+        // There are users who may read everything.
+        let can_read = File::open(folder.path().join(LOCK)).is_ok();
+        assert!(can_read || is_in_use(folder.path()));
     }
 }
