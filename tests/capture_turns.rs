@@ -193,7 +193,8 @@ fn files() -> impl Strategy<Value = Vec<Sketched>> {
 }
 
 fn ways() -> impl Strategy<Value = Way> {
-    let block = prop_oneof![1_u32..100, 100_u32..5_000, 5_000_u32..300_000];
+    // What tells a capture from other files is in the first block.
+    let block = prop_oneof![4_u32..100, 100_u32..5_000, 5_000_u32..300_000];
     let pauses = proptest::collection::vec(prop_oneof![3 => Just(0_u64), 1 => 1_u64..3_000], 1..4);
     (1_usize..6, block, pauses).prop_map(|(engines, block, pauses)| Way { engines, block, pauses })
 }

@@ -45,7 +45,7 @@ fn requests_by_signal_wait_until_plugins_are_loaded() {
     let mut running = place.start(&["-r", &file]);
     running.until("plugins load", |_| place.path("loads").exists());
     running.signal("TERM");
-    assert_eq!(running.wait(LIMIT).code, None);
+    assert_eq!(running.wait(LIMIT).code, Some(143));
 }
 
 #[test]
