@@ -31,7 +31,7 @@ struct Run {
     from: Cell<i32>,
 }
 
-/// See [`Run`], which stays where it is.
+/// The row of one loop. It stays where it is.
 #[derive(Debug, Default)]
 pub struct ErrorRow(Box<Run>);
 
