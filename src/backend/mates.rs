@@ -12,6 +12,7 @@
 //! end of input all are waited for.
 
 use std::collections::VecDeque;
+use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
@@ -27,6 +28,8 @@ use crate::time::Stopwatch;
 const WAY: usize = 16;
 /// How long is waited before something else is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long is waited before it is looked again whether there is room on a way.
+const GLANCE: Duration = Duration::from_micros(200);
 /// How long one that is behind is waited for when time is that of the wall.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a last bundle may take.
@@ -268,6 +271,7 @@ impl Mates {
     /// Meets the others: sends each of them its bundle, by their numbers, and waits until all have come as far.
     pub fn meet(&mut self, moment: Moment, bundles: Vec<Bundle>) {
         self.send(moment, bundles);
+        self.deliver(moment);
         for number in 0..self.mates.len() {
             self.wait_for(number, moment);
             self.collect(number, moment);
@@ -303,14 +307,42 @@ impl Mates {
         }
     }
 
+    /// Waits until there is room for what was sent. It would leave with what is sent next otherwise, and come too late for
+    /// those who meet now.
+    fn deliver(&mut self, moment: Moment) {
+        let waits = self.waits_at(moment);
+        let since = Stopwatch::start();
+        loop {
+            self.mates.iter_mut().flatten().for_each(Mate::send_held);
+            let is_held = self.mates.iter().flatten().any(|mate| mate.held.is_some());
+            if !is_held || waits == Waits::Shortly && since.elapsed() >= PATIENCE || (self.is_cut)() {
+                return;
+            }
+            self.make_room();
+            thread::sleep(GLANCE);
+        }
+    }
+
+    /// Takes in what others have sent, and a parcel of the packet threads: they may all wait for this backend.
+    fn make_room(&mut self) {
+        for mate in self.mates.iter_mut().flatten() {
+            mate.look();
+        }
+        self.early.extend(self.queue.as_ref().and_then(|queue| queue.try_recv().ok()));
+    }
+
+    fn waits_at(&self, moment: Moment) -> Waits {
+        if moment.secs == i64::MAX { Waits::ForAll } else { self.waits }
+    }
+
     fn wait_for(&mut self, number: usize, moment: Moment) {
+        let waits = self.waits_at(moment);
         let Some(mate) = &mut self.mates[number] else { return };
         let comes = mate.look();
         if mate.reached >= moment || !comes {
             mate.is_late = false;
             return;
         }
-        let waits = if moment.secs == i64::MAX { Waits::ForAll } else { self.waits };
         if mate.is_late && waits == Waits::Shortly || (self.is_cut)() {
             return;
         }
@@ -331,7 +363,7 @@ impl Mates {
                         return;
                     }
                     self.mates.iter_mut().flatten().for_each(Mate::send_held);
-                    self.early.extend(self.queue.as_ref().and_then(|queue| queue.try_recv().ok()));
+                    self.make_room();
                 }
             }
         }
@@ -360,6 +392,7 @@ impl Mates {
 mod tests {
     use std::sync::Arc;
     use std::thread;
+    use std::time::Duration;
 
     use super::{Bundle, Mates, Moment, WAY, Waits};
     use crate::api::Mail;
@@ -409,6 +442,39 @@ mod tests {
                     let expected = if sender == own { vec![] } else { vec![format!("{}.{}", at / 2, at % 2)] };
                     assert_eq!(*texts, expected, "{own} from {sender} at {at}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_meeting_has_what_was_sent_for_it_however_far_the_others_were_ahead() {
+        for slow in [Duration::ZERO, Duration::from_millis(3)] {
+            let runs = Mates::connect(2, Waits::ForAll).into_iter().map(|mut mates| {
+                thread::spawn(move || {
+                    let mut moment = Moment::START;
+                    if mates.own() == 0 {
+                        thread::sleep(slow);
+                    }
+                    for second in 0..10 * WAY as i64 {
+                        moment = moment.next(second);
+                        mates.pass(moment, bundles(2, "alone"));
+                    }
+                    moment = moment.next(1_000);
+                    mates.meet(moment, bundles(2, "together"));
+                    let heard = texts(&mut mates).swap_remove(1 - mates.own());
+                    for _ in 0..WAY {
+                        moment = moment.next(1_000);
+                        mates.pass(moment, bundles(2, "later"));
+                    }
+                    mates.leave();
+                    heard
+                })
+            });
+            let runs: Vec<_> = runs.collect();
+            for run in runs {
+                let heard = run.join().unwrap();
+                assert_eq!(heard.last().map(String::as_str), Some("together"), "{heard:?}");
+                assert_eq!(heard.len(), 10 * WAY + 1);
             }
         }
     }
