@@ -314,8 +314,17 @@ impl Mates {
         let since = Stopwatch::start();
         loop {
             self.mates.iter_mut().flatten().for_each(Mate::send_held);
-            let is_held = self.mates.iter().flatten().any(|mate| mate.held.is_some());
-            if !is_held || waits == Waits::Shortly && since.elapsed() >= PATIENCE || (self.is_cut)() {
+            let is_waited_for = |mate: &&mut Mate| mate.held.is_some() && (waits == Waits::ForAll || !mate.is_late);
+            let is_over = waits == Waits::Shortly && since.elapsed() >= PATIENCE;
+            let mut waited_for = self.mates.iter_mut().flatten().filter(is_waited_for).peekable();
+            if waited_for.peek().is_none() || (self.is_cut)() {
+                return;
+            }
+            if is_over {
+                waited_for.for_each(|mate| {
+                    mate.is_late = true;
+                    self.counts.late += 1;
+                });
                 return;
             }
             self.make_room();
