@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod e2e;
+#[path = "reload/hanging.rs"]
+mod hanging;
 #[path = "e2e/namespace.rs"]
 mod namespace;
 mod support;
@@ -693,24 +695,6 @@ fn a_disabled_script_begins_anew() {
 }
 
 #[test]
-fn a_version_that_hangs_in_c_holds_up_neither_packets_nor_the_end() {
-    let mut bench = Bench::start(counting(""), &[]);
-    // A pattern that takes longer than anybody waits, inside a function of the C library.
-    let hang = "io.open('hangs', 'w'):close() local _ = ('a'):rep(40):find(('a*'):rep(40) .. 'b')";
-    bench.write("count.lua", &counter("v2", hang, ""));
-    bench.running.signal("HUP");
-    let hangs = bench.place.path("hangs");
-    bench.running.until("it hangs", |_| hangs.exists());
-    bench.some_packets();
-    bench.running.signal("TERM");
-    let (place, ended) = (bench.place, bench.running.wait(LIMIT));
-    ended.exits(0);
-    assert!(ended.took < Duration::from_secs(6), "{:?}", ended.took);
-    let (all, sum) = counted(&place);
-    assert_eq!((keys(&all), sum), (vec!["v1"], packets(&ended.report())));
-}
-
-#[test]
 fn files_are_left_alone_unless_they_are_watched() {
     let mut bench = Bench::start(counting(""), &[]);
     bench.write("count.lua", &counter("v2", "", ""));
@@ -807,19 +791,4 @@ fn what_a_function_says_that_names_the_group_of_a_monitor_is_told_once_for_each_
     let (_, ended) = bench.stop();
     ended.exits(1);
     assert_eq!(told, [1; 7], "{}", ended.stderr);
-}
-
-#[test]
-fn a_version_that_hangs_in_c_is_given_up_and_others_are_loaded() {
-    let mut bench = Bench::start(counting(""), &["--callback-budget", "500"]);
-    let hang = "local _ = ('a'):rep(40):find(('a*'):rep(40) .. 'b')";
-    bench.write("count.lua", &counter("v2", hang, ""));
-    bench.fails("does not return from a C function");
-    bench.write("count.lua", &counter("v3", "", ""));
-    bench.reload();
-    bench.some_packets();
-    let (place, ended) = bench.stop();
-    ended.exits(1);
-    let (all, sum) = counted(&place);
-    assert_eq!((keys(&all), sum), (vec!["v1", "v3"], packets(&ended.report())));
 }
