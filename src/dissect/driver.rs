@@ -1,7 +1,7 @@
 //! Brings flow events to the dissectors and collects what they find.
 
 use super::attribute_kinds::AttributeKinds;
-use super::dissector::{Appetite, Context, Counts, Expectation, Recognition, StreamDissector};
+use super::dissector::{Appetite, Context, Counts, Expectation, Recognition};
 use super::expected::{Announced, Expected};
 use super::finding::{DissectWants, FindingKind, Findings, Protocol, Transaction};
 use super::ftp_data::FtpData;
@@ -9,6 +9,7 @@ use super::protocols::{DATAGRAMS, STREAMS};
 use super::recogniser::{Recogniser, Verdict};
 use super::slots::{Slots, State};
 use super::timers::{NoneLeft, Timers};
+use super::turned::{Turned, by_ports};
 use crate::flow::{Direction, Flow, FlowEvents, FlowHandle, FlowLookup, Happening, Roles, Want};
 use crate::packet::Batch;
 use crate::time::Timestamp;
@@ -302,7 +303,8 @@ impl Dissectors {
                                 self.desk.counts.add("protocol changes");
                                 break;
                             }
-                            slot.state = State::Undecided(Box::new(Recogniser::again(self.streams, begins(at.flow))));
+                            let roles = slot.roles.unwrap_or_default();
+                            slot.state = State::Undecided(Box::new(Recogniser::again(self.streams, roles)));
                             bytes = bytes.get(used..).unwrap_or_default();
                             position = position.saturating_add(used as u64);
                             if bytes.is_empty() {
@@ -324,7 +326,7 @@ impl Dissectors {
                             return;
                         }
                         Verdict::Nobody => break,
-                        Verdict::Speaks(row, roles) => self.slots[index].state = self.start(at, row, roles),
+                        Verdict::Speaks(row, roles) => self.slots[index].state = self.start(index, at, row, roles),
                     }
                 }
                 State::Tried(_) | State::Datagrams(_) | State::Ignored => break,
@@ -350,9 +352,10 @@ impl Dissectors {
     }
 
     /// The protocol is known: what its flow is from now on.
-    fn start(&mut self, at: At<'_>, row: usize, roles: Option<Roles>) -> State {
+    fn start(&mut self, index: usize, at: At<'_>, row: usize, roles: Option<Roles>) -> State {
         let row = &STREAMS[row];
         let roles = roles.unwrap_or_else(|| by_ports(at.flow));
+        self.slots[index].roles = Some(roles);
         if roles == Roles::Turned {
             self.desk.turned.push(at.handle);
         }
@@ -369,7 +372,7 @@ impl Dissectors {
 
     /// The protocol is known: its dissector takes over, and gets what was kept.
     fn speak(&mut self, index: usize, at: At<'_>, row: usize, roles: Option<Roles>) {
-        let next = self.start(at, row, roles);
+        let next = self.start(index, at, row, roles);
         if let State::Undecided(recogniser) = std::mem::replace(&mut self.slots[index].state, next) {
             for (piece, bytes) in recogniser.pieces() {
                 self.feed(index, at, piece.direction, piece.position, bytes);
@@ -477,56 +480,6 @@ impl Dissectors {
 /// Whether a flow was seen from its beginning, which tells who is the client.
 fn begins(flow: &Flow) -> Want {
     Want::from(flow.saw_syn())
-}
-
-/// Who asks where neither a SYN nor the content tells: the end with the higher port, as ids of flows have it.
-fn by_ports(flow: &Flow) -> Roles {
-    let client = flow.client();
-    let port = |end| flow.tuple.port(end);
-    if port(client) < port(client.other()) { Roles::Turned } else { flow.roles() }
-}
-
-/// A dissector of a flow in which the end that counts as the client is the server. What it finds is told of who asks and
-/// who answers.
-#[derive(Debug)]
-struct Turned(Box<dyn StreamDissector>);
-
-impl StreamDissector for Turned {
-    fn data(&mut self, cx: &mut Context<'_>, direction: Direction, position: u64, bytes: &[u8]) -> Appetite {
-        cx.roles = Roles::Turned;
-        self.0.data(cx, Roles::Turned.of(direction), position, bytes)
-    }
-
-    fn gap(&mut self, cx: &mut Context<'_>, direction: Direction, position: u64, missing: u64) -> Appetite {
-        cx.roles = Roles::Turned;
-        self.0.gap(cx, Roles::Turned.of(direction), position, missing)
-    }
-
-    fn end(&mut self, cx: &mut Context<'_>) {
-        cx.roles = Roles::Turned;
-        self.0.end(cx);
-    }
-
-    fn held(&self) -> usize {
-        size_of_val(&*self.0) + self.0.held()
-    }
-
-    fn decline_body(&mut self, transaction: Transaction, direction: Direction) {
-        self.0.decline_body(transaction, direction);
-    }
-
-    fn due(&self) -> Option<Timestamp> {
-        self.0.due()
-    }
-
-    fn wake(&mut self, cx: &mut Context<'_>) {
-        cx.roles = Roles::Turned;
-        self.0.wake(cx);
-    }
-
-    fn announced(&mut self) -> Option<Expectation> {
-        self.0.announced()
-    }
 }
 
 #[cfg(test)]
@@ -639,59 +592,6 @@ mod tests {
         assert_eq!(talk(0, &[(ToServer, response)]), ["Http"]);
         assert_eq!(talk(0, &[(ToServer, request), (ToServer, response)])[..1], ["Http"]);
         assert_eq!(talk(state::SEEN_SYN, &[(ToClient, request), (ToServer, response)]), [""; 0]);
-    }
-
-    #[test]
-    fn flows_of_which_the_server_is_seen_first_are_told_of_by_content_or_port() {
-        const HELLO: &[u8] = &[22, 3, 3, 0, 42, 2, 0, 0, 38, 3, 3];
-        let hello = [HELLO, &[7; 32], &[0, 0x13, 1, 0]].concat();
-        let turned = |proto: u8, bits: u16, ports: (u16, u16), said: &[u8]| {
-            let mut rehearsal = Rehearsal::new(DissectWants::ALL);
-            let flow = rehearsal.open_between(0, (proto, [10, 0, 0, 1], ports.0, ports.1), bits);
-            rehearsal.say(flow, ToServer, said);
-            rehearsal.run();
-            let turned = rehearsal.dissectors.take_turned().any(|turned| turned == flow);
-            assert_eq!(rehearsal.dissectors.take_turned().count(), 0, "told once");
-            turned
-        };
-        let answer = [&QUERY[..2], &[0x81, 0x80], &QUERY[4..]].concat();
-        let (http, ssh) = (&b"HTTP/1.1 200 OK\r\n\r\n"[..], &b"SSH-2.0-x\r\n"[..]);
-        for (said, proto) in [(http, 6), (&hello[..], 6), (&answer, 17)] {
-            // What the content tells is not asked of ports.
-            for ports in [(80, 50_000), (50_000, 80)] {
-                assert!(turned(proto, 0, ports, said), "{ports:?} {}", said.escape_ascii());
-            }
-        }
-        assert!(!turned(6, 0, (80, 50_000), b"GET / HTTP/1.1\r\n\r\n") && !turned(17, 0, (53, 50_000), QUERY));
-        assert!(turned(6, 0, (22, 50_000), ssh) && !turned(6, 0, (50_000, 22), ssh) && !turned(6, 0, (22, 22), ssh));
-        // A SYN tells better: no HTTP is found, and of a banner the ports are not asked.
-        assert!(!turned(6, state::SEEN_SYN, (80, 50_000), http) && !turned(6, state::SEEN_SYN_ACK, (22, 50_000), ssh));
-    }
-
-    #[test]
-    fn a_banner_seen_first_belongs_to_the_end_with_the_port_of_a_server() {
-        let mut rehearsal = Rehearsal::new(ALL);
-        let flow = rehearsal.open_between(0, (6, [10, 0, 0, 1], 22, 50_000), 0);
-        rehearsal.say(flow, ToServer, b"SSH-2.0-server\r\n");
-        rehearsal.say(flow, ToClient, b"SSH-2.0-client\r\n");
-        rehearsal.run();
-        let expected = ["=", "Ssh", "SSH:BANNER:SERVER=SSH-2.0-server", "SSH:BANNER:CLIENT=SSH-2.0-client"];
-        assert_eq!(rehearsal.found, expected);
-    }
-
-    #[test]
-    fn what_follows_in_a_tunnel_has_the_same_ends() {
-        let mut rehearsal = Rehearsal::new(DissectWants { http_resources: Want::Yes, ..DissectWants::default() });
-        let flow = rehearsal.open(6, 8_080, 0);
-        rehearsal.say(flow, ToClient, b"CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n");
-        rehearsal.say(flow, ToServer, b"HTTP/1.1 200 OK\r\n\r\n");
-        rehearsal.say(flow, ToClient, b"GET /in HTTP/1.1\r\nHost: i\r\n\r\n");
-        rehearsal.say(flow, ToServer, b"HTTP/1.1 204 No Content\r\n\r\n");
-        rehearsal.end(flow);
-        rehearsal.run();
-        let expected =
-            ["CONNECT h h:80 HTTP/1.1 -> status:200 usec:0 ua:-", "GET i /in HTTP/1.1 -> status:204 usec:0 ua:-"];
-        assert_eq!(rehearsal.found, expected);
     }
 
     #[test]

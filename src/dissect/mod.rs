@@ -27,6 +27,7 @@ mod smtp;
 mod ssh;
 mod timers;
 pub mod tls;
+mod turned;
 pub mod x509;
 
 pub use attribute_kinds::AttributeKinds;

@@ -57,11 +57,14 @@ impl Recogniser {
         Self { candidates: [useful & fitting; 2], ..Self::default() }
     }
 
-    /// For what follows in a flow that changes its protocol, with the rows that are of use (bits) and what is known of
-    /// the ends.
-    pub fn again(useful: u32, seen_from_start: Want) -> Self {
-        let turned = if seen_from_start.is_yes() { 0 } else { useful };
-        Self { candidates: [useful, turned], ..Self::default() }
+    /// For what follows in a flow that changes its protocol, with the rows that are of use (bits) between ends whose roles
+    /// are known.
+    pub fn again(useful: u32, roles: Roles) -> Self {
+        let candidates = match roles {
+            Roles::Known => [useful, 0],
+            Roles::Turned => [0, useful],
+        };
+        Self { candidates, ..Self::default() }
     }
 
     /// Offers the next bytes of a direction.

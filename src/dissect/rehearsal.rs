@@ -116,6 +116,14 @@ impl Rehearsal {
         self.collect();
     }
 
+    /// What was said is a batch of its own, as it is in a pipeline.
+    pub fn batch(&mut self) {
+        self.run();
+        for flow in self.dissectors.take_turned() {
+            self.flows.0.get_mut(&flow).expect("a flow that was opened").turn();
+        }
+    }
+
     pub fn idle(&mut self) {
         self.dissectors.idle(self.now, &self.flows);
         self.collect();

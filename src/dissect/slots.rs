@@ -8,7 +8,7 @@ use std::ops::{Index, IndexMut};
 
 use super::dissector::{Context, DatagramDissector, StreamDissector};
 use super::recogniser::Recogniser;
-use crate::flow::FlowHandle;
+use crate::flow::{FlowHandle, Roles};
 use crate::memory::{make_room, prefetch_whole};
 use crate::time::Timestamp;
 
@@ -89,8 +89,13 @@ pub(super) struct Slot {
     pub timer: bool,
     /// Whether something was due some time when its dissector was called last.
     pub waits: bool,
+    /// Who asks, once the flow has spoken a protocol. It stays so when the protocol changes.
+    pub roles: Option<Roles>,
     pub state: State,
 }
+
+// One for each place of the flow table.
+const _: () = assert!(size_of::<Slot>() <= 40);
 
 /// The places of all flows, by their slots in the flow table.
 #[derive(Debug)]

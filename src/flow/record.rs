@@ -108,7 +108,7 @@ impl Flow {
     }
 
     /// What the flow carries shows that the client answers. A SYN tells better.
-    pub(super) const fn turn(&mut self) {
+    pub const fn turn(&mut self) {
         if !self.saw_syn() {
             self.state &= !own::AS_SEEN;
         }
