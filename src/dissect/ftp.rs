@@ -12,7 +12,7 @@ use crate::key::Host;
 const MAX_NAME: usize = 512;
 
 /// Whether a stream is the control connection: by the greeting if it says so, else by the first command.
-pub(super) fn recognise(direction: Direction, Head { bytes: head, .. }: Head<'_>) -> Recognition {
+pub(super) fn recognise(direction: Direction, head: Head<'_>) -> Recognition {
     match direction {
         Direction::ToClient => match greeting(head) {
             Greeting::Files => Recognition::Yes,
@@ -20,6 +20,7 @@ pub(super) fn recognise(direction: Direction, Head { bytes: head, .. }: Head<'_>
             Greeting::Mail | Greeting::Other => Recognition::No,
         },
         Direction::ToServer => {
+            let head = head.bytes;
             let Some(end) = head.iter().position(|byte| *byte == b'\n') else {
                 let begins = |word: &[u8]| {
                     head[..head.len().min(word.len())].eq_ignore_ascii_case(&word[..head.len().min(word.len())])

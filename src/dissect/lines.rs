@@ -1,5 +1,7 @@
 //! Streams cut into lines, the same way however they arrive.
 
+use super::protocols::Head;
+
 /// Longest piece; longer lines come in several.
 const MAX_LINE: usize = 1_024;
 
@@ -133,14 +135,18 @@ pub(super) enum Greeting {
     Other,
 }
 
-/// Reads the complete lines of a greeting; the first one that says something counts.
-pub(super) fn greeting(head: &[u8]) -> Greeting {
+/// Reads the complete lines of a greeting; the first one that says something counts. Those that were looked at before said
+/// nothing, and are not read again.
+pub(super) fn greeting(Head { bytes: head, looked }: Head<'_>) -> Greeting {
     let begin = &head[..head.len().min(4)];
     if !b"220 ".starts_with(begin) && !b"220-".starts_with(begin) {
         return Greeting::Other;
     }
-    let complete = head.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
-    for line in head[..complete].split(|byte| *byte == b'\n') {
+    let (known, new) = head.split_at(looked.min(head.len()));
+    let Some(complete) = memchr::memrchr(b'\n', new).map(|at| known.len() + at) else { return Greeting::Unclear };
+    // The line that was not complete.
+    let from = memchr::memrchr(b'\n', known).map_or(0, |end| end + 1);
+    for line in head[from..complete].split(|byte| *byte == b'\n') {
         if contains(line, b"SMTP") {
             return Greeting::Mail;
         }
@@ -183,7 +189,39 @@ mod tests {
         assert_eq!(lens, [(3, Start::Line), (1_024, Start::Line), (477, Start::Middle), (1, Start::Line)]);
     }
 
+    #[test]
+    fn lines_of_a_greeting_that_said_nothing_are_not_read_again() {
+        let head = b"220-as SMTP as it gets\r\n220 FTP\r\n";
+        let after = |looked| greeting(Head { bytes: head, looked });
+        assert_eq!(
+            [0, 5, 23, 24, 30].map(after),
+            [Greeting::Mail, Greeting::Mail, Greeting::Mail, Greeting::Files, Greeting::Files]
+        );
+        assert_eq!(after(head.len()), Greeting::Unclear);
+    }
+
     proptest! {
+        #[test]
+        fn a_greeting_says_the_same_in_pieces(
+            words in proptest::collection::vec(prop_oneof![
+                8 => Just(&b"hello "[..]), 3 => Just(&b"\r\n220-"[..]), 1 => Just(&b"eSmtp"[..]), 1 => Just(&b"ftp"[..]),
+                2 => Just(&b"\r\n"[..]), 2 => Just(&b"f"[..]), 2 => Just(&b"tp"[..]),
+            ], 0..40),
+            pieces in proptest::collection::vec(1..30_usize, 1..60),
+        ) {
+            let stream = [&b"220-"[..], &words.concat()].concat();
+            let (mut known, mut found) = (0, Greeting::Unclear);
+            for piece in pieces.into_iter().cycle() {
+                let now = stream.len().min(known + piece);
+                found = greeting(Head { bytes: &stream[..now], looked: known });
+                known = now;
+                if found != Greeting::Unclear || known == stream.len() {
+                    break;
+                }
+            }
+            prop_assert_eq!(found, greeting(Head::new(&stream)));
+        }
+
         #[test]
         fn lines_do_not_depend_on_the_pieces(
             stream in proptest::collection::vec(prop_oneof![8 => Just(b'x'), 1 => Just(b'\n'), 1 => Just(b'\r')], 0..3_000),

@@ -20,7 +20,9 @@ pub(super) enum Midstream {
     Refused,
     /// They are, if the first bytes seen fit.
     Accepted,
-    /// The same; both ends may begin with the same bytes, so that these do not tell who asks.
+    /// They are by what the server says; the first words of a client may be those of other protocols.
+    Greeted,
+    /// They are, if the first bytes seen fit; both ends may begin with the same bytes, so that these do not tell who asks.
     Alike,
 }
 
@@ -91,14 +93,14 @@ pub(super) const STREAMS: &[StreamProtocol] = &[
         wanted: |wants| wants.hashes() | behind_tls(wants),
         recognise: smtp::recognise,
         start: |_| Box::<Smtp>::default(),
-        midstream: Midstream::Refused,
+        midstream: Midstream::Accepted,
     },
     StreamProtocol {
         protocol: Protocol::Ftp,
         wanted: |wants| wants.hashes() | wants.protocols | behind_tls(wants),
         recognise: ftp::recognise,
         start: |_| Box::<Ftp>::default(),
-        midstream: Midstream::Refused,
+        midstream: Midstream::Greeted,
     },
     StreamProtocol {
         protocol: Protocol::Dns,

@@ -39,6 +39,8 @@ pub(super) struct Piece {
 pub(super) struct Recogniser {
     /// Bits of the table rows that have not said No, by [`Roles`].
     candidates: [u32; 2],
+    /// Nobody saw the beginning.
+    is_midstream: bool,
     heads: [Vec<u8>; 2],
     // The piece that grows, and those before it. Most flows have one until they are known.
     last: Option<Piece>,
@@ -54,7 +56,7 @@ impl Recogniser {
         }
         let fits = |row: &StreamProtocol| row.midstream != Midstream::Refused;
         let fitting = table.iter().enumerate().filter(|(_, row)| fits(row)).fold(0, |bits, (i, _)| bits | 1 << i);
-        Self { candidates: [useful & fitting; 2], ..Self::default() }
+        Self { candidates: [useful & fitting; 2], is_midstream: true, ..Self::default() }
     }
 
     /// For what follows in a flow that changes its protocol, with the rows that are of use (bits) between ends whose roles
@@ -87,7 +89,13 @@ impl Recogniser {
                 if *candidates & 1 << index == 0 {
                     continue;
                 }
-                match (row.recognise)(roles.of(direction), seen) {
+                let way = roles.of(direction);
+                let must_be_greeted = self.is_midstream && row.midstream == Midstream::Greeted;
+                let recognition = match way {
+                    Direction::ToServer if must_be_greeted => Recognition::No,
+                    _ => (row.recognise)(way, seen),
+                };
+                match recognition {
                     Recognition::Yes => {
                         let is_open = roles == Roles::Known
                             && row.midstream == Midstream::Alike

@@ -7,7 +7,7 @@ use super::protocols::Head;
 use crate::flow::Direction;
 
 /// Whether a stream is a conversation of mail servers: by the greeting if it says so, else by the first command.
-pub(super) fn recognise(direction: Direction, Head { bytes: head, .. }: Head<'_>) -> Recognition {
+pub(super) fn recognise(direction: Direction, head: Head<'_>) -> Recognition {
     match direction {
         Direction::ToClient => match greeting(head) {
             Greeting::Mail => Recognition::Yes,
@@ -16,7 +16,7 @@ pub(super) fn recognise(direction: Direction, Head { bytes: head, .. }: Head<'_>
         },
         Direction::ToServer => {
             let words = [&b"EHLO "[..], b"HELO ", b"LHLO "];
-            let begins = &head[..head.len().min(5)];
+            let begins = &head.bytes[..head.bytes.len().min(5)];
             match words.into_iter().find(|word| begins.eq_ignore_ascii_case(&word[..begins.len()])) {
                 Some(_) if begins.len() == 5 => Recognition::Yes,
                 Some(_) => Recognition::Undecided,

@@ -65,6 +65,45 @@ mod tests {
     const QUERY: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\x07example\0\0\x01\0\x01";
 
     #[test]
+    fn of_mail_and_files_a_greeting_seen_first_tells_who_answers() {
+        let told = |direction: Direction, said: &[u8]| {
+            let mut rehearsal = Rehearsal::new(ALL);
+            let flow = rehearsal.open_between(0, (6, [10, 0, 0, 1], 50_000, 50_001), 0);
+            rehearsal.say(flow, direction, said);
+            rehearsal.run();
+            let is_turned = rehearsal.dissectors.take_turned().count() > 0;
+            (rehearsal.found.split_off(1), is_turned)
+        };
+        let (mail, files) = (&b"220 x ESMTP\r\n"[..], &b"220-x\r\n220 an FTP server\r\n"[..]);
+        for (direction, is_turned) in [(ToServer, true), (ToClient, false)] {
+            assert_eq!(told(direction, mail), (vec!["Smtp".to_owned()], is_turned));
+            assert_eq!(told(direction, files), (vec!["Ftp".to_owned()], is_turned));
+            // A client of mail is known by its word, but many a protocol begins with the name of a user.
+            assert_eq!(told(direction.other(), b"EHLO x\r\n"), (vec!["Smtp".to_owned()], is_turned));
+            assert_eq!(told(direction.other(), b"USER x\r\n"), (vec![], false));
+        }
+    }
+
+    #[test]
+    fn what_follows_starttls_has_the_ends_of_what_came_before() {
+        const HELLO: &[u8] = &[22, 3, 3, 0, 42, 1, 0, 0, 38, 3, 3];
+        let mut rehearsal = Rehearsal::new(ALL);
+        let flow = rehearsal.open(6, 25, 0);
+        let hello = [HELLO, &[7; 32], &[0, 0, 2, 0x13, 1, 1, 0]].concat();
+        let said: [(Direction, &[u8]); 4] = [
+            (ToServer, b"220 x ESMTP\r\n"),
+            (ToClient, b"STARTTLS\r\n"),
+            (ToServer, b"220 go on\r\n"),
+            (ToClient, &hello),
+        ];
+        for (direction, said) in said {
+            rehearsal.say(flow, direction, said);
+            rehearsal.batch();
+        }
+        assert_eq!(rehearsal.found[..3], ["=", "Smtp", "Tls"]);
+    }
+
+    #[test]
     fn what_follows_in_a_tunnel_has_the_same_ends_however_batches_are_cut() {
         // The port of the one who asks is the lower one.
         let tunnel = |each_alone: bool, inside: &[(Direction, &[u8])]| {
