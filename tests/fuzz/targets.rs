@@ -1,6 +1,8 @@
 //! What is fed to the fuzzer, one function per target: each takes any bytes and panics if something does not hold.
 //! `tests/e2e_corpus.rs` calls the same functions with the inputs of `tests/corpus/`.
 
+#[path = "dissectors.rs"]
+pub mod dissectors;
 #[path = "http.rs"]
 pub mod http;
 #[path = "tls.rs"]
@@ -32,7 +34,7 @@ use tempfile::NamedTempFile;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const ALL: [Target; 12] = [
+pub const ALL: [Target; 17] = [
     ("reader", reader),
     ("decode", decode),
     ("closure_bytes", closure_bytes),
@@ -45,6 +47,11 @@ pub const ALL: [Target; 12] = [
     ("tls", tls::tls),
     ("x509_text", tls::x509_text),
     ("quic", tls::quic),
+    ("dns", dissectors::dns),
+    ("ssh", dissectors::ssh),
+    ("smtp", dissectors::smtp),
+    ("ftp", dissectors::ftp),
+    ("dhcp", dissectors::dhcp),
 ];
 
 /// Bytes as a capture file: read to its end by one engine and by two, with the same packets.
@@ -449,11 +456,17 @@ fn json_module() -> mlua::Result<(Lua, Function, Function)> {
 /// goes missing in front of it, and two of length. Found in order, forgotten at the end, and the same in single bytes.
 pub fn dissect(bytes: &[u8]) {
     let [first, rest @ ..] = bytes else { return };
-    let proto = if first & 1 == 0 { 6 } else { 17 };
-    let whole = dissect_pieces(proto, rest, usize::MAX);
-    if proto == 6 {
-        assert_eq!(whole, dissect_pieces(proto, rest, 1), "the pieces of a stream do not matter");
+    if first & 1 == 0 {
+        check_conversation(rest);
+    } else {
+        dissect_pieces(17, rest, usize::MAX);
     }
+}
+
+/// A conversation over TCP.
+fn check_conversation(bytes: &[u8]) {
+    let whole = dissect_pieces(6, bytes, usize::MAX);
+    assert_eq!(whole, dissect_pieces(6, bytes, 1), "the pieces of a stream do not matter");
 }
 
 struct OneFlow(FlowHandle, Flow);

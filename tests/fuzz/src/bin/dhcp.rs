@@ -1,0 +1,6 @@
+//! See `targets::dissectors::dhcp`.
+#![no_main]
+
+use millstream_fuzz::targets;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::dissectors::dhcp(bytes));
