@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use dissect_support::{
-    Bench, Conversation, Found, all_wants, conversations, first_text, output_of, own_capture, shared_captures, values,
+    Bench, Conversation, Found, all_wants, conversations, first_text, found_by_all, output_of, own_capture,
+    shared_captures, values,
 };
 use millstream::dissect::quic::{self, Quic};
 use millstream::dissect::tls::{self, Tls};
@@ -23,9 +24,11 @@ fn dissect(talk: &Conversation, wants: &DissectWants) -> Vec<Found> {
     let Some((direction, first)) = talk.pieces.first() else { return Vec::new() };
     let mut bench = Bench::default();
     if talk.tuple.proto == TCP {
-        if tls::recognise(*direction, first) != Recognition::No {
-            bench.stream(wants, &mut Tls::new(), talk);
+        if tls::recognise(*direction, first) == Recognition::No {
+            // It may change to TLS later.
+            return found_by_all(wants, talk);
         }
+        bench.stream(wants, &mut Tls::new(), talk);
     } else if quic::recognise(first) == Recognition::Yes {
         bench.datagrams(wants, &mut Quic::new(), talk);
     }
@@ -93,7 +96,10 @@ fn of_tshark(path: &Path) -> Option<(Hellos, Hellos)> {
 /// Segments of its server come out of order, and tshark does not wait for the missing one.
 const TSHARK_GIVES_UP: &str = "s-tls__tls-fingerprint-alert.pcap";
 
-/// Captures with TLS or QUIC from the first byte of a flow on.
+/// In LDAP it is not followed that TLS begins.
+const NOT_FOLLOWED: &str = "s-ldap-starttls.pcap";
+
+/// Captures with TLS or QUIC, from the first byte of a flow on or behind STARTTLS.
 fn captures() -> Vec<std::path::PathBuf> {
     let mut list = vec![own_capture("tls-hello.pcap"), own_capture("demo.pcap")];
     if let Some(folder) = shared_captures() {
@@ -102,9 +108,9 @@ fn captures() -> Vec<std::path::PathBuf> {
         let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
         let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
         paths.retain(|path| wanted.iter().any(|word| name(path).contains(word)));
-        // TLS in them begins after other protocols, or it is the QUIC of before the standard.
+        // The QUIC of before the standard is not read.
         paths.retain(|path| {
-            !["starttls", "startssl", "gquic", TSHARK_GIVES_UP].iter().any(|word| path.to_str().unwrap().contains(word))
+            !["gquic", NOT_FOLLOWED, TSHARK_GIVES_UP].iter().any(|word| path.to_str().unwrap().contains(word))
         });
         paths.sort();
         list.extend(paths);

@@ -8,9 +8,11 @@ use std::process::Command;
 use millstream::capture::{FileOptions, FileSource, Fill, Source};
 use millstream::decode::{Decoder, Registry, flow_tuple, payload_range};
 use millstream::dissect::{
-    Appetite, Context, Counts, DatagramDissector, DissectWants, FindingKind, Findings, StreamDissector,
+    Appetite, Context, Counts, DatagramDissector, DissectWants, Dissectors, FindingKind, Findings, StreamDissector,
 };
-use millstream::flow::{Direction, Flow, FlowHandle, Roles, Want};
+use millstream::flow::{
+    Direction, EndReason, Flow, FlowEvent, FlowEvents, FlowHandle, FlowLookup, Happening, Roles, Want, state,
+};
 use millstream::key::{End, FlowTuple};
 use millstream::packet::{Batch, builtin};
 use millstream::time::Timestamp;
@@ -198,15 +200,50 @@ impl Bench {
 
     /// What was found so far.
     pub fn found(&self) -> Vec<Found> {
-        let text = |text| String::from_utf8_lossy(self.findings.bytes(text)).into_owned();
-        let one = |kind| match kind {
-            FindingKind::Attribute { name, value } => Found::Attribute(text(name), self.findings.bytes(value).to_vec()),
-            FindingKind::Resource { uri, label, .. } => Found::Resource(text(uri), text(label)),
-            FindingKind::Document { text: page, .. } => Found::Document(text(page)),
-            other => panic!("not of these dissectors: {other:?}"),
-        };
-        self.findings.list().iter().map(|finding| one(finding.kind)).collect()
+        found_in(&self.findings)
     }
+}
+
+fn found_in(findings: &Findings) -> Vec<Found> {
+    let text = |text| String::from_utf8_lossy(findings.bytes(text)).into_owned();
+    let one = |kind| match kind {
+        FindingKind::Attribute { name, value } => Found::Attribute(text(name), findings.bytes(value).to_vec()),
+        FindingKind::Resource { uri, label, .. } => Found::Resource(text(uri), text(label)),
+        FindingKind::Document { text: page, .. } => Found::Document(text(page)),
+        other => panic!("not of these dissectors: {other:?}"),
+    };
+    findings.list().iter().map(|finding| one(finding.kind)).collect()
+}
+
+struct OneFlow(Flow);
+
+impl FlowLookup for OneFlow {
+    fn flow(&self, _handle: FlowHandle) -> Option<&Flow> {
+        Some(&self.0)
+    }
+}
+
+/// What all dissectors together find in a conversation over TCP that was seen from its beginning.
+pub fn found_by_all(wants: &DissectWants, talk: &Conversation) -> Vec<Found> {
+    let handle = FlowHandle { slot: 0, generation: 0 };
+    let new = Flow::new(talk.tuple, Timestamp::EPOCH);
+    let flow = OneFlow(Flow { state: new.state | state::SEEN_SYN, ..new });
+    let mut events = FlowEvents::default();
+    let happen = |events: &mut FlowEvents, what| {
+        events.push(FlowEvent { packet: 0, flow: handle, time: Timestamp::EPOCH, what })
+    };
+    happen(&mut events, Happening::New);
+    let mut positions = [0; 2];
+    for (direction, piece) in &talk.pieces {
+        let bytes = events.hold(piece);
+        let position = &mut positions[direction.index()];
+        happen(&mut events, Happening::Payload { direction: *direction, position: *position, bytes });
+        *position += piece.len() as u64;
+    }
+    happen(&mut events, Happening::End { reason: EndReason::Fin });
+    let mut dissectors = Dissectors::new(*wants);
+    dissectors.process(&Batch::new(), &events, &flow);
+    found_in(dissectors.findings())
 }
 
 /// Values of an attribute, in order.
