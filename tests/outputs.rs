@@ -17,3 +17,5 @@ mod stream;
 mod tables;
 #[path = "outputs/targets.rs"]
 mod targets;
+#[path = "outputs/whence.rs"]
+mod whence;

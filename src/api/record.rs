@@ -4,7 +4,7 @@ use super::constants::LogLevel;
 use crate::flow::FlowHandle;
 use crate::guid::Guid;
 use crate::key::{End, FlowTuple};
-use crate::metrics::{FlowAttribute, Session, Texts};
+use crate::metrics::{FlowAttribute, FlowFacts, Session, Texts};
 use crate::time::Timestamp;
 
 /// Index of a script file in the run's list of scripts.
@@ -160,8 +160,8 @@ pub struct EndedFlow {
     pub tuple: Option<FlowTuple>,
     /// Nobody was told that it began: scripts spoke of it and ended it at once. It is in no packets.
     pub is_news: bool,
-    /// The end that is the client; unknown for a flow that is in no packets.
-    pub client: Option<End>,
+    /// What else is known of it; nothing of a flow that is in no packets.
+    pub facts: FlowFacts,
 }
 
 /// One thing a script produced.

@@ -212,9 +212,9 @@ pub enum FindingKind {
         /// The message, as far as it was captured.
         message: Text,
     },
-    /// The text that JA3 or JA3S is the hash of; the hash follows as an attribute.
+    /// The text that JA3, JA3S or a HASSH is the hash of; the hash follows as an attribute.
     FingerprintText {
-        /// To the server: JA3.
+        /// To the server: of the client.
         direction: Direction,
         /// The text.
         text: Text,

@@ -4,6 +4,7 @@ use md5::{Digest, Md5};
 
 use super::dissector::{Appetite, Context, Recognition, StreamDissector};
 use super::file_hash::push_hex;
+use super::finding::FindingKind;
 use super::protocols::Head;
 use crate::flow::Direction;
 
@@ -207,23 +208,31 @@ fn key_exchange(cx: &mut Context<'_>, direction: Direction, message: &[u8]) {
         Direction::ToServer => ("SSH:HASSH", [0, 2, 4, 6]),
         Direction::ToClient => ("SSH:HASSH:SERVER", [0, 3, 5, 7]),
     };
-    let mut hash = Md5::new();
+    let mark = cx.findings.mark();
     let mut rest = message.get(COOKIE..).unwrap_or_default();
     for index in 0..8 {
-        let Some((len, behind)) = rest.split_first_chunk::<4>() else { return cx.counts.add("ssh packets refused") };
-        let Some((list, behind)) = behind.split_at_checked(u32::from_be_bytes(*len) as usize) else {
+        let list = rest.split_first_chunk::<4>();
+        let list = list.and_then(|(len, behind)| behind.split_at_checked(u32::from_be_bytes(*len) as usize));
+        let Some((list, behind)) = list else {
+            cx.findings.writer().truncate(mark);
             return cx.counts.add("ssh packets refused");
         };
         rest = behind;
         if wanted.contains(&index) {
+            let text = cx.findings.writer();
             if index > 0 {
-                hash.update(b";");
+                text.push(b';');
             }
-            hash.update(list);
+            text.extend_from_slice(list);
         }
     }
+    let text = cx.findings.since(mark);
+    let hash = Md5::digest(cx.findings.bytes(text));
+    if cx.wants.events.is_yes() {
+        cx.push(FindingKind::FingerprintText { direction, text });
+    }
     let mut text = Vec::with_capacity(32);
-    push_hex(&mut text, &hash.finalize());
+    push_hex(&mut text, &hash);
     cx.attribute(name, &text);
 }
 

@@ -1,6 +1,7 @@
 //! What became of flows and their bytes, by name.
 
 use super::event::EndReason;
+use super::flows::{ICMP, ICMP_V6, TCP, UDP};
 
 /// What a flow is, for timeouts and for the choice of what to evict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +25,8 @@ pub enum FlowKind {
 pub struct FlowCounts {
     /// Flows found in packets.
     pub created: u64,
+    /// Of those, the ones of TCP, UDP, ICMP and ICMP for IPv6.
+    pub created_by: [u64; 4],
     /// Ended because both FINs were acknowledged.
     pub ended_fin: u64,
     /// Ended by a reset.
@@ -89,6 +92,20 @@ impl FlowCounts {
     #[must_use]
     pub const fn evicted(&self) -> u64 {
         self.evicted_half_open + self.evicted_tcp + self.evicted_udp + self.evicted_other
+    }
+
+    /// Counts a beginning.
+    #[inline]
+    pub(super) const fn begin(&mut self, proto: u8) {
+        self.created += 1;
+        let place = match proto {
+            TCP => 0,
+            UDP => 1,
+            ICMP => 2,
+            ICMP_V6 => 3,
+            _ => return,
+        };
+        self.created_by[place] += 1;
     }
 
     /// Counts an end.

@@ -17,7 +17,7 @@ use super::tcp::Connections;
 use super::timer::Wheel;
 use super::track::Sighting;
 use crate::key::{End, FlowTuple};
-use crate::metrics::GroupIndex;
+use crate::metrics::{FlowFacts, FlowSoFar, GroupIndex};
 use crate::packet::Batch;
 use crate::time::Timestamp;
 
@@ -73,6 +73,8 @@ pub struct Flows {
 pub(super) struct Cause {
     pub(super) packet: u32,
     pub(super) time: Timestamp,
+    // Where the packet came from.
+    pub(super) origin: u16,
 }
 
 impl Flows {
@@ -110,7 +112,7 @@ impl Flows {
         }
         if let Some(packet) = batch.packets().first() {
             self.now = self.now.max(packet.ts);
-            self.end_terminated(Cause { packet: 0, time: self.now });
+            self.end_terminated(Cause { packet: 0, time: self.now, origin: packet.origin });
             self.statements.expire_records(self.now);
         }
         self.track(batch, fragments);
@@ -120,7 +122,7 @@ impl Flows {
     pub fn expire(&mut self, now: Timestamp) {
         self.begin();
         self.now = self.now.max(now);
-        let cause = Cause { packet: FlowEvents::NO_PACKET, time: self.now };
+        let cause = Cause { packet: FlowEvents::NO_PACKET, time: self.now, origin: 0 };
         self.end_terminated(cause);
         self.statements.expire_records(self.now);
         self.end_due(cause);
@@ -130,7 +132,7 @@ impl Flows {
     /// Replaces the events.
     pub fn finish(&mut self) -> Want {
         self.begin();
-        let cause = Cause { packet: FlowEvents::NO_PACKET, time: self.now };
+        let cause = Cause { packet: FlowEvents::NO_PACKET, time: self.now, origin: 0 };
         self.end_terminated(cause);
         self.statements.records.finish(self.now);
         let mut rest = self.finishing.take().unwrap_or_else(|| self.by_age());
@@ -214,7 +216,44 @@ impl Flows {
     /// The end that asks in the flow in packets that has this id.
     #[must_use]
     pub fn asker(&self, id: &[u8]) -> Option<End> {
-        self.flow(self.find(&FlowTuple::from_id(id)?)?).map(Flow::asker)
+        self.flow(self.of_id(id)?).map(Flow::asker)
+    }
+
+    /// What is known of a flow besides its id.
+    #[must_use]
+    pub fn facts(&self, handle: FlowHandle) -> FlowFacts {
+        let Some(flow) = self.flow(handle) else { return FlowFacts::default() };
+        let icmp = if is_icmp(flow.tuple.proto) { self.table.icmp(handle.slot) } else { None };
+        FlowFacts { client: Some(flow.asker()), origin: Some(self.table.origin(handle.slot)), icmp }
+    }
+
+    /// What a flow had counted when a packet of the batch had been counted.
+    #[must_use]
+    pub fn so_far(&self, handle: FlowHandle, batch: &Batch, packet: u32) -> Option<FlowSoFar> {
+        let flow = self.flow(handle)?;
+        let mut so_far = FlowSoFar { start: flow.first, packets: flow.packets, bytes: flow.bytes };
+        // Packets behind the end of a flow are not counted.
+        let is_end = |event: &&FlowEvent| event.flow == handle && matches!(event.what, Happening::End { .. });
+        let last = if flow.has(own::ENDED) {
+            self.events.list().iter().find(is_end).map_or(0, |event| event.packet)
+        } else {
+            u32::MAX
+        };
+        let later = (0..).zip(&self.packets).zip(batch.packets()).skip(packet.saturating_add(1) as usize);
+        for ((index, place), packet) in later {
+            if let Some(place) = place.filter(|place| place.flow == handle && index <= last) {
+                let end = place.sender as usize;
+                so_far.packets[end] = so_far.packets[end].saturating_sub(1);
+                so_far.bytes[end] = so_far.bytes[end].saturating_sub(u64::from(packet.wirelen));
+            }
+        }
+        Some(so_far)
+    }
+
+    /// The flow in packets that has this id.
+    #[must_use]
+    pub fn of_id(&self, id: &[u8]) -> Option<FlowHandle> {
+        self.find(&FlowTuple::from_id(id)?)
     }
 
     /// Flows that have not ended.
@@ -265,7 +304,8 @@ impl Flows {
         let mut flow = Flow::new(tuple, self.now);
         flow.set_client(sender);
         let slot = self.table.insert(hash, flow, 0);
-        self.counts.created += 1;
+        self.table.set_origin(slot, cause.origin);
+        self.counts.begin(tuple.proto);
         if self.statements.is_waiting() {
             self.statements.expire(self.now);
             self.statements.appear(slot, tuple.id().as_bytes());
@@ -425,6 +465,15 @@ impl Flows {
 pub(super) const TCP: u8 = 6;
 /// IP protocol number of UDP.
 pub(super) const UDP: u8 = 17;
+/// IP protocol number of ICMP.
+pub(super) const ICMP: u8 = 1;
+/// IP protocol number of ICMP for IPv6.
+pub(super) const ICMP_V6: u8 = 58;
+
+/// Whether a flow is of ICMP, of either version.
+pub(super) const fn is_icmp(proto: u8) -> bool {
+    matches!(proto, ICMP | ICMP_V6)
+}
 
 /// What a flow is.
 pub(super) fn kind(flow: &Flow) -> FlowKind {

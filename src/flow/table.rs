@@ -20,6 +20,8 @@ const GENERATION: u32 = (1 << GENERATION_BITS) - 1;
 
 /// Nobody wants datagrams of the flow.
 const STOPPED: u32 = 1;
+/// The upper half has type and code of the first message of ICMP.
+const HAS_ICMP: u32 = 2;
 
 /// A place for a flow: two lines of the cache, which lie side by side.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +31,7 @@ pub(super) struct Slot {
     // Number of the flow, and above it what the lone SYN said of the window scale: 0 for nothing.
     mark: u32,
     /// Index of the connection with [`own::CONNECTION`], else the sequence number of the lone SYN; of what is not TCP,
-    /// [`STOPPED`] or 0; of a free slot, the next free one.
+    /// [`STOPPED`] and [`HAS_ICMP`] or 0; of a free slot, the next free one.
     pub(super) tcp: u32,
     pub(super) link: Link,
     // Milliseconds from the last packet of a flow that has ended to the last one that came late.
@@ -47,6 +49,8 @@ const MOST_ROOM: usize = 1 << 23;
 pub(super) struct Table {
     // All that there have ever been. The room is taken at once, so that they stay where they are.
     slots: Vec<Slot>,
+    // Where the first packets of flows came from, by slot. Most runs have one source: those beyond the end are of the first.
+    origins: Vec<u16>,
     index: Index,
     hasher: RandomState,
     free: u32,
@@ -63,7 +67,15 @@ impl Table {
         if slots.try_reserve_exact((bytes / SLOT_BYTES).min(MOST_ROOM)).is_ok() {
             ask_large_pages(&slots);
         }
-        Self { slots, index: Index::new(), hasher: RandomState::default(), free: NONE, used: 0, serial: 0 }
+        Self {
+            slots,
+            origins: Vec::new(),
+            index: Index::new(),
+            hasher: RandomState::default(),
+            free: NONE,
+            used: 0,
+            serial: 0,
+        }
     }
 
     #[inline]
@@ -175,13 +187,42 @@ impl Table {
 
     /// Nobody wants datagrams of a flow, which is not TCP.
     pub(super) fn stop_datagrams(&mut self, slot: u32) {
-        self.get_mut(slot).tcp = STOPPED;
+        self.get_mut(slot).tcp |= STOPPED;
     }
 
     /// Whether datagrams of a flow, which is not TCP, are unwanted.
     #[inline]
     pub(super) fn is_stopped(&self, slot: u32) -> bool {
-        self.get(slot).tcp == STOPPED
+        self.get(slot).tcp & STOPPED != 0
+    }
+
+    /// Notes type and code of the first message of a flow of ICMP.
+    pub(super) fn set_icmp(&mut self, slot: u32, [kind, code]: [u8; 2]) {
+        self.get_mut(slot).tcp |= HAS_ICMP | u32::from(kind) << 24 | u32::from(code) << 16;
+    }
+
+    /// Type and code of the first message of a flow, which is not TCP.
+    pub(super) fn icmp(&self, slot: u32) -> Option<[u8; 2]> {
+        let [kind, code, ..] = self.get(slot).tcp.to_be_bytes();
+        (self.get(slot).tcp & HAS_ICMP != 0).then_some([kind, code])
+    }
+
+    /// Notes where the first packet of a flow came from.
+    #[inline]
+    pub(super) fn set_origin(&mut self, slot: u32, origin: u16) {
+        let index = slot as usize;
+        if index >= self.origins.len() {
+            if origin == 0 {
+                return;
+            }
+            self.origins.resize(index + 1, 0);
+        }
+        self.origins[index] = origin;
+    }
+
+    /// Where the first packet of a flow came from.
+    pub(super) fn origin(&self, slot: u32) -> u16 {
+        self.origins.get(slot as usize).copied().unwrap_or_default()
     }
 
     /// Notes when the last packet of a flow that has ended came, which is not counted there.
@@ -213,7 +254,7 @@ impl Table {
 
     /// Bytes in use.
     pub(super) fn bytes(&self) -> usize {
-        self.used * SLOT_BYTES + self.index.bytes()
+        self.used * SLOT_BYTES + self.index.bytes() + size_of_val(&self.origins[..])
     }
 
     /// True for a slot that is in the wheel.

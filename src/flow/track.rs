@@ -1,7 +1,7 @@
 //! Packets to flows: the part of the flow stage that runs for every packet.
 
 use super::event::{Bytes, EndReason, Happening, PacketFlow, Want, state};
-use super::flows::{Cause, Flows, TCP, UDP};
+use super::flows::{Cause, Flows, TCP, UDP, is_icmp};
 use super::fragments::Fragments;
 use super::record::own;
 use super::segment::{Opening, Segment};
@@ -134,7 +134,7 @@ impl Flows {
     /// Gives a packet to its flow, and adds to the list of packets which one that is: nobody waits for what is written there.
     fn packet(&mut self, batch: &Batch, packet: &Packet, index: u32, sighting: &Sighting, fragments: &Fragments) {
         self.now = self.now.max(packet.ts);
-        let cause = Cause { packet: index, time: packet.ts };
+        let cause = Cause { packet: index, time: packet.ts, origin: packet.origin };
         if self.wheel.is_due(self.now) {
             self.end_due(cause);
         }
@@ -160,8 +160,13 @@ impl Flows {
                 let (len, wirelen) = (payload.wire_len, packet.wirelen);
                 let segment = Segment { header, sender, data: carried.data(), bytes, len, wirelen };
                 self.segment(slot, &segment, before, cause);
-            } else if !is_tcp && payload.len > 0 && self.wants.datagrams.is_yes() {
-                self.datagram(slot, &carried, sighting, cause);
+            } else if !is_tcp {
+                if is_icmp(sighting.tuple.proto) {
+                    self.note_icmp(slot, carried.data());
+                }
+                if payload.len > 0 && self.wants.datagrams.is_yes() {
+                    self.datagram(slot, &carried, sighting, cause);
+                }
             }
         }
         let flow = &mut self.table.get_mut(slot).flow;
@@ -181,6 +186,15 @@ impl Flows {
         self.table.note_late(slot, self.now);
         let direction = self.table.get(slot).flow.direction_of(sender);
         self.packets.push(Some(PacketFlow { flow: self.table.handle(slot), direction, sender }));
+    }
+
+    /// Keeps type and code of the first message.
+    fn note_icmp(&mut self, slot: u32, message: &[u8]) {
+        if let [kind, code, ..] = *message
+            && self.table.get(slot).flow.all_packets() == 0
+        {
+            self.table.set_icmp(slot, [kind, code]);
+        }
     }
 
     fn datagram(&mut self, slot: u32, carried: &Carried<'_>, sighting: &Sighting, cause: Cause) {

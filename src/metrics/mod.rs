@@ -69,7 +69,7 @@ pub use resource::Resource;
 pub use second::{Attention, SecondKeys};
 pub use session::{MAX_TAGS, Session, add_tag};
 pub use shard::{Buckets, Growth, KeyRef, Outcome, Shard, ShardConfig, ShardCounts, Tallies};
-pub use sighting::{Extent, HttpBodyEnd, Seen, SeenFile, Sighting, Span};
+pub use sighting::{Extent, FlowFacts, FlowSoFar, HttpBodyEnd, Seen, SeenFile, Sighting, Span};
 pub use snapshot::{RawMeter, Snapshot, Verdict};
 pub use tally::Tally;
 pub use text::{MAX_TEXT_BYTES, cut_text};

@@ -4,6 +4,7 @@
 //! be allocated by one thread and freed by another.
 
 use crate::key::{End, FlowTuple};
+use crate::time::Timestamp;
 
 /// A stretch of the buffer that goes with sightings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,8 +53,32 @@ pub struct Sighting {
     pub flow: FlowTuple,
     /// Which end of it is the client.
     pub client: End,
+    /// Where its first packet came from: index of a file or an interface.
+    pub origin: u16,
     /// What was seen.
     pub seen: Seen,
+}
+
+/// What is known of a flow besides its id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowFacts {
+    /// The end that is the client.
+    pub client: Option<End>,
+    /// Where its first packet came from: index of a file or an interface.
+    pub origin: Option<u16>,
+    /// Type and code of the first message, of ICMP.
+    pub icmp: Option<[u8; 2]>,
+}
+
+/// What a flow has counted up to some packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowSoFar {
+    /// Time of its first packet.
+    pub start: Timestamp,
+    /// Packets sent by A and by Z.
+    pub packets: [u64; 2],
+    /// Wire bytes sent by A and by Z.
+    pub bytes: [u64; 2],
 }
 
 /// What is missing of a body.
@@ -103,7 +128,7 @@ pub enum Seen {
     Protocol(&'static str),
     /// A flow attribute of TLS, QUIC or SSH: name and value.
     Attribute(Span, Span),
-    /// The text that JA3 (of the client) or JA3S is the hash of, and whose it is.
+    /// The text that JA3 (of the client), JA3S or HASSH is the hash of, and whose it is.
     FingerprintText(End, Span),
     /// The certificate that a server shows, as DER.
     Certificate(Span),

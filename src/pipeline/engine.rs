@@ -516,7 +516,8 @@ impl Engine {
             }
             let flows = self.context.flows.borrow();
             let traffic = self.flows.as_ref().map(FlowStage::findings).zip(flows.as_ref());
-            self.outlet.take_batch(&mut records, traffic, &mut self.backend);
+            let batch = self.context.batch.borrow();
+            self.outlet.take_batch(&mut records, (traffic, Some(&batch)), &mut self.backend);
         }
     }
 
@@ -530,7 +531,8 @@ impl Engine {
             }
             let flows = self.context.flows.borrow();
             let traffic = self.flows.as_ref().map(FlowStage::findings).zip(flows.as_ref());
-            self.outlet.take_batch(&mut earlier, traffic, &mut self.backend);
+            let batch = self.context.batch.borrow();
+            self.outlet.take_batch(&mut earlier, (traffic, Some(&batch)), &mut self.backend);
         }
     }
 
@@ -577,8 +579,9 @@ impl Engine {
         if !self.outlet.outputs.is_stats_due(time) {
             return;
         }
-        let (flows, live_flows) =
-            self.context.flows.borrow().as_ref().map_or((0, 0), |flows| (flows.counts().created, flows.live() as u64));
+        let flows = self.context.flows.borrow();
+        let counts = flows.as_ref().map(Flows::counts).unwrap_or_default();
+        let (live_flows, flow_memory) = flows.as_ref().map_or((0, 0), |flows| (flows.live(), flows.memory()));
         let source = self.source.stats();
         let drops = source.drops().into_iter().filter(|(_, count)| *count > 0);
         self.outlet.outputs.stats(StatsItem {
@@ -587,9 +590,14 @@ impl Engine {
             first: self.span.map_or(time, |(first, _)| first),
             packets: self.packets,
             bytes: self.bytes,
-            kernel_drops: source.kernel_dropped + source.interface_dropped,
-            flows,
-            live_flows,
+            kernel_drops: source.kernel_dropped,
+            interface_drops: source.interface_dropped,
+            flows: counts.created,
+            flows_by: counts.created_by,
+            live_flows: live_flows as u64,
+            flow_memory: flow_memory as u64,
+            gaps: counts.gaps,
+            overlaps: counts.overlaps,
             drops: drops.map(|(name, count)| (name.to_owned(), count)).collect(),
         });
     }

@@ -19,7 +19,7 @@ use crate::flow::{
     EndReason, EndedRecord, FlowCounts, FlowEvent, FlowEvents, FlowHandle, Flows, FlowsConfig, Happening, Said,
     ScriptRecord, Want,
 };
-use crate::metrics::{DEFAULT_KEPT, Records, Session};
+use crate::metrics::{DEFAULT_KEPT, FlowFacts, Records, Session};
 use crate::plugin::{Declined, Frontend, Traffic};
 
 /// What the flow side leaves behind.
@@ -313,7 +313,7 @@ impl FlowStage {
                 let (script, side) = (ScriptId::NATIVE_FLOW, Side::Frontend);
                 let stamp = Stamp { packet: u32::MAX, rank: Rank::default(), time, script, side };
                 let is_news = !record.is_told;
-                let ended = EndedFlow { session: Box::new(session), tuple: None, is_news, client: None };
+                let ended = EndedFlow { session: Box::new(session), tuple: None, is_news, facts: FlowFacts::default() };
                 let mut records = context.records.borrow_mut();
                 records.push((stamp, Record::Flow(ended)));
                 let stamp = Stamp { time: record.flow.last, ..stamp };
@@ -443,7 +443,7 @@ impl FlowStage {
             let record = match self.wants.flow_readers {
                 Readers::All => {
                     let (session, tuple) = (Box::new(make(id().as_bytes())), Some(flow.tuple));
-                    Record::Flow(EndedFlow { session, tuple, is_news: false, client: Some(flow.asker()) })
+                    Record::Flow(EndedFlow { session, tuple, is_news: false, facts: flows.facts(event.flow) })
                 }
                 Readers::Outputs | Readers::Nobody => Record::FlowEnd(event.flow, reason.name()),
             };

@@ -34,41 +34,47 @@ pub(super) fn is_event(findings: &Findings, kind: &FindingKind) -> bool {
 }
 
 /// Tells an output of events of a finding of a flow, if it shows such ones.
-pub(super) fn show(eve: &mut EveSender, time: Timestamp, (findings, kind): (&Findings, &FindingKind), flow: &Flow) {
+pub(super) fn show(
+    eve: &mut EveSender,
+    time: Timestamp,
+    (findings, kind): (&Findings, &FindingKind),
+    (flow, origin): (&Flow, u16),
+) {
     let (tuple, client) = (&flow.tuple, flow.asker());
+    let of = (client, origin);
     let sender = |direction| match direction {
         Direction::ToServer => client,
         Direction::ToClient => client.other(),
     };
     match *kind {
-        FindingKind::Recognised { protocol } => eve.sighting(time, tuple, client, Seen::Protocol(name_of(protocol))),
+        FindingKind::Recognised { protocol } => eve.sighting(time, tuple, of, Seen::Protocol(name_of(protocol))),
         FindingKind::Attribute { name, value } => {
             let seen = Seen::Attribute(eve.text(findings.bytes(name)), eve.text(findings.bytes(value)));
-            eve.sighting(time, tuple, client, seen);
+            eve.sighting(time, tuple, of, seen);
         }
         FindingKind::Certificate { der } => {
             let seen = Seen::Certificate(eve.text(findings.bytes(der)));
-            eve.sighting(time, tuple, client, seen);
+            eve.sighting(time, tuple, of, seen);
         }
         FindingKind::HttpMessage { transaction, direction, block } => {
             let (exchange, sender, block) = (transaction.0, sender(direction), eve.text(findings.bytes(block)));
-            eve.sighting(time, tuple, client, Seen::HttpHeader { exchange, sender, block });
+            eve.sighting(time, tuple, of, Seen::HttpHeader { exchange, sender, block });
         }
         FindingKind::HttpEnd { transaction, direction, length, extent } => {
             let end = HttpBodyEnd { exchange: transaction.0, sender: sender(direction), length, extent };
-            eve.sighting(time, tuple, client, Seen::HttpEnd(end));
+            eve.sighting(time, tuple, of, Seen::HttpEnd(end));
         }
         FindingKind::DnsMessage { message } => {
             let message = eve.text(findings.bytes(message));
-            eve.sighting(time, tuple, client, Seen::Dns(message));
+            eve.sighting(time, tuple, of, Seen::Dns(message));
         }
         FindingKind::FingerprintText { direction, text } => {
             let text = eve.text(findings.bytes(text));
-            eve.sighting(time, tuple, client, Seen::FingerprintText(sender(direction), text));
+            eve.sighting(time, tuple, of, Seen::FingerprintText(sender(direction), text));
         }
         FindingKind::File { direction, name, length, md5, place } => {
             let (sender, name) = (sender(direction), eve.text(findings.bytes(name)));
-            eve.sighting(time, tuple, client, Seen::File(SeenFile { sender, name, length, md5, place }));
+            eve.sighting(time, tuple, of, Seen::File(SeenFile { sender, name, length, md5, place }));
         }
         FindingKind::Resource { .. }
         | FindingKind::Document { .. }

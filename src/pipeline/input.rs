@@ -399,7 +399,7 @@ impl Input<'_> {
         let mut records = self.context.records.borrow_mut();
         if !records.is_empty() {
             self.metering.alerts(&records, &mut self.context.shard.borrow_mut());
-            self.outlet.take_batch(&mut records, None, &mut self.backend);
+            self.outlet.take_batch(&mut records, (None, None), &mut self.backend);
         }
     }
 }

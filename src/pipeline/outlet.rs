@@ -6,7 +6,7 @@ use super::backend_feed::BackendFeed;
 use super::control::Done;
 use super::flow_stage::facts_of;
 use super::found;
-use super::outputs::Outputs;
+use super::outputs::{Around, Outputs};
 use super::stored;
 use crate::api::{AlertRecord, Found, LogLevel, Rank, Record, ScriptId, Stamp};
 use crate::backend::{alert_of, edges_of};
@@ -17,6 +17,7 @@ use crate::metrics::{
     CountedDirection, Document, Edge, EdgeOutcome, FlowRecord, FlowStatement, GroupKind, Message, MessageTarget,
     Records, Resource, Session,
 };
+use crate::packet::Batch;
 use crate::plugin::Catalog;
 use crate::sink::eve::FlowItem;
 use crate::sink::{ConsoleSender, EventLines, EventSender, Field, Head, Parcel, StoreSender, harmless, json_text};
@@ -131,16 +132,16 @@ impl Outlet {
 
     /// Takes records that come from elsewhere than from packets.
     pub fn take(&mut self, records: &mut Vec<(Stamp, Record)>) {
-        self.take_batch(records, None, &mut None);
+        self.take_batch(records, (None, None), &mut None);
     }
 
     /// Takes the records of a batch, in the order of their packets and, for one packet, of the scripts; `traffic` are the
-    /// findings that they speak of and the flows of those. What has been seen goes to the backend, and what comes back from
+    /// findings that they speak of and the flows of those, `batch` the packets. What has been seen goes to the backend, and what comes back from
     /// there to the store.
     pub fn take_batch(
         &mut self,
         records: &mut Vec<(Stamp, Record)>,
-        traffic: Option<(&Findings, &Flows)>,
+        (traffic, batch): (Option<(&Findings, &Flows)>, Option<&Batch>),
         backend: &mut Option<BackendFeed>,
     ) {
         // Records without a packet come from between two batches; those that belong together there have the same rank and
@@ -161,7 +162,8 @@ impl Outlet {
                 }
                 _ => {}
             }
-            self.see(stamp, record, traffic.map(|(_, flows)| flows));
+            let around = Around { flows: traffic.map(|(_, flows)| flows), batch };
+            self.see(stamp, record, around);
             if matches!(record, Record::Edge { .. } | Record::FlowEdges { .. }) {
                 self.take_edges(stamp.time, record, backend);
                 continue;
@@ -223,7 +225,8 @@ impl Outlet {
         if found.is_event
             && let (Some(flow), Some(eve)) = (flow, &mut self.outputs.eve)
         {
-            found::show(eve, time, (findings, &finding.kind), flow);
+            let origin = flows.facts(finding.flow).origin.unwrap_or_default();
+            found::show(eve, time, (findings, &finding.kind), (flow, origin));
         }
         if !found.is_row {
             return;
@@ -253,12 +256,11 @@ impl Outlet {
             backend.flow_end(&session, &flow.tuple);
         }
         if let Some(eve) = &mut self.outputs.eve {
-            let (tuple, client) = (Some(flow.tuple), Some(flow.asker()));
-            eve.flow(FlowItem { time, flow: session, tuple, client });
+            eve.flow(FlowItem { time, flow: session, tuple: Some(flow.tuple), facts: flows.facts(handle) });
         }
     }
 
-    fn see(&mut self, stamp: &Stamp, record: &Record, flows: Option<&Flows>) {
+    fn see(&mut self, stamp: &Stamp, record: &Record, around: Around<'_>) {
         keep(&mut self.records, stamp.time, record);
         match record {
             Record::Print { text } => {
@@ -281,7 +283,7 @@ impl Outlet {
             Prints::Output => &mut self.parcel.out,
             Prints::Error => &mut self.parcel.err,
         };
-        self.parcel.lines += self.outputs.offer((stamp, name(&self.names, stamp.script)), record, flows, lines);
+        self.parcel.lines += self.outputs.offer((stamp, name(&self.names, stamp.script)), record, around, lines);
         if let Some(events) = &mut self.events {
             let script = name(&self.names, stamp.script);
             let head = Head { ev: kind_of(record), time: stamp.time, script, side: stamp.side.name() };

@@ -8,12 +8,38 @@ use crate::api::{AlertRecord, EndedFlow, Record, ScriptId, Stamp};
 use crate::backend::alert_of;
 use crate::flow::{Flows, Want};
 use crate::guid::Guid;
-use crate::key::End;
-use crate::metrics::{Document, GroupKind, Registry, Resource};
+use crate::metrics::{Document, FlowFacts, FlowSoFar, GroupKind, Registry, Resource};
+use crate::packet::Batch;
 use crate::sink::AlertSender;
 use crate::sink::eve::{AlertItem, EveItem, EveSender, FlowItem, NoteItem, NoteKind, StatsItem};
 use crate::sink::printed::{self, PrintKinds};
 use crate::time::Timestamp;
+
+/// What records speak of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Around<'a> {
+    /// The flows.
+    pub flows: Option<&'a Flows>,
+    /// The packets that led to them.
+    pub batch: Option<&'a Batch>,
+}
+
+impl Around<'_> {
+    /// What is known of the flow that a record is about, or else of the packet that it was made for.
+    fn facts(self, stamp: &Stamp, flow: &[u8]) -> FlowFacts {
+        let known = self.flows.and_then(|flows| Some(flows.facts(flows.of_id(flow)?)));
+        known.unwrap_or_else(|| {
+            let packet = self.batch.and_then(|batch| batch.packets().get(stamp.packet as usize));
+            FlowFacts { origin: packet.map(|packet| packet.origin), ..FlowFacts::default() }
+        })
+    }
+
+    /// What that flow had counted by then.
+    fn so_far(self, stamp: &Stamp, flow: &[u8]) -> Option<FlowSoFar> {
+        let flows = self.flows?;
+        flows.so_far(flows.of_id(flow)?, self.batch?, stamp.packet)
+    }
+}
 
 /// The outputs of one thread.
 #[derive(Debug, Default)]
@@ -57,16 +83,16 @@ impl Outputs {
         OutputWants { protocol_events: self.eve.is_some().into(), in_full: self.in_full | printed }
     }
 
-    /// Takes a record of which others need to be told as well, with the flows that it may speak of; what is to be printed of
+    /// Takes a record of which others need to be told as well, with what it may speak of; what is to be printed of
     /// it is appended to `lines`, and the number of lines given back.
     pub(super) fn offer(
         &mut self,
         (stamp, script): (&Stamp, &str),
         record: &Record,
-        flows: Option<&Flows>,
+        around: Around<'_>,
         lines: &mut Vec<u8>,
     ) -> u64 {
-        self.hand_on((stamp, script), record, flows);
+        self.hand_on((stamp, script), record, around);
         if self.print == PrintKinds::default() || !self.print_record(stamp, script, record, lines) {
             return 0;
         }
@@ -75,10 +101,10 @@ impl Outputs {
     }
 
     /// Takes alerts and what plugins record.
-    fn hand_on(&mut self, (stamp, script): (&Stamp, &str), record: &Record, flows: Option<&Flows>) {
+    fn hand_on(&mut self, (stamp, script): (&Stamp, &str), record: &Record, around: Around<'_>) {
         match record {
             Record::Alert(alert) if self.eve.is_some() || !self.alerts.is_empty() => {
-                let item = self.alert(stamp, script, alert);
+                let item = self.alert((stamp, script), alert, around);
                 if !self.alerts.is_empty() {
                     let shared = Arc::new(item.clone());
                     self.alerts.iter().for_each(|sender| sender.send(Arc::clone(&shared)));
@@ -88,20 +114,20 @@ impl Outputs {
                 }
             }
             Record::Resource { guid, flow, uri, label } if is_of_plugin(stamp.script) => {
-                let client = flows.and_then(|flows| flows.asker(flow));
-                self.note((stamp, script), NoteKind::Resource, *guid, (flow, client), (uri, label));
+                let facts = || around.facts(stamp, flow);
+                self.note((stamp, script), NoteKind::Resource, *guid, (flow, &facts), (uri, label));
             }
             Record::Document { guid, flow, text } if is_of_plugin(stamp.script) => {
-                let client = flows.and_then(|flows| flows.asker(flow));
-                self.note((stamp, script), NoteKind::Document, *guid, (flow, client), (&[], text));
+                let facts = || around.facts(stamp, flow);
+                self.note((stamp, script), NoteKind::Document, *guid, (flow, &facts), (&[], text));
             }
             Record::Flow(flow) => {
                 if let Some(eve) = &mut self.eve {
-                    let EndedFlow { session, tuple, client, .. } = flow;
+                    let EndedFlow { session, tuple, facts, .. } = flow;
                     // The id is a text that nobody needs where the tuple is known.
                     let id = if tuple.is_some() { Vec::new() } else { session.id.clone() };
                     let flow = session.named(id);
-                    eve.flow(FlowItem { time: stamp.time, flow, tuple: *tuple, client: *client });
+                    eve.flow(FlowItem { time: stamp.time, flow, tuple: *tuple, facts: *facts });
                 }
             }
             _ => {}
@@ -143,12 +169,14 @@ impl Outputs {
         }
     }
 
-    fn alert(&self, stamp: &Stamp, script: &str, alert: &AlertRecord) -> AlertItem {
+    fn alert(&self, (stamp, script): (&Stamp, &str), alert: &AlertRecord, around: Around<'_>) -> AlertItem {
+        let facts = around.facts(stamp, &alert.flow);
         AlertItem {
             alert: alert_of(stamp.time, alert),
             script: script.to_owned(),
             group: self.name(GroupKind::Alert, alert.guid),
-            client: alert.client,
+            facts: FlowFacts { client: alert.client.or(facts.client), ..facts },
+            so_far: around.so_far(stamp, &alert.flow),
         }
     }
 
@@ -157,7 +185,7 @@ impl Outputs {
         (stamp, script): (&Stamp, &str),
         kind: NoteKind,
         group: Guid,
-        (flow, client): (&[u8], Option<End>),
+        (flow, facts): (&[u8], &dyn Fn() -> FlowFacts),
         (summary, text): (&[u8], &[u8]),
     ) {
         let of = if kind == NoteKind::Resource { GroupKind::Resource } else { GroupKind::Fts };
@@ -170,7 +198,7 @@ impl Outputs {
             group_name,
             script: script.to_owned(),
             flow: flow.to_vec(),
-            client,
+            facts: facts(),
             summary: summary.to_vec(),
             text: text.to_vec(),
         })));

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use millstream::guid::Guid;
-use millstream::metrics::{Alert, AlertKind};
+use millstream::metrics::{Alert, AlertKind, FlowFacts};
 use millstream::sink::eve::AlertItem;
 use millstream::sink::webhook::{HookLimits, Webhook, WebhookOptions};
 use millstream::sink::{AlertsEnd, Haste};
@@ -70,7 +70,13 @@ fn alert() -> std::sync::Arc<AlertItem> {
         kind: AlertKind::Simple,
         ids: None,
     };
-    std::sync::Arc::new(AlertItem { alert, script: "x".into(), group: b"g".to_vec(), client: None })
+    std::sync::Arc::new(AlertItem {
+        alert,
+        script: "x".into(),
+        group: b"g".to_vec(),
+        facts: FlowFacts::default(),
+        so_far: None,
+    })
 }
 
 fn limits() -> HookLimits {

@@ -59,11 +59,12 @@ pub fn execute(
     doors: Doors,
 ) -> anyhow::Result<RunResult> {
     let inputs = doors.inputs;
-    let (pace, engines, names) = (inputs.pace, inputs.sources.len(), inputs.names());
+    let (pace, engines, origins) = (inputs.pace, inputs.sources.len(), inputs.origins());
+    let names: Vec<String> = origins.iter().map(ToString::to_string).collect();
     let control = Arc::new(Control::hurrying(doors.outputs.haste.clone()));
     logging::hurry_with(control.haste());
     directories::make(catalog, &host.run.environment.config);
-    let outputs = doors.outputs.begin(args, cli, catalog, &names, &control)?;
+    let outputs = doors.outputs.begin(args, cli, catalog, &origins, &control)?;
     let mut head = outputs.head();
     report::announce(catalog, &mut head);
     let pools = doors.pools;

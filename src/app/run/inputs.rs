@@ -8,8 +8,8 @@ use anyhow::bail;
 use crate::app::cli::{InputArgs, RunArgs};
 use crate::app::settings;
 use crate::capture::{
-    Delivery, FileOptions, FileSource, Filter, Limit, Limits, LiveOptions, LiveSource, Paced, Promiscuity, Source,
-    TimeBase, open_split,
+    Delivery, FileOptions, FileSource, Filter, Limit, Limits, LiveOptions, LiveSource, Origin, Paced, Promiscuity,
+    Source, TimeBase, open_split,
 };
 use crate::decode;
 use crate::pipeline::{InputLimits, InputQueue, Pace, input_queue};
@@ -26,10 +26,10 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Names of what is read.
+    /// What is read.
     #[must_use]
-    pub fn names(&self) -> Vec<String> {
-        self.sources.first().map(|s| s.origins().iter().map(ToString::to_string).collect()).unwrap_or_default()
+    pub fn origins(&self) -> Vec<Origin> {
+        self.sources.first().map(|source| source.origins().to_vec()).unwrap_or_default()
     }
 }
 

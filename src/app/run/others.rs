@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use super::life::Reopen;
 use crate::app::cli::{OutputArgs, PrintKind, RunArgs};
 use crate::app::report::RunResult;
+use crate::capture::Origin;
 use crate::flow::Want;
 use crate::metrics::{FlushSink, Registry};
 use crate::pipeline::{Control, EVE_READERS, Outlet, Outputs, Pace, Stop};
@@ -62,11 +63,16 @@ pub struct OutputSet {
 }
 
 impl OutputSet {
-    /// Opens what was asked for.
+    /// Opens what was asked for, for packets from these places.
     ///
     /// # Errors
     /// When an output cannot be opened or may not be used; the message says which.
-    pub fn open(args: &RunArgs, pace: Pace, groups: &Arc<Registry>, control: &Arc<Control>) -> anyhow::Result<Self> {
+    pub fn open(
+        args: &RunArgs,
+        (pace, origins): (Pace, &[Origin]),
+        groups: &Arc<Registry>,
+        control: &Arc<Control>,
+    ) -> anyhow::Result<Self> {
         let others = &args.output.others;
         // A run over files makes its outputs anew; one that watches an interface goes on where the last one ended.
         let (begin, when_full) = match pace {
@@ -77,8 +83,8 @@ impl OutputSet {
             Some(target) => {
                 let target = target.clone();
                 let readers = EVE_READERS;
-                let (haste, origin) = (control.haste().clone(), origin(args));
-                let options = EveOptions { target: target.clone(), begin, when_full, haste, origin, readers };
+                let (haste, origins) = (control.haste().clone(), origins.iter().map(named).collect());
+                let options = EveOptions { target: target.clone(), begin, when_full, haste, origins, readers };
                 let stream = EveStream::open(options, on_closed(args, control)).context("--eve")?;
                 Some((target, stream))
             }
@@ -178,17 +184,22 @@ impl OutputSet {
         }
         let (first, time) = result.span().unwrap_or_default();
         let flows = result.outcomes.iter().filter_map(|outcome| outcome.flows.as_ref());
-        let kernel =
-            |outcome: &crate::pipeline::EngineOutcome| outcome.source.kernel_dropped + outcome.source.interface_dropped;
+        let counts = || flows.clone().map(|flows| &flows.counts);
+        let sources = || result.outcomes.iter().map(|outcome| &outcome.source);
         head.outputs.stats(StatsItem {
             engine: None,
             time,
             first,
             packets: result.packets(),
             bytes: result.bytes(),
-            kernel_drops: result.outcomes.iter().map(kernel).sum(),
-            flows: flows.map(|flows| flows.counts.created).sum(),
+            kernel_drops: sources().map(|source| source.kernel_dropped).sum(),
+            interface_drops: sources().map(|source| source.interface_dropped).sum(),
+            flows: counts().map(|counts| counts.created).sum(),
+            flows_by: [0, 1, 2, 3].map(|place| counts().map(|counts| counts.created_by[place]).sum()),
             live_flows: 0,
+            flow_memory: 0,
+            gaps: counts().map(|counts| counts.gaps).sum(),
+            overlaps: counts().map(|counts| counts.overlaps).sum(),
             drops: result.drops().into_iter().collect(),
         });
     }
@@ -244,13 +255,12 @@ impl OutputSet {
     }
 }
 
-/// One place where packets come from has a name in every event.
-fn origin(args: &RunArgs) -> EveOrigin {
-    match (&args.input.interface[..], &args.input.read[..]) {
-        ([one], _) => EveOrigin::Interface(one.clone()),
-        // A folder is many files.
-        (_, [one]) if !one.is_dir() && one.as_os_str() != "-" => EveOrigin::File(one.display().to_string()),
-        _ => EveOrigin::Unnamed,
+/// How events name where their packets come from.
+fn named(origin: &Origin) -> EveOrigin {
+    match origin {
+        Origin::File(path) => EveOrigin::File(path.display().to_string()),
+        Origin::Interface(name) => EveOrigin::Interface(name.clone()),
+        Origin::Stdin => EveOrigin::Unnamed,
     }
 }
 

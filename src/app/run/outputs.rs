@@ -14,6 +14,7 @@ use crate::app::privileges::User;
 use crate::app::report::{self, RunResult};
 use crate::app::staging::Staging;
 use crate::app::{logging, settings};
+use crate::capture::Origin;
 use crate::metrics::FlushSink;
 use crate::pipeline::{Control, FlowOutput, Outlet, Pace, Prints};
 use crate::plugin::Catalog;
@@ -107,7 +108,7 @@ impl Opened {
         Ok(())
     }
 
-    /// Begins to write results of these plugins on inputs of these names.
+    /// Begins to write results of these plugins on these inputs.
     ///
     /// # Errors
     /// When the store's file or an output for other programs cannot be written.
@@ -116,20 +117,21 @@ impl Opened {
         args: &RunArgs,
         cli: &Cli,
         catalog: &Catalog,
-        inputs: &[String],
+        inputs: &[Origin],
         control: &Arc<Control>,
     ) -> anyhow::Result<Outputs> {
         let store = match self.store {
             Some(reserved) => {
                 let file = reserved.file().to_owned();
                 let started = (self.pace == Pace::Wall).then(time::wall);
-                Some((reserved.begin(Arc::clone(&catalog.groups), inputs, started)?, file))
+                let names: Vec<_> = inputs.iter().map(ToString::to_string).collect();
+                Some((reserved.begin(Arc::clone(&catalog.groups), &names, started)?, file))
             }
             None => None,
         };
         let is_taken = args.plugins.json || takes_standard_output(&args.output);
         Ok(Outputs {
-            others: OutputSet::open(args, self.pace, &catalog.groups, control)?,
+            others: OutputSet::open(args, (self.pace, inputs), &catalog.groups, control)?,
             console: self.console,
             events: self.events,
             packet_store: self.packet_store,

@@ -1,16 +1,17 @@
 //! Alert events.
 
 use super::ends::Ends;
+use super::formatter::{head, push_timestamp};
 use super::item::AlertItem;
 use super::json::Object;
-use crate::metrics::Alert;
+use crate::metrics::{Alert, FlowSoFar};
 
 /// Severity of an alert whose priority is no severity: the lowest in use.
 const LOWEST: u64 = 3;
 
 /// Who an alert is about; `None` if it does not say.
 pub(super) fn ends(item: &AlertItem) -> Option<Ends> {
-    let mut ends = Ends::of_id(item.alert.flow.as_deref()?, item.client)?;
+    let mut ends = Ends::of_id(item.alert.flow.as_deref()?, item.facts.client)?;
     // Other systems say themselves who is the source.
     if let Some(ids) = &item.alert.ids {
         let address = |end| ends.tuple.host(end).readable();
@@ -24,7 +25,7 @@ pub(super) fn ends(item: &AlertItem) -> Option<Ends> {
 }
 
 /// The objects of an event.
-pub(super) fn write(item: &AlertItem, object: &mut Object<'_>) {
+pub(super) fn write(item: &AlertItem, ends: Option<Ends>, object: &mut Object<'_>) {
     let alert = &item.alert;
     object.object("alert", |object| {
         object.text("action", b"allowed");
@@ -36,6 +37,12 @@ pub(super) fn write(item: &AlertItem, object: &mut Object<'_>) {
         object.text("category", &alert.classification);
         object.count("severity", severity(alert.priority));
     });
+    if let (Some(ends), Some(client)) = (ends, item.facts.client) {
+        object.text("direction", if ends.source == client { b"to_server" } else { b"to_client" });
+        if let Some(so_far) = &item.so_far {
+            object.object("flow", |object| flow(so_far, Ends { source: client, ..ends }, object));
+        }
+    }
     object.object("plugin", |object| {
         object.text("kind", alert.kind.name().as_bytes());
         object.text("script", item.script.as_bytes());
@@ -47,14 +54,26 @@ pub(super) fn write(item: &AlertItem, object: &mut Object<'_>) {
     });
 }
 
+/// What the flow had counted when the alert was raised.
+fn flow(so_far: &FlowSoFar, ends: Ends, object: &mut Object<'_>) {
+    let (client, server) = (ends.source as usize, ends.source.other() as usize);
+    object.count("pkts_toserver", so_far.packets[client]);
+    object.count("pkts_toclient", so_far.packets[server]);
+    object.count("bytes_toserver", so_far.bytes[client]);
+    object.count("bytes_toclient", so_far.bytes[server]);
+    object.raw("start", |out| push_timestamp(out, so_far.start));
+    ends.write_addresses(object);
+}
+
 /// The object that tells of an alert by itself, as a line of events does but for flow, input and line end.
 #[must_use]
 pub fn alert_body(item: &AlertItem) -> Vec<u8> {
     let mut out = Vec::new();
     let mut object = Object::begin(&mut out);
-    let ends = ends(item).map(|ends| (ends, ends.identity()));
-    super::formatter::head(&mut object, item.alert.time, "alert", ends.as_ref(), None);
-    write(item, &mut object);
+    let ends = ends(item);
+    let told = ends.map(|ends| (ends, ends.identity(item.facts)));
+    head(&mut object, item.alert.time, "alert", told.as_ref(), None);
+    write(item, ends, &mut object);
     object.end();
     out
 }
@@ -78,7 +97,7 @@ fn severity(priority: f64) -> u64 {
 mod tests {
     use super::{alert_body, severity};
     use crate::guid::Guid;
-    use crate::metrics::{Alert, AlertKind};
+    use crate::metrics::{Alert, AlertKind, FlowFacts};
     use crate::sink::eve::AlertItem;
     use crate::time::Timestamp;
 
@@ -97,7 +116,7 @@ mod tests {
             kind: AlertKind::Full,
             ids: None,
         };
-        AlertItem { alert, script: "x.lua".to_owned(), group: b"g".to_vec(), client: None }
+        AlertItem { alert, script: "x.lua".to_owned(), group: b"g".to_vec(), facts: FlowFacts::default(), so_far: None }
     }
 
     #[test]

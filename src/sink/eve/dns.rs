@@ -89,6 +89,7 @@ pub(super) fn write(facts: &DnsFacts, place: u64, object: &mut Object<'_>) {
     object.text("type", if is_response { b"answer" } else { b"query" });
     object.count("tx_id", place);
     object.count("id", u64::from(facts.id));
+    object.count("opcode", u64::from(facts.flags >> 11 & 15));
     if is_response {
         object.raw("flags", |out| {
             let digit = |shift: u16| b"0123456789abcdef"[usize::from(facts.flags >> shift & 15)];

@@ -6,6 +6,7 @@ use sha1::{Digest, Sha1};
 use super::json::{Object, push_count};
 use super::proto_name::proto_name;
 use crate::key::{End, FlowText, FlowTuple, Host, IpVersion, has_ports, parse_port};
+use crate::metrics::FlowFacts;
 
 /// Length of a community id: the version and a hash of twenty bytes.
 const COMMUNITY_ID: usize = 2 + 28;
@@ -23,6 +24,8 @@ pub(super) struct Ends {
 pub(super) struct Identity {
     flow_id: u64,
     community_id: Option<[u8; COMMUNITY_ID]>,
+    /// Type and code of the first message, of ICMP.
+    icmp: Option<[u8; 2]>,
 }
 
 impl Identity {
@@ -35,12 +38,20 @@ impl Identity {
     pub fn community_id(&self) -> Option<&[u8; COMMUNITY_ID]> {
         self.community_id.as_ref()
     }
+
+    /// Type and code of its first message, if it is of ICMP and these are known.
+    pub fn write_icmp(&self, object: &mut Object<'_>) {
+        if let Some([kind, code]) = self.icmp {
+            object.count("icmp_type", u64::from(kind));
+            object.count("icmp_code", u64::from(code));
+        }
+    }
 }
 
 impl Ends {
-    /// What tells the flow apart.
-    pub fn identity(&self) -> Identity {
-        Identity { flow_id: self.flow_id(), community_id: self.community_id() }
+    /// What tells the flow apart, of which these things are known.
+    pub fn identity(&self, facts: FlowFacts) -> Identity {
+        Identity { flow_id: self.flow_id(), community_id: self.community_id(facts), icmp: facts.icmp }
     }
 
     /// Of a flow id; without knowledge of the client it is the A end, whose port is the higher one.
@@ -64,10 +75,15 @@ impl Ends {
 
     /// Addresses, ports and protocol.
     pub fn write(&self, object: &mut Object<'_>) {
-        let Self { tuple, source } = *self;
-        if tuple == FlowTuple::NO_IP {
-            return;
+        if self.tuple != FlowTuple::NO_IP {
+            self.write_addresses(object);
+            object.text("proto", proto_name(self.tuple.proto).as_bytes());
         }
+    }
+
+    /// Addresses and ports.
+    pub fn write_addresses(&self, object: &mut Object<'_>) {
+        let Self { tuple, source } = *self;
         let has_ports = has_ports(tuple.proto);
         for (end, ip, port) in [(source, "src_ip", "src_port"), (source.other(), "dest_ip", "dest_port")] {
             match tuple.host(end) {
@@ -78,25 +94,40 @@ impl Ends {
                 object.count(port, u64::from(tuple.port(end)));
             }
         }
-        object.text("proto", proto_name(tuple.proto).as_bytes());
     }
 
-    /// Community ID, version 1, seed 0: a hash of the five-tuple with the smaller end first. None for ICMP, whose flows
-    /// have no types here.
-    fn community_id(&self) -> Option<[u8; COMMUNITY_ID]> {
+    /// Community ID, version 1, seed 0: a hash of the five-tuple with the smaller end first. None for ICMP of which the
+    /// first message is not known.
+    fn community_id(&self, facts: FlowFacts) -> Option<[u8; COMMUNITY_ID]> {
         let tuple = &self.tuple;
-        if matches!(tuple.proto, 0 | 1 | 58) {
-            return None;
-        }
         let len = if tuple.version == IpVersion::V4 { 4 } else { 16 };
-        let (a, z) = ((&tuple.a[..len], tuple.port_a), (&tuple.z[..len], tuple.port_z));
-        let (first, second) = if a <= z { (a, z) } else { (z, a) };
+        let (mut a, mut z) = ((&tuple.a[..len], tuple.port_a), (&tuple.z[..len], tuple.port_z));
+        let is_icmp = matches!(tuple.proto, 1 | 58);
+        let (first, second) = match (is_icmp, facts.client, facts.icmp) {
+            _ if tuple.proto == 0 => return None,
+            (false, ..) => {
+                if a <= z {
+                    (a, z)
+                } else {
+                    (z, a)
+                }
+            }
+            (true, Some(sender), Some([kind, code])) => {
+                let answer = icmp_answer(tuple.proto, kind);
+                let ports = (u16::from(kind), u16::from(answer.unwrap_or(code)));
+                (a.1, z.1) = if sender == End::A { ports } else { (ports.1, ports.0) };
+                // What has no answer goes one way, from its sender.
+                let a_is_first = if answer.is_some() { a <= z } else { sender == End::A };
+                if a_is_first { (a, z) } else { (z, a) }
+            }
+            (true, ..) => return None,
+        };
         let mut hash = Sha1::new();
         hash.update([0, 0]);
         hash.update(first.0);
         hash.update(second.0);
         hash.update([tuple.proto, 0]);
-        if has_ports(tuple.proto) {
+        if is_icmp || has_ports(tuple.proto) {
             hash.update(first.1.to_be_bytes());
             hash.update(second.1.to_be_bytes());
         }
@@ -105,6 +136,19 @@ impl Ends {
         BASE64.encode_mut(&hash.finalize(), &mut id[2..]);
         Some(id)
     }
+}
+
+/// The type of messages that answer those of a type, or that those answer.
+fn icmp_answer(proto: u8, kind: u8) -> Option<u8> {
+    const V4: &[(u8, u8)] = &[(8, 0), (13, 14), (15, 16), (10, 9), (17, 18)];
+    const V6: &[(u8, u8)] = &[(128, 129), (133, 134), (135, 136), (130, 131), (139, 140), (144, 145)];
+    let pairs = if proto == 1 { V4 } else { V6 };
+    let answer = |&(ask, answer): &(u8, u8)| match kind {
+        kind if kind == ask => Some(answer),
+        kind if kind == answer => Some(ask),
+        _ => None,
+    };
+    pairs.iter().find_map(answer)
 }
 
 /// An address in quotes.
@@ -140,15 +184,32 @@ fn of_text(text: &FlowText<'_>) -> Option<FlowTuple> {
 mod tests {
     use super::Ends;
     use crate::key::{End, FlowTuple};
+    use crate::metrics::FlowFacts;
 
     #[test]
     fn community_ids_are_those_of_the_specification() {
         let tcp = FlowTuple::v4(6, [128, 232, 110, 120], [66, 35, 250, 204], 34_855, 80).0;
-        let id = |tuple| Ends { tuple, source: End::A }.community_id();
+        let id = |tuple| Ends { tuple, source: End::A }.community_id(FlowFacts::default());
         assert_eq!(id(tcp), Some(*b"1:LQU9qZlK+B5F3KDmev6m5PMibrg="));
         let udp = FlowTuple::v4(17, [192, 168, 1, 52], [8, 8, 8, 8], 54_585, 53).0;
         assert_eq!(id(udp), Some(*b"1:d/FP5EW3wiY1vCndhwleRRKHowQ="));
         assert_eq!(id(FlowTuple::v4(1, [1; 4], [2; 4], 0, 0).0), None);
+    }
+
+    #[test]
+    fn community_ids_of_icmp_are_the_same_for_questions_and_answers() {
+        let id = |tuple: (FlowTuple, End), icmp| {
+            let (tuple, sender) = tuple;
+            let facts = FlowFacts { client: Some(sender), icmp: Some(icmp), origin: None };
+            String::from_utf8(Ends { tuple, source: End::A }.community_id(facts).unwrap().to_vec()).unwrap()
+        };
+        let (here, there) = ([192, 168, 0, 89], [192, 168, 0, 1]);
+        let (forth, back) = (FlowTuple::v4(1, here, there, 0, 0), FlowTuple::v4(1, there, here, 0, 0));
+        assert_eq!(id(forth, [8, 0]), "1:X0snYXpgwiv9TZtqg64sgzUn6Dk=");
+        assert_eq!(id(back, [0, 0]), "1:X0snYXpgwiv9TZtqg64sgzUn6Dk=");
+        // Nobody answers that a port is not reachable.
+        assert_eq!(id(back, [3, 3]), "1:ZouhgnVac3AK62b9tKlLG4N+dVQ=");
+        assert_ne!(id(forth, [3, 3]), id(back, [3, 3]));
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn reason(name: &str) -> &'static str {
 mod tests {
     use super::{TCP, bit, write};
     use crate::key::End;
-    use crate::metrics::Session;
+    use crate::metrics::{FlowFacts, Session};
     use crate::sink::eve::FlowItem;
     use crate::sink::eve::json::{Object, Truth};
     use crate::time::Timestamp;
@@ -108,7 +108,7 @@ mod tests {
     /// What an event says of ACK in a flow with these state bits, packets of both ends and payload of A.
     fn ack(state: u16, packets: [u64; 2], payload: u64) -> Option<bool> {
         let flow = Session { state, packets, payload: [payload, 0], ..Session::default() };
-        let item = FlowItem { time: Timestamp::EPOCH, flow, tuple: None, client: None };
+        let item = FlowItem { time: Timestamp::EPOCH, flow, tuple: None, facts: FlowFacts::default() };
         let mut out = Vec::new();
         let mut object = Object::begin(&mut out);
         write(&item, End::A, Some(TCP), Truth::No, &mut object);

@@ -12,6 +12,7 @@ use super::ssh::SshFlow;
 use super::tls::TlsFlow;
 use crate::key::{End, FlowTuple};
 use crate::memory::{Index, prefetch_whole};
+use crate::metrics::FlowFacts;
 
 /// Most flows that are remembered; the oldest is forgotten, what it had is told first.
 const MAX_FLOWS: usize = 131_072;
@@ -21,6 +22,8 @@ const MAX_FLOWS: usize = 131_072;
 pub(super) struct Followed {
     /// The client, if known.
     pub client: Option<End>,
+    /// Where its packets come from, if known.
+    pub origin: Option<u16>,
     /// Protocol.
     pub app: Option<&'static str>,
     /// An alert was raised.
@@ -38,9 +41,13 @@ pub(super) struct Followed {
 }
 
 impl Followed {
-    /// A flow, looked at from one end, and what tells it apart.
-    pub fn told(&mut self, ends: Ends) -> Told {
-        (ends, *self.identity.get_or_insert_with(|| ends.identity()))
+    /// A flow of which some things are known, looked at from one end, and what tells it apart.
+    pub fn told(&mut self, ends: Ends, facts: FlowFacts) -> Told {
+        // Without its first message a flow of ICMP was told of before.
+        if facts.icmp.is_some() {
+            self.identity = self.identity.filter(|identity| identity.community_id().is_some());
+        }
+        (ends, *self.identity.get_or_insert_with(|| ends.identity(facts)))
     }
 
     /// Whether pieces of events are left.

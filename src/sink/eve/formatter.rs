@@ -13,7 +13,7 @@ use super::ssh::SshFlow;
 use super::stats::{self, StatsBook};
 use super::tls::{CertificateFacts, Role, TlsFlow};
 use crate::key::{End, FlowTuple};
-use crate::metrics::{Seen, Sighting};
+use crate::metrics::{FlowFacts, Seen, Sighting};
 use crate::sink::iso_time::push_time;
 use crate::time::Timestamp;
 
@@ -26,14 +26,14 @@ pub struct Readers {
     pub certificate: fn(&[u8]) -> Option<CertificateFacts>,
 }
 
-/// Where the packets come from, if it is one place.
+/// A place that packets come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum EveOrigin {
     /// A capture file.
     File(String),
     /// An interface.
     Interface(String),
-    /// Several places, or none that has a name.
+    /// One that has no name.
     #[default]
     Unnamed,
 }
@@ -58,6 +58,7 @@ pub(super) fn head(
     object.text("event_type", event.as_bytes());
     if let Some((ends, identity)) = told {
         ends.write(object);
+        identity.write_icmp(object);
         if let Some(id) = identity.community_id() {
             object.text("community_id", id);
         }
@@ -74,7 +75,7 @@ pub(super) fn push_timestamp(out: &mut Vec<u8>, time: Timestamp) {
 /// Makes lines of items.
 #[derive(Debug)]
 pub(super) struct Formatter {
-    origin: EveOrigin,
+    origins: Vec<EveOrigin>,
     readers: Readers,
     flows: FlowTable,
     stats: StatsBook,
@@ -84,8 +85,8 @@ pub(super) struct Formatter {
 
 impl Formatter {
     /// A formatter that has seen nothing.
-    pub fn new(origin: EveOrigin, readers: Readers) -> Self {
-        Self { origin, readers, flows: FlowTable::default(), stats: StatsBook::default(), now: Timestamp::EPOCH }
+    pub fn new(origins: Vec<EveOrigin>, readers: Readers) -> Self {
+        Self { origins, readers, flows: FlowTable::default(), stats: StatsBook::default(), now: Timestamp::EPOCH }
     }
 
     /// Asks for the flows of several items at once: where there are many, each waits for memory, and these waits overlap.
@@ -100,14 +101,19 @@ impl Formatter {
 
     /// Takes an item in and appends the lines that are complete with it; tells how many.
     pub fn take(&mut self, item: &EveItem, beside: &Beside, out: &mut Vec<u8>) -> u64 {
-        let mut lines = Lines { origin: &self.origin, out, count: 0 };
+        let mut lines = Lines { origins: &self.origins, origin: None, out, count: 0 };
         match item {
             &EveItem::Sighting(time, ref sighting) => {
                 self.now = time;
                 let (followed, gone) = self.flows.follow(sighting.flow);
                 followed.client = Some(sighting.client);
+                followed.origin = Some(sighting.origin);
                 if let Some((flow, mut gone)) = gone {
                     lines.rest(time, flow, &mut gone);
+                }
+                lines.origin = followed.origin;
+                if let Seen::Protocol(name) = sighting.seen {
+                    self.stats.protocol(name, sighting.flow.proto);
                 }
                 lines.sighting(time, sighting, &beside.texts, followed, self.readers);
             }
@@ -119,35 +125,43 @@ impl Formatter {
             EveItem::Alert(item) => {
                 let ends = alert::ends(item);
                 let (mut app, mut told) = (None, None);
+                let mut origin = item.facts.origin;
+                self.stats.alerts += 1;
                 if let Some(ends) = ends {
                     let (followed, gone) = self.flows.follow(ends.tuple);
                     followed.alerted = true;
                     app = followed.app;
-                    told = Some(followed.told(ends));
+                    origin = origin.or(followed.origin);
+                    told = Some(followed.told(ends, item.facts));
                     if let Some((flow, mut gone)) = gone {
                         lines.rest(item.alert.time, flow, &mut gone);
                     }
                 }
+                lines.origin = origin;
                 lines.line(item.alert.time, "alert", told, |object| {
                     if let Some(app) = app {
                         object.text("app_proto", app.as_bytes());
                     }
-                    alert::write(item, object);
+                    alert::write(item, ends, object);
                 });
             }
             EveItem::Note(item) => {
-                let mut ends = Ends::of_id(&item.flow, item.client);
-                if let (Some(ends), None) = (&mut ends, item.client)
-                    && let Some(client) = self.flows.get(&ends.tuple).and_then(|followed| followed.client)
+                let client = item.facts.client;
+                let mut ends = Ends::of_id(&item.flow, client);
+                lines.origin = item.facts.origin;
+                if let Some(ends) = &mut ends
+                    && let Some(followed) = self.flows.get(&ends.tuple)
                 {
-                    ends.source = client;
+                    ends.source = client.or(followed.client).unwrap_or(ends.source);
+                    lines.origin = lines.origin.or(followed.origin);
                 }
-                let told = ends.map(|ends| (ends, ends.identity()));
+                let told = ends.map(|ends| (ends, ends.identity(item.facts)));
                 lines.line(item.time, "plugin", told, |object| note(item, object));
             }
             EveItem::Stats(item) => {
                 if let Some(sum) = self.stats.take((**item).clone()) {
-                    lines.line(sum.time, "stats", None, |object| stats::write(&sum, object));
+                    let book = &self.stats;
+                    lines.line(sum.time, "stats", None, |object| stats::write(&sum, book, object));
                 }
             }
         }
@@ -161,7 +175,7 @@ impl Formatter {
 
     /// Everything is over: what is not complete is told as it is.
     pub fn finish(&mut self, out: &mut Vec<u8>) -> u64 {
-        let mut lines = Lines { origin: &self.origin, out, count: 0 };
+        let mut lines = Lines { origins: &self.origins, origin: None, out, count: 0 };
         while let Some((flow, followed)) = self.flows.forget_oldest() {
             lines.rest(self.now, flow, followed);
         }
@@ -171,15 +185,22 @@ impl Formatter {
 
 /// Lines on their way into a buffer.
 struct Lines<'a> {
-    origin: &'a EveOrigin,
+    origins: &'a [EveOrigin],
+    /// Where the packets came from that the next lines are about.
+    origin: Option<u16>,
     out: &'a mut Vec<u8>,
     count: u64,
 }
 
 impl Lines<'_> {
     fn line(&mut self, time: Timestamp, event: &str, told: Option<Told>, fill: impl FnOnce(&mut Object<'_>)) {
+        let origin = match self.origins {
+            // There is no other place.
+            [one] => Some(one),
+            several => self.origin.and_then(|origin| several.get(usize::from(origin))),
+        };
         let mut object = Object::begin(self.out);
-        head(&mut object, time, event, told.as_ref(), Some(self.origin));
+        head(&mut object, time, event, told.as_ref(), origin);
         fill(&mut object);
         object.end();
         self.out.push(b'\n');
@@ -194,8 +215,8 @@ impl Lines<'_> {
         followed: &mut Followed,
         readers: Readers,
     ) {
-        let &Sighting { flow, client, seen } = sighting;
-        let told = followed.told(Ends { tuple: flow, source: client });
+        let &Sighting { flow, client, seen, .. } = sighting;
+        let told = followed.told(Ends { tuple: flow, source: client }, FlowFacts::default());
         match seen {
             Seen::Protocol(name) => followed.app = Some(name),
             Seen::Attribute(name, value) if is_of_handshake(name.of(texts)) => {
@@ -216,7 +237,11 @@ impl Lines<'_> {
             }
             Seen::FingerprintText(sender, text) => {
                 let role = if sender == client { Role::Client } else { Role::Server };
-                followed.tls.get_or_insert_default().fingerprint_text(role, text.of(texts));
+                if followed.app == Some("ssh") {
+                    followed.ssh.get_or_insert_default().fingerprint_text(role, text.of(texts));
+                } else {
+                    followed.tls.get_or_insert_default().fingerprint_text(role, text.of(texts));
+                }
             }
             Seen::Certificate(der) => {
                 let der = der.of(texts);
@@ -294,17 +319,19 @@ impl Lines<'_> {
 
     fn flow(&mut self, item: &FlowItem, flows: &mut FlowTable) {
         let ends = match item.tuple {
-            Some(tuple) => Some(Ends { tuple, source: item.client.unwrap_or(End::A) }),
-            None => Ends::of_id(&item.flow.id, item.client),
+            Some(tuple) => Some(Ends { tuple, source: item.facts.client.unwrap_or(End::A) }),
+            None => Ends::of_id(&item.flow.id, item.facts.client),
         };
         let (mut app, mut alerted, mut told) = (None, false, None);
+        self.origin = item.facts.origin;
         if let Some(ends) = ends {
             if let Some(followed) = flows.end(&ends.tuple) {
                 (app, alerted) = (followed.app, followed.alerted);
-                told = Some(followed.told(ends));
+                told = Some(followed.told(ends, item.facts));
                 self.rest(item.time, ends.tuple, followed);
+                self.origin = item.facts.origin;
             }
-            told = told.or_else(|| Some((ends, ends.identity())));
+            told = told.or_else(|| Some((ends, ends.identity(item.facts))));
         }
         let proto = ends.map(|ends| ends.tuple.proto);
         let client = ends.map_or(End::A, |ends| ends.source);
@@ -321,7 +348,8 @@ impl Lines<'_> {
         if !followed.is_unfinished() {
             return;
         }
-        let told = followed.told(Ends { tuple: flow, source: followed.client.unwrap_or(End::A) });
+        let told = followed.told(Ends { tuple: flow, source: followed.client.unwrap_or(End::A) }, FlowFacts::default());
+        self.origin = followed.origin;
         if let Some(tls) = followed.tls.take() {
             self.tls(time, told, &tls, followed.app);
         }
@@ -362,7 +390,7 @@ fn note(item: &NoteItem, object: &mut Object<'_>) {
 mod tests {
     use super::{EveOrigin, Formatter, Readers};
     use crate::key::{End, FlowTuple};
-    use crate::metrics::{Extent, HttpBodyEnd, Seen, SeenFile, Session, Sighting, Span};
+    use crate::metrics::{Extent, FlowFacts, HttpBodyEnd, Seen, SeenFile, Session, Sighting, Span};
     use crate::sink::eve::{Beside, DnsFacts, EveItem, FlowItem};
     use crate::time::Timestamp;
     use proptest::prelude::*;
@@ -420,16 +448,16 @@ mod tests {
             items in proptest::collection::vec((0..3_u16, seen(), any::<bool>(), any::<i64>()), 0..60),
             origin in ".*",
         ) {
-            let mut formatter = Formatter::new(EveOrigin::File(origin), READERS);
+            let mut formatter = Formatter::new(vec![EveOrigin::File(origin)], READERS);
             let (mut out, mut lines) = (Vec::new(), 0);
             for (flow, (seen, own), ends, nanos) in items {
                 let (time, flow) = (Timestamp::from_nanos(nanos), tuple(flow));
                 let mut beside = Beside { texts: own, flows: Vec::new() };
-                let sighting = Sighting { flow, client: End::A, seen };
+                let sighting = Sighting { flow, client: End::A, origin: 0, seen };
                 lines += formatter.take(&EveItem::Sighting(time, sighting), &beside, &mut out);
                 if ends {
                     let session = Session { id: flow.id().as_bytes().to_vec(), ..Session::default() };
-                    beside.flows.push(FlowItem { time, flow: session, tuple: None, client: None });
+                    beside.flows.push(FlowItem { time, flow: session, tuple: None, facts: FlowFacts::default() });
                     lines += formatter.take(&EveItem::Flow(0), &beside, &mut out);
                 }
             }
@@ -447,7 +475,7 @@ mod tests {
     #[test]
     fn an_event_of_quic_has_the_version_seen() {
         for (version, expected) in [(Some("1"), Some("1")), (Some("2"), Some("6b3343cf")), (None, None)] {
-            let mut formatter = Formatter::new(EveOrigin::Unnamed, READERS);
+            let mut formatter = Formatter::new(Vec::new(), READERS);
             let mut beside = Beside::default();
             let texts = &mut beside.texts;
             let mut seen = vec![Seen::Protocol("quic")];
@@ -457,7 +485,7 @@ mod tests {
             }
             let mut out = Vec::new();
             for seen in seen {
-                let sighting = Sighting { flow: tuple(1), client: End::A, seen };
+                let sighting = Sighting { flow: tuple(1), client: End::A, origin: 0, seen };
                 assert_eq!(formatter.take(&EveItem::Sighting(Timestamp::EPOCH, sighting), &beside, &mut out), 0);
             }
             assert_eq!(formatter.finish(&mut out), 1);
@@ -467,16 +495,47 @@ mod tests {
     }
 
     #[test]
+    fn events_name_the_interface_that_their_flow_began_on() {
+        let names = ["eth0", "eth1"].map(|name| EveOrigin::Interface(name.to_owned()));
+        let mut formatter = Formatter::new(names.to_vec(), READERS);
+        let mut beside = Beside::default();
+        let (mut out, mut begin) = (Vec::new(), Vec::new());
+        for origin in [1, 0] {
+            let span = Span::put(&mut beside.texts, b"TLS:SNI");
+            let sighting = Sighting { flow: tuple(origin), client: End::A, origin, seen: Seen::Attribute(span, span) };
+            begin.push(EveItem::Sighting(Timestamp::EPOCH, sighting));
+        }
+        begin.push(EveItem::Stats(Box::default()));
+        for item in &begin {
+            formatter.take(item, &beside, &mut out);
+        }
+        // One flow has ended, in the batch of a packet of the other interface; the other one goes on.
+        let session = Session { id: tuple(1).id().as_bytes().to_vec(), ..Session::default() };
+        let facts = FlowFacts { origin: Some(1), ..FlowFacts::default() };
+        beside.flows.push(FlowItem { time: Timestamp::EPOCH, flow: session, tuple: None, facts });
+        formatter.take(&EveItem::Flow(0), &beside, &mut out);
+        formatter.finish(&mut out);
+        let events = out.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        let told = events.map(|line| {
+            let event: serde_json::Value = serde_json::from_slice(line).unwrap();
+            ["event_type", "in_iface"].map(|field| event[field].as_str().unwrap_or("-").to_owned())
+        });
+        let expected = [["stats", "-"], ["tls", "eth1"], ["flow", "eth1"], ["tls", "eth0"]];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
     fn a_handshake_that_stops_is_told_of_when_the_flow_ends() {
-        let mut formatter = Formatter::new(EveOrigin::Unnamed, READERS);
+        let mut formatter = Formatter::new(Vec::new(), READERS);
         let mut out = Vec::new();
         let mut beside = Beside::default();
         let texts = &mut beside.texts;
         let seen = Seen::Attribute(Span::put(texts, b"TLS:SNI"), Span::put(texts, b"example.com"));
-        let sighting = Sighting { flow: tuple(1), client: End::A, seen };
+        let sighting = Sighting { flow: tuple(1), client: End::A, origin: 0, seen };
         assert_eq!(formatter.take(&EveItem::Sighting(Timestamp::EPOCH, sighting), &beside, &mut out), 0);
         let session = Session { id: tuple(1).id().as_bytes().to_vec(), reason: "rst", ..Session::default() };
-        beside.flows.push(FlowItem { time: Timestamp::EPOCH, flow: session, tuple: None, client: Some(End::A) });
+        let facts = FlowFacts { client: Some(End::A), ..FlowFacts::default() };
+        beside.flows.push(FlowItem { time: Timestamp::EPOCH, flow: session, tuple: None, facts });
         assert_eq!(formatter.take(&EveItem::Flow(0), &beside, &mut out), 2);
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("\"sni\":\"example.com\",\"version\":\"UNDETERMINED\""), "{text}");

@@ -4,8 +4,8 @@
 //! another.
 
 use crate::guid::Guid;
-use crate::key::{End, FlowTuple};
-use crate::metrics::{Alert, Session, Sighting};
+use crate::key::FlowTuple;
+use crate::metrics::{Alert, FlowFacts, FlowSoFar, Session, Sighting};
 use crate::time::Timestamp;
 
 /// One thing that becomes an event, or a part of one.
@@ -41,8 +41,8 @@ pub struct FlowItem {
     pub flow: Session,
     /// Which flow, if it was found in packets.
     pub tuple: Option<FlowTuple>,
-    /// The end that is the client, if known.
-    pub client: Option<End>,
+    /// What else is known of it.
+    pub facts: FlowFacts,
 }
 
 /// An alert and who raised it.
@@ -54,8 +54,10 @@ pub struct AlertItem {
     pub script: String,
     /// Name of the alert group.
     pub group: Vec<u8>,
-    /// The end of the flow that is the client, if known.
-    pub client: Option<End>,
+    /// What else is known of the flow; without one, where the packet came from.
+    pub facts: FlowFacts,
+    /// What the flow had counted by then, if it is known.
+    pub so_far: Option<FlowSoFar>,
 }
 
 /// What a plugin recorded.
@@ -82,8 +84,8 @@ pub struct NoteItem {
     pub script: String,
     /// Flow id; empty if none.
     pub flow: Vec<u8>,
-    /// The end of the flow that is the client, if known.
-    pub client: Option<End>,
+    /// What else is known of the flow; without one, where the packet came from.
+    pub facts: FlowFacts,
     /// Summary.
     pub summary: Vec<u8>,
     /// Contents.
@@ -103,12 +105,22 @@ pub struct StatsItem {
     pub packets: u64,
     /// Bytes on the wire.
     pub bytes: u64,
-    /// Packets that the kernel and the interface dropped.
+    /// Packets that the kernel dropped.
     pub kernel_drops: u64,
+    /// Packets that interfaces dropped.
+    pub interface_drops: u64,
     /// Flows that began.
     pub flows: u64,
+    /// Of those, the ones of TCP, UDP, ICMP and ICMP for IPv6.
+    pub flows_by: [u64; 4],
     /// Flows that go on.
     pub live_flows: u64,
+    /// Bytes of the flow table.
+    pub flow_memory: u64,
+    /// Gaps in streams of TCP.
+    pub gaps: u64,
+    /// Segments of which a part was there already.
+    pub overlaps: u64,
     /// Everything that was lost at a limit, by name.
     pub drops: Vec<(String, u64)>,
 }

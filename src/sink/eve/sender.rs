@@ -101,9 +101,9 @@ impl EveSender {
     /// Adds what was seen in a flow; its texts have been taken in.
     // Inlined: what is put together elsewhere waits for its own pieces when it is moved.
     #[inline(always)]
-    pub fn sighting(&mut self, time: Timestamp, flow: &FlowTuple, client: End, seen: Seen) {
+    pub fn sighting(&mut self, time: Timestamp, flow: &FlowTuple, (client, origin): (End, u16), seen: Seen) {
         self.bytes += SIGHTING_BYTES;
-        self.parcel.items.push(EveItem::Sighting(time, Sighting { flow: *flow, client, seen }));
+        self.parcel.items.push(EveItem::Sighting(time, Sighting { flow: *flow, client, origin, seen }));
         self.added();
     }
 

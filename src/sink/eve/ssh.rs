@@ -1,6 +1,7 @@
 //! SSH events: banners and fingerprints of both sides.
 
 use super::json::Object;
+use super::tls::Role;
 
 /// What both sides of a connection have said.
 #[derive(Debug, Default)]
@@ -13,6 +14,8 @@ pub(super) struct SshFlow {
 struct Side {
     banner: Vec<u8>,
     hassh: Vec<u8>,
+    /// What that is the hash of.
+    text: Vec<u8>,
 }
 
 impl SshFlow {
@@ -29,6 +32,15 @@ impl SshFlow {
         [&self.client, &self.server].iter().all(|side| !side.banner.is_empty() && !side.hassh.is_empty())
     }
 
+    /// Takes the text in of which the hash follows.
+    pub fn fingerprint_text(&mut self, role: Role, text: &[u8]) {
+        let side = match role {
+            Role::Client => &mut self.client,
+            Role::Server => &mut self.server,
+        };
+        side.text = text.to_vec();
+    }
+
     /// The object of the event.
     pub fn write(&self, object: &mut Object<'_>) {
         for (name, side) in [("client", &self.client), ("server", &self.server)] {
@@ -40,7 +52,10 @@ impl SshFlow {
                 object.some_text("proto_version", protocol);
                 object.some_text("software_version", software);
                 if !side.hassh.is_empty() {
-                    object.object("hassh", |object| object.text("hash", &side.hassh));
+                    object.object("hassh", |object| {
+                        object.text("hash", &side.hassh);
+                        object.some_text("string", &side.text);
+                    });
                 }
             });
         }

@@ -39,8 +39,8 @@ pub struct EveOptions {
     pub when_full: WhenFull,
     /// Begins when the run is asked to end.
     pub haste: Haste,
-    /// Where packets come from.
-    pub origin: EveOrigin,
+    /// Where packets come from, by the indexes of their origins.
+    pub origins: Vec<EveOrigin>,
     /// What takes protocols apart.
     pub readers: Readers,
 }
@@ -115,7 +115,7 @@ impl EveStream {
         let shared: Arc<Shared> = Arc::default();
         let when_full = options.when_full;
         let writer = Writer {
-            formatter: Formatter::new(options.origin, options.readers),
+            formatter: Formatter::new(options.origins, options.readers),
             name: options.target.to_string(),
             outlet: Some(outlet),
             renewed,

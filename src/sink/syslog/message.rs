@@ -95,7 +95,7 @@ fn plain(bytes: &[u8], limit: usize) -> impl Iterator<Item = char> {
 mod tests {
     use super::{MAX_MESSAGE, Sender, of_alert};
     use crate::guid::Guid;
-    use crate::metrics::{Alert, AlertKind};
+    use crate::metrics::{Alert, AlertKind, FlowFacts};
     use crate::sink::eve::AlertItem;
     use crate::time::Timestamp;
 
@@ -114,7 +114,7 @@ mod tests {
             kind: AlertKind::Simple,
             ids: None,
         };
-        AlertItem { alert, script: "x.lua".to_owned(), group: b"g".to_vec(), client: None }
+        AlertItem { alert, script: "x.lua".to_owned(), group: b"g".to_vec(), facts: FlowFacts::default(), so_far: None }
     }
 
     #[test]
