@@ -149,8 +149,9 @@ pub fn run<O: BackendOutlet>(
         match queue.recv_timeout(LOOK) {
             Ok(parcel) => {
                 inbox.push(parcel);
-                // Everything that has come, so that an engine never waits for one whose parcels lie here.
-                queue.try_iter().for_each(|parcel| inbox.push(parcel));
+                // Everything that has come, so that an engine never waits for one whose parcels lie here. As long as there
+                // are seconds to handle the rest stays in the queue, which is bounded.
+                queue.try_iter().take(QUEUE).for_each(|parcel| inbox.push(parcel));
             }
             Err(RecvTimeoutError::Timeout) => silent += 1,
             Err(RecvTimeoutError::Disconnected) => break,
@@ -165,7 +166,6 @@ pub fn run<O: BackendOutlet>(
             between(&mut backend);
             send(&mut backend, peers);
             backend.take_early().into_iter().for_each(|parcel| inbox.push(parcel));
-            queue.try_iter().for_each(|parcel| inbox.push(parcel));
         }
         if when_silent == WhenSilent::GoOn {
             backend.take_completions(stopping);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::engines::many;
 use crate::support::{Bench, GROUP, Outcome};
-use crate::{block, counting};
+use crate::{block, counting, sized};
 
 fn run(options: &[&str]) -> Outcome {
     let count = "engine:update_counter(G, layer:packet():flowid():portz(), 0, 1) \
@@ -139,4 +139,33 @@ fn every_backend_knows_its_number_from_onload_to_onunload() {
     let all = |stage: &str| (0..3).map(|n| format!("{stage}\t{n}")).collect::<Vec<_>>();
     let ticks = ["tick 0\t0", "tick 1\t1", "tick 2\t2"].map(str::to_owned).to_vec();
     assert_eq!(lines, [all("load"), ticks, all("unload")].concat());
+}
+
+#[test]
+fn packet_threads_over_files_do_not_run_ahead_of_backends_that_are_slow() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("seen");
+    let seen = format!("local f = io.open('{}', 'a') f:write('x') f:close()", path.display());
+    // At first waits until the packet thread goes on no more.
+    let monitor = format!(
+        "onmetronome = function(e, ts) \
+           local function seen() local f = io.open('{}') local n = f:seek('end') f:close() return n end \
+           waits = (waits or 0) + 1 \
+           local last, since = seen(), os.clock() \
+           while waits <= 10 and os.clock() - since < 0.1 do \
+             if seen() > last then last, since = seen(), os.clock() end \
+           end \
+           print(e:instanceid(), seen() - (ts - 100)) \
+         end",
+        path.display()
+    );
+    let capture = sized(&(0..300).map(|n| (100 + n, 100)).collect::<Vec<_>>());
+    let outcome = counting(Bench::new(), &seen)
+        .plugin("c.lua", &block("engine_monitor", &monitor))
+        .args(&["--backends", "2"])
+        .run(&capture);
+    let lines = outcome.printed_by("c.lua");
+    let ahead = |line: &&str| line.split_once('\t').and_then(|(_, seconds)| seconds.parse::<i64>().ok());
+    let most = lines.iter().filter_map(ahead).max().expect("somebody prints");
+    assert!(lines.len() > 500 && most < 64, "{most} seconds ahead");
 }
