@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use super::cycle::Backend;
 use super::inbox::{Inbox, Patience};
 use super::outlet::BackendOutlet;
-use super::parcel::{Parcel, Phase};
+use super::parcel::{NO_TIME, Parcel, Phase};
 use crate::api::{Letter, Peers};
 
 /// Parcels in the queue.
@@ -75,17 +75,27 @@ pub struct ParcelSender {
     queues: Vec<(Sender<Parcel>, Option<Parcel>)>,
     when_slow: WhenSlow,
     counts: Arc<QueueCounts>,
+    /// Whose it is, until its last parcel has left.
+    engine: Option<usize>,
 }
 
 impl ParcelSender {
     /// One engine's end.
     #[must_use]
     pub fn new(queues: Vec<Sender<Parcel>>, when_slow: WhenSlow, counts: Arc<QueueCounts>) -> Self {
-        Self { queues: queues.into_iter().map(|queue| (queue, None)).collect(), when_slow, counts }
+        Self { queues: queues.into_iter().map(|queue| (queue, None)).collect(), when_slow, counts, engine: None }
+    }
+
+    /// Of the engine with this number: should that go away without a last parcel, nobody waits for one.
+    #[must_use]
+    pub fn of(mut self, engine: usize) -> Self {
+        self.engine = Some(engine);
+        self
     }
 
     /// Shares a second out, and sends each backend its part or keeps it for the next one.
     pub fn send(&mut self, parcel: Parcel) {
+        self.engine.take_if(|_| parcel.phase == Phase::Over);
         let parts = parcel.split(self.queues.len());
         for ((queue, held), part) in self.queues.iter_mut().zip(parts) {
             let part = match held.take() {
@@ -98,9 +108,22 @@ impl ParcelSender {
             } else if part.phase == Phase::Over {
                 // Packets are over, nothing is held up any more.
                 drop(queue.send_timeout(part, LAST));
+            } else if part.phase == Phase::PacketsOver {
+                // Nothing comes for long that could take it along: the engine waits until the backend has heard of it.
+                drop(queue.send(part));
             } else if let Err(TrySendError::Full(part)) = queue.try_send(part) {
                 *held = Some(part);
             }
+        }
+    }
+}
+
+impl Drop for ParcelSender {
+    fn drop(&mut self) {
+        let Some(engine) = self.engine else { return };
+        for (queue, _) in &self.queues {
+            let last = Parcel { engine, second: NO_TIME, now: NO_TIME, phase: Phase::Over, ..Parcel::default() };
+            drop(queue.send_timeout(last, LAST));
         }
     }
 }
@@ -208,10 +231,12 @@ fn send<O: BackendOutlet>(backend: &mut Backend<O>, peers: &Peers) {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::thread;
+    use std::time::Duration;
 
     use crossbeam_channel::bounded;
 
-    use super::{Parcel, ParcelSender, Phase, QueueCounts, WhenSlow};
+    use super::{NO_TIME, Parcel, ParcelSender, Phase, QueueCounts, WhenSlow};
 
     #[test]
     fn a_second_for_which_there_is_no_room_goes_with_the_next() {
@@ -225,5 +250,37 @@ mod tests {
         end.send(Parcel { second: 4, now: 4, phase: Phase::Over, ..Parcel::default() });
         assert_eq!(receiver.recv().map(|parcel| (parcel.second, parcel.now)), Ok((1, 4)));
         assert_eq!(counts.named()[0].1, 3);
+    }
+
+    #[test]
+    fn that_packets_are_over_is_told_however_full_the_queue_is() {
+        let (sender, receiver) = bounded(1);
+        let mut end = ParcelSender::new(vec![sender], WhenSlow::Merge, Arc::default());
+        let backend = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            [(); 3].map(|()| receiver.recv_timeout(Duration::from_secs(20)).map(|parcel| parcel.phase))
+        });
+        for second in 0..3 {
+            end.send(Parcel { second, now: second + 1, ..Parcel::default() });
+        }
+        end.send(Parcel { second: 2, now: 2, phase: Phase::PacketsOver, ..Parcel::default() });
+        let heard = backend.join().unwrap();
+        drop(end);
+        assert_eq!(heard[..2], [Ok(Phase::Running), Ok(Phase::PacketsOver)]);
+    }
+
+    #[test]
+    fn an_engine_that_goes_away_without_a_last_parcel_is_not_waited_for() {
+        let (sender, receiver) = bounded(4);
+        let end = |engine| ParcelSender::new(vec![sender.clone()], WhenSlow::Wait, Arc::default()).of(engine);
+        drop(end(3));
+        let last = receiver.try_recv().map(|parcel| (parcel.engine, parcel.second, parcel.phase));
+        assert_eq!(last, Ok((3, NO_TIME, Phase::Over)));
+        let mut other = end(4);
+        other.send(Parcel { engine: 4, phase: Phase::Over, ..Parcel::default() });
+        drop(other);
+        drop(ParcelSender::new(vec![sender.clone()], WhenSlow::Wait, Arc::default()));
+        let told: Vec<usize> = receiver.try_iter().map(|parcel| parcel.engine).collect();
+        assert_eq!(told, [4], "once");
     }
 }

@@ -75,7 +75,7 @@ impl BackendFeed {
                 let backend = Backend::new(plan.parts());
                 (Arc::new(backend.wants().clone()), Link::Inline(Box::new(backend)))
             }
-            BackendLink::Queue(wants, sender) => (wants, Link::Queue(sender)),
+            BackendLink::Queue(wants, sender) => (wants, Link::Queue(sender.of(engine))),
         };
         context.has_backend.set(wants.messages);
         crate::backend::attend(&mut context.shard.borrow_mut(), &wants);
