@@ -362,19 +362,19 @@ impl Mates {
             match mate.inbox.recv_timeout(LOOK) {
                 Ok(sent) => mate.put(sent),
                 Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {
-                    if waits == Waits::Shortly && since.elapsed() >= PATIENCE {
-                        mate.is_late = true;
-                        self.counts.late += 1;
-                        return;
-                    }
-                    if (self.is_cut)() {
-                        return;
-                    }
-                    self.mates.iter_mut().flatten().for_each(Mate::send_held);
-                    self.make_room();
-                }
+                Err(RecvTimeoutError::Timeout) => {}
             }
+            if mate.reached >= moment || (self.is_cut)() {
+                return;
+            }
+            // It may send again and again and come no further.
+            if waits == Waits::Shortly && since.elapsed() >= PATIENCE {
+                mate.is_late = true;
+                self.counts.late += 1;
+                return;
+            }
+            self.mates.iter_mut().flatten().for_each(Mate::send_held);
+            self.make_room();
         }
     }
 
