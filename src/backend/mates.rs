@@ -245,6 +245,12 @@ impl Mates {
         self.mates.len()
     }
 
+    /// How long they wait for each other.
+    #[must_use]
+    pub const fn waits(&self) -> Waits {
+        self.waits
+    }
+
     /// Whether there are others.
     #[must_use]
     pub fn has_others(&self) -> bool {

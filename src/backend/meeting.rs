@@ -3,7 +3,7 @@
 use crossbeam_channel::Receiver;
 
 use super::cycle::Backend;
-use super::mates::{Bundle, Mates, Moment};
+use super::mates::{Bundle, Mates, Moment, Waits};
 use super::outlet::BackendOutlet;
 use super::parcel::{Item, Parcel};
 use super::toppers::GroupRanks;
@@ -38,12 +38,14 @@ impl<O: BackendOutlet> Backend<O> {
         }
     }
 
-    /// Meets the other backends at a second. Where none has scripts there is nothing to wait for.
+    /// Meets the other backends at a second. Where none has scripts there is nothing to wait for but the place of each line
+    /// in the event stream, over files.
     pub(super) fn meet(&mut self, secs: i64) {
-        let speaks = self.crew.speaks;
+        let (speaks, shows_each) = (self.crew.speaks, self.crew.outlet.shows_each());
         self.exchange(|mates, moment, bundles| {
             *moment = moment.next(secs);
-            if speaks { mates.meet(*moment, bundles) } else { mates.pass(*moment, bundles) }
+            let waits = speaks || shows_each && mates.waits() == Waits::ForAll;
+            if waits { mates.meet(*moment, bundles) } else { mates.pass(*moment, bundles) }
         });
     }
 

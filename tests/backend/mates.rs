@@ -165,6 +165,20 @@ fn two_runs_with_several_backends_call_the_same_in_the_same_order() {
 }
 
 /// Values of a key of [`MADE`] by bucket, however many rows there are of it.
+#[test]
+fn events_have_one_order_without_backend_scripts_as_well() {
+    let bench = Bench::new().group().args(&["--backends", "3", "--builtin", "all"]);
+    let first = bench.run(&many());
+    assert!(first.of("counter").len() > 100);
+    for _ in 0..8 {
+        let again = bench.run(&many());
+        for (at, (one, other)) in first.event_lines.lines().zip(again.event_lines.lines()).enumerate() {
+            assert_eq!(one, other, "line {at}");
+        }
+        assert_eq!(first.event_lines.len(), again.event_lines.len());
+    }
+}
+
 fn buckets(outcome: &Outcome, key: &str) -> Vec<(f64, f64)> {
     let of = |event: &Value| Some((event["bucket"].as_f64()?, event["values"][0].as_f64()?));
     let mut rows: Vec<(f64, f64)> =

@@ -144,8 +144,7 @@ pub struct WorkArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub engines: u16,
 
-    /// Threads for backend scripts; keys, flows and records are shared out among them. Two or more: runs over files do not
-    /// repeat the order of events exactly
+    /// Threads for backend scripts; keys, flows and records are shared out among them
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
     pub backends: u16,
 
