@@ -8,6 +8,7 @@ use memchr::memmem;
 use mlua::{MultiValue, Value};
 
 use super::given_tags::GivenTags;
+use super::mates::Post;
 use super::monitor::{Hook, Monitor, is_no, values};
 use super::outlet::BackendOutlet;
 use super::parcel::{Item, edges_of, item_of};
@@ -22,6 +23,8 @@ use crate::plugin::{
 
 /// Rounds of messages between two callbacks; scripts that answer each message with another never end by themselves.
 const MESSAGE_ROUNDS: usize = 1_000;
+/// Messages in these rounds that answer others.
+const MAX_ANSWERS: usize = 100_000;
 /// Items of scripts that wait for the next second.
 const MAX_OWN: usize = 100_000;
 
@@ -84,7 +87,7 @@ pub struct Crew<O> {
     /// Whether the outlet takes what is flushed where no script looks at it.
     pub takes_all: bool,
     /// Messages for the other backends, if there are any.
-    pub passed_on: Option<Vec<Mail>>,
+    pub passed_on: Option<Post>,
 }
 
 impl<O: BackendOutlet> Crew<O> {
@@ -307,17 +310,25 @@ impl<O: BackendOutlet> Crew<O> {
     /// Between two callbacks: hands on what was recorded, delivers messages.
     pub fn after(&mut self) {
         self.hand_on();
-        for _ in 0..MESSAGE_ROUNDS {
+        let (mut answers, mut left) = (0, 0);
+        for round in 0..MESSAGE_ROUNDS {
             let due = std::mem::take(&mut *self.context.backend_mail.borrow_mut());
             if due.is_empty() {
                 return;
             }
+            answers += if round == 0 { 0 } else { due.len() };
+            if answers > MAX_ANSWERS {
+                left = due.len() as u64;
+                break;
+            }
             if let Some(passed_on) = &mut self.passed_on {
-                passed_on.extend_from_slice(&due);
+                let others = self.part.map_or(0, |part| part.owners.count() - 1) as u64;
+                let dropped = &self.context.oddities.messages_dropped;
+                dropped.set(dropped.get() + passed_on.add(&due) * others);
             }
             self.deliver(&due);
         }
-        let left = self.context.backend_mail.borrow_mut().drain(..).count() as u64;
+        left += self.context.backend_mail.borrow_mut().drain(..).count() as u64;
         let dropped = &self.context.oddities.messages_dropped;
         dropped.set(dropped.get() + left);
     }

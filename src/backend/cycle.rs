@@ -8,7 +8,7 @@ use super::counters::Counters;
 use super::crew::Crew;
 use super::inbox::Ready;
 use super::items::Pending;
-use super::mates::{Mates, Moment};
+use super::mates::{Mates, Moment, Post};
 use super::meeting::rank_among;
 use super::monitor::Hook;
 use super::outlet::BackendOutlet;
@@ -146,7 +146,7 @@ impl<O: BackendOutlet> Backend<O> {
         let in_order = parts.jobs.delivery == Delivery::InOrder;
         let mut crew = Crew::load(&parts.catalog, &context, &parts.settings, &parts.jobs, parts.outlet);
         crew.part = part;
-        crew.passed_on = part.map(|_| Vec::new());
+        crew.passed_on = part.map(|_| Post::default());
         crew.takes_all = parts.takes_all;
         crew.publish_wants();
         crew.trackers.iter().for_each(|(_, control)| parts.share.rankings.join(&control.name));

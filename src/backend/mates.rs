@@ -34,8 +34,9 @@ const GLANCE: Duration = Duration::from_micros(200);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a last bundle may take.
 const LAST: Duration = Duration::from_secs(1);
-/// What one bundle holds of messages, items and tags; more is left out and counted.
+/// What one bundle holds of messages, bytes of their texts, items and tags; more is left out and counted.
 const MAX_MAIL: usize = 10_000;
+const MAX_MAIL_BYTES: usize = 64 << 20;
 const MAX_ITEMS: usize = 100_000;
 const MAX_TAGS: usize = 100_000;
 
@@ -63,6 +64,36 @@ impl Moment {
     }
 }
 
+/// Messages on their way to another backend, as many as there is room for.
+#[derive(Clone, Debug, Default)]
+pub struct Post {
+    mail: Vec<Mail>,
+    bytes: usize,
+}
+
+impl Post {
+    /// Adds messages; tells how many there was no room for.
+    pub fn add(&mut self, mail: &[Mail]) -> u64 {
+        let mut left_out = 0;
+        for mail in mail {
+            let bytes = self.bytes + mail.text.len();
+            if self.mail.len() < MAX_MAIL && bytes <= MAX_MAIL_BYTES {
+                self.mail.push(mail.clone());
+                self.bytes = bytes;
+            } else {
+                left_out += 1;
+            }
+        }
+        left_out
+    }
+
+    /// All of them, in order.
+    #[must_use]
+    pub fn into_mail(self) -> Vec<Mail> {
+        self.mail
+    }
+}
+
 /// What one backend has for another one.
 #[derive(Debug, Default)]
 pub struct Bundle {
@@ -73,8 +104,8 @@ pub struct Bundle {
     /// Flows of its own and tags for them.
     pub tags: Vec<(Vec<u8>, Vec<u8>)>,
     /// Messages.
-    pub mail: Vec<Mail>,
-    /// The first keys of each interval that ends.
+    pub mail: Post,
+    /// The first keys of each interval that ends; of several ends those of the last, as nobody asks for earlier ones.
     pub toppers: Vec<GroupRanks>,
     /// For the first backend: lines of the event stream.
     pub lines: EventLines,
@@ -94,12 +125,14 @@ pub struct MateCounts {
 }
 
 impl Bundle {
-    fn append(&mut self, mut later: Self, counts: &mut MateCounts) {
+    fn append(&mut self, later: Self, counts: &mut MateCounts) {
         counts.updates += self.updates.append(&later.updates);
         counts.items += super::queue::append(&mut self.items, later.items, MAX_ITEMS);
         counts.items += super::queue::append(&mut self.tags, later.tags, MAX_TAGS);
-        counts.mail += super::queue::append(&mut self.mail, later.mail, MAX_MAIL);
-        self.toppers.append(&mut later.toppers);
+        counts.mail += self.mail.add(&later.mail.mail);
+        if !later.toppers.is_empty() {
+            self.toppers = later.toppers;
+        }
         self.lines.append(later.lines);
     }
 }
@@ -409,7 +442,7 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    use super::{Bundle, Mates, Moment, WAY, Waits};
+    use super::{Bundle, MAX_MAIL, MAX_MAIL_BYTES, Mates, Moment, Post, WAY, Waits};
     use crate::api::Mail;
 
     fn mail(text: &str) -> Vec<Mail> {
@@ -417,13 +450,18 @@ mod tests {
     }
 
     fn bundles(count: usize, text: &str) -> Vec<Bundle> {
-        (0..count).map(|_| Bundle { mail: mail(text), ..Bundle::default() }).collect()
+        let bundle = |_| {
+            let mut bundle = Bundle::default();
+            assert_eq!(bundle.mail.add(&mail(text)), 0);
+            bundle
+        };
+        (0..count).map(bundle).collect()
     }
 
     /// What came, by sender.
     fn texts(mates: &mut Mates) -> Vec<Vec<String>> {
         let text = |mail: &Mail| String::from_utf8_lossy(&mail.text).into_owned();
-        mates.take().iter().map(|bundle| bundle.mail.iter().map(text).collect()).collect()
+        mates.take().iter().map(|bundle| bundle.mail.mail.iter().map(text).collect()).collect()
     }
 
     #[test]
@@ -516,7 +554,7 @@ mod tests {
         let mut all = Mates::connect(2, Waits::Shortly);
         let (mut other, mut one) = (all.pop().unwrap(), all.pop().unwrap());
         let mut moment = Moment::START;
-        let sent = WAY as i64 + super::MAX_MAIL as i64 + 10;
+        let sent = WAY as i64 + MAX_MAIL as i64 + 10;
         for second in 0..sent {
             moment = moment.next(second);
             one.meet(moment, bundles(2, "x"));
@@ -529,7 +567,7 @@ mod tests {
         assert_eq!(texts(&mut other)[0].len(), WAY);
         one.leave();
         other.pass(moment, bundles(2, "z"));
-        assert_eq!(texts(&mut other)[0].len(), super::MAX_MAIL);
+        assert_eq!(texts(&mut other)[0].len(), MAX_MAIL);
         // It has caught up, and would be waited for again.
         assert!(!one.mates[1].as_ref().unwrap().is_late);
     }
@@ -551,5 +589,53 @@ mod tests {
         assert_eq!(early, [7]);
         assert!(queue.try_send(Parcel::default()).is_ok());
         one.meet(Moment::START.next(2), bundles(2, "x"));
+    }
+
+    #[test]
+    fn one_that_sends_again_and_again_and_comes_no_further_is_not_waited_for() {
+        let mut all = Mates::connect(2, Waits::Shortly);
+        let (mut other, mut one) = (all.pop().unwrap(), all.pop().unwrap());
+        let stays = Moment::START.next(1);
+        let sending = thread::spawn(move || {
+            for _ in 0..400 {
+                other.pass(stays, bundles(2, "still here"));
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        one.meet(stays.next(5), bundles(2, "5"));
+        assert_eq!(one.counts().late, 1);
+        sending.join().unwrap();
+    }
+
+    #[test]
+    fn messages_are_bounded_by_their_number_and_by_their_texts() {
+        let mut post = Post::default();
+        assert_eq!(post.add(&vec![mail("x").remove(0); MAX_MAIL + 3]), 3);
+        assert_eq!(post.into_mail().len(), MAX_MAIL);
+        let mut post = Post::default();
+        let large = mail(&"x".repeat(MAX_MAIL_BYTES / 4)).remove(0);
+        assert_eq!(post.add(&vec![large; 6]), 2);
+        assert_eq!(post.add(&mail("")), 0);
+        assert_eq!(post.into_mail().len(), 5);
+    }
+
+    #[test]
+    fn ranks_of_intervals_that_are_over_do_not_pile_up() {
+        let of = |start| {
+            let ranks = crate::backend::toppers::GroupRanks::empty(start);
+            Bundle { toppers: vec![ranks.clone(), ranks], ..Bundle::default() }
+        };
+        let mut all = Mates::connect(2, Waits::Shortly);
+        let (mut other, mut one) = (all.pop().unwrap(), all.pop().unwrap());
+        let mut moment = Moment::START;
+        for second in 0..10 * WAY as i64 {
+            moment = moment.next(second);
+            one.pass(moment, vec![Bundle::default(), of(second)]);
+        }
+        other.pass(moment, bundles(2, ""));
+        one.leave();
+        other.pass(moment, bundles(2, ""));
+        let last = &of(10 * WAY as i64 - 1).toppers;
+        assert_eq!(other.take_toppers()[0], *last);
     }
 }

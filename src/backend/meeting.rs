@@ -8,9 +8,6 @@ use super::outlet::BackendOutlet;
 use super::parcel::{Item, Parcel};
 use super::toppers::GroupRanks;
 
-/// Messages that may leave at one meeting.
-const MAX_MAIL: usize = 10_000;
-
 impl<O: BackendOutlet> Backend<O> {
     /// Items that are to be announced with the second that is over.
     pub(super) fn take_due(&mut self) -> Vec<Item> {
@@ -73,7 +70,7 @@ impl<O: BackendOutlet> Backend<O> {
                 self.crew.given.add(&flow, &tag);
                 self.crew.gives_tags = true;
             }
-            mail.extend(bundle.mail);
+            mail.extend(bundle.mail.into_mail());
         }
         // Last: scripts that hear of it may go on talking.
         if !mail.is_empty() {
@@ -99,14 +96,9 @@ impl<O: BackendOutlet> Backend<O> {
         for (flow, tag) in crew.given_away.drain(..) {
             bundles[owners.place(&flow)].tags.push((flow, tag));
         }
-        if let Some(passed_on) = &mut crew.passed_on {
-            let left_out = passed_on.len().saturating_sub(MAX_MAIL) * (owners.count() - 1);
-            passed_on.truncate(MAX_MAIL);
-            let dropped = &crew.context.oddities.messages_dropped;
-            dropped.set(dropped.get() + left_out as u64);
+        if let Some(passed_on) = crew.passed_on.as_mut().map(std::mem::take) {
             let others = bundles.iter_mut().enumerate().filter(|(number, _)| *number != own);
-            others.for_each(|(_, bundle)| bundle.mail.clone_from(passed_on));
-            passed_on.clear();
+            others.for_each(|(_, bundle)| bundle.mail.clone_from(&passed_on));
         }
         bundles
     }

@@ -19,6 +19,14 @@ pub struct GroupRanks {
     meters: Vec<MeterRanks>,
 }
 
+#[cfg(test)]
+impl GroupRanks {
+    /// Those of a group without meters.
+    pub const fn empty(start: i64) -> Self {
+        Self { group: GroupIndex(0), start, meters: Vec::new() }
+    }
+}
+
 /// The first keys of a meter from either end.
 #[derive(Clone, Debug, PartialEq)]
 struct MeterRanks {

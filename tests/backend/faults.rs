@@ -105,3 +105,17 @@ fn the_report_counts_calls_of_backend_scripts() {
     let plugin = report["plugins"].as_array().expect("plugins").iter().find(|p| p["name"] == "c.lua").cloned();
     assert_eq!(plugin.expect("the monitor is listed")["calls"], 4);
 }
+
+#[test]
+fn answers_to_messages_come_to_an_end() {
+    let text = "heard = 0 TrisulPlugin = { id = { name = 't' }, \
+         onmessage = function() heard = heard + 1 engine:post_message_backend('x') end, \
+         onunload = function() print('heard', heard) end, \
+         engine_monitor = { onmetronome = function(e) engine = e if not told then told = true \
+           for n = 1, 1000 do e:post_message_backend('x') end end end } }\n";
+    let outcome = Bench::new().plugin("c.lua", text).run(&sized(&[(100, 100), (102, 100)]));
+    let heard: Vec<usize> =
+        outcome.lines().iter().filter_map(|line| line.strip_prefix("heard\t")?.parse().ok()).collect();
+    assert!(matches!(heard[..], [90_000..=110_000]), "{heard:?}");
+    assert_eq!(outcome.dropped("messages_dropped"), 1_000);
+}
