@@ -6,6 +6,8 @@ use std::fs;
 use millstream::guid::Guid;
 use millstream::metrics::{FlushSink, FlushedTopper, Registry, Stored};
 use millstream::sink::RunEnd;
+use millstream::sink::store_query::{Answer, KeysQuery, Reader, TopQuery, keys, top};
+use millstream::time::Timestamp;
 use rusqlite::types::Value as Sql;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -98,18 +100,18 @@ fn toppers_say_how_much_too_large_they_may_be() {
     };
     let expected = [row(1, "a", 9.0, 0.0), row(1, "b", 8.0, 2.5), row(-1, "b", 8.0, 2.5), row(-1, "a", 9.0, 0.0)];
     assert_eq!(rows(&options.file, sql), expected);
-    // They have no counters: all that is known of them are these.
+    // They have no counters: all that is known of them are these. Of a rate it is the volume, as of keys that have some.
     let file = options.file.to_str().unwrap();
     let top = json(&["query", "top", "Hosts", "--json", "--store", file]);
     let seen = |row: &Value| {
         (row["key"].as_str().unwrap().to_owned(), row["value"].as_f64().unwrap(), row["error"].as_f64().unwrap())
     };
     let top: Vec<_> = top.as_array().unwrap().iter().map(seen).collect();
-    assert_eq!(top, [("a".to_owned(), 9.0, 0.0), ("b".to_owned(), 8.0, 2.5)]);
+    assert_eq!(top, [("a".to_owned(), 540.0, 0.0), ("b".to_owned(), 480.0, 150.0)]);
     let text = good(&["query", "top", "Hosts", "--store", file]);
-    assert_eq!(text, "key  value  error\na        9\nb        8  2.500\n");
+    assert_eq!(text, "key  value  error\na      540\nb      480    150\n");
     let csv = good(&["query", "top", "Hosts", "--csv", "--limit", "1", "--store", file]);
-    assert_eq!(csv, "key,readable,label,value,share,error\r\na,,,9,,0\r\n");
+    assert_eq!(csv, "key,readable,label,value,share,error\r\na,,,540,,0\r\n");
     let text = good(&["query", "toppers", "hosts", "-m", "total", "--store", file]);
     let begin = "2023-11-14T22:13:20.000000Z";
     let lines = [
@@ -140,20 +142,61 @@ TrisulPlugin = {
 fn keys_whose_counters_are_not_stored_are_taken_from_the_toppers() {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    fs::write(path("ends.lua"), BOTH_ENDS.replace("4, 3,", "1000, 3,")).unwrap();
     fs::write(path("none.lua"), NO_COUNTERS).unwrap();
     let run = |store: &str, more: &[&str]| {
         good(&[&["run", "-q", "-r", DEMO, "-p", &path("ends.lua"), "--store", store], more].concat());
         let top = json(&["query", "top", GROUP, "--limit", "1000", "--json", "--store", store]);
-        let row = |row: &Value| (row["key"].as_str().unwrap().to_owned(), row["value"].as_f64().unwrap());
+        // What was divided by the length of a bucket may be a little off.
+        let row =
+            |row: &Value| (row["key"].as_str().unwrap().to_owned(), row["value"].as_f64().unwrap().round() as u64);
         let rows = top.as_array().unwrap();
         assert!(rows.iter().all(|row| row["error"] == 0));
         rows.iter().map(row).collect::<std::collections::BTreeMap<_, _>>()
     };
-    let all = run(&path("all.db"), &[]);
-    assert_eq!(run(&path("some.db"), &["-p", &path("none.lua")]), all);
-    let inside = all.keys().filter(|key| key.starts_with("0A.14")).count();
-    assert!(inside > 3 && inside < all.len(), "{all:?}");
-    let counted = json(&["query", "keys", GROUP, "--limit", "1000", "--json", "--store", &path("some.db")]);
-    assert_eq!(counted.as_array().unwrap().len(), all.len() - inside);
+    for vartype in [".COUNTER", ".RATE_COUNTER"] {
+        fs::write(path("ends.lua"), BOTH_ENDS.replace(".COUNTER, 4,", &format!("{vartype}, 1000,"))).unwrap();
+        let [all_of, some_of] = ["all", "some"].map(|name| path(&format!("{name}{vartype}.db")));
+        let all = run(&all_of, &[]);
+        assert_eq!(run(&some_of, &["-p", &path("none.lua")]), all, "{vartype}");
+        let inside = all.keys().filter(|key| key.starts_with("0A.14")).count();
+        assert!(inside > 3 && inside < all.len(), "{all:?}");
+        let counted = json(&["query", "keys", GROUP, "--limit", "1000", "--json", "--store", &some_of]);
+        assert_eq!(counted.as_array().unwrap().len(), all.len() - inside);
+    }
+}
+
+#[test]
+fn keys_that_were_not_counted_in_the_range_are_not_among_its_first() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("ends.lua"), BOTH_ENDS.replace("4, 3,", "1000, 3,")).unwrap();
+    fs::write(path("none.lua"), NO_COUNTERS).unwrap();
+    let ends = ["run", "-q", "-r", DEMO, "-p", &path("ends.lua"), "--store"];
+    good(&[&ends[..], &[&path("all.db")]].concat());
+    good(&[&ends[..], &[&path("some.db"), "-p", &path("none.lua")]].concat());
+    let [all, some] = ["all.db", "some.db"].map(|name| Reader::open(&folder.path().join(name)).unwrap());
+    let texts = |answer: Answer| -> BTreeSet<String> {
+        let counted = answer.rows.iter().filter(|row| row[3].number() != Some(0.0));
+        counted.map(|row| row[0].text().unwrap().to_owned()).collect()
+    };
+    let (group, limit, begin) = (GROUP.to_owned(), 1_000, 1_768_467_600);
+    let moments: Vec<Option<Timestamp>> =
+        [None].into_iter().chain((0..=9).map(|ten| Some(Timestamp::new(begin + ten * 10, 0)))).collect();
+    let (mut most, mut fewer) = (0, 0);
+    for (from, to) in moments.iter().flat_map(|from| moments.iter().map(move |to| (*from, *to))) {
+        let counted = |reader: &Reader| {
+            texts(keys(reader, &KeysQuery { group: group.clone(), containing: None, from, to, limit }).unwrap())
+        };
+        let first = |reader: &Reader| {
+            texts(top(reader, &TopQuery { group: group.clone(), meter: None, from, to, limit }).unwrap())
+        };
+        let of_all = counted(&all);
+        assert_eq!(first(&all), of_all, "{from:?} to {to:?}");
+        most = most.max(of_all.len());
+        fewer += usize::from(of_all.len() < most);
+        // Keys without counters are those that the script has votes on.
+        let others: Vec<String> = first(&some).difference(&counted(&some)).cloned().collect();
+        assert!(others.iter().all(|key| key.starts_with("0A.14")), "{from:?} to {to:?}: {others:?}");
+    }
+    assert!(fewer > 20, "{fewer}");
 }

@@ -1,6 +1,6 @@
 //! The toppers of intervals: keys among the first or last, with how much too large their values may be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{Row, params};
 
@@ -11,6 +11,7 @@ use super::reader::{QueryError, Reader};
 use crate::metrics::Vartype;
 use crate::sink::report::text_of;
 use crate::sink::store::buckets::Fold;
+use crate::sink::store::schema;
 use crate::time::Timestamp;
 
 /// Intervals that are looked at to find out whether toppers have counters.
@@ -67,6 +68,48 @@ pub(super) struct Uncounted {
     pub(super) error: Option<f64>,
 }
 
+/// Keys that were counted after the range in an interval that begins in it: its toppers may be these keys. They are looked
+/// for when a topper was not counted in the range.
+struct CountedAfter<'a> {
+    reader: &'a Reader,
+    group: &'a GroupName,
+    /// From after the range to before the next interval.
+    buckets: Option<(i64, i64)>,
+    keys: Option<HashSet<i64, foldhash::fast::RandomState>>,
+}
+
+impl<'a> CountedAfter<'a> {
+    fn new(
+        reader: &'a Reader,
+        group: &'a GroupName,
+        meter: &MeterName,
+        to: Option<Timestamp>,
+    ) -> Result<Self, QueryError> {
+        let mut buckets = None;
+        let has_counters = reader.db.table_exists(None, schema::counters(group.id).as_str())?;
+        if let Some(to) = to.filter(|_| has_counters) {
+            let sql = "SELECT min(bucket) FROM toppers WHERE grp = ?1 AND meter = ?2 AND bucket > ?3";
+            let row = params![group.id, meter.id, to.secs()];
+            let next: Option<i64> = reader.prepare(sql)?.query_row(row, |row| row.get(0))?;
+            buckets = Some((to.secs(), next.unwrap_or(i64::MAX)));
+        }
+        Ok(Self { reader, group, buckets, keys: None })
+    }
+
+    fn contains(&mut self, key: i64) -> rusqlite::Result<bool> {
+        let Some((after, before)) = self.buckets else { return Ok(false) };
+        if self.keys.is_none() {
+            let sql = format!(
+                "SELECT key FROM {} WHERE level = 0 AND bucket > ?1 AND bucket < ?2",
+                schema::counters(self.group.id)
+            );
+            let mut select = self.reader.prepare(&sql)?;
+            self.keys = Some(select.query_map([after, before], |row| row.get(0))?.collect::<Result<_, _>>()?);
+        }
+        Ok(self.keys.as_ref().is_some_and(|keys| keys.contains(&key)))
+    }
+}
+
 /// What the toppers of the range say of keys that have no counters, because scripts keep these from being stored. Toppers
 /// are many and such scripts few: unless some of a sample have no counters, all are taken to have them.
 pub(super) fn uncounted(
@@ -80,10 +123,12 @@ pub(super) fn uncounted(
     let sql = "SELECT key, value, error, bucket FROM toppers WHERE grp = ?1 AND meter = ?2 AND bucket >= ?3
                AND bucket <= ?4 AND side = 1";
     let mut select = reader.prepare(sql)?;
+    let mut after = CountedAfter::new(reader, group, meter, query.to)?;
     let mut of = |first: i64, last: i64, visit: &mut dyn FnMut(&Row<'_>) -> rusqlite::Result<()>| {
         let mut rows = select.query(params![group.id, meter.id, first, last])?;
         while let Some(row) = rows.next()? {
-            if !is_counted(row.get(0)?) {
+            let key: i64 = row.get(0)?;
+            if !is_counted(key) && !after.contains(key)? {
                 visit(row)?;
             }
         }
@@ -110,9 +155,16 @@ pub(super) fn uncounted(
         sum.2 += 1.0;
         Ok(())
     })?;
-    let mean = |value: f64, intervals: f64| if meter.vartype == Vartype::Average { value / intervals } else { value };
-    let key = |(key, (value, error, intervals))| Uncounted { key, value: mean(value, intervals), error };
-    Ok(sums.into_iter().map(key).collect())
+    let uncounted = sums.into_iter().map(|(key, (value, error, intervals))| {
+        let finished = |number: f64| match meter.vartype {
+            Vartype::Average => number / intervals,
+            // Toppers have the sums of rates.
+            Vartype::RateCounter => number * group.bucketsize as f64,
+            _ => number,
+        };
+        Uncounted { key, value: finished(value), error: error.map(finished) }
+    });
+    Ok(uncounted.collect())
 }
 
 /// Some intervals with toppers, spread over the range.
