@@ -651,6 +651,25 @@ fn messages_do_not_steer_the_terminal() {
 }
 
 #[test]
+fn an_order_is_for_flows_alone() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("store.db");
+    run_into(&file, &[]);
+    let store = file.to_str().unwrap();
+    for question in [&["query", "docs"][..], &["query", "top", "Hosts"], &["query", "runs"]] {
+        let said = refused(&[question, &["--by", "bytes", "--store", store]].concat());
+        assert!(said.contains("millstream query flows --by"), "{said}");
+        assert_eq!(said.contains("--meter"), question[1] == "top", "{said}");
+    }
+    let first = |more: &[&str]| {
+        let question = ["query", "flows", "--limit", "1", "--json", "--store", store];
+        json(&[&question[..], more].concat())[0]["flow"].clone()
+    };
+    assert_eq!(first(&[]), first(&["--by", "bytes"]));
+    assert_ne!(first(&[]), first(&["--by", "time"]));
+}
+
+#[test]
 fn a_limit_may_be_any_number() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("store.db");

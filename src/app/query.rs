@@ -48,6 +48,13 @@ fn check(args: &QueryArgs) -> anyhow::Result<()> {
     if args.meter.is_some() && !matches!(args.question, Question::Top | Question::Toppers | Question::Series) {
         bail!("--meter is for query top, query toppers and query series");
     }
+    if args.by.is_some() && args.question != Question::Flows {
+        let instead = match args.question {
+            Question::Top | Question::Toppers => format!("; query {name} goes by the meter of --meter"),
+            _ => String::new(),
+        };
+        bail!("--by is for query flows, as in: millstream query flows --by time{instead}");
+    }
     if args.tracked.is_some() && args.question != Question::Flows {
         bail!("--tracked is for query flows");
     }
@@ -92,7 +99,10 @@ fn ask(args: &QueryArgs, reader: &Reader, (from, to): moment::Range) -> Result<A
             if let Some(tracker) = &args.tracked {
                 return tracked(reader, tracker, &records);
             }
-            let order = if args.by == QueryOrder::Bytes { FlowOrder::Bytes } else { FlowOrder::Time };
+            let order = match args.by {
+                None | Some(QueryOrder::Bytes) => FlowOrder::Bytes,
+                Some(QueryOrder::Time) => FlowOrder::Time,
+            };
             flows(reader, &records, order)
         }
         Question::Alerts => alerts(reader, &records),

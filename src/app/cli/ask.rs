@@ -102,9 +102,9 @@ pub struct QueryArgs {
     #[arg(short = 'm', long, value_name = "METER")]
     pub meter: Option<String>,
 
-    /// Which flows come first
-    #[arg(long, value_enum, value_name = "ORDER", default_value_t = QueryOrder::Bytes)]
-    pub by: QueryOrder,
+    /// Which flows come first: those with most bytes unless told otherwise
+    #[arg(long, value_enum, value_name = "ORDER")]
+    pub by: Option<QueryOrder>,
 
     /// The snapshots of a flow tracker instead of all flows
     #[arg(long, value_name = "NAME", conflicts_with = "by")]
@@ -120,7 +120,7 @@ pub struct QueryArgs {
 pub enum Question {
     /// The keys of a counter group with the largest values of a meter.
     Top,
-    /// The keys that ranked first and last in each interval of a counter group, the latest first.
+    /// The keys with the largest values in each interval, the latest first; with the smallest ones where a meter keeps them.
     Toppers,
     /// The keys of a counter group.
     Keys,
