@@ -29,6 +29,7 @@ mod packets;
 mod privileges;
 mod profile;
 mod query;
+mod recover;
 mod reload;
 mod repl;
 mod report;
@@ -134,6 +135,7 @@ fn dispatch(cli: &cli::Cli) -> anyhow::Result<Outcome> {
         Command::Query(args) => query::query(args, &mut screen),
         Command::Report(args) => report_page::report(args, &mut screen),
         Command::Search(args) => query::search(args, &mut screen),
+        Command::Recover(args) => recover::command(args, &mut screen),
         Command::Run(_)
         | Command::Demo(_)
         | Command::Packets(_)

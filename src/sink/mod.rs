@@ -48,7 +48,7 @@ pub use report::{
 };
 pub use steering::{harmless, steers};
 pub use store::{
-    Durability, FlowOf, Reserved, RunEnd, Store, StoreOpenError, StoreOptions, StoreSender, StoreTally, StoredJob,
-    StoredJobEnd, StoredTopper, VERSION as STORE_VERSION, default_store, keep_pipeline_state, latest_store,
-    pipeline_states, query as store_query, store_file,
+    Durability, FlowOf, RecoverError, Reserved, RunEnd, Salvaged, Store, StoreOpenError, StoreOptions, StoreSender,
+    StoreTally, StoredJob, StoredJobEnd, StoredTopper, VERSION as STORE_VERSION, default_store, keep_pipeline_state,
+    latest_store, pipeline_states, query as store_query, recover, store_file,
 };

@@ -173,6 +173,23 @@ pub struct ReportArgs {
     pub to: Option<String>,
 }
 
+/// `millstream recover`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The damaged store stays as it is. What helps to find rows is made anew; rows in pages that are damaged \
+are lost, and told of.\n\n\
+  millstream recover s.db.damaged-20260131T081530Z recovered.db"
+)]
+pub struct RecoverArgs {
+    /// The damaged store
+    #[arg(value_name = "DAMAGED")]
+    pub damaged: PathBuf,
+
+    /// The new store, a file that is not there yet
+    #[arg(value_name = "NEW")]
+    pub new: PathBuf,
+}
+
 /// `millstream search`.
 #[derive(Debug, Args)]
 #[command(after_help = "Several words must all be there. AND, OR, NOT, \"a phrase\" and begin* are understood.\n\n\

@@ -15,7 +15,7 @@ mod tools;
 mod traffic_limits;
 mod value;
 
-pub use ask::{AnswerArgs, PacketsArgs, QueryArgs, QueryOrder, Question, ReportArgs, SearchArgs};
+pub use ask::{AnswerArgs, PacketsArgs, QueryArgs, QueryOrder, Question, RecoverArgs, ReportArgs, SearchArgs};
 pub use authors::{ProfileArgs, ReplArgs, TestArgs};
 pub use calls::{CallArgs, EngineChoice};
 pub use gears::{GearArgs, GearsArgs, GearsCommand};
@@ -139,6 +139,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Search the documents of a store for words
     Search(SearchArgs),
+    /// Copy what can still be read of a damaged store into a new one
+    Recover(RecoverArgs),
     /// Check or show settings, or print a configuration file to start from
     Config(ConfigArgs),
     /// Say what a run is doing

@@ -168,10 +168,7 @@ impl Table {
         if there.is_empty() {
             // With all columns at once: after each change the whole schema is read again.
             let columns: String = words.iter().map(|word| format!(", {} REAL", word.column)).collect();
-            db.execute_batch(&format!(
-                "CREATE TABLE {name}(level INTEGER NOT NULL, bucket INTEGER NOT NULL, key INTEGER NOT NULL{columns},
-                 PRIMARY KEY(level, bucket, key)) WITHOUT ROWID"
-            ))?;
+            db.execute_batch(&schema::make_counters(group, &columns))?;
         } else {
             for Word { column, .. } in words.iter().filter(|word| !there.contains(&word.column)) {
                 db.execute_batch(&format!("ALTER TABLE {name} ADD COLUMN {column} REAL"))?;

@@ -77,6 +77,27 @@ impl Lists {
         Ok(())
     }
 
+    /// Enters what a statement finds: by what, group, number and row, in their order.
+    fn list(&mut self, db: &Connection, sql: &str) -> rusqlite::Result<()> {
+        let mut select = db.prepare(sql)?;
+        let mut rows = select.query([])?;
+        let mut waiting = 0;
+        while let Some(row) = rows.next()? {
+            let list = match row.get(0)? {
+                1 => List::FlowStart,
+                2 => List::FlowBytes,
+                _ => List::RecordTime(row.get(1)?),
+            };
+            self.add(list, row.get(2)?, row.get(3)?);
+            waiting += 1;
+            if waiting == 256 * BLOCK {
+                self.write(db)?;
+                waiting = 0;
+            }
+        }
+        self.write(db)
+    }
+
     /// What was written since the last commit is gone, or blocks were changed.
     pub(super) fn forget(&mut self) {
         self.lists.clear();
@@ -184,35 +205,29 @@ fn damaged() -> rusqlite::Error {
 /// Lists everything there is, in a file whose tables had indexes.
 pub(super) fn list_all(db: &Connection) -> rusqlite::Result<()> {
     let mut lists = Lists::default();
-    let sources = [
-        ("SELECT 1, start, id FROM flows ORDER BY start, id", "DROP INDEX flows_start"),
-        ("SELECT 2, bytes, id FROM flow_sizes ORDER BY bytes, id", "DROP TABLE flow_sizes"),
-        ("SELECT grp, time, id FROM resources ORDER BY grp, time, id", "DROP INDEX resources_group"),
-        ("SELECT grp, time, id FROM documents ORDER BY grp, time, id", "DROP INDEX documents_group"),
-    ];
-    for (at, (sql, drop)) in sources.into_iter().enumerate() {
-        {
-            let mut select = db.prepare(sql)?;
-            let mut rows = select.query([])?;
-            let mut waiting = 0;
-            while let Some(row) = rows.next()? {
-                let list = match at {
-                    0 => List::FlowStart,
-                    1 => List::FlowBytes,
-                    _ => List::RecordTime(row.get(0)?),
-                };
-                lists.add(list, row.get(1)?, row.get(2)?);
-                waiting += 1;
-                if waiting == 256 * BLOCK {
-                    lists.write(db)?;
-                    waiting = 0;
-                }
-            }
-        }
-        lists.write(db)?;
+    for (sql, drop) in [
+        ("SELECT 1, 0, start, id FROM flows ORDER BY start, id", "DROP INDEX flows_start"),
+        ("SELECT 2, 0, bytes, id FROM flow_sizes ORDER BY bytes, id", "DROP TABLE flow_sizes"),
+        ("SELECT 3, grp, time, id FROM resources ORDER BY grp, time, id", "DROP INDEX resources_group"),
+        ("SELECT 3, grp, time, id FROM documents ORDER BY grp, time, id", "DROP INDEX documents_group"),
+    ] {
+        lists.list(db, sql)?;
         db.execute_batch(drop)?;
     }
     Ok(())
+}
+
+/// Lists everything there is, in a file without lists.
+pub(super) fn list_rows(db: &Connection) -> rusqlite::Result<()> {
+    let mut lists = Lists::default();
+    [
+        "SELECT 1, 0, start, id FROM flows ORDER BY start, id",
+        "SELECT 2, 0, bytes, id FROM flows ORDER BY bytes, id",
+        "SELECT 3, grp, time, id FROM resources ORDER BY grp, time, id",
+        "SELECT 3, grp, time, id FROM documents WHERE grp > 0 ORDER BY grp, time, id",
+    ]
+    .into_iter()
+    .try_for_each(|sql| lists.list(db, sql))
 }
 
 #[cfg(test)]

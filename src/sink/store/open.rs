@@ -85,6 +85,17 @@ pub enum StoreOpenError {
     },
 }
 
+impl StoreOpenError {
+    /// What is wrong with a file whose name says nothing to anybody.
+    pub(super) fn without_name(self) -> String {
+        match self {
+            Self::File { error, .. } => error.to_string(),
+            Self::Database { error, .. } => error.to_string(),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// The file that a path names: in a directory, the one of the usual name.
 #[must_use]
 pub fn store_file(path: &Path) -> PathBuf {
@@ -228,6 +239,12 @@ impl Opened {
         self.db = db;
         Ok(())
     }
+}
+
+/// Opens a store that is new.
+pub(super) fn create(path: &Path) -> Result<Opened, StoreOpenError> {
+    let lock = lock(path)?;
+    Ok(Opened { db: set_up_file(path, Durability::PowerFailure)?, lock })
 }
 
 /// Connects to a file that is locked and makes a store of it.

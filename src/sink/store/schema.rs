@@ -56,7 +56,7 @@ pub(super) fn migrate(db: &mut Connection) -> rusqlite::Result<i64> {
 }
 
 /// Enters the intervals that have counters, from one to the next through the index.
-fn list_intervals(db: &Connection) -> rusqlite::Result<()> {
+pub(super) fn list_intervals(db: &Connection) -> rusqlite::Result<()> {
     let sql = "SELECT id FROM groups WHERE EXISTS(SELECT 1 FROM sqlite_master WHERE name = 'counters_' || id)";
     let groups: Vec<i64> = db.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     for group in groups {
@@ -75,6 +75,15 @@ fn list_intervals(db: &Connection) -> rusqlite::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Makes the table with a group's counters; `words` are its columns of words, each after a comma.
+pub(super) fn make_counters(group: i64, words: &str) -> String {
+    format!(
+        "CREATE TABLE {}(level INTEGER NOT NULL, bucket INTEGER NOT NULL, key INTEGER NOT NULL{words},
+         PRIMARY KEY(level, bucket, key)) WITHOUT ROWID",
+        counters(group)
+    )
 }
 
 /// Name of the table with a group's counters.

@@ -236,7 +236,8 @@ impl Reader {
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+/// Connects to a file to read it.
+pub(in crate::sink::store) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let open = |name: &str| -> rusqlite::Result<Connection> {
         let db = Connection::open_with_flags(name, flags)?;
