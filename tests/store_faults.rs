@@ -6,6 +6,8 @@ mod damage;
 #[path = "store/harness.rs"]
 #[allow(dead_code, reason = "shared by several files of tests")]
 mod harness;
+#[path = "store/recover.rs"]
+mod recover;
 
 use std::fs;
 use std::path::Path;

@@ -1,8 +1,10 @@
 //! Stores with pages that make no sense: they are moved aside, and what follows is stored in a new one.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,15 +18,21 @@ use rusqlite::Connection;
 use rusqlite::types::Value as Sql;
 use tempfile::TempDir;
 
-use crate::HOSTS;
-use crate::harness::{DEMO, flow, good, millstream, number, open, options, refused, rows, run_into};
+use crate::harness::{DEMO, flow, good, millstream, number, open, options, refused, rows, run_into, wait_until};
+use crate::{HOSTS, mounted};
 
 /// Overwrites the pages with the rows of a table or index, in a file that nobody has open.
-fn damage(file: &Path, what: &str) {
+pub fn damage(file: &Path, what: &str) {
+    damage_pages(file, what, |_| true);
+}
+
+/// Overwrites some of these pages, by their place.
+pub fn damage_pages(file: &Path, what: &str, is_chosen: impl Fn(usize) -> bool) {
     let db = Connection::open(file).unwrap();
     db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     let size: i64 = db.query_row("PRAGMA page_size", [], |row| row.get(0)).unwrap();
-    let mut select = db.prepare("SELECT pageno FROM dbstat WHERE name = ?1 AND pagetype = 'leaf'").unwrap();
+    let mut select =
+        db.prepare("SELECT pageno FROM dbstat WHERE name = ?1 AND pagetype = 'leaf' ORDER BY path").unwrap();
     let pages: Vec<i64> = select.query_map([what], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     drop(select);
     db.close().unwrap();
@@ -32,7 +40,8 @@ fn damage(file: &Path, what: &str) {
     let bytes = vec![0xA5; usize::try_from(size).unwrap()];
     let file = fs::File::options().write(true).open(file).unwrap();
     let place = |page: i64| u64::try_from((page - 1) * size).unwrap();
-    pages.into_iter().for_each(|page| file.write_all_at(&bytes, place(page)).unwrap());
+    let chosen = pages.into_iter().enumerate().filter(|(at, _)| is_chosen(*at));
+    chosen.for_each(|(_, page)| file.write_all_at(&bytes, place(page)).unwrap());
 }
 
 /// Stores that were moved aside.
@@ -63,7 +72,7 @@ fn count(sender: &mut StoreSender, minute: i64, hosts: std::ops::Range<usize>) -
 }
 
 /// Writes a few rows of many kinds; what became of them, and how many they were.
-fn write(options: &StoreOptions, numbers: std::ops::Range<i64>) -> (StoreTally, u64) {
+pub fn write(options: &StoreOptions, numbers: std::ops::Range<i64>) -> (StoreTally, u64) {
     let store = open(options).unwrap();
     let mut sender = store.sender();
     let mut offered = 0;
@@ -146,13 +155,13 @@ fn damage_that_is_found_while_a_run_writes_costs_only_what_was_not_committed() {
     let send = |sender: &mut StoreSender, numbers: std::ops::Range<i64>| {
         numbers.for_each(|number| sender.flow(Box::new(flow(number)), Stored::Yes));
         sender.flush();
-        std::thread::sleep(Duration::from_millis(1_500));
     };
     send(&mut sender, 0..1_000);
+    wait_until("flows are committed", || number(&options.file, "SELECT count(*) FROM flows") == 1_000);
     let counted = count(&mut sender, 100, 0..4_000);
     sender.passed(Timestamp::new(1_800_000_000, 0));
     sender.flush();
-    std::thread::sleep(Duration::from_millis(1_500));
+    wait_until("the store is moved aside", || aside(folder.path()).len() == 1);
     send(&mut sender, 1_000..3_000);
     drop(sender);
     let tally = store.close(RunEnd::default());
@@ -169,6 +178,69 @@ fn damage_that_is_found_while_a_run_writes_costs_only_what_was_not_committed() {
     assert_eq!(pipeline_states(&options.file).unwrap(), [decided]);
 }
 
+/// Fills a file system but for some room.
+fn fill_disk(mount: &Path, room: u64) {
+    let ballast = fs::File::create(mount.join("ballast")).unwrap();
+    let (mut size, chunk) = (0, [0xFF; 4_096]);
+    while let Ok(written @ 1..) = ballast.write_at(&chunk, size) {
+        size += written as u64;
+    }
+    ballast.set_len(size - room).unwrap();
+}
+
+#[test]
+fn a_damaged_store_on_a_full_disk_stays_where_it_is_until_there_is_room() {
+    let folder = TempDir::new().unwrap();
+    let mount = folder.path().join("small");
+    fs::create_dir(&mount).unwrap();
+    if !mounted(mount.to_str().unwrap(), "size=24m") {
+        return;
+    }
+    let outcome = std::panic::catch_unwind(|| {
+        let entries = || {
+            let names = fs::read_dir(&mount).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| !name.ends_with("-wal") && !name.ends_with("-shm")).collect::<BTreeSet<_>>()
+        };
+        let (room, options) = (400 << 10, options(&mount.join("store.db")));
+        let store = options.file.to_str().unwrap();
+        // Found when a run begins.
+        write(&options, 0..600);
+        damage(&options.file, "flows");
+        let before = fs::read(&options.file).unwrap();
+        fill_disk(&mount, room);
+        let said = refused(&["run", "-q", "-r", DEMO, "--store", store]);
+        let parts = ["store.db: damaged (", "a new one cannot be begun: ", " full; it is where it was"];
+        assert!(parts.iter().all(|part| said.contains(part)) && said.lines().count() == 1, "{said}");
+        assert_eq!(entries().iter().map(String::as_str).collect::<Vec<_>>(), ["ballast", "store.db"]);
+        // But for the first page, where SQLite counts who opened it.
+        let page = 32 << 10;
+        assert!(fs::read(&options.file).unwrap()[page..] == before[page..]);
+        fs::remove_file(mount.join("ballast")).unwrap();
+        run_into(&options.file, &[]);
+        assert_eq!(aside(&mount).len(), 1);
+        // Found while a run writes.
+        fs::remove_file(&aside(&mount)[0]).unwrap();
+        damage(&options.file, "sqlite_autoindex_keys_1");
+        let writer = open(&options).unwrap();
+        let mut sender = writer.sender();
+        fill_disk(&mount, room);
+        let counted = count(&mut sender, 100, 0..400);
+        drop(sender);
+        let tally = writer.close(RunEnd::default());
+        assert_eq!((tally.written, tally.lost()), (0, counted), "{tally:?}");
+        assert_eq!(entries().iter().map(String::as_str).collect::<Vec<_>>(), ["ballast", "store.db"]);
+        assert!(good(&["query", "flows", "--store", store]).lines().count() > 2);
+        fs::remove_file(mount.join("ballast")).unwrap();
+        let writer = open(&options).unwrap();
+        assert_eq!(aside(&mount).len(), 0);
+        count(&mut writer.sender(), 100, 0..400);
+        let _ = writer.close(RunEnd::default());
+        assert_eq!(aside(&mount).len(), 1);
+    });
+    assert!(Command::new("umount").arg(&mount).status().unwrap().success());
+    outcome.unwrap();
+}
+
 #[test]
 fn questions_say_what_is_damaged_and_answer_from_the_rest() {
     let folder = TempDir::new().unwrap();
@@ -180,7 +252,7 @@ fn questions_say_what_is_damaged_and_answer_from_the_rest() {
     for arguments in [&["query", "flows"][..], &["report", "-o", page.to_str().unwrap()]] {
         let said = refused(&[arguments, &["--store", store]].concat());
         assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(said.contains("store.db: damaged: ") && said.contains(".recover"), "{said}");
+        assert!(said.contains("store.db: damaged: ") && said.contains("millstream recover '"), "{said}");
     }
     assert!(good(&["query", "top", "Hosts", "--store", store]).lines().count() > 2);
     assert!(good(&["search", "example", "--store", store]).lines().count() > 2);
@@ -195,13 +267,13 @@ fn questions_say_what_is_damaged_and_answer_from_the_rest() {
     let [told] = told[..] else { panic!("{said}") };
     let old = aside(folder.path());
     let [old] = &old[..] else { panic!("{old:?}") };
-    assert!(told.contains(&format!("sqlite3 '{}' .recover", old.display())), "{told}");
+    assert!(told.contains(&format!("millstream recover '{}' ", old.display())), "{told}");
     assert!(good(&["query", "flows", "--store", store]).lines().count() > 2);
     assert!(good(&["query", "runs", "--store", old.to_str().unwrap()]).lines().count() > 1);
     assert!(!again().contains("damaged"));
     assert_eq!(aside(folder.path()).len(), 1);
     damage(&file, "documents_fts_data");
-    assert!(refused(&["search", "example", "--store", store]).contains(".recover"));
+    assert!(refused(&["search", "example", "--store", store]).contains("millstream recover"));
 }
 
 #[test]

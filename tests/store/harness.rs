@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream::metrics::{FlushSink, Registry, Session, Stored};
 use millstream::sink::{RunEnd, Store, StoreOpenError, StoreOptions, StoreTally, WhenFull};
-use millstream::time::Timestamp;
+use millstream::time::{Stopwatch, Timestamp};
 use rusqlite::Connection;
 use rusqlite::types::Value as Sql;
 use serde_json::Value;
@@ -87,4 +88,13 @@ pub fn fill(options: &StoreOptions, numbers: std::ops::Range<i64>) -> StoreTally
     numbers.for_each(|number| sender.flow(Box::new(flow(number)), Stored::Yes));
     drop(sender);
     store.close(RunEnd::default())
+}
+
+/// Waits for something that happens on another thread or in another process.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let since = Stopwatch::start();
+    while !is_so() {
+        assert!(since.elapsed() < Duration::from_secs(120), "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }

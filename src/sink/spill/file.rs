@@ -1,13 +1,13 @@
 //! The file: its one table, and who may write it.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
-use crate::sink::damaged::{is_damage, move_aside};
+use crate::sink::damaged::{is_damage, replace};
 
 /// What `PRAGMA application_id` says.
 const APPLICATION: i64 = 0x6D73_6A62;
@@ -55,6 +55,16 @@ pub enum SpillOpenError {
         /// The file.
         path: PathBuf,
     },
+    /// It is damaged, and in the way of a new one.
+    #[error("{}: damaged ({damage}), and {trouble}; it is where it was: make room or move it away", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        damage: String,
+        /// Why there is no new one.
+        trouble: String,
+    },
     /// SQLite has a complaint.
     #[error("{}: {error}", path.display())]
     Database {
@@ -63,6 +73,17 @@ pub enum SpillOpenError {
         /// What it says.
         error: rusqlite::Error,
     },
+}
+
+impl SpillOpenError {
+    /// What is wrong with a file whose name says nothing to anybody.
+    fn without_name(self) -> String {
+        match self {
+            Self::File { error, .. } => error.to_string(),
+            Self::Database { error, .. } => error.to_string(),
+            other => other.to_string(),
+        }
+    }
 }
 
 /// The open file.
@@ -91,18 +112,37 @@ pub(super) struct Row {
 impl Jobs {
     /// Opens or makes the file; `most_bytes` is what it may grow to. A damaged one is moved aside.
     pub(super) fn open(path: &Path, most_bytes: Option<u64>) -> Result<Self, SpillOpenError> {
-        match Self::try_open(path, most_bytes) {
+        // Held until the file is moved: of two runs that find the same damage the later one would move a sound file.
+        let lock = lock(path)?;
+        match Self::connect(path, most_bytes) {
             Err(SpillOpenError::Database { error, .. }) if is_damage(&error) => {
-                let aside = move_aside(path).map_err(|error| SpillOpenError::File { path: path.to_owned(), error })?;
+                let begin = |fresh: &Path| Self::begin(fresh, most_bytes).map_err(SpillOpenError::without_name);
+                let (lock, aside) = replace(path, begin).map_err(|trouble| SpillOpenError::Damaged {
+                    path: path.to_owned(),
+                    damage: error.to_string(),
+                    trouble: trouble.to_string(),
+                })?;
                 log::error!("jobs {}: damaged ({error}); it is now {}", path.display(), aside.display());
-                Self::try_open(path, most_bytes)
+                Ok(Self::of(Self::connect(path, most_bytes)?, lock))
             }
-            other => other,
+            connected => Ok(Self::of(connected?, lock)),
         }
     }
 
-    fn try_open(path: &Path, most_bytes: Option<u64>) -> Result<Self, SpillOpenError> {
+    fn of((db, first_owner, next_place): (Connection, u64, u64), lock: File) -> Self {
+        Self { db, first_owner, next_place, _lock: lock }
+    }
+
+    /// Makes a file, and gives its lock.
+    fn begin(path: &Path, most_bytes: Option<u64>) -> Result<File, SpillOpenError> {
         let lock = lock(path)?;
+        let (db, ..) = Self::connect(path, most_bytes)?;
+        db.close().map_err(|(_, error)| SpillOpenError::Database { path: path.to_owned(), error })?;
+        Ok(lock)
+    }
+
+    /// Connects to a file that is locked; gives the first owner and the next place too.
+    fn connect(path: &Path, most_bytes: Option<u64>) -> Result<(Connection, u64, u64), SpillOpenError> {
         let failed = |error| SpillOpenError::Database { path: path.to_owned(), error };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(path, flags).map_err(failed)?;
@@ -130,7 +170,7 @@ impl Jobs {
         let next = |column: &str| number(&format!("SELECT ifnull(max({column}), 0) + 1 FROM jobs"));
         let (first_owner, next_place) = (next("owner")? as u64, next("place")? as u64);
         db.set_prepared_statement_cache_capacity(32);
-        Ok(Self { first_owner, next_place, db, _lock: lock })
+        Ok((db, first_owner, next_place))
     }
 
     /// Runs `work` in one transaction.
@@ -198,8 +238,14 @@ fn lock(path: &Path) -> Result<File, SpillOpenError> {
         return Err(SpillOpenError::NotOurs { path: path.to_owned() });
     }
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(SpillOpenError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(SpillOpenError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
+    // Whoever had the lock may have moved the file meanwhile.
+    let is_still = |now: Metadata| (now.dev(), now.ino()) == (meta.dev(), meta.ino());
+    if !path.symlink_metadata().is_ok_and(is_still) {
+        return Err(SpillOpenError::InUse { path: path.to_owned() });
+    }
+    Ok(file)
 }

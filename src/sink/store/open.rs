@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::options::Durability;
 use super::pipelines::{PipelineState, keep_pipeline_state, pipeline_states};
 use super::schema;
-use crate::sink::damaged::{damage, dated, is_damage, move_aside};
+use crate::sink::damaged::{advice, damage, dated, is_damage, replace};
 
 /// Name of the file in a directory.
 const FILE: &str = "millstream.db";
@@ -64,7 +64,7 @@ pub enum StoreOpenError {
     },
     /// It is damaged, and in the way of a new one.
     #[error(
-        "--store {}: damaged ({damage}), and it cannot be moved aside: {error}; move it away or name another file",
+        "--store {}: damaged ({damage}), and {trouble}; it is where it was: make room, move it away or name another file",
         path.display()
     )]
     Damaged {
@@ -72,8 +72,8 @@ pub enum StoreOpenError {
         path: PathBuf,
         /// What is wrong with it.
         damage: String,
-        /// What the system says.
-        error: io::Error,
+        /// Why there is no new one.
+        trouble: String,
     },
     /// SQLite has a complaint.
     #[error("--store {}: {error}", path.display())]
@@ -144,7 +144,10 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<Opened, StoreO
     match set_up_file(path, durability) {
         Ok(db) => Ok(Opened { db, lock }),
         Err(StoreOpenError::Database { error, .. }) if is_damage(&error) => {
-            begin_anew(path, durability, &set_aside(path, &error.to_string())?)
+            let nothing = Connection::open_in_memory().map_err(database(path))?;
+            let mut opened = Opened { db: nothing, lock };
+            opened.begin_anew(path, durability, &error.to_string())?;
+            Ok(opened)
         }
         Err(other) => Err(other),
     }
@@ -159,41 +162,9 @@ pub(super) fn bring_up_to_date(path: &Path) -> Result<(), StoreOpenError> {
     set_up_file(path, Durability::PowerFailure).map(drop)
 }
 
-/// A damaged store that was moved aside.
-#[derive(Debug)]
-pub(super) struct Aside {
-    damage: String,
-    file: PathBuf,
-    /// What holds for later runs, as far as it could be read.
-    decided: Vec<PipelineState>,
-}
-
-/// Moves a damaged store aside, which nothing in this process may have open any more: closing deletes the log by its name.
-pub(super) fn set_aside(path: &Path, damage: &str) -> Result<Aside, StoreOpenError> {
-    let decided = pipeline_states(path).unwrap_or_default();
-    let damage = damage.to_owned();
-    match move_aside(path) {
-        Ok(file) => Ok(Aside { damage, file, decided }),
-        Err(error) => Err(StoreOpenError::Damaged { path: path.to_owned(), damage, error }),
-    }
-}
-
-/// Begins a new store in the place of one that was moved aside, and says so.
-pub(super) fn begin_anew(path: &Path, durability: Durability, aside: &Aside) -> Result<Opened, StoreOpenError> {
-    let Aside { damage, file, decided } = aside;
-    let database = |error| StoreOpenError::Database { path: path.to_owned(), error };
-    let lock = lock(path)?;
-    let db = set_up_file(path, durability)?;
-    for (plugin, name, state) in decided {
-        keep_pipeline_state(path, plugin, name, Some(state)).map_err(database)?;
-    }
-    log::error!(
-        "store {}: damaged ({damage}); it is now {old}, and a new one is begun; what can still be read of the old one: \
-         sqlite3 '{old}' .recover | sqlite3 recovered.db",
-        path.display(),
-        old = file.display()
-    );
-    Ok(Opened { db, lock })
+/// A complaint of SQLite about a file.
+fn database(path: &Path) -> impl Fn(rusqlite::Error) -> StoreOpenError {
+    move |error| StoreOpenError::Database { path: path.to_owned(), error }
 }
 
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
@@ -226,9 +197,42 @@ fn set_up(db: &Connection, durability: Durability) -> rusqlite::Result<()> {
 }
 
 impl Opened {
-    /// Closes the file; what is done after that is done to nothing.
-    pub(super) fn close(&mut self) -> rusqlite::Result<()> {
-        self.db = Connection::open_in_memory()?;
+    /// Begins a new file in the place of a damaged one, which is moved aside, and opens it.
+    pub(super) fn begin_anew(
+        &mut self,
+        path: &Path,
+        durability: Durability,
+        damage: &str,
+    ) -> Result<(), StoreOpenError> {
+        self.replace(path, damage)?;
+        self.reopen(path, durability)
+    }
+
+    /// Moves a damaged file aside, puts a new one in its place and says so. What is done before it is opened is done to nothing.
+    pub(super) fn replace(&mut self, path: &Path, damage: &str) -> Result<(), StoreOpenError> {
+        // Closing deletes the log by its name.
+        self.db = Connection::open_in_memory().map_err(database(path))?;
+        // What holds for later runs, as far as it can be read.
+        let decided = pipeline_states(path).unwrap_or_default();
+        let replaced = replace(path, |fresh| begin(fresh, &decided).map_err(StoreOpenError::without_name));
+        let (lock, aside) = replaced.map_err(|trouble| StoreOpenError::Damaged {
+            path: path.to_owned(),
+            damage: damage.to_owned(),
+            trouble: trouble.to_string(),
+        })?;
+        self.lock = lock;
+        log::error!(
+            "store {}: damaged ({damage}); it is now {}, and a new one is begun; what can still be read of the old one: {}",
+            path.display(),
+            aside.display(),
+            advice(&aside)
+        );
+        Ok(())
+    }
+
+    /// Opens the file that has taken the place of a damaged one.
+    pub(super) fn reopen(&mut self, path: &Path, durability: Durability) -> Result<(), StoreOpenError> {
+        self.db = set_up_file(path, durability)?;
         Ok(())
     }
 
@@ -247,37 +251,47 @@ pub(super) fn create(path: &Path) -> Result<Opened, StoreOpenError> {
     Ok(Opened { db: set_up_file(path, Durability::PowerFailure)?, lock })
 }
 
+/// Makes a store, with what was decided about pipelines, and gives its lock.
+fn begin(path: &Path, decided: &[PipelineState]) -> Result<File, StoreOpenError> {
+    let Opened { db, lock } = create(path)?;
+    for (plugin, name, state) in decided {
+        keep_pipeline_state(path, plugin, name, Some(state)).map_err(database(path))?;
+    }
+    db.close().map_err(|(_, error)| database(path)(error))?;
+    Ok(lock)
+}
+
 /// Connects to a file that is locked and makes a store of it.
 fn set_up_file(path: &Path, durability: Durability) -> Result<Connection, StoreOpenError> {
-    let database = |error| StoreOpenError::Database { path: path.to_owned(), error };
+    let database = database(path);
     let refused = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreOpenError::InUse { path: path.to_owned() },
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => StoreOpenError::File {
             path: path.to_owned(),
             error: io::Error::new(io::ErrorKind::PermissionDenied, "its directory cannot be written"),
         },
-        _ => StoreOpenError::Database { path: path.to_owned(), error },
+        _ => database(error),
     };
-    let mut db = connect(path).map_err(refused)?;
+    let mut db = connect(path).map_err(&refused)?;
     let number = |db: &Connection, sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0));
-    let tables = number(&db, "SELECT count(*) FROM sqlite_master").map_err(refused)?;
-    let application = number(&db, "PRAGMA application_id").map_err(database)?;
+    let tables = number(&db, "SELECT count(*) FROM sqlite_master").map_err(&refused)?;
+    let application = number(&db, "PRAGMA application_id").map_err(&database)?;
     if tables > 0 && application != schema::APPLICATION {
         return Err(StoreOpenError::NotAStore { path: path.to_owned() });
     }
-    let found = number(&db, "PRAGMA user_version").map_err(database)?;
+    let found = number(&db, "PRAGMA user_version").map_err(&database)?;
     if found > schema::VERSION {
         return Err(StoreOpenError::TooNew { path: path.to_owned(), found, known: schema::VERSION });
     }
     // Has to come before the first table.
     let format = format!("PRAGMA page_size = {PAGE}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL");
-    db.execute_batch(&format).map_err(refused)?;
-    set_up(&db, durability).map_err(database)?;
-    let found = schema::migrate(&mut db).map_err(refused)?;
+    db.execute_batch(&format).map_err(&refused)?;
+    set_up(&db, durability).map_err(&database)?;
+    let found = schema::migrate(&mut db).map_err(&refused)?;
     if found > 0 && found < schema::VERSION {
         log::info!("store {}: tables brought from version {found} to {}", path.display(), schema::VERSION);
     }
-    look_for_damage(&db).map_err(database)?;
+    look_for_damage(&db).map_err(&database)?;
     Ok(db)
 }
 

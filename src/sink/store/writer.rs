@@ -16,7 +16,7 @@ use super::checkpoints::Checkpoints;
 use super::counts::{Shared, StoreTally, add};
 use super::documents::Texts;
 use super::keys::{Groups, Keys};
-use super::open::{Aside, Opened, StoreOpenError, begin_anew, open, set_aside};
+use super::open::{Opened, StoreOpenError, open};
 use super::options::StoreOptions;
 use super::ordered::Ordered;
 use super::records::{Gathered, OpenFlows, Target};
@@ -184,8 +184,8 @@ enum Trouble {
 enum Repair {
     /// It is to be moved aside, for what is wrong with it.
     SetAside(String),
-    /// It was, and another one is to be begun.
-    Begin(Aside),
+    /// It was, and the run is to begin in the new one.
+    Begin,
 }
 
 struct Writer {
@@ -231,9 +231,7 @@ impl Writer {
         let database = |error| StoreOpenError::Database { path: options.file.clone(), error };
         let Begun { groups, keys, run } = match begin(&opened) {
             Err(error) if is_damage(&error) => {
-                opened.close().map_err(database)?;
-                let aside = set_aside(&options.file, &error.to_string())?;
-                opened = begin_anew(&options.file, options.durability, &aside)?;
+                opened.begin_anew(&options.file, options.durability, &error.to_string())?;
                 begin(&opened)
             }
             begun => begun,
@@ -431,33 +429,20 @@ impl Writer {
     /// Does what the file needs; what could not be done yet stays to be done.
     fn begin_anew(&mut self, repair: Repair) -> Result<(), StoreOpenError> {
         let StoreOptions { file, durability, .. } = &self.options;
-        let database = |error| StoreOpenError::Database { path: file.clone(), error };
-        let aside = match repair {
-            Repair::SetAside(damage) => {
-                let aside = self.opened.close().map_err(database).and_then(|()| set_aside(file, &damage));
-                match aside {
-                    Ok(aside) => aside,
-                    Err(error) => {
-                        self.repair = Some(Repair::SetAside(damage));
-                        return Err(error);
-                    }
-                }
-            }
-            Repair::Begin(aside) => aside,
-        };
-        let begun = begin_anew(file, *durability, &aside).and_then(|opened| {
-            let begun = Begun::begin(&opened.db, &self.options, &self.registry, &self.origin).map_err(database)?;
-            Ok((opened, begun))
-        });
-        let (opened, Begun { groups, keys, run }) = match begun {
-            Ok(begun) => begun,
-            Err(error) => {
-                self.repair = Some(Repair::Begin(aside));
+        if let Repair::SetAside(damage) = repair {
+            if let Err(error) = self.opened.replace(file, &damage) {
+                self.repair = Some(Repair::SetAside(damage));
                 return Err(error);
             }
-        };
+            self.asides += 1;
+        }
+        let begun = self.opened.reopen(file, *durability).and_then(|()| {
+            let begun = Begun::begin(&self.opened.db, &self.options, &self.registry, &self.origin);
+            begun.map_err(|error| StoreOpenError::Database { path: file.clone(), error })
+        });
+        let Begun { groups, keys, run } = begun.inspect_err(|_| self.repair = Some(Repair::Begin))?;
         self.checkpoints = Checkpoints::start(file).ok();
-        (self.opened, self.groups, self.keys, self.run) = (opened, groups, keys, run);
+        (self.groups, self.keys, self.run) = (groups, keys, run);
         // Nothing that was known of the old file is so in the new one.
         self.tables = Tables::default();
         self.open = OpenFlows::default();
@@ -465,7 +450,6 @@ impl Writer {
         self.gathered = Gathered::default();
         self.texts = Texts::default();
         (self.stale, self.told, self.broken) = (false, None, None);
-        self.asides += 1;
         Ok(())
     }
 

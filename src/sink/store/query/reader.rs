@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, Transaction};
 
-use crate::sink::damaged::is_damage;
+use crate::sink::damaged::{advice, is_damage};
 use crate::sink::database_files;
 use crate::sink::store::open::{self, BUSY, StoreOpenError};
 use crate::sink::store::schema;
@@ -50,9 +50,10 @@ pub enum QueryError {
     TooOld(StoreOpenError),
     /// Its contents make no sense.
     #[error(
-        "{file}: damaged: {error}; the next run that stores there moves it aside and begins a new one; \
-         what can still be read: sqlite3 '{file}' .recover | sqlite3 recovered.db",
-        file = path.display()
+        "{}: damaged: {error}; a run that stores there and comes across it moves it aside and begins a new one; \
+         what can still be read: {}",
+        path.display(),
+        advice(path)
     )]
     Damaged {
         /// The file.

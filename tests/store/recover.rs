@@ -1,0 +1,167 @@
+//! What comes out of damaged stores.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use millstream::sink::{RecoverError, Salvaged, recover};
+use rusqlite::types::Value as Sql;
+use tempfile::TempDir;
+
+use crate::damage::{damage, damage_pages, write};
+use crate::harness::{DEMO, fill, good, millstream, number, options, refused, rows, run_into};
+
+/// Rows by table, those of counters as one.
+fn counts(file: &Path) -> BTreeMap<String, i64> {
+    let mut counts = BTreeMap::new();
+    let sql =
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE '%_fts%'";
+    for name in rows(file, sql) {
+        let Sql::Text(name) = &name[0] else { panic!("{name:?}") };
+        let (of, only) = match name.strip_prefix("counters_") {
+            Some(_) => ("counters", "level = 0"),
+            None => (name.as_str(), "1"),
+        };
+        // Blocks are packed anew, and coarse counters are read from the finer ones.
+        if !["lists", "rolled"].contains(&of) {
+            *counts.entry(of.to_owned()).or_default() +=
+                number(file, &format!("SELECT count(*) FROM {name} WHERE {only}"));
+        }
+    }
+    counts
+}
+
+#[test]
+fn whatever_is_damaged_everything_else_is_recovered() {
+    let folder = TempDir::new().unwrap();
+    let sound = folder.path().join("sound.db");
+    assert_eq!(write(&options(&sound), 0..600).0.lost(), 0);
+    let names = rows(&sound, "SELECT DISTINCT name FROM dbstat WHERE pagetype = 'leaf' AND pageno > 1");
+    let all = counts(&sound);
+    let mut costly = Vec::new();
+    for name in &names {
+        let Sql::Text(name) = &name[0] else { panic!("{name:?}") };
+        let (damaged, new) = (folder.path().join("damaged.db"), folder.path().join("new.db"));
+        fs::copy(&sound, &damaged).unwrap();
+        damage(&damaged, name);
+        let before = fs::read(&damaged).unwrap();
+        let told: BTreeMap<&str, Salvaged> = recover(&damaged, &new).unwrap().into_iter().collect();
+        assert!(fs::read(&damaged).unwrap() == before, "{name}: it stays as it is");
+        assert_eq!(rows(&new, "PRAGMA integrity_check"), [[Sql::Text("ok".to_owned())]], "{name}");
+        let found = counts(&new);
+        let lost: Vec<&str> = told.iter().filter(|(_, table)| !table.is_whole()).map(|(name, _)| *name).collect();
+        for (table, rows) in &all {
+            let (found, told) = (found.get(table).copied().unwrap_or(0), told.get(table.as_str()));
+            assert!(told.is_none_or(|told| told.rows as i64 == found), "{name}: {table}");
+            // Nothing is lost in silence.
+            let may_lack = told.is_none_or(|told| !told.is_whole());
+            assert!(found == *rows || may_lack && found < *rows, "{name}: {table}: {found} of {rows}");
+        }
+        let base = if name.starts_with("counters_") { "counters" } else { name };
+        let hangs_on_it = |table: &str| table == base || ["groups", "meters"].contains(&base);
+        assert!(lost.iter().all(|table| hangs_on_it(table)), "{name}: {lost:?}");
+        if !lost.is_empty() {
+            costly.push(base.to_owned());
+        }
+        // It is a store like any other.
+        let (tally, offered) = write(&options(&new), 600..700);
+        assert_eq!((tally.written, tally.lost()), (offered, 0), "{name}");
+        for file in [&damaged, &new] {
+            fs::remove_file(file).unwrap();
+        }
+    }
+    costly.sort();
+    costly.dedup();
+    let expected =
+        ["counters", "documents", "edges", "flows", "groups", "labels", "meters", "resources", "runs", "windows"];
+    assert!(expected.iter().all(|table| costly.iter().any(|name| name == table)), "{costly:?}");
+    assert!(costly.iter().all(|table| all.contains_key(table)), "no index costs anything: {costly:?}");
+}
+
+#[test]
+fn of_a_table_the_rows_of_sound_pages_are_recovered() {
+    let folder = TempDir::new().unwrap();
+    let (damaged, new) = (folder.path().join("damaged.db"), folder.path().join("new.db"));
+    assert_eq!(fill(&options(&damaged), 0..6_000).lost(), 0);
+    let cells = "SELECT ncell FROM dbstat WHERE name = 'flows' AND pagetype = 'leaf' ORDER BY path";
+    let cells: Vec<i64> = rows(&damaged, cells)
+        .into_iter()
+        .map(|row| match row[0] {
+            Sql::Integer(cells) => cells,
+            ref other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(cells.len() > 10, "{cells:?}");
+    let is_damaged = |at: usize| [2, 3, 7].contains(&at);
+    damage_pages(&damaged, "flows", is_damaged);
+    let told: BTreeMap<&str, Salvaged> = recover(&damaged, &new).unwrap().into_iter().collect();
+    let lost: i64 = cells.iter().enumerate().filter(|(at, _)| is_damaged(*at)).map(|(_, cells)| cells).sum();
+    let expected = Salvaged { rows: 6_000 - lost as u64, senseless: 0, gaps: 2, unread: Some(lost as u64) };
+    assert_eq!(told["flows"], expected);
+    assert!(told.iter().all(|(table, told)| *table == "flows" || told.is_whole()), "{told:?}");
+    // Each of them is found.
+    let file = new.to_str().unwrap();
+    let flows = good(&["query", "flows", "--by", "time", "--limit", "10000", "--csv", "--store", file]);
+    assert_eq!(flows.lines().count() as i64 - 1, 6_000 - lost);
+}
+
+#[test]
+fn a_sound_store_answers_as_before_and_what_is_told_can_be_typed() {
+    let folder = TempDir::new().unwrap();
+    let (file, new) = (folder.path().join("it's a store.db"), folder.path().join("recovered.db"));
+    run_into(&file, &[]);
+    let ask = |file: &Path| {
+        let questions: [&[&str]; 9] = [
+            &["query", "top", "Hosts"],
+            &["query", "toppers", "Hosts"],
+            &["query", "keys", "Apps"],
+            &["query", "series", "Hosts"],
+            &["query", "flows"],
+            &["query", "resources"],
+            &["query", "edges"],
+            &["query", "runs"],
+            &["search", "example"],
+        ];
+        questions.map(|question| {
+            good(&[question, &["--limit", "500", "--json", "--store", file.to_str().unwrap()]].concat())
+        })
+    };
+    let before = ask(&file);
+    let said = good(&["recover", file.to_str().unwrap(), new.to_str().unwrap()]);
+    assert!(said.starts_with("table") && said.lines().all(|line| line.split_whitespace().count() < 4), "{said}");
+    for (answer, before) in ask(&new).into_iter().zip(&before) {
+        assert_eq!(&answer, before);
+    }
+    let again = refused(&["recover", file.to_str().unwrap(), new.to_str().unwrap()]);
+    assert!(again.contains("recovered.db: is there already; name a new file"), "{again}");
+    fs::remove_file(&new).unwrap();
+    damage(&file, "flows");
+    let moved = millstream(&["run", "-q", "-r", DEMO, "--store", file.to_str().unwrap()]);
+    let moved = String::from_utf8(moved.stderr).unwrap();
+    let (_, typed) = moved.trim_end().split_once("old one: millstream ").unwrap();
+    let typed = format!("'{}' {typed}", env!("CARGO_BIN_EXE_millstream"));
+    let output = Command::new("sh").args(["-c", &typed]).current_dir(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{moved}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("\nflows"));
+    assert_eq!(ask(&new)[..4], before[..4]);
+}
+
+#[test]
+fn what_cannot_be_recovered_is_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("text"), "this is no database at all").unwrap();
+    let new = path("new.db");
+    assert!(matches!(recover(&path("text"), &new), Err(RecoverError::NotAStore { .. })));
+    assert!(matches!(recover(&path("none"), &new), Err(RecoverError::Unreadable { .. })));
+    assert!(matches!(recover(folder.path(), &new), Err(RecoverError::NotAStore { .. })));
+    write(&options(&path("store.db")), 0..10);
+    assert!(matches!(recover(&path("store.db"), &path("none/new.db")), Err(RecoverError::New { .. })));
+    let set = |sql: &str| rusqlite::Connection::open(path("store.db")).unwrap().execute_batch(sql).unwrap();
+    set("PRAGMA user_version = 3");
+    assert!(matches!(recover(&path("store.db"), &new), Err(RecoverError::OtherVersion { found: 3, .. })));
+    set("PRAGMA application_id = 1");
+    assert!(matches!(recover(&path("store.db"), &new), Err(RecoverError::NotAStore { .. })));
+    assert!(!new.exists());
+}
