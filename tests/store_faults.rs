@@ -6,6 +6,8 @@ mod damage;
 #[path = "store/harness.rs"]
 #[allow(dead_code, reason = "shared by several files of tests")]
 mod harness;
+#[path = "store/killed.rs"]
+mod killed;
 #[path = "store/recover.rs"]
 mod recover;
 
