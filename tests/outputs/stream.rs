@@ -81,7 +81,7 @@ fn a_disk_that_is_full_costs_events_and_nothing_else() {
 const CAPTURE_HEAD: usize = 24;
 
 /// Runs on the capture again and again; `between` is told how often it was read and says whether that is enough.
-fn fed(arguments: &[&str], errors: &Path, mut between: impl FnMut(usize) -> bool) -> i32 {
+pub fn fed(arguments: &[&str], errors: &Path, mut between: impl FnMut(usize) -> bool) -> i32 {
     let mut command = Command::new(BIN);
     command.args(["run", "-r", "-"]).args(arguments).stdin(Stdio::piped());
     command.stdout(Stdio::null()).stderr(File::create(errors).unwrap());

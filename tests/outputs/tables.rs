@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::run::{DEMO, IN_FLOWS, begin, noisy, output, report, run, signal, timed, wait_until};
+use super::run::{
+    BIN, DEMO, Disk, IN_FLOWS, begin, dropped, lost, noisy, output, report, run, signal, timed, wait_until,
+};
+use super::stream::fed;
 
 /// A reader of tables: rows of fields.
 fn read(path: &Path) -> Vec<Vec<String>> {
@@ -117,7 +120,7 @@ fn what_nobody_votes_on_leaves_long_before_its_window_closes() {
         &["--store", &both, "--csv", &csv, "-p", &monitor],
     ];
     let rows = |store: &str, kind: &str| {
-        let asked = Command::new(super::run::BIN).args(["query", kind, "--store", store, "--json"]).output().unwrap();
+        let asked = Command::new(BIN).args(["query", kind, "--store", store, "--json"]).output().unwrap();
         serde_json::from_slice::<serde_json::Value>(&asked.stdout).map_or(0, |rows| rows.as_array().map_or(0, Vec::len))
     };
     let children = cases.map(|more| begin(&[&fixed[..], more].concat()));
@@ -133,4 +136,101 @@ fn what_nobody_votes_on_leaves_long_before_its_window_closes() {
         signal(&child, "-TERM");
         assert!(child.wait_with_output().unwrap().status.success());
     }
+}
+
+const TABLES: [&str; 5] = ["counters", "flows", "alerts", "resources", "documents"];
+
+/// Rows of all tables of a folder, which are whole.
+fn rows(folder: &Path) -> u64 {
+    TABLES.map(|name| read(&folder.join(format!("{name}.csv"))).len() as u64 - 1).iter().sum()
+}
+
+#[test]
+fn a_disk_that_is_full_costs_rows_and_nothing_else() {
+    let dir = TempDir::new().unwrap();
+    let Some(disk) = Disk::mounted(&dir.path().join("disk"), "256k") else { return };
+    let plugin = noisy(dir.path(), 100);
+    let [whole, small] = [dir.path(), disk.path()].map(|place| place.join("csv"));
+    let all = report(&["-r", DEMO, "-p", &plugin, "--csv", whole.to_str().unwrap()], 0);
+    let report = report(&["-r", DEMO, "-p", &plugin, "--csv", small.to_str().unwrap()], 1);
+    let csv = output(&report, "csv");
+    assert_eq!(csv["written"].as_u64(), Some(rows(&small)), "what is there is whole rows");
+    assert!(rows(&small) > 0 && dropped(csv, "csv_not_written") > 0, "{csv}");
+    assert_eq!(Some(rows(&small) + lost(csv)), output(&all, "csv")["written"].as_u64(), "{csv}");
+    assert!(csv["failure"].as_str().unwrap().contains("space"), "{csv}");
+    assert_eq!((&report["run"]["packets"], &report["flows"]["created"]), (&3399.into(), &all["flows"]["created"]));
+}
+
+#[test]
+fn tables_on_a_disk_that_has_room_again_are_written_again() {
+    let dir = TempDir::new().unwrap();
+    let Some(disk) = Disk::mounted(&dir.path().join("disk"), "64m") else { return };
+    let (csv, errors) = (disk.path().join("csv"), dir.path().join("errors"));
+    let length = || fs::metadata(csv.join("flows.csv")).map_or(0, |about| about.len());
+    let (mut ballast, mut stuck) = (None, None);
+    let code = fed(&["-q", "--csv", csv.to_str().unwrap()], &errors, |times| {
+        assert!(times < 600, "{}", fs::read_to_string(&errors).unwrap());
+        match (&ballast, stuck) {
+            (None, _) if length() > 1_000 => ballast = Some(disk.fill()),
+            (Some(full), None) if fs::read_to_string(&errors).unwrap().contains("No space left") => {
+                stuck = Some(length());
+                fs::remove_file(full).unwrap();
+            }
+            _ => {}
+        }
+        stuck.is_some_and(|stuck| length() > stuck)
+    });
+    assert_eq!(code, 1, "some were lost");
+    let said = fs::read_to_string(&errors).unwrap();
+    assert!(said.contains(".csv: No space left") && said.contains("its rows are lost until it works again"), "{said}");
+    assert!(rows(&csv) > 0);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_refused_before_the_run() {
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let refused = |csv: &str| {
+        let output = run(&["-r", DEMO, "-q", "--csv", csv]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+        said
+    };
+    fs::write(path("file"), "kept").unwrap();
+    for (csv, why) in
+        [(path("file"), "not a directory"), (path("file/csv"), "not a directory"), ("/proc/csv".into(), "")]
+    {
+        let said = refused(&csv);
+        assert!(
+            said.contains(&csv) && said.contains("cannot be written") && said.to_lowercase().contains(why),
+            "{said}"
+        );
+    }
+    assert_eq!(fs::read_to_string(path("file")).unwrap(), "kept");
+    fs::create_dir_all(path("csv/alerts.csv")).unwrap();
+    assert!(refused(&path("csv")).contains("alerts.csv: is a directory"));
+    // A disk that holds not even the names of the columns.
+    let Some(disk) = Disk::mounted(&dir.path().join("disk"), "64k") else { return };
+    fs::create_dir(disk.path().join("csv")).unwrap();
+    for name in TABLES {
+        fs::write(disk.path().join(format!("csv/{name}.csv")), "").unwrap();
+    }
+    disk.fill();
+    assert!(refused(disk.path().join("csv").to_str().unwrap()).contains("No space left"));
+}
+
+#[test]
+fn a_folder_that_is_removed_in_the_middle_does_not_end_the_run() {
+    let dir = TempDir::new().unwrap();
+    let (csv, errors) = (dir.path().join("csv"), dir.path().join("errors"));
+    let mut removed = 0;
+    let code = fed(&["-q", "--csv", csv.to_str().unwrap()], &errors, |times| {
+        if removed == 0 && fs::metadata(csv.join("flows.csv")).is_ok_and(|about| about.len() > 1_000) {
+            fs::remove_dir_all(&csv).unwrap();
+            removed = times;
+        }
+        removed > 0 && times > removed + 2
+    });
+    assert_eq!(code, 0, "{}", fs::read_to_string(&errors).unwrap());
+    assert!(!csv.exists(), "nothing is made that nobody asked for");
 }
