@@ -5,6 +5,8 @@
 mod calls;
 #[path = "outputs/events.rs"]
 mod events;
+#[path = "outputs/interim.rs"]
+mod interim;
 #[path = "outputs/midstream.rs"]
 mod midstream;
 #[path = "outputs/run.rs"]

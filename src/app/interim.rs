@@ -1,19 +1,27 @@
-//! Reports while a run goes on (`--report-every`): made on a thread of its own from copies that the engines send.
+//! Reports while a run goes on (`--report-every`): made on a thread of its own from copies that the engines send, and from
+//! what backends and the input filter answer then.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::metrics::{KeyNotes, RunTotals};
-use crate::pipeline::Interim;
-use crate::plugin::Catalog;
-use crate::sink::{ConsoleSender, Parcel, Report, Run, TextStyle, collect_groups};
+use super::Outcome;
+use super::reload::Lineup;
+use super::report;
+use super::run::gather;
+use crate::gears::Board;
+use crate::job::Pool;
+use crate::pipeline::{Inquiry, Interim};
+use crate::sink::{ConsoleSender, NamedCount, Parcel, TextStyle};
 use crate::time::Stopwatch;
 
 /// Copies that may wait; an engine that finds the queue full skips the report.
 const QUEUE: usize = 4;
+/// How long others may take to answer; those that do not are missing.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the interim reports look like.
 #[derive(Clone, Copy, Debug)]
@@ -26,29 +34,33 @@ pub enum Form {
     Json,
 }
 
-/// The thread that makes interim reports.
-pub struct Reporter {
-    sender: Sender<Interim>,
-    thread: JoinHandle<()>,
+/// What the reports are made from besides the copies.
+pub struct Sources {
+    /// The scripts and their workers.
+    pub lineup: Lineup,
+    /// Pipelines of scripts.
+    pub gears: Arc<Board>,
+    /// Names of what is read.
+    pub inputs: Vec<String>,
+    /// The way to the backends and to an input filter: they have parts of their own.
+    pub others: [Inquiry; 2],
+    /// How many keys and lines the report shows.
+    pub top: usize,
 }
 
-impl Reporter {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn start(
-        catalog: &Arc<Catalog>,
-        engines: usize,
-        top: usize,
-        form: Form,
-        console: ConsoleSender,
-    ) -> anyhow::Result<Self> {
+/// Where engines send their copies.
+pub struct Copies {
+    engines: usize,
+    sender: Sender<Interim>,
+    queue: Receiver<Interim>,
+}
+
+impl Copies {
+    /// For so many engines.
+    #[must_use]
+    pub fn of(engines: usize) -> Self {
         let (sender, queue) = bounded(QUEUE * engines);
-        let catalog = Arc::clone(catalog);
-        let work = move || run(&queue, &catalog, engines, top, form, &console);
-        let thread = thread::Builder::new().name("reporter".to_owned()).spawn(work).context("starting the reporter")?;
-        Ok(Self { sender, thread })
+        Self { engines, sender, queue }
     }
 
     /// Where an engine sends its copies.
@@ -57,6 +69,25 @@ impl Reporter {
         self.sender.clone()
     }
 
+    /// Starts the thread that makes the reports.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(self, sources: Sources, form: Form, console: ConsoleSender) -> anyhow::Result<Reporter> {
+        let work = Work { engines: self.engines, sources, form, console, since: Stopwatch::start() };
+        let thread = thread::Builder::new().name("reporter".to_owned());
+        let thread = thread.spawn(move || work.run(&self.queue)).context("starting the reporter")?;
+        Ok(Reporter { sender: self.sender, thread })
+    }
+}
+
+/// The thread that makes interim reports.
+pub struct Reporter {
+    sender: Sender<Interim>,
+    thread: JoinHandle<()>,
+}
+
+impl Reporter {
     /// Ends the thread; every engine must be gone.
     pub fn stop(self) {
         drop(self.sender);
@@ -65,64 +96,65 @@ impl Reporter {
     }
 }
 
-/// Puts the copies of all engines together, tick by tick, and prints them.
-fn run(queue: &Receiver<Interim>, catalog: &Catalog, engines: usize, top: usize, form: Form, console: &ConsoleSender) {
-    let watch = Stopwatch::start();
-    let mut tick: Vec<Interim> = Vec::new();
-    for interim in queue {
-        // An engine that reports twice has overtaken one that skipped this tick.
-        if tick.iter().any(|seen| seen.id == interim.id) {
-            print(std::mem::take(&mut tick), catalog, engines, top, form, console, watch);
-        }
-        tick.push(interim);
-        if tick.len() == engines {
-            print(std::mem::take(&mut tick), catalog, engines, top, form, console, watch);
-        }
-    }
+struct Work {
+    engines: usize,
+    sources: Sources,
+    form: Form,
+    console: ConsoleSender,
+    since: Stopwatch,
 }
 
-fn print(
-    tick: Vec<Interim>,
-    catalog: &Catalog,
-    engines: usize,
-    top: usize,
-    form: Form,
-    console: &ConsoleSender,
-    watch: Stopwatch,
-) {
-    let (packets, bytes) = tick.iter().fold((0, 0), |sum, i| (sum.0 + i.packets, sum.1 + i.bytes));
-    let span = tick.iter().filter_map(|i| i.span).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
-    let totals = tick.into_iter().map(|mut interim| {
-        interim.shard.finish(|_| {});
-        RunTotals::of(&interim.shard)
-    });
-    let groups = RunTotals::merge(totals.collect())
-        .map(|totals| collect_groups(&catalog.groups, &totals, &KeyNotes::default(), top))
-        .unwrap_or_default();
-    let report = Report {
-        run: Run {
-            packets,
-            bytes,
-            first: span.map(|span| span.0.as_secs_f64()),
-            last: span.map(|span| span.1.as_secs_f64()),
-            duration_secs: span.map_or(0.0, |(first, last)| last.since(first).as_secs_f64()),
-            wall_secs: watch.elapsed().as_secs_f64(),
-            engines: engines as u32,
-            inputs: Vec::new(),
-            ..Run::default()
-        },
-        groups,
-        ..Report::default()
-    };
-    let mut out = Vec::new();
-    let written = match form {
-        Form::Text(style) | Form::Aside(style) => report.write_text(&mut out, style),
-        Form::Json => report.write_json(&mut out),
-    };
-    // Writing into memory does not fail.
-    debug_assert!(written.is_ok());
-    out.push(b'\n');
-    let lines = out.iter().filter(|&&byte| byte == b'\n').count() as u64;
-    let (out, err) = if matches!(form, Form::Aside(_)) { (Vec::new(), out) } else { (out, Vec::new()) };
-    console.send(Parcel { lines, out, err });
+impl Work {
+    /// Puts the copies of all engines together, tick by tick, and prints them.
+    fn run(&self, queue: &Receiver<Interim>) {
+        let mut tick: Vec<Interim> = Vec::new();
+        for interim in queue {
+            // An engine that reports twice has overtaken one that skipped this tick.
+            if tick.iter().any(|seen| seen.id() == interim.id()) {
+                self.print(std::mem::take(&mut tick));
+            }
+            tick.push(interim);
+            if tick.len() == self.engines {
+                self.print(std::mem::take(&mut tick));
+            }
+        }
+    }
+
+    fn print(&self, mut tick: Vec<Interim>) {
+        let Sources { lineup, gears, inputs, others, top } = &self.sources;
+        let mut silent = 0;
+        for others in others {
+            let answers = others.interims(PATIENCE);
+            silent += others.engines().saturating_sub(answers.len());
+            tick.extend(answers);
+        }
+        let (catalog, pools) = (lineup.catalog(), lineup.pools());
+        let outcomes = tick.into_iter().map(Interim::into_outcome).collect();
+        let mut result = gather(outcomes, &catalog, self.engines);
+        result.wall = self.since.elapsed();
+        result.inputs.clone_from(inputs);
+        result.reloads = lineup.reloads();
+        result.take_jobs(pools.iter().map(Pool::summary).collect());
+        result.pipelines = gears.list().iter().map(|pipeline| pipeline.summary()).collect();
+        result.groups = report::groups(&result, *top);
+        let outcome = if result.is_flawed() { Outcome::Flawed } else { Outcome::Good };
+        let mut report = report::build(&result, *top, outcome);
+        report.interim = true;
+        if silent > 0 {
+            report.notes.push(NamedCount { name: "threads_silent".to_owned(), count: silent as u64 });
+        }
+        let mut out = Vec::new();
+        let written = match self.form {
+            Form::Text(style) | Form::Aside(style) => report.write_text(&mut out, style),
+            Form::Json => report.write_json(&mut out),
+        };
+        // Writing into memory does not fail.
+        debug_assert!(written.is_ok());
+        if !matches!(self.form, Form::Json) {
+            out.push(b'\n');
+        }
+        let lines = out.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        let (out, err) = if matches!(self.form, Form::Aside(_)) { (Vec::new(), out) } else { (out, Vec::new()) };
+        self.console.send(Parcel { lines, out, err });
+    }
 }

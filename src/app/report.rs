@@ -112,6 +112,13 @@ impl RunResult {
         spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
+    /// Takes in what became of each script's jobs, in the order of the scripts.
+    pub fn take_jobs(&mut self, jobs: Vec<Summary>) {
+        self.jobs = jobs;
+        let with_jobs = self.catalog.entries.iter().zip(&self.jobs).filter(|(_, jobs)| jobs.scheduled > 0);
+        self.workers = with_jobs.filter_map(|(entry, _)| entry.manifest.as_ref()).map(|m| m.workers as u32).sum();
+    }
+
     /// Every drop counter that is not zero, by name: what was not processed, and why.
     #[must_use]
     pub fn drops(&self) -> BTreeMap<String, u64> {

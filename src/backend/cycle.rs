@@ -456,7 +456,15 @@ impl<O: BackendOutlet> Backend<O> {
         }
     }
 
-    fn end(mut self) -> BackendEnd<O> {
+    /// What it has done so far, with a copy of what it counted; `outlet` is a copy of its outlet.
+    #[must_use]
+    pub fn so_far<P>(&self, outlet: P) -> BackendEnd<P> {
+        let (instances, problems, oddities) = (self.reports(), self.crew.problems.clone(), self.oddities());
+        let shard = self.crew.context.shard.borrow().clone();
+        BackendEnd { shard, outlet, instances, problems, oddities }
+    }
+
+    fn oddities(&self) -> Vec<(&'static str, u64)> {
         let waiting = &self.waiting;
         let over_limit = [&waiting.alerts.dropped, &waiting.resources.dropped, &waiting.documents.dropped]
             .into_iter()
@@ -473,6 +481,11 @@ impl<O: BackendOutlet> Backend<O> {
             ("messages_dropped", lost.mail),
             ("backends_not_waited_for", lost.late),
         ]);
+        oddities
+    }
+
+    fn end(mut self) -> BackendEnd<O> {
+        let oddities = self.oddities();
         let problems = std::mem::take(&mut self.crew.problems);
         let instances = self.reports();
         let Crew { context, outlet, monitors, .. } = self.crew;

@@ -113,6 +113,12 @@ impl EdgeLedger {
         }
     }
 
+    /// A copy of what a report shows, which does not know what it has seen: half a million edges are long to copy.
+    #[must_use]
+    pub fn for_report(&self) -> Self {
+        Self { kept: self.kept.clone(), counts: self.counts, is_screen: self.is_screen, ..Self::new(self.keep) }
+    }
+
     /// Takes an edge in. Time does not go back: an earlier one belongs to the current hour.
     pub fn add(&mut self, time: Timestamp, edge: &Edge) -> EdgeOutcome {
         let outcome = self.place(time, edge);

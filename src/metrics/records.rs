@@ -60,6 +60,22 @@ impl Records {
         }
     }
 
+    /// A copy of what a report shows; it does not tell edges apart, as the records themselves do.
+    #[must_use]
+    pub fn for_report(&self) -> Self {
+        Self {
+            alerts: self.alerts.clone(),
+            resources: self.resources.clone(),
+            documents: self.documents.clone(),
+            edges: self.edges.for_report(),
+            notes: self.notes.clone(),
+            messages: self.messages.clone(),
+            flows: self.flows.clone(),
+            statements: self.statements.clone(),
+            groups: self.groups.clone(),
+        }
+    }
+
     /// Counts a record under its group.
     pub fn count_group(&mut self, kind: GroupKind, guid: Guid) {
         *self.groups.entry((kind.name(), guid)).or_default() += 1;

@@ -5,10 +5,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::backend_out::BackendOut;
-use super::backend_thread::BackendPlan;
+use super::backend_thread::{BackendPlan, backend_so_far};
 use super::flow_news::FlowNews;
 use super::found;
 use super::outlet::Outlet;
+use super::plan::Interim;
 use crate::api::{EndedFlow, EngineContext, FlowCommand, Mail, Note, Rank, Record};
 use crate::backend::{
     Backend, BackendEnd, BackendWants, Inbox, Item, NO_TIME, Parcel, ParcelSender, Patience, Phase, alert_of,
@@ -360,6 +361,15 @@ impl BackendFeed {
         match &self.link {
             Link::Inline(backend) => backend.reports(),
             Link::Queue(_) => Vec::new(),
+        }
+    }
+
+    /// What a backend on this thread has done so far.
+    #[must_use]
+    pub fn so_far(&mut self, id: u32, watch: Stopwatch) -> Option<Interim> {
+        match &mut self.link {
+            Link::Inline(backend) => Some(backend_so_far(backend, id, watch)),
+            Link::Queue(_) => None,
         }
     }
 

@@ -39,6 +39,12 @@ impl BackendOut {
         self.outlet
     }
 
+    /// An outlet with a copy of the records alone.
+    #[must_use]
+    pub fn copy_of_records(&self) -> Outlet {
+        self.outlet.copy_of_records()
+    }
+
     fn event(&mut self, ev: &'static str, time: Timestamp, fields: &[(&str, Field<'_>)]) {
         if let Some(events) = &mut self.outlet.events {
             events.event(&Head { ev, time, script: NATIVE, side: "backend" }, fields);

@@ -8,25 +8,25 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
-use super::backend_feed::{BackendLink, Ended};
+use super::backend_feed::BackendLink;
 use super::backend_out::BackendOut;
 use super::control::{Control, Stop};
-use super::figures::{Figures, Questions};
+use super::figures::{Figures, Question, Questions};
 use super::metering::Metering;
 use super::outlet::Outlet;
-use super::plan::EngineOutcome;
+use super::plan::{EngineOutcome, Interim};
 use super::reload::Orders;
 use crate::api::Peers;
 use crate::api::engine::PROBE_ID;
 use crate::backend::{
-    self, Backend, BackendParts, BackendWants, Mates, Parcel, ParcelSender, QUEUE, QueueCounts, Share, Waits,
-    WhenSilent, WhenSlow,
+    self, Backend, BackendEnd, BackendParts, BackendWants, Mates, Parcel, ParcelSender, QUEUE, QueueCounts, Share,
+    Waits, WhenSilent, WhenSlow,
 };
 use crate::builtin::{BuiltinPlan, Selection};
 use crate::capture::SourceStats;
 use crate::job::Wait;
 use crate::lua::spawn_lua_thread;
-use crate::metrics::{FlushSink, RunTotals, ShardConfig};
+use crate::metrics::{FlushSink, RunTotals, Shard, ShardConfig};
 use crate::pipeline::metering::{ContentMeters, Meter};
 use crate::plugin::{Catalog, HostSettings, JobPlan};
 use crate::processor::yield_to_packets;
@@ -149,9 +149,15 @@ impl BackendThreads {
                     if let Some(orders) = &orders {
                         orders.carry_out(backend);
                     }
-                    if let Some(question) = questions.as_ref().and_then(Questions::next) {
-                        // Whoever asked may have given up.
-                        let _ = question.try_send(Figures::of_backend(id, backend.reports()));
+                    // Whoever asked may have given up.
+                    match questions.as_ref().and_then(Questions::next) {
+                        Some(Question::Figures(tell)) => {
+                            let _ = tell.try_send(Figures::of_backend(id, backend.reports()));
+                        }
+                        Some(Question::Interim(tell)) => {
+                            let _ = tell.try_send(backend_so_far(backend, id, watch));
+                        }
+                        None => {}
                     }
                 };
                 let backend =
@@ -159,7 +165,7 @@ impl BackendThreads {
                 let limit =
                     if control.stop() == Stop::No { pace.drain } else { Some(pace.drain.unwrap_or(STOPPED_DRAIN)) };
                 let ended = backend.finish(&Wait { limit, cancel: Some(control.cut()) });
-                let mut outcome = backend_outcome(ended, id, watch);
+                let mut outcome = backend_end(ended, id, watch);
                 outcome.oddities.extend(counts.iter().flat_map(|counts| counts.named()));
                 outcome
             })?;
@@ -186,11 +192,25 @@ impl BackendThreads {
 }
 
 /// What a backend leaves behind, in the form of an engine without packets.
-pub(super) fn backend_outcome(ended: Ended, id: u32, watch: Stopwatch) -> EngineOutcome {
-    EngineOutcome {
+pub(super) fn backend_end(ended: BackendEnd<BackendOut>, id: u32, watch: Stopwatch) -> EngineOutcome {
+    let BackendEnd { shard, outlet, instances, problems, oddities } = ended;
+    let (ended, shard) =
+        backend_outcome(BackendEnd { shard, outlet: outlet.into_outlet(), instances, problems, oddities }, id, watch);
+    EngineOutcome { totals: RunTotals::of(&shard), ..ended }
+}
+
+/// What it has done so far.
+pub(super) fn backend_so_far(backend: &mut Backend<BackendOut>, id: u32, watch: Stopwatch) -> Interim {
+    let outlet = backend.outlet().copy_of_records();
+    let (outcome, shard) = backend_outcome(backend.so_far(outlet), id, watch);
+    Interim::new(outcome, shard)
+}
+
+fn backend_outcome(ended: BackendEnd<Outlet>, id: u32, watch: Stopwatch) -> (EngineOutcome, Shard) {
+    let outcome = EngineOutcome {
         id,
-        totals: RunTotals::of(&ended.shard),
-        outlet: ended.outlet.into_outlet(),
+        totals: RunTotals::default(),
+        outlet: ended.outlet,
         packets: 0,
         bytes: 0,
         span: None,
@@ -206,5 +226,6 @@ pub(super) fn backend_outcome(ended: Ended, id: u32, watch: Stopwatch) -> Engine
         wall: watch.elapsed(),
         longest_batch: Duration::ZERO,
         backend: None,
-    }
+    };
+    (outcome, ended.shard)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::backend_feed::BackendFeed;
 use super::control::{Control, Done, Stop};
-use super::figures::{Figures, Questions};
+use super::figures::{Figures, Question, Questions};
 use super::flow_stage::FlowStage;
 use super::metering::{ContentMeters, Meter, Metering};
 use super::outlet::Outlet;
@@ -54,6 +54,8 @@ pub struct Engine {
     pace: Pace,
     pub(super) control: Arc<Control>,
     pub(super) drain: Option<Duration>,
+    /// When it began.
+    pub(super) since: Stopwatch,
     interim: Option<InterimPlan>,
     questions: Option<Questions>,
     next_interim: Option<Timestamp>,
@@ -132,6 +134,7 @@ impl Engine {
             pace: plan.pace,
             control: plan.control,
             drain: plan.drain,
+            since: Stopwatch::start(),
             interim: plan.interim,
             questions: plan.questions,
             next_interim: None,
@@ -154,7 +157,7 @@ impl Engine {
     /// Runs until the input ends or the control says so.
     #[must_use]
     pub fn run(mut self) -> EngineOutcome {
-        let watch = Stopwatch::start();
+        self.since = Stopwatch::start();
         let mut source_error = None;
         while self.control.stop() == Stop::No {
             self.frontend.take_completions(self.control.stopping());
@@ -184,7 +187,7 @@ impl Engine {
         if let Some(seat) = self.context.peers.seat() {
             seat.leave();
         }
-        self.finish(watch, source_error)
+        self.finish(source_error)
     }
 
     /// Where packets come from.
@@ -536,7 +539,7 @@ impl Engine {
         }
     }
 
-    /// Sends a copy of the counters when it is time for one.
+    /// Sends a copy of what there is to report when it is time for one.
     fn report_interim(&mut self) {
         let Some(interim) = &self.interim else { return };
         let now = self.context.now.get();
@@ -544,33 +547,57 @@ impl Engine {
             None => self.next_interim = Some(now.plus(interim.every)),
             Some(due) if now >= due => {
                 self.next_interim = Some(now.plus(interim.every));
-                if let Some(flows) = &mut self.flows {
-                    flows.metering().flush(&mut self.context.shard.borrow_mut());
-                }
-                let shard = self.context.shard.borrow().clone();
-                let (packets, bytes, span) = (self.packets, self.bytes, self.span);
+                let queue = interim.queue.clone();
                 // A reporter that lags leaves this one out; the next one has everything.
-                let _ = interim.queue.try_send(Interim { id: self.context.id, shard, packets, bytes, span });
+                if !queue.is_full() {
+                    let _ = queue.try_send(self.interim());
+                }
             }
             Some(_) => {}
         }
     }
 
+    /// A copy of what there would be to report if the input ended here.
+    fn interim(&mut self) -> Interim {
+        if let Some(flows) = &mut self.flows {
+            flows.metering().flush(&mut self.context.shard.borrow_mut());
+        }
+        let (id, since) = (self.context.id, self.since);
+        if let Some(backend) = &self.backend {
+            self.context.oddities.backend_items_dropped.set(backend.dropped());
+        }
+        let backend = self.backend.as_mut().and_then(|backend| backend.so_far(id, since));
+        let mut outcome = self.so_far();
+        outcome.outlet = self.outlet.copy_of_records();
+        let shard = self.context.shard.borrow().clone();
+        Interim::new(outcome, shard).with_backend(backend)
+    }
+
     /// Tells whoever asks how far it has come.
     pub(super) fn answer(&mut self) {
-        let Some(question) = self.questions.as_ref().and_then(Questions::next) else { return };
+        // Whoever asked may have given up.
+        match self.questions.as_ref().and_then(Questions::next) {
+            Some(Question::Figures(tell)) => {
+                let _ = tell.try_send(self.figures());
+            }
+            Some(Question::Interim(tell)) => {
+                let _ = tell.try_send(self.interim());
+            }
+            None => {}
+        }
+    }
+
+    fn figures(&mut self) -> Figures {
         let mut instances = self.frontend.reports();
         instances.extend(self.backend.iter().flat_map(BackendFeed::reports));
-        let figures = Figures {
+        Figures {
             id: self.context.id,
             packets: self.packets,
             bytes: self.bytes,
             span: self.span,
             source: self.source.stats(),
             instances,
-        };
-        // Whoever asked may have given up.
-        let _ = question.try_send(figures);
+        }
     }
 
     /// Tells outputs how far this engine is, when it is time for that.
@@ -642,38 +669,46 @@ impl Engine {
     /// What the engine leaves behind, all work done.
     pub(super) fn outcome(
         mut self,
-        watch: Stopwatch,
         source_error: Option<SourceError>,
         backend: Option<EngineOutcome>,
     ) -> EngineOutcome {
-        let instances = self.frontend.reports();
-        let problems = std::mem::take(&mut self.frontend.problems);
-        let oddities = self.context.oddities.named();
-        let id = self.context.id;
-        let contents = self.frontend.content_counts();
-        let flows = self.flows.as_mut().map(|flows| flows.outcome(&self.context, contents));
+        let so_far = self.so_far();
         let stored = self.store.map(PacketStage::finish);
         drop(self.frontend);
-        let wall = watch.elapsed();
         EngineOutcome {
-            id,
             totals: totals_of(&self.context),
             outlet: self.outlet,
+            source: self.source.stats(),
+            source_error,
+            stored,
+            wall: self.since.elapsed(),
+            backend: backend.map(Box::new),
+            ..so_far
+        }
+    }
+
+    /// What the engine has done so far, without counters and records.
+    fn so_far(&mut self) -> EngineOutcome {
+        let contents = self.frontend.content_counts();
+        EngineOutcome {
+            id: self.context.id,
+            totals: RunTotals::default(),
+            outlet: Outlet::new(Arc::clone(&self.outlet.names), self.outlet.threshold),
             packets: self.packets,
             bytes: self.bytes,
             span: self.span,
             time_back: self.time_back,
             source: self.source.stats(),
-            source_error,
+            source_error: None,
             decode: self.decoder.counters().iter().chain(self.defrag.counters().named()).collect(),
-            oddities,
-            flows,
-            stored,
-            instances,
-            problems,
-            wall,
+            oddities: self.context.oddities.named(),
+            flows: self.flows.as_ref().map(|flows| flows.outcome(&self.context, contents)),
+            stored: self.store.as_ref().map(PacketStage::counts),
+            instances: self.frontend.reports(),
+            problems: self.frontend.problems.clone(),
+            wall: self.since.elapsed(),
             longest_batch: self.longest,
-            backend: backend.map(Box::new),
+            backend: None,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::plan::Interim;
 use crate::capture::SourceStats;
 use crate::plugin::InstanceReport;
 use crate::time::{Stopwatch, Timestamp};
@@ -36,8 +37,14 @@ impl Figures {
     }
 }
 
-/// Where an answer goes.
-pub type Question = Sender<Figures>;
+/// What is asked, and where the answer goes.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// How far it has come.
+    Figures(Sender<Figures>),
+    /// What there would be to report if the run ended now.
+    Interim(Sender<Interim>),
+}
 
 /// An engine's side: it looks between two batches. Looking costs a load when nobody asks.
 #[derive(Clone, Debug)]
@@ -65,15 +72,27 @@ impl Inquiry {
     /// it in this time, is missing.
     #[must_use]
     pub fn ask(&self, limit: Duration) -> Vec<Figures> {
+        let mut figures = self.put(limit, Question::Figures);
+        figures.sort_by_key(|figures| figures.id);
+        figures
+    }
+
+    /// The same for what there would be to report if the run ended now.
+    #[must_use]
+    pub fn interims(&self, limit: Duration) -> Vec<Interim> {
+        let mut interims = self.put(limit, Question::Interim);
+        interims.sort_by_key(Interim::id);
+        interims
+    }
+
+    fn put<T>(&self, limit: Duration, question: fn(Sender<T>) -> Question) -> Vec<T> {
         let since = Stopwatch::start();
         let (tell, answers) = bounded(self.0.len());
         // One whose queue is full has not answered earlier questions either.
-        let asked = self.0.iter().filter(|engine| engine.try_send(tell.clone()).is_ok()).count();
+        let asked = self.0.iter().filter(|engine| engine.try_send(question(tell.clone())).is_ok()).count();
         drop(tell);
         let next = |_| answers.recv_timeout(limit.saturating_sub(since.elapsed())).ok();
-        let mut figures: Vec<Figures> = (0..asked).map_while(next).collect();
-        figures.sort_by_key(|figures| figures.id);
-        figures
+        (0..asked).map_while(next).collect()
     }
 }
 
@@ -88,7 +107,7 @@ impl Questions {
 
 #[cfg(test)]
 mod tests {
-    use super::{Figures, Inquiry};
+    use super::{Figures, Inquiry, Question};
     use crate::capture::SourceStats;
     use std::time::Duration;
 
@@ -104,7 +123,8 @@ mod tests {
                 std::thread::yield_now();
             };
             let source = SourceStats::default();
-            question.send(Figures { id: 1, packets: 7, bytes: 0, span: None, source, instances: Vec::new() }).unwrap();
+            let Question::Figures(tell) = question else { panic!("figures are asked for") };
+            tell.send(Figures { id: 1, packets: 7, bytes: 0, span: None, source, instances: Vec::new() }).unwrap();
         });
         // The other one is gone.
         drop(heard);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::backend_thread::backend_outcome;
+use super::backend_thread::backend_end;
 use super::control::Stop;
 use super::engine::Engine;
 use super::flow_stage::FlowStage;
@@ -10,7 +10,6 @@ use super::plan::EngineOutcome;
 use crate::capture::SourceError;
 use crate::flow::Want;
 use crate::job::Wait;
-use crate::time::Stopwatch;
 
 /// How long jobs may take when a signal ended the run.
 const STOPPED_DRAIN: Duration = Duration::from_secs(5);
@@ -18,7 +17,7 @@ const STOPPED_DRAIN: Duration = Duration::from_secs(5);
 impl Engine {
     /// The contract's order at the end of input: open flows end, outstanding messages, results of jobs, the last buckets,
     /// unloading.
-    pub(super) fn finish(mut self, watch: Stopwatch, source_error: Option<SourceError>) -> EngineOutcome {
+    pub(super) fn finish(mut self, source_error: Option<SourceError>) -> EngineOutcome {
         if self.control.stop() != Stop::AtOnce {
             self.end_flows();
             self.frontend.deliver_last();
@@ -65,8 +64,8 @@ impl Engine {
         self.hand_on();
         self.outlet.flush();
         self.publish();
-        let backend = ended.map(|ended| backend_outcome(ended, self.context.id, watch));
-        self.outcome(watch, source_error, backend)
+        let backend = ended.map(|ended| backend_end(ended, self.context.id, self.since));
+        self.outcome(source_error, backend)
     }
 
     /// Ends the open flows, some at a time, each time like a batch without packets.

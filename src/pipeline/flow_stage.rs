@@ -527,9 +527,9 @@ impl FlowStage {
         Depth::Whole
     }
 
-    /// What is left at the end; `contents` is what became of files.
+    /// What has become of flows so far; `contents` is what became of files.
     #[must_use]
-    pub fn outcome(&mut self, context: &EngineContext, mut contents: ContentCounts) -> FlowOutcome {
+    pub fn outcome(&self, context: &EngineContext, mut contents: ContentCounts) -> FlowOutcome {
         if let Some(own) = &self.contents {
             contents.add(own.counts());
         }
@@ -537,7 +537,7 @@ impl FlowStage {
         FlowOutcome {
             counts,
             peak: self.peak as u64,
-            top: std::mem::take(&mut self.top),
+            top: self.top.clone(),
             dissect: self.dissectors.counts().named().to_vec(),
             contents,
         }

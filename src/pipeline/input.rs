@@ -13,10 +13,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::backend_feed::{BackendFeed, BackendLink};
 use super::control::{Control, Stop};
 use super::engine;
+use super::figures::{Question, Questions};
 use super::flow_stage::FlowStage;
 use super::metering::Metering;
 use super::outlet::Outlet;
-use super::plan::EngineOutcome;
+use super::plan::{EngineOutcome, Interim};
 use super::wants::Wants;
 use crate::api::{EngineContext, Letter, Mail, Peers, Record};
 use crate::builtin::Selection;
@@ -24,9 +25,9 @@ use crate::capture::{Fill, Filter, OpenError, Origin, Progress, Source, SourceEr
 use crate::content::ContentCounts;
 use crate::flow::FlowsConfig;
 use crate::job::Wait;
-use crate::metrics::{Shard, ShardConfig};
+use crate::metrics::{RunTotals, Shard, ShardConfig};
 use crate::packet::{Batch, Packet};
-use crate::plugin::{BuiltPacket, Catalog, HostSettings, InputFilter, JobPlan, LoadProblem, Step};
+use crate::plugin::{BuiltPacket, Catalog, HostSettings, InputFilter, InstanceReport, JobPlan, LoadProblem, Step};
 use crate::time::{Stopwatch, Timestamp};
 
 /// Packets that may wait for the packet thread; the script waits when it is full.
@@ -189,12 +190,14 @@ pub struct InputPlan {
     pub backend: Option<BackendLink>,
     /// Where packets go.
     pub queue: InputQueue,
+    /// Where it is asked what it has done so far; `None` if nobody asks.
+    pub questions: Option<Questions>,
 }
 
 /// Runs an input filter to its end. Must run on a thread with a stack for Lua.
 #[must_use]
 pub fn run_input(plan: InputPlan) -> EngineOutcome {
-    let watch = Stopwatch::start();
+    let since = Stopwatch::start();
     let groups = Arc::clone(&plan.catalog.groups);
     let shard = Shard::new(&groups, plan.shard);
     let protocols = Arc::clone(&plan.catalog.protocols);
@@ -214,6 +217,8 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
         backend,
         flows: None,
         limits: (plan.flows, plan.top),
+        questions: plan.questions,
+        since,
     };
     let (mut source, mut source_error) = (SourceStats::default(), None);
     let instances = match InputFilter::load(&plan.catalog, &context, &plan.settings, &plan.jobs) {
@@ -231,27 +236,8 @@ pub fn run_input(plan: InputPlan) -> EngineOutcome {
             Vec::new()
         }
     };
-    let flows = input.flows.as_mut().map(|flows| flows.outcome(&context, ContentCounts::default()));
-    EngineOutcome {
-        id: plan.id,
-        totals: engine::totals_of(&context),
-        outlet,
-        packets: 0,
-        bytes: 0,
-        span: None,
-        time_back: 0,
-        source,
-        source_error,
-        decode: Vec::new(),
-        oddities: context.oddities.named(),
-        flows,
-        stored: None,
-        instances,
-        problems,
-        wall: watch.elapsed(),
-        longest_batch: Duration::ZERO,
-        backend: None,
-    }
+    let so_far = input.so_far(source, instances);
+    EngineOutcome { totals: engine::totals_of(&context), outlet, source_error, problems, ..so_far }
 }
 
 struct Input<'a> {
@@ -263,9 +249,45 @@ struct Input<'a> {
     /// The flows the script speaks of, from the first word on.
     flows: Option<FlowStage>,
     limits: (FlowsConfig, usize),
+    questions: Option<Questions>,
+    since: Stopwatch,
 }
 
 impl Input<'_> {
+    /// What it has done so far, without counters and records.
+    fn so_far(&self, source: SourceStats, instances: Vec<InstanceReport>) -> EngineOutcome {
+        EngineOutcome {
+            id: self.context.id,
+            totals: RunTotals::default(),
+            outlet: Outlet::new(Arc::clone(&self.outlet.names), self.outlet.threshold),
+            packets: 0,
+            bytes: 0,
+            span: None,
+            time_back: 0,
+            source,
+            source_error: None,
+            decode: Vec::new(),
+            oddities: self.context.oddities.named(),
+            flows: self.flows.as_ref().map(|flows| flows.outcome(&self.context, ContentCounts::default())),
+            stored: None,
+            instances,
+            problems: Vec::new(),
+            wall: self.since.elapsed(),
+            longest_batch: Duration::ZERO,
+            backend: None,
+        }
+    }
+
+    /// Tells whoever asks what there is to report; who asks how far packets have come does not ask here.
+    fn answer(&self, filter: &InputFilter, queue: &InputQueue) {
+        if let Some(Question::Interim(tell)) = self.questions.as_ref().and_then(Questions::next) {
+            let mut outcome = self.so_far(queue.stats.clone(), vec![filter.instance.outcome()]);
+            outcome.outlet = self.outlet.copy_of_records();
+            // Whoever asked may have given up.
+            let _ = tell.try_send(Interim::new(outcome, self.context.shard.borrow().clone()));
+        }
+    }
+
     fn run(&mut self, filter: &mut InputFilter, queue: &mut InputQueue) {
         while self.control.stop() == Stop::No {
             self.alerts(filter);
@@ -293,6 +315,7 @@ impl Input<'_> {
             self.messages(filter);
             self.carry_out();
             self.hand_on();
+            self.answer(filter, queue);
         }
     }
 

@@ -94,6 +94,12 @@ impl Outlet {
         }
     }
 
+    /// An outlet that leads nowhere, with a copy of the records for a report.
+    #[must_use]
+    pub fn copy_of_records(&self) -> Self {
+        Self { records: self.records.for_report(), ..Self::new(Arc::clone(&self.names), self.threshold) }
+    }
+
     /// Leaves it to the backend to put the lines of all threads in order.
     #[must_use]
     pub fn holding_events(mut self) -> Self {

@@ -138,6 +138,12 @@ impl PacketStage {
         self.feed.flush();
     }
 
+    /// What became of packets so far.
+    #[must_use]
+    pub const fn counts(&self) -> PolicyCounts {
+        self.counts
+    }
+
     /// Hands over the rest.
     #[must_use]
     pub fn finish(mut self) -> PolicyCounts {

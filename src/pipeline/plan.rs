@@ -81,19 +81,41 @@ pub struct EnginePlan {
     pub questions: Option<Questions>,
 }
 
-/// A copy of what an engine has counted so far.
+/// A copy of what an engine or a backend has done so far.
 #[derive(Debug)]
 pub struct Interim {
-    /// Number of the engine.
-    pub id: u32,
+    /// As at the end, but for the totals, which are made from the counters where packets do not wait for it.
+    outcome: EngineOutcome,
     /// Its counters, buckets open.
-    pub shard: Shard,
-    /// Packets handled.
-    pub packets: u64,
-    /// Bytes on the wire.
-    pub bytes: u64,
-    /// First and last packet time.
-    pub span: Option<(Timestamp, Timestamp)>,
+    shard: Shard,
+    /// That of a backend on the same thread.
+    backend: Option<Box<Interim>>,
+}
+
+impl Interim {
+    pub(super) fn new(outcome: EngineOutcome, shard: Shard) -> Self {
+        Self { outcome, shard, backend: None }
+    }
+
+    pub(super) fn with_backend(mut self, backend: Option<Self>) -> Self {
+        self.backend = backend.map(Box::new);
+        self
+    }
+
+    /// Number of the engine.
+    #[must_use]
+    pub const fn id(&self) -> u32 {
+        self.outcome.id
+    }
+
+    /// The outcome as it would be if the input ended here.
+    #[must_use]
+    pub fn into_outcome(mut self) -> EngineOutcome {
+        self.shard.finish(|_| {});
+        self.outcome.totals = RunTotals::of(&self.shard);
+        self.outcome.backend = self.backend.map(|backend| Box::new(backend.into_outcome()));
+        self.outcome
+    }
 }
 
 /// Where copies go, and how often.

@@ -6,7 +6,6 @@ use super::engine::Engine;
 use super::plan::EngineOutcome;
 use crate::api::EngineContext;
 use crate::capture::{Fill, SourceError};
-use crate::time::Stopwatch;
 
 impl Engine {
     /// Takes what has come back, reads one batch and handles it; its packets stay until the next step.
@@ -38,6 +37,6 @@ impl Engine {
     /// Ends the run, as at the end of input.
     #[must_use]
     pub fn conclude(self) -> EngineOutcome {
-        self.finish(Stopwatch::start(), None)
+        self.finish(None)
     }
 }

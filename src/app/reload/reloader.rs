@@ -117,6 +117,12 @@ impl Lineup {
     pub fn pools(&self) -> Arc<[Pool]> {
         Arc::clone(&lock(&self.0.result).pools)
     }
+
+    /// How often scripts were loaded again so far.
+    #[must_use]
+    pub fn reloads(&self) -> ReloadCounts {
+        lock(&self.0.result).counts()
+    }
 }
 
 struct Work {

@@ -10,12 +10,12 @@ use super::inputs::Inputs;
 use super::life::{Facts, Life};
 use super::others::takes_standard_output;
 use super::outputs::Opened;
-use super::threads::Staff;
+use super::threads::{Asked, Staff};
 use super::{calls, directories, jobs, letters};
 use crate::app::cli::{Cli, RunArgs};
 use crate::app::control_socket::{Bound, Requests, Server};
 use crate::app::gears;
-use crate::app::interim::{Form, Reporter};
+use crate::app::interim::{Copies, Form, Sources};
 use crate::app::logging;
 use crate::app::reload::{Reloader, Watching, tell_orphans};
 use crate::app::report::{self, RunResult};
@@ -68,23 +68,14 @@ pub fn execute(
     let mut head = outputs.head();
     report::announce(catalog, &mut head);
     let pools = doors.pools;
-    let reporter = match args.output.report_every {
-        Some(_) => {
-            let form = match () {
-                () if args.plugins.json => Form::Json,
-                () if takes_standard_output(&args.output) => Form::Aside(terminal::style(cli.color)),
-                () => Form::Text(terminal::style(cli.color)),
-            };
-            Some(Reporter::start(catalog, engines, args.output.top, form, outputs.console().sender())?)
-        }
-        None => None,
-    };
+    let copies = args.output.report_every.map(|_| Copies::of(engines));
     let watching = Watching::of(&args.reload, pace);
     let reloader = RefCell::new(
         Reloader::new(&args.plugins.plugin, host, catalog, &pools, &control, watching).registering(&doors.workers),
     );
     let (inquiry, questions) = Inquiry::new(engines);
     let (of_backends, their_questions) = Inquiry::new(usize::from(args.work.backends));
+    let (of_input, its_questions) = Inquiry::new(usize::from(inputs.queue.is_some()));
     let facts = Facts {
         inputs: names.clone(),
         pace,
@@ -99,16 +90,35 @@ pub fn execute(
         outputs: &outputs,
         control: &control,
         pools: &pools,
-        reporter: reporter.as_ref(),
+        copies: copies.as_ref(),
         reloader: &reloader,
     };
-    let threads = staff.start(inputs, questions, their_questions)?;
+    let threads = staff.start(inputs, Asked { engines: questions, backends: their_questions, input: its_questions })?;
     let mut reloader = reloader.into_inner();
     if catalog.has_backend() || outputs.want_backend() {
         reloader = reloader.with_backend();
     }
     let reloader = reloader.start(outputs.outlet())?;
     let lineup = reloader.lineup();
+    let reporter = match copies {
+        Some(copies) => {
+            let form = match () {
+                () if args.plugins.json => Form::Json,
+                () if takes_standard_output(&args.output) => Form::Aside(terminal::style(cli.color)),
+                () => Form::Text(terminal::style(cli.color)),
+            };
+            let of_backends = if threads.has_backends() { of_backends.clone() } else { Inquiry::default() };
+            let sources = Sources {
+                lineup: lineup.clone(),
+                gears: Arc::clone(&host.run.gears),
+                inputs: names.clone(),
+                others: [of_backends, of_input],
+                top: args.output.top,
+            };
+            Some(copies.start(sources, form, outputs.console().sender())?)
+        }
+        None => None,
+    };
     let life = Arc::new(Life::new(&control, lineup.clone(), (inquiry, of_backends), facts));
     for (name, reopen) in outputs.reopeners() {
         life.on_reopen(name, reopen);
@@ -153,11 +163,9 @@ pub fn execute(
     outlet.learn_names(catalog);
     tell_orphans(pools, last, &mut outlet);
     drop(outlet);
-    result.jobs = pools.iter().map(job::Pool::summary).collect();
+    result.take_jobs(pools.iter().map(job::Pool::summary).collect());
     result.pipelines = host.run.gears.list().iter().map(|pipeline| pipeline.summary()).collect();
     result.inputs = names;
-    let with_jobs = catalog.entries.iter().zip(&result.jobs).filter(|(_, jobs)| jobs.scheduled > 0);
-    result.workers = with_jobs.filter_map(|(entry, _)| entry.manifest.as_ref()).map(|m| m.workers as u32).sum();
     outputs.close(head, &mut result, |result| {
         if !args.output.quiet {
             result.groups = report::groups(result, args.output.top);

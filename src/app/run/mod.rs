@@ -26,3 +26,4 @@ mod unfed;
 pub use life::Life;
 pub use others::takes_standard_output;
 pub use start::{join, perform, probe, run};
+pub use threads::gather;

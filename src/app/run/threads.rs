@@ -12,7 +12,7 @@ use super::outputs::Outputs;
 use super::start::join;
 use crate::api::Peers;
 use crate::app::cli::{Deterministic, RunArgs};
-use crate::app::interim::Reporter;
+use crate::app::interim::Copies;
 use crate::app::reload::{ReloadCounts, Reloader};
 use crate::app::report::RunResult;
 use crate::app::{OwnFault, privileges, settings};
@@ -52,10 +52,20 @@ pub struct Staff<'a> {
     pub control: &'a Arc<Control>,
     /// The workers.
     pub pools: &'a Arc<[job::Pool]>,
-    /// Reports while running.
-    pub reporter: Option<&'a Reporter>,
+    /// For reports while running.
+    pub copies: Option<&'a Copies>,
     /// Where changed scripts come from.
     pub reloader: &'a RefCell<Reloader>,
+}
+
+/// Where threads are asked how far they are.
+pub struct Asked {
+    /// One for each packet thread.
+    pub engines: Vec<Questions>,
+    /// One for each backend with a thread of its own.
+    pub backends: Vec<Questions>,
+    /// That of an input filter.
+    pub input: Vec<Questions>,
 }
 
 /// The threads of a run.
@@ -63,6 +73,8 @@ pub struct Threads {
     handles: Vec<JoinHandle<EngineOutcome>>,
     /// Number of packet threads.
     engines: usize,
+    /// Whether backends have threads of their own.
+    has_backends: bool,
 }
 
 /// What is the same for all threads.
@@ -86,16 +98,11 @@ impl Shared {
 }
 
 impl Staff<'_> {
-    /// Starts everything on these inputs; each packet thread answers one of the questioners, and each backend one of its own.
+    /// Starts everything on these inputs; each thread answers one of its questioners.
     ///
     /// # Errors
     /// When a thread cannot be started or a setting not be understood.
-    pub fn start(
-        &self,
-        inputs: Inputs,
-        questions: Vec<Questions>,
-        of_backends: Vec<Questions>,
-    ) -> anyhow::Result<Threads> {
+    pub fn start(&self, inputs: Inputs, asked: Asked) -> anyhow::Result<Threads> {
         let engines = inputs.sources.len();
         let shared = self.shared(&inputs)?;
         // A file in one thread has its one backend there as well; whatever has threads gives backends their own. So does a
@@ -112,7 +119,7 @@ impl Staff<'_> {
             (Peers::connect(shared.threads), Vec::new())
         };
         let mut peers = peers.into_iter();
-        let backend = if has_thread { Some(self.start_backends(&shared, speakers, of_backends)?) } else { None };
+        let backend = if has_thread { Some(self.start_backends(&shared, speakers, asked.backends)?) } else { None };
         let link = || -> anyhow::Result<Option<BackendLink>> {
             match &backend {
                 Some(threads) => Ok(Some(threads.link())),
@@ -123,7 +130,7 @@ impl Staff<'_> {
             }
         };
         let mut handles = Vec::new();
-        let mut questions = questions.into_iter();
+        let mut questions = asked.engines.into_iter();
         for (id, source) in inputs.sources.into_iter().enumerate() {
             let peers = peers.next().unwrap_or_default();
             // Packets of interfaces are shared out by the kernel, which does not say how.
@@ -139,12 +146,13 @@ impl Staff<'_> {
             handles.push(thread.context("starting a packet thread")?);
         }
         if let Some(queue) = inputs.queue {
-            let plan = self.input_plan(&shared, engines, queue, peers.next().unwrap_or_default(), link()?);
+            let mut plan = self.input_plan(&shared, engines, queue, peers.next().unwrap_or_default(), link()?);
+            plan.questions = asked.input.into_iter().next();
             handles.push(spawn_lua_thread("input", move || run_input(plan)).context("starting the input thread")?);
         }
         // Behind the engines, which it outlives.
         handles.extend(backend.into_iter().flat_map(BackendThreads::into_threads));
-        Ok(Threads { handles, engines })
+        Ok(Threads { handles, engines, has_backends: has_thread })
     }
 
     fn shared(&self, inputs: &Inputs) -> anyhow::Result<Shared> {
@@ -262,9 +270,9 @@ impl Staff<'_> {
             past_backend: None,
             drain: self.args.work.async_drain,
             interim: self
-                .reporter
+                .copies
                 .zip(self.args.output.report_every)
-                .map(|(reporter, every)| InterimPlan { every, queue: reporter.sender() }),
+                .map(|(copies, every)| InterimPlan { every, queue: copies.sender() }),
             orders: Some(self.orders(Reach::Whole, id)),
             questions: None,
         }
@@ -292,11 +300,18 @@ impl Staff<'_> {
             jobs: self.jobs(shared, id),
             backend,
             queue,
+            questions: None,
         }
     }
 }
 
 impl Threads {
+    /// Whether backends have threads of their own.
+    #[must_use]
+    pub const fn has_backends(&self) -> bool {
+        self.has_backends
+    }
+
     /// Waits for the threads and gathers what they leave behind.
     ///
     /// # Errors
@@ -336,7 +351,9 @@ fn has_ended<T>(input: &JoinHandle<T>, control: &Control) -> anyhow::Result<bool
     Ok(true)
 }
 
-fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usize) -> RunResult {
+/// Puts together what threads leave behind.
+#[must_use]
+pub fn gather(mut outcomes: Vec<EngineOutcome>, catalog: &Arc<Catalog>, engines: usize) -> RunResult {
     let backends: Vec<EngineOutcome> =
         outcomes.iter_mut().filter_map(|outcome| outcome.backend.take()).map(|outcome| *outcome).collect();
     outcomes.extend(backends);

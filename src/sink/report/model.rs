@@ -9,6 +9,9 @@ use serde::Serialize;
 pub struct Report {
     /// Version of this document: 1.
     pub version: Version,
+    /// Whether the run goes on (`--report-every`); absent from the report at its end.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub interim: bool,
     /// Input and speed.
     pub run: Run,
     /// Every drop counter that is not zero.

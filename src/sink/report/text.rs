@@ -71,6 +71,9 @@ impl Report {
     pub fn write_text(&self, out: &mut impl Write, style: TextStyle) -> io::Result<()> {
         let style = TextStyle { width: style.width.max(MIN_WIDTH), ..style };
         let mut page = Page { style, text: String::new() };
+        if self.interim {
+            page.painted(Paint::Title, "Interim report");
+        }
         page.run(&self.run);
         page.counts("Drops", &self.drops);
         page.counts("Noticed", &self.notes);
@@ -98,7 +101,10 @@ impl Report {
             page.pipelines(&self.pipelines);
         }
         page.plugins(&self.plugins);
-        page.verdict(self);
+        // A run that goes on well has not ended well yet.
+        if !self.interim || self.verdict.exit_code != 0 {
+            page.verdict(self);
+        }
         out.write_all(page.text.as_bytes())
     }
 }
