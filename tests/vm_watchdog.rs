@@ -35,6 +35,22 @@ fn plain_loops_are_interrupted() {
 }
 
 #[test]
+fn the_clock_stands_still_while_somebody_is_waited_for() {
+    with_vm(|vm| {
+        let guard = Arc::clone(vm.guard());
+        let wait = vm.lua().create_function(move |_, ()| {
+            let _paused = guard.pause();
+            std::thread::sleep(SHORT.limit.unwrap() * 2);
+            Ok(())
+        });
+        vm.lua().globals().set("wait", wait.unwrap()).unwrap();
+        run::<()>(vm, "wait() wait()", SHORT).unwrap();
+        // It goes on afterwards.
+        assert_interrupted(vm, "wait() while true do end");
+    });
+}
+
+#[test]
 fn pcall_and_xpcall_cannot_swallow_an_interruption() {
     with_vm(|vm| {
         assert_interrupted(vm, "while true do pcall(function() while true do end end) end");

@@ -8,7 +8,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use super::cli::LogChoice;
 use crate::api::LogLevel;
 use crate::pipeline::log_line;
-use crate::sink::{Haste, Patient};
+use crate::sink::{Haste, Patient, progress_line};
 use crate::time;
 
 struct Logger;
@@ -34,6 +34,7 @@ impl Log for Logger {
             Level::Debug | Level::Trace => LogLevel::Debug,
         };
         let line = log_line(time::wall(), level, "millstream", record.args().to_string().as_bytes());
+        let _room = progress_line::make_room();
         let haste = HASTE.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // A closed standard error leaves nobody to tell.
         let _ = Patient::of(&std::io::stderr(), haste.unwrap_or_default()).and_then(|mut err| err.write_all(&line));

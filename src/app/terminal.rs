@@ -8,11 +8,22 @@ use crate::sink::{Charset, ColourMode, TextStyle};
 /// Columns when nobody knows better.
 const DEFAULT_WIDTH: usize = 100;
 
+/// Whether a line on standard error can be drawn again and again.
+#[must_use]
+pub fn shows_progress() -> bool {
+    std::io::stderr().is_terminal() && !is_dumb()
+}
+
+/// Whether the terminal knows no escape sequences.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
 /// How text goes to standard output: plain and ASCII in a pipe, `NO_COLOR` respected.
 #[must_use]
 pub fn style(choice: ColourChoice) -> TextStyle {
     let terminal = std::io::stdout().is_terminal();
-    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let dumb = is_dumb();
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colour = match choice {
         ColourChoice::Always => ColourMode::Always,

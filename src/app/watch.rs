@@ -1,6 +1,6 @@
 //! While a run goes on: signals, a progress line on a terminal, signs of life for a service manager.
 
-use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -11,10 +11,12 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use super::run::Life;
+use super::terminal;
 use super::workers::Workers;
 use crate::job::end_commands;
 use crate::pipeline::{Control, Pace, Stop};
 use crate::plugin::Loads;
+use crate::sink::progress_line;
 use crate::time::Stopwatch;
 
 /// How often it is looked whether a script is still being loaded.
@@ -81,7 +83,7 @@ impl Watcher {
                     SIGUSR1 => log_stats(&heard),
                     _ if heard.control().stop() == Stop::No => {
                         heard.stop(Stop::Graceful);
-                        do_without(&loads, &workers, signal);
+                        do_without(&loads, &workers, signal, &over);
                     }
                     _ => {
                         heard.stop(Stop::AtOnce);
@@ -92,7 +94,7 @@ impl Watcher {
                 }
             }
         })?;
-        let progress = if std::io::stderr().is_terminal() {
+        let progress = if terminal::shows_progress() {
             let (done, control, pace) = (Arc::clone(&done), Arc::clone(life.control()), life.pace());
             Some(thread::Builder::new().name("progress".to_owned()).spawn(move || draw(&control, pace, &done))?)
         } else {
@@ -124,19 +126,27 @@ impl Watcher {
 }
 
 /// A run that is to end does not wait for a script that is still being loaded and has been for long.
-fn do_without(loads: &Loads, workers: &Workers, signal: i32) {
-    let (loads, workers) = (loads.clone(), workers.clone());
+fn do_without(loads: &Loads, workers: &Workers, signal: i32, over: &Arc<AtomicBool>) {
+    let (loads, workers, over) = (loads.clone(), workers.clone(), Arc::clone(over));
     // Without the thread it is waited for, or there is another signal.
     let _ = thread::Builder::new().name("ending".to_owned()).spawn(move || {
-        loop {
-            if let Some(file) = loads.late() {
-                log::warn!("{} is still being loaded; the run ends without it and without a report", file.display());
-                workers.end_children();
-                signal_hook::low_level::exit(128 + signal);
-            }
-            thread::sleep(LOOK);
+        if let Some(file) = late(&loads, &over) {
+            log::warn!("{} is still being loaded; the run ends without it and without a report", file.display());
+            workers.end_children();
+            signal_hook::low_level::exit(128 + signal);
         }
     });
+}
+
+/// Waits for a script that is late, as long as the run is not over.
+fn late(loads: &Loads, over: &AtomicBool) -> Option<PathBuf> {
+    while !over.load(Ordering::Acquire) {
+        if let Some(file) = loads.late() {
+            return Some(file);
+        }
+        thread::sleep(LOOK);
+    }
+    None
 }
 
 /// Packet threads are waited for, and the next signal must not be.
@@ -161,7 +171,6 @@ fn draw(control: &Control, pace: Pace, done: &AtomicBool) {
     let watch = Stopwatch::start();
     let mut last = (0, Duration::ZERO);
     thread::park_timeout(QUIET);
-    let mut drawn = false;
     while !done.load(Ordering::Acquire) {
         let (packets, now) = (control.packets.load(Ordering::Relaxed), watch.elapsed());
         let rate = (packets - last.0) as f64 / (now - last.1).as_secs_f64().max(1e-3);
@@ -174,14 +183,10 @@ fn draw(control: &Control, pace: Pace, done: &AtomicBool) {
                 format!("{packets} packets  {}/s  {dropped} dropped  {}", short(rate), clock(now))
             }
         };
-        // A closed terminal is noticed by the run itself.
-        let _ = write!(std::io::stderr(), "\r\x1b[2K{line}");
-        drawn = true;
+        progress_line::draw(&line);
         thread::park_timeout(REDRAW);
     }
-    if drawn {
-        let _ = write!(std::io::stderr(), "\r\x1b[2K");
-    }
+    drop(progress_line::make_room());
 }
 
 fn file_line(control: &Control, packets: u64, rate: f64, elapsed: Duration) -> String {
@@ -212,5 +217,23 @@ fn clock(time: Duration) -> String {
         format!("{}:{:02}:{:02}", secs / 3600, secs / 60 % 60, secs % 60)
     } else {
         format!("{}:{:02}", secs / 60, secs % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::late;
+    use crate::plugin::Loads;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    #[test]
+    fn a_script_that_may_be_late_is_waited_for_no_longer_than_the_run() {
+        let over = Arc::new(AtomicBool::new(false));
+        let its = Arc::clone(&over);
+        let waiting = thread::spawn(move || late(&Loads::default(), &its));
+        over.store(true, Ordering::Release);
+        assert_eq!(waiting.join().unwrap(), None);
     }
 }

@@ -70,6 +70,8 @@ pub struct Guard {
     limit: AtomicU64,
     slow: AtomicU64,
     request: Request,
+    /// Whether the clock of the call in progress stands still.
+    paused: AtomicBool,
     /// Whether the signal handler has set the hook.
     armed: AtomicBool,
     /// The call in which the hook has raised.
@@ -115,6 +117,7 @@ impl Guard {
             limit: AtomicU64::new(NEVER),
             slow: AtomicU64::new(NEVER),
             request: Request::default(),
+            paused: AtomicBool::new(false),
             armed: AtomicBool::new(false),
             raised: AtomicU64::new(0),
             interruptions: AtomicU64::new(0),
@@ -181,6 +184,14 @@ impl Guard {
     /// From now on calls may take as long as their budgets say, without a word.
     pub fn expect_delays(&self) {
         self.late_after.store(NEVER, Ordering::Relaxed);
+    }
+
+    /// Stops the clock of the call in progress, until what is given back is dropped: somebody is waited for who takes their
+    /// time. The call has its whole budget again afterwards.
+    #[must_use]
+    pub fn pause(self: &Arc<Self>) -> Paused {
+        self.paused.store(true, Ordering::Release);
+        Paused(Arc::clone(self))
     }
 
     /// Names the state the hook is set on; null takes the VM out of reach of the signal handler.
@@ -268,6 +279,16 @@ impl Guard {
     /// Message and stack of the last interruption.
     pub(super) fn interruption(&self) -> (String, String) {
         self.interruption.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Keeps the clock of a VM's calls still.
+#[derive(Debug)]
+pub struct Paused(Arc<Guard>);
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        self.0.paused.store(false, Ordering::Release);
     }
 }
 
@@ -400,6 +421,10 @@ impl Watched {
         if (call, progress) != (self.call, self.progress) {
             (self.call, self.progress) = (call, progress);
             (self.since, self.slow, self.late, self.stuck) = (Stopwatch::start(), false, false, false);
+            return;
+        }
+        if guard.paused.load(Ordering::Acquire) {
+            self.since = Stopwatch::start();
             return;
         }
         let age = nanos(self.since.elapsed());

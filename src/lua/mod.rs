@@ -17,7 +17,7 @@ mod thread;
 mod tokens;
 mod vm;
 
-pub use budget::{Guard, Slow};
+pub use budget::{Guard, Paused, Slow};
 pub use call::{Budget, FaultKind, HOST_CHUNK, PluginError};
 pub use direct::{Direct, Others, Ready, Returned};
 pub use own_text::own_text;

@@ -102,6 +102,8 @@ impl Vm {
     fn set_up(lua: &Lua, guard: &Arc<Guard>, options: &VmOptions) -> mlua::Result<(Table, Function, Function)> {
         // First of all userdata, hence the last that is finalized when the VM is closed.
         lua.set_named_registry_value("millstream.closing", lua.create_userdata(Closing(Arc::clone(guard)))?)?;
+        // For what holds the VM up on purpose.
+        lua.set_app_data(Arc::clone(guard));
         own_text(lua, &format!("={HOST_CHUNK}.format"), FORMAT)?.call::<()>(())?;
         let setup = own_text(lua, &format!("={HOST_CHUNK}"), SETUP)?;
         let (modules, xpcall) = setup.call(options.package_path.clone())?;

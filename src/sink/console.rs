@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::patient::{Haste, Patient};
+use super::progress_line;
 
 /// Parcels of lines that may wait.
 const QUEUE: usize = 256;
@@ -132,6 +133,7 @@ fn write(
     let mut out = Output { name: "standard output", writer: Some(out), failure: None };
     let mut err = Output { name: "standard error", writer: Some(err), failure: None };
     for parcel in parcels {
+        let _room = progress_line::make_room();
         let mut complete = out.put(&parcel.out);
         complete &= err.put(&parcel.err);
         if !complete {

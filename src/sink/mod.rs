@@ -19,6 +19,7 @@ mod output_of_tests;
 mod patient;
 mod pcap_store;
 pub mod printed;
+pub mod progress_line;
 mod renewal;
 mod report;
 mod reuse;

@@ -100,7 +100,11 @@ impl Patience {
     }
 }
 
-fn has_room(stream: &impl AsFd, limit: Duration) -> io::Result<bool> {
+/// Whether a stream takes [`PIPE_BYTES`], or does so within a time.
+///
+/// # Errors
+/// When it cannot be asked.
+pub(super) fn has_room(stream: &impl AsFd, limit: Duration) -> io::Result<bool> {
     let look = Timespec { tv_sec: 0, tv_nsec: limit.subsec_nanos().into() };
     match poll(&mut [PollFd::new(stream, PollFlags::OUT)], Some(&look)) {
         Ok(ready) => Ok(ready > 0),

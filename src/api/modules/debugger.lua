@@ -1,5 +1,6 @@
 -- debugger: a prompt inside a running plugin. Calling the module stops there if a terminal is attached to standard
 -- input and output, and does nothing otherwise, so that a forgotten call does no harm.
+local host = ...
 local debug, error, format, getfenv, io, loadstring = debug, error, string.format, getfenv, io, loadstring
 local match, pcall, setfenv, setmetatable, sort = string.match, pcall, setfenv, setmetatable, table.sort
 local tostring, type, unpack = tostring, type, unpack
@@ -16,11 +17,14 @@ function debugger.is_terminal()
   return ok and both
 end
 
-function debugger.read(prompt)
+local function ask(prompt)
   io.stdout:write(prompt)
   io.stdout:flush()
   return io.stdin:read "*l"
 end
+
+-- The time budget of the callback stands still meanwhile.
+function debugger.read(prompt) return host.wait(ask, prompt) end
 
 function debugger.write(text)
   io.stdout:write(text, "\n")
@@ -173,7 +177,9 @@ end
 local function stop(_, ...)
   if select("#", ...) > 0 and (...) then return end
   if not debugger.enabled or not debugger.is_terminal() then return end
+  local terminal = host.hold()
   prompt()
+  host.release(terminal)
 end
 
 --- As `error`, but with a stop first.

@@ -3,6 +3,7 @@
 //! The modules are text (or native code) inside the program; a plugin's own file of the same name comes first, because
 //! [`install_searcher`] puts ours behind every other loader. Knows nothing of packets or engines.
 
+mod debugger;
 mod json;
 mod json_encode;
 mod libraries;

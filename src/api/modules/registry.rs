@@ -2,7 +2,7 @@
 
 use mlua::{Function, IntoLuaMulti, Lua, Table, Value};
 
-use super::json;
+use super::{debugger, json};
 use crate::lua::own_text;
 
 /// Where a module's value comes from.
@@ -26,7 +26,7 @@ pub struct Module {
 /// All modules, in order of name.
 pub const MODULES: &[Module] = &[
     Module { name: "JSON", source: ModuleSource::Native(json::module) },
-    Module { name: "debugger", source: ModuleSource::Text(include_str!("debugger.lua")) },
+    Module { name: "debugger", source: ModuleSource::Native(debugger::module) },
     Module { name: "inspect", source: ModuleSource::Text(include_str!("inspect.lua")) },
     Module { name: "pdurecord", source: ModuleSource::Text(include_str!("pdurecord.lua")) },
     Module { name: "sweepbuf", source: ModuleSource::Text(include_str!("sweepbuf.lua")) },
