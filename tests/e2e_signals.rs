@@ -591,3 +591,25 @@ fn a_signal_ends_a_run_whose_plugin_hangs_in_onload() {
         assert!(ended.stderr.contains("is still being loaded; the run ends without it"), "{}", ended.stderr);
     }
 }
+
+#[test]
+fn commands_that_scripts_wait_for_end_with_those_who_step_or_test() {
+    for arguments in [&["repl", "-r", "input.pcap", "-p", "plugins/waits.lua"][..], &["test", "plugins"]] {
+        let place = Place::new().plugin("waits.lua", "os.execute('sleep 61') TrisulPlugin = { id = {} }");
+        let file = capture(&place, 10);
+        let cases = place.path("plugins/tests/waits");
+        fs::create_dir_all(&cases).unwrap();
+        fs::write(cases.join("case.toml"), format!("capture = '{file}'\n")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+        command.args(arguments).current_dir(place.path("")).stdin(Stdio::piped());
+        let mut running = place.start_command(&mut command);
+        let mut children = Vec::new();
+        running.until("the command runs", |running| {
+            children = descendants(running.id());
+            !children.is_empty()
+        });
+        running.signal("TERM");
+        running.wait(LIMIT).exits(143);
+        children_end(&children);
+    }
+}

@@ -19,8 +19,8 @@ impl Workers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(pools);
     }
 
-    /// Ends the child processes of all jobs and the commands of other scripts, which would outlive this process, or gives up after a moment. In a thread of its
-    /// own: a lock that some other thread holds must not keep the process alive.
+    /// Ends the child processes of all jobs and the commands of other scripts, which would outlive this process, or gives up
+    /// after a moment. In a thread of its own: a lock that some other thread holds must not keep the process alive.
     pub fn end_children(&self) {
         end_commands();
         let workers = self.clone();

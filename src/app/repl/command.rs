@@ -11,6 +11,7 @@ use crate::app::Outcome;
 use crate::app::cli::{Cli, ColourChoice, ReplArgs};
 use crate::app::run;
 use crate::app::screen::{Paint, Screen};
+use crate::app::watch;
 use crate::lua::spawn_lua_thread;
 
 const HELP: &str = "\
@@ -39,6 +40,7 @@ pub fn repl(args: &ReplArgs, cli: &Cli) -> anyhow::Result<Outcome> {
     let origin =
         Origin { files: args.read.clone(), filter: args.filter.clone(), plugins: Arc::new(args.plugins.clone()) };
     let colour = cli.color;
+    watch::end_at_once()?;
     let thread = spawn_lua_thread("repl", move || converse(&origin, colour)).context("starting a thread")?;
     run::join(thread)?
 }

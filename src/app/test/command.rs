@@ -16,6 +16,7 @@ use super::verdict::Verdict;
 use crate::app::Outcome;
 use crate::app::cli::{Cli, LogChoice, TestArgs};
 use crate::app::screen::{Paint, Screen, count};
+use crate::app::watch;
 
 /// Most cases that run at a time.
 const MAX_AT_A_TIME: usize = 8;
@@ -31,6 +32,7 @@ pub fn test(args: &TestArgs, cli: &Cli) -> anyhow::Result<Outcome> {
     if cases.len() == 0 {
         bail!(nothing(args));
     }
+    watch::end_at_once()?;
     if cli.log == LogChoice::Notice {
         // What is usual in a run, such as slow callbacks, is noise here.
         log::set_max_level(log::LevelFilter::Error);
