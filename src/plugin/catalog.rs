@@ -1,9 +1,11 @@
 //! All plugin files of a run, probed once: what they contain and what they define.
 
+use std::io;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Duration;
 
 use memchr::memmem;
@@ -129,10 +131,25 @@ impl Catalog {
     #[must_use]
     pub fn probe(scripts: Vec<Script>, settings: &HostSettings) -> Self {
         let scripts: Arc<[Script]> = scripts.into();
-        let (all, its) = (Arc::clone(&scripts), settings.clone());
-        persevere("probing", move |attempt| Self::probe_all(&all, &its, attempt))
+        Self::probe_apart(&scripts, settings, || ())
             .map(|probed| probed.unwrap_or_else(|panic| resume_unwind(panic)))
             .unwrap_or_else(|_| Self::probe_all(&scripts, settings, &Attempt::only()))
+    }
+
+    /// The same on a thread of its own alone, which `begin` is called on first; gives the panic it ended with, if it did.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn probe_apart(
+        scripts: &Arc<[Script]>,
+        settings: &HostSettings,
+        begin: fn(),
+    ) -> io::Result<thread::Result<Self>> {
+        let (all, its) = (Arc::clone(scripts), settings.clone());
+        persevere("probing", move |attempt| {
+            begin();
+            Self::probe_all(&all, &its, attempt)
+        })
     }
 
     fn probe_all(scripts: &[Script], settings: &HostSettings, attempt: &Attempt) -> Self {

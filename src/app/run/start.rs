@@ -19,7 +19,7 @@ use crate::app::report::RunResult;
 use crate::app::staging::{After, Staging, Voices, Whose};
 use crate::app::workers::Workers;
 use crate::app::{OWN_FAULT, Outcome, OwnFault, gears, report, settings, watch};
-use crate::lua::{self, spawn_lua_thread};
+use crate::lua;
 use crate::pipeline::Pace;
 use crate::plugin::{Catalog, HostSettings, SkipReason, Stage, discover};
 use crate::time::Stopwatch;
@@ -186,18 +186,14 @@ fn bind(args: &RunArgs, pace: Pace) -> anyhow::Result<Option<Bound>> {
     }
 }
 
-/// Probes scripts on a thread with a stack for Lua.
+/// Probes scripts on a thread with a stack for Lua and without the right to read interfaces.
 ///
 /// # Errors
 /// When the thread cannot be started or dies.
 pub fn probe(scripts: Vec<crate::plugin::Script>, host: &HostSettings) -> anyhow::Result<Arc<Catalog>> {
-    let host = host.clone();
-    let work = move || {
-        privileges::forgo_capture();
-        Catalog::probe(scripts, &host)
-    };
-    let thread = spawn_lua_thread("probe", work).context("starting a thread")?;
-    Ok(Arc::new(join(thread)?))
+    let probed = Catalog::probe_apart(&scripts.into(), host, privileges::forgo_capture);
+    let probed = probed.context("starting a thread")?;
+    Ok(Arc::new(probed.map_err(|_| OwnFault)?))
 }
 
 /// The result of a thread; a panic of it is our own fault.
