@@ -6,6 +6,7 @@ use super::engine::Engine;
 use super::plan::EngineOutcome;
 use crate::api::EngineContext;
 use crate::capture::{Fill, SourceError};
+use crate::metrics::Records;
 
 impl Engine {
     /// Takes what has come back, reads one batch and handles it; its packets stay until the next step.
@@ -26,6 +27,12 @@ impl Engine {
     #[must_use]
     pub fn context(&self) -> &Rc<EngineContext> {
         &self.context
+    }
+
+    /// What was recorded so far.
+    #[must_use]
+    pub fn records(&self) -> &Records {
+        &self.outlet.records
     }
 
     /// Hands on what was produced outside of a step.

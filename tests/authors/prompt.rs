@@ -8,6 +8,12 @@ fn talk(file: &str, lines: &[&str]) -> Vec<String> {
     out.lines().map(str::to_owned).collect()
 }
 
+/// What the prompt answers, without what packets led to.
+fn answers(file: &str, lines: &[&str]) -> Vec<String> {
+    let is_of_packets = |line: &String| line.starts_with("2026-01-15T") || line.starts_with("recorded: ");
+    talk(file, lines).into_iter().filter(|line| !is_of_packets(line)).collect()
+}
+
 #[test]
 fn packets_are_stepped_over_and_looked_at() {
     let out = talk("ping.pcap", &["next", "layers", "next 2", "goto 1", "packets", "next 100"]);
@@ -47,10 +53,11 @@ fn lua_sees_the_present_packet_as_plugins_do() {
 
 #[test]
 fn a_filter_or_a_condition_says_where_to_stop() {
-    let out = talk("demo.pcap", &["filter tcp port 22", "next", "flow", "filter", "until packet:wire_length() > 1400"]);
+    let out =
+        answers("demo.pcap", &["filter tcp port 22", "next", "flow", "filter", "until packet:wire_length() > 1400"]);
     assert!(out[1].contains("TCP") && out[1].contains("p-0016"), "{out:?}");
     assert!(out.last().unwrap().starts_with('#'), "{out:?}");
-    let out = talk("demo.pcap", &["next", "filter nonsense words", "until nil + 1"]);
+    let out = answers("demo.pcap", &["next", "filter nonsense words", "until nil + 1"]);
     assert!(out[1].contains("nonsense words"), "{out:?}");
     assert!(out[2].contains("repl:1:"), "{out:?}");
 }
@@ -71,6 +78,24 @@ fn plugins_count_and_print_as_they_go() {
     assert!(out.contains("there is no counter group 'Nothing'"), "{out}");
     assert!(out.contains("00000000  ") && out.contains("goto N"), "{out}");
     assert!(!out.contains("never"), "{out}");
+}
+
+#[test]
+fn what_packets_lead_to_is_shown_when_they_are_stepped_over() {
+    let body = "local id = layer:packet():flowid():id() \
+                engine:add_alert('{B5F1DECB-51D5-4395-B71B-6FA730B772D9}', id, 'sig', 1, 'an alert') \
+                engine:add_resource('{5AEE3F0B-9304-44BE-BBD0-0467052CF468}', id, 'a uri', 'a label') \
+                engine:tag_flow(id, 'a-tag')";
+    let folder = Folder::new(&on_packet("", body), &case("ping.pcap", ""));
+    let path = capture("ping.pcap").display().to_string();
+    let out = run_with(folder.0.path(), &["repl", "-r", &path, "-p", "p.lua"], "next\nlayers\nnext 2\n").ended(0);
+    let (first, rest) = out.split_once("#1 ").unwrap();
+    let (layers, rest) = rest.split_once("#3 ").unwrap();
+    for (part, count) in [(first, 1), (layers, 2), (rest, 0)] {
+        assert_eq!(part.matches("  alert  priority 1  [p.lua] sig: an alert").count(), count, "{out}");
+        assert_eq!(part.matches("a uri = a label").count(), count, "{out}");
+    }
+    assert!(first.contains("recorded: tag 1\n") && layers.contains("recorded: tag 2\n"), "{out}");
 }
 
 #[test]

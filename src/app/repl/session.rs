@@ -1,6 +1,6 @@
 //! An engine that is stepped through a capture, and what is to be seen of it in between.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Write;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -20,12 +20,13 @@ use crate::builtin::Selection;
 use crate::capture::{FileOptions, FileSource, Fill, Filter};
 use crate::flow::{DefragLimits, FlowsConfig};
 use crate::job::{Delivery, JobIds};
-use crate::metrics::{Buckets, GroupIndex, Rank, RunTotals, ShardConfig};
+use crate::metrics::{Buckets, GroupIndex, Rank, Records, RunTotals, ShardConfig};
 use crate::packet::Layer;
 use crate::pipeline::{
     BackendLink, BackendPlan, Control, Engine, EnginePlan, FlowOutput, Outlet, Pace, Stop, date_time,
 };
 use crate::plugin::{Catalog, HostSettings, JobPlan, discover};
+use crate::sink::printed::PrintKinds;
 use crate::sink::{ConsoleSender, Parcel};
 use crate::time::Timestamp;
 
@@ -64,6 +65,8 @@ pub struct Session {
     catalog: Arc<Catalog>,
     evaluator: Evaluator,
     heard: Receiver<Parcel>,
+    /// Records besides those that are shown one by one, as far as they were told of.
+    told: BTreeMap<&'static str, u64>,
     control: Arc<Control>,
     filter: Option<Filter>,
     /// Number of the present packet, from 1; 0 before the first.
@@ -108,6 +111,7 @@ impl Session {
             context,
             evaluator,
             heard,
+            told: BTreeMap::new(),
             control,
             filter: None,
             number: 0,
@@ -327,7 +331,8 @@ impl Session {
         evaluated
     }
 
-    /// What scripts printed and logged since the last time.
+    /// What scripts printed and logged since the last time, and what was recorded: alerts, resources, documents and flows a line
+    /// each, the rest by number.
     pub fn take_heard(&mut self) -> (Vec<u8>, Vec<u8>) {
         if self.evaluator.waits() {
             self.evaluator.take_completions();
@@ -338,6 +343,16 @@ impl Session {
             out.extend(parcel.out);
             err.extend(parcel.err);
         }
+        let now = recorded(self.engine.records());
+        let new = |(name, count): (&&'static str, &u64)| {
+            let more = count.saturating_sub(self.told.get(name).copied().unwrap_or(0));
+            (more > 0).then(|| format!("{name} {more}"))
+        };
+        let new: Vec<String> = now.iter().filter_map(new).collect();
+        if !new.is_empty() {
+            out.extend(format!("recorded: {}\n", new.join(", ")).bytes());
+        }
+        self.told = now;
         (out, err)
     }
 
@@ -348,6 +363,17 @@ impl Session {
         // Nobody asks for a report.
         drop(self.engine.conclude());
     }
+}
+
+/// Records that are not shown one by one, by name.
+fn recorded(records: &Records) -> BTreeMap<&'static str, u64> {
+    let others = [
+        ("edge", records.edges.counts().added),
+        ("label", records.notes.labels() as u64),
+        ("key_attribute", records.notes.attributes() as u64),
+        ("message", records.messages.count()),
+    ];
+    others.into_iter().chain(records.flow_statements()).collect()
 }
 
 fn tally_text(tally: &FlowTally) -> String {
@@ -367,6 +393,8 @@ fn plan(
     let outlet = || {
         let mut outlet = Outlet::new(Arc::clone(&names), LogLevel::Warn);
         outlet.console = Some(sender.clone());
+        outlet.outputs.print = PrintKinds { alerts: true, resources: true, documents: true, flows: true };
+        outlet.outputs.groups = Some(Arc::clone(&catalog.groups));
         outlet
     };
     let shard = ShardConfig { buckets: Buckets::Discard, ..ShardConfig::default() };
