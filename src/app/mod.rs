@@ -56,6 +56,8 @@ pub enum Outcome {
     Good,
     /// Finished, but some input was damaged, a plugin failed, an output lacks something, or faults were looked for and found.
     Flawed,
+    /// A configuration was looked at with which nothing could run.
+    Unusable,
 }
 
 /// A thread of ours panicked; it has said where.
@@ -89,6 +91,7 @@ pub fn main() -> ExitCode {
     match dispatch(&cli) {
         Ok(Outcome::Good) => ExitCode::SUCCESS,
         Ok(Outcome::Flawed) => ExitCode::from(1),
+        Ok(Outcome::Unusable) => ExitCode::from(COULD_NOT_RUN),
         Err(e) if screen::is_closed_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
             use std::io::Write;

@@ -84,7 +84,7 @@ fn what_is_wrong_is_said_with_its_place_before_anything_runs() {
         "bad.toml:4:11: engines: \"99\": 99 is not in 1..=64",
     ];
     let checked = millstream(&place, &["config", "check", "bad.toml"], |_| {});
-    checked.exits(1);
+    checked.exits(2);
     assert_eq!(checked.stdout.lines().collect::<Vec<_>>(), expected);
     let ended = place.run(&["--config", "bad.toml", "-r", "x"], LIMIT);
     ended.exits(2);
@@ -95,7 +95,7 @@ fn what_is_wrong_is_said_with_its_place_before_anything_runs() {
                  builtin = ['nosuch']\n[outputs_for_other_programs]\nwebhook = 'ftp://x/'\n";
     fs::write(place.path("texts.toml"), texts).unwrap();
     let checked = millstream(&place, &["config", "check", "texts.toml"], |_| {});
-    let lines: Vec<&str> = checked.exits(1).stdout.lines().collect();
+    let lines: Vec<&str> = checked.exits(2).stdout.lines().collect();
     for (line, begin) in lines.iter().zip([
         "texts.toml:2:8: set: \"a\": configuration override 'a' lacks '='",
         "texts.toml:3:12: homenet: \"10.0.0.0/99\": ",

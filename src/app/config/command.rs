@@ -64,7 +64,7 @@ fn check(path: &Path, screen: &mut Screen<'_>) -> io::Result<Outcome> {
                 let place = screen.paint(Paint::Strong, &fault.place.to_string());
                 writeln!(screen, "{place}: {}", fault.message)?;
             }
-            Ok(Outcome::Flawed)
+            Ok(Outcome::Unusable)
         }
     }
 }
