@@ -236,7 +236,10 @@ mod tests {
 
     use crossbeam_channel::bounded;
 
-    use super::{NO_TIME, Parcel, ParcelSender, Phase, QueueCounts, WhenSlow};
+    use super::{MAX_BUCKETS, NO_TIME, Parcel, ParcelSender, Phase, QueueCounts, WhenSlow};
+    use crate::guid::Guid;
+    use crate::metrics::{Registry, Shard, ShardConfig, Snapshot};
+    use crate::time::Timestamp;
 
     #[test]
     fn a_second_for_which_there_is_no_room_goes_with_the_next() {
@@ -282,5 +285,44 @@ mod tests {
         drop(ParcelSender::new(vec![sender.clone()], WhenSlow::Wait, Arc::default()));
         let told: Vec<usize> = receiver.try_iter().map(|parcel| parcel.engine).collect();
         assert_eq!(told, [4], "once");
+    }
+
+    /// Closed buckets of one group, a minute each.
+    fn buckets(count: usize) -> Vec<Snapshot> {
+        let registry = Registry::new();
+        let group = registry.counter_index(Guid::literal("{4CD742B1-C1CA-4708-BE78-0FCA2EB01A86}")).unwrap();
+        let mut shard = Shard::new(&registry, ShardConfig::default());
+        let mut buckets = Vec::new();
+        for minute in 0..count as i64 {
+            shard.advance(Timestamp::new(minute * 60, 0), |bucket| buckets.push(bucket));
+            shard.update(group, b"0A.00.00.01", 0, 1.0);
+        }
+        shard.finish(|bucket| buckets.push(bucket));
+        buckets.truncate(count);
+        assert_eq!(buckets.len(), count);
+        buckets
+    }
+
+    #[test]
+    fn what_a_second_that_waits_has_no_room_for_is_counted() {
+        let (sender, receiver) = bounded(1);
+        let counts = Arc::new(QueueCounts::default());
+        let mut end = ParcelSender::new(vec![sender], WhenSlow::Merge, Arc::clone(&counts));
+        for second in 0..5 {
+            let snapshots = buckets(if second == 0 { 1 } else { MAX_BUCKETS / 2 - 1 });
+            end.send(Parcel { second, now: second + 1, snapshots, ..Parcel::default() });
+        }
+        // The first one is in the queue. The next one takes in the one after it and two buckets of the third.
+        let left_out = 4 * (MAX_BUCKETS as u64 / 2 - 1) - MAX_BUCKETS as u64;
+        let expected =
+            [("backend_seconds_merged", 3), ("backend_items_dropped", 0), ("backend_buckets_dropped", left_out)];
+        assert_eq!(counts.named(), expected);
+        assert_eq!(receiver.recv().map(|parcel| parcel.snapshots.len()), Ok(1));
+        end.send(Parcel { second: 5, now: 6, ..Parcel::default() });
+        assert_eq!(receiver.recv().map(|parcel| (parcel.second, parcel.snapshots.len())), Ok((1, MAX_BUCKETS)));
+        // There was room: nothing more is merged or left out.
+        end.send(Parcel { second: 6, now: 7, snapshots: buckets(3), ..Parcel::default() });
+        assert_eq!(counts.named(), [("backend_seconds_merged", 4), expected[1], expected[2]]);
+        assert_eq!(receiver.recv().map(|parcel| (parcel.second, parcel.snapshots.len())), Ok((6, 3)));
     }
 }
