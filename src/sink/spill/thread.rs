@@ -417,6 +417,29 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_file_is_moved_aside_and_another_one_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        {
+            let file = SpillFile::beside(&path(&folder));
+            let end = attach(&file, "p");
+            put(&file, &end, b"lost");
+        }
+        let name = folder.path().join("s.db.jobs");
+        let mut bytes = std::fs::read(&name).unwrap();
+        bytes[100..].fill(0xA5);
+        std::fs::write(&name, bytes).unwrap();
+        let file = SpillFile::beside(&path(&folder));
+        let end = attach(&file, "p");
+        assert!(end.left.is_empty());
+        let place = put(&file, &end, b"kept");
+        file.fetch(end.owner, vec![place]);
+        assert_eq!(next(&end), (place, Taken::Bytes(b"kept".to_vec())));
+        let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let aside = names.filter(|name| name.to_string_lossy().starts_with("s.db.jobs.damaged-")).count();
+        assert_eq!(aside, 1);
+    }
+
+    #[test]
     fn the_next_run_takes_up_what_survives_and_a_run_that_ended_is_no_owner() {
         let folder = tempfile::tempdir().unwrap();
         {
