@@ -52,7 +52,7 @@ events! {
     Fragment "fragment" "A fragment other than the first: layers end with IP.",
     ZeroIpLength "zero_ip_length" "An IP length of zero, as segmentation offload and jumbograms have; the packet's end is taken.",
     Arp "arp" "ARP, which has no layer of its own.",
-    UnknownLinkType "unknown_link_type" "A link type without decoder: no layers.",
+    UnknownLinkType "unknown_link_type" "A link type without decoder: one opaque layer.",
     UnknownEtherType "unknown_ethertype" "A link layer whose content has no decoder.",
     UnknownProtocol "unknown_protocol" "An IP protocol without decoder.",
     Encrypted "encrypted" "Content that is encrypted below IP.",

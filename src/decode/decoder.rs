@@ -3,7 +3,7 @@
 use super::counters::{Counters, Malformed};
 use super::fast;
 use super::registry::Registry;
-use super::walk::{MAX_LAYERS, Next, Walk};
+use super::walk::{Next, Walk};
 use crate::memory::prefetch_from;
 use crate::packet::{Batch, Layer, LinkType, Packet, ProtocolId, builtin};
 
@@ -162,18 +162,6 @@ impl Decoder {
         }
         let data = &bytes[packet.offset as usize..][..packet.caplen as usize];
         self.run(registry, data, packet, layers, from, next)
-    }
-
-    /// Adds one opaque layer over the bytes from `offset` on: all of a packet of unknown link type that an input filter
-    /// made, or what follows a script's layer when the next protocol is unknown. No effect on a full layer stack.
-    pub fn append_opaque(batch: &mut Batch, packet: usize, offset: u32, available: u32) {
-        let Some(about) = batch.packets().get(packet) else { return };
-        let caplen = about.caplen;
-        if usize::from(about.layer_count) < MAX_LAYERS {
-            let offset = offset.min(caplen);
-            let len = available.min(caplen - offset);
-            batch.append_layer(packet, Layer { protocol: builtin::OPAQUE, offset, len });
-        }
     }
 
     /// Where scripts have to go on, in packet order.

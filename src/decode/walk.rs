@@ -199,12 +199,18 @@ impl<'a> Walk<'a> {
                     LinkType::IEEE802_11_RADIOTAP => ieee80211::radiotap(self.data),
                     _ => match link::other(linktype, self.data) {
                         Some(content) => content,
-                        None => return self.stop(Event::UnknownLinkType, 0),
+                        None => return self.unknown_link(),
                     },
                 };
                 self.layered_content(&content, builtin::LINK, 0)
             }
         }
+    }
+
+    /// A packet of which nobody knows where its headers are: all bytes are one layer.
+    fn unknown_link(&mut self) -> (Next, usize) {
+        self.counters.add(Event::UnknownLinkType);
+        (if self.data.is_empty() { Next::Stop } else { Next::Rest(builtin::OPAQUE) }, 0)
     }
 
     fn ethernet(&mut self, at: usize) -> (Next, usize) {

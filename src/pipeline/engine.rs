@@ -24,7 +24,7 @@ use crate::content::FileRules;
 use crate::decode::{self, Decoder};
 use crate::flow::{Defrag, Flows, FlowsConfig, Want};
 use crate::metrics::{RunTotals, Shard, ShardConfig};
-use crate::packet::{LinkType, Packet};
+use crate::packet::{LinkType, Packet, builtin};
 use crate::plugin::{Catalog, Frontend, HostSettings};
 use crate::sink::eve::StatsItem;
 use crate::time::{self, Stopwatch, Timestamp};
@@ -45,7 +45,6 @@ pub struct Engine {
     decoder: Decoder,
     defrag: Defrag,
     fragments_seen: u64,
-    opaque_links: bool,
     unknown_links: u64,
     links_told: Vec<LinkType>,
     /// Interfaces that were told of as down.
@@ -126,7 +125,6 @@ impl Engine {
             decoder: Decoder::new(),
             defrag: Defrag::new(plan.fragments),
             fragments_seen: 0,
-            opaque_links: plan.opaque_links,
             unknown_links: 0,
             links_told: Vec::new(),
             down: Vec::new(),
@@ -240,11 +238,7 @@ impl Engine {
     fn part(&mut self) {
         let context = Rc::clone(&self.context);
         self.decoder.decode(&context.protocols, &mut context.batch.borrow_mut());
-        if self.opaque_links {
-            self.make_opaque();
-        } else {
-            self.tell_of_links();
-        }
+        self.tell_of_links();
         let count = context.batch.borrow().len();
         self.join_fragments();
         if self.flows.is_some() {
@@ -340,17 +334,6 @@ impl Engine {
         self.context.fragments.borrow_mut().take(&self.context.batch.borrow(), &mut self.defrag);
     }
 
-    /// Packets without a layer, built by an input filter with a link type nobody decodes, get an opaque one.
-    fn make_opaque(&mut self) {
-        let mut batch = self.context.batch.borrow_mut();
-        for index in 0..batch.len() {
-            let packet = batch.packets()[index];
-            if packet.layer_count == 0 && packet.caplen > 0 {
-                Decoder::append_opaque(&mut batch, index, 0, packet.caplen);
-            }
-        }
-    }
-
     /// Names the link types that nobody decodes, each once.
     fn tell_of_links(&mut self) {
         let unknown = self.decoder.counters().get(decode::Event::UnknownLinkType);
@@ -358,10 +341,11 @@ impl Engine {
             return;
         }
         self.unknown_links = unknown;
-        for packet in self.context.batch.borrow().packets() {
+        let batch = self.context.batch.borrow();
+        for packet in batch.packets() {
             let link = packet.linktype;
-            let is_empty = packet.layer_count == 0 && packet.caplen > 0 && link != LinkType::ETHERNET;
-            if is_empty && self.links_told.len() < MAX_LINKS_TOLD && !self.links_told.contains(&link) {
+            let is_opaque = batch.layers(packet).first().is_some_and(|layer| layer.protocol == builtin::OPAQUE);
+            if is_opaque && self.links_told.len() < MAX_LINKS_TOLD && !self.links_told.contains(&link) {
                 self.links_told.push(link);
                 let text =
                     format!("link type {}: not known; its packets are counted, but nothing is found in them", link.0);

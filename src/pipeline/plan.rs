@@ -59,8 +59,6 @@ pub struct EnginePlan {
     pub outlet: Outlet,
     /// What drives time.
     pub pace: Pace,
-    /// Packets of unknown link types get an opaque layer, as those an input filter builds do.
-    pub opaque_links: bool,
     /// The way to the other engines.
     pub peers: Peers,
     /// Shared with the watchers.

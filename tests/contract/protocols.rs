@@ -246,3 +246,23 @@ fn handlers_see_many_packets_of_many_batches_in_order() {
         .run(&Capture::udp(1000, 100));
     outcome.prints(&["all"]);
 }
+
+#[test]
+fn a_packet_of_an_unknown_link_type_is_one_opaque_layer() {
+    const OPAQUE: &str = "{B3F0A6E4-27D9-4B8A-8F46-0C9D51E2A7B8}";
+    let show = "local p = layer:packet()
+        print(p:num_layers(), p:get_layer(0):protocol_id(), layer:layer_bytes(), p:rawbytes():tostring(), p:wire_length())";
+    let bench =
+        || Bench::new().counter("show.lua", OPAQUE, "", show).counter("other.lua", ETHERNET, "", "print('eth')");
+    // In a file, where others of the same file are known.
+    let mut capture =
+        Capture::of_link(147).at(100, b"some bytes".to_vec()).cut(101, b"only some", 4).at(102, Vec::new());
+    bench().run(&capture).prints(&[&format!("1\t{OPAQUE}\t10\tsome bytes\t10"), &format!("1\t{OPAQUE}\t4\tonly\t9")]);
+    capture = Capture::new().at(100, udp_packet((9, 4711), b""));
+    bench().run(&capture).prints(&["eth"]);
+    // From an input filter.
+    let filter = "local n = 0 TrisulPlugin = { id = { name = 'in' }, inputfilter = { step = function(packet)
+        n = n + 1 packet:set_packet(n, 0, 147, 'built') return n < 2 end } }";
+    let line = format!("1\t{OPAQUE}\t5\tbuilt\t5");
+    bench().plugin("input.lua", filter).run_with(&[]).prints(&[&line, &line]);
+}

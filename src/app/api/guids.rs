@@ -34,8 +34,9 @@ pub(super) fn page() -> String {
 
 fn protocols(text: &mut String) {
     text.push_str(
-        "\n## Protocols\n\nFor `protocol_guid` of a `simplecounter`, `host_protocol_guid`, `packet:find_layer`. sFlow and NetFlow \
-         are names only, unless a script handles them.\n\n| Name | GUID |\n| --- | --- |\n",
+        "\n## Protocols\n\nFor `protocol_guid` of a `simplecounter`, `host_protocol_guid`, `packet:find_layer`. Link is the \
+         first layer of packets that are not Ethernet; Opaque is what nobody knows: all of a packet of an unknown link type, and what \
+         follows a script's layer under an unknown GUID. sFlow and NetFlow are names only, unless a script handles them.\n\n| Name | GUID |\n| --- | --- |\n",
     );
     for (_, guid, name) in decode::Registry::new().iter() {
         let _ = writeln!(text, "| {name} | `{guid}` |");

@@ -429,7 +429,6 @@ fn plan(
         top: TOP,
         outlet: outlet(),
         pace: Pace::Packets,
-        opaque_links: false,
         peers: Peers::connect(1).into_iter().next().unwrap_or_default(),
         control: Arc::clone(control),
         jobs: jobs.clone(),

@@ -262,7 +262,6 @@ impl Staff<'_> {
             top: self.args.output.top,
             outlet: if is_ordered { outlet.holding_events() } else { outlet },
             pace: shared.pace,
-            opaque_links: shared.has_queue,
             peers,
             control: Arc::clone(self.control),
             jobs: self.jobs(shared, id),

@@ -261,9 +261,6 @@ fn show_built(context: &VmContext, decoder: &mut Decoder, built: &BuiltPacket) {
     batch.buffer.extend_from_slice(&built.bytes);
     batch.push(Packet::new(built.time, 0, len, len, built.linktype, 0));
     decoder.decode(&engine.protocols, &mut batch);
-    if batch.packets()[0].layer_count == 0 && len > 0 {
-        Decoder::append_opaque(&mut batch, 0, 0, len);
-    }
     context.guard.progress.store(loans.renew(&batch), Ordering::Relaxed);
 }
 
