@@ -420,10 +420,7 @@ pub fn build(result: &RunResult, top: usize, outcome: Outcome) -> Report {
     let damage = result.outcomes.iter().flat_map(|outcome| &outcome.source.damage);
     let early = result.outcomes.iter().filter_map(|outcome| outcome.source_error.as_ref());
     let damaged = damage
-        .map(|damage| DamagedInput {
-            input: damage.file.display().to_string(),
-            reason: format!("damaged at byte {}: {}", damage.offset, damage.reason),
-        })
+        .map(|damage| DamagedInput { input: damage.file.display().to_string(), reason: damage.in_it() })
         .chain(early.map(|e| DamagedInput { input: "input".to_owned(), reason: e.to_string() }));
     let longest = result.outcomes.iter().map(|outcome| outcome.longest_batch).max();
     Report {

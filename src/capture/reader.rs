@@ -178,7 +178,8 @@ impl Reader {
 
     fn end_with(&mut self, offset: u64, reason: DamageReason) {
         self.is_over = true;
-        self.damage = Some(Damage { file: self.origin.path(), offset, reason });
+        let packed = self.input.compression();
+        self.damage = Some(Damage { file: self.origin.path(), offset, packed, reason });
     }
 
     /// Hands packets up to `bound` to the target, as far as the bytes in it reach.

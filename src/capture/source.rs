@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::filter::FilterError;
 use super::record::DamageReason;
-use super::sniff::Content;
+use super::sniff::{Compression, Content};
 use crate::packet::Batch;
 use crate::time::Timestamp;
 
@@ -114,14 +114,25 @@ pub struct Progress {
 
 /// Where and why reading of a file stopped early.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}: damaged at byte {offset}: {reason}", file.display())]
+#[error("{}: {}", file.display(), self.in_it())]
 pub struct Damage {
     /// The file; `-` for standard input.
     pub file: PathBuf,
-    /// Where the first record that could not be read begins, in uncompressed bytes.
+    /// Where the first record that could not be read begins, in bytes of the capture.
     pub offset: u64,
+    /// How the capture is packed in the file: bytes of the capture are none of the file then.
+    pub packed: Option<Compression>,
     /// What is wrong there.
     pub reason: DamageReason,
+}
+
+impl Damage {
+    /// Where in the file it is, and what.
+    #[must_use]
+    pub fn in_it(&self) -> String {
+        let unpacked = if self.packed.is_some() { " of what is unpacked" } else { "" };
+        format!("damaged at byte {}{unpacked}: {}", self.offset, self.reason)
+    }
 }
 
 /// A file found in a directory that is no capture.
