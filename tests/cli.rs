@@ -147,7 +147,7 @@ fn list_as_json_holds_the_same() {
     let document = typed(&["list", "-p", "plugins", "samples", "--json"]).json(0);
     let plugins = document["plugins"].as_array().unwrap();
     let numbers: Vec<u64> = plugins.iter().map(|plugin| plugin["order"].as_u64().unwrap()).collect();
-    assert_eq!(numbers, (1..=51).collect::<Vec<u64>>());
+    assert_eq!(numbers, (1..=52).collect::<Vec<u64>>());
     let handler = plugins.iter().find(|plugin| plugin["name"] == "sample-protocol_handler").unwrap();
     assert_eq!(handler["blocks"][1]["type"], "protocol_handler");
     assert_eq!(handler["blocks"][1]["side"], "frontend");
@@ -239,7 +239,7 @@ fn types() -> Vec<String> {
 fn new_plugins_of_every_type_are_clean_and_run() {
     let folder = folder();
     let types = types();
-    assert_eq!(types.len(), 30);
+    assert_eq!(types.len(), 31);
     let mut guids = Vec::new();
     for kind in &types {
         let name = format!("my-{kind}");

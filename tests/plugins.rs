@@ -214,6 +214,7 @@ fn samples_report_something_about_the_demo() {
         ("alertgroup", "alerts"),
         ("onload-onunload", "logs"),
         ("onmessage", "logs"),
+        ("channellistener", "logs"),
     ] {
         let run = demo(&format!("samples/{file}.lua"), Keys::Text);
         let count = run.report().get::<Table>(what).unwrap().pairs::<Value, Value>().count();

@@ -34,7 +34,7 @@ macro_rules! skeleton {
     };
 }
 
-const SKELETONS: [Skeleton; 30] = [
+const SKELETONS: [Skeleton; 31] = [
     skeleton!("simplecounter", "simplecounter"),
     skeleton!("countergroup", "countergroup"),
     skeleton!("alertgroup", "alertgroup"),
@@ -62,9 +62,10 @@ const SKELETONS: [Skeleton; 30] = [
     skeleton!("gears-top-talkers", "gears-top-talkers"),
     skeleton!("gears-alerts", "gears-alerts"),
     skeleton!("gears-store", "gears-store"),
-    skeleton!("async-functions", "async-functions"),
+    skeleton!("functions", "async-functions"),
     skeleton!("onload-onunload", "onload-onunload"),
     skeleton!("onmessage", "onmessage"),
+    skeleton!("channellistener", "channellistener"),
 ];
 
 impl Skeleton {
@@ -221,6 +222,7 @@ fn guids(text: &str) -> Vec<Guid> {
 mod tests {
     use super::{GUID_LENGTH, SKELETONS, Skeleton, fill, guids, path_for, plugin_name, unknown};
     use crate::guid::Guid;
+    use crate::plugin::PluginKind;
     use std::collections::BTreeSet;
     use std::path::Path;
 
@@ -233,6 +235,16 @@ mod tests {
         let files: BTreeSet<String> = files.into_iter().filter(|name| name.ends_with(".lua")).collect();
         let known: BTreeSet<String> = SKELETONS.iter().map(|s| format!("{}.lua", s.sample)).collect();
         assert_eq!(files, known);
+    }
+
+    #[test]
+    fn there_is_a_skeleton_of_every_type_of_script() {
+        for kind in PluginKind::all() {
+            let skeleton = Skeleton::named(kind.name());
+            assert!(skeleton.is_some_and(|skeleton| skeleton.text.contains(kind.name())), "{}", kind.name());
+        }
+        assert_eq!(Skeleton::named("channel_listener").map(|s| s.kind), Some("channellistener"));
+        assert_eq!(Skeleton::named("async-functions").map(|s| s.kind), Some("functions"));
     }
 
     #[test]

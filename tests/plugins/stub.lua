@@ -219,7 +219,12 @@ T = {
   log = log, logdebug = log, loginfo = log, logwarning = log, logerror = log,
   util = options.util,
   env = { get_config = function() return "" end },
-  host = { createkey = function(_, guid, key, label) engine:update_key_info(guid, key, label) end },
+  host = {
+    createkey = function(_, guid, key, label) engine:update_key_info(guid, key, label) end,
+    broadcast = function(_, kind, class, text)
+      if class == TrisulPlugin.id.clsid then table.insert(report.messages, { kind, text }) end
+    end,
+  },
   async = {
     pending_items = function() return 0 end,
     schedule = function(_, block)
@@ -235,7 +240,9 @@ T = {
 local function deliver()
   local waiting = report.messages
   report.messages = {}
-  for _, message in ipairs(waiting) do TrisulPlugin.onmessage(message[1], message[2]) end
+  local listener = TrisulPlugin.channellistener
+  local receive = listener and listener.onchannelmessage or TrisulPlugin.onmessage
+  for _, message in ipairs(waiting) do receive(message[1], message[2]) end
 end
 
 local host = { report = report }
