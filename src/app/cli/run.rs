@@ -51,8 +51,8 @@ pub struct InputArgs {
     #[arg(long)]
     pub no_promisc: bool,
 
-    /// Kernel buffer per interface, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 16)]
+    /// Kernel buffer per interface, in MiB (1 to 2047)
+    #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=2_047))]
     pub buffer: u32,
 
     /// Hand packets over one by one as they arrive, at the cost of throughput

@@ -283,6 +283,13 @@ mod tests {
         );
         assert_eq!(judge("packets", "mode", "fill"), bad);
         assert_eq!(judge("plugins", "args", "-x --y"), Opinion::Good);
+        assert_eq!(["1", "2047"].map(|value| judge("input", "buffer", value)), [Opinion::Good, Opinion::Good]);
+        for value in ["0", "2048"] {
+            assert_eq!(
+                judge("input", "buffer", value),
+                Opinion::Bad(format!("\"{value}\": {value} is not in 1..=2047"))
+            );
+        }
         assert_eq!(judge("work", "engines", "0"), Opinion::Bad("\"0\": 0 is not in 1..=64".to_owned()));
     }
 }
