@@ -112,6 +112,30 @@ fn statistics() -> u64 {
     links[0]["stats64"]["rx"]["packets"].as_u64().unwrap()
 }
 
+/// How many want the interface `here` to take packets for others.
+fn promiscuity() -> u64 {
+    let output = Command::new("ip").args(["-d", "-j", "link", "show", "here"]).output().unwrap();
+    let links: Value = serde_json::from_slice(&output.stdout).unwrap();
+    links[0]["promiscuity"].as_u64().unwrap()
+}
+
+#[test]
+fn an_interface_is_promiscuous_while_it_is_read_unless_that_is_not_wanted() {
+    in_namespace(|| {
+        for (arguments, expected) in [(&["-i", "here"][..], 1), (&["-i", "here", "--no-promisc"], 0)] {
+            assert_eq!(promiscuity(), 0);
+            let place = counting("print('packet ' .. n)");
+            let (_place, mut running) = capturing(place, arguments);
+            assert_eq!(promiscuity(), expected, "{arguments:?}");
+            send(1, Duration::ZERO);
+            running.until("the packet is printed", |running| running.said().contains("packet 1\n"));
+            running.signal("INT");
+            running.wait(LIMIT).exits(0);
+        }
+        assert_eq!(promiscuity(), 0);
+    });
+}
+
 #[test]
 fn a_quiet_link_delivers_a_single_packet_at_once() {
     in_namespace(|| {
