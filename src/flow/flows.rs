@@ -1,8 +1,5 @@
 //! The flow stage: every packet to its flow, and what follows from it as events.
 
-use foldhash::quality::RandomState;
-use hashbrown::HashSet;
-
 use super::counts::{FlowCounts, FlowKind};
 use super::event::{
     EndReason, FlowEvent, FlowEvents, FlowHandle, FlowLookup, FlowWants, Happening, PacketFlow, Want, state,
@@ -14,6 +11,7 @@ use super::script::{self, Attached, FlowCounter, Said, Statements};
 use super::script_records::{EndedRecord, ScriptRecord};
 use super::table::{SLOT_BYTES, Table};
 use super::tcp::Connections;
+use super::terminated::Terminated;
 use super::timer::Wheel;
 use super::track::Sighting;
 use crate::key::{End, FlowTuple};
@@ -35,9 +33,6 @@ const EVICTED_AT_ONCE: usize = 4;
 const EVICTION_SAMPLE: usize = 16;
 const EVICTION_SAMPLES: usize = 4;
 
-/// Flows that scripts end, beyond two for each that lives, before those that were named more than once are found.
-const TERMINATED_AGAIN: usize = 64;
-
 /// All flows of one engine, and the events of one batch.
 #[derive(Debug)]
 pub struct Flows {
@@ -55,7 +50,7 @@ pub struct Flows {
     // Slots that leave the table when the stages are done with the batch.
     leaving: Vec<u32>,
     // Flows that scripts ended; one may be there more than once.
-    terminated: Vec<FlowHandle>,
+    terminated: Terminated,
     // What is left for `finish`, the first to end last.
     finishing: Option<Vec<u32>>,
     // Latest time seen.
@@ -93,7 +88,7 @@ impl Flows {
             statements: Statements::new(config.timeouts),
             packets: Vec::new(),
             leaving: Vec::new(),
-            terminated: Vec::new(),
+            terminated: Terminated::default(),
             finishing: None,
             now: Timestamp::from_nanos(i64::MIN),
             hand: 0,
@@ -402,13 +397,13 @@ impl Flows {
     }
 
     fn end_terminated(&mut self, cause: Cause) {
-        let mut terminated = std::mem::take(&mut self.terminated);
-        for handle in terminated.drain(..) {
+        let terminated = self.terminated.take();
+        for &handle in &terminated {
             if self.flow(handle).is_some_and(|flow| !flow.has(own::ENDED)) {
                 self.end(handle.slot, EndReason::Script, cause);
             }
         }
-        self.terminated = terminated;
+        self.terminated.give_back(terminated);
     }
 
     /// Makes room: what ended, else a half-open flow or one of a single packet, else the one silent for longest, of those
@@ -598,12 +593,8 @@ impl Flows {
         if self.flow(handle).is_none_or(|flow| flow.has(own::ENDED)) {
             return;
         }
-        // One that is named again and again must not fill the memory.
-        if self.terminated.len() > TERMINATED_AGAIN + 2 * self.live() {
-            let mut seen = HashSet::with_hasher(RandomState::default());
-            self.terminated.retain(|&handle| seen.insert(handle.slot));
-        }
-        self.terminated.push(handle);
+        let live = self.live();
+        self.terminated.add(handle, live);
     }
 
     /// Attaches a tag; one for an unknown flow is kept for 60 seconds.

@@ -20,6 +20,7 @@ mod script_records;
 mod segment;
 mod table;
 mod tcp;
+mod terminated;
 mod timer;
 mod track;
 

@@ -1,10 +1,8 @@
 //! What scripts say of flows.
 
-use std::time::Duration;
-
 use millstream::flow::{Attached, EndReason, EndedRecord, FlowCounter, FlowEvent, FlowHandle, Happening, Said};
 use millstream::metrics::{CountedDirection, GroupIndex};
-use millstream::time::{Stopwatch, Timestamp};
+use millstream::time::Timestamp;
 
 use crate::flow_support::{ACK, Run, ends, handshake, udp};
 
@@ -172,7 +170,6 @@ fn many_flows_end_at_a_word_of_scripts_however_often_it_is_said() {
         flows.extend((0..chunk.len()).filter_map(|packet| run.flows.of_packet(packet)).map(|packet| packet.flow));
     }
     let id = |flow: u32| format!("11A:0A.00.00.01:p-{:04X}_0A.00.00.02:p-0035", flow + 1_000);
-    let since = Stopwatch::start();
     for flow in (0..FLOWS).rev() {
         run.flows.terminate(id(flow).as_bytes(), at(0));
     }
@@ -186,7 +183,6 @@ fn many_flows_end_at_a_word_of_scripts_however_often_it_is_said() {
     let named: Vec<_> = flows.into_iter().rev().collect();
     assert_eq!(ended.len(), named.len());
     assert!(ended == named, "each once, in the order in which it was said");
-    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
     assert_eq!(run.flows.counts().ended_script, u64::from(FLOWS));
 }
 
