@@ -68,14 +68,26 @@ pub(super) fn is_in_use(path: &Path) -> bool {
     }
 }
 
-/// Takes the lock of a folder. Whoever only looks whether it is taken holds it for a moment.
-fn take(lock: &File) -> Result<(), TryLockError> {
-    let since = Stopwatch::start();
+/// Takes the lock of a folder. Whoever only looks whether it is taken holds it for a moment: it is tried again as long as
+/// `is_worth_it` says so, which may take its time.
+fn take(lock: &File, mut is_worth_it: impl FnMut() -> bool) -> Result<(), TryLockError> {
     loop {
         match lock.try_lock() {
-            Err(TryLockError::WouldBlock) if since.elapsed() < LOOKS_AT_MOST => thread::sleep(Duration::from_millis(1)),
+            Err(TryLockError::WouldBlock) if is_worth_it() => {}
             taken => return taken,
         }
+    }
+}
+
+/// Waits a little while somebody may still be looking.
+fn waiting() -> impl FnMut() -> bool {
+    let since = Stopwatch::start();
+    move || {
+        let goes_on = since.elapsed() < LOOKS_AT_MOST;
+        if goes_on {
+            thread::sleep(Duration::from_millis(1));
+        }
+        goes_on
     }
 }
 
@@ -89,12 +101,16 @@ pub(super) struct Freed {
 impl Directory {
     /// Takes a folder for writing; makes it if it is not there, and repairs files that end within a packet.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_while(path, waiting())
+    }
+
+    fn open_while(path: &Path, is_worth_it: impl FnMut() -> bool) -> Result<Self, StoreError> {
         let failed = |error| StoreError::Folder { path: path.to_owned(), error };
         DirBuilder::new().recursive(true).mode(0o750).create(path).map_err(failed)?;
         let mut options = OpenOptions::new();
         let options = options.write(true).create(true).truncate(false).custom_flags(libc::O_NOFOLLOW).mode(0o640);
         let lock = options.open(path.join(LOCK)).map_err(failed)?;
-        match take(&lock) {
+        match take(&lock, is_worth_it) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
@@ -167,8 +183,6 @@ pub(super) fn captures(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 mod tests {
     use std::fs::{File, OpenOptions};
     use std::os::unix::fs::PermissionsExt;
-    use std::thread;
-    use std::time::Duration;
 
     use super::{Directory, LOCK, StoreError, is_in_use};
 
@@ -181,14 +195,23 @@ mod tests {
         assert!(!is_in_use(path), "nobody has it any more");
         let looks = File::open(path.join(LOCK)).expect("the lock");
         looks.lock_shared().expect("nobody has it");
-        let taken = thread::scope(|scope| {
-            let taken = scope.spawn(|| Directory::open(path));
-            thread::sleep(Duration::from_millis(5));
-            drop(looks);
-            taken.join().expect("no panic").expect("whoever looked is gone")
+        let (mut looks, mut tries) = (Some(looks), 0);
+        let taken = Directory::open_while(path, || {
+            tries += 1;
+            if tries == 3 {
+                looks = None;
+            }
+            true
         });
+        let taken = taken.expect("whoever looked is gone");
+        assert_eq!(tries, 3);
         assert!(is_in_use(path));
-        assert!(matches!(Directory::open(path), Err(StoreError::InUse { .. })));
+        let mut tries = 0;
+        let refused = Directory::open_while(path, || {
+            tries += 1;
+            tries < 5
+        });
+        assert!(matches!(refused, Err(StoreError::InUse { .. })) && tries == 5);
         drop(taken);
     }
 
