@@ -579,14 +579,22 @@ fn a_signal_ends_a_run_whose_plugin_hangs_in_onload() {
         ("simplecounter", "protocol_guid = '{0A2C724B-5B9F-4BA6-9C97-B05080558574}', onpacket = print"),
         ("engine_monitor", "onendflush = print"),
     ] {
-        let text = format!("TrisulPlugin = {{ id = {{}}, onload = function() {HANG} end, {name} = {{ {block} }} }}");
-        let place = Place::new().plugin("hangs.lua", &text);
+        let place = Place::new();
+        let mark = place.path("mark");
+        let begins = format!("assert(io.open('{}', 'w')):close()", mark.display());
+        let text =
+            format!("TrisulPlugin = {{ id = {{}}, onload = function() {begins} {HANG} end, {name} = {{ {block} }} }}");
+        let place = place.plugin("hangs.lua", &text);
         let file = capture(&place, 10);
-        let mut running = place.start(&["-r", &file]);
-        running.until("it hangs", |running| running.elapsed() > Duration::from_millis(700));
+        let socket = place.path("socket").display().to_string();
+        let mut running = place.start(&["-r", &file, "--control", &socket]);
+        // Whoever answers listens for signals.
+        let mut status = Command::new(env!("CARGO_BIN_EXE_millstream"));
+        status.args(["status", "--control", &socket]);
+        running.until("it hangs and answers", |_| mark.exists() && status.output().unwrap().status.success());
         running.signal("INT");
+        // It would hang for longer than that.
         let ended = running.wait(LIMIT);
-        assert!(ended.took < Duration::from_secs(3), "{name}: {:?}", ended.took);
         ended.exits(130);
         assert!(ended.stderr.contains("is still being loaded; the run ends without it"), "{}", ended.stderr);
     }
