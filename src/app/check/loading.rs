@@ -10,7 +10,8 @@ use mlua::{Table, Value};
 use super::fields;
 use super::finding::{Findings, Severity};
 use super::guids::{self, KnownGuids};
-use super::inspect::{GlobalName, Inspector};
+use super::inspect::{GlobalName, Inspector, LostVariable};
+use super::locals;
 use crate::api::{EngineContext, LogLevel, Peers, Record, modules};
 use crate::guid::Guid;
 use crate::job::{Delivery, JobIds};
@@ -66,6 +67,7 @@ impl<'a> Loading<'a> {
             }
             (None, Some(manifest)) => {
                 guids::check(&tokens, &self.known, simplecounter_protocol(&manifest.blocks), &mut findings);
+                locals::lost_locals(&tokens).into_iter().for_each(|lost| left_behind(lost, &mut findings));
                 self.load_blocks(entry, &manifest.blocks, &tokens, &mut findings)
             }
             (None, None) => {
@@ -256,12 +258,14 @@ fn look(
             fields::control(&name, &inspector.fields(&control)?, tokens, findings);
         }
     }
-    for lost in inspector.lost_variables(&plugin)? {
-        let message = format!("onexecute: {}, which cannot be sent to a worker; it is nil there", lost.reason);
-        let advice = "make it inside onexecute, or put what is needed into data";
-        findings.add(Severity::Warning, lost.line, message, advice);
-    }
+    inspector.lost_variables(&plugin)?.into_iter().for_each(|lost| left_behind(lost, findings));
     Ok(live)
+}
+
+fn left_behind(lost: LostVariable, findings: &mut Findings) {
+    let message = format!("onexecute: {}, which cannot be sent to a worker; it is nil there", lost.reason);
+    let advice = "make it inside onexecute, or put what is needed into data";
+    findings.add(Severity::Warning, lost.line, message, advice);
 }
 
 fn simplecounter_protocol(blocks: &[Block]) -> Option<Guid> {

@@ -12,6 +12,7 @@ mod finding;
 mod guids;
 mod inspect;
 mod loading;
+mod locals;
 
 pub use api_names::nearest;
 pub use command::check;
