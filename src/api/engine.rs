@@ -12,6 +12,7 @@ use super::hostcall;
 use super::http_header;
 use super::record::{AlertKind, AlertRecord, Record, Side};
 use super::strings::{self, FileFailures};
+use super::values;
 use crate::flow::FlowCounter;
 use crate::guid::Guid;
 use crate::lua::own_text;
@@ -85,6 +86,9 @@ fn install_lookups(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<
             }
         })
     })?;
+    let engine = Rc::clone(vm);
+    let lend = move |lua: &Lua, objects: Table| values::install(lua, &objects, &engine.engine);
+    host.set("lend_values", lua.create_function(lend)?)?;
     host_function(lua, host, "bad_meter", vm, |vm, (group, meter): (u16, f64)| {
         super::hostcall::unknown_meter(vm, GroupIndex(group), meter);
         Ok(())

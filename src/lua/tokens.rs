@@ -18,6 +18,9 @@ pub enum Token {
 const SYMBOLS: [&str; 17] =
     ["...", "==", "~=", "<=", ">=", "..", ":", ".", ",", ";", "=", "(", ")", "{", "}", "[", "]"];
 
+/// What some editors put in front of UTF-8.
+const ENCODING_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// The words of a source text.
 #[derive(Debug)]
 pub struct Tokens {
@@ -31,9 +34,10 @@ impl Tokens {
     /// Reads a source text.
     #[must_use]
     pub fn of(source: &[u8]) -> Self {
-        let mut reader = Reader { bytes: source, at: 0, line: 1 };
-        // The first line may be for the shell.
-        if source.first() == Some(&b'#') {
+        // As the compiler has it: a mark of the encoding comes first, and the first line may be for the shell.
+        let at = if source.starts_with(ENCODING_MARK) { ENCODING_MARK.len() } else { 0 };
+        let mut reader = Reader { bytes: source, at, line: 1 };
+        if reader.peek(0) == b'#' {
             reader.skip_line();
         }
         let mut list = Vec::new();
@@ -301,6 +305,15 @@ mod tests {
             list("#!x\na--b\n--[[ c\n d ]] e --[==[ ]] \n]==] f"),
             [(name("a"), 2), (name("e"), 4), (name("f"), 5)]
         );
+    }
+
+    #[test]
+    fn a_mark_of_the_encoding_is_no_word() {
+        let name = |text: &str, line| (Token::Name(text.to_owned()), line);
+        assert_eq!(list("\u{feff}a"), [name("a", 1)]);
+        assert_eq!(list("\u{feff}#!x y\nb"), [name("b", 2)]);
+        assert_eq!(list("\u{feff}"), []);
+        assert_eq!(list(" #a"), [(Token::Symbol(Tokens::OTHER), 1), name("a", 1)]);
     }
 
     #[test]

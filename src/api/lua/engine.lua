@@ -6,6 +6,7 @@ local objects, host, side = ...
 local ffi = require "ffi"
 
 local type, error, tostring, setmetatable, select, pairs = type, error, tostring, setmetatable, select, pairs
+local rawequal, ipairs = rawequal, ipairs
 local C, vm, tonumber = objects.C, objects.vm, objects.tonumber
 local to_number, to_text, to_flow, bad = objects.to_number, objects.to_text, objects.to_flow, objects.bad
 local has_ends = objects.has_ends
@@ -357,7 +358,55 @@ if side ~= "frontend" then
   end
 end
 
-return setmetatable({}, {
+--- What a script puts in the place of a method ----------------------------------------------------------------------------
+
+-- Callbacks hand the methods what they are lent and may not keep (plugin/frontend/escape.rs). A function of the script may keep it, so
+-- it gets values, however it came here.
+
+local header_type, header_pointer = ffi.typeof("ms_http_header"), ffi.typeof("ms_http_header *")
+
+local function value_of(v)
+  if type(v) ~= "cdata" then return v end
+  if istype(pointer.layer, v) or istype(layer_type, v) then return objects.lend_layer(v) end
+  if istype(pointer.buffer, v) or istype(buffer_type, v) then return objects.lend_buffer(v) end
+  if istype(pointer.packet, v) or istype(packet_type, v) then return objects.lend_packet(v) end
+  if istype(header_pointer, v) or istype(header_type, v) then return objects.lend_header(v) end
+  return v
+end
+
+local function values_of(n, first, ...)
+  if n == 0 then return end
+  return value_of(first), values_of(n - 1, ...)
+end
+
+local methods = {}
+for name in pairs(Engine) do methods[name] = true end
+
+local function replace(name, by)
+  if by ~= nil then
+    host.lend_values(objects)
+    Engine[name] = function(...) return by(values_of(select("#", ...), ...)) end
+  else
+    Engine[name] = nil
+  end
+end
+
+local set = rawset
+local engine = setmetatable({}, {
   __index = Engine, __metatable = false,
+  __newindex = function(engine, name, value)
+    if methods[name] then return replace(name, value) end
+    set(engine, name, value)
+  end,
   __tostring = function() return "engine: " .. instance_id end,
 })
+
+function rawset(t, k, ...)
+  if rawequal(t, engine) and methods[k] then
+    replace(k, (...))
+    return t
+  end
+  return set(t, k, ...)
+end
+
+return engine

@@ -3,11 +3,13 @@
 local objects, engine, host, step, on_error = ...
 local ffi, error, xpcall, cur = objects.ffi, objects.error, objects.xpcall, objects.cur
 local lend_packet, set_packet, lent = objects.lend_packet, host.set_packet, nil
+local seq_at = ffi.offsetof("ms_packet_value", "_seq")
 
 -- A packet that was built is another one; what was lent of the one before is stale, but for the packet itself.
 function host.set_packet(...)
   set_packet(...)
-  lent._seq = cur[0]
+  -- The field is one that nobody can write by its name.
+  ffi.cast("int32_t *", ffi.cast("char *", lent) + seq_at)[0] = cur[0]
 end
 
 -- Returns whether the call went well, and whether the script wants to be called again.

@@ -4,6 +4,8 @@
 -- sequence number of its packet; the object is usable while that number equals the one stored in `cur`, which the
 -- driver loops set before every callback. The compiler folds the comparison away inside a callback.
 --
+-- Scripts see the fields, and can change none.
+--
 -- The structs are used again for later packets. A callback gets pointers to them where its text shows that it cannot keep one
 -- (plugin/frontend/escape.rs); every other one gets the values of values.lua.
 --
@@ -27,11 +29,11 @@ local band, bxor, rshift = bit.band, bit.bxor, bit.rshift
 local ffi_string, ffi_istype, floor, format = ffi.string, ffi.istype, math.floor, string.format
 
 ffi.cdef [[
-typedef struct { const uint8_t *data; int32_t len; int32_t seq; } ms_buffer;
-typedef struct { ms_buffer raw; int32_t wirelen; int32_t nlayers; int32_t origin; int32_t reserved; int64_t nanos; } ms_packet;
-typedef struct { ms_buffer buf; ms_packet *packet_slot; int32_t protocol; int32_t wirelen; } ms_layer;
+typedef struct { const uint8_t *const data; const int32_t len, seq; } ms_buffer;
+typedef struct { const ms_buffer raw; const int32_t wirelen, nlayers, origin, reserved; const int64_t nanos; } ms_packet;
+typedef struct { const ms_buffer buf; ms_packet *const packet_slot; const int32_t protocol, wirelen; } ms_layer;
 typedef struct { double *value; double *updates; int32_t generation; int32_t reserved; } ms_cell;
-typedef struct { ms_buffer block; int32_t kind; int32_t reserved; } ms_http_header;
+typedef struct { const ms_buffer block; const int32_t kind, reserved; } ms_http_header;
 typedef struct { uint32_t a, z, ports; int32_t protocol; } ms_ends;
 typedef struct { const uint32_t _a, _z, _ports; const int32_t _protocol; } ms_flow;
 typedef struct {
@@ -64,10 +66,10 @@ typedef struct {
   void (*disable_reassembly_of)(void *vm, uint32_t a, uint32_t z, uint32_t ports, uint32_t protocol);
   int32_t (*named_protocols)(void *vm);
 } ms_host;
-typedef struct { ms_buffer *const _slot; const int32_t _seq, _round; } ms_buffer_value;
-typedef struct { ms_packet *const _slot; int32_t _seq; const int32_t _round; } ms_packet_value;
-typedef struct { ms_layer *const _slot; const int32_t _seq, _round; } ms_layer_value;
-typedef struct { ms_http_header *const _slot; const int32_t _seq, _round; } ms_http_header_value;
+typedef struct { const ms_buffer *const _slot; const int32_t _seq, _round; } ms_buffer_value;
+typedef struct { const ms_packet *const _slot; const int32_t _seq, _round; } ms_packet_value;
+typedef struct { const ms_layer *const _slot; const int32_t _seq, _round; } ms_layer_value;
+typedef struct { const ms_http_header *const _slot; const int32_t _seq, _round; } ms_http_header_value;
 ]]
 
 local C = ffi.cast("const ms_host *", host.table)

@@ -13,6 +13,7 @@ use std::ops::{Range, RangeInclusive};
 use mlua::Function;
 
 use super::keeping::{Keeping, is_field, lines_of, only_function, parameters};
+use super::levels::{Before, Levels, is_keyword};
 use crate::lua::{PluginError, Tokens};
 use crate::plugin::instance::Instance;
 
@@ -22,7 +23,40 @@ const GIVERS: [&str; 4] = ["rawbytes", "packet", "get_layer", "find_layer"];
 const MOST_FUNCTIONS: usize = 64;
 /// Words of a function that is looked at.
 const MOST_WORDS: usize = 20_000;
-const NO_PARTNER: usize = usize::MAX;
+/// Methods of the engine: none keeps what it is handed. A script that puts a function of its own in the place of one has it called
+/// with values (`api/lua/engine.lua`).
+const ENGINE_METHODS: [&str; 30] = [
+    "add_alert",
+    "add_alert_full",
+    "add_alert_ids",
+    "add_alert_tca",
+    "add_edge",
+    "add_flow_attribute",
+    "add_flow_counter",
+    "add_flow_edges",
+    "add_resource",
+    "disable_reassembly",
+    "id",
+    "instanceid",
+    "new_flow_record",
+    "post_message_backend",
+    "post_message_frontend",
+    "probeid",
+    "reset_flow_counter",
+    "set_flow_duration",
+    "set_key_attribute",
+    "tag_flow",
+    "terminate_flow",
+    "timestamp",
+    "update_counter",
+    "update_counter_at",
+    "update_counter_bytes",
+    "update_counter_end",
+    "update_counter_raw",
+    "update_flow",
+    "update_flow_raw",
+    "update_key_info",
+];
 
 /// Looks at the only function that begins in the first of these lines of a script. `places` are those of what it is lent among
 /// its parameters, `engine` that of the engine.
@@ -34,6 +68,9 @@ pub(super) fn keeping_lent(
 ) -> Keeping {
     let harmless = || {
         let function = only_function(script, lines)?;
+        if looks_into_calls(script) {
+            return None;
+        }
         let mut search = Search::of(script)?;
         // Where the compiler sees the end somewhere else, the text was not read as it does.
         let ends_there = script.line(search.partner_of(function)?) == *lines.end();
@@ -75,35 +112,23 @@ enum Use {
     Unknown,
 }
 
-/// What stands in front of an expression, on the same level.
-enum Before {
-    /// A bracket that it is in, and the commas in between.
-    Bracket(usize, usize),
-    /// The `=` of an assignment or declaration, and the commas in between.
-    Assignment(usize, usize),
-    /// The word that begins a condition.
-    Condition,
-    Other,
-}
-
 /// A function's body: its words, and those of the functions in it.
 struct Body {
     words: Range<usize>,
+    /// In their order; none is in another.
     nested: Vec<Range<usize>>,
 }
 
 impl Body {
     fn is_nested(&self, at: usize) -> bool {
-        self.nested.iter().any(|function| function.contains(&at))
+        let next = self.nested.partition_point(|function| function.start <= at);
+        self.nested[..next].last().is_some_and(|function| function.contains(&at))
     }
 }
 
 struct Search<'a> {
     script: &'a Tokens,
-    /// For every word that opens or closes something the other one.
-    partners: Vec<usize>,
-    /// Functions that are in nothing else.
-    outermost: HashSet<usize>,
+    levels: Levels<'a>,
     /// Where the local functions of the file are, by name.
     helpers: HashMap<&'a str, Option<usize>>,
     /// Functions that were or are being looked at: which, for which parameter, and where the engine is.
@@ -112,46 +137,22 @@ struct Search<'a> {
     keeps: bool,
 }
 
+/// What the engine is called in a function.
+struct Engine<'a> {
+    name: &'a str,
+    /// The calls that it is handed to, by their brackets, and its place there.
+    places: HashMap<usize, usize>,
+}
+
 impl<'a> Search<'a> {
     /// `None` for a text that is not made of whole blocks and brackets.
     fn of(script: &'a Tokens) -> Option<Self> {
-        let mut partners = vec![NO_PARTNER; script.len()];
-        let mut outermost = HashSet::new();
-        let mut open: Vec<(usize, &str)> = Vec::new();
-        for at in 0..script.len() {
-            let closed_by = match script.name(at) {
-                Some("function" | "do" | "if") => Some("end"),
-                Some("repeat") => Some("until"),
-                Some(_) => None,
-                None => {
-                    [("(", ")"), ("[", "]"), ("{", "}")].into_iter().find(|(it, _)| script.is(at, it)).map(|(_, by)| by)
-                }
-            };
-            if let Some(by) = closed_by {
-                if open.is_empty() {
-                    outermost.insert(at);
-                }
-                open.push((at, by));
-                continue;
-            }
-            let closes = match script.name(at) {
-                Some(name) => name == "end" || name == "until",
-                None => [")", "]", "}"].iter().any(|it| script.is(at, it)),
-            };
-            if closes {
-                let (opener, by) = open.pop()?;
-                if !(script.is(at, by) || script.name(at) == Some(by)) {
-                    return None;
-                }
-                (partners[opener], partners[at]) = (at, opener);
-            }
-        }
-        let (helpers, seen) = (HashMap::new(), HashSet::new());
-        open.is_empty().then_some(Self { script, partners, outermost, helpers, seen, keeps: false })
+        let (levels, helpers, seen) = (Levels::of(script)?, HashMap::new(), HashSet::new());
+        Some(Self { script, levels, helpers, seen, keeps: false })
     }
 
     fn partner_of(&self, at: usize) -> Option<usize> {
-        self.partners.get(at).copied().filter(|&partner| partner != NO_PARTNER)
+        self.levels.partner_of(at)
     }
 
     fn body(&self, function: usize, begin: usize) -> Option<Body> {
@@ -189,48 +190,48 @@ impl<'a> Search<'a> {
             return false;
         }
         let engine = engine.and_then(|place| parameters.get(place).copied());
-        let engine = engine.filter(|name| self.stays(&body, name));
-        let (mut names, mut declared) = (vec![lent], HashSet::new());
-        loop {
-            let known = declared.len();
-            let mut is_known = true;
-            let mut next = 0;
-            while let Some(&name) = names.get(next) {
-                for at in mentions(script, &body.words, name) {
-                    if declared.contains(&at) {
-                        continue;
-                    }
-                    match self.use_at(&body, at, engine) {
-                        Use::Harmless => {}
-                        Use::Unknown => is_known = false,
-                        Use::Local(local) => {
-                            declared.insert(local);
-                            let name = script.name(local).unwrap_or_default();
-                            if !names.contains(&name) {
-                                names.push(name);
-                            }
+        let engine = engine.and_then(|name| self.engine(&body, name));
+        let (mut names, mut known) = (vec![lent], HashSet::from([lent]));
+        let (mut declared, mut unknown) = (HashSet::new(), Vec::new());
+        let mut next = 0;
+        while let Some(&name) = names.get(next) {
+            for at in self.levels.mentions(name, &body.words).to_vec() {
+                match self.use_at(&body, at, engine.as_ref()) {
+                    Use::Harmless => {}
+                    Use::Unknown => unknown.push(at),
+                    Use::Local(local) => {
+                        let name = script.name(local).unwrap_or_default();
+                        if declared.insert(local) && known.insert(name) {
+                            names.push(name);
                         }
                     }
                 }
-                next += 1;
             }
-            // A declaration that was found late is a mention that is no use.
-            if is_known || declared.len() == known {
-                return is_known;
+            next += 1;
+        }
+        // Where a local is declared it is not used.
+        unknown.iter().all(|at| declared.contains(at))
+    }
+
+    /// The engine, if its name stands for it throughout, as it does if it is only called methods of and handed on.
+    fn engine(&self, body: &Body, name: &'a str) -> Option<Engine<'a>> {
+        let mut places = HashMap::new();
+        for &at in self.levels.mentions(name, &body.words) {
+            match self.is_argument(at, at + 1) {
+                Some((bracket, place)) => _ = places.entry(bracket).or_insert(place),
+                None if self.script.is(at + 1, ":") || self.is_looked_for(at) => {}
+                None => return None,
             }
         }
+        Some(Engine { name, places })
     }
 
-    /// Whether a name stands for the same thing throughout, as it does if it is only called methods of and handed on.
-    fn stays(&self, body: &Body, name: &str) -> bool {
-        let script = self.script;
-        mentions(script, &body.words, name).all(|at| {
-            let is_read = script.is(at + 1, ":") || script.is(at + 1, ".") && !script.is(at + 3, "=");
-            is_read || self.is_argument(at, at + 1).is_some()
-        })
+    /// `engine.method then`, and what else can be no assignment.
+    fn is_looked_for(&self, engine: usize) -> bool {
+        self.script.is(engine + 1, ".") && self.script.name(engine + 3).is_some_and(is_keyword)
     }
 
-    fn use_at(&mut self, body: &Body, at: usize, engine: Option<&str>) -> Use {
+    fn use_at(&mut self, body: &Body, at: usize, engine: Option<&Engine<'a>>) -> Use {
         let script = self.script;
         if body.is_nested(at) {
             // It may be called later.
@@ -262,7 +263,7 @@ impl<'a> Search<'a> {
             return self.use_as_argument(bracket, place, engine);
         }
         let begins_condition = matches!(before, Some("if" | "elseif" | "while" | "until"));
-        match self.before(at) {
+        match self.levels.before(at) {
             Before::Condition if (begins_condition || joins(before)) && ends => Use::Harmless,
             Before::Assignment(sign, place)
                 if (is_one_of(script, at - 1, &["=", ","]) || joins(before)) && (ends || script.is(end, ",")) =>
@@ -296,36 +297,28 @@ impl<'a> Search<'a> {
     /// The bracket and the place of an expression that is an argument, or the parameter of a function.
     fn is_argument(&self, at: usize, end: usize) -> Option<(usize, usize)> {
         let is_whole = is_one_of(self.script, at - 1, &["(", ","]) && is_one_of(self.script, end, &[")", ","]);
-        match self.before(at) {
+        match self.levels.before(at) {
             Before::Bracket(bracket, place) if is_whole && self.script.is(bracket, "(") => Some((bracket, place)),
             _ => None,
         }
     }
 
     /// What becomes of the argument in a place of a call: one of the engine's methods, or a function of the file.
-    fn use_as_argument(&mut self, bracket: usize, place: usize, engine: Option<&str>) -> Use {
+    fn use_as_argument(&mut self, bracket: usize, place: usize, engine: Option<&Engine<'a>>) -> Use {
         let script = self.script;
         let Some(callee) = bracket.checked_sub(1).and_then(|at| script.name(at)) else { return Use::Unknown };
         if bracket >= 3 && script.is(bracket - 2, ":") {
-            let is_engine = engine.is_some() && script.name(bracket - 3) == engine && !is_field(script, bracket - 3);
-            return if is_engine { Use::Harmless } else { Use::Unknown };
+            let is_engine = engine.is_some_and(|engine| script.name(bracket - 3) == Some(engine.name))
+                && !is_field(script, bracket - 3);
+            return if is_engine && ENGINE_METHODS.contains(&callee) { Use::Harmless } else { Use::Unknown };
         }
         if is_field(script, bracket - 1) {
             return Use::Unknown;
         }
         // A function is known from where it is declared on.
         let Some(function) = self.helper(callee).filter(|&function| function < bracket) else { return Use::Unknown };
-        let its_engine = engine.and_then(|engine| self.place_of(bracket, engine));
+        let its_engine = engine.and_then(|engine| engine.places.get(&bracket).copied());
         if self.is_harmless(function, place, its_engine) { Use::Harmless } else { Use::Unknown }
-    }
-
-    /// The place of the argument that is a name.
-    fn place_of(&self, bracket: usize, name: &str) -> Option<usize> {
-        let script = self.script;
-        let mut arguments = mentions(script, &(bracket..self.partner_of(bracket)?), name);
-        arguments.find_map(|at| {
-            self.is_argument(at, at + 1).filter(|&(around, _)| around == bracket).map(|(_, place)| place)
-        })
     }
 
     /// The function that a name stands for wherever it is called: a local one of the file that is in nothing else, and is
@@ -336,7 +329,7 @@ impl<'a> Search<'a> {
         }
         let script = self.script;
         let (mut found, mut is_only_called) = (None, true);
-        for at in mentions(script, &(0..script.len()), name) {
+        for &at in self.levels.mentions(name, &(0..script.len())) {
             let is_defined = at > 0 && script.name(at - 1) == Some("function");
             if is_defined {
                 is_only_called &= found.is_none() && at > 1 && script.name(at - 2) == Some("local");
@@ -345,32 +338,9 @@ impl<'a> Search<'a> {
                 is_only_called &= script.is(at + 1, "(");
             }
         }
-        let found = found.filter(|function| is_only_called && self.outermost.contains(function));
+        let found = found.filter(|function| is_only_called && self.levels.is_outermost(*function));
         self.helpers.insert(name, found);
         found
-    }
-
-    fn before(&self, at: usize) -> Before {
-        let script = self.script;
-        let (mut at, mut commas) = (at, 0);
-        while at > 0 {
-            at -= 1;
-            match script.name(at) {
-                Some("if" | "elseif" | "while" | "until") if commas == 0 => return Before::Condition,
-                Some("and" | "or" | "not" | "nil" | "true" | "false") => {}
-                Some(name) if is_keyword(name) => return Before::Other,
-                Some(_) => {}
-                None if is_one_of(script, at, &["(", "[", "{"]) => return Before::Bracket(at, commas),
-                None if is_one_of(script, at, &[")", "]", "}"]) => match self.partner_of(at) {
-                    Some(partner) => at = partner,
-                    None => return Before::Other,
-                },
-                None if script.is(at, "=") => return Before::Assignment(at, commas),
-                None if script.is(at, ";") => return Before::Other,
-                None => commas += usize::from(script.is(at, ",")),
-            }
-        }
-        Before::Other
     }
 
     /// The local in a place of the declaration with this `=`.
@@ -402,37 +372,13 @@ fn is_one_of(script: &Tokens, at: usize, symbols: &[&str]) -> bool {
     symbols.iter().any(|symbol| script.is(at, symbol))
 }
 
-/// Words that no name can be.
-fn is_keyword(name: &str) -> bool {
-    matches!(
-        name,
-        "and"
-            | "break"
-            | "do"
-            | "else"
-            | "elseif"
-            | "end"
-            | "false"
-            | "for"
-            | "function"
-            | "if"
-            | "in"
-            | "local"
-            | "nil"
-            | "not"
-            | "or"
-            | "repeat"
-            | "return"
-            | "then"
-            | "true"
-            | "until"
-            | "while"
-    )
-}
-
-/// Where a variable of this name may be meant.
-fn mentions<'a>(script: &'a Tokens, words: &Range<usize>, name: &'a str) -> impl Iterator<Item = usize> + use<'a> {
-    words.clone().filter(move |&at| script.name(at) == Some(name) && !is_field(script, at))
+/// Whether a script may read the locals of other functions, or change what the engine finds its methods in.
+fn looks_into_calls(script: &Tokens) -> bool {
+    let is_named = |at, name: &str| script.name(at) == Some(name) || script.text(at) == Some(name.as_bytes());
+    (0..script.len()).any(|at| {
+        let is_traced = script.is(at + 1, ".") && script.name(at + 2) == Some("traceback");
+        is_named(at, "debug") && !is_traced || is_named(at, "seeall")
+    })
 }
 
 #[cfg(test)]
@@ -442,7 +388,7 @@ mod tests {
 
     use proptest::prelude::{any, proptest};
 
-    use super::{GIVERS, keeping_lent};
+    use super::{ENGINE_METHODS, GIVERS, keeping_lent};
     use crate::lua::Tokens;
     use crate::plugin::frontend::keeping::Keeping;
 
@@ -483,6 +429,9 @@ mod tests {
             "engine:update_counter_at(G, layer:packet():rawbytes(), f(1, { 2 }), 4, 0, 1)",
             "local other = layer print(other:getbyte(1))",
             "local layer = layer print(layer:getbyte(1))",
+            "if engine.update_counter_at then engine:update_counter_at(G, layer, 0, 4, 0, 1) end",
+            "print(debug.traceback('x'), layer:getbyte(0))",
+            "g(engine, 1) pcall(h, engine) engine:update_counter_at(G, layer, 0, 4, 0, 1)",
             "T.async:schedule { data = layer:flowkey(), onresult = function(engine, data) engine:terminate_flow(data) end }",
         ] {
             assert_eq!(of(body), Keeping::Never, "{body}");
@@ -518,17 +467,27 @@ mod tests {
             "f(x, layer:rawbytes())",
             "f { layer }",
             "f(g, { layer })",
-            "x:f(layer)",
-            "x.engine:f(layer)",
-            "engine.f(engine, layer)",
-            "engine:f({ layer })",
-            "engine:f(g(layer))",
-            "engine:f(x or layer)",
-            "local engine = { f = g } engine:f(layer)",
-            "engine = g engine:f(layer)",
-            "x, engine, y = 1, g, 2 engine:f(layer)",
-            "engine.f = g engine:f(layer)",
-            "(function() engine = g end)() engine:f(layer)",
+            "x:update_counter(layer)",
+            "x.engine:update_counter(layer)",
+            "engine.update_counter(engine, layer)",
+            "engine:update_counter({ layer })",
+            "engine:update_counter(g(layer))",
+            "engine:update_counter(x or layer)",
+            "local engine = { f = g } engine:update_counter(layer)",
+            "engine = g engine:update_counter(layer)",
+            "x, engine, y = 1, g, 2 engine:update_counter(layer)",
+            "engine.update_counter = g engine:update_counter(layer)",
+            "engine.update_counter, x = g, 1 engine:update_counter(layer)",
+            "x, engine.update_counter = 1, g engine:update_counter(layer)",
+            "engine.f, x = layer, 1",
+            "engine['f'] = g engine:update_counter(layer)",
+            "engine:f(layer)",
+            "rawset(t, 1, layer)",
+            "rawset(engine, 'update_counter', layer)",
+            "g() engine:update_counter(layer) local l = debug.getlocal(1, 2)",
+            "engine:update_counter(layer) local d = _G['debug']",
+            "package.seeall(engine) engine:update_counter(layer)",
+            "(function() engine = g end)() engine:update_counter(layer)",
             "local f = layer.getbyte",
             "layer.getbyte(layer, 1)",
             "local x = layer:rawbytes().size",
@@ -673,6 +632,39 @@ mod tests {
         let mut givers = GIVERS.to_vec();
         givers.sort_unstable();
         assert_eq!(made, givers);
+    }
+
+    #[test]
+    fn methods_that_may_be_handed_objects_are_those_of_the_engine() {
+        let text = include_str!("../../api/lua/engine.lua");
+        let names =
+            text.lines().filter_map(|line| line.strip_prefix("function ").unwrap_or(line).strip_prefix("Engine."));
+        let mut names: Vec<&str> = names.map(|line| line.split([' ', '(']).next().unwrap()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ENGINE_METHODS);
+    }
+
+    #[test]
+    fn the_mark_of_the_encoding_and_a_line_for_the_shell_are_no_words() {
+        for head in ["\u{feff}", "#!/usr/bin/lua\n", "\u{feff}#!/usr/bin/lua\n", "#\n", "\u{feff}local a = 1\n"] {
+            let text = format!("{head}f = function(engine, layer)\nprint(layer:getbyte(0)) end");
+            let first = head.lines().count().max(1) as u32 + u32::from(head.contains('\n'));
+            let lines = first..=first + 1;
+            assert_eq!(keeping_lent(&Tokens::of(text.as_bytes()), &lines, &[1], Some(0)), Keeping::Never, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_callback_is_looked_at_in_a_time_that_grows_as_it_does() {
+        // Each word is asked for in one call, or few; an answer that took the square of that would take minutes.
+        let body = "local b = layer:rawbytes() print(b:size(), not layer)\n".repeat(900);
+        let arguments = format!("engine:update_counter({}layer)", "layer, ".repeat(4000));
+        for body in [body, arguments] {
+            let text = format!("f = function(engine, layer)\n{body} end");
+            let tokens = Tokens::of(text.as_bytes());
+            let lines = 1..=text.lines().count() as u32;
+            assert_eq!(keeping_lent(&tokens, &lines, &[1], Some(0)), Keeping::Never);
+        }
     }
 
     proptest! {

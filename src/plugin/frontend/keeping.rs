@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 
 use mlua::Function;
 
+use super::levels::{Before, Levels};
 use crate::lua::Tokens;
 use crate::plugin::instance::Instance;
 
@@ -36,9 +37,11 @@ pub(super) fn keeping(script: &Tokens, lines: RangeInclusive<u32>, place: usize)
     let Some(function) = only_function(script, &lines) else { return Keeping::Perhaps };
     let Some((parameters, body)) = parameters(script, function) else { return Keeping::Perhaps };
     let (Some(engine), Some(flow)) = (parameters.first(), parameters.get(place)) else { return Keeping::Never };
+    let Some(levels) = Levels::of(script) else { return Keeping::Perhaps };
     let mentions = within().filter(|&at| at >= body && script.name(at) == Some(flow));
-    let is_harmless =
-        |at| is_field(script, at) || is_object(script, at) || is_missed(script, at) || is_handed(script, at, engine);
+    let is_harmless = |at| {
+        is_field(script, at) || is_object(script, at) || is_missed(script, at) || is_handed(script, &levels, at, engine)
+    };
     let mut others = mentions.filter(|&at| !is_harmless(at));
     if others.next().is_none() { Keeping::Never } else { Keeping::Perhaps }
 }
@@ -84,28 +87,17 @@ fn is_missed(script: &Tokens, at: usize) -> bool {
 }
 
 /// `engine:method(..., flow, ...)`.
-fn is_handed(script: &Tokens, at: usize, engine: &str) -> bool {
+fn is_handed(script: &Tokens, levels: &Levels<'_>, at: usize, engine: &str) -> bool {
     let is_argument = |at: usize| script.is(at, ",") || script.is(at, "(") || script.is(at, ")");
     if at == 0 || !is_argument(at - 1) || !is_argument(at + 1) || script.is(at + 1, "(") || script.is(at - 1, ")") {
         return false;
     }
-    let mut depth = 0_u32;
-    for before in (0..at).rev() {
-        let is_one_of = |symbols: [&str; 3]| symbols.iter().any(|symbol| script.is(before, symbol));
-        if is_one_of([")", "]", "}"]) {
-            depth += 1;
-        } else if is_one_of(["(", "[", "{"]) {
-            if depth == 0 {
-                return script.is(before, "(")
-                    && before >= 3
-                    && script.is(before - 2, ":")
-                    && script.name(before - 3) == Some(engine)
-                    && !is_field(script, before - 3);
-            }
-            depth -= 1;
-        }
-    }
-    false
+    let Before::Bracket(bracket, _) = levels.before(at) else { return false };
+    script.is(bracket, "(")
+        && bracket >= 3
+        && script.is(bracket - 2, ":")
+        && script.name(bracket - 3) == Some(engine)
+        && !is_field(script, bracket - 3)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod escape;
 mod flow_tap;
 mod inputfilter;
 mod keeping;
+mod levels;
 mod protocol_handler;
 mod simplecounter;
 
