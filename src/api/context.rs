@@ -8,6 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
+use mlua::Lua;
+
 use super::key_cells::KeyCells;
 use super::loan::Loans;
 use super::peers::{Letter, Mail, Peers};
@@ -17,6 +19,7 @@ use super::engine::flow_id_of;
 use super::events::{EventRing, Occasion, voice};
 use super::flow_command::{FlowCommand, FlowWish, MAX_ECHOES, MAX_NOTE_DEPTH, MAX_NOTES, Note, NoteText};
 use super::record::{FlowName, Rank, Record, ScriptId, Side, Stamp};
+use super::said::Said;
 use super::write_lock::WriteLock;
 use crate::decode;
 use crate::flow::{FlowHandle, Flows, Fragments};
@@ -43,8 +46,6 @@ const MAX_MESSAGE_BYTES: usize = 16 << 20;
 const MAX_MESSAGES_BYTES: usize = 64 << 20;
 /// These are bounded by their number.
 const SMALL_MESSAGE: usize = 1 << 10;
-/// Bytes of texts in all else that one VM says about one batch.
-const MAX_SAID_BYTES: usize = 64 << 20;
 
 /// What a script says about storing one packet, from the strictest to the most liberal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -150,6 +151,17 @@ pub enum Addressee {
     Backend,
     /// All VMs of the plugins of a class.
     Class(Guid),
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Posted {
+    /// There is no room for it.
+    Refused,
+    /// Nobody is there who would read it.
+    Unread,
+    /// It waits to be delivered.
+    Waits,
 }
 
 /// State of one engine that scripts can reach.
@@ -351,15 +363,18 @@ impl EngineContext {
     }
 
     /// Adds a message for the backend VMs; counts it when it cannot be, or when there are none.
-    pub fn post_to_backend(&self, mail: Mail) {
+    pub fn post_to_backend(&self, mail: Mail) -> Posted {
         if !self.has_backend.get() {
-            return bump(&self.oddities.messages_unread);
+            bump(&self.oddities.messages_unread);
+            return Posted::Unread;
         }
         let mut queue = self.backend_mail.borrow_mut();
         if !self.backend_load.lets_wait(&queue, &mail.text) {
-            return bump(&self.oddities.messages_dropped);
+            bump(&self.oddities.messages_dropped);
+            return Posted::Refused;
         }
         queue.push(mail);
+        Posted::Waits
     }
 
     /// Records were handed on: others may take their room.
@@ -369,14 +384,15 @@ impl EngineContext {
     }
 
     /// Adds a message for the frontend VMs; counts it when it cannot be.
-    pub fn post(&self, mail: Mail) {
+    pub fn post(&self, mail: Mail) -> Posted {
         let mut queue = self.mail.borrow_mut();
         if !self.mail_load.lets_wait(&queue, &mail.text) {
             bump(&self.oddities.messages_dropped);
-            return;
+            return Posted::Refused;
         }
         queue.push(mail);
         self.stop.store(1, Ordering::Relaxed);
+        Posted::Waits
     }
 }
 
@@ -415,8 +431,8 @@ pub struct VmContext {
     pub key_cells: KeyCells,
     /// Held while a function runs that may not write.
     pub writing: WriteLock,
-    /// Bytes of texts it has said, and how often records had been handed on by then.
-    said: Cell<(u64, usize)>,
+    /// What it has said since records were handed on.
+    said: Said,
     /// Counter updates that came as calls.
     counted: Cell<u32>,
     /// Reasons already warned of.
@@ -444,7 +460,7 @@ impl VmContext {
             generation,
             key_cells: KeyCells::default(),
             writing: WriteLock::default(),
-            said: Cell::default(),
+            said: Said::default(),
             counted: Cell::new(0),
             script,
             script_name,
@@ -478,6 +494,9 @@ impl VmContext {
     pub fn end_call(&self) {
         self.settle();
         self.key_cells.end_call();
+        if self.has_said_too_much() {
+            self.tell_overrun(None);
+        }
     }
 
     /// Counts what waits to be counted.
@@ -553,25 +572,39 @@ impl VmContext {
         Stamp { packet, rank, time: self.time(), script, side }
     }
 
-    /// Whether texts of so many bytes fit beside what this VM has said since records were handed on; counts it if they do not.
-    fn may_say(&self, bytes: usize) -> bool {
-        let (since, said) = self.said.get();
-        let now = self.engine.handed_on.get();
-        let sum = if since == now { said.saturating_add(bytes) } else { bytes };
-        let may = sum <= MAX_SAID_BYTES || bytes == 0;
-        if may {
-            self.said.set((now, sum));
-        } else {
-            bump(&self.engine.oddities.records_dropped);
+    /// Whether a call that leads to so many records, with texts of so many bytes, may write them. It is asked once; what the call
+    /// says is then written by [`VmContext::record_as`], [`VmContext::command`] and [`VmContext::note`], which do not ask.
+    pub fn may_say(&self, records: usize, bytes: usize) -> bool {
+        !self.writing.refuses() && self.has_room(records, bytes)
+    }
+
+    fn has_room(&self, records: usize, bytes: usize) -> bool {
+        let has_room = self.said.has_room(self.engine.handed_on.get(), records, bytes);
+        if !has_room {
+            let dropped = &self.engine.oddities.records_dropped;
+            dropped.set(dropped.get() + records as u64);
         }
-        may
+        has_room
     }
 
     /// Records something this VM produced, unless it has said too much already.
     pub fn record(&self, record: Record) {
-        if !self.writing.refuses_record(&record) && self.may_say(record.bytes()) {
+        if !self.writing.refuses_record(&record) && self.has_room(1, record.bytes()) {
             self.record_as(self.side, record);
         }
+    }
+
+    /// Whether it has said too much, which nobody was told of so far.
+    #[inline]
+    #[must_use]
+    pub fn has_said_too_much(&self) -> bool {
+        self.said.is_overrun()
+    }
+
+    /// Tells of that, and in which line of a script it was.
+    #[cold]
+    pub fn tell_overrun(&self, lua: Option<&Lua>) {
+        self.warn_once(&self.said.overrun(lua));
     }
 
     /// Records something that was produced for this VM elsewhere.
@@ -599,29 +632,35 @@ impl VmContext {
         if !engine.recorded_load.takes(text) {
             return bump(&engine.oddities.messages_dropped);
         }
+        let packet = self.current_packet().map_or(u32::MAX, |index| index as u32);
         let (side, class) = match to {
             Addressee::Frontend => (Side::Frontend, None),
             Addressee::Backend => (Side::Backend, None),
             Addressee::Class(class) => (self.side, Some(class)),
         };
-        self.record(Record::Message { to: side.name(), id: id.to_vec(), text: text.to_vec() });
-        let packet = self.current_packet().map_or(u32::MAX, |index| index as u32);
         let mail = Mail { packet, id: id.into(), class, text: text.into() };
-        match to {
+        let posted = match to {
             Addressee::Frontend => engine.post(mail),
             Addressee::Backend => engine.post_to_backend(mail),
-            Addressee::Class(_) => {
-                if engine.has_backend.get() {
-                    engine.post_to_backend(mail.clone());
-                }
-                engine.post(mail);
+            Addressee::Class(_) if engine.has_backend.get() => {
+                engine.post_to_backend(mail.clone()).max(engine.post(mail))
             }
+            Addressee::Class(_) => engine.post(mail),
+        };
+        // The bytes of what waits are bounded where it waits.
+        let bytes = match posted {
+            Posted::Refused => return,
+            Posted::Unread => text.len().min(SMALL_MESSAGE),
+            Posted::Waits => 0,
+        };
+        if self.has_room(1, bytes) {
+            self.record_as(self.side, Record::Message { to: side.name(), id: id.to_vec(), text: text.to_vec() });
         }
     }
 
-    /// Asks something of a flow.
+    /// Asks something of a flow. Whoever asks has asked [`VmContext::may_say`].
     pub fn command(&self, flow: Vec<u8>, wish: FlowWish) {
-        if self.writing.refuses() || !self.may_say(flow.len() + wish.bytes()) {
+        if self.writing.refuses() {
             return;
         }
         let Stamp { packet, rank, time, .. } = self.stamp();
@@ -631,7 +670,8 @@ impl VmContext {
         }
     }
 
-    /// Says something about a flow that other scripts hear after the running callback.
+    /// Says something about a flow that other scripts hear after the running callback. Whoever says it has asked
+    /// [`VmContext::may_say`].
     pub fn note(&self, flow: Vec<u8>, text: NoteText) {
         if self.writing.refuses() || matches!(text, NoteText::Attribute(..)) && self.ends(&flow) {
             return;
@@ -648,9 +688,6 @@ impl VmContext {
             return self.warn_once(
                 "add_flow_attribute(): one event has led to more than 1000 announcements; the rest is dropped",
             );
-        }
-        if !self.may_say(flow.len() + text.bytes()) {
-            return;
         }
         let note = Note { packet, rank, time, depth, flow, text };
         if let NoteText::Attribute(..) = &note.text
@@ -701,9 +738,14 @@ impl VmContext {
     fn want_no_more(&self, flow: Option<FlowHandle>, name: FlowName) {
         if let Some(handle) = flow {
             self.quiet(handle);
-            self.command(Vec::new(), FlowWish::Quiet(handle));
         }
-        self.record(Record::DisableReassembly { flow: name });
+        let record = Record::DisableReassembly { flow: name };
+        if self.may_say(1, record.bytes()) {
+            if let Some(handle) = flow {
+                self.command(Vec::new(), FlowWish::Quiet(handle));
+            }
+            self.record_as(self.side, record);
+        }
     }
 
     /// The VM gets no more payload of a flow.

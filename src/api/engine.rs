@@ -68,7 +68,16 @@ where
     F: Fn(&Rc<VmContext>, A) -> mlua::Result<R> + 'static,
 {
     let vm = Rc::clone(vm);
-    host.set(name, lua.create_function(move |_, args: A| function(&vm, args))?)
+    host.set(
+        name,
+        lua.create_function(move |lua, args: A| {
+            let result = function(&vm, args);
+            if vm.has_said_too_much() {
+                vm.tell_overrun(Some(lua));
+            }
+            result
+        })?,
+    )
 }
 
 fn install_lookups(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()> {
@@ -330,8 +339,11 @@ fn install_flows(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
     host_function(lua, host, "tag_flow", vm, |vm, (flow, tag): (Text, Text)| {
         let replace = |&byte: &u8| if b"|\r\n".contains(&byte) { b'_' } else { byte };
         let tag: Vec<u8> = label_of(&tag).iter().map(replace).collect();
-        vm.command(flow_of(&flow), FlowWish::Tag(tag.clone()));
-        vm.record(Record::Tag { flow: flow_of(&flow), tag });
+        let record = Record::Tag { flow: flow_of(&flow), tag: tag.clone() };
+        if vm.may_say(1, record.bytes()) {
+            vm.command(flow_of(&flow), FlowWish::Tag(tag));
+            vm.record_as(vm.side, record);
+        }
         Ok(())
     })?;
     type CounterArgs = (Text, Text, Option<Text>, f64, f64, bool);
@@ -339,6 +351,9 @@ fn install_flows(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
         let method = if reset { "reset_flow_counter" } else { "add_flow_counter" };
         let Some(guid) = counter_guid(vm, &guid.as_bytes(), method) else { return Ok(()) };
         let (flow, key) = (flow_of(&flow), key.as_ref().map(key_of));
+        if !vm.may_say(1, flow.len() + key.as_ref().map_or(0, Vec::len)) {
+            return Ok(());
+        }
         wish_for_counter(
             vm,
             &flow,
@@ -346,11 +361,12 @@ fn install_flows(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
             (key.as_deref(), meter, direction),
             if reset { Before::Reset } else { Before::Keep },
         );
-        vm.record(Record::FlowCounter { flow, guid, key, meter, direction, reset });
+        vm.record_as(vm.side, Record::FlowCounter { flow, guid, key, meter, direction, reset });
         Ok(())
     })?;
     host_function(lua, host, "update_flow", vm, |vm, (flow, field, value): (Text, String, f64)| {
-        if !value.is_finite() {
+        let record = Record::FlowUpdate { flow: flow_of(&flow), field: field.clone(), value };
+        if !value.is_finite() || !vm.may_say(1, record.bytes()) {
             return Ok(());
         }
         let meter = field.strip_prefix("meter ").and_then(|number| number.parse::<f64>().ok());
@@ -363,27 +379,37 @@ fn install_flows(lua: &Lua, host: &Table, vm: &Rc<VmContext>) -> mlua::Result<()
             }
             None => vm.command(flow_of(&flow), FlowWish::Duration(value)),
         }
-        vm.record(Record::FlowUpdate { flow: flow_of(&flow), field, value });
+        vm.record_as(vm.side, record);
         Ok(())
     })?;
     host_function(lua, host, "new_flow_record", vm, |vm, (flow, az, za, paz, pza): (Text, f64, f64, f64, f64)| {
         let fields = [("bytes_az", az), ("bytes_za", za), ("packets_az", paz), ("packets_za", pza)];
-        for (field, value) in fields.into_iter().filter(|(_, value)| value.is_finite()) {
-            vm.record(Record::FlowUpdate { flow: flow_of(&flow), field: format!("record {field}"), value });
+        let flow = flow_of(&flow);
+        if !vm.may_say(fields.len(), fields.len() * flow.len()) {
+            return Ok(());
         }
-        vm.command(flow_of(&flow), FlowWish::Open);
-        vm.note(flow_of(&flow), NoteText::Record([az, za, paz, pza]));
+        for (field, value) in fields.into_iter().filter(|(_, value)| value.is_finite()) {
+            vm.record_as(vm.side, Record::FlowUpdate { flow: flow.clone(), field: format!("record {field}"), value });
+        }
+        vm.command(flow.clone(), FlowWish::Open);
+        vm.note(flow, NoteText::Record([az, za, paz, pza]));
         Ok(())
     })?;
     host_function(lua, host, "terminate_flow", vm, |vm, flow: Text| {
-        vm.command(flow_of(&flow), FlowWish::Terminate);
-        vm.record(Record::TerminateFlow { flow: flow_of(&flow) });
+        let record = Record::TerminateFlow { flow: flow_of(&flow) };
+        if vm.may_say(1, record.bytes()) {
+            vm.command(flow_of(&flow), FlowWish::Terminate);
+            vm.record_as(vm.side, record);
+        }
         Ok(())
     })?;
     host_function(lua, host, "add_flow_attribute", vm, |vm, (flow, name, value): (Text, Text, Text)| {
         let (flow, name, value) = (flow_of(&flow), text_of(&name), text_of(&value));
-        vm.record(Record::FlowAttribute(FlowAttribute::of_id(&flow, &name, &value)));
-        vm.note(flow, NoteText::Attribute(name, value));
+        let record = Record::FlowAttribute(FlowAttribute::of_id(&flow, &name, &value));
+        if vm.may_say(1, record.bytes()) {
+            vm.record_as(vm.side, record);
+            vm.note(flow, NoteText::Attribute(name, value));
+        }
         Ok(())
     })?;
     host_function(lua, host, "add_flow_edges", vm, |vm, (flow, guid, key): (Text, Text, Text)| {

@@ -33,22 +33,6 @@ pub enum FlowWish {
     Quiet(FlowHandle),
 }
 
-impl FlowWish {
-    /// Bytes of its texts.
-    pub(super) fn bytes(&self) -> usize {
-        match self {
-            Self::Tag(tag) => tag.len(),
-            Self::Count(counter) => counter.key.len(),
-            Self::Update { .. }
-            | Self::Duration(_)
-            | Self::Open
-            | Self::Terminate
-            | Self::Uncount(_)
-            | Self::Quiet(_) => 0,
-        }
-    }
-}
-
 /// A wish, and where it was made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FlowCommand {
@@ -71,16 +55,6 @@ pub enum NoteText {
     Attribute(Vec<u8>, Vec<u8>),
     /// `new_flow_record`: bytes A to Z, Z to A, packets A to Z, Z to A.
     Record([f64; 4]),
-}
-
-impl NoteText {
-    /// Bytes of its texts.
-    pub(super) fn bytes(&self) -> usize {
-        match self {
-            Self::Attribute(name, value) => name.len() + value.len(),
-            Self::Record(_) => 0,
-        }
-    }
 }
 
 /// Something a script said about a flow that the scripts of its engine hear after the running callback.

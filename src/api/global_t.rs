@@ -139,10 +139,16 @@ pub fn install_for_engine(
     context: &Rc<VmContext>,
     monitored: Option<&MonitoredGroup>,
 ) -> mlua::Result<Table> {
-    let on_log = Rc::clone(context);
-    let log: LogFn = Rc::new(move |level, text| on_log.record(Record::Log { level, text: text.into() }));
-    let on_print = Rc::clone(context);
-    let print: PrintFn = Rc::new(move |text| on_print.record(Record::Print { text: text.to_vec() }));
+    let (said_by, vm) = (Rc::clone(context), lua.weak());
+    let say = Rc::new(move |record: Record| {
+        said_by.record(record);
+        if said_by.has_said_too_much() {
+            said_by.tell_overrun(vm.try_upgrade().as_ref());
+        }
+    });
+    let on_log = Rc::clone(&say);
+    let log: LogFn = Rc::new(move |level, text| on_log(Record::Log { level, text: text.into() }));
+    let print: PrintFn = Rc::new(move |text| say(Record::Print { text: text.to_vec() }));
     let host = HostFunctions {
         createkey: parts.engine.get::<Function>("update_key_info")?.bind(&parts.engine)?,
         broadcast: broadcast(lua, context)?,

@@ -30,6 +30,7 @@ mod probe_speech;
 pub mod re2;
 mod record;
 pub mod reference;
+mod said;
 pub mod strings;
 pub mod t_async;
 pub mod t_env;

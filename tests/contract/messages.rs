@@ -293,17 +293,53 @@ fn what_one_script_says_about_one_batch_takes_at_most_64_mib() {
     let packet = Capture::udp(1, 100);
     let outcome = Bench::new().counter("a.lua", IPV4, "", &body).counter("b.lua", IPV4, "", other).run(&packet);
     outcome.exits(0);
-    // With name and key each takes 32,769 bytes.
-    let fit = (64 << 20) / 32_769;
+    // With name and key each takes 32,769 bytes, and 128 for itself.
+    let fit = (64 << 20) / (32_769 + 128);
     assert_eq!(outcome.of("key_attribute").len(), fit);
     assert_eq!(outcome.dropped("records_dropped"), 2_100 - fit as u64);
     assert_eq!(outcome.lines(), ["another script"], "each has its own 64 MiB");
+    let told = outcome.logged("WARN", "more than 64 MiB said about one batch of packets");
+    assert!(told.len() == 1 && told[0].starts_with("a.lua:6: "), "{told:?}");
     // The next batch has room again.
     let capture = (0..257).fold(Capture::new(), |c, _| c.at(100, udp_packet((1, 2), b"")));
     let body = format!("if n % 256 == 1 then {body} end");
     let outcome = Bench::new().counter("a.lua", IPV4, "", &body).run(&capture);
     outcome.exits(0);
     assert_eq!(outcome.of("key_attribute").len(), 2 * fit);
+}
+
+#[test]
+fn what_one_call_says_counts_once() {
+    let body = "local large = ('x'):rep(32 * 1024 - 1) local flow = layer:packet():flowid()
+        for i = 1, 1100 do engine:tag_flow(flow, large) end
+        for i = 1, 900 do engine:add_flow_attribute(flow, 'n', large) end";
+    let bench = Bench::new().counter("a.lua", IPV4, "", body).args(&["--callback-budget", "60000"]);
+    let outcome = bench.run(&Capture::udp(1, 100));
+    outcome.exits(0);
+    assert_eq!(outcome.dropped("records_dropped"), 0, "{}", outcome.stderr);
+    assert_eq!(outcome.of("tag").len(), 1100);
+}
+
+#[test]
+fn messages_are_recorded_if_they_wait_and_within_the_64_mib_if_nobody_reads_them() {
+    let text = format!(
+        "TrisulPlugin = {{ id = {{}}, onmessage = function() end,
+         simplecounter = {{ protocol_guid = '{IPV4}', onpacket = function() end }} }}"
+    );
+    let body = "for i = 1, 100010 do engine:post_message_frontend('x') end";
+    let bench = Bench::new().plugin("m.lua", &text).counter("s.lua", IPV4, "", body);
+    let outcome = bench.args(&["--callback-budget", "60000"]).run(&Capture::udp(1, 100));
+    outcome.exits(0);
+    assert_eq!((outcome.of("message").len(), outcome.dropped("messages_dropped")), (100_000, 10));
+    let body = "local text = ('x'):rep(1024) for i = 1, 60000 do engine:post_message_backend(text) end
+        local text = 'p' print(text)";
+    let bench = Bench::new().counter("s.lua", IPV4, "", body).args(&["--callback-budget", "60000"]);
+    let outcome = bench.run(&Capture::udp(1, 100));
+    outcome.exits(0);
+    let fit = (64 << 20) / (1024 + 128);
+    assert_eq!(outcome.of("message").len(), fit);
+    assert_eq!((outcome.dropped("records_dropped"), outcome.dropped("messages_unread")), (60_000 - fit as u64, 60_000));
+    assert_eq!(outcome.lines(), ["p"], "what is short still fits");
 }
 
 #[test]
