@@ -17,7 +17,7 @@ use crate::job::JobLimits;
 use crate::key::HomeNets;
 use crate::lua::Budget;
 use crate::metrics::Registry;
-use crate::plugin::{HostSettings, LATE_AFTER, Loads, NetflowTap, Opinion, standard_directories};
+use crate::plugin::{Hanging, HostSettings, LATE_AFTER, Loads, NetflowTap, Opinion, Stage, standard_directories};
 use crate::sink::{StoreConfig, StoreOptions, WhenFull, default_store, store_file};
 
 /// Time for running a file and for `onload`.
@@ -169,15 +169,29 @@ pub fn host_settings(plugins: &PluginArgs, work: Option<&WorkArgs>) -> anyhow::R
         leaves_memory: false,
         seed: 0x6D69_6C6C_7374_7265,
         on_stuck: Arc::new(|_, _| {}),
-        on_late: Arc::new(still_loading),
+        on_late: Arc::new(|file, stage, limit| log::warn!("{}", late_text(file, stage, limit))),
         loads: Loads::default(),
+        hanging: Hanging::default(),
     })
 }
 
 /// Says which file holds everything up.
-fn still_loading(file: &Path, limit: Option<Duration>) {
-    let limit = limit.map_or_else(String::new, |limit| format!("; it may take {} s", limit.as_secs_f64()));
-    log::warn!("still loading {} after {} s{limit}", file.display(), LATE_AFTER.as_secs());
+fn late_text(file: &Path, stage: Stage, limit: Option<Duration>) -> String {
+    if stage == Stage::Callback {
+        let plugin = file.file_name().unwrap_or(file.as_os_str()).display();
+        let limit = limit.unwrap_or_default().as_secs_f64();
+        return format!(
+            "{plugin}: a callback was interrupted after {limit} s and has not returned from a C function so far"
+        );
+    }
+    let limit = match limit {
+        None => String::new(),
+        Some(limit) if limit > LATE_AFTER => format!("; it may take {} s", limit.as_secs_f64()),
+        Some(limit) => {
+            format!("; it was interrupted after {} s and has not returned from a C function", limit.as_secs_f64())
+        }
+    };
+    format!("still loading {} after {} s{limit}", file.display(), LATE_AFTER.as_secs())
 }
 
 /// Seconds of a streaming window.
@@ -273,4 +287,23 @@ pub fn check_scripted(args: &RunArgs) -> anyhow::Result<()> {
         bail!("an input filter needs one packet thread; leave out --engines {engines}");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::{Stage, late_text};
+
+    #[test]
+    fn what_takes_longer_than_it_may_is_not_told_of_as_what_may() {
+        let text = |millis| late_text(Path::new("a.lua"), Stage::Load, Some(Duration::from_millis(millis)));
+        assert_eq!(text(2_500), "still loading a.lua after 2 s; it may take 2.5 s");
+        assert_eq!(
+            text(1_000),
+            "still loading a.lua after 2 s; it was interrupted after 1 s and has not returned from a C function"
+        );
+        assert_eq!(late_text(Path::new("a.lua"), Stage::Load, None), "still loading a.lua after 2 s");
+    }
 }

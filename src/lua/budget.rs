@@ -167,11 +167,29 @@ impl Guard {
         call != 0 && self.stuck.load(Ordering::Acquire) == call
     }
 
+    /// Has the thread of the VM run only while nothing else would, if the VM is there still. For a thread that is left behind:
+    /// nothing gives it its time back.
+    pub fn run_idle(&self) {
+        if let Ok(watchdog) = watchdog() {
+            let all = watchdog.lock();
+            if all.iter().any(|watched| ptr::eq(Arc::as_ptr(&watched.guard), self)) {
+                raw::run_idle(self.thread);
+            }
+        }
+    }
+
     /// Sets what is done about a call that is stuck inside C, and how long after its interruption. The handler runs once
     /// per such call on the watchdog's thread and must be quick; it can be set once per VM, later ones are ignored.
     pub fn on_stuck(&self, after: Duration, handler: impl Fn(&Self) + Send + Sync + 'static) {
         self.stuck_after.store(nanos(after), Ordering::Relaxed);
         let _ = self.on_stuck.set(Arc::new(handler));
+    }
+
+    /// Whether the call in progress was asked to end.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        let call = self.call.load(Ordering::Acquire);
+        call != 0 && self.request.call.load(Ordering::Acquire) == call
     }
 
     /// Has the calls from now on told of that take so long, until [`Guard::expect_delays`]. The handler is called as that of
@@ -181,9 +199,9 @@ impl Guard {
         self.late_after.store(nanos(after), Ordering::Relaxed);
     }
 
-    /// From now on calls may take as long as their budgets say, without a word.
-    pub fn expect_delays(&self) {
-        self.late_after.store(NEVER, Ordering::Relaxed);
+    /// From now on calls may take so long without a word, or for ever.
+    pub fn expect_delays(&self, of: Option<Duration>) {
+        self.late_after.store(of.map_or(NEVER, nanos), Ordering::Relaxed);
     }
 
     /// Stops the clock of the call in progress, until what is given back is dropped: somebody is waited for who takes their

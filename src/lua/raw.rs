@@ -361,6 +361,14 @@ pub(super) fn signal(thread: libc::pthread_t) {
     unsafe { libc::pthread_kill(thread, SIGNAL) };
 }
 
+/// Has a thread run only while nothing else would. Its name must be its own still, as for [`signal`].
+pub(super) fn run_idle(thread: libc::pthread_t) {
+    let priority = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the name is that of a thread (see above), and the priority lives as long as the call. Where it is refused the
+    // thread goes on as before.
+    unsafe { libc::pthread_setschedparam(thread, libc::SCHED_IDLE, &raw const priority) };
+}
+
 /// The step of a loop that sets a hook on itself, and what came of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct HookTrial {

@@ -15,8 +15,8 @@ use super::discover::Script;
 use super::instance::PluginFile;
 use super::kind::PluginKind;
 use super::manifest::{self, Definition, Manifest, Remark};
-use super::perseverance::{Attempt, persevere};
-use super::probing::{Probed, probe_ahead, probe_one};
+use super::perseverance::{Attempt, Known, persevere};
+use super::probing::{Contents, Probed, probe_ahead, probe_one};
 use super::settings::HostSettings;
 use crate::api::t_async::{self, WorkerVmOptions};
 use crate::api::{LogLevel, ScriptId, global_t};
@@ -133,7 +133,7 @@ impl Catalog {
         let scripts: Arc<[Script]> = scripts.into();
         Self::probe_apart(&scripts, settings, || ())
             .map(|probed| probed.unwrap_or_else(|panic| resume_unwind(panic)))
-            .unwrap_or_else(|_| Self::probe_all(&scripts, settings, &Attempt::only()))
+            .unwrap_or_else(|_| Self::probe_all(&scripts, settings, &Attempt::only(), &Known::default()))
     }
 
     /// The same on a thread of its own alone, which `begin` is called on first; gives the panic it ended with, if it did.
@@ -146,31 +146,43 @@ impl Catalog {
         begin: fn(),
     ) -> io::Result<thread::Result<Self>> {
         let (all, its) = (Arc::clone(scripts), settings.clone());
+        let known = Known::default();
         persevere("probing", move |attempt| {
             begin();
-            Self::probe_all(&all, &its, attempt)
+            Self::probe_all(&all, &its, attempt, &known)
         })
     }
 
-    fn probe_all(scripts: &[Script], settings: &HostSettings, attempt: &Attempt) -> Self {
+    fn probe_all(scripts: &[Script], settings: &HostSettings, attempt: &Attempt, known: &Known<Contents>) -> Self {
         let mut groups = metrics::Registry::new();
         let mut protocols = decode::Registry::new();
         let (mut entries, mut notes) = (Vec::<CatalogEntry>::new(), Vec::new());
         let mut bound_later = Vec::new();
-        let ahead = probe_ahead(scripts, settings, &groups, attempt);
+        let ahead = probe_ahead(scripts, settings, &groups, attempt, known);
         for (script, ahead) in scripts.iter().zip(ahead) {
             let script = script.clone();
             let id = ScriptId(entries.len() as u16);
             let name = script.name();
             let mut note = |level, text: String| notes.push(CatalogNote { script: id, level, text });
-            let contents = ahead.unwrap_or_else(|| {
-                let contents = probe_one(&script, id, settings, &groups, attempt)?;
-                Ok(contents.map(|(manifest, probed)| {
-                    if manifest.blocks.iter().any(|block| binding::group_kind(block.kind).is_some()) {
-                        bound_later.push((id, probed));
-                    }
-                    manifest
-                }))
+            let contents = ahead.or_else(|| known.of(&script.path)).unwrap_or_else(|| {
+                let contents = probe_one(&script, id, settings, &groups, attempt);
+                let probed = contents.as_ref().ok().and_then(Option::as_ref).map(|(manifest, _)| manifest);
+                let is_bound = probed.is_some_and(|manifest| {
+                    manifest.blocks.iter().any(|block| binding::group_kind(block.kind).is_some())
+                });
+                let contents = contents.map(|found| {
+                    found.map(|(manifest, probed)| {
+                        if is_bound {
+                            bound_later.push((id, probed));
+                        }
+                        manifest
+                    })
+                });
+                // Of one that is bound later the VM is needed as well.
+                if !is_bound {
+                    known.keep(attempt, &script.path, &contents);
+                }
+                contents
             });
             let (manifest, error) = match contents {
                 Ok(Some(manifest)) => (Some(manifest), None),

@@ -76,7 +76,9 @@ impl Prepared {
         // An input filter may wait for its input.
         let waits = kind == PluginKind::InputFilter;
         let loads = if waits { Loads::default() } else { settings.loads.clone() };
-        let underway = Underway::begin(vm.guard(), &file.script.path, settings, loads);
+        let budget = if is_backend { settings.backend_budget } else { settings.frontend_budget };
+        let callbacks = budget.limit.filter(|_| !waits);
+        let underway = Underway::begin(vm.guard(), &file.script.path, settings, loads, callbacks);
         if !waits {
             let (on_stuck, path, stage) = (Arc::clone(&settings.on_stuck), file.script.path.clone(), underway.stage());
             vm.guard().on_stuck(STUCK_AFTER, move |_| on_stuck(&path, stage()));
@@ -110,7 +112,6 @@ impl Prepared {
         });
         let (parts, caught, on_error, jobs, loader) = furnished.map_err(|e: mlua::Error| fault(e.into()))?;
         let chunk = vm.load(&file.script.source, &file.script.chunk_name()).map_err(fault)?;
-        let budget = if is_backend { settings.backend_budget } else { settings.frontend_budget };
         vm.call::<()>(&chunk, (), settings.load_budget).map_err(fault)?;
         let plugin: Value = vm.watched(settings.load_budget, |lua| lua.globals().get("TrisulPlugin")).map_err(fault)?;
         let settle = t_gears::settle(vm.lua(), &plugin, Some(kind.name()), guid.map(|guid| guid.to_string()))

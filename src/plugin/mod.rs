@@ -48,7 +48,7 @@ pub use instance::{BlockTable, CallStats, Instance, InstanceReport, LoadFailure,
 pub use kind::{PluginKind, Side};
 pub use loading::Prepared;
 pub use manifest::{Block, Definition, Identity, Manifest, Remark, Subscriptions, TrackerControl};
-pub use perseverance::{Attempt, persevere};
+pub use perseverance::{Attempt, Hanging, Known, persevere};
 pub use policy::{Opinion, PolicyChange, PolicyTable};
 pub use settings::{HostSettings, NetflowTap, OnLate, OnStuck};
 pub use underway::{LATE_AFTER, Loads, Stage};

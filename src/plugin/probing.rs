@@ -13,7 +13,7 @@ use super::binding;
 use super::discover::{self, Script};
 use super::kind::PluginKind;
 use super::manifest::{self, Manifest};
-use super::perseverance::Attempt;
+use super::perseverance::{Attempt, Known};
 use super::settings::{GIVEN_UP_AFTER, HostSettings};
 use super::underway::tell_when_late;
 use crate::api::{ProbeSpeech, ScriptId, functions, global_t, modules, t_gears};
@@ -48,6 +48,10 @@ pub(super) fn probe_one(
     if attempt.leaves_out(&script.path) || attempt.is_over() {
         return Err(given_up(settings));
     }
+    if let Some(message) = settings.hanging.refusal(&script.path, &script.source) {
+        return Err(interrupted(message.to_owned()));
+    }
+    let here = Arc::new(());
     let name = script.name();
     let vm = Vm::new(&VmOptions {
         name: name.clone(),
@@ -55,8 +59,14 @@ pub(super) fn probe_one(
         package_path: discover::package_path(&script.directory(), &settings.search),
     })?;
     let (path, its) = (script.path.clone(), attempt.clone());
-    vm.guard().on_stuck(GIVEN_UP_AFTER, move |_| its.gives_up(&path));
-    tell_when_late(vm.guard(), &script.path, settings, || {});
+    let (hanging, goes_on, source) = (settings.hanging.clone(), Arc::downgrade(&here), script.source.as_slice().into());
+    vm.guard().on_stuck(GIVEN_UP_AFTER, move |guard| {
+        if its.gives_up(&path) {
+            hanging.add(&path, &source, goes_on.clone());
+            guard.run_idle();
+        }
+    });
+    tell_when_late(vm.guard(), &script.path, settings);
     let speech = ProbeSpeech::default();
     let t = vm.furnish(|lua| {
         modules::install_searcher(lua)?;
@@ -88,8 +98,13 @@ pub(super) fn probe_one(
 /// A file that was interrupted and did not come back.
 fn given_up(settings: &HostSettings) -> PluginError {
     let limit = settings.load_budget.limit.unwrap_or_default();
-    let message =
-        format!("does not return from a C function and was given up after {} s", (limit + GIVEN_UP_AFTER).as_secs());
+    interrupted(format!(
+        "does not return from a C function and was given up after {} s; its thread is left behind, with the lowest priority",
+        (limit + GIVEN_UP_AFTER).as_secs()
+    ))
+}
+
+fn interrupted(message: String) -> PluginError {
     PluginError { kind: FaultKind::Interrupted, message, traceback: String::new() }
 }
 
@@ -101,7 +116,7 @@ fn required_text(settings: &HostSettings, id: ScriptId) -> Arc<[u8]> {
 }
 
 /// What a file contains; `None` without a plugin table.
-type Contents = Result<Option<Manifest>, PluginError>;
+pub(super) type Contents = Result<Option<Manifest>, PluginError>;
 
 /// Executes files at the same time, as far as it makes no difference whether those before them were executed: not those
 /// that may look at the groups which others define, and none whose monitors are evaluated once all groups are known.
@@ -110,8 +125,11 @@ pub(super) fn probe_ahead(
     settings: &HostSettings,
     groups: &metrics::Registry,
     attempt: &Attempt,
+    known: &Known<Contents>,
 ) -> Vec<Option<Contents>> {
-    let alone: Vec<usize> = (0..scripts.len()).filter(|&at| stands_alone(&scripts[at].source)).collect();
+    let is_known = |script: &Script| known.of(&script.path).is_some();
+    let alone = (0..scripts.len()).filter(|&at| stands_alone(&scripts[at].source) && !is_known(&scripts[at]));
+    let alone: Vec<usize> = alone.collect();
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let threads = processors.min(MAX_THREADS).min(alone.len() / FILES_PER_THREAD);
     let found: Mutex<Vec<Option<Contents>>> = Mutex::new(scripts.iter().map(|_| None).collect());
@@ -125,6 +143,7 @@ pub(super) fn probe_ahead(
                 .map(|probed| probed.map(|(manifest, _)| manifest));
             // What it loaded is known now, also where it failed.
             if stands_alone(&required_text(settings, ScriptId(at as u16))) {
+                known.keep(attempt, &scripts[at].path, &contents);
                 found.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(contents);
             }
         }

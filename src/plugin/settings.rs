@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use super::perseverance::Hanging;
 use super::underway::{Loads, Stage};
 use crate::api::RunIdentity;
 use crate::api::modules::Libraries;
@@ -14,8 +15,8 @@ use crate::lua::{Budget, Profiler};
 
 /// What is done about a script that is stuck.
 pub type OnStuck = Arc<dyn Fn(&Path, Stage) + Send + Sync>;
-/// What is done about a script that takes long to load.
-pub type OnLate = Arc<dyn Fn(&Path, Option<Duration>) + Send + Sync>;
+/// What is done about a script that takes long.
+pub type OnLate = Arc<dyn Fn(&Path, Stage, Option<Duration>) + Send + Sync>;
 
 /// Settings of the plugin host; shared by all engines.
 #[derive(Clone)]
@@ -57,10 +58,13 @@ pub struct HostSettings {
     /// What is done about a script that was interrupted and does not return from a C function: it gets the file and what the
     /// script was at, on the watchdog's thread.
     pub on_stuck: OnStuck,
-    /// What is done about a file that takes long to load, on the same thread; it gets the time there is for that.
+    /// What is done about a file that takes long to load, or has a callback that was interrupted and does not return, on the
+    /// same thread; it gets what the script is at, and the time there is for that.
     pub on_late: OnLate,
     /// The scripts that have been loaded for long.
     pub loads: Loads,
+    /// Files that were given up and have not come back.
+    pub hanging: Hanging,
 }
 
 /// How long after its interruption a callback counts as stuck inside C.

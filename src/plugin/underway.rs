@@ -11,6 +11,9 @@ use crate::lua::Guard;
 /// How long a script may be loaded without a word.
 pub const LATE_AFTER: Duration = Duration::from_secs(2);
 
+/// How long after its interruption a callback is told of that does not come back.
+const HUNG_AFTER: Duration = Duration::from_secs(1);
+
 /// What a script was at when it did not come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -45,34 +48,45 @@ pub(super) struct Underway {
     guard: Arc<Guard>,
     loads: Loads,
     goes_on: Mark,
+    /// Time for its callbacks, if any others wait for these.
+    callbacks: Option<Duration>,
 }
 
 /// Has a script told of that takes long to load.
-pub(super) fn tell_when_late(
-    guard: &Guard,
-    path: &Path,
-    settings: &HostSettings,
-    and: impl Fn() + Send + Sync + 'static,
-) {
+pub(super) fn tell_when_late(guard: &Guard, path: &Path, settings: &HostSettings) {
     let (path, limit, tell) = (path.to_owned(), settings.load_budget.limit, Arc::clone(&settings.on_late));
-    guard.on_late(LATE_AFTER, move |_| {
-        and();
-        tell(&path, limit);
-    });
+    guard.on_late(LATE_AFTER, move |_| tell(&path, Stage::Load, limit));
 }
 
 impl Underway {
-    /// Begins with a VM. `loads` has those that keep a thread which nobody can do without.
-    pub(super) fn begin(guard: &Arc<Guard>, path: &Path, settings: &HostSettings, loads: Loads) -> Self {
+    /// Begins with a VM. `loads` has those that keep a thread which nobody can do without; `callbacks` is the time for those of
+    /// the script, if it is told of one that does not come back.
+    pub(super) fn begin(
+        guard: &Arc<Guard>,
+        path: &Path,
+        settings: &HostSettings,
+        loads: Loads,
+        callbacks: Option<Duration>,
+    ) -> Self {
         let goes_on: Mark = Arc::new(AtomicBool::new(true));
         let (its, mark, file) = (loads.clone(), Arc::clone(&goes_on), path.to_owned());
-        tell_when_late(guard, path, settings, move || {
+        let (limit, tell) = (settings.load_budget.limit, Arc::clone(&settings.on_late));
+        guard.on_late(LATE_AFTER, move |guard| {
             let mut late = its.lock();
-            if mark.load(Ordering::Relaxed) && !late.iter().any(|(_, known)| Arc::ptr_eq(known, &mark)) {
+            if !mark.load(Ordering::Relaxed) {
+                drop(late);
+                if guard.is_interrupted() {
+                    tell(&file, Stage::Callback, callbacks);
+                }
+                return;
+            }
+            if !late.iter().any(|(_, known)| Arc::ptr_eq(known, &mark)) {
                 late.push((file.clone(), Arc::clone(&mark)));
             }
+            drop(late);
+            tell(&file, Stage::Load, limit);
         });
-        Self { guard: Arc::clone(guard), loads, goes_on }
+        Self { guard: Arc::clone(guard), loads, goes_on, callbacks }
     }
 
     /// What the script is at.
@@ -84,7 +98,7 @@ impl Underway {
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        self.guard.expect_delays();
+        self.guard.expect_delays(self.callbacks.map(|limit| limit.saturating_add(HUNG_AFTER)));
         let mut late = self.loads.lock();
         self.goes_on.store(false, Ordering::Relaxed);
         late.retain(|(_, mark)| !Arc::ptr_eq(mark, &self.goes_on));

@@ -15,7 +15,9 @@ use crate::app::screen::Screen;
 use crate::app::settings;
 use crate::app::watch;
 use crate::app::{Outcome, OwnFault};
-use crate::plugin::{Attempt, Catalog, Found, HostSettings, OnStuck, Script, SkipReason, Skipped, discover, persevere};
+use crate::plugin::{
+    Attempt, Catalog, Found, HostSettings, Known, OnStuck, Script, SkipReason, Skipped, discover, persevere,
+};
 
 /// Checks the plugins of the paths given.
 ///
@@ -45,11 +47,12 @@ fn verdict(args: &CheckArgs, found: Found, host: HostSettings) -> anyhow::Result
     let named: BTreeSet<PathBuf> = args.paths.iter().cloned().collect();
     let catalog = run::probe(found.scripts, &host)?;
     let skipped = found.skipped;
+    let known = Known::default();
     let work = move |attempt: &Attempt| {
         let its = attempt.clone();
-        let on_stuck: OnStuck = Arc::new(move |file, _| its.gives_up(file));
+        let on_stuck: OnStuck = Arc::new(move |file, _| _ = its.gives_up(file));
         let host = HostSettings { on_stuck, ..host.clone() };
-        examine(&catalog, &skipped, &named, &host, attempt)
+        examine(&catalog, &skipped, &named, &host, (attempt, &known))
     };
     Ok(persevere("check", work).context("starting a thread")?.map_err(|_| OwnFault)?)
 }
@@ -60,7 +63,7 @@ fn examine(
     skipped: &[Skipped],
     named: &BTreeSet<PathBuf>,
     host: &HostSettings,
-    attempt: &Attempt,
+    (attempt, known): (&Attempt, &Known<Vec<Finding>>),
 ) -> Verdict {
     let mut findings = Vec::new();
     let mut files = catalog.entries.len();
@@ -70,8 +73,16 @@ fn examine(
         if attempt.is_over() {
             break;
         }
-        let stays_away = attempt.leaves_out(&entry.script.path);
-        findings.extend(if stays_away { loading.given_up(entry) } else { loading.check(entry) }.sorted());
+        let path = &entry.script.path;
+        findings.extend(if attempt.leaves_out(path) {
+            loading.given_up(entry).sorted()
+        } else {
+            known.of(path).unwrap_or_else(|| {
+                let found = loading.check(entry).sorted();
+                known.keep(attempt, path, &found);
+                found
+            })
+        });
     }
     for skipped in skipped {
         files += 1;

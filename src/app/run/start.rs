@@ -225,11 +225,14 @@ mod tests {
         host.load_budget.limit = Some(Duration::from_millis(1_500));
         let told: Arc<Mutex<Vec<PathBuf>>> = Arc::default();
         let told_of = Arc::clone(&told);
-        host.on_late = Arc::new(move |file, _| told_of.lock().unwrap().push(file.to_owned()));
+        host.on_late = Arc::new(move |file, _, _| told_of.lock().unwrap().push(file.to_owned()));
         let hang = "local _ = ('a'):rep(40):find(('a*'):rep(40) .. 'b')";
         let binding = "local _ = 'groups'";
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let noted = format!("local f = io.open('{}', 'a') f:write('first ') f:close() {binding}", log.display());
         let scripts = vec![
-            script("first.lua", binding),
+            script("first.lua", &noted),
             script("hangs.lua", &format!("{hang} {binding}")),
             script("second.lua", ""),
             script("waits.lua", "io.popen('sleep 20'):read('*a')"),
@@ -242,6 +245,7 @@ mod tests {
             let error = catalog.entries[at].error.as_ref().unwrap();
             assert!(error.message.starts_with("does not return from a C function"), "{error}");
         }
+        assert_eq!(std::fs::read_to_string(log).unwrap(), "first ", "what was executed is not executed again");
         let told = told.lock().unwrap();
         assert!(told.contains(&PathBuf::from("hangs.lua")) && told.contains(&PathBuf::from("waits.lua")), "{told:?}");
         assert!(!told.contains(&PathBuf::from("first.lua")), "{told:?}");
