@@ -8,8 +8,9 @@ use super::raw::Trace;
 /// Most bytes of a message or traceback that are kept.
 const TEXT_LIMIT: usize = 4096;
 
-/// LuaJIT's message when an allocation fails; a coroutine puts places in front of it when it passes the error on.
-const OUT_OF_MEMORY: &str = "not enough memory";
+/// LuaJIT's message when an allocation fails, and no more than that: there is no memory for the place. A coroutine puts places in
+/// front of it when it passes the error on.
+pub const OUT_OF_MEMORY: &str = "not enough memory";
 
 /// The host's own chunks are named `=millstream`, alone or with a word after a dot or slash, with or without brackets:
 /// their frames are left out of tracebacks.

@@ -18,7 +18,7 @@ mod tokens;
 mod vm;
 
 pub use budget::{Guard, Paused, Slow};
-pub use call::{Budget, FaultKind, HOST_CHUNK, PluginError};
+pub use call::{Budget, FaultKind, HOST_CHUNK, OUT_OF_MEMORY, PluginError};
 pub use direct::{Direct, Others, Ready, Returned};
 pub use own_text::own_text;
 pub use portable::{

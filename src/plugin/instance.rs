@@ -13,7 +13,7 @@ use super::manifest::{Block, Subscriptions};
 use crate::api::t_async::AsyncEnd;
 use crate::api::{EngineContext, EngineParts, LogLevel, MonitoredGroup, Record, ScriptId, VmContext, values};
 use crate::guid::Guid;
-use crate::lua::{Budget, FaultKind, Health, PluginError, Probe, Slow, Vm};
+use crate::lua::{Budget, FaultKind, Health, OUT_OF_MEMORY, PluginError, Probe, Slow, Tokens, Vm};
 use crate::time::{Stopwatch, Timestamp};
 
 /// A plugin file as instances need it.
@@ -342,13 +342,21 @@ impl Instance {
     }
 
     pub(super) fn report(&self, callback: &str, message: &str, traceback: &str) {
+        let placed;
+        let message = if message == OUT_OF_MEMORY {
+            placed = self.with_place(callback, message);
+            &placed
+        } else {
+            message
+        };
         let mut text = format!("{callback}: {message}");
         if !traceback.trim().is_empty() {
             text.push('\n');
             text.push_str(traceback.trim_end());
         }
         self.context.log(LogLevel::Error, text);
-        self.context.record(Record::Fault { callback: callback.to_owned(), message: message.to_owned(), count: 1 });
+        let fault = Record::Fault { callback: callback.to_owned(), message: message.to_owned(), count: 1 };
+        self.context.record_as(self.context.side, fault);
     }
 
     /// Does something on the occasion of a packet, an event or a row: what is recorded belongs to it.
@@ -411,6 +419,13 @@ impl Instance {
                 format!("{callback}: disabled: out of memory, and a collection frees too little"),
             );
         }
+    }
+
+    /// An error that does not say where it happened, with the line of the callback.
+    fn with_place(&self, callback: &str, message: &str) -> String {
+        let path: Vec<&str> = callback.split('.').collect();
+        let line = Tokens::of(&self.file.script.source).line_of_field(&path);
+        format!("{}:{line}: {message} (in the callback that begins there)", self.file.name)
     }
 
     /// Tells of faults that were only counted; `None` tells of all.

@@ -438,13 +438,13 @@ fn read_counter_group(table: &Table, remarks: &mut Vec<Remark>, cuts: &mut Cuts)
     let description = cuts.description(described, &control.get("description")?).unwrap_or_default();
     let mut meters = Vec::new();
     if let Value::Table(rows) = table.get::<Value>("meters")? {
-        for row in rows.sequence_values::<Value>() {
+        for (index, row) in rows.sequence_values::<Value>().enumerate() {
             let Value::Table(row) = row? else { continue };
             if meters.len() == MAX_METER_ROWS {
                 remarks.push(Remark::TooMany { field: "countergroup.meters", limit: MAX_METER_ROWS });
                 break;
             }
-            cuts.begin_row(meters.len() + 1);
+            cuts.begin_row(index + 1);
             meters.push(cuts.meter("countergroup.meters", &row)?);
         }
         cuts.begin_row(0);
@@ -466,15 +466,15 @@ fn read_labels(table: &Table, remarks: &mut Vec<Remark>, cuts: &mut Cuts) -> mlu
     let field = "countergroup.keyinfo";
     let (mut labels, mut bytes) = (Vec::new(), 0);
     let Value::Table(rows) = table.get::<Value>("keyinfo")? else { return Ok(labels) };
-    for row in rows.sequence_values::<Value>() {
+    for (index, row) in rows.sequence_values::<Value>().enumerate() {
         let Value::Table(row) = row? else { continue };
-        let (key, label): (Value, Value) = (row.get(1)?, row.get(2)?);
-        cuts.begin_row(labels.len() + 1);
-        let (Some(key), Some(label)) = (cuts.key(field, &key), cuts.label(field, &label)) else { continue };
         if labels.len() == MAX_LABELS {
             remarks.push(Remark::TooMany { field, limit: MAX_LABELS });
             break;
         }
+        let (key, label): (Value, Value) = (row.get(1)?, row.get(2)?);
+        cuts.begin_row(index + 1);
+        let (Some(key), Some(label)) = (cuts.key(field, &key), cuts.label(field, &label)) else { continue };
         bytes += key.len() + label.len();
         if bytes > MAX_LABEL_BYTES {
             remarks.push(Remark::TooMuchText(labels.len()));

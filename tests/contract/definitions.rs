@@ -262,6 +262,20 @@ fn texts_of_definitions_are_cut_and_that_is_said_once_with_file_and_line() {
 }
 
 #[test]
+fn rows_are_named_by_their_places_in_the_list() {
+    let control = format!("guid = '{GROUP}', name = 'all'");
+    let lists = "meters = { 'none', { 0, 2, 20, 0, ('m'):rep(300), 'e', 'u' } },
+         keyinfo = { 'none', {}, { 'a', 'b' }, { ('k'):rep(300), 'l' } }";
+    let outcome = defined(&group(&control, lists));
+    outcome.exits(0);
+    let warned = outcome.logged("WARN", "too long");
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    for row in ["countergroup.meters[2] has 300 bytes", "countergroup.keyinfo[4] has 300 bytes"] {
+        assert!(warned[0].contains(row), "{warned:?}");
+    }
+}
+
+#[test]
 fn lists_of_definitions_have_an_end() {
     let list = "local function list(length, entry) local l = {} for i = 1, length do l[i] = entry end return l end\n";
     let control = format!("guid = '{GROUP}', name = 'G'");

@@ -100,9 +100,9 @@ impl<'a> Loading<'a> {
         let remarks = entry.manifest.iter().flat_map(|manifest| &manifest.remarks);
         let mut said = BTreeSet::new();
         for remark in remarks {
-            let (severity, line, advice) = explain(remark, tokens);
+            let (severity, advice) = explain(remark);
             said.insert(note_of(&entry.script, tokens, remark));
-            findings.add(severity, line, remark.to_string(), advice);
+            findings.add(severity, remark.line(tokens), remark.to_string(), advice);
         }
         let skipped = entry.manifest.is_none();
         for note in self.catalog.notes.iter().filter(|note| note.script == entry.id && !skipped) {
@@ -273,27 +273,23 @@ fn simplecounter_protocol(blocks: &[Block]) -> Option<Guid> {
 }
 
 /// How bad a remark is, where it belongs, and what to do.
-fn explain(remark: &Remark, tokens: &Tokens) -> (Severity, u32, &'static str) {
-    let at = |path: &str| tokens.line_of_field(&path.split('.').collect::<Vec<_>>());
+fn explain(remark: &Remark) -> (Severity, &'static str) {
     match remark {
-        Remark::NoId => (Severity::Warning, at("id"), "add: id = { name = \"...\", description = \"...\" },"),
-        Remark::BothSpellings(first, _) => (Severity::Warning, at(first), "keep one of them"),
-        Remark::NotATable(name) => (Severity::Error, at(name), "write it as a table: { ... }"),
+        Remark::NoId => (Severity::Warning, "add: id = { name = \"...\", description = \"...\" },"),
+        Remark::BothSpellings(..) => (Severity::Warning, "keep one of them"),
+        Remark::NotATable(_) => (Severity::Error, "write it as a table: { ... }"),
         Remark::BadField(path) if path.ends_with("guid") => (
             Severity::Error,
-            at(path),
             "it is text such as \"{XXXXXXXX-XXXX-XXXX-XXXX-XXXXXXXXXXXX}\"; for a new one: millstream guid",
         ),
-        Remark::BadField(path) => (Severity::Error, at(path), ""),
+        Remark::BadField(path) if path.ends_with("name") => (Severity::Error, "it is a text: name = \"...\""),
+        Remark::BadField(_) => (Severity::Error, "it is a table: control = { guid = \"{...}\", name = \"...\" }"),
         Remark::BadSubscription(_) | Remark::MoreBadSubscriptions(_) => {
-            (Severity::Warning, at("message_subscriptions"), "for a new one: millstream guid")
+            (Severity::Warning, "for a new one: millstream guid")
         }
-        Remark::Cut(_) | Remark::TooMany { .. } | Remark::TooMuchText(_) => {
-            (Severity::Warning, remark.line(tokens), "")
-        }
-        Remark::UnknownBlock(name, _) => {
-            (Severity::Warning, at(name), "rename it, or leave it if it is switched off on purpose")
-        }
+        Remark::Cut(_) => (Severity::Warning, "make it shorter: what is left out is seen nowhere"),
+        Remark::TooMany { .. } | Remark::TooMuchText(_) => (Severity::Warning, "the others are left out"),
+        Remark::UnknownBlock(..) => (Severity::Warning, "rename it, or leave it if it is switched off on purpose"),
     }
 }
 
