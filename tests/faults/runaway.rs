@@ -345,7 +345,7 @@ fn handlers_of_events_of_the_vm_are_refused() {
 
 #[test]
 fn finalizers_of_ffi_that_loop_do_not_hold_the_run_up() {
-    let capture = Capture::udp(2500, 100);
+    let capture = Capture::udp(10_000, 100);
     let head = "local ffi, x = require 'ffi', {}";
     let body = "x[n % 10] = ffi.gc(ffi.new('char[100]'), function() while true do end end)";
     let bench = witness(Bench::new().counter("bad.lua", IPV4, head, body)).args(&["--callback-budget", "100"]);
