@@ -362,10 +362,8 @@ impl<'a> Reading<'a> {
             return Some(format!("{path} is {why}"));
         }
         let function = self.variables[variable].function.filter(|function| seen.insert(*function))?;
-        let taken = self.functions[function].taken.iter();
-        taken
-            .into_iter()
-            .find_map(|&inner| self.obstacle(inner, format!("{path} -> {}", self.variables[inner].name), seen))
+        let mut taken = self.functions[function].taken.iter();
+        taken.find_map(|&inner| self.obstacle(inner, format!("{path} -> {}", self.variables[inner].name), seen))
     }
 }
 
