@@ -12,7 +12,7 @@ use millstream::decode::{Counters, Decoder, Registry};
 use millstream::packet::{Batch, Layer};
 
 /// Most bytes that the lengths of one file add up to: a larger file is cut at fewer lengths.
-const WORK: usize = 16 << 20;
+const WORK: usize = 64 << 20;
 
 /// What reader and decoder make of a file.
 #[derive(Debug, PartialEq)]
@@ -184,7 +184,7 @@ fn the_place_of_damage_in_a_compressed_file_is_one_of_what_is_unpacked() {
                         damage.packed.is_some() && damage.to_string().contains(" of what is unpacked: "),
                         "{damage}"
                     );
-                    let end = (found.packets.len() > 0).then(|| ends[found.packets.len()].0);
+                    let end = (!found.packets.is_empty()).then(|| ends[found.packets.len()].0);
                     assert_eq!(damage.offset, end.map_or(damage.offset, |end| end as u64), "{len}");
                 }
             }
