@@ -3,11 +3,13 @@
 //! Rows are read from the first on until a page cannot be, and from the last on; what lies between is halved and tried again.
 //! So what is lost is what lies in the pages that are damaged.
 
+use std::collections::VecDeque;
+
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, Statement};
 
-/// Ranges that are looked at: of a page of rows each number is one, and of a page of pages there are many.
-const MOST_RANGES: u32 = 20_000;
+/// Ranges up to which what lies between is halved: of a page of rows each number is one, and of a page of pages there are many.
+const MOST_RANGES: u32 = 8_192;
 /// Rows of a transaction.
 const AT_ONCE: u64 = 65_536;
 
@@ -161,9 +163,10 @@ enum Reached {
 
 impl Copying<'_> {
     fn run(mut self, mut up: Statement<'_>, mut down: Statement<'_>) -> rusqlite::Result<Salvaged> {
-        let mut ranges = vec![(i64::MIN, i64::MAX)];
-        let mut looked_at = 0;
-        while let Some((low, high)) = ranges.pop() {
+        // The widest first: they have most rows.
+        let mut ranges = VecDeque::from([(i64::MIN, i64::MAX)]);
+        let (mut looked_at, mut lost) = (0, Vec::new());
+        while let Some((low, high)) = ranges.pop_front() {
             looked_at += 1;
             let Reached::Damage(below) = self.pass(&mut up, low, high)? else { continue };
             let Reached::Damage(above) = self.pass(&mut down, low, high)? else { continue };
@@ -174,17 +177,18 @@ impl Copying<'_> {
                 // Both ways have met; of several rows with one number some may lie between.
                 None if self.is_unique => {}
                 None => self.salvaged.add(Salvaged::gap(None)),
-                Some((first, last)) if looked_at >= MOST_RANGES || low == high => self.lost(first, last),
+                Some((first, last)) if looked_at >= MOST_RANGES || low == high => lost.push((first, last)),
                 Some((first, last)) => {
-                    // The lower half is looked at first: gaps come in their order.
                     let middle = i64::midpoint(first, last).clamp(first, last);
+                    ranges.push_back((first, middle));
                     if middle < last {
-                        ranges.push((middle + 1, last));
+                        ranges.push_back((middle + 1, last));
                     }
-                    ranges.push((first, middle));
                 }
             }
         }
+        lost.sort_unstable();
+        lost.into_iter().for_each(|(first, last)| self.lost(first, last));
         Ok(self.salvaged)
     }
 
