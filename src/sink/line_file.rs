@@ -48,6 +48,8 @@ pub(super) enum Links {
 #[derive(Debug)]
 pub(super) struct LineFile {
     file: File,
+    // It had a name when it was opened: without one, nobody finds what is written.
+    is_named: bool,
 }
 
 impl LineFile {
@@ -80,7 +82,7 @@ impl LineFile {
         if kind.is_file() && begin == Begin::Anew && about.size() > 0 {
             file.set_len(0).map_err(failed)?;
         }
-        Ok(Self { file })
+        Ok(Self { file, is_named: about.nlink() > 0 })
     }
 
     /// Around an open file, if it is a plain one.
@@ -88,7 +90,8 @@ impl LineFile {
     /// # Errors
     /// When it is none: gives it back.
     pub fn of(file: File) -> Result<Self, File> {
-        if file.metadata().is_ok_and(|about| about.is_file()) { Ok(Self { file }) } else { Err(file) }
+        let is_plain = file.metadata().is_ok_and(|about| about.is_file());
+        if is_plain { Ok(Self { file, is_named: false }) } else { Err(file) }
     }
 
     /// True if there is nothing in it yet.
@@ -106,6 +109,9 @@ impl LineFile {
 
     /// The same for records that may have line ends in them: `whole` tells how many of so many bytes are whole ones.
     pub fn write_whole(&mut self, lines: &[u8], whole: impl FnOnce(usize) -> usize) -> Result<(), (usize, io::Error)> {
+        if self.is_named && self.file.metadata().is_ok_and(|about| about.nlink() == 0) {
+            return Err((0, io::Error::new(io::ErrorKind::NotFound, "the file was deleted; SIGHUP makes a new one")));
+        }
         let mut written = 0;
         while written < lines.len() {
             match self.file.write(&lines[written..]) {
@@ -165,6 +171,20 @@ mod tests {
         let mut followed = LineFile::open(&dir.path().join("link"), Begin::Anew, Links::Followed).unwrap();
         followed.write(b"line\n").unwrap();
         assert_eq!(fs::read(dir.path().join("target")).unwrap(), b"line\n");
+    }
+
+    #[test]
+    fn what_nobody_can_find_any_more_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("lines"), dir.path().join("moved"));
+        let mut file = LineFile::open(&path, Begin::Anew, Links::Refused).unwrap();
+        fs::rename(&path, &other).unwrap();
+        file.write(b"found\n").unwrap();
+        fs::remove_file(&other).unwrap();
+        let (written, error) = file.write(b"lost\n").unwrap_err();
+        assert_eq!((written, error.kind()), (0, std::io::ErrorKind::NotFound));
+        // Whoever passes a file without a name on knows what it is.
+        LineFile::of(tempfile::tempfile().unwrap()).unwrap().write(b"line\n").unwrap();
     }
 
     #[test]
