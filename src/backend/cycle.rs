@@ -324,7 +324,7 @@ impl<O: BackendOutlet> Backend<O> {
                 self.crew.announce_flow(Hook::Terminate, &mut flow);
                 self.crew.keep_flow(flow, &mut self.waiting.flows);
             }
-            Item::LateTag(tag) => self.crew.given.add(&tag.0, &tag.1),
+            Item::LateTag(tag) => self.crew.given.add_late(&tag.0, &tag.1),
             Item::Reported(mut flow) => {
                 self.crew.announce_flow(Hook::New, &mut flow);
                 self.crew.announce_flow(Hook::Terminate, &mut flow);
@@ -472,6 +472,7 @@ impl<O: BackendOutlet> Backend<O> {
             .sum();
         let mut oddities = self.crew.context.oddities.named();
         oddities.push(("backend_items_over_limit", over_limit));
+        oddities.push(("flow_statements_late", self.crew.given.late()));
         oddities.push(("toppers_displaced", self.counters.displaced()));
         let lost = self.mates.as_ref().map(Mates::counts).unwrap_or_default();
         let updates = lost.updates + self.crew.context.shard.borrow().away_dropped();
