@@ -326,7 +326,7 @@ fn a_reload_tells_which_outputs_could_not_be_opened_anew() {
     });
     assert_eq!(said.unwrap()["failed"], serde_json::json!([]));
     for file in [&eve, &stream] {
-        fs::remove_file(file).unwrap();
+        fs::rename(file, file.with_extension("moved")).unwrap();
         fs::create_dir(file).unwrap();
     }
     fs::rename(&folder, dir.path().join("moved")).unwrap();
