@@ -3,6 +3,11 @@
 //! Knows flows, nothing of scripts or outputs. Runs on the engine thread over the flow events of a batch. Invariants: no
 //! input panics; memory per flow and per event is bounded, and what a bound cuts off is counted; what nobody asks for is
 //! not run.
+//!
+//! Decompression, hashes, ciphers, DER and PEM are libraries'. The readers of messages are our own: those of libraries take a
+//! whole message that lies in one piece and refuse it where one field is wrong, and most make values of all of its fields.
+//! Here messages come in segments with holes, what stands before the damage counts, and a field is read when somebody
+//! asks for it. Tests hold them against such libraries and other programs (`httparse`, openssl, tshark).
 
 mod attribute_kinds;
 mod dhcp;
