@@ -2,7 +2,8 @@
 --
 -- Run it with --set 'Reassembly>FileExtraction>Enabled=true'. Each file becomes a resource of the group File Hashes, with
 -- where it came from, and its flow gets a tag with the beginning of the hash. Hashing is done by a worker; packets do not
--- wait. Files that come in chunks are put together first.
+-- wait. Files that come in chunks are put together first. Of a capture file, results come when it ends: a tag for a flow whose
+-- record was written before is counted (`flow_statements_late`).
 
 local RESOURCES = "{9781DB2C-F78A-4F7F-A7E8-2B1A9A7BE71A}"
 local GROUP = "{6A0F4E2B-7B53-4C11-9B64-0A6B0C7C9D21}"
