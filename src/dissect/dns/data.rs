@@ -172,7 +172,8 @@ impl<'a> Fields<'a> {
     }
 
     fn name(&mut self, text: &mut Vec<u8>) -> Option<()> {
-        self.at = name::push(text, self.message, self.at, self.style)?;
+        // The end of the data does not stop a name.
+        self.at = name::push(text, self.message, self.at, self.style).filter(|at| *at <= self.end)?;
         Some(())
     }
 
@@ -373,9 +374,14 @@ mod tests {
     use super::*;
 
     fn shown(kind: u16, data: &[u8]) -> String {
-        let record = Record { name: 0, kind, class: 1, ttl: 0, data: 0, end: data.len() };
+        shown_of(kind, data, data.len())
+    }
+
+    /// Of a message that goes on behind the data.
+    fn shown_of(kind: u16, message: &[u8], end: usize) -> String {
+        let record = Record { name: 0, kind, class: 1, ttl: 0, data: 0, end };
         let mut text = Vec::new();
-        push(&mut text, data, &record, NameStyle::Plain);
+        push(&mut text, message, &record, NameStyle::Plain);
         String::from_utf8(text).expect("text")
     }
 
@@ -403,5 +409,14 @@ mod tests {
         assert_eq!(shown(1, &[192, 0, 2]), "\\# 3 C00002");
         assert_eq!(shown(1, &[192, 0, 2, 1, 9]), "\\# 5 C000020109");
         assert_eq!(shown(16, &[]), "\\# 0");
+    }
+
+    #[test]
+    fn names_that_go_on_behind_the_data_are_damage() {
+        let signature = [&[0, 1, 8, 2, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 7][..], b"\x03key\0more"].concat();
+        for (kind, len) in [(46, 20), (46, 22), (15, 3), (64, 4)] {
+            let bytes = HEXUPPER.encode(&signature[..len]);
+            assert_eq!(shown_of(kind, &signature, len), format!("\\# {len} {bytes}"), "{kind}");
+        }
     }
 }
