@@ -55,7 +55,7 @@ fn aside(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Counts a packet of so many hosts in a minute.
-fn count(sender: &mut StoreSender, minute: i64, hosts: std::ops::Range<usize>) -> u64 {
+pub fn count(sender: &mut StoreSender, minute: i64, hosts: std::ops::Range<usize>) -> u64 {
     let registry = Registry::new();
     let mut shard = Shard::new(&registry, ShardConfig::default());
     let group = registry.counter_index(HOSTS).unwrap();

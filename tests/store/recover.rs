@@ -5,12 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use millstream::sink::{RecoverError, Salvaged, recover};
+use millstream::sink::{RecoverError, RunEnd, Salvaged, recover};
 use rusqlite::types::Value as Sql;
 use tempfile::TempDir;
 
-use crate::damage::{damage, damage_pages, write};
-use crate::harness::{DEMO, fill, good, millstream, number, options, refused, rows, run_into};
+use crate::damage::{count, damage, damage_pages, write};
+use crate::harness::{DEMO, fill, good, millstream, number, open, options, refused, rows, run_into};
 
 /// Rows by table, those of counters as one.
 fn counts(file: &Path) -> BTreeMap<String, i64> {
@@ -79,19 +79,22 @@ fn whatever_is_damaged_everything_else_is_recovered() {
     assert!(costly.iter().all(|table| all.contains_key(table)), "no index costs anything: {costly:?}");
 }
 
+/// The rows in each page of a table.
+fn cells(file: &Path, table: &str) -> Vec<i64> {
+    let cells = format!("SELECT ncell FROM dbstat WHERE name = '{table}' AND pagetype = 'leaf' ORDER BY path");
+    let cells = rows(file, &cells).into_iter().map(|row| match row[0] {
+        Sql::Integer(cells) => cells,
+        ref other => panic!("{other:?}"),
+    });
+    cells.collect()
+}
+
 #[test]
 fn of_a_table_the_rows_of_sound_pages_are_recovered() {
     let folder = TempDir::new().unwrap();
     let (damaged, new) = (folder.path().join("damaged.db"), folder.path().join("new.db"));
     assert_eq!(fill(&options(&damaged), 0..6_000).lost(), 0);
-    let cells = "SELECT ncell FROM dbstat WHERE name = 'flows' AND pagetype = 'leaf' ORDER BY path";
-    let cells: Vec<i64> = rows(&damaged, cells)
-        .into_iter()
-        .map(|row| match row[0] {
-            Sql::Integer(cells) => cells,
-            ref other => panic!("{other:?}"),
-        })
-        .collect();
+    let cells = cells(&damaged, "flows");
     assert!(cells.len() > 10, "{cells:?}");
     let is_damaged = |at: usize| [2, 3, 7].contains(&at);
     damage_pages(&damaged, "flows", is_damaged);
@@ -104,6 +107,31 @@ fn of_a_table_the_rows_of_sound_pages_are_recovered() {
     let file = new.to_str().unwrap();
     let flows = good(&["query", "flows", "--by", "time", "--limit", "10000", "--csv", "--store", file]);
     assert_eq!(flows.lines().count() as i64 - 1, 6_000 - lost);
+}
+
+#[test]
+fn of_rows_with_one_number_those_behind_the_damage_are_recovered() {
+    let folder = TempDir::new().unwrap();
+    let (damaged, new) = (folder.path().join("damaged.db"), folder.path().join("new.db"));
+    let store = open(&options(&damaged)).unwrap();
+    let mut sender = store.sender();
+    (0..3).for_each(|minute| _ = count(&mut sender, minute, 0..6_000));
+    drop(sender);
+    assert_eq!(store.close(RunEnd::default()).lost(), 0);
+    let table = format!("counters_{}", number(&damaged, "SELECT id FROM groups WHERE name = 'Hosts'"));
+    let all = number(&damaged, &format!("SELECT count(*) FROM {table}"));
+    assert_eq!(all, 3 * 6_001, "buckets alone");
+    let cells = cells(&damaged, &table);
+    assert!(cells.len() > 9, "{cells:?}");
+    // One in the first bucket, one in the last.
+    let places = [1, cells.len() - 2];
+    damage_pages(&damaged, &table, |at| places.contains(&at));
+    let lost: i64 = places.iter().map(|at| cells[*at]).sum();
+    let told: BTreeMap<&str, Salvaged> = recover(&damaged, &new).unwrap().into_iter().collect();
+    let expected = Salvaged { rows: (all - lost) as u64, senseless: 0, gaps: 2, unread: None };
+    assert_eq!(told["counters"], expected);
+    assert!(told.iter().all(|(table, told)| *table == "counters" || told.is_whole()), "{told:?}");
+    assert_eq!(number(&new, &format!("SELECT count(*) FROM {table}")), all - lost);
 }
 
 #[test]

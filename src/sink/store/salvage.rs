@@ -170,13 +170,32 @@ impl Copying<'_> {
             looked_at += 1;
             let Reached::Damage(below) = self.pass(&mut up, low, high)? else { continue };
             let Reached::Damage(above) = self.pass(&mut down, low, high)? else { continue };
+            if !self.is_split {
+                self.salvaged.add(Salvaged::gap(None));
+                continue;
+            }
+            if !self.is_unique {
+                // Of several rows with one number some may lie behind the damage.
+                if low == high || below.is_some() && below == above {
+                    lost.extend(below.or(Some(low)).map(|number| (number, number)));
+                    continue;
+                }
+                if let Some(number) = below
+                    && let Reached::Damage(_) = self.pass(&mut down, number, number)?
+                {
+                    lost.push((number, number));
+                }
+                if let Some(number) = above
+                    && let Reached::Damage(_) = self.pass(&mut up, number, number)?
+                {
+                    lost.push((number, number));
+                }
+            }
             let first = below.map_or(Some(low), |below| below.checked_add(1)).map(|first| first.max(low));
             let last = above.map_or(Some(high), |above| above.checked_sub(1)).map(|last| last.min(high));
             match first.zip(last).filter(|(first, last)| first <= last) {
-                _ if !self.is_split => self.salvaged.add(Salvaged::gap(None)),
-                // Both ways have met; of several rows with one number some may lie between.
-                None if self.is_unique => {}
-                None => self.salvaged.add(Salvaged::gap(None)),
+                // Both ways have met.
+                None => {}
                 Some((first, last)) if looked_at >= MOST_RANGES || low == high => lost.push((first, last)),
                 Some((first, last)) => {
                     let middle = i64::midpoint(first, last).clamp(first, last);
