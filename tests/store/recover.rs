@@ -187,8 +187,10 @@ fn what_cannot_be_recovered_is_left_alone() {
     write(&options(&path("store.db")), 0..10);
     assert!(matches!(recover(&path("store.db"), &path("none/new.db")), Err(RecoverError::New { .. })));
     let set = |sql: &str| rusqlite::Connection::open(path("store.db")).unwrap().execute_batch(sql).unwrap();
-    set("PRAGMA user_version = 3");
-    assert!(matches!(recover(&path("store.db"), &new), Err(RecoverError::OtherVersion { found: 3, .. })));
+    set("PRAGMA user_version = 99");
+    assert!(matches!(recover(&path("store.db"), &new), Err(RecoverError::TooNew { found: 99, .. })));
+    set("PRAGMA user_version = 0");
+    assert!(matches!(recover(&path("store.db"), &new), Err(RecoverError::NotAStore { .. })));
     set("PRAGMA application_id = 1");
     assert!(matches!(recover(&path("store.db"), &new), Err(RecoverError::NotAStore { .. })));
     assert!(!new.exists());

@@ -32,9 +32,9 @@ pub enum RecoverError {
         /// The file.
         path: PathBuf,
     },
-    /// Another version of millstream made it.
-    #[error("{}: its tables have version {found}; only those of version {known} can be recovered", path.display())]
-    OtherVersion {
+    /// A later version of millstream made it.
+    #[error("{}: its tables have version {found}, this program knows {known}; use a newer millstream", path.display())]
+    TooNew {
         /// The file.
         path: PathBuf,
         /// Version of the tables.
@@ -69,16 +69,23 @@ const TABLES: [Source<'static>; 16] = [
     Source::numbered("alerts"),
     Source::numbered("resources"),
     Source::numbered("documents"),
-    Source::numbered("job_ends"),
-    Source::whole("open_flows", &["flow", "start"]),
-    Source::split("flow_attributes", &["part", "flow", "name", "value"]),
-    Source::whole("tracked", &["tracker", "bucket", "rank"]),
+    Source::numbered("job_ends").since(3),
+    Source::whole("open_flows", &["flow", "start"]).since(3),
+    Source::split("flow_attributes", &["part", "flow", "name", "value"]).since(3),
+    Source::whole("tracked", &["tracker", "bucket", "rank"]).since(3),
     Source::split("edges", &["from_grp", "from_key", "hour", "to_grp", "to_key"]),
     Source::split("labels", &["grp", "key"]),
     Source::split("attributes", &["grp", "key", "name"]),
     Source::split("jobs", &["run", "plugin"]),
     Source::split("losses", &["run", "reason"]),
-    Source::whole("pipelines", &["plugin", "name"]),
+    Source::whole("pipelines", &["plugin", "name"]).since(4),
+];
+
+/// Tables that an earlier version had otherwise: up to which one, and how its rows are those of today.
+const OTHERWISE: [(i64, &str); 3] = [
+    (1, "losses AS SELECT id AS run, 'store_failed' AS reason, lost AS rows FROM main.runs WHERE lost > 0"),
+    (5, "flow_attributes AS SELECT hour AS part, flow, name, value, time FROM main.flow_attributes"),
+    (7, "toppers AS SELECT grp, meter, bucket, 1 AS side, key, value, NULL AS error FROM main.toppers"),
 ];
 
 /// What is made from what was copied.
@@ -95,7 +102,7 @@ INSERT INTO attribute_parts(part, first, last) SELECT part, min(time), max(time)
 /// # Errors
 /// [`RecoverError`]; then there is no new file.
 pub fn recover(damaged: &Path, new: &Path) -> Result<Vec<(&'static str, Salvaged)>, RecoverError> {
-    let from = opened(damaged)?;
+    let (from, version) = opened(damaged)?;
     let failed = |why: String| RecoverError::New { path: new.to_owned(), why };
     match OpenOptions::new().write(true).create_new(true).mode(0o640).open(new) {
         Ok(_) => {}
@@ -105,7 +112,7 @@ pub fn recover(damaged: &Path, new: &Path) -> Result<Vec<(&'static str, Salvaged
         Err(error) => return Err(failed(error.to_string())),
     }
     let recovered = open::create(new).map_err(StoreOpenError::without_name).and_then(|Opened { db: to, lock }| {
-        let recovered = copy_all(&from, &to).map_err(|error| error.to_string())?;
+        let recovered = copy_all(&from, &to, version).map_err(|error| error.to_string())?;
         to.close().map_err(|(_, error)| error.to_string())?;
         drop(lock);
         Ok(recovered)
@@ -119,8 +126,9 @@ pub fn recover(damaged: &Path, new: &Path) -> Result<Vec<(&'static str, Salvaged
     recovered.map_err(failed)
 }
 
-/// The damaged store, in one read transaction.
-fn opened(path: &Path) -> Result<Connection, RecoverError> {
+/// The damaged store, in one read transaction, and the version of its tables. What an earlier one had otherwise is seen as it
+/// would be today.
+fn opened(path: &Path) -> Result<(Connection, i64), RecoverError> {
     let unreadable = |why: String| RecoverError::Unreadable { path: path.to_owned(), why };
     let is_file = path.metadata().map_err(|error| unreadable(error.to_string()))?.is_file();
     // To open a pipe would wait for whoever writes it.
@@ -130,18 +138,22 @@ fn opened(path: &Path) -> Result<Connection, RecoverError> {
     let db = connect(path).map_err(|error| unreadable(error.to_string()))?;
     let number =
         |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|error| unreadable(error.to_string()));
-    if number("PRAGMA application_id")? != schema::APPLICATION {
+    let (application, found) = (number("PRAGMA application_id")?, number("PRAGMA user_version")?);
+    if application != schema::APPLICATION || found < 1 {
         return Err(RecoverError::NotAStore { path: path.to_owned() });
     }
-    let found = number("PRAGMA user_version")?;
-    if found != schema::VERSION {
-        return Err(RecoverError::OtherVersion { path: path.to_owned(), found, known: schema::VERSION });
+    if found > schema::VERSION {
+        return Err(RecoverError::TooNew { path: path.to_owned(), found, known: schema::VERSION });
     }
-    db.execute_batch("PRAGMA cell_size_check = ON; BEGIN").map_err(|error| unreadable(error.to_string()))?;
-    Ok(db)
+    // A view of this connection is found before the table of its name.
+    let otherwise = OTHERWISE.iter().filter(|(until, _)| found <= *until);
+    let views: String = otherwise.map(|(_, view)| format!("CREATE TEMP VIEW {view}; ")).collect();
+    let begin = format!("PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY; {views}BEGIN");
+    db.execute_batch(&begin).map_err(|error| unreadable(error.to_string()))?;
+    Ok((db, found))
 }
 
-fn copy_all(from: &Connection, to: &Connection) -> rusqlite::Result<Vec<(&'static str, Salvaged)>> {
+fn copy_all(from: &Connection, to: &Connection, version: i64) -> rusqlite::Result<Vec<(&'static str, Salvaged)>> {
     to.execute_batch("BEGIN")?;
     let mut all = Vec::new();
     for source in &FIRST {
@@ -153,8 +165,9 @@ fn copy_all(from: &Connection, to: &Connection) -> rusqlite::Result<Vec<(&'stati
     let keys = all_keys(from, to)?;
     all.push(("keys", keys));
     all.push(("counters", counters(from, to)?));
-    all.push(("toppers", toppers(from, to, undefined)?));
-    for source in &TABLES {
+    all.push(("toppers", toppers(from, to, version, undefined)?));
+    let is_there = |source: &&Source<'_>| source.since <= version;
+    for source in TABLES.iter().filter(is_there) {
         all.push((source.table, copy(from, to, source)?));
     }
     // A text that others name may be lost.
@@ -223,10 +236,12 @@ fn counters(from: &Connection, to: &Connection) -> rusqlite::Result<Salvaged> {
 }
 
 /// Toppers meter by meter: so they are in the order of their time. Adds them up to what is known of others.
-fn toppers(from: &Connection, to: &Connection, mut all: Salvaged) -> rusqlite::Result<Salvaged> {
+fn toppers(from: &Connection, to: &Connection, version: i64, mut all: Salvaged) -> rusqlite::Result<Salvaged> {
+    // What is not in the order of its index is sorted, and what cannot be sorted as a whole is lost as a whole.
+    let order: &[&str] = if version < 8 { &["bucket", "key"] } else { &["bucket", "side", "key"] };
     for (group, meter) in numbers(to, "SELECT grp, id FROM meters ORDER BY grp, id")? {
         let only = format!("grp = {group} AND meter = {meter}");
-        let source = Source { only: &only, ..Source::split("toppers", &["bucket", "side", "key"]) };
+        let source = Source { only: &only, ..Source::split("toppers", order) };
         all.add(copy(from, to, &source)?);
     }
     all.take_back(without_keys(to, "toppers")?);

@@ -22,22 +22,29 @@ pub(super) struct Source<'a> {
     pub(super) split: Option<&'a str>,
     /// What the rows are in the order of; an index has it.
     pub(super) order: &'a [&'a str],
+    /// The version of the tables that the table came with.
+    pub(super) since: i64,
 }
 
 impl<'a> Source<'a> {
     /// All rows of a table in the order of their numbers.
     pub(super) const fn numbered(table: &'a str) -> Self {
-        Self { table, only: "1", split: Some("id"), order: &["id"] }
+        Self { table, only: "1", split: Some("id"), order: &["id"], since: 1 }
     }
 
     /// All rows of a table in an order that begins with an integer.
     pub(super) const fn split(table: &'a str, order: &'a [&'a str]) -> Self {
-        Self { table, only: "1", split: Some(order[0]), order }
+        Self { table, only: "1", split: Some(order[0]), order, since: 1 }
     }
 
     /// All rows of a table in another order.
     pub(super) const fn whole(table: &'a str, order: &'a [&'a str]) -> Self {
-        Self { table, only: "1", split: None, order }
+        Self { table, only: "1", split: None, order, since: 1 }
+    }
+
+    /// The same of a table that a later version came with.
+    pub(super) const fn since(self, since: i64) -> Self {
+        Self { since, ..self }
     }
 }
 
