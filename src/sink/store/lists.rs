@@ -77,7 +77,7 @@ impl Lists {
         Ok(())
     }
 
-    /// Enters what a statement finds: by what, group, number and row, in their order.
+    /// Enters what a statement finds: by what, group, number and row.
     fn list(&mut self, db: &Connection, sql: &str) -> rusqlite::Result<()> {
         let mut select = db.prepare(sql)?;
         let mut rows = select.query([])?;
@@ -217,14 +217,15 @@ pub(super) fn list_all(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Lists everything there is, in a file without lists.
+/// Lists everything there is, in a file without lists: in the order in which it was written, as it was listed then. To sort
+/// it as a whole would take room for all of it.
 pub(super) fn list_rows(db: &Connection) -> rusqlite::Result<()> {
     let mut lists = Lists::default();
     [
-        "SELECT 1, 0, start, id FROM flows ORDER BY start, id",
-        "SELECT 2, 0, bytes, id FROM flows ORDER BY bytes, id",
-        "SELECT 3, grp, time, id FROM resources ORDER BY grp, time, id",
-        "SELECT 3, grp, time, id FROM documents WHERE grp > 0 ORDER BY grp, time, id",
+        "SELECT 1, 0, start, id FROM flows ORDER BY id",
+        "SELECT 2, 0, bytes, id FROM flows ORDER BY id",
+        "SELECT 3, grp, time, id FROM resources ORDER BY id",
+        "SELECT 3, grp, time, id FROM documents WHERE grp > 0 ORDER BY id",
     ]
     .into_iter()
     .try_for_each(|sql| lists.list(db, sql))

@@ -2,6 +2,7 @@
 //!
 //! What says something is copied, what only helps to find it is made anew: a damaged index costs nothing.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -92,9 +93,6 @@ const OTHERWISE: [(i64, &str); 3] = [
 const MADE_ANEW: &str = "
 INSERT INTO same_texts(text, time, id) SELECT text, time, id FROM documents WHERE typeof(text) = 'integer';
 INSERT INTO documents_fts(rowid, text) SELECT id, text FROM documents WHERE typeof(text) <> 'integer';
-INSERT INTO document_hours(hour, first, last)
-  SELECT (time / 3600000000000 - (time % 3600000000000 < 0)) * 3600 AS begin, min(id), max(id) FROM documents
-  WHERE grp > 0 GROUP BY begin;
 INSERT INTO attribute_parts(part, first, last) SELECT part, min(time), max(time) FROM flow_attributes GROUP BY part;";
 
 /// Copies what can be read of a store into a new one; says for each table what became of its rows.
@@ -178,10 +176,26 @@ fn copy_all(from: &Connection, to: &Connection, version: i64) -> rusqlite::Resul
         documents.take_back(lost);
     }
     to.execute_batch(MADE_ANEW)?;
+    list_document_hours(to)?;
     schema::list_intervals(to)?;
     lists::list_rows(to)?;
     to.execute_batch("COMMIT")?;
     Ok(all)
+}
+
+/// Enters the first and the last document of each hour; to have them sorted would take room for all of them.
+fn list_document_hours(to: &Connection) -> rusqlite::Result<()> {
+    let mut hours: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
+    let sql = "SELECT (time / 3600000000000 - (time % 3600000000000 < 0)) * 3600, id FROM documents WHERE grp > 0";
+    let mut select = to.prepare(sql)?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let id = row.get(1)?;
+        let (first, last) = hours.entry(row.get(0)?).or_insert((id, id));
+        (*first, *last) = (id.min(*first), id.max(*last));
+    }
+    let mut insert = to.prepare("INSERT INTO document_hours(hour, first, last) VALUES(?1, ?2, ?3)")?;
+    hours.into_iter().try_for_each(|(hour, (first, last))| insert.execute([hour, first, last]).map(drop))
 }
 
 /// Keys stand in a table and in its index: one of them is enough.
