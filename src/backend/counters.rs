@@ -168,9 +168,6 @@ impl Counters {
         }
         let is_due = |toppers: &mut Option<GroupToppers>| toppers.as_mut().is_some_and(|t| t.is_due(window, end));
         let due: Vec<bool> = self.toppers.iter_mut().map(is_due).collect();
-        if !due.contains(&true) {
-            return due.iter().map(|_| None).collect();
-        }
         let of_due = self.toppers.iter().zip(&due).filter(|(_, is_due)| **is_due);
         let ranks: Vec<GroupRanks> = of_due.filter_map(|(toppers, _)| Some(toppers.as_ref()?.ranks(window))).collect();
         let others = rank(&ranks);

@@ -150,6 +150,7 @@ impl<O: BackendOutlet> Backend<O> {
         crew.takes_all = parts.takes_all;
         crew.publish_wants();
         crew.trackers.iter().for_each(|(_, control)| parts.share.rankings.join(&control.name));
+        parts.share.rankings.hear(crew.heard_toppers());
         Self {
             counters: Counters::new(&groups, |group| parts.takes_all || crew.hears_toppers(group)),
             trackers: crew.trackers.iter().map(|(_, control)| Tracker::new(control, parts.window)).collect(),
@@ -342,7 +343,15 @@ impl<O: BackendOutlet> Backend<O> {
         let engine = crew.engine.clone();
         crew.tell(&engine, Hook::BeginFlush, start);
         let (mates, moment, own) = (&mut self.mates, &mut self.moment, self.share.own);
-        self.counters.flush(crew, (start, end), own, |ranks| rank_among(mates, moment, end, ranks));
+        if mates.is_some() {
+            let heard = self.rankings.heard();
+            self.counters.track(&crew.context.groups, |group| heard.contains(&group));
+        }
+        let speaks = crew.speaks;
+        self.counters.flush(crew, (start, end), own, |ranks| match ranks {
+            [] if !speaks => Vec::new(),
+            ranks => rank_among(mates, moment, end, ranks),
+        });
         crew.flush_items(GroupKind::Alert, self.waiting.alerts.take(), start);
         crew.flush_items(GroupKind::Resource, self.waiting.resources.take(), start);
         crew.flush_items(GroupKind::Fts, self.waiting.documents.take(), start);

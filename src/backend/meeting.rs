@@ -124,7 +124,8 @@ impl<O: BackendOutlet> Backend<O> {
     }
 }
 
-/// What all backends have ranked in intervals that end at `end`, by their numbers; nothing if there are no others.
+/// What all backends have ranked in intervals that end at `end`, by their numbers; nothing if there are no others. All of them
+/// come here with each flush: those that have nothing to rank would be a meeting behind.
 pub(super) fn rank_among(
     mates: &mut Option<Mates>,
     moment: &mut Moment,

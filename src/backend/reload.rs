@@ -51,6 +51,7 @@ impl<O: BackendOutlet> Backend<O> {
         let has = |name: &String| self.crew.trackers.iter().any(|(_, now)| now.name == *name);
         before.iter().filter(|name| !has(name)).for_each(|name| rankings.leave(name));
         let crew = &self.crew;
+        rankings.hear(crew.heard_toppers());
         self.counters.track(&crew.context.groups, |group| crew.takes_all || crew.hears_toppers(group));
         self.crew.after();
         swap
@@ -74,6 +75,12 @@ impl<O: BackendOutlet> Crew<O> {
         let toppers = [Hook::BeginTopper, Hook::TopperFilter, Hook::Topper, Hook::EndTopper];
         let members = self.of_group(group);
         toppers.iter().any(|&hook| self.any(&members, hook))
+    }
+
+    /// The groups of whose toppers a monitor hears.
+    pub(super) fn heard_toppers(&self) -> impl Iterator<Item = GroupIndex> {
+        let groups = (0..self.counters.len()).map(|place| GroupIndex(place as u16));
+        groups.filter(|group| self.hears_toppers(*group))
     }
 
     fn reload(&mut self, edition: &Edition, settings: &HostSettings, jobs: &JobPlan) -> Swap {

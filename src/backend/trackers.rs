@@ -1,6 +1,6 @@
 //! Flow trackers: the flows with the largest metric that a script computes, snapshot by snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::quality::RandomState;
@@ -10,7 +10,7 @@ use super::crew::Crew;
 use super::monitor::Hook;
 use super::outlet::BackendOutlet;
 use crate::api::ItemRef;
-use crate::metrics::{Session, TrackedFlow};
+use crate::metrics::{GroupIndex, Session, TrackedFlow};
 use crate::plugin::TrackerControl;
 
 /// Flows remembered for each that is kept, before the smallest are let go.
@@ -63,12 +63,14 @@ fn first(mut flows: Vec<Ranked>, count: usize) -> Vec<Ranked> {
     flows
 }
 
-/// Where several backends put together what their trackers ranked in an interval.
+/// Where several backends put together what their trackers ranked in an interval, and what there is to be ranked.
 #[derive(Clone, Debug, Default)]
 pub struct Rankings(Arc<Mutex<Joined>>);
 
 #[derive(Debug, Default)]
 struct Joined {
+    /// Groups of whose toppers a script of any backend hears.
+    heard: BTreeSet<GroupIndex>,
     /// By tracker, the backends that have it.
     backends: BTreeMap<String, usize>,
     /// By tracker and start of the interval: how many backends have ended it, and their flows.
@@ -81,6 +83,18 @@ impl Rankings {
     /// One more backend has a tracker. To be said by all before the first interval ends.
     pub fn join(&self, name: &str) {
         *self.lock().backends.entry(name.to_owned()).or_default() += 1;
+    }
+
+    /// A script hears of the toppers of these groups. To be said by all before the first interval ends: keys of those on
+    /// which no script hears of them are among the first as well.
+    pub fn hear(&self, groups: impl Iterator<Item = GroupIndex>) {
+        self.lock().heard.extend(groups);
+    }
+
+    /// The groups of whose toppers a script of any backend hears.
+    #[must_use]
+    pub fn heard(&self) -> BTreeSet<GroupIndex> {
+        self.lock().heard.clone()
     }
 
     /// A backend has a tracker no longer.

@@ -302,3 +302,41 @@ fn tags_and_messages_reach_the_backend_of_a_flow() {
         sorted(&one, "h.lua").into_iter().flat_map(|line| [line.clone(), line.clone(), line]).collect();
     assert_same(&thrice, &sorted(&three, "h.lua"), "messages");
 }
+
+#[test]
+fn where_a_script_declines_on_one_backend_the_other_ones_hear_the_same() {
+    let hears = |load: &str| {
+        format!(
+            "TrisulPlugin = {{ id = {{ name = 'h' }}, onload = function() {load} end, cg_monitor = {{ \
+             counter_guid = '{MADE}', ontopperflush = function(e, key, m) print('topper', e:instanceid(), key, m) end }} }}"
+        )
+    };
+    let says = "TrisulPlugin = { id = { name = 's' }, \
+                onmessage = function(id, text) print('heard', T.backend_engineid, text) end, \
+                engine_monitor = { onendflush = function(e, ts) \
+                e:post_message_backend('end of ' .. ts .. ' by ' .. e:instanceid()) end } }";
+    let count = format!("engine:update_counter('{MADE}', 'key ' .. n % 40, 0, n)");
+    let run = |load: &str| {
+        let outcome = counting(Bench::new(), &count)
+            .plugin("a.lua", &groups())
+            .plugin("h.lua", &hears(load))
+            .plugin("s.lua", says)
+            .args(&["--backends", "2"])
+            .without_events()
+            .run(&many());
+        outcome.exits(0);
+        let mut lines: Vec<String> = outcome.lines().into_iter().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    let (all, one) = (run(""), run("if T.backend_engineid == 1 then return false end"));
+    // Of the first of all keys each backend hears its own.
+    let of_other = |line: &&String| line.starts_with("topper\t1");
+    assert!(all.iter().filter(of_other).count() > 5);
+    let expected: Vec<&String> = all.iter().filter(|line| !of_other(line)).collect();
+    assert!(expected.iter().filter(|line| line.starts_with("topper")).count() > 5);
+    // What is said in the last flush is among it.
+    let last = |line: &&&String| line.starts_with("heard") && line.contains("end of 240");
+    assert_eq!(expected.iter().filter(last).count(), 4);
+    assert_eq!(one.iter().collect::<Vec<_>>(), expected);
+}
