@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::options::Durability;
@@ -86,11 +87,14 @@ pub enum StoreOpenError {
 }
 
 impl StoreOpenError {
-    /// What is wrong with a file whose name says nothing to anybody.
+    /// What is wrong with a file whose name is told already, or says nothing to anybody.
     pub(super) fn without_name(self) -> String {
         match self {
             Self::File { error, .. } => error.to_string(),
             Self::Database { error, .. } => error.to_string(),
+            Self::Damaged { damage, trouble, .. } => {
+                format!("damaged ({damage}), and {trouble}; it is where it was: make room or move it away")
+            }
             other => other.to_string(),
         }
     }
@@ -230,7 +234,23 @@ impl Opened {
         Ok(())
     }
 
-    /// Opens the file that has taken the place of a damaged one.
+    /// Whether the file has no name any more: nobody finds what is written there.
+    pub(super) fn is_deleted(&self) -> bool {
+        self.lock.metadata().is_ok_and(|meta| meta.nlink() == 0)
+    }
+
+    /// Makes a file in the place of one that was deleted.
+    pub(super) fn make_again(&mut self, path: &Path) -> Result<(), StoreOpenError> {
+        // Closing deletes the log by its name, and somebody else may have made a file of that name since.
+        let kept = self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        kept.map_err(database(path))?;
+        self.db = Connection::open_in_memory().map_err(database(path))?;
+        self.lock = lock(path)?;
+        log::error!("store {}: the file was deleted, with all that was in it; a new one is begun", path.display());
+        Ok(())
+    }
+
+    /// Opens the file that has taken the place of another one.
     pub(super) fn reopen(&mut self, path: &Path, durability: Durability) -> Result<(), StoreOpenError> {
         self.db = set_up_file(path, durability)?;
         Ok(())

@@ -180,11 +180,13 @@ enum Trouble {
     Other,
 }
 
-/// What a damaged file needs before anything can be written again.
+/// What a file that cannot be used needs before anything can be written again.
 enum Repair {
     /// It is to be moved aside, for what is wrong with it.
     SetAside(String),
-    /// It was, and the run is to begin in the new one.
+    /// It was deleted: another one is to be made.
+    Make,
+    /// There is another one, and the run is to begin in it.
     Begin,
 }
 
@@ -347,6 +349,9 @@ impl Writer {
             }
             self.broken = None;
         }
+        if self.pending.is_none() && self.opened.is_deleted() {
+            self.repair = Some(Repair::Make);
+        }
         if !self.repaired() {
             return self.lost(Trouble::Other, offered);
         }
@@ -409,7 +414,7 @@ impl Writer {
         }
     }
 
-    /// Whether there is a file that can be written: one that is damaged is moved aside, and a new one begun.
+    /// Whether there is a file that can be written: in the place of one that is damaged or was deleted a new one is begun.
     fn repaired(&mut self) -> bool {
         let Some(repair) = self.repair.take() else { return true };
         // It has the file open.
@@ -419,7 +424,7 @@ impl Writer {
         match self.begin_anew(repair) {
             Ok(()) => true,
             Err(error) => {
-                self.tell(Trouble::Other, &error);
+                self.tell(Trouble::Other, &error.without_name());
                 self.broken = Some((Stopwatch::start(), Trouble::Other));
                 false
             }
@@ -429,12 +434,16 @@ impl Writer {
     /// Does what the file needs; what could not be done yet stays to be done.
     fn begin_anew(&mut self, repair: Repair) -> Result<(), StoreOpenError> {
         let StoreOptions { file, durability, .. } = &self.options;
-        if let Repair::SetAside(damage) = repair {
-            if let Err(error) = self.opened.replace(file, &damage) {
-                self.repair = Some(Repair::SetAside(damage));
-                return Err(error);
+        match repair {
+            Repair::SetAside(damage) => {
+                if let Err(error) = self.opened.replace(file, &damage) {
+                    self.repair = Some(Repair::SetAside(damage));
+                    return Err(error);
+                }
+                self.asides += 1;
             }
-            self.asides += 1;
+            Repair::Make => self.opened.make_again(file).inspect_err(|_| self.repair = Some(Repair::Make))?,
+            Repair::Begin => {}
         }
         let begun = self.opened.reopen(file, *durability).and_then(|()| {
             let begun = Begun::begin(&self.opened.db, &self.options, &self.registry, &self.origin);
@@ -464,6 +473,14 @@ impl Writer {
     /// Ends the window and its transaction.
     fn flush(&mut self) {
         let Some((rows, _)) = self.pending else { return };
+        if self.opened.is_deleted() {
+            let _ = self.opened.db.execute_batch("ROLLBACK");
+            self.pending = None;
+            self.lost(Trouble::Other, rows);
+            self.repair = Some(Repair::Make);
+            self.repaired();
+            return;
+        }
         let mark = self.run.mark();
         match self.try_flush(rows) {
             Ok(()) => {
@@ -593,14 +610,50 @@ mod tests {
     use crate::sink::store::open::open;
     use crate::sink::store::row::RunEnd;
 
-    #[test]
-    fn a_disk_that_damages_all_that_is_written_is_not_filled() {
-        let folder = TempDir::new().unwrap();
+    /// A writer in a folder, and what it counts.
+    fn begun(folder: &TempDir) -> (Writer, Arc<Shared>) {
         let options = StoreOptions::new(folder.path().join("store.db"), WhenFull::Block);
         let opened = open(&options.file, options.durability).unwrap();
         let (shared, origin) = (Arc::new(Shared::default()), Origin { inputs: Vec::new(), started: None });
         let ways = (Arc::clone(&shared), reuse().0);
-        let mut writer = Writer::begin(opened, options, Arc::new(Registry::new()), origin, ways).unwrap();
+        let writer = Writer::begin(opened, options, Arc::new(Registry::new()), origin, ways).unwrap();
+        (writer, shared)
+    }
+
+    #[test]
+    fn a_file_that_is_deleted_is_begun_anew_and_costs_what_was_not_committed() {
+        let folder = TempDir::new().unwrap();
+        let (mut writer, shared) = begun(&folder);
+        let delete = || {
+            let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+            names.for_each(|path| fs::remove_file(path).unwrap());
+        };
+        let write = |writer: &mut Writer, rows| writer.attempt(rows, |_| Ok(rows));
+        // Between two transactions nothing is lost but what was in the file.
+        write(&mut writer, 1);
+        writer.flush();
+        delete();
+        write(&mut writer, 2);
+        writer.flush();
+        assert_eq!((shared.get().written, shared.get().failed), (3, 0));
+        // Within one it is.
+        write(&mut writer, 4);
+        delete();
+        writer.flush();
+        assert_eq!((shared.get().written, shared.get().failed), (3, 4));
+        write(&mut writer, 8);
+        writer.end(&RunEnd::default());
+        assert_eq!((shared.get().written, shared.get().failed), (11, 4));
+        let db = rusqlite::Connection::open(folder.path().join("store.db")).unwrap();
+        let run = "SELECT state, rows, lost FROM runs";
+        let run: (String, i64, i64) = db.query_row(run, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        assert_eq!(run, ("done".to_owned(), 8, 4));
+    }
+
+    #[test]
+    fn a_disk_that_damages_all_that_is_written_is_not_filled() {
+        let folder = TempDir::new().unwrap();
+        let (mut writer, shared) = begun(&folder);
         let damaged = || {
             let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
             names.filter(|name| name.to_string_lossy().contains("damaged")).count()
