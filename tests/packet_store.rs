@@ -11,7 +11,8 @@ use std::time::Duration;
 use millstream::key::{FlowTuple, Host};
 use millstream::packet::LinkType;
 use millstream::sink::{
-    Offer, PacketStore, Selection, StoreConfig, StoreCounts, StoreError, WhenFull, flow_mark, host_mark, query_packets,
+    Offer, PacketStore, Selection, StoreConfig, StoreCounts, StoreError, StoreFeed, WhenFull, flow_mark, host_mark,
+    query_packets,
 };
 use millstream::time::Timestamp;
 use proptest::prelude::{ProptestConfig, proptest};
@@ -207,10 +208,8 @@ fn flow(number: u32) -> FlowTuple {
     FlowTuple::v4(17, [10, 0, 0, (number % 50) as u8], [10, 0, 1, 1], 1_000 + (number % 50) as u16, 53).0
 }
 
-/// Stores numbered packets, ten milliseconds apart, through the library.
-fn fill(config: &StoreConfig, numbers: std::ops::Range<u32>) -> StoreCounts {
-    let store = PacketStore::open(config).unwrap();
-    let mut feed = store.feed();
+/// Offers numbered packets, ten milliseconds apart.
+fn offer(feed: &mut StoreFeed, numbers: std::ops::Range<u32>) {
     for number in numbers {
         let mut bytes = vec![0x5A; 200];
         bytes[..4].copy_from_slice(&number.to_be_bytes());
@@ -219,7 +218,13 @@ fn fill(config: &StoreConfig, numbers: std::ops::Range<u32>) -> StoreCounts {
         let linktype = if number % 97 == 0 { LinkType::IPV4 } else { LinkType::RAW };
         feed.add(&Offer { time, wirelen: 300, linktype, bytes: &bytes, flow: Some(&flow) });
     }
-    drop(feed);
+    feed.flush();
+}
+
+/// Stores them through the library.
+fn fill(config: &StoreConfig, numbers: std::ops::Range<u32>) -> StoreCounts {
+    let store = PacketStore::open(config).unwrap();
+    offer(&mut store.feed(), numbers);
     store.close()
 }
 
@@ -457,6 +462,28 @@ fn a_full_disk_costs_packets_that_are_counted_and_storing_goes_on_when_there_is_
     });
     assert!(Command::new("umount").arg(target).status().unwrap().success());
     outcome.unwrap();
+}
+
+#[test]
+fn a_file_that_is_deleted_while_it_is_written_costs_only_what_was_in_it() {
+    let folder = TempDir::new().unwrap();
+    let store = PacketStore::open(&config(folder.path())).unwrap();
+    let mut feed = store.feed();
+    offer(&mut feed, 1..90);
+    let is_written = |path: &PathBuf| fs::metadata(path).unwrap().len() == 24 + 89 * (16 + 200);
+    let has_come = (0..4_000).any(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        captures(folder.path()).first().is_some_and(is_written)
+    });
+    assert!(has_come);
+    captures(folder.path()).into_iter().for_each(|path| fs::remove_file(path).unwrap());
+    offer(&mut feed, 100..190);
+    drop(feed);
+    let counts = store.close();
+    assert_eq!((counts.written, counts.files), (89 + 90, 2), "{counts:?}");
+    assert_eq!(numbers(folder.path(), Selection::default()), (100..190).collect::<Vec<_>>());
+    let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    assert_eq!(names.filter(|path| path.extension().is_some_and(|end| end == "idx")).count(), 1);
 }
 
 #[test]

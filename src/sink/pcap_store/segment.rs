@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::index::{self, IndexFile, MAX_BYTES, Stretch};
@@ -55,6 +55,11 @@ impl OpenSegment {
         let index = IndexFile::create(&index_path(&path)).ok();
         let stretch = Stretch::new(FILE_HEADER);
         Ok(Self { path, linktype, len: FILE_HEADER, span: None, file, index, stretch, marks: Vec::new() })
+    }
+
+    /// Whether the file has no name any more: nobody finds what is written there.
+    pub(super) fn is_deleted(&self) -> bool {
+        self.file.metadata().is_ok_and(|about| about.nlink() == 0)
     }
 
     /// Appends whole records; `packets` has the time, length and marks of each.

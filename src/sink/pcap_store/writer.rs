@@ -1,5 +1,6 @@
 //! The writer thread.
 
+use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -11,7 +12,7 @@ use super::config::StoreConfig;
 use super::counts::{Shared, StoreCounts, add};
 use super::directory::{Directory, StoreError};
 use super::feed::{Entry, Parcel, StoreFeed};
-use super::segment::{Indexed, OpenSegment};
+use super::segment::{Indexed, OpenSegment, index_path};
 use crate::packet::LinkType;
 use crate::processor::yield_to_packets;
 use crate::sink::WhenFull;
@@ -206,12 +207,19 @@ impl Writer {
             let segment = &self.open[index];
             let too_large = segment.len + u64::from(next.len) > self.config.segment_bytes && segment.span.is_some();
             let too_long = segment.span.is_some_and(|(first, _)| next.time.since(first) > self.config.segment_span);
+            let is_deleted = segment.is_deleted();
             // A folder that was replaced under us takes no more packets of this file.
-            if !too_large && !too_long && (self.told.is_none() || segment.path.exists()) {
+            if !too_large && !too_long && !is_deleted && (self.told.is_none() || segment.path.exists()) {
                 return Ok(index);
             }
             let segment = self.open.remove(index);
-            self.close(segment);
+            if is_deleted {
+                log::warn!("{}: deleted while it was written; its packets are lost", segment.path.display());
+                // Without it its index is of no use.
+                let _ = fs::remove_file(index_path(&segment.path));
+            } else {
+                self.close(segment);
+            }
         } else if self.open.len() >= MAX_OPEN {
             let segment = self.open.remove(0);
             self.close(segment);
