@@ -153,6 +153,12 @@ impl FlowTable {
         Some(&self.slots[slot as usize].followed)
     }
 
+    /// The same, to change it.
+    pub fn get_mut(&mut self, flow: &FlowTuple) -> Option<&mut Followed> {
+        let slot = self.find(self.hash(flow), flow)?;
+        Some(&mut self.slots[slot as usize].followed)
+    }
+
     /// A flow has ended: what was remembered of it.
     pub fn end(&mut self, flow: &FlowTuple) -> Option<&mut Followed> {
         let hash = self.hash(flow);

@@ -1,6 +1,7 @@
 //! Puts together what was seen and writes it as lines.
 
 use super::alert;
+use super::alerted::Alerted;
 use super::dns::{self, DnsFacts};
 use super::ends::Ends;
 use super::file_info;
@@ -78,6 +79,7 @@ pub(super) struct Formatter {
     origins: Vec<EveOrigin>,
     readers: Readers,
     flows: FlowTable,
+    alerted: Alerted,
     stats: StatsBook,
     /// Time of the last item.
     now: Timestamp,
@@ -86,7 +88,8 @@ pub(super) struct Formatter {
 impl Formatter {
     /// A formatter that has seen nothing.
     pub fn new(origins: Vec<EveOrigin>, readers: Readers) -> Self {
-        Self { origins, readers, flows: FlowTable::default(), stats: StatsBook::default(), now: Timestamp::EPOCH }
+        let (flows, alerted, stats) = (FlowTable::default(), Alerted::default(), StatsBook::default());
+        Self { origins, readers, flows, alerted, stats, now: Timestamp::EPOCH }
     }
 
     /// Asks for the flows of several items at once: where there are many, each waits for memory, and these waits overlap.
@@ -120,7 +123,7 @@ impl Formatter {
             EveItem::Flow(place) => {
                 let item = &beside.flows[*place];
                 self.now = item.time;
-                lines.flow(item, &mut self.flows);
+                lines.flow(item, &mut self.flows, &mut self.alerted);
             }
             EveItem::Alert(item) => {
                 let ends = alert::ends(item);
@@ -128,14 +131,18 @@ impl Formatter {
                 let mut origin = item.facts.origin;
                 self.stats.alerts += 1;
                 if let Some(ends) = ends {
-                    let (followed, gone) = self.flows.follow(ends.tuple);
-                    followed.alerted = true;
-                    app = followed.app;
-                    origin = origin.or(followed.origin);
-                    told = Some(followed.told(ends, item.facts));
-                    if let Some((flow, mut gone)) = gone {
-                        lines.rest(item.alert.time, flow, &mut gone);
-                    }
+                    told = Some(match self.flows.get_mut(&ends.tuple) {
+                        Some(followed) => {
+                            followed.alerted = true;
+                            app = followed.app;
+                            origin = origin.or(followed.origin);
+                            followed.told(ends, item.facts)
+                        }
+                        None => {
+                            self.alerted.add(ends.tuple);
+                            (ends, ends.identity(item.facts))
+                        }
+                    });
                 }
                 lines.origin = origin;
                 lines.line(item.alert.time, "alert", told, |object| {
@@ -317,7 +324,7 @@ impl Lines<'_> {
         }
     }
 
-    fn flow(&mut self, item: &FlowItem, flows: &mut FlowTable) {
+    fn flow(&mut self, item: &FlowItem, flows: &mut FlowTable, named: &mut Alerted) {
         let ends = match item.tuple {
             Some(tuple) => Some(Ends { tuple, source: item.facts.client.unwrap_or(End::A) }),
             None => Ends::of_id(&item.flow.id, item.facts.client),
@@ -332,6 +339,7 @@ impl Lines<'_> {
                 self.origin = item.facts.origin;
             }
             told = told.or_else(|| Some((ends, ends.identity(item.facts))));
+            alerted |= named.end(&ends.tuple);
         }
         let proto = ends.map(|ends| ends.tuple.proto);
         let client = ends.map_or(End::A, |ends| ends.source);
@@ -389,9 +397,10 @@ fn note(item: &NoteItem, object: &mut Object<'_>) {
 #[cfg(test)]
 mod tests {
     use super::{EveOrigin, Formatter, Readers};
+    use crate::guid::Guid;
     use crate::key::{End, FlowTuple};
-    use crate::metrics::{Extent, FlowFacts, HttpBodyEnd, Seen, SeenFile, Session, Sighting, Span};
-    use crate::sink::eve::{Beside, DnsFacts, EveItem, FlowItem};
+    use crate::metrics::{Alert, AlertKind, Extent, FlowFacts, HttpBodyEnd, Seen, SeenFile, Session, Sighting, Span};
+    use crate::sink::eve::{AlertItem, Beside, DnsFacts, EveItem, FlowItem};
     use crate::time::Timestamp;
     use proptest::prelude::*;
 
@@ -522,6 +531,49 @@ mod tests {
         });
         let expected = [["stats", "-"], ["tls", "eth1"], ["flow", "eth1"], ["tls", "eth0"]];
         assert_eq!(told.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn alerts_of_flows_that_have_ended_make_no_room_scarce() {
+        let mut formatter = Formatter::new(Vec::new(), READERS);
+        let (beside, mut out) = (Beside::default(), Vec::new());
+        let sighting = Sighting { flow: tuple(1), client: End::A, origin: 0, seen: Seen::Protocol("tls") };
+        formatter.take(&EveItem::Sighting(Timestamp::EPOCH, sighting), &beside, &mut out);
+        let alert = |flow: FlowTuple| {
+            let alert = Alert {
+                time: Timestamp::EPOCH,
+                group: Guid::from_u128(1),
+                flow: Some(flow.id().as_bytes().to_vec()),
+                sigid: Vec::new(),
+                priority: 1.0,
+                message: Vec::new(),
+                classification: Vec::new(),
+                status: Vec::new(),
+                extra: Vec::new(),
+                ack: 0,
+                kind: AlertKind::Simple,
+                ids: None,
+            };
+            let (script, group) = (String::new(), Vec::new());
+            EveItem::Alert(Box::new(AlertItem { alert, script, group, facts: FlowFacts::default(), so_far: None }))
+        };
+        for number in 0..140_000_u32 {
+            let [_, a, b, c] = number.to_be_bytes();
+            let ended = FlowTuple::v4(17, [10, a, b, c], [10, 255, 0, 1], 2_000, 53).0;
+            out.clear();
+            assert_eq!(formatter.take(&alert(ended), &beside, &mut out), 1);
+        }
+        assert_eq!(formatter.forgotten(), 0);
+        // What goes on is known, and what an alert named before anything else was told is told of as alerted.
+        for (number, app) in [(1, Some("tls")), (2, None)] {
+            formatter.take(&alert(tuple(number)), &beside, &mut out);
+            let flow = Session { id: tuple(number).id().as_bytes().to_vec(), ..Session::default() };
+            let item = FlowItem { time: Timestamp::EPOCH, flow, tuple: None, facts: FlowFacts::default() };
+            out.clear();
+            formatter.take(&EveItem::Flow(0), &Beside { flows: vec![item], ..Beside::default() }, &mut out);
+            let event: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            assert_eq!((event["app_proto"].as_str(), event["flow"]["alerted"].as_bool()), (app, Some(true)), "{event}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! in = lines written + lines lost + items that only add to others.
 
 mod alert;
+mod alerted;
 mod dns;
 mod ends;
 mod file_info;
