@@ -122,7 +122,8 @@ impl Work {
 
     fn print(&self, mut tick: Vec<Interim>) {
         let Sources { lineup, gears, inputs, others, top } = &self.sources;
-        let mut silent = 0;
+        // Over files threads do not keep pace: what another one has done is missing.
+        let mut silent = self.engines.saturating_sub(tick.len());
         for others in others {
             let answers = others.interims(PATIENCE);
             silent += others.engines().saturating_sub(answers.len());

@@ -127,6 +127,16 @@ fn those_of_several_threads_have_one_shape_as_well() {
 }
 
 #[test]
+fn one_without_the_figures_of_all_threads_says_so() {
+    // One flow, which one thread has.
+    let arguments = ["--filter", "udp port 5353", "--engines", "2", "--report-every", "20", "--json"];
+    let output = run(&[&["-r", DEMO][..], &arguments].concat());
+    let mut all = documents(&output.stdout);
+    assert_eq!(count(&all.pop().unwrap()["notes"], "threads_silent"), 0);
+    assert!(!all.is_empty() && all.iter().all(|report| count(&report["notes"], "threads_silent") == 1), "{all:?}");
+}
+
+#[test]
 fn as_text_they_say_what_they_are() {
     let output = run(&["-r", DEMO, "--report-every", "20"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
