@@ -22,8 +22,8 @@ impl Default for FlowsConfig {
 /// How long a flow may be silent, by kind, on packet time. Values beyond about 18 minutes are fine, if less exactly kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// TCP without a completed handshake, or a single packet of a connection whose beginning was not seen. Hosts give up
-    /// connecting after some 20 to 130 s, but what is worth watching answers within seconds.
+    /// TCP without a completed handshake, or a single packet of a connection whose beginning was not seen. Hosts that get no
+    /// answer try again after up to 32 s, and some more seconds later.
     pub half_open: Duration,
     /// TCP that was established. Keep-alives, if any, are most often sent every 45 to 75 s.
     pub established: Duration,
@@ -53,7 +53,7 @@ impl Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            half_open: Duration::from_secs(30),
+            half_open: Duration::from_secs(120),
             established: Duration::from_secs(120),
             closing: Duration::from_secs(120),
             closed: Duration::from_secs(2),

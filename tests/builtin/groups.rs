@@ -107,12 +107,12 @@ fn active_flows_go_up_with_the_first_packet_and_down_with_the_end() {
         seen(0, segment(INSIDE, OUTSIDE, (4000, 80), SYN)),
         seen(1, segment(OUTSIDE, INSIDE, (80, 4000), SYN | ACK)),
         seen(1, frame(INSIDE, OUTSIDE, (5000, 53), 0)),
-        seen(100, segment(INSIDE, OUTSIDE, (4001, 80), SYN)),
-        seen(200, frame(PEER, "10.0.0.7", (1, 2), 0)),
+        seen(130, segment(INSIDE, OUTSIDE, (4001, 80), SYN)),
+        seen(260, frame(PEER, "10.0.0.7", (1, 2), 0)),
     ];
     let run = meter(&packets, &["Hosts", "Apps", "NetworkLayerStats"]);
-    assert_eq!(run.buckets("Hosts", "0A.00.00.05", 4), [2.0, 1.0, 1.0, 0.0]);
-    assert_eq!(run.buckets("NetworkLayerStats", "06", 2), [1.0, 1.0, 1.0, 0.0]);
+    assert_eq!(run.buckets("Hosts", "0A.00.00.05", 4), [2.0, 2.0, 1.0, 1.0, 0.0]);
+    assert_eq!(run.buckets("NetworkLayerStats", "06", 2), [1.0, 1.0, 1.0, 1.0, 0.0]);
     assert_eq!(run.key("Hosts", "0A.00.00.05").last(), Some(&(13, 3.0)));
     assert_eq!(run.key("Apps", "p-0050"), [(0, 162.0), (2, 54.0), (3, 108.0), (4, 2.0)]);
     assert!(run.values().iter().all(|((group, _), row)| group != "Hosts" || row[4] == 0.0));

@@ -88,12 +88,22 @@ fn kinds_have_timeouts_of_their_own() {
         log.sort();
         log
     };
-    assert_eq!(at(29), [""; 0]);
-    assert_eq!(at(31), ["0 end idle"]);
     assert_eq!(at(59), [""; 0]);
     assert_eq!(at(61), ["1 end idle", "3 end idle"]);
     assert_eq!(at(119), [""; 0]);
-    assert_eq!(at(121), ["2 end idle"]);
+    assert_eq!(at(121), ["0 end idle", "2 end idle"], "TCP without FIN or RST, answered or not");
+}
+
+#[test]
+fn attempts_to_connect_that_are_repeated_after_a_pause_are_one_flow() {
+    // A host that gets no answer tries again after 1, 3, 7, 15, 31 and 63 seconds.
+    let syn = |ms| segment((9, 999), (8, 80), 1, 0, SYN, 100, &[], b"").at(ms);
+    let packets: Vec<Raw> = [0, 1_000, 3_000, 7_000, 15_000, 31_000, 63_000].map(syn).to_vec();
+    assert_eq!(Run::new().feed(&packets).iter().filter(|line| line.ends_with("new")).count(), 1);
+    // Of a connection whose beginning was not seen, what keeps it alive every 45 seconds.
+    let packets: Vec<Raw> =
+        (0..3).map(|i| segment((9, 999), (8, 22), 1, 7, ACK, 100, &[], b"").at(i * 45_000)).collect();
+    assert_eq!(Run::new().feed(&packets).iter().filter(|line| line.ends_with("new")).count(), 1);
 }
 
 #[test]

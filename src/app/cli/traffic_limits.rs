@@ -51,6 +51,7 @@ impl TrafficLimitArgs {
             ..StreamLimits::default()
         };
         let timeouts = Timeouts {
+            half_open: self.tcp_timeout,
             established: self.tcp_timeout,
             closing: self.tcp_timeout,
             udp: self.udp_timeout,
