@@ -504,7 +504,7 @@ fn flows(result: &RunResult) -> Option<FlowsReport> {
     add(&mut ended, &sum);
     for flows in all {
         add(&mut ended, &flows);
-        sum.peak += flows.peak;
+        sum.counts.live_peak += flows.counts.live_peak;
         sum.counts.created += flows.counts.created;
         sum.top.merge(flows.top);
     }
@@ -521,7 +521,7 @@ fn flows(result: &RunResult) -> Option<FlowsReport> {
     };
     Some(FlowsReport {
         created: sum.counts.created,
-        live_peak: sum.peak,
+        live_peak: sum.counts.live_peak,
         ended: ended.0.into_iter().map(|(name, count)| NamedCount { name, count }).collect(),
         top: sum.top.ranked().into_iter().map(line).collect(),
     })

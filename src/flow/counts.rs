@@ -27,6 +27,8 @@ pub struct FlowCounts {
     pub created: u64,
     /// Of those, the ones of TCP, UDP, ICMP and ICMP for IPv6.
     pub created_by: [u64; 4],
+    /// Most that lived at a time.
+    pub live_peak: u64,
     /// Ended because both FINs were acknowledged.
     pub ended_fin: u64,
     /// Ended by a reset.
@@ -94,10 +96,17 @@ impl FlowCounts {
         self.evicted_half_open + self.evicted_tcp + self.evicted_udp + self.evicted_other
     }
 
+    /// Flows that have not ended.
+    #[must_use]
+    pub const fn live(&self) -> u64 {
+        self.created - self.ended() - self.evicted()
+    }
+
     /// Counts a beginning.
     #[inline]
-    pub(super) const fn begin(&mut self, proto: u8) {
+    pub(super) fn begin(&mut self, proto: u8) {
         self.created += 1;
+        self.live_peak = self.live_peak.max(self.live());
         let place = match proto {
             TCP => 0,
             UDP => 1,

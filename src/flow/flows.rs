@@ -254,7 +254,7 @@ impl Flows {
     /// Flows that have not ended.
     #[must_use]
     pub const fn live(&self) -> usize {
-        (self.counts.created - self.counts.ended() - self.counts.evicted()) as usize
+        self.counts.live() as usize
     }
 
     /// Bytes of the table in use, what the limit is about.

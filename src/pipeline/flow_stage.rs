@@ -27,8 +27,6 @@ use crate::plugin::{Declined, Frontend, Traffic};
 pub struct FlowOutcome {
     /// What became of flows.
     pub counts: FlowCounts,
-    /// Most flows at a time.
-    pub peak: u64,
     /// The largest.
     pub top: TopFlows,
     /// Oddities of the dissectors.
@@ -95,7 +93,6 @@ pub struct FlowStage {
     metering: Metering,
     /// First event of the batch that no stretch has had yet.
     next: usize,
-    peak: usize,
     top: TopFlows,
     /// The input has ended: what scripts say of flows from here on is the last word about them.
     is_over: bool,
@@ -139,7 +136,6 @@ impl FlowStage {
             contents_only,
             metering,
             next: 0,
-            peak: 0,
             top,
             is_over: false,
             recorded: Cell::default(),
@@ -207,7 +203,6 @@ impl FlowStage {
 
     fn begin(&mut self, context: &EngineContext, flows: &mut Flows) {
         self.next = 0;
-        self.peak = self.peak.max(flows.live());
         self.dissectors.process(&context.batch.borrow(), flows.events(), flows);
         self.dissectors.take_turned().for_each(|flow| flows.turn(flow));
         self.find_contents(context, flows);
@@ -534,13 +529,7 @@ impl FlowStage {
             contents.add(own.counts());
         }
         let counts = context.flows.borrow().as_ref().map(Flows::counts).unwrap_or_default();
-        FlowOutcome {
-            counts,
-            peak: self.peak as u64,
-            top: self.top.clone(),
-            dissect: self.dissectors.counts().named().to_vec(),
-            contents,
-        }
+        FlowOutcome { counts, top: self.top.clone(), dissect: self.dissectors.counts().named().to_vec(), contents }
     }
 }
 

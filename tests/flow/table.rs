@@ -9,7 +9,7 @@ use millstream::time::Timestamp;
 use proptest::collection::vec;
 use proptest::prelude::proptest;
 
-use crate::flow_support::{ACK, ALL, Raw, Run, SYN, ends, handshake, ipv4, ipv4_between, segment, udp};
+use crate::flow_support::{ACK, ALL, FIN, Raw, Run, SYN, ends, handshake, ipv4, ipv4_between, segment, udp};
 
 #[test]
 fn both_directions_and_a_ping_are_one_flow_each() {
@@ -104,6 +104,21 @@ fn attempts_to_connect_that_are_repeated_after_a_pause_are_one_flow() {
     let packets: Vec<Raw> =
         (0..3).map(|i| segment((9, 999), (8, 22), 1, 7, ACK, 100, &[], b"").at(i * 45_000)).collect();
     assert_eq!(Run::new().feed(&packets).iter().filter(|line| line.ends_with("new")).count(), 1);
+}
+
+#[test]
+fn flows_that_begin_and_end_in_one_batch_are_among_those_at_a_time() {
+    let (mut client, mut server) = ends();
+    let mut packets = handshake(&mut client, &mut server);
+    packets.push(client.send(&mut server, FIN | ACK, b""));
+    packets.push(server.send(&mut client, FIN | ACK, b""));
+    packets.push(client.send(&mut server, ACK, b""));
+    packets.push(udp((1, 5), (2, 6), b"").at(10_000));
+    packets.push(udp((3, 5), (4, 6), b"").at(90_000));
+    let mut run = Run::new();
+    run.feed(&packets);
+    let counts = run.flows.counts();
+    assert_eq!((counts.created, run.flows.live(), counts.live_peak), (3, 1, 1));
 }
 
 #[test]
