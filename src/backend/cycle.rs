@@ -281,6 +281,10 @@ impl<O: BackendOutlet> Backend<O> {
         let last = until - until.rem_euclid(self.window);
         let windows = (last - open) / self.window;
         let mut end = open.saturating_add(self.window);
+        if first < end {
+            // The second was over before the window was.
+            self.updates(updates.take());
+        }
         while end <= last {
             self.meet_before(end);
             self.set_time(end);

@@ -125,6 +125,22 @@ fn onupdate_tells_each_key_touched_in_a_second_with_its_sums_so_far() {
 }
 
 #[test]
+fn before_a_long_gap_the_last_second_is_told_of_before_its_window_is_flushed() {
+    let body = format!(
+        "counter_guid = '{GROUP}', onupdate = function(e, ts, key) print('update', ts, key) end, \
+         onflush = function(e, ts, key) if key == 'k' then print('flush', ts, key) end end"
+    );
+    let run = |times: &[(u32, usize)], expected: &[&str]| {
+        beside("cg_monitor", &body, "engine:update_counter(G, 'k', 0, 1)", &sized(times)).prints(expected);
+    };
+    let expected = ["update\t10\tk", "flush\t0\tk", "update\t200\tk", "flush\t180\tk"];
+    run(&[(10, 60), (200, 60)], &expected);
+    // The second ends with the window: the flush comes first.
+    let expected = ["flush\t0\tk", "update\t59\tk", "update\t200\tk", "flush\t180\tk"];
+    run(&[(59, 60), (200, 60)], &expected);
+}
+
+#[test]
 fn onupdate_with_key_in_front_of_the_time_is_called_that_way() {
     let monitor = format!(
         "counter_guid = '{GROUP}', onupdate = function(dbengine, key, tvsec, metrics) \
