@@ -7,6 +7,7 @@ use super::answer;
 use super::cli::{QueryArgs, QueryOrder, Question};
 use super::moment;
 use super::screen::Screen;
+use crate::metrics::GroupKind;
 use crate::sink::store_query::{
     Answer, FlowOrder, KeysQuery, QueryError, Reader, RecordsQuery, SeriesQuery, TopQuery, alerts, documents, edges,
     flows, jobs, keys, resources, runs, series, top, toppers, tracked,
@@ -26,7 +27,7 @@ pub fn query(args: &QueryArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcom
     let reader = answer::reader(args.answer.store.as_deref())?;
     let range = answer::times(args.answer.from.as_deref(), args.answer.to.as_deref(), &reader)?;
     let answered = ask(args, &reader, range).map_err(|e| answer::complaint(reader.complaint(e)))?;
-    let why = || answer::nothing(&subject(args), &args.answer, range, &reader);
+    let why = || answer::nothing(&subject(args, &reader)?, &args.answer, range, &reader);
     answer::write(&answered, &args.answer, why, screen)?;
     Ok(Outcome::Good)
 }
@@ -62,12 +63,12 @@ fn check(args: &QueryArgs) -> anyhow::Result<()> {
 }
 
 /// What is asked for, in words.
-fn subject(args: &QueryArgs) -> String {
+fn subject(args: &QueryArgs, reader: &Reader) -> Result<String, QueryError> {
     let what = match (args.question, &args.tracked) {
         (Question::Top | Question::Series, _) => "values",
         (Question::Toppers, _) => "toppers",
         (Question::Keys, _) => "keys",
-        (Question::Flows, Some(tracker)) => return format!("snapshots of flow tracker '{tracker}'"),
+        (Question::Flows, Some(tracker)) => return Ok(format!("snapshots of flow tracker '{tracker}'")),
         (Question::Flows, None) => "flows that began",
         (Question::Alerts, _) => "alerts",
         (Question::Resources, _) => "resources",
@@ -82,7 +83,23 @@ fn subject(args: &QueryArgs) -> String {
         _ => format!(" of key '{key}'"),
     });
     let meter = args.meter.as_ref().map(|meter| format!(" and meter '{meter}'"));
-    format!("{what}{group}{}{}", key.unwrap_or_default(), meter.unwrap_or_default())
+    let meter = match (args.question, meter) {
+        (_, Some(meter)) => meter,
+        (Question::Top | Question::Toppers | Question::Series, None) => untold_meter(args, reader)?,
+        _ => String::new(),
+    };
+    Ok(format!("{what}{group}{}{meter}", key.unwrap_or_default()))
+}
+
+/// The meter that was taken because none was named, if there are others.
+fn untold_meter(args: &QueryArgs, reader: &Reader) -> Result<String, QueryError> {
+    let Ok(group) = reader.group(GroupKind::Counter, args.group.as_deref().unwrap_or_default()) else {
+        return Ok(String::new());
+    };
+    Ok(match reader.meters(&group)?.as_slice() {
+        [first, _, ..] => format!(" and meter '{}' (--meter names others)", first.name),
+        _ => String::new(),
+    })
 }
 
 fn ask(args: &QueryArgs, reader: &Reader, (from, to): moment::Range) -> Result<Answer, QueryError> {

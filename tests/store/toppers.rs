@@ -200,3 +200,16 @@ fn keys_that_were_not_counted_in_the_range_are_not_among_its_first() {
     }
     assert!(fewer > 20, "{fewer}");
 }
+
+#[test]
+fn where_the_first_meter_has_no_values_the_answer_says_that_it_was_meant() {
+    let folder = TempDir::new().unwrap();
+    let store = folder.path().join("s.db");
+    let store = store.to_str().unwrap();
+    good(&["run", "-q", "-r", DEMO, "--builtin", "TLS CAs", "--store", store]);
+    let top = |more: &[&str]| good(&[&["query", "top", "TLS CAs", "--store", store], more].concat());
+    let none =
+        "nothing found: no values of group 'TLS CAs' and meter 'Inter CA' (--meter names others) in this store\n";
+    assert_eq!(top(&[]), none);
+    assert!(top(&["--meter", "Root CA"]).contains("Example Trust Services"));
+}
