@@ -269,6 +269,17 @@ fn files_roll_and_the_oldest_are_deleted_at_the_limit() {
 }
 
 #[test]
+fn packets_that_are_too_old_do_not_wait_for_a_file_to_be_full() {
+    let folder = TempDir::new().unwrap();
+    let stored = store_demo(folder.path(), &["--packets-age", "20s"]);
+    assert!(stored["deleted_files"].as_u64().unwrap() > 5, "{stored}");
+    let left = json(&millstream(&["packets", folder.path().to_str().unwrap(), "--json"]));
+    let [first, last] = ["first", "last"].map(|end| left[end].as_f64().unwrap());
+    assert_eq!(last, 1_768_467_684.439_404);
+    assert!((15.0..=25.0).contains(&(last - first)), "{}", last - first);
+}
+
+#[test]
 fn a_packet_from_the_future_makes_no_other_packet_old() {
     let folder = TempDir::new().unwrap();
     let config = StoreConfig { age: Some(Duration::from_secs(20 * 365 * 86_400)), ..config(folder.path()) };

@@ -42,6 +42,10 @@ pub fn store_config(store: &StoreArgs, when_full: WhenFull) -> Option<StoreConfi
         // A limit that one file fills deletes everything at once.
         config.segment_bytes = config.segment_bytes.min(total / 4);
     }
+    if let Some(age) = store.packets_age {
+        // Packets are deleted by the file: what is too old must not wait for those that share one with it.
+        config.segment_span = config.segment_span.min(age / 4);
+    }
     Some(config)
 }
 
