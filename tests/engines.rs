@@ -115,3 +115,28 @@ fn what_an_engine_says_with_its_last_packet_is_heard_while_flows_are_open() {
         assert_eq!(outcome.lines(), vec!["heard"; engines * usize::from(flows)]);
     }
 }
+
+#[test]
+fn flows_are_as_old_at_the_end_as_with_one_engine() {
+    // Flows that fell silent in time, and one that goes on: only one engine sees the last packets.
+    let packet = |from: u32| ether(&ipv4(&format!("10.0.0.{from}"), "10.0.1.1", 17, &udp((5_000, 53), b"x")));
+    let capture = (1..40).fold(Capture::new(), |capture, from| capture.at(100 + from, packet(from)));
+    let capture = (0..40).fold(capture, |capture, i| capture.at(150 + 10 * i, packet(50)));
+    let run = |engines: &str| {
+        let place = Place::new();
+        fs::write(place.path("a.pcap"), capture.to_pcap()).unwrap();
+        let file = place.path("a.pcap").display().to_string();
+        let ended = place.run(&["-r", &file, "--engines", engines, "--builtin", "default", "--json"], LIMIT);
+        let mut report = ended.exits(0).report();
+        // What is counted of the engine itself is another matter, and so is how many flows live at a time on each.
+        let groups = report["groups"].as_array_mut().unwrap();
+        groups.retain(|group| group["name"] != "Meta Counter Group");
+        let meters = groups.iter().map(|group| format!("{}: {}", group["name"], group["meters"])).collect::<Vec<_>>();
+        (report["flows"]["ended"].clone(), meters)
+    };
+    let one = run("1");
+    assert_eq!(one.0, serde_json::json!([{"name": "end", "count": 1}, {"name": "idle", "count": 39}]));
+    for engines in ["2", "3"] {
+        assert_eq!(run(engines), one, "{engines} engines");
+    }
+}

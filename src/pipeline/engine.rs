@@ -60,7 +60,7 @@ pub struct Engine {
     next_interim: Option<Timestamp>,
     packets: u64,
     bytes: u64,
-    span: Option<(Timestamp, Timestamp)>,
+    pub(super) span: Option<(Timestamp, Timestamp)>,
     time_back: u64,
     batches: u32,
     /// Packets of a batch that is handled in parts.
@@ -406,7 +406,7 @@ impl Engine {
     }
 
     /// Closes the second and the buckets that end at a time, which stands in front of a packet of the batch.
-    fn move_time(&mut self, now: Timestamp, packet: usize) {
+    pub(super) fn move_time(&mut self, now: Timestamp, packet: usize) {
         if let Some(backend) = &mut self.backend {
             backend.take_lines(&mut self.outlet);
             if backend.is_crowded(&self.context) {
@@ -414,6 +414,12 @@ impl Engine {
             }
         }
         let context = Rc::clone(&self.context);
+        if let (Some(seat), Some((_, last))) = (context.peers.seat(), self.span) {
+            let end = context.shard.borrow().next_boundary();
+            if now >= end {
+                seat.saw(last, end);
+            }
+        }
         let ends_second = self.backend.as_ref().is_some_and(|backend| backend.is_over(now));
         {
             let mut shard = context.shard.borrow_mut();
