@@ -4,24 +4,12 @@
 //! known by what it is given: if all of it is plainly something that stays behind, so is the variable.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
+use super::expressions::{Expressions, Given, Loss, Names, OBJECT, closing};
 use super::inspect::LostVariable;
 use crate::lua::Tokens;
 
-const FILE: &str = "a userdata";
-const OBJECT: &str = "an object of the callback";
-/// What functions of libraries return.
-const FUNCTIONS: [(&str, &str, &str); 7] = [
-    ("io", "open", FILE),
-    ("io", "popen", FILE),
-    ("io", "tmpfile", FILE),
-    ("coroutine", "create", "a coroutine"),
-    ("coroutine", "wrap", "a function that is not written in Lua"),
-    ("T", "re2", "a userdata"),
-    ("T", "ac", "a userdata"),
-];
-/// Methods that return objects of a callback.
-const METHODS: [&str; 6] = ["rawbytes", "packet", "get_layer", "find_layer", "flowid", "tobuffer"];
 /// Parameters that are objects of a callback, by their usual names.
 const PARAMETERS: [&str; 5] = ["engine", "dbengine", "layer", "packet", "buffer"];
 
@@ -33,15 +21,12 @@ pub fn lost_locals(tokens: &Tokens) -> Vec<LostVariable> {
     reading.lost()
 }
 
-/// Why a value stays behind.
-type Why = &'static str;
-
 struct Variable {
     name: String,
     /// The function it belongs to.
     owner: usize,
-    /// What it is given, one by one: why that stays behind, if it does.
-    values: Vec<Option<Why>>,
+    /// What it is given, one by one.
+    values: Vec<Given>,
     /// The function that it is.
     function: Option<usize>,
 }
@@ -129,7 +114,7 @@ impl<'a> Reading<'a> {
             "do" => {
                 self.open(Open::Block);
                 if let Some((_, names)) = self.loops.pop_if(|(depth, _)| *depth + 1 == self.scopes.len()) {
-                    names.iter().for_each(|name| _ = self.declare(name, vec![None]));
+                    names.iter().for_each(|name| _ = self.declare(name, vec![Given::Unknown]));
                 }
             }
             "then" | "repeat" => self.open(Open::Block),
@@ -157,7 +142,7 @@ impl<'a> Reading<'a> {
         self.around.last().copied().unwrap_or_default()
     }
 
-    fn declare(&mut self, name: &str, values: Vec<Option<Why>>) -> usize {
+    fn declare(&mut self, name: &str, values: Vec<Given>) -> usize {
         let variable = Variable { name: name.to_owned(), owner: self.owner(), values, function: None };
         self.variables.push(variable);
         let number = self.variables.len() - 1;
@@ -185,7 +170,7 @@ impl<'a> Reading<'a> {
             self.use_of(name)
                 .filter(|_| is_plain)
                 .into_iter()
-                .for_each(|known| self.variables[known].values.push(None));
+                .for_each(|known| self.variables[known].values.push(Given::Unknown));
         }
         self.functions.push(Function { line: tokens.line(at), taken: Vec::new() });
         let number = self.functions.len() - 1;
@@ -198,13 +183,14 @@ impl<'a> Reading<'a> {
         self.open(Open::Function);
         self.around.push(number);
         if has_self {
-            self.declare("self", vec![None]);
+            self.declare("self", vec![Given::Unknown]);
         }
         next += 1;
         while next < tokens.len() && !tokens.is(next, ")") {
             if let Some(name) = tokens.name(next) {
                 let is_object = PARAMETERS.contains(&name);
-                self.declare(name, vec![is_object.then_some(OBJECT)]);
+                let given = if is_object { Given::Lost(Loss::whole(OBJECT)) } else { Given::Unknown };
+                self.declare(name, vec![given]);
             }
             next += 1;
         }
@@ -224,19 +210,31 @@ impl<'a> Reading<'a> {
             }
             next += 1;
         }
-        let values = if tokens.is(next, "=") { self.values(next + 1) } else { Vec::new() };
         let has_values = tokens.is(next, "=");
+        let (values, end) = if has_values { self.expressions().list(next + 1) } else { (Vec::new(), next) };
+        // What stands right of the sign is meant as it was before.
+        self.uses(next + 1..end);
         let function =
             (has_values && names.len() == 1 && tokens.name(next + 1) == Some("function")).then_some(next + 1);
         for (place, name) in names.iter().enumerate() {
-            let given = if has_values { vec![values.get(place).copied().flatten()] } else { Vec::new() };
-            let variable = self.declare(name, given);
+            let given = values.get(place).cloned().unwrap_or(Given::Unknown);
+            let variable = self.declare(name, if has_values { vec![given] } else { Vec::new() });
             if let Some(function) = function {
                 self.variables[variable].values.clear();
                 return self.function(function, Some(variable));
             }
         }
         self.read = next;
+    }
+
+    /// Variables that are used among words without functions.
+    fn uses(&mut self, words: Range<usize>) {
+        let tokens = self.tokens;
+        if words.clone().any(|at| tokens.name(at) == Some("function")) {
+            return;
+        }
+        let is_variable = |at: usize| !tokens.is_access(at - 1) && !tokens.is(at + 1, "=");
+        words.filter(|&at| is_variable(at)).filter_map(|at| tokens.name(at)).for_each(|name| _ = self.use_of(name));
     }
 
     fn begin_loop(&mut self, at: usize) {
@@ -251,7 +249,8 @@ impl<'a> Reading<'a> {
     /// A name that is no keyword: a variable that is used or given something, or the key of a table.
     fn variable(&mut self, at: usize, name: &str) {
         let tokens = self.tokens;
-        let in_table = self.scopes.last().is_some_and(|scope| scope.open == Open::Table);
+        let is_in = |open| self.scopes.last().is_some_and(|scope| scope.open == open);
+        let (in_table, in_bracket) = (is_in(Open::Table), is_in(Open::Bracket));
         let is_given = tokens.is(at + 1, "=");
         if in_table && is_given {
             return;
@@ -263,10 +262,16 @@ impl<'a> Reading<'a> {
         let is_one_of_several = if is_given { at > 0 && tokens.is(at - 1, ",") } else { is_target(tokens, at) };
         if is_one_of_several {
             // Which are not told apart.
-            self.variables[variable].values.push(None);
+            self.variables[variable].values.push(Given::Unknown);
         } else if is_given {
-            let value = self.values(at + 2).first().copied().flatten();
-            self.variables[variable].values.push(value);
+            let value = self.expressions().list(at + 2).0.swap_remove(0);
+            // One that is emptied again may be empty by then.
+            self.variables[variable].values.push(if value == Given::Nothing { Given::Unknown } else { value });
+        } else if !in_bracket
+            && is_field_set(tokens, at)
+            && self.why(variable).is_some_and(|loss| !loss.path.is_empty())
+        {
+            self.variables[variable].values.push(Given::Unknown);
         }
     }
 
@@ -283,62 +288,15 @@ impl<'a> Reading<'a> {
         Some(variable)
     }
 
-    /// Why the values of a list stay behind, one by one, up to the first that is not plainly one thing.
-    fn values(&self, mut at: usize) -> Vec<Option<Why>> {
-        let mut values = Vec::new();
-        while let Some((why, end)) = self.value(at) {
-            if continues(self.tokens, end) {
-                break;
-            }
-            values.push(why);
-            if !self.tokens.is(end, ",") {
-                break;
-            }
-            at = end + 1;
-        }
-        values
+    fn expressions(&self) -> Expressions<'_, Self> {
+        Expressions::new(self.tokens, self)
     }
 
-    /// Why a name, a field or what a call returns stays behind, and where it ends.
-    fn value(&self, at: usize) -> Option<(Option<Why>, usize)> {
-        let tokens = self.tokens;
-        let first = tokens.name(at)?;
-        if first == "assert" && tokens.is(at + 1, "(") {
-            let inner = self.value(at + 2).filter(|(_, end)| tokens.is(*end, ")") || tokens.is(*end, ","));
-            return Some((inner.and_then(|(why, _)| why), closing(tokens, at + 1)? + 1));
-        }
-        let mut why = self.find(first).and_then(|variable| self.why(variable));
-        let mut end = at + 1;
-        loop {
-            let called = closing(tokens, end + 2).or_else(|| tokens.text(end + 2).map(|_| end + 2));
-            let Some(name) = tokens.name(end + 1).filter(|_| tokens.is_access(end)) else {
-                let Some(last) = closing(tokens, end) else { return Some((why, end)) };
-                (why, end) = (None, last + 1);
-                continue;
-            };
-            let of_library = |&&(library, function, _): &&(&str, &str, Why)| {
-                end == at + 1
-                    && tokens.is(end, ".")
-                    && library == first
-                    && function == name
-                    && self.find(first).is_none()
-            };
-            (why, end) = match called {
-                Some(last) if tokens.is(end, ":") => (METHODS.contains(&name).then_some(OBJECT), last + 1),
-                Some(last) => (FUNCTIONS.iter().find(of_library).map(|row| row.2), last + 1),
-                None => {
-                    let is_standard = first == "io" && end == at + 1 && ["stdin", "stdout", "stderr"].contains(&name);
-                    (is_standard.then_some(FILE), end + 2)
-                }
-            };
-        }
-    }
-
-    /// Why a variable stays behind: all that it is given does, for the same reason.
-    fn why(&self, variable: usize) -> Option<Why> {
-        let values = &self.variables[variable].values;
-        let first = values.first().copied().flatten()?;
-        values.iter().all(|value| *value == Some(first)).then_some(first)
+    /// What stays behind of a variable: of all that it is given, the same does.
+    fn why(&self, variable: usize) -> Option<&Loss> {
+        let mut values = self.variables[variable].values.iter().filter(|value| **value != Given::Nothing);
+        let Some(Given::Lost(first)) = values.next() else { return None };
+        values.all(|value| matches!(value, Given::Lost(loss) if loss == first)).then_some(first)
     }
 
     fn lost(&self) -> Vec<LostVariable> {
@@ -358,12 +316,22 @@ impl<'a> Reading<'a> {
 
     /// Why a variable stays behind, or one that a function in it takes along.
     fn obstacle(&self, variable: usize, path: String, seen: &mut BTreeSet<usize>) -> Option<String> {
-        if let Some(why) = self.why(variable) {
-            return Some(format!("{path} is {why}"));
+        if let Some(Loss { path: field, why }) = self.why(variable) {
+            return Some(format!("{path}{field} is {why}"));
         }
         let function = self.variables[variable].function.filter(|function| seen.insert(*function))?;
         let mut taken = self.functions[function].taken.iter();
         taken.find_map(|&inner| self.obstacle(inner, format!("{path} -> {}", self.variables[inner].name), seen))
+    }
+}
+
+impl Names for Reading<'_> {
+    fn is_local(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    fn loss_of(&self, name: &str) -> Option<Loss> {
+        self.find(name).and_then(|variable| self.why(variable)).cloned()
     }
 }
 
@@ -391,24 +359,32 @@ fn is_target(tokens: &Tokens, mut at: usize) -> bool {
     tokens.name(at).is_some() && tokens.is(at + 1, "=")
 }
 
-/// The bracket that closes the one at a place.
-fn closing(tokens: &Tokens, opening: usize) -> Option<usize> {
-    let any = |at: usize, brackets: [&str; 3]| brackets.iter().any(|bracket| tokens.is(at, bracket));
-    if !any(opening, ["(", "[", "{"]) {
-        return None;
+/// Whether a field of the name at a place is given something, perhaps among others.
+fn is_field_set(tokens: &Tokens, at: usize) -> bool {
+    let mut end = end_of_target(tokens, at);
+    if end == at + 1 {
+        return false;
     }
-    let mut depth = 0_usize;
-    for at in opening..tokens.len() {
-        if any(at, ["(", "[", "{"]) {
-            depth += 1;
-        } else if any(at, [")", "]", "}"]) {
-            depth = depth.checked_sub(1)?;
-        }
-        if depth == 0 {
-            return Some(at);
+    while tokens.is(end, ",") && tokens.name(end + 1).is_some() {
+        end = end_of_target(tokens, end + 1);
+    }
+    tokens.is(end, "=")
+}
+
+/// Behind a name and the fields that are taken of it.
+fn end_of_target(tokens: &Tokens, at: usize) -> usize {
+    let mut end = at + 1;
+    loop {
+        if tokens.is_access(end) && tokens.name(end + 1).is_some() {
+            end += 2;
+        } else if tokens.is(end, "[")
+            && let Some(last) = closing(tokens, end)
+        {
+            end = last + 1;
+        } else {
+            return end;
         }
     }
-    None
 }
 
 #[cfg(test)]
@@ -447,6 +423,22 @@ mod tests {
             ("local ip = layer:packet():get_layer(1)", "ip", "'ip' is an object of the callback"),
             ("local e = engine", "e:id()", "'e' is an object of the callback"),
             ("", "layer", "'layer' is an object of the callback"),
+            ("local f = io.open('x') or nil", "f", "'f' is a userdata"),
+            ("local a, f = 1 + 2, io.open('x')", "f", "'f' is a userdata"),
+            ("local raw = n > 1 and layer:rawbytes()", "raw", "'raw' is an object of the callback"),
+            ("local raw = n > 1 and (layer:rawbytes()) or nil", "raw", "'raw' is an object of the callback"),
+            ("local one = a == b and layer or engine", "one", "'one' is an object of the callback"),
+            ("local raw = nil if n > 1 then raw = layer:rawbytes() end", "raw", "'raw' is an object of the callback"),
+            ("local raw raw = n > 1 and layer:rawbytes()", "raw", "'raw' is an object of the callback"),
+            ("local t = { 1, n = f(2), raw = layer }", "t", "'t'.raw is an object of the callback"),
+            (
+                "local t = { [1] = 2, ['a b'] = { 1, layer:rawbytes() }, }",
+                "t.x",
+                "'t'.a b.[2] is an object of the callback",
+            ),
+            ("local t = { f = function(a) if a then return 1 end end; io.open('x') }", "t", "'t'.[1] is a userdata"),
+            ("local t t = { layer }", "t", "'t'.[1] is an object of the callback"),
+            ("local t = { layer } local u = t", "u", "'u'.[1] is an object of the callback"),
             (
                 "local raw = layer:rawbytes() local function size() return raw:size() end",
                 "size()",
@@ -468,8 +460,17 @@ mod tests {
         for (begin, used) in [
             ("local f = io.open('x'):read('*a')", "f"),
             ("local f = io.open('x') f = f:read()", "f"),
-            ("local f = io.open('x') or nil", "f"),
-            ("local a, f = 1 + 2, io.open('x')", "f"),
+            ("local f = io.open('x') or 1", "f"),
+            ("local f = io.open('x') f = nil", "f"),
+            ("local f = io.open('x') and 1", "f"),
+            ("local f = not io.open('x')", "f"),
+            ("local n = layer and layer:size()", "n"),
+            ("local n = (layer:rawbytes()):size()", "n"),
+            ("local t = { layer = 1, n = layer:size(), raw = nil }", "t"),
+            ("local t = { raw = layer } t.raw = nil", "t"),
+            ("local t = { raw = layer } t['raw'], x = nil", "t"),
+            ("local n = ({ raw = layer }).n", "n"),
+            ("local s = layer .. ''", "s"),
             ("local io = { open = print } local f = io.open('x')", "f"),
             ("local raw = layer:rawbytes():tostring()", "raw"),
             ("local raw = layer:rawbytes() raw, x = 1, 2", "raw"),
@@ -491,6 +492,19 @@ mod tests {
     }
 
     #[test]
+    fn a_local_of_the_same_name_is_given_what_the_one_outside_is() {
+        let found = lost_of("", "1 end, onresult = f, onexecute = function() local layer = layer return layer");
+        assert_eq!(found, ["4: 'layer' is an object of the callback"]);
+    }
+
+    #[test]
+    fn brackets_in_each_other_have_an_end() {
+        for open in ["(", "{", "assert(", "- ", "not ", "a(", "{ x = "] {
+            lost(&format!("local x = {}", open.repeat(3_000)));
+        }
+    }
+
+    #[test]
     fn functions_are_followed_by_their_names() {
         let text = "local function cb(engine, layer)\nlocal raw = layer:rawbytes()\nlocal function work()\nreturn raw end\n\
                     local job = { data = '' }\njob.onexecute = work\nT.async:schedule(job)\nend";
@@ -503,7 +517,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_words_are_read_to_their_end(words in proptest::collection::vec(any::<proptest::sample::Index>(), 0..80)) {
-            const WORDS: [&str; 28] = [
+            const WORDS: [&str; 31] = [
+                "and", "or", "nil",
                 "a", "b", "'1'", "=", ",", ".", ":", "(", ")", "[", "]", "{", "}", "end", "function", "for", "in", "local",
                 "do", "then", "elseif", "else", "repeat", "until", "onexecute", "io.open", "assert", "self",
             ];

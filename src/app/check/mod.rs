@@ -7,6 +7,7 @@
 mod api_names;
 mod assignments;
 mod command;
+mod expressions;
 mod fields;
 mod finding;
 mod guids;
