@@ -510,16 +510,23 @@ fn a_callback_that_never_returns_leaves_no_children_of_jobs_behind() {
 
 #[test]
 fn a_backend_callback_that_never_returns_ends_the_run() {
-    let text = "TrisulPlugin = { id = { name = 'stuck' }, engine_monitor = { onendflush = function()
-        (('a'):rep(40)):find(('a*'):rep(40) .. 'b') end } }";
+    let text = "local function search()\n(('a'):rep(40)):find(('a*'):rep(40) .. 'b') end
+        TrisulPlugin = { id = { name = 'Never back' }, engine_monitor = {
+        onendflush = function()\nsearch() end } }";
     let place = Place::new().plugin("stuck.lua", text);
     let file = capture(&place, 10);
     let ended = place.run(&["-r", &file, "--flush-budget", "1"], LIMIT);
     ended.exits(70);
-    let told =
-        ended.stderr.find("stuck.lua: a callback was interrupted after 1 s and has not returned from a C function");
-    let given_up = ended.stderr.find("stuck.lua: a callback does not return from a C function");
+    let name = "stuck.lua (Never back): engine_monitor: onendflush";
+    let told = ended.stderr.find(&format!(
+        "{name} was interrupted after 1 s and has not returned from a C function so far\n[C]: in function 'find'\n"
+    ));
+    let given_up = ended
+        .stderr
+        .find(&format!("{name} does not return from a C function; packets cannot go on\n[C]: in function 'find'\n"));
     assert!(told.is_some() && told < given_up, "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("stuck.lua:2: in function 'search'\n").count(), 2, "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("stuck.lua:5: in function <").count(), 2, "{}", ended.stderr);
 }
 
 #[test]

@@ -17,7 +17,9 @@ use crate::job::JobLimits;
 use crate::key::HomeNets;
 use crate::lua::Budget;
 use crate::metrics::Registry;
-use crate::plugin::{Hanging, HostSettings, LATE_AFTER, Loads, NetflowTap, Opinion, Stage, standard_directories};
+use crate::plugin::{
+    Hanging, HostSettings, LATE_AFTER, Loads, NetflowTap, Opinion, Stage, Whereabouts, standard_directories,
+};
 use crate::sink::{StoreConfig, StoreOptions, WhenFull, default_store, store_file};
 
 /// Time for running a file and for `onload`.
@@ -172,20 +174,19 @@ pub fn host_settings(plugins: &PluginArgs, work: Option<&WorkArgs>) -> anyhow::R
         libraries: Libraries::default(),
         leaves_memory: false,
         seed: 0x6D69_6C6C_7374_7265,
-        on_stuck: Arc::new(|_, _| {}),
-        on_late: Arc::new(|file, stage, limit| log::warn!("{}", late_text(file, stage, limit))),
+        on_stuck: Arc::new(|_| {}),
+        on_late: Arc::new(|at, limit| log::warn!("{}{}", late_text(at, limit), at.stack())),
         loads: Loads::default(),
         hanging: Hanging::default(),
     })
 }
 
 /// Says which file holds everything up.
-fn late_text(file: &Path, stage: Stage, limit: Option<Duration>) -> String {
-    if stage == Stage::Callback {
-        let plugin = file.file_name().unwrap_or(file.as_os_str()).display();
-        let limit = limit.unwrap_or_default().as_secs_f64();
+fn late_text(at: &Whereabouts<'_>, limit: Option<Duration>) -> String {
+    if at.stage == Stage::Callback {
+        let (plugin, callback, limit) = (at.plugin(), at.callback(), limit.unwrap_or_default().as_secs_f64());
         return format!(
-            "{plugin}: a callback was interrupted after {limit} s and has not returned from a C function so far"
+            "{plugin}: {callback} was interrupted after {limit} s and has not returned from a C function so far"
         );
     }
     let limit = match limit {
@@ -195,7 +196,7 @@ fn late_text(file: &Path, stage: Stage, limit: Option<Duration>) -> String {
             format!("; it was interrupted after {} s and has not returned from a C function", limit.as_secs_f64())
         }
     };
-    format!("still loading {} after {} s{limit}", file.display(), LATE_AFTER.as_secs())
+    format!("still loading {} after {} s{limit}", at.file.display(), LATE_AFTER.as_secs())
 }
 
 /// Seconds of a streaming window.
@@ -298,16 +299,17 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    use super::{Stage, late_text};
+    use super::{Whereabouts, late_text};
 
     #[test]
     fn what_takes_longer_than_it_may_is_not_told_of_as_what_may() {
-        let text = |millis| late_text(Path::new("a.lua"), Stage::Load, Some(Duration::from_millis(millis)));
+        let at = Whereabouts::loading(Path::new("a.lua"));
+        let text = |millis| late_text(&at, Some(Duration::from_millis(millis)));
         assert_eq!(text(2_500), "still loading a.lua after 2 s; it may take 2.5 s");
         assert_eq!(
             text(1_000),
             "still loading a.lua after 2 s; it was interrupted after 1 s and has not returned from a C function"
         );
-        assert_eq!(late_text(Path::new("a.lua"), Stage::Load, None), "still loading a.lua after 2 s");
+        assert_eq!(late_text(&at, None), "still loading a.lua after 2 s");
     }
 }

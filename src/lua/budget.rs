@@ -10,6 +10,7 @@
 //!    good. It checks the request once more before the first time: a callback that has just begun is never hit.
 //! 4. [`Vm::call`](super::Vm::call) ends the call before it disarms the hook: a late signal finds its request void.
 
+use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use mlua::lua_State;
 use crate::time::Stopwatch;
 
 use super::call::Budget;
+use super::hung::{Frame, FrameText, HungStack};
 use super::raw;
 
 /// Distance of the watchdog's samples: the resolution of every budget.
@@ -28,6 +30,9 @@ const TICK: Duration = Duration::from_millis(10);
 /// How long after its interruption a call must have returned, or it is stuck inside C: ten seconds after it began at the
 /// default budget of one second.
 const STUCK_AFTER: Duration = Duration::from_secs(9);
+
+/// Signals of an overrun after which its call is taken to be inside a C function, and its stack noted.
+const SIGNALS_UNTIL_HUNG: u32 = 10;
 
 /// A time in the atomics that stands for "never".
 const NEVER: u64 = u64::MAX;
@@ -87,6 +92,8 @@ pub struct Guard {
     on_stuck: OnceLock<Handler>,
     late_after: AtomicU64,
     on_late: OnceLock<Handler>,
+    /// Where the call in progress is, if it does not come back.
+    hung: HungStack,
 }
 
 /// What the watchdog wants stopped: this callback of this call, nothing later.
@@ -130,6 +137,7 @@ impl Guard {
             on_stuck: OnceLock::new(),
             late_after: AtomicU64::new(NEVER),
             on_late: OnceLock::new(),
+            hung: HungStack::default(),
         }
     }
 
@@ -190,6 +198,13 @@ impl Guard {
     pub fn is_interrupted(&self) -> bool {
         let call = self.call.load(Ordering::Acquire);
         call != 0 && self.request.call.load(Ordering::Acquire) == call
+    }
+
+    /// Where the call in progress is inside a C function that it does not return from, innermost first; nothing as long as
+    /// that is not known, or where it cannot be: code that was compiled does not say where it is.
+    #[must_use]
+    pub fn hung_at(&self) -> Vec<Frame> {
+        self.hung.frames(self.call.load(Ordering::Acquire))
     }
 
     /// Has the calls from now on told of that take so long, until [`Guard::expect_delays`]. The handler is called as that of
@@ -270,6 +285,17 @@ impl Guard {
     pub(super) fn arm(&self) -> bool {
         self.armed.store(true, Ordering::Relaxed);
         self.request.signals.load(Ordering::Relaxed) > 1
+    }
+
+    /// Called by the signal handler: whether the call does not come back, and it was not noted so far where it is.
+    pub(super) fn wants_stack(&self) -> bool {
+        self.request.signals.load(Ordering::Relaxed) >= SIGNALS_UNTIL_HUNG
+            && !self.hung.is_of(self.call.load(Ordering::Relaxed))
+    }
+
+    /// Called by the signal handler: notes where the call in progress is.
+    pub(super) fn note_stack<'a>(&self, frame: impl FnMut(c_int) -> Option<FrameText<'a>>) {
+        self.hung.note(self.call.load(Ordering::Relaxed), frame);
     }
 
     /// Called by the hook when it raises; tells whether it is the first time in this call.

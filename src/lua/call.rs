@@ -134,7 +134,7 @@ fn plugin_frames(traceback: &str) -> String {
 }
 
 /// True for `millstream:7: ...`, `millstream.driver:7: ...`, `millstream/job:7: ...` and `[millstream.async]:7: ...`.
-fn is_host_frame(line: &str) -> bool {
+pub(super) fn is_host_frame(line: &str) -> bool {
     let Some(rest) = line.strip_prefix('[').unwrap_or(line).strip_prefix(HOST_CHUNK) else { return false };
     let word = rest.trim_start_matches(['.', '/']);
     let end = word.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(word.len());

@@ -8,6 +8,7 @@
 mod budget;
 mod call;
 mod direct;
+mod hung;
 mod own_text;
 mod portable;
 mod profile;
@@ -20,6 +21,7 @@ mod vm;
 pub use budget::{Guard, Paused, Slow};
 pub use call::{Budget, FaultKind, HOST_CHUNK, OUT_OF_MEMORY, PluginError};
 pub use direct::{Direct, Others, Ready, Returned};
+pub use hung::Frame;
 pub use own_text::own_text;
 pub use portable::{
     Code, KnownName, Loader, OctetReader, Octets, PackError, Packed, Packer, Portable, Stored, Warning, bytecode_mark,

@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "signals and hooks on the raw Lua state have no safe interface")]
 
 use std::cell::{Cell, RefCell};
-use std::ffi::{c_char, c_int};
+use std::ffi::{CStr, c_char, c_int};
 use std::sync::atomic::{Ordering, compiler_fence};
 use std::{io, mem, ptr, slice};
 
@@ -15,6 +15,7 @@ use mlua::{Function, Lua, lua_State};
 
 use super::budget::{Began, Guard};
 use super::call::Budget;
+use super::hung::FrameText;
 
 /// Wakes the thread of an overrun call. Not SIGUSR1, which is for people; not a real-time signal, whose default action
 /// ends the process: SIGURG is ignored by default, so one that arrives where no handler is left does nothing.
@@ -34,6 +35,8 @@ unsafe extern "C" {
     safe fn millstream_same_vm(a: *mut lua_State, b: *mut lua_State) -> c_int;
     /// Whether the VM runs compiled code.
     fn millstream_in_trace(state: *mut lua_State) -> c_int;
+    /// Whether the VM is inside a C function and its stack can be read.
+    fn millstream_in_c(state: *mut lua_State) -> c_int;
     /// Asks the memory for the string that is where a text would be among the strings.
     fn millstream_foresee_text(state: *mut lua_State, text: *const c_char, len: usize);
     /// Runs the finalizers of scripts, for the last time.
@@ -321,7 +324,46 @@ extern "C" fn on_signal(_: c_int) {
             // SAFETY: as above.
             unsafe { millstream_allow_hook(state) };
         }
+        if guard.wants_stack() {
+            note_stack(state, guard);
+        }
     }
+}
+
+/// Notes where a VM is that does not come back from a C function. Called by the signal handler: nothing is allocated, neither
+/// here nor in the VM.
+fn note_stack(state: *mut lua_State, guard: &Guard) {
+    // SAFETY: the state lives while its guard is in the chain, and this is its thread.
+    if unsafe { millstream_in_c(state) } == 0 {
+        return;
+    }
+    // SAFETY: all-zero is a valid `lua_Debug`: null pointers and numbers.
+    let mut about: ffi::lua_Debug = unsafe { mem::zeroed() };
+    guard.note_stack(|level| {
+        // SAFETY: the stack can be read (see above); only the argument is written.
+        if unsafe { ffi::lua_getstack(state, level, &raw mut about) } == 0 {
+            return None;
+        }
+        // SAFETY: as above, for a level that is there; what is asked for pushes nothing.
+        unsafe { ffi::lua_getinfo(state, c"nSl".as_ptr(), &raw mut about) };
+        // SAFETY: filled in by the call; the texts are those of the VM, which does not go on meanwhile.
+        let name = unsafe { text_of(about.name) };
+        // SAFETY: filled in by the call, and ended by a zero.
+        let source = unsafe { text_of(about.short_src.as_ptr()) };
+        Some(FrameText { source, name, line: about.currentline, begins: about.linedefined })
+    });
+}
+
+/// The bytes of a text that may be null.
+///
+/// # Safety
+/// It must end with a zero and stay what it is as long as the bytes are used.
+unsafe fn text_of<'a>(text: *const c_char) -> &'a [u8] {
+    if text.is_null() {
+        return &[];
+    }
+    // SAFETY: the caller's promise.
+    unsafe { CStr::from_ptr(text) }.to_bytes()
 }
 
 /// What becomes of a system call in which a thread waits when it is woken.

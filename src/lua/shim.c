@@ -41,6 +41,17 @@ int millstream_in_trace(lua_State *L)
   return tvref(G(L)->jit_base) != NULL;
 }
 
+/* Whether this thread moves a stack, see luajit/lj_state.c.sed. */
+extern __thread volatile int millstream_moves_stack;
+
+/* Tells whether the VM is inside a C function, and the stack of its main state can be read: the interpreter has written down
+** where it is before it called the function, or before it resumed the coroutine that did. Called from a signal handler on the
+** thread that runs the VM. */
+int millstream_in_c(lua_State *L)
+{
+  return G(L)->vmstate == ~LJ_VMST_C && !millstream_moves_stack;
+}
+
 /* Whether VMs that this thread closes leave their memory to the system, see luajit/lj_state.c.sed. */
 extern __thread int millstream_leaves_memory;
 

@@ -52,6 +52,7 @@ impl CatalogEntry {
             id: self.id,
             script: self.script.clone(),
             name: self.name.clone(),
+            title: manifest.map(|m| m.id.name.clone()).unwrap_or_default(),
             subscriptions: manifest.map_or(manifest::Subscriptions::All, |m| m.subscriptions.clone()),
             clsid: manifest.and_then(|m| m.id.clsid),
             workers: manifest.map_or(1, |m| m.workers),

@@ -25,6 +25,8 @@ pub struct PluginFile {
     pub script: Script,
     /// File name.
     pub name: String,
+    /// What it calls itself.
+    pub title: String,
     /// Messages it wants.
     pub subscriptions: Subscriptions,
     /// Class id for broadcasts.

@@ -16,6 +16,7 @@ use super::kind::{PluginKind, Side as KindSide};
 use super::manifest;
 use super::settings::{HostSettings, STUCK_AFTER};
 use super::underway::{Loads, Underway};
+use super::whereabouts::Purpose;
 use crate::api::t_async::{self, AsyncEnd};
 use crate::api::{EngineContext, EngineParts, Side, VmContext, engine as engine_object, global_t, modules, t_gears};
 use crate::guid::Guid;
@@ -78,10 +79,11 @@ impl Prepared {
         let loads = if waits { Loads::default() } else { settings.loads.clone() };
         let budget = if is_backend { settings.backend_budget } else { settings.frontend_budget };
         let callbacks = budget.limit.filter(|_| !waits);
-        let underway = Underway::begin(vm.guard(), &file.script.path, settings, loads, callbacks);
+        let block = block_name(kind, guid);
+        let purpose = Purpose::new(file, &block);
+        let underway = Underway::begin(vm.guard(), (file.script.path.as_path(), purpose), settings, loads, callbacks);
         if !waits {
-            let (on_stuck, path, stage) = (Arc::clone(&settings.on_stuck), file.script.path.clone(), underway.stage());
-            vm.guard().on_stuck(STUCK_AFTER, move |_| on_stuck(&path, stage()));
+            underway.tell_when_stuck(STUCK_AFTER, &settings.on_stuck);
         }
         let contextid = settings.next_context_id();
         let instance_id =
@@ -96,7 +98,6 @@ impl Prepared {
             Arc::clone(vm.guard()),
         );
         let context = Rc::new(context.on_side(if is_backend { Side::Backend } else { Side::Frontend }));
-        let block = block_name(kind, guid);
         let furnished = vm.furnish(|lua| {
             modules::install_searcher(lua)?;
             install_execute(lua, vm.guard())?;

@@ -31,6 +31,7 @@ mod reload;
 mod settings;
 mod texts;
 mod underway;
+mod whereabouts;
 
 pub use binding::{ALL_FLOWS, group_kind};
 pub use catalog::{Catalog, CatalogEntry, CatalogNote, note_of, standard_directories};
@@ -52,3 +53,4 @@ pub use perseverance::{Attempt, Hanging, Known, persevere};
 pub use policy::{Opinion, PolicyChange, PolicyTable};
 pub use settings::{HostSettings, NetflowTap, OnLate, OnStuck};
 pub use underway::{LATE_AFTER, Loads, Stage};
+pub use whereabouts::Whereabouts;

@@ -1,12 +1,13 @@
 //! What the plugin host is told from outside: limits, budgets, places, identities.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::perseverance::Hanging;
-use super::underway::{Loads, Stage};
+use super::underway::Loads;
+use super::whereabouts::Whereabouts;
 use crate::api::RunIdentity;
 use crate::api::modules::Libraries;
 use crate::content::FileRules;
@@ -14,9 +15,9 @@ use crate::job::{Answers, JobLimits};
 use crate::lua::{Budget, Profiler};
 
 /// What is done about a script that is stuck.
-pub type OnStuck = Arc<dyn Fn(&Path, Stage) + Send + Sync>;
+pub type OnStuck = Arc<dyn Fn(&Whereabouts<'_>) + Send + Sync>;
 /// What is done about a script that takes long.
-pub type OnLate = Arc<dyn Fn(&Path, Stage, Option<Duration>) + Send + Sync>;
+pub type OnLate = Arc<dyn Fn(&Whereabouts<'_>, Option<Duration>) + Send + Sync>;
 
 /// Settings of the plugin host; shared by all engines.
 #[derive(Clone)]
@@ -55,11 +56,11 @@ pub struct HostSettings {
     pub leaves_memory: bool,
     /// Seed of the instance ids.
     pub seed: u64,
-    /// What is done about a script that was interrupted and does not return from a C function: it gets the file and what the
-    /// script was at, on the watchdog's thread.
+    /// What is done about a script that was interrupted and does not return from a C function: it gets where
+    /// that is, on the watchdog's thread.
     pub on_stuck: OnStuck,
     /// What is done about a file that takes long to load, or has a callback that was interrupted and does not return, on the
-    /// same thread; it gets what the script is at, and the time there is for that.
+    /// same thread; it gets where the script is, and the time there is for that.
     pub on_late: OnLate,
     /// The scripts that have been loaded for long.
     pub loads: Loads,

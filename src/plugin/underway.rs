@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::settings::HostSettings;
+use super::settings::{HostSettings, OnStuck};
+use super::whereabouts::{Purpose, Whereabouts};
 use crate::lua::Guard;
 
 /// How long a script may be loaded without a word.
 pub const LATE_AFTER: Duration = Duration::from_secs(2);
 
 /// How long after its interruption a callback is told of that does not come back.
-const HUNG_AFTER: Duration = Duration::from_secs(1);
+const HUNG_AFTER: Duration = Duration::from_millis(200);
 
 /// What a script was at when it did not come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,8 @@ impl Loads {
 #[derive(Debug)]
 pub(super) struct Underway {
     guard: Arc<Guard>,
+    path: PathBuf,
+    purpose: Arc<Purpose>,
     loads: Loads,
     goes_on: Mark,
     /// Time for its callbacks, if any others wait for these.
@@ -55,15 +58,15 @@ pub(super) struct Underway {
 /// Has a script told of that takes long to load.
 pub(super) fn tell_when_late(guard: &Guard, path: &Path, settings: &HostSettings) {
     let (path, limit, tell) = (path.to_owned(), settings.load_budget.limit, Arc::clone(&settings.on_late));
-    guard.on_late(LATE_AFTER, move |_| tell(&path, Stage::Load, limit));
+    guard.on_late(LATE_AFTER, move |guard| tell(&Whereabouts::new(&path, Stage::Load, None, guard.hung_at()), limit));
 }
 
 impl Underway {
-    /// Begins with a VM. `loads` has those that keep a thread which nobody can do without; `callbacks` is the time for those of
+    /// Begins with a VM for a purpose. `loads` has those that keep a thread which nobody can do without; `callbacks` is the time for those of
     /// the script, if it is told of one that does not come back.
     pub(super) fn begin(
         guard: &Arc<Guard>,
-        path: &Path,
+        (path, purpose): (&Path, Purpose),
         settings: &HostSettings,
         loads: Loads,
         callbacks: Option<Duration>,
@@ -71,12 +74,15 @@ impl Underway {
         let goes_on: Mark = Arc::new(AtomicBool::new(true));
         let (its, mark, file) = (loads.clone(), Arc::clone(&goes_on), path.to_owned());
         let (limit, tell) = (settings.load_budget.limit, Arc::clone(&settings.on_late));
+        let purpose = Arc::new(purpose);
+        let of = Arc::clone(&purpose);
         guard.on_late(LATE_AFTER, move |guard| {
+            let at = |stage| Whereabouts::new(&file, stage, Some(&of), guard.hung_at());
             let mut late = its.lock();
             if !mark.load(Ordering::Relaxed) {
                 drop(late);
                 if guard.is_interrupted() {
-                    tell(&file, Stage::Callback, callbacks);
+                    tell(&at(Stage::Callback), callbacks);
                 }
                 return;
             }
@@ -84,15 +90,19 @@ impl Underway {
                 late.push((file.clone(), Arc::clone(&mark)));
             }
             drop(late);
-            tell(&file, Stage::Load, limit);
+            tell(&at(Stage::Load), limit);
         });
-        Self { guard: Arc::clone(guard), loads, goes_on, callbacks }
+        Self { guard: Arc::clone(guard), path: path.to_owned(), purpose, loads, goes_on, callbacks }
     }
 
-    /// What the script is at.
-    pub(super) fn stage(&self) -> impl Fn() -> Stage + Send + Sync + 'static {
+    /// Has it told of when the script is stuck.
+    pub(super) fn tell_when_stuck(&self, after: Duration, tell: &OnStuck) {
+        let (path, purpose, tell) = (self.path.clone(), Arc::clone(&self.purpose), Arc::clone(tell));
         let goes_on = Arc::clone(&self.goes_on);
-        move || if goes_on.load(Ordering::Relaxed) { Stage::Load } else { Stage::Callback }
+        self.guard.on_stuck(after, move |guard| {
+            let stage = if goes_on.load(Ordering::Relaxed) { Stage::Load } else { Stage::Callback };
+            tell(&Whereabouts::new(&path, stage, Some(&purpose), guard.hung_at()));
+        });
     }
 }
 

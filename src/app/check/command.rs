@@ -50,7 +50,7 @@ fn verdict(args: &CheckArgs, found: Found, host: HostSettings) -> anyhow::Result
     let known = Known::default();
     let work = move |attempt: &Attempt| {
         let its = attempt.clone();
-        let on_stuck: OnStuck = Arc::new(move |file, _| _ = its.gives_up(file));
+        let on_stuck: OnStuck = Arc::new(move |at| _ = its.gives_up(at.file));
         let host = HostSettings { on_stuck, ..host.clone() };
         examine(&catalog, &skipped, &named, &host, (attempt, &known))
     };

@@ -67,14 +67,17 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
     host.files = settings::file_rules(&mut host.run.environment.config)?;
     let workers = Workers::default();
     let known = workers.clone();
-    host.on_stuck = Arc::new(move |file, stage| {
-        let plugin = file.file_name().unwrap_or(file.as_os_str()).display();
-        match stage {
+    host.on_stuck = Arc::new(move |at| {
+        let (plugin, stack) = (at.plugin(), at.stack());
+        match at.stage {
             Stage::Callback => {
-                log::error!("{plugin}: a callback does not return from a C function; packets cannot go on");
+                let callback = at.callback();
+                log::error!("{plugin}: {callback} does not return from a C function; packets cannot go on{stack}");
             }
             Stage::Load => {
-                log::error!("{plugin}: does not return from a C function while it is loaded; the run cannot go on");
+                log::error!(
+                    "{plugin}: does not return from a C function while it is loaded; the run cannot go on{stack}"
+                );
             }
         }
         known.end_children();
@@ -225,7 +228,7 @@ mod tests {
         host.load_budget.limit = Some(Duration::from_millis(1_500));
         let told: Arc<Mutex<Vec<PathBuf>>> = Arc::default();
         let told_of = Arc::clone(&told);
-        host.on_late = Arc::new(move |file, _, _| told_of.lock().unwrap().push(file.to_owned()));
+        host.on_late = Arc::new(move |at, _| told_of.lock().unwrap().push(at.file.to_owned()));
         let hang = "local _ = ('a'):rep(40):find(('a*'):rep(40) .. 'b')";
         let binding = "local _ = 'groups'";
         let folder = tempfile::tempdir().unwrap();
