@@ -631,3 +631,60 @@ fn commands_that_scripts_wait_for_end_with_those_who_step_or_test() {
         children_end(&children);
     }
 }
+
+/// A plugin whose first packet starts a job that starts a child.
+fn sleeping_job(seconds: u32) -> Place {
+    let body = format!(
+        "if n == 1 then T.async:schedule {{ data = '', onexecute = function() os.execute('sleep {seconds}') end, \
+         onresult = function() end }} end"
+    );
+    Place::new().counter("waits.lua", IPV4, "", &body)
+}
+
+/// The same with the program at work, and the child.
+fn with_child(place: &Place, arguments: &[&str], input: Stdio) -> (Running, Vec<u32>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+    command.args(arguments).current_dir(place.path("")).stdin(input);
+    let mut running = place.start_command(&mut command);
+    let mut children = Vec::new();
+    running.until("the child runs", |running| {
+        children = descendants(running.id());
+        children.len() > 1
+    });
+    (running, children)
+}
+
+#[test]
+fn children_of_jobs_end_with_the_prompt() {
+    for ends_by_itself in [false, true] {
+        let place = sleeping_job(64);
+        capture(&place, 10);
+        let pipe = place.path("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        // Open for both, it waits for nobody.
+        let mut input = fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+        input.write_all(b"next\nnext\nnext\n").unwrap();
+        let arguments = ["repl", "-r", "input.pcap", "-p", "plugins/waits.lua"];
+        let (running, children) = with_child(&place, &arguments, Stdio::from(input.try_clone().unwrap()));
+        if ends_by_itself {
+            input.write_all(b"quit\n").unwrap();
+        } else {
+            running.signal("TERM");
+        }
+        running.wait(LIMIT).exits(if ends_by_itself { 0 } else { 143 });
+        children_end(&children);
+    }
+}
+
+#[test]
+fn children_of_jobs_end_with_the_cases_of_tests() {
+    let place = sleeping_job(65);
+    let file = capture(&place, 10);
+    let cases = place.path("plugins/tests/waits");
+    fs::create_dir_all(&cases).unwrap();
+    fs::write(cases.join("case.toml"), format!("capture = '{file}'\n")).unwrap();
+    let (running, children) = with_child(&place, &["test", "plugins"], Stdio::null());
+    running.signal("TERM");
+    running.wait(LIMIT).exits(143);
+    children_end(&children);
+}

@@ -42,11 +42,11 @@ mod staging;
 mod terminal;
 mod test;
 mod watch;
-mod workers;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use crate::job::end_commands;
 use crate::sink::harmless;
 
 /// How a command ended.
@@ -88,7 +88,9 @@ pub fn main() -> ExitCode {
     };
     let cli = cli::parse(arguments);
     logging::start(cli.log);
-    match dispatch(&cli) {
+    let ended = dispatch(&cli);
+    end_commands();
+    match ended {
         Ok(Outcome::Good) => ExitCode::SUCCESS,
         Ok(Outcome::Flawed) => ExitCode::from(1),
         Ok(Outcome::Unusable) => ExitCode::from(COULD_NOT_RUN),

@@ -12,7 +12,6 @@ use signal_hook::iterator::Signals;
 
 use super::run::Life;
 use super::terminal;
-use super::workers::Workers;
 use crate::job::end_commands;
 use crate::pipeline::{Control, Pace, Stop};
 use crate::plugin::Loads;
@@ -42,7 +41,7 @@ pub fn keep_requests() -> anyhow::Result<Signals> {
     Signals::new([SIGHUP, SIGUSR1]).context("installing signal handlers")
 }
 
-/// Until there is a run to end, a signal ends the process and the commands that its scripts wait for. True once there is one.
+/// Until there is a run to end, a signal ends the process and the commands of its scripts and jobs. True once there is one.
 ///
 /// # Errors
 /// When the handlers cannot be installed.
@@ -67,7 +66,7 @@ impl Watcher {
     ///
     /// # Errors
     /// When a handler or thread cannot be started.
-    pub fn start(life: &Arc<Life>, mut signals: Signals, workers: Workers, loads: Loads) -> anyhow::Result<Self> {
+    pub fn start(life: &Arc<Life>, mut signals: Signals, loads: Loads) -> anyhow::Result<Self> {
         let handle = signals.handle();
         for signal in [SIGINT, SIGTERM] {
             handle.add_signal(signal).context("installing signal handlers")?;
@@ -83,12 +82,12 @@ impl Watcher {
                     SIGUSR1 => log_stats(&heard),
                     _ if heard.control().stop() == Stop::No => {
                         heard.stop(Stop::Graceful);
-                        do_without(&loads, &workers, signal, &over);
+                        do_without(&loads, signal, &over);
                     }
                     _ => {
                         heard.stop(Stop::AtOnce);
-                        workers.end_children();
                         // Whatever still holds the run up is not waited for.
+                        end_commands();
                         signal_hook::low_level::exit(128 + signal);
                     }
                 }
@@ -126,13 +125,13 @@ impl Watcher {
 }
 
 /// A run that is to end does not wait for a script that is still being loaded and has been for long.
-fn do_without(loads: &Loads, workers: &Workers, signal: i32, over: &Arc<AtomicBool>) {
-    let (loads, workers, over) = (loads.clone(), workers.clone(), Arc::clone(over));
+fn do_without(loads: &Loads, signal: i32, over: &Arc<AtomicBool>) {
+    let (loads, over) = (loads.clone(), Arc::clone(over));
     // Without the thread it is waited for, or there is another signal.
     let _ = thread::Builder::new().name("ending".to_owned()).spawn(move || {
         if let Some(file) = late(&loads, &over) {
             log::warn!("{} is still being loaded; the run ends without it and without a report", file.display());
-            workers.end_children();
+            end_commands();
             signal_hook::low_level::exit(128 + signal);
         }
     });

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::limits::{Allowance, Permit};
+use super::running;
 
 /// Most children that are kept until the end of a job; each is at least an entry in the process table.
 const MAX_CHILDREN: usize = 64;
@@ -93,7 +94,7 @@ impl Children {
         if pipe == Pipe::Read {
             shell.stdout(Stdio::piped());
         }
-        let mut child = shell.spawn()?;
+        let mut child = running::start(&mut shell)?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let pid = child.id();
         list.groups.push(Group(child, permits));
@@ -148,7 +149,14 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        end_group(&mut self.0);
+        let leader = self.0.id();
+        {
+            let mut running = running::lock();
+            running.forget(leader);
+            kill_group(leader);
+        }
+        // The leader has just been killed; only the kernel can keep it waiting.
+        _ = self.0.wait();
     }
 }
 
@@ -159,13 +167,6 @@ pub(super) fn shell(command: &[u8]) -> Command {
     // Not inherited: standard input may be the capture.
     shell.stdin(Stdio::null());
     shell
-}
-
-/// Ends the process group of a child that has not been waited for.
-pub(super) fn end_group(leader: &mut Child) {
-    kill_group(leader.id());
-    // The leader has just been killed; only the kernel can keep it waiting.
-    _ = leader.wait();
 }
 
 /// Kills the process group of a child that has not been reaped.

@@ -2,29 +2,18 @@
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Child;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use mlua::{Lua, LuaString, Table};
 
 use super::process::{kill_group, shell};
+use super::running;
 use crate::lua::Guard;
 
 /// Longest wait before looking again.
 const LOOK: Duration = Duration::from_millis(10);
-
-/// The leaders of the groups that run, in a process that may end before they do.
-static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
-
-fn lock() -> MutexGuard<'static, Vec<u32>> {
-    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Ends the commands that scripts wait for: the process ends.
-pub fn end_commands() {
-    lock().iter().for_each(|leader| kill_group(*leader));
-}
 
 /// Puts the function in place. A command ends at the latest when the callback is interrupted that runs it.
 ///
@@ -41,8 +30,7 @@ pub fn install(lua: &Lua, guard: &Arc<Guard>) -> mlua::Result<()> {
 
 /// Runs a command and gives its wait status; -1 where `system()` does.
 fn run(command: &[u8], guard: &Guard) -> i32 {
-    let Ok(mut child) = shell(command).spawn() else { return -1 };
-    lock().push(child.id());
+    let Ok(mut child) = running::start(&mut shell(command)) else { return -1 };
     wait(&mut child, guard)
 }
 
@@ -50,10 +38,10 @@ fn wait(child: &mut Child, guard: &Guard) -> i32 {
     let mut pause = Duration::from_micros(100);
     loop {
         // Nobody else may end a group whose number is free again.
-        let mut running = lock();
+        let mut running = running::lock();
         let looked = child.try_wait();
         if !matches!(looked, Ok(None)) {
-            running.retain(|leader| *leader != child.id());
+            running.forget(child.id());
         }
         drop(running);
         match looked {

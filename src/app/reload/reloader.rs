@@ -16,7 +16,6 @@ use super::watched::{Marks, survey};
 use crate::api::{LogLevel, Rank, Record, ScriptId, Side, Stamp};
 use crate::app::cli::ReloadArgs;
 use crate::app::report::load_event;
-use crate::app::workers::Workers;
 use crate::job::{Board, Pool};
 use crate::lua::{FaultKind, PluginError, spawn_lua_thread};
 use crate::pipeline::{Answer, Control, Orders, Outlet, Pace, Reach, Stop, date_time};
@@ -135,7 +134,6 @@ struct Work {
     roster: Roster,
     result: Reloaded,
     own_pools: Vec<Pool>,
-    workers: Workers,
     seen: Marks,
     /// Whether there are files that were not there at the look before.
     has_new_files: bool,
@@ -177,7 +175,6 @@ impl Reloader {
             roster,
             result,
             own_pools: Vec::new(),
-            workers: Workers::default(),
             seen: Marks::new(),
             has_new_files: false,
             asked: control.reloads(),
@@ -191,13 +188,6 @@ impl Reloader {
     /// own, or those of the backend.
     pub fn orders(&mut self, reach: Reach, thread: usize, settings: &HostSettings) -> Orders {
         Orders::new(self.work.threads.add(reach, thread), settings.clone(), thread)
-    }
-
-    /// Pools of scripts that come later are added to these.
-    #[must_use]
-    pub fn registering(mut self, workers: &Workers) -> Self {
-        self.work.workers = workers.clone();
-        self
     }
 
     /// The run has a backend, whether it has threads of its own or not.
@@ -456,7 +446,6 @@ impl Work {
         let mut pools = self.result.pools.to_vec();
         if let Some(place) = pools.get_mut(at) {
             self.own_pools.push(pool.clone());
-            self.workers.add(std::slice::from_ref(&pool));
             *place = pool;
             self.result.pools = pools.into();
         }

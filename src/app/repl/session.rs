@@ -19,7 +19,7 @@ use crate::backend::Share;
 use crate::builtin::Selection;
 use crate::capture::{FileOptions, FileSource, Fill, Filter};
 use crate::flow::{DefragLimits, FlowsConfig};
-use crate::job::{Delivery, JobIds};
+use crate::job::{Delivery, JobIds, Pool};
 use crate::metrics::{Buckets, GroupIndex, Rank, Records, RunTotals, ShardConfig};
 use crate::packet::Layer;
 use crate::pipeline::{
@@ -68,6 +68,7 @@ pub struct Session {
     /// Records besides those that are shown one by one, as far as they were told of.
     told: BTreeMap<&'static str, u64>,
     control: Arc<Control>,
+    pools: Arc<[Pool]>,
     filter: Option<Filter>,
     /// Number of the present packet, from 1; 0 before the first.
     pub number: u64,
@@ -107,6 +108,7 @@ impl Session {
         let Some(entry) = catalog.entries.last() else { bail!("the prompt has no script") };
         let evaluator = Evaluator::new(entry, &context, &host, &jobs)?;
         Ok(Self {
+            pools: jobs.pools,
             engine,
             context,
             evaluator,
@@ -362,6 +364,8 @@ impl Session {
         drop(self.evaluator);
         // Nobody asks for a report.
         drop(self.engine.conclude());
+        // What still runs, runs for nobody.
+        self.pools.iter().for_each(Pool::abort);
     }
 }
 

@@ -21,7 +21,6 @@ use crate::app::reload::{Reloader, Watching, tell_orphans};
 use crate::app::report::{self, RunResult};
 use crate::app::terminal;
 use crate::app::watch::Watcher;
-use crate::app::workers::Workers;
 use crate::builtin::Selection;
 use crate::job;
 use crate::pipeline::{Control, Inquiry};
@@ -42,8 +41,6 @@ pub struct Doors {
     pub run_begins: Option<Arc<AtomicBool>>,
     /// The workers, none of which has begun.
     pub pools: Arc<[job::Pool]>,
-    /// The same, with all that come later.
-    pub workers: Workers,
 }
 
 /// Starts the threads, waits for them, and gathers what they leave behind.
@@ -70,9 +67,7 @@ pub fn execute(
     let pools = doors.pools;
     let copies = args.output.report_every.map(|_| Copies::of(engines));
     let watching = Watching::of(&args.reload, pace);
-    let reloader = RefCell::new(
-        Reloader::new(&args.plugins.plugin, host, catalog, &pools, &control, watching).registering(&doors.workers),
-    );
+    let reloader = RefCell::new(Reloader::new(&args.plugins.plugin, host, catalog, &pools, &control, watching));
     let (inquiry, questions) = Inquiry::new(engines);
     let (of_backends, their_questions) = Inquiry::new(usize::from(args.work.backends));
     let (of_input, its_questions) = Inquiry::new(usize::from(inputs.queue.is_some()));
@@ -123,8 +118,7 @@ pub fn execute(
     for (name, reopen) in outputs.reopeners() {
         life.on_reopen(name, reopen);
     }
-    let watcher =
-        doors.signals.map(|signals| Watcher::start(&life, signals, doors.workers, host.loads.clone())).transpose()?;
+    let watcher = doors.signals.map(|signals| Watcher::start(&life, signals, host.loads.clone())).transpose()?;
     if let Some(run_begins) = doors.run_begins {
         run_begins.store(true, Ordering::Release);
     }

@@ -17,8 +17,8 @@ use crate::app::job_disk::JobDisk;
 use crate::app::privileges::{self, Keep, User};
 use crate::app::report::RunResult;
 use crate::app::staging::{After, Staging, Voices, Whose};
-use crate::app::workers::Workers;
 use crate::app::{OWN_FAULT, Outcome, OwnFault, gears, report, settings, watch};
+use crate::job::end_commands;
 use crate::lua;
 use crate::pipeline::Pace;
 use crate::plugin::{Catalog, HostSettings, SkipReason, Stage, discover};
@@ -65,9 +65,7 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
     // No thread may be there before the rights are given up.
     let run_begins = signals.as_ref().map(|_| watch::end_at_once()).transpose()?;
     host.files = settings::file_rules(&mut host.run.environment.config)?;
-    let workers = Workers::default();
-    let known = workers.clone();
-    host.on_stuck = Arc::new(move |at| {
+    host.on_stuck = Arc::new(|at| {
         let (plugin, stack) = (at.plugin(), at.stack());
         match at.stage {
             Stage::Callback => {
@@ -80,7 +78,7 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
                 );
             }
         }
-        known.end_children();
+        end_commands();
         signal_hook::low_level::exit(i32::from(OWN_FAULT));
     });
     host.answers.clone_from(&staging.answers);
@@ -107,8 +105,7 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
     gears::restore(&host.run.gears, outputs.store_file())?;
     host.jobs.spill = outputs.store_file().map(JobDisk::beside);
     let pools = catalog.pools(&host);
-    workers.add(&pools);
-    let doors = Doors { inputs, outputs, socket, signals, run_begins, pools, workers };
+    let doors = Doors { inputs, outputs, socket, signals, run_begins, pools };
     let since = Stopwatch::start();
     let mut result = execute(args, cli, &host, &catalog, &builtin, doors)?;
     result.wall = since.elapsed();
