@@ -529,6 +529,36 @@ fn a_backend_callback_that_never_returns_ends_the_run() {
     assert_eq!(ended.stderr.matches("stuck.lua:5: in function <").count(), 2, "{}", ended.stderr);
 }
 
+/// A plugin that says something for every tenth packet, and does not come back from one of them.
+fn stuck_at(packet: u32) -> Place {
+    let body = format!(
+        "if n % 10 ~= 0 then return end print('packet ' .. n)
+        engine:add_alert('{{9AFD8C08-07EB-47E0-BF05-28B4A7AE8DC9}}', '', 'SIG', 1, 'alert ' .. n)
+        if n == {packet} then (('a'):rep(40)):find(('a*'):rep(40) .. 'b') end"
+    );
+    Place::new().counter("stuck.lua", IPV4, "", &body)
+}
+
+#[test]
+fn what_was_made_before_a_callback_that_never_returns_is_in_the_files() {
+    // Less than is handed over at once since the second began; what the batch at work has led to is in no line yet.
+    let place = stuck_at(3_000);
+    let file = capture(&place, 4_000);
+    let (events, eve) = (place.path("events"), place.path("eve"));
+    let arguments = ["--events", &events.display().to_string(), "--eve", &eve.display().to_string()].map(str::to_owned);
+    let arguments: Vec<&str> = ["-r", &file].into_iter().chain(arguments.iter().map(String::as_str)).collect();
+    place.run(&arguments, LIMIT).exits(70);
+    for (file, mark) in [(&events, r#""text":"packet "#), (&eve, r#""signature":"alert "#)] {
+        let text = fs::read_to_string(file).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(text.ends_with('\n') && !lines.is_empty(), "{text}");
+        let last = text.rfind(mark).and_then(|at| text[at + mark.len()..].split('"').next()).unwrap_or_default();
+        let last: u32 = last.parse().unwrap_or_else(|_| panic!("{mark} is nowhere"));
+        // Packets come in batches of 256.
+        assert!((3_000 - 257..3_000).contains(&last), "{last}");
+    }
+}
+
 #[test]
 fn a_signal_during_a_command_of_a_script_is_heeded() {
     let body = "if n == 1 then os.execute('sleep 2') print('goes on') end";

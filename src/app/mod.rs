@@ -19,6 +19,7 @@ mod guid;
 mod interim;
 mod job_disk;
 mod job_report;
+mod last_words;
 mod list;
 mod logging;
 mod man;

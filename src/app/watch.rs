@@ -10,9 +10,9 @@ use anyhow::Context;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
+use super::last_words;
 use super::run::Life;
 use super::terminal;
-use crate::job::end_commands;
 use crate::pipeline::{Control, Pace, Stop};
 use crate::plugin::Loads;
 use crate::sink::progress_line;
@@ -52,8 +52,7 @@ pub fn end_at_once() -> anyhow::Result<Arc<AtomicBool>> {
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in &mut signals {
             if !over.load(Ordering::Acquire) {
-                end_commands();
-                signal_hook::low_level::exit(128 + signal);
+                last_words::exit(128 + signal);
             }
         }
     })?;
@@ -87,8 +86,7 @@ impl Watcher {
                     _ => {
                         heard.stop(Stop::AtOnce);
                         // Whatever still holds the run up is not waited for.
-                        end_commands();
-                        signal_hook::low_level::exit(128 + signal);
+                        last_words::exit(128 + signal);
                     }
                 }
             }
@@ -131,8 +129,7 @@ fn do_without(loads: &Loads, signal: i32, over: &Arc<AtomicBool>) {
     let _ = thread::Builder::new().name("ending".to_owned()).spawn(move || {
         if let Some(file) = late(&loads, &over) {
             log::warn!("{} is still being loaded; the run ends without it and without a report", file.display());
-            end_commands();
-            signal_hook::low_level::exit(128 + signal);
+            last_words::exit(128 + signal);
         }
     });
 }

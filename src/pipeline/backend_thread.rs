@@ -10,7 +10,7 @@ use crossbeam_channel::{Sender, bounded};
 
 use super::backend_feed::BackendLink;
 use super::backend_out::BackendOut;
-use super::control::{Control, Stop};
+use super::control::{Control, EndsOnPanic, Stop};
 use super::figures::{Figures, Question, Questions};
 use super::metering::Metering;
 use super::outlet::Outlet;
@@ -137,6 +137,7 @@ impl BackendThreads {
             let cut = Arc::clone(&control);
             let mates = mates.until(move || cut.cut().load(Ordering::Relaxed));
             let thread = spawn_lua_thread(&format!("backend-{at}"), move || {
+                let _ends = EndsOnPanic::of(&control);
                 yield_to_packets();
                 let watch = Stopwatch::start();
                 let id = plan.id;

@@ -1,6 +1,8 @@
 //! What other threads may ask of a running pipeline, and what they may see of it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::thread;
 
 use crate::sink::Haste;
 
@@ -39,6 +41,26 @@ pub struct Control {
     pub dropped: AtomicU64,
     /// Jobs scheduled and not delivered yet.
     pub jobs: AtomicU64,
+}
+
+/// Has the run end if the thread that holds it panics: the others would wait for that one, or go on for ever without it.
+#[derive(Debug)]
+pub struct EndsOnPanic(Arc<Control>);
+
+impl EndsOnPanic {
+    /// For the thread that begins.
+    #[must_use]
+    pub fn of(control: &Arc<Control>) -> Self {
+        Self(Arc::clone(control))
+    }
+}
+
+impl Drop for EndsOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.request_stop(Stop::Graceful);
+        }
+    }
 }
 
 /// What one thread has done so far.
@@ -141,8 +163,24 @@ impl Control {
 
 #[cfg(test)]
 mod tests {
-    use super::{Control, Done, Stop};
+    use super::{Control, Done, EndsOnPanic, Stop};
+    use std::sync::Arc;
     use std::sync::atomic::Ordering;
+    use std::thread;
+
+    #[test]
+    fn a_thread_that_panics_ends_the_run_and_one_that_ends_does_not() {
+        let control = Arc::new(Control::default());
+        let run = |panics: bool| {
+            let ends = EndsOnPanic::of(&control);
+            let work = thread::spawn(move || {
+                let _ends = ends;
+                assert!(!panics, "on purpose");
+            });
+            (work.join().is_err(), control.stop())
+        };
+        assert_eq!([run(false), run(true)], [(false, Stop::No), (true, Stop::Graceful)]);
+    }
 
     #[test]
     fn what_several_threads_have_done_is_added_up() {

@@ -32,7 +32,7 @@ mod wants;
 pub use backend_feed::BackendLink;
 pub use backend_out::BackendOut;
 pub use backend_thread::{BackendPace, BackendPlan, BackendThreads};
-pub use control::{Control, Done, Stop};
+pub use control::{Control, Done, EndsOnPanic, Stop};
 pub use engine::Engine;
 pub use eve_readers::EVE_READERS;
 pub use figures::{Figures, Inquiry, Question, Questions};

@@ -184,6 +184,7 @@ impl Outlet {
         records.clear();
         order.clear();
         self.order = order;
+        self.outputs.rest();
         if self.parcel.lines > 0 {
             let parcel = std::mem::take(&mut self.parcel);
             if let Some(console) = &self.console {
@@ -350,7 +351,6 @@ fn kind_of(record: &Record) -> &'static str {
     }
 }
 
-/// Keeps what the report shows.
 /// When something happened for those who look for it later. An attribute that a script finds out when the flow has ended is
 /// looked for within the life of the flow.
 fn time_in_store(stamp: &Stamp, record: &Record, flows: Option<&Flows>) -> Timestamp {
@@ -363,6 +363,7 @@ fn time_in_store(stamp: &Stamp, record: &Record, flows: Option<&Flows>) -> Times
     end.map_or(stamp.time, |end| stamp.time.min(end))
 }
 
+/// Keeps what the report shows.
 fn keep(records: &mut Records, time: Timestamp, record: &Record) {
     let flow = |flow: &Vec<u8>| (!flow.is_empty()).then(|| flow.clone());
     let mut say = |flow: &Vec<u8>, statement| records.add_flow_record(FlowRecord { flow: flow.clone(), statement });

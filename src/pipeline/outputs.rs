@@ -159,6 +159,14 @@ impl Outputs {
     pub fn stats(&mut self, item: StatsItem) {
         if let Some(eve) = &mut self.eve {
             eve.item(EveItem::Stats(Box::new(item)));
+            eve.rest();
+        }
+    }
+
+    /// Nothing comes for a while, in which scripts run.
+    pub(super) fn rest(&mut self) {
+        if let Some(eve) = &mut self.eve {
+            eve.rest();
         }
     }
 

@@ -4,6 +4,29 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, TryLockError};
+use std::thread;
+use std::time::Duration;
+
+use crate::time::Stopwatch;
+
+/// Held by whoever writes lines, so that a process that ends leaves no half of one.
+static WRITING: RwLock<()> = RwLock::new(());
+/// Between two looks whether somebody writes.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Has no line be written any more, for a process that ends: waits for those that are being written, but not longer than that.
+pub fn hold_files(limit: Duration) {
+    let since = Stopwatch::start();
+    loop {
+        match WRITING.try_write() {
+            Ok(held) => return std::mem::forget(held),
+            Err(TryLockError::Poisoned(held)) => return std::mem::forget(held.into_inner()),
+            Err(TryLockError::WouldBlock) if since.elapsed() >= limit => return,
+            Err(TryLockError::WouldBlock) => thread::sleep(LOOK),
+        }
+    }
+}
 
 /// Why an output cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +135,7 @@ impl LineFile {
         if self.is_named && self.file.metadata().is_ok_and(|about| about.nlink() == 0) {
             return Err((0, io::Error::new(io::ErrorKind::NotFound, "the file was deleted; SIGHUP makes a new one")));
         }
+        let _writing = WRITING.read().unwrap_or_else(PoisonError::into_inner);
         let mut written = 0;
         while written < lines.len() {
             match self.file.write(&lines[written..]) {

@@ -22,6 +22,7 @@ pub mod printed;
 pub mod progress_line;
 mod renewal;
 mod report;
+mod rescue;
 mod reuse;
 pub mod spill;
 mod steering;
@@ -34,7 +35,7 @@ pub use console::{Console, ConsoleEnd, ConsoleSender, Parcel, WhenFull};
 pub use database_files::database_files;
 pub use events::{EventHandle, EventLines, EventSender, EventStream, Field, Head, StreamEnd, json_text, write_event};
 pub use flush_sinks::FlushSinks;
-pub use line_file::{Begin, OutputError};
+pub use line_file::{Begin, OutputError, hold_files};
 pub use patient::{Haste, Patient};
 pub use pcap_store::{
     CaptureWriter, Offer, PacketStore, RecordError, Selection, StoreConfig, StoreCounts, StoreDamage,
@@ -47,6 +48,7 @@ pub use report::{
     PipelineReport, PipelineStep, PluginJobs, PluginReport, Records as RecordsReport, Report, ResourceLine, Run,
     StoreReport, TextStyle, TopKey, Verdict, collect_groups, collect_records, human_count,
 };
+pub use rescue::Save;
 pub use steering::{harmless, steers};
 pub use store::{
     Durability, FlowOf, RecoverError, Reserved, RunEnd, Salvaged, Store, StoreOpenError, StoreOptions, StoreSender,

@@ -16,6 +16,7 @@ use crate::app::cli::{Cli, RunArgs};
 use crate::app::control_socket::{Bound, Requests, Server};
 use crate::app::gears;
 use crate::app::interim::{Copies, Form, Sources};
+use crate::app::last_words::LastWords;
 use crate::app::logging;
 use crate::app::reload::{Reloader, Watching, tell_orphans};
 use crate::app::report::{self, RunResult};
@@ -41,6 +42,8 @@ pub struct Doors {
     pub run_begins: Option<Arc<AtomicBool>>,
     /// The workers, none of which has begun.
     pub pools: Arc<[job::Pool]>,
+    /// For outputs, should the run not end as it should.
+    pub last_words: LastWords,
 }
 
 /// Starts the threads, waits for them, and gathers what they leave behind.
@@ -62,6 +65,7 @@ pub fn execute(
     logging::hurry_with(control.haste());
     directories::make(catalog, &host.run.environment.config);
     let outputs = doors.outputs.begin(args, cli, catalog, &origins, &control)?;
+    doors.last_words.are_of(outputs.savers());
     let mut head = outputs.head();
     report::announce(catalog, &mut head);
     let pools = doors.pools;
@@ -135,7 +139,11 @@ pub fn execute(
         None => None,
     };
     life.ready();
-    let mut result = threads.wait(&control, catalog)?;
+    let waited = threads.wait(&control, catalog);
+    if waited.is_err() {
+        doors.last_words.say();
+    }
+    let mut result = waited?;
     life.notify().stopping();
     if let Some(server) = server {
         server.stop();

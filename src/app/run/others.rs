@@ -17,7 +17,7 @@ use crate::sink::eve::{EveOptions, EveOrigin, EveStream, EveTarget, StatsItem};
 use crate::sink::printed::PrintKinds;
 use crate::sink::syslog::{Syslog, SyslogTarget};
 use crate::sink::webhook::{HookLimits, Webhook, WebhookOptions};
-use crate::sink::{AlertsEnd, Begin, FlushSinks, NamedCount, OutputError, OutputReport, WhenFull};
+use crate::sink::{AlertsEnd, Begin, FlushSinks, NamedCount, OutputError, OutputReport, Save, WhenFull};
 
 /// Whether an output of events has standard output for itself: whoever reads it as JSON lines must not find a report there.
 #[must_use]
@@ -165,6 +165,12 @@ impl OutputSet {
             Some(first) => Box::new(FlushSinks::new(vec![csv], first)),
             None => csv,
         })
+    }
+
+    /// What writes the lines that are made, in a process that ends without the threads that make them.
+    pub fn savers(&self) -> impl Iterator<Item = Save> + '_ {
+        let eve = self.eve.iter().map(|(_, eve)| eve.saver());
+        eve.chain(self.csv.iter().map(|(_, csv)| csv.saver()))
     }
 
     /// What opens outputs anew, by name.

@@ -19,7 +19,7 @@ use crate::metrics::FlushSink;
 use crate::pipeline::{Control, FlowOutput, Outlet, Pace, Prints};
 use crate::plugin::Catalog;
 use crate::sink::{
-    Console, EventStream, Haste, PacketStore, Reserved, Store, StoreFeed, StoreSender, WhenFull, database_files,
+    Console, EventStream, Haste, PacketStore, Reserved, Save, Store, StoreFeed, StoreSender, WhenFull, database_files,
 };
 use crate::time;
 
@@ -183,6 +183,12 @@ impl Outputs {
         let events = self.events.as_ref().and_then(EventStream::handle);
         let events = events.map(|events| ("events", Box::new(move || told(events.reopen())) as Reopen));
         self.others.reopeners().into_iter().chain(events).collect()
+    }
+
+    /// What writes the lines that are made, in a process that ends without the threads that make them.
+    #[must_use]
+    pub fn savers(&self) -> Vec<Save> {
+        self.events.iter().map(EventStream::saver).chain(self.others.savers()).collect()
     }
 
     /// The way of one thread's records to the console, the event stream and other programs.

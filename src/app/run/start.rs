@@ -14,11 +14,11 @@ use super::unfed;
 use crate::app::cli::{Cli, RunArgs};
 use crate::app::control_socket::{Bound, default_socket};
 use crate::app::job_disk::JobDisk;
+use crate::app::last_words::{self, LastWords};
 use crate::app::privileges::{self, Keep, User};
 use crate::app::report::RunResult;
 use crate::app::staging::{After, Staging, Voices, Whose};
 use crate::app::{OWN_FAULT, Outcome, OwnFault, gears, report, settings, watch};
-use crate::job::end_commands;
 use crate::lua;
 use crate::pipeline::Pace;
 use crate::plugin::{Catalog, HostSettings, SkipReason, Stage, discover};
@@ -65,7 +65,9 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
     // No thread may be there before the rights are given up.
     let run_begins = signals.as_ref().map(|_| watch::end_at_once()).transpose()?;
     host.files = settings::file_rules(&mut host.run.environment.config)?;
-    host.on_stuck = Arc::new(|at| {
+    let last_words = LastWords::default();
+    let of_stuck = last_words.clone();
+    host.on_stuck = Arc::new(move |at| {
         let (plugin, stack) = (at.plugin(), at.stack());
         match at.stage {
             Stage::Callback => {
@@ -78,8 +80,8 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
                 );
             }
         }
-        end_commands();
-        signal_hook::low_level::exit(i32::from(OWN_FAULT));
+        of_stuck.say();
+        last_words::exit(i32::from(OWN_FAULT));
     });
     host.answers.clone_from(&staging.answers);
     host.profiler.clone_from(&staging.profiler);
@@ -105,7 +107,7 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
     gears::restore(&host.run.gears, outputs.store_file())?;
     host.jobs.spill = outputs.store_file().map(JobDisk::beside);
     let pools = catalog.pools(&host);
-    let doors = Doors { inputs, outputs, socket, signals, run_begins, pools };
+    let doors = Doors { inputs, outputs, socket, signals, run_begins, pools, last_words };
     let since = Stopwatch::start();
     let mut result = execute(args, cli, &host, &catalog, &builtin, doors)?;
     result.wall = since.elapsed();

@@ -24,13 +24,15 @@ use crate::job::{self, JobIds};
 use crate::lua::{self, spawn_lua_thread};
 use crate::metrics::{Buckets, Records, RunTotals, ShardConfig, Tallies};
 use crate::pipeline::{
-    BackendLink, BackendPace, BackendPlan, BackendThreads, Control, Engine, EngineOutcome, EnginePlan, InputPlan,
-    InputQueue, InterimPlan, Orders, Pace, Questions, Reach, Stop, run_input,
+    BackendLink, BackendPace, BackendPlan, BackendThreads, Control, EndsOnPanic, Engine, EngineOutcome, EnginePlan,
+    InputPlan, InputQueue, InterimPlan, Orders, Pace, Questions, Reach, Stop, run_input,
 };
 use crate::plugin::{Catalog, HostSettings, JobPlan, Opinion};
 use crate::sink::{ConsoleEnd, Haste, StreamEnd};
 use crate::time::Stopwatch;
 
+/// How long other threads may take to end once one has panicked.
+const OTHERS_GRACE: Duration = Duration::from_secs(1);
 /// How long an input filter may take to return after a request to stop.
 const INPUT_GRACE: Duration = Duration::from_secs(2);
 /// How long such a script has to come back by itself, and then between being woken and being woken again.
@@ -142,13 +144,22 @@ impl Staff<'_> {
             if shared.threads == 1 && !self.catalog.has_backend() {
                 plan.past_backend = self.outputs.past_backend();
             }
-            let thread = spawn_lua_thread(&format!("engine-{id}"), move || Engine::new(plan).run());
+            let ends = EndsOnPanic::of(self.control);
+            let thread = spawn_lua_thread(&format!("engine-{id}"), move || {
+                let _ends = ends;
+                Engine::new(plan).run()
+            });
             handles.push(thread.context("starting a packet thread")?);
         }
         if let Some(queue) = inputs.queue {
             let mut plan = self.input_plan(&shared, engines, queue, peers.next().unwrap_or_default(), link()?);
             plan.questions = asked.input.into_iter().next();
-            handles.push(spawn_lua_thread("input", move || run_input(plan)).context("starting the input thread")?);
+            let ends = EndsOnPanic::of(self.control);
+            let thread = spawn_lua_thread("input", move || {
+                let _ends = ends;
+                run_input(plan)
+            });
+            handles.push(thread.context("starting the input thread")?);
         }
         // Behind the engines, which it outlives.
         handles.extend(backend.into_iter().flat_map(BackendThreads::into_threads));
@@ -317,14 +328,31 @@ impl Threads {
     /// When one of them panicked, or an input filter does not return from its script after a request to stop.
     pub fn wait(self, control: &Control, catalog: &Arc<Catalog>) -> anyhow::Result<RunResult> {
         let mut outcomes = Vec::new();
+        let mut failed: Option<(anyhow::Error, Stopwatch)> = None;
         for thread in self.handles {
+            if let Some((_, since)) = &failed {
+                // It may well wait for the one that is gone.
+                while !thread.is_finished() && since.elapsed() < OTHERS_GRACE {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                continue;
+            }
             if thread.thread().name() == Some("input") && !has_ended(&thread, control)? {
                 // The backend and the outputs would wait for it as well.
                 anyhow::bail!(
                     "the input filter does not return from its script; the run ends without its last results"
                 );
             }
-            outcomes.push(join(thread)?);
+            match join(thread) {
+                Ok(outcome) => outcomes.push(outcome),
+                Err(error) => {
+                    control.request_stop(Stop::AtOnce);
+                    failed = Some((error, Stopwatch::start()));
+                }
+            }
+        }
+        if let Some((error, _)) = failed {
+            return Err(error);
         }
         Ok(gather(outcomes, catalog, self.engines))
     }

@@ -11,6 +11,7 @@ use crate::metrics::{
     Alert, Document, FlushSink, FlushedKey, FlushedTopper, Registry, Resource, Session, Stored, TrackedFlow,
 };
 use crate::sink::WhenFull;
+use crate::sink::rescue::{Shelf, lock};
 
 /// Rows handed over at once.
 const PARCEL_ROWS: usize = 1_024;
@@ -18,7 +19,7 @@ const PARCEL_ROWS: usize = 1_024;
 /// Takes in what is flushed.
 #[derive(Debug)]
 pub struct CsvSender {
-    parcel: Vec<Row>,
+    rows: Shelf<Vec<Row>>,
     queue: Sender<Vec<Row>>,
     when_full: WhenFull,
     /// Lines that found no room.
@@ -28,26 +29,30 @@ pub struct CsvSender {
 
 impl CsvSender {
     pub(super) fn new(
-        queue: Sender<Vec<Row>>,
+        (queue, rows): (Sender<Vec<Row>>, Shelf<Vec<Row>>),
         when_full: WhenFull,
         full: Arc<AtomicU64>,
         groups: Arc<Registry>,
     ) -> Self {
-        Self { parcel: Vec::new(), queue, when_full, full, groups }
+        Self { rows, queue, when_full, full, groups }
     }
 
     fn row(&mut self, row: Row) {
-        self.parcel.push(row);
-        if self.parcel.len() >= PARCEL_ROWS {
+        let is_full = {
+            let mut rows = lock(&self.rows);
+            rows.push(row);
+            rows.len() >= PARCEL_ROWS
+        };
+        if is_full {
             self.flush();
         }
     }
 
     fn flush(&mut self) {
-        if self.parcel.is_empty() {
+        let parcel = std::mem::take(&mut *lock(&self.rows));
+        if parcel.is_empty() {
             return;
         }
-        let parcel = std::mem::take(&mut self.parcel);
         let lost = match self.when_full {
             WhenFull::Block => self.queue.send(parcel).map_err(SendError::into_inner),
             WhenFull::DropNewest => self.queue.try_send(parcel).map_err(TrySendError::into_inner),
@@ -129,7 +134,8 @@ mod tests {
         let guid = registry.counter_group(group).unwrap().guid;
         let (queue, _parcels) = crossbeam_channel::bounded(1);
         let full = Arc::default();
-        let mut sender = CsvSender::new(queue, WhenFull::DropNewest, Arc::clone(&full), Arc::new(registry));
+        let mut sender =
+            CsvSender::new((queue, Arc::default()), WhenFull::DropNewest, Arc::clone(&full), Arc::new(registry));
         // The first parcel has room; of the second each key would have been a row for each of its two values.
         for _ in 0..2 * PARCEL_ROWS {
             let key = FlushedKey { group, guid, bucket: 0, size: 10, key: b"k", values: &[1.0, 2.0] };

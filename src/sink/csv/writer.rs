@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 
 use super::row::Row;
 use super::sender::CsvSender;
@@ -19,6 +19,7 @@ use crate::processor::yield_to_packets;
 use crate::sink::WhenFull;
 use crate::sink::line_file::{Begin, LineFile, Links, OutputError};
 use crate::sink::renewal::{Next, Renewal, Renewed, renewal};
+use crate::sink::rescue::{Rescue, Save};
 use crate::time::Stopwatch;
 
 /// Parcels that may wait.
@@ -62,7 +63,7 @@ impl CsvHandle {
 #[derive(Debug)]
 pub struct Csv {
     handle: CsvHandle,
-    queue: Option<Sender<Vec<Row>>>,
+    rescue: Rescue<Vec<Row>, Vec<Row>>,
     when_full: WhenFull,
     full: Arc<AtomicU64>,
     groups: Arc<Registry>,
@@ -114,14 +115,21 @@ impl Csv {
                 write(&parcels, &renewed, tables, &of_rows)
             })
             .map_err(failed)?;
-        Ok(Self { handle, queue: Some(queue), when_full, full: Arc::default(), groups, writer: Some(writer) })
+        let rescue = Rescue::new(queue, |rows: Vec<Row>| (!rows.is_empty()).then_some(rows));
+        Ok(Self { handle, rescue, when_full, full: Arc::default(), groups, writer: Some(writer) })
     }
 
     /// A sender for the thread that flushes.
     #[must_use]
     pub fn sender(&self) -> CsvSender {
-        let queue = self.queue.clone().expect("the queue is there until the tables are closed");
-        CsvSender::new(queue, self.when_full, Arc::clone(&self.full), Arc::clone(&self.groups))
+        CsvSender::new(self.rescue.sender(), self.when_full, Arc::clone(&self.full), Arc::clone(&self.groups))
+    }
+
+    /// What writes the rows that are made, in a process that ends without their sender.
+    #[must_use]
+    pub fn saver(&self) -> Save {
+        let rescue = self.rescue.clone();
+        Box::new(move |limit| rescue.save(limit))
     }
 
     /// A handle for other threads.
@@ -133,7 +141,7 @@ impl Csv {
     /// Writes what is left; every sender must be gone.
     #[must_use]
     pub fn close(mut self) -> CsvEnd {
-        self.queue = None;
+        self.rescue.close();
         // A panic of the writer has been reported by its thread.
         let outcome = self.writer.take().and_then(|writer| writer.join().ok()).unwrap_or_default();
         let full = self.full.load(Ordering::Relaxed);

@@ -10,6 +10,7 @@ use super::item::{Beside, EveItem, FlowItem, SIGHTING_BYTES};
 use crate::key::{End, FlowTuple};
 use crate::metrics::{Seen, Sighting, Span};
 use crate::sink::WhenFull;
+use crate::sink::rescue::{Shelf, lock};
 use crate::sink::reuse::Reused;
 use crate::time::Timestamp;
 
@@ -28,6 +29,11 @@ pub(super) struct Parcel {
 }
 
 impl Parcel {
+    /// Itself, if there is something in it.
+    pub fn filled(self) -> Option<Self> {
+        (!self.items.is_empty()).then_some(self)
+    }
+
     /// Empties it for others, unless it has grown too large to be kept.
     pub fn emptied(mut self) -> Option<Self> {
         self.items.clear();
@@ -61,6 +67,9 @@ impl Shared {
 #[derive(Debug)]
 pub struct EveSender {
     parcel: Parcel,
+    /// Where the parcel lies while scripts run.
+    shelf: Shelf<Parcel>,
+    is_shelved: bool,
     bytes: usize,
     queue: Sender<Parcel>,
     reused: Reused<Parcel>,
@@ -70,15 +79,38 @@ pub struct EveSender {
 
 impl EveSender {
     pub(super) fn new(
-        (queue, reused): (Sender<Parcel>, Reused<Parcel>),
+        ((queue, shelf), reused): ((Sender<Parcel>, Shelf<Parcel>), Reused<Parcel>),
         when_full: WhenFull,
         shared: Arc<Shared>,
     ) -> Self {
-        Self { parcel: Parcel::default(), bytes: 0, queue, reused, when_full, shared }
+        Self { parcel: Parcel::default(), shelf, is_shelved: false, bytes: 0, queue, reused, when_full, shared }
+    }
+
+    /// Nothing comes for a while, in which scripts run that may not come back.
+    pub fn rest(&mut self) {
+        if !self.is_shelved && !self.parcel.items.is_empty() {
+            std::mem::swap(&mut *lock(&self.shelf), &mut self.parcel);
+            self.is_shelved = true;
+        }
+    }
+
+    /// Goes on with the parcel that was put away.
+    #[inline]
+    fn go_on(&mut self) {
+        if self.is_shelved {
+            self.take_up();
+        }
+    }
+
+    #[cold]
+    fn take_up(&mut self) {
+        self.is_shelved = false;
+        std::mem::swap(&mut *lock(&self.shelf), &mut self.parcel);
     }
 
     /// Adds one item; handed over when enough have come together.
     pub fn item(&mut self, item: EveItem) {
+        self.go_on();
         self.bytes += item.held();
         self.parcel.items.push(item);
         self.added();
@@ -94,6 +126,7 @@ impl EveSender {
 
     /// Takes in a text of something that was seen.
     pub fn text(&mut self, bytes: &[u8]) -> Span {
+        self.go_on();
         self.bytes += bytes.len();
         Span::put(&mut self.parcel.beside.texts, bytes)
     }
@@ -102,6 +135,7 @@ impl EveSender {
     // Inlined: what is put together elsewhere waits for its own pieces when it is moved.
     #[inline(always)]
     pub fn sighting(&mut self, time: Timestamp, flow: &FlowTuple, (client, origin): (End, u16), seen: Seen) {
+        self.go_on();
         self.bytes += SIGHTING_BYTES;
         self.parcel.items.push(EveItem::Sighting(time, Sighting { flow: *flow, client, origin, seen }));
         self.added();
@@ -109,6 +143,7 @@ impl EveSender {
 
     /// Adds a flow that ended.
     pub fn flow(&mut self, flow: FlowItem) {
+        self.go_on();
         self.bytes += size_of::<FlowItem>() + flow.flow.id.len() + flow.flow.tags.len();
         let flows = &mut self.parcel.beside.flows;
         flows.push(flow);
@@ -118,6 +153,7 @@ impl EveSender {
 
     /// Hands over what has come together.
     pub fn flush(&mut self) {
+        self.go_on();
         if self.parcel.items.is_empty() {
             return;
         }

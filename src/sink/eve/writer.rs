@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 
 use super::formatter::{EveOrigin, Formatter, Readers};
 use super::sender::{EveSender, Parcel, Shared};
@@ -16,6 +16,7 @@ use crate::sink::WhenFull;
 use crate::sink::line_file::{Begin, LineFile, OutputError};
 use crate::sink::patient::Haste;
 use crate::sink::renewal::{Next, Renewal, Renewed, renewal};
+use crate::sink::rescue::{Rescue, Save};
 use crate::sink::reuse::{GiveBack, Reused, reuse};
 use crate::time::Stopwatch;
 
@@ -84,7 +85,7 @@ impl EveHandle {
 /// An output of events.
 #[derive(Debug)]
 pub struct EveStream {
-    queue: Option<Sender<Parcel>>,
+    rescue: Rescue<Parcel, Parcel>,
     reused: Reused<Parcel>,
     handle: EveHandle,
     when_full: WhenFull,
@@ -131,14 +132,21 @@ impl EveStream {
             writer.run(&parcels)
         });
         let thread = thread.map_err(|error| OutputError::Failed { path, error })?;
-        Ok(Self { queue: Some(queue), reused, handle, when_full, shared, writer: Some(thread) })
+        let rescue = Rescue::new(queue, Parcel::filled);
+        Ok(Self { rescue, reused, handle, when_full, shared, writer: Some(thread) })
     }
 
     /// A sender for one more thread.
     #[must_use]
     pub fn sender(&self) -> EveSender {
-        let queue = self.queue.clone().expect("the queue is there until the output is closed");
-        EveSender::new((queue, self.reused.another()), self.when_full, Arc::clone(&self.shared))
+        EveSender::new((self.rescue.sender(), self.reused.another()), self.when_full, Arc::clone(&self.shared))
+    }
+
+    /// What writes the events that are made, in a process that ends without its senders.
+    #[must_use]
+    pub fn saver(&self) -> Save {
+        let rescue = self.rescue.clone();
+        Box::new(move |limit| rescue.save(limit))
     }
 
     /// A handle for other threads.
@@ -151,7 +159,7 @@ impl EveStream {
     #[must_use]
     pub fn close(mut self) -> EveEnd {
         self.shared.closing.store(true, Ordering::Relaxed);
-        self.queue = None;
+        self.rescue.close();
         // A panic of the writer has been reported by its thread.
         let outcome = self.writer.take().and_then(|writer| writer.join().ok()).unwrap_or_default();
         let full = self.shared.queue_full.load(Ordering::Relaxed);

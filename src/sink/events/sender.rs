@@ -7,6 +7,7 @@ use crossbeam_channel::Sender;
 
 use super::line::{Field, Head, write_event};
 use crate::sink::WhenFull;
+use crate::sink::rescue::{Shelf, lock};
 
 /// Bytes of lines handed over at once.
 const PARCEL_BYTES: usize = 64 << 10;
@@ -19,6 +20,11 @@ pub struct EventLines {
 }
 
 impl EventLines {
+    /// What is handed over of them.
+    pub(super) fn into_parcel(self) -> Option<Vec<u8>> {
+        (!self.is_empty()).then_some(self.bytes)
+    }
+
     /// Bytes of them.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -48,14 +54,17 @@ pub struct EventSender {
     queue: Sender<Vec<u8>>,
     when_full: WhenFull,
     full: Arc<AtomicU64>,
-    pending: Vec<u8>,
-    lines: u64,
+    pending: Shelf<EventLines>,
     holds: bool,
 }
 
 impl EventSender {
-    pub(super) fn new(queue: Sender<Vec<u8>>, when_full: WhenFull, full: Arc<AtomicU64>) -> Self {
-        Self { queue, when_full, full, pending: Vec::new(), lines: 0, holds: false }
+    pub(super) fn new(
+        (queue, pending): (Sender<Vec<u8>>, Shelf<EventLines>),
+        when_full: WhenFull,
+        full: Arc<AtomicU64>,
+    ) -> Self {
+        Self { queue, when_full, full, pending, holds: false }
     }
 
     /// Hands nothing over any more until it is dropped: another thread gives the lines their place ([`EventSender::take`]).
@@ -67,26 +76,32 @@ impl EventSender {
 
     /// What is held; nothing if none is.
     pub fn take(&mut self) -> EventLines {
-        if !self.holds {
-            return EventLines::default();
-        }
-        EventLines { bytes: std::mem::take(&mut self.pending), lines: std::mem::take(&mut self.lines) }
+        if self.holds { std::mem::take(&mut *lock(&self.pending)) } else { EventLines::default() }
     }
 
     /// Adds what another thread held.
     pub fn put(&mut self, lines: EventLines) {
-        self.pending.extend_from_slice(&lines.bytes);
-        self.lines += lines.lines;
-        if self.pending.len() >= PARCEL_BYTES {
-            self.flush();
-        }
+        self.add(|pending| {
+            pending.bytes.extend_from_slice(&lines.bytes);
+            pending.lines += lines.lines;
+        });
     }
 
     /// Adds one event; handed over when enough have come together.
     pub fn event(&mut self, head: &Head<'_>, fields: &[(&str, Field<'_>)]) {
-        write_event(&mut self.pending, head, fields);
-        self.lines += 1;
-        if self.pending.len() >= PARCEL_BYTES {
+        self.add(|pending| {
+            write_event(&mut pending.bytes, head, fields);
+            pending.lines += 1;
+        });
+    }
+
+    fn add(&mut self, add: impl FnOnce(&mut EventLines)) {
+        let is_full = {
+            let mut pending = lock(&self.pending);
+            add(&mut pending);
+            pending.bytes.len() >= PARCEL_BYTES
+        };
+        if is_full {
             self.flush();
         }
     }
@@ -99,18 +114,21 @@ impl EventSender {
     }
 
     fn send(&mut self) {
-        if self.pending.is_empty() {
-            return;
-        }
-        let parcel = std::mem::replace(&mut self.pending, Vec::with_capacity(PARCEL_BYTES + 1024));
+        let EventLines { bytes, lines } = {
+            let mut pending = lock(&self.pending);
+            if pending.is_empty() {
+                return;
+            }
+            let next = EventLines { bytes: Vec::with_capacity(PARCEL_BYTES + 1024), lines: 0 };
+            std::mem::replace(&mut *pending, next)
+        };
         let lost = match self.when_full {
-            WhenFull::Block => self.queue.send(parcel).is_err(),
-            WhenFull::DropNewest => self.queue.try_send(parcel).is_err(),
+            WhenFull::Block => self.queue.send(bytes).is_err(),
+            WhenFull::DropNewest => self.queue.try_send(bytes).is_err(),
         };
         if lost {
-            self.full.fetch_add(self.lines, Ordering::Relaxed);
+            self.full.fetch_add(lines, Ordering::Relaxed);
         }
-        self.lines = 0;
     }
 }
 
@@ -133,7 +151,7 @@ mod tests {
     #[test]
     fn what_is_held_leaves_where_another_sender_puts_it() {
         let (queue, parcels) = bounded(8);
-        let sender = || EventSender::new(queue.clone(), WhenFull::Block, Arc::default());
+        let sender = || EventSender::new((queue.clone(), Arc::default()), WhenFull::Block, Arc::default());
         let event = |ev| Head { ev, time: Timestamp::EPOCH, script: "s", side: "backend" };
         let (mut first, mut second) = (sender(), sender().holding());
         second.event(&event("held"), &[]);

@@ -7,15 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 
 use super::outlet::{self, Outlet};
-use super::sender::EventSender;
+use super::sender::{EventLines, EventSender};
 use crate::processor::yield_to_packets;
 use crate::sink::WhenFull;
 use crate::sink::line_file::{Begin, LineFile, OutputError};
 use crate::sink::patient::Haste;
 use crate::sink::renewal::{Next, Renewal, Renewed, renewal};
+use crate::sink::rescue::{Rescue, Save};
 use crate::time::Stopwatch;
 
 /// The first line of every file and stream: the version.
@@ -55,7 +56,7 @@ impl EventHandle {
 /// The writing half.
 #[derive(Debug)]
 pub struct EventStream {
-    queue: Option<Sender<Vec<u8>>>,
+    rescue: Rescue<EventLines, Vec<u8>>,
     when_full: WhenFull,
     full: Arc<AtomicU64>,
     renewal: Renewal<LineFile>,
@@ -104,14 +105,21 @@ impl EventStream {
             yield_to_packets();
             writer.run(&parcels)
         })?;
-        Ok(Self { queue: Some(queue), when_full, full: Arc::default(), renewal, path: None, writer: Some(thread) })
+        let rescue = Rescue::new(queue, EventLines::into_parcel);
+        Ok(Self { rescue, when_full, full: Arc::default(), renewal, path: None, writer: Some(thread) })
     }
 
     /// A sender for one more thread.
     #[must_use]
     pub fn sender(&self) -> EventSender {
-        let queue = self.queue.clone().expect("the queue is there until the stream is closed");
-        EventSender::new(queue, self.when_full, Arc::clone(&self.full))
+        EventSender::new(self.rescue.sender(), self.when_full, Arc::clone(&self.full))
+    }
+
+    /// What writes the lines that are made, in a process that ends without its senders.
+    #[must_use]
+    pub fn saver(&self) -> Save {
+        let rescue = self.rescue.clone();
+        Box::new(move |limit| rescue.save(limit))
     }
 
     /// A handle for other threads, if this is a file that can be opened anew.
@@ -124,7 +132,7 @@ impl EventStream {
     /// Writes what is left; every sender must be gone.
     #[must_use]
     pub fn close(mut self) -> StreamEnd {
-        self.queue = None;
+        self.rescue.close();
         // A panic of the writer has been reported by its thread.
         let outcome = self.writer.take().and_then(|writer| writer.join().ok()).unwrap_or_default();
         let dropped = [
