@@ -718,3 +718,21 @@ fn children_of_jobs_end_with_the_cases_of_tests() {
     running.wait(LIMIT).exits(143);
     children_end(&children);
 }
+
+#[test]
+fn the_prompt_shows_what_packets_lead_to_while_it_goes_on() {
+    // Nobody writes to what it waits for.
+    let body = "print('packet ' .. n) if n == 300 then io.open('hold') end";
+    let place = Place::new().counter("says.lua", IPV4, "", body);
+    capture(&place, 400);
+    let (hold, pipe) = (place.path("hold"), place.path("pipe"));
+    assert!(Command::new("mkfifo").args([&hold, &pipe]).status().unwrap().success());
+    let mut input = fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    input.write_all(b"next 400\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+    command.args(["repl", "-r", "input.pcap", "-p", "plugins/says.lua"]).current_dir(place.path(""));
+    let mut running = place.start_command(command.stdin(input));
+    running.until("what came before is shown", |running| running.said().contains("packet 250\n"));
+    running.signal("TERM");
+    running.wait(LIMIT).exits(143);
+}

@@ -31,6 +31,8 @@ as plugins know them; values are shown. Objects of a packet are good for that pa
 
 /// Packets listed without a number.
 const LISTED: usize = 20;
+/// Packets after which what they led to is shown.
+const SHOWN_EVERY: u64 = 256;
 
 /// Reads lines until there are none any more.
 ///
@@ -59,7 +61,7 @@ fn converse(origin: &Origin, colour: ColourChoice) -> anyhow::Result<Outcome> {
             break;
         }
         let mut screen = Screen::stdout(colour);
-        match obey(line, &mut session, origin) {
+        match obey(line, &mut session, origin, &mut screen) {
             Ok(Said { text, is_problem }) => {
                 hear(&mut session, &mut screen)?;
                 for part in text {
@@ -79,7 +81,20 @@ fn converse(origin: &Origin, colour: ColourChoice) -> anyhow::Result<Outcome> {
 
 /// Shows what scripts have printed and logged.
 fn hear(session: &mut Session, screen: &mut Screen<'_>) -> std::io::Result<()> {
-    let (out, err) = session.take_heard();
+    show(session.take_heard(), screen)
+}
+
+/// Goes on by one packet. What it leads to is shown on the way: many packets lead to more than memory holds.
+fn step(session: &mut Session, screen: &mut Screen<'_>) -> anyhow::Result<Stepped> {
+    let stepped = session.step()?;
+    if session.number.is_multiple_of(SHOWN_EVERY) {
+        show(session.take_lines(), screen)?;
+        screen.flush()?;
+    }
+    Ok(stepped)
+}
+
+fn show((out, err): (Vec<u8>, Vec<u8>), screen: &mut Screen<'_>) -> std::io::Result<()> {
     screen.write_all(&out)?;
     let logged = String::from_utf8_lossy(&err);
     logged.lines().try_for_each(|line| writeln!(screen, "{}", screen.paint(Paint::Doubtful, line)))
@@ -97,13 +112,13 @@ impl From<Vec<String>> for Said {
     }
 }
 
-fn obey(line: &str, session: &mut Session, origin: &Origin) -> anyhow::Result<Said> {
+fn obey(line: &str, session: &mut Session, origin: &Origin, screen: &mut Screen<'_>) -> anyhow::Result<Said> {
     let (word, rest) = line.split_once(char::is_whitespace).map_or((line, ""), |(word, rest)| (word, rest.trim()));
     Ok(match word {
         "help" => vec![HELP.to_owned()].into(),
-        "next" => advance(session, number(rest, 1)?)?.into(),
-        "goto" if !rest.is_empty() => go_to(session, origin, number(rest, 1)?)?.into(),
-        "until" if !rest.is_empty() => return until(session, rest),
+        "next" => advance(session, number(rest, 1)?, screen)?.into(),
+        "goto" if !rest.is_empty() => go_to(session, origin, number(rest, 1)?, screen)?.into(),
+        "until" if !rest.is_empty() => return until(session, rest, screen),
         "filter" => {
             session.set_filter(rest)?;
             let said = if rest.is_empty() { "all packets".to_owned() } else { format!("packets that match: {rest}") };
@@ -140,31 +155,31 @@ fn end(session: &Session) -> Vec<String> {
     vec![format!("the capture ends after packet {}", session.number)]
 }
 
-fn advance(session: &mut Session, count: u64) -> anyhow::Result<Vec<String>> {
+fn advance(session: &mut Session, count: u64, screen: &mut Screen<'_>) -> anyhow::Result<Vec<String>> {
     for _ in 0..count {
-        if session.step()? == Stepped::End {
+        if step(session, screen)? == Stepped::End {
             return Ok(end(session));
         }
     }
     Ok(vec![session.packet_line()])
 }
 
-fn go_to(session: &mut Session, origin: &Origin, wanted: u64) -> anyhow::Result<Vec<String>> {
+fn go_to(session: &mut Session, origin: &Origin, wanted: u64, screen: &mut Screen<'_>) -> anyhow::Result<Vec<String>> {
     if wanted < session.number {
         let earlier = std::mem::replace(session, Session::open(origin)?);
         earlier.close();
     }
     while session.number < wanted {
-        if session.step()? == Stepped::End {
+        if step(session, screen)? == Stepped::End {
             return Ok(end(session));
         }
     }
     Ok(vec![session.packet_line()])
 }
 
-fn until(session: &mut Session, expression: &str) -> anyhow::Result<Said> {
+fn until(session: &mut Session, expression: &str, screen: &mut Screen<'_>) -> anyhow::Result<Said> {
     loop {
-        if session.step()? == Stepped::End {
+        if step(session, screen)? == Stepped::End {
             return Ok(end(session).into());
         }
         let evaluated = session.evaluate(expression);

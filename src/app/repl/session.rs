@@ -333,6 +333,16 @@ impl Session {
         evaluated
     }
 
+    /// What scripts printed and logged since the last time, and what was recorded one by one.
+    pub fn take_lines(&mut self) -> (Vec<u8>, Vec<u8>) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        for parcel in self.heard.try_iter() {
+            out.extend(parcel.out);
+            err.extend(parcel.err);
+        }
+        (out, err)
+    }
+
     /// What scripts printed and logged since the last time, and what was recorded: alerts, resources, documents and flows a line
     /// each, the rest by number.
     pub fn take_heard(&mut self) -> (Vec<u8>, Vec<u8>) {
@@ -340,11 +350,7 @@ impl Session {
             self.evaluator.take_completions();
         }
         self.engine.settle_outside();
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        for parcel in self.heard.try_iter() {
-            out.extend(parcel.out);
-            err.extend(parcel.err);
-        }
+        let (mut out, err) = self.take_lines();
         let now = recorded(self.engine.records());
         let new = |(name, count): (&&'static str, &u64)| {
             let more = count.saturating_sub(self.told.get(name).copied().unwrap_or(0));
