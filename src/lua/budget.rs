@@ -60,6 +60,15 @@ pub struct Slow {
     pub progress: i32,
 }
 
+impl Slow {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, later: Self) -> Self {
+        let longer = if later.longest > self.longest { later } else { self };
+        Self { count: self.count.saturating_add(later.count), ..longer }
+    }
+}
+
 /// The part of a VM that other threads (the watchdog) may see.
 pub struct Guard {
     /// Changes whenever the VM moves on to another callback; a driver loop in Lua stores to it. The budget of a call

@@ -10,7 +10,16 @@ const TEXT_LIMIT: usize = 4096;
 
 /// LuaJIT's message when an allocation fails, and no more than that: there is no memory for the place. A coroutine puts places in
 /// front of it when it passes the error on.
-pub const OUT_OF_MEMORY: &str = "not enough memory";
+const OUT_OF_MEMORY: &str = "not enough memory";
+
+/// The same when a stack is full while something that is not interpreted runs.
+const STACK_OVERFLOW: &str = "stack overflow";
+
+/// Whether an error is one of those that do not say where they happened.
+#[must_use]
+pub fn has_no_place(message: &str) -> bool {
+    [OUT_OF_MEMORY, STACK_OVERFLOW].contains(&message)
+}
 
 /// The host's own chunks are named `=millstream`, alone or with a word after a dot or slash, with or without brackets:
 /// their frames are left out of tracebacks.

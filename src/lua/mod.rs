@@ -19,7 +19,7 @@ mod tokens;
 mod vm;
 
 pub use budget::{Guard, Paused, Slow};
-pub use call::{Budget, FaultKind, HOST_CHUNK, OUT_OF_MEMORY, PluginError};
+pub use call::{Budget, FaultKind, HOST_CHUNK, PluginError, has_no_place};
 pub use direct::{Direct, Others, Ready, Returned};
 pub use hung::Frame;
 pub use own_text::own_text;

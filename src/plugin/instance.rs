@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use mlua::{FromLua, FromLuaMulti, Function, IntoLuaMulti, LightUserData, Table, Value};
 
@@ -13,8 +14,11 @@ use super::manifest::{Block, Subscriptions};
 use crate::api::t_async::AsyncEnd;
 use crate::api::{EngineContext, EngineParts, LogLevel, MonitoredGroup, Record, ScriptId, VmContext, values};
 use crate::guid::Guid;
-use crate::lua::{Budget, FaultKind, Health, OUT_OF_MEMORY, PluginError, Probe, Slow, Tokens, Vm};
+use crate::lua::{Budget, FaultKind, Health, PluginError, Probe, Slow, Tokens, Vm, has_no_place};
 use crate::time::{Stopwatch, Timestamp};
+
+/// How long after a remark about slow callbacks the next one comes, in stream time.
+const BETWEEN_REMARKS: Duration = Duration::from_secs(60);
 
 /// A plugin file as instances need it.
 #[derive(Debug)]
@@ -122,6 +126,10 @@ pub struct Instance {
     pub(super) budget: Budget,
     /// The process ends with the run.
     pub(super) leaves_memory: bool,
+    /// Slow callbacks that nobody was told of.
+    pub(super) untold: Option<Slow>,
+    /// When somebody was told of slow callbacks last.
+    pub(super) slow_told: Option<Timestamp>,
     /// Times in a row that the end of the input was got no further because of errors outside of callbacks.
     pub(super) stuck_at_end: u32,
     /// Faults and suspensions.
@@ -345,7 +353,7 @@ impl Instance {
 
     pub(super) fn report(&self, callback: &str, message: &str, traceback: &str) {
         let placed;
-        let message = if message == OUT_OF_MEMORY {
+        let message = if has_no_place(message) {
             placed = self.with_place(callback, message);
             &placed
         } else {
@@ -430,8 +438,11 @@ impl Instance {
         format!("{}:{line}: {message} (in the callback that begins there)", self.file.name)
     }
 
-    /// Tells of faults that were only counted; `None` tells of all.
+    /// Tells of faults that were only counted; `None` tells of all, and of slow callbacks.
     pub fn tell_silent(&mut self, now: Option<Timestamp>) {
+        if now.is_none() {
+            self.tell_slow(Duration::ZERO);
+        }
         for (callback, count) in self.health.take_silent(now) {
             self.context.log(LogLevel::Error, format!("{callback}: {count} further errors"));
             self.context.record(Record::Fault { callback, message: "further errors".to_owned(), count });
@@ -483,12 +494,21 @@ impl Instance {
         if self.vm.tidy() == Health::Replace {
             self.health.disable("out of memory");
         }
+        self.tell_slow(BETWEEN_REMARKS);
+    }
+
+    /// Counts the callbacks that were slow and tells of them, unless that was done within `pause`.
+    fn tell_slow(&mut self, pause: Duration) {
         if let Some(slow) = self.context.guard.take_slow() {
             self.stats.slow += u64::from(slow.count);
+            self.untold = Some(self.untold.map_or(slow, |earlier| earlier.and(slow)));
+        }
+        let Some(slow) = self.untold else { return };
+        let now = self.context.time();
+        if self.slow_told.is_none_or(|told| now >= told.plus(pause)) {
             // Not among the records: how long something took is no property of the input, and runs over files repeat exactly.
-            if self.stats.slow == u64::from(slow.count) {
-                log::warn!("[{}] {}", self.file.name, slow_text(self.kind, slow));
-            }
+            log::warn!("[{}] {}", self.file.name, slow_text(self.kind, slow));
+            (self.untold, self.slow_told) = (None, Some(now));
         }
     }
 

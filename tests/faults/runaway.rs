@@ -251,7 +251,30 @@ fn deep_recursion_is_an_error_of_the_callback() {
         undisturbed(&outcome, &capture);
         assert_eq!(outcome.faults("deep.lua"), 1, "shape {index}: {shape}\n{}", outcome.stderr);
         assert_eq!(outcome.lines().first(), Some(&"1"));
+        let said = outcome.by("fault", "deep.lua")[0]["message"].as_str().unwrap();
+        assert!(said.contains("deep.lua:"), "shape {index} does not say where it happened: {said}");
     }
+}
+
+#[test]
+fn slow_callbacks_are_told_of_wherever_in_the_capture_they_come_and_once_a_minute() {
+    const SLOW: &str = "local ffi = require 'ffi' pcall(ffi.cdef, 'int usleep(unsigned)')";
+    let told = |seconds: u32, every: u32, last: u32| {
+        let capture = (0..seconds).fold(Capture::new(), |capture, i| capture.at(1000 + i, udp_packet((1, 2), b"x")));
+        let body = format!("if n % {every} == 0 or n == {last} then ffi.C.usleep(300000) end");
+        let outcome = witness(Bench::new().counter("slow.lua", IPV4, SLOW, &body)).run(&capture);
+        outcome.exits(0);
+        undisturbed(&outcome, &capture);
+        let about = |line: &&str| {
+            line.contains(" WARN ") && line.contains("[slow.lua] simplecounter: ") && line.contains("slow callbacks")
+        };
+        outcome.stderr.lines().filter(about).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let only_the_last = told(3, 9, 3);
+    assert!(only_the_last.len() == 1 && only_the_last[0].contains(": 1 slow callbacks"), "{only_the_last:?}");
+    // Scripts are looked after every 64 batches.
+    let three = told(90_000, 30_000, 90_000);
+    assert_eq!(three.len(), 3, "{three:?}");
 }
 
 #[test]
