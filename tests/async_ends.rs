@@ -136,4 +136,8 @@ fn the_report_tells_waiting_and_running_times_and_what_went_wrong_by_plugin() {
     let run = &plugin["run"];
     assert!(run["max_us"].as_f64() >= Some(50_000.0) && run["p50_us"].as_f64() < run["max_us"].as_f64(), "{run}");
     assert!(plugin["wait"]["p99_us"].as_f64() >= Some(50_000.0), "the second waited for the first");
+    // The job that waited longest is not the one that ran longest, and none took as long as both together.
+    let [whole, waited, ran] =
+        [&report["jobs"]["latency"], &plugin["wait"], run].map(|of| of["max_us"].as_f64().unwrap());
+    assert!(whole >= ran && whole < waited + ran, "{whole}, {waited}, {ran}");
 }

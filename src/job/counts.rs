@@ -49,6 +49,8 @@ pub struct Summary {
     pub waits: Times,
     /// How long attempts ran.
     pub runs: Times,
+    /// How long it took from scheduling to the end, of the jobs that a worker brought there.
+    pub whole: Times,
 }
 
 /// Jobs on the disk.

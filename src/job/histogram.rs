@@ -11,11 +11,12 @@ const BUCKETS: usize = 64 * STEPS as usize;
 pub(super) struct Histogram {
     counts: Box<[u64; BUCKETS]>,
     total: u64,
+    longest: Duration,
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { counts: Box::new([0; BUCKETS]), total: 0 }
+        Self { counts: Box::new([0; BUCKETS]), total: 0, longest: Duration::ZERO }
     }
 }
 
@@ -23,17 +24,19 @@ impl Histogram {
     pub(super) fn record(&mut self, time: Duration) {
         self.counts[bucket(time)] += 1;
         self.total += 1;
+        self.longest = self.longest.max(time);
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
         self.counts.iter_mut().zip(other.counts.iter()).for_each(|(mine, theirs)| *mine += theirs);
         self.total += other.total;
+        self.longest = self.longest.max(other.longest);
     }
 
     /// The times that people ask for.
     pub(super) fn times(&self) -> Times {
-        let [p50, p90, p99, max] = [0.5, 0.9, 0.99, 1.0].map(|share| self.quantile(share));
-        Times { count: self.total, p50, p90, p99, max }
+        let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|share| self.quantile(share));
+        Times { count: self.total, p50, p90, p99, max: self.longest }
     }
 
     /// The time that `share` (0..=1) of all stay at or below; zero if there are none.
@@ -44,10 +47,29 @@ impl Histogram {
         for (index, count) in self.counts.iter().enumerate() {
             seen += count;
             if seen >= rank {
-                return upper_bound(index);
+                return upper_bound(index).min(self.longest);
             }
         }
         Duration::ZERO
+    }
+}
+
+/// How long jobs took.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spans {
+    /// From scheduling to each start.
+    pub waits: Histogram,
+    /// Each attempt.
+    pub runs: Histogram,
+    /// From scheduling to the end of the last attempt.
+    pub whole: Histogram,
+}
+
+impl Spans {
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.waits.merge(&other.waits);
+        self.runs.merge(&other.runs);
+        self.whole.merge(&other.whole);
     }
 }
 
@@ -99,6 +121,20 @@ mod tests {
             let found = twice.quantile(share).as_secs_f64() * 1e6;
             assert!((exact..=exact * 1.26).contains(&found), "{share}: {found}");
         }
+    }
+
+    #[test]
+    fn nothing_took_longer_than_the_longest() {
+        let mut times = Histogram::default();
+        times.record(Duration::from_millis(1050));
+        let mut both = Histogram::default();
+        both.record(Duration::from_millis(1));
+        both.merge(&times);
+        assert_eq!(both.times().max, Duration::from_millis(1050));
+        assert_eq!(
+            (times.quantile(0.5), both.quantile(1.0)),
+            (Duration::from_millis(1050), Duration::from_millis(1050))
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::time::Stopwatch;
 
 use super::completion::CompletionQueue;
 use super::counts::{Counters, Pending};
-use super::histogram::Histogram;
+use super::histogram::Spans;
 use super::model::{BoxedJob, Job, JobId, JobStatus, Place, Work};
 use super::orphans::Orphans;
 use super::patience::Patience;
@@ -55,8 +55,8 @@ pub(super) struct Shared {
     pub asked: Arc<AtomicUsize>,
     /// Bytes of results and output that wait for delivery.
     held: AtomicUsize,
-    /// Wait and run times of workers that were given up.
-    pub(super) past: Mutex<(Histogram, Histogram)>,
+    /// Times of workers that were given up.
+    pub(super) past: Mutex<Spans>,
     /// Tells the supervisor that the pool has stopped.
     pub(super) stop_signal: Condvar,
     pub(super) orphans: Orphans,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::time::Stopwatch;
 
 use super::completion::CompletionQueue;
-use super::histogram::Histogram;
+use super::histogram::Spans;
 use super::limits::Allowance;
 use super::model::{BoxedJob, Job, JobId, Work};
 use super::options::Returns;
@@ -33,8 +33,7 @@ pub(super) struct State {
     pub local: VecDeque<Queued>,
     pub running: Option<Running>,
     pub life: Life,
-    pub waits: Histogram,
-    pub runs: Histogram,
+    pub spans: Spans,
 }
 
 /// Whether the worker is still counted on.
@@ -162,7 +161,7 @@ impl Slot {
         };
         let waited = between(job.created, now);
         job.waited = waited.into();
-        state.waits.record(waited);
+        state.spans.waits.record(waited);
         self.disowned.store(false, Ordering::Relaxed);
         let side = job.home.side.get().copied();
         state.running = Some(Running { job: Some(job), lanes, started: now, deadline });
@@ -179,7 +178,7 @@ impl Slot {
         let Some(mut job) = running.job.take() else { return Err(work) };
         let ran = between(running.started, now);
         let lanes = running.lanes.take();
-        state.runs.record(ran);
+        state.spans.runs.record(ran);
         state.running = None;
         job.ran = ran.into();
         job.work = Some(work);
@@ -194,8 +193,9 @@ impl Slot {
             return Finished { job: None, lanes: None };
         };
         let ran = between(started, now);
-        state.runs.record(ran);
+        state.spans.runs.record(ran);
         if let Some(job) = &mut job {
+            state.spans.whole.record(between(job.created, now));
             job.ran = ran.into();
         }
         Finished { job, lanes }

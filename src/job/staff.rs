@@ -8,7 +8,6 @@ use crate::lua::{PluginError, spawn_lua_thread};
 use crate::time::Stopwatch;
 
 use super::counts::Summary;
-use super::histogram::Histogram;
 use super::limits::Permit;
 use super::shared::{Shared, Workers};
 use super::slot::{Life, Slot};
@@ -84,9 +83,7 @@ impl Shared {
             }
             own.life = Life::Abandoned;
             let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
-            past.0.merge(&own.waits);
-            past.1.merge(&own.runs);
-            (own.waits, own.runs) = (Histogram::default(), Histogram::default());
+            past.merge(&std::mem::take(&mut own.spans));
             (own.running.take(), std::mem::take(&mut own.local))
         };
         slot.disown();
@@ -153,14 +150,14 @@ impl Shared {
 
     /// What became of the jobs so far.
     pub(super) fn summary(&self) -> Summary {
-        let (mut waits, mut runs) = self.past.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut spans = self.past.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut running = 0;
         for slot in self.slots().iter() {
             let state = slot.lock();
-            waits.merge(&state.waits);
-            runs.merge(&state.runs);
+            spans.merge(&state.spans);
             running += u64::from(state.running.as_ref().is_some_and(|running| running.job.is_some()));
         }
-        Summary { waits: waits.times(), runs: runs.times(), ..self.counters.summary(&self.pending, running) }
+        let [waits, runs, whole] = [spans.waits, spans.runs, spans.whole].map(|of| of.times());
+        Summary { waits, runs, whole, ..self.counters.summary(&self.pending, running) }
     }
 }
