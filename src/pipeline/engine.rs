@@ -62,6 +62,8 @@ pub struct Engine {
     bytes: u64,
     pub(super) span: Option<(Timestamp, Timestamp)>,
     time_back: u64,
+    /// The time of the latest packet.
+    latest: Timestamp,
     batches: u32,
     /// Packets of a batch that is handled in parts.
     spread: Vec<Packet>,
@@ -140,6 +142,7 @@ impl Engine {
             bytes: 0,
             span: None,
             time_back: 0,
+            latest: Timestamp::from_nanos(i64::MIN),
             batches: 0,
             spread: Vec::new(),
             longest: Duration::ZERO,
@@ -377,7 +380,7 @@ impl Engine {
     fn advance(&mut self, from: usize, count: usize) -> usize {
         let context = Rc::clone(&self.context);
         let first = context.batch.borrow().packets()[from].ts;
-        let mut now = context.now.get();
+        let (mut now, mut latest) = (context.now.get(), self.latest);
         self.move_time(first.max(now), from);
         let batch = context.batch.borrow();
         let packets = &batch.packets()[from..count];
@@ -386,13 +389,15 @@ impl Engine {
         let (mut bytes, mut back, mut to) = (0, 0, count);
         for (index, packet) in packets.iter().enumerate() {
             if packet.ts < now {
-                back += 1;
+                // While nothing comes, the clock goes on; what was on its way then is not late.
+                back += u64::from(packet.ts < latest);
+                latest = latest.max(packet.ts);
             } else if packet.ts >= boundary && index > 0 {
                 to = from + index;
                 break;
             } else {
                 // Also the first packet of a bucket that ends with it, as buckets at the end of time do.
-                now = packet.ts;
+                (now, latest) = (packet.ts, packet.ts);
             }
             bytes += u64::from(packet.wirelen);
         }
@@ -400,8 +405,8 @@ impl Engine {
         self.packets += (to - from) as u64;
         self.bytes += bytes;
         self.time_back += back;
-        let last = context.now.get();
-        self.span = Some(self.span.map_or((first, last), |(begin, _)| (begin, last)));
+        self.latest = latest;
+        self.span = Some(self.span.map_or((first, latest), |(begin, _)| (begin, latest)));
         to
     }
 
