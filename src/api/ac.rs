@@ -108,7 +108,7 @@ pub fn install(lua: &Lua, t: &Table, log: &LogFn) -> mlua::Result<()> {
         let patterns = list.sequence_values::<mlua::LuaString>();
         let patterns = patterns.map(|text| text.map(|text| text.as_bytes().to_vec())).collect::<mlua::Result<_>>()?;
         let set = PatternSet::new(patterns).unwrap_or_else(|error| {
-            log(LogLevel::Error, &format!("T.ac: {error}"));
+            log(LogLevel::Error, format!("T.ac: {error}").as_bytes());
             PatternSet::empty()
         });
         lua.create_function(move |lua, (first_only, text): (bool, mlua::LuaString)| {

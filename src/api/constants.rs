@@ -56,7 +56,7 @@ impl LogLevel {
 }
 
 /// Where API objects report what went wrong; the receiver adds the plugin's name and the time.
-pub type LogFn = Rc<dyn Fn(LogLevel, &str)>;
+pub type LogFn = Rc<dyn Fn(LogLevel, &[u8])>;
 
 /// The vartypes by the names and numbers of `T.K.vartype`.
 pub const VARTYPES: [(&str, i32); 8] = [

@@ -114,7 +114,7 @@ pub fn install(lua: &Lua, run: &RunIdentity, vm: &VmIdentity, outlets: Outlets) 
 pub fn log_function(lua: &Lua, log: &LogFn) -> mlua::Result<Function> {
     let log = Rc::clone(log);
     lua.create_function(move |_, (level, text): (f64, mlua::LuaString)| {
-        log(LogLevel::from_number(level), &String::from_utf8_lossy(cut_text(&text.as_bytes())));
+        log(LogLevel::from_number(level), cut_text(&text.as_bytes()));
         Ok(())
     })
 }

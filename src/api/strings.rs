@@ -99,7 +99,7 @@ impl FileFailures {
             }
             reported.insert(name.to_vec(), Stopwatch::start());
         }
-        (self.log)(LogLevel::Error, &format!("{operation}: {}: {error}", String::from_utf8_lossy(name)));
+        (self.log)(LogLevel::Error, format!("{operation}: {}: {error}", String::from_utf8_lossy(name)).as_bytes());
     }
 }
 
@@ -182,7 +182,9 @@ mod tests {
     fn a_failing_file_is_reported_once_and_names_are_bounded() {
         let seen = Rc::new(RefCell::new(Vec::new()));
         let sink = Rc::clone(&seen);
-        let failures = FileFailures::new(Rc::new(move |_, text| sink.borrow_mut().push(text.to_owned())));
+        let failures = FileFailures::new(Rc::new(move |_, text| {
+            sink.borrow_mut().push(String::from_utf8_lossy(text).into_owned())
+        }));
         let error = io::Error::other("disk on fire");
         for _ in 0..3 {
             failures.report("appendtofile", b"/x", &error);

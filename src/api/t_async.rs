@@ -591,7 +591,7 @@ fn install_worker(lua: &Lua, run: &RunIdentity, worker: &WorkerContext, contexti
     modules::install_searcher(lua)?;
     let output = worker.output.clone();
     let log: LogFn = Rc::new(move |level, text| {
-        output.push(OutputLine::Log { level: level as i32, text: text.as_bytes().to_vec() });
+        output.push(OutputLine::Log { level: level as i32, text: text.to_vec() });
     });
     let on_print = worker.output.clone();
     let print: global_t::PrintFn = Rc::new(move |text| on_print.push(OutputLine::Print(text.to_vec())));
@@ -615,7 +615,7 @@ fn install_worker(lua: &Lua, run: &RunIdentity, worker: &WorkerContext, contexti
     host.set(
         "nil_argument",
         lua.create_function(move |_, method: String| {
-            on_nil(LogLevel::Debug, &format!("{method}(): a required argument is nil, nothing done"));
+            on_nil(LogLevel::Debug, format!("{method}(): a required argument is nil, nothing done").as_bytes());
             Ok(())
         })?,
     )?;
@@ -625,7 +625,7 @@ fn install_worker(lua: &Lua, run: &RunIdentity, worker: &WorkerContext, contexti
     job_desk::install_block(lua, &t, &packer, &worker.owner)?;
     install_files(lua, &host, move |operation| {
         if let Err(e) = operation.run(|| true) {
-            log(LogLevel::Error, &e.to_string());
+            log(LogLevel::Error, e.to_string().as_bytes());
         }
     })?;
     let table: Table =

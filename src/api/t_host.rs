@@ -114,7 +114,7 @@ fn path_text(lua: &Lua, path: &Path) -> mlua::Result<mlua::LuaString> {
 /// that is not a GUID.
 fn prepare_config(config: &Path, guid: &[u8], template: &Path, log: &LogFn) -> String {
     let Ok(guid) = Guid::parse(guid) else {
-        log(LogLevel::Warn, &format!("prepare_config: '{}' is not a GUID", String::from_utf8_lossy(guid)));
+        log(LogLevel::Warn, format!("prepare_config: '{}' is not a GUID", String::from_utf8_lossy(guid)).as_bytes());
         return String::new();
     };
     let text = guid.to_string();
@@ -123,7 +123,7 @@ fn prepare_config(config: &Path, guid: &[u8], template: &Path, log: &LogFn) -> S
         && let Err(error) = copy_new(template, &target)
     {
         let (from, to) = (template.display(), target.display());
-        log(LogLevel::Error, &format!("prepare_config: cannot copy {from} to {to}: {error}"));
+        log(LogLevel::Error, format!("prepare_config: cannot copy {from} to {to}: {error}").as_bytes());
     }
     target.to_string_lossy().into_owned()
 }

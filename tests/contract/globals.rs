@@ -68,6 +68,17 @@ fn log_levels_and_prefixes() {
 }
 
 #[test]
+fn a_log_line_has_the_bytes_that_the_script_said() {
+    let body = "T.logwarning('a\\200\\0b') T.logwarning('\u{e9}')
+        T.async:schedule { onexecute = function() T.logwarning('w\\255') end }";
+    let outcome = Bench::new().counter("log.lua", IPV4, "", body).run(&Capture::udp(1, 100));
+    outcome.exits(0);
+    let said: Vec<_> =
+        outcome.by("log", "log.lua").iter().map(|line| (line["text"].as_str().unwrap(), line["bin"] == true)).collect();
+    assert_eq!(said, [("a\u{c8}\0b", true), ("\u{e9}", false), ("w\u{ff}", true)]);
+}
+
+#[test]
 fn records_below_the_threshold_are_not_shown() {
     let outcome = Bench::new()
         .counter("log.lua", IPV4, "", "T.logwarning('shown') T.log(T.K.loglevel.NOTICE, 'hidden') T.logdebug('hidden')")

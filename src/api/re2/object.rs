@@ -98,7 +98,7 @@ fn compile(
         Err(error) => {
             if let Some(log) = log {
                 let shown = String::from_utf8_lossy(&pattern[..pattern.len().min(MAX_LOGGED)]);
-                log(LogLevel::Error, &format!("T.re2: invalid pattern '{shown}': {error}"));
+                log(LogLevel::Error, format!("T.re2: invalid pattern '{shown}': {error}").as_bytes());
             }
             None
         }
