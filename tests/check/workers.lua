@@ -1,7 +1,9 @@
--- What a worker does not get: compiled patterns, coroutines, the engine.
+-- What a worker does not get: compiled patterns, coroutines, metatables, the engine.
 local pattern = T.re2("a+")
 local settings = { limit = 5, log = { handle = io.stdout } }
 local routine = coroutine.create(function() end)
+local counts = setmetatable({}, { __index = function() return 0 end })
+local kept = { list = setmetatable({}, { __metatable = false }) }
 local fine = { 1, "two", { true } }
 
 local prepared = {
@@ -27,6 +29,8 @@ TrisulPlugin = {
         onresult = function() engine:update_counter("x", "y", 0, 1) end,
       }
       T.async:schedule { onexecute = function() return engine:id() end }
+      T.async:schedule { onexecute = function() return counts.x + 1 end }
+      T.async:schedule { onexecute = function() return #kept.list end }
     end,
   },
 }

@@ -5,7 +5,7 @@ local util, bit = require "jit.util", require "bit"
 local band, rshift = bit.band, bit.rshift
 local funcbc, funck, funcinfo, funcuvname = util.funcbc, util.funck, util.funcinfo, util.funcuvname
 local type, next, tostring, concat = type, next, tostring, table.concat
-local getupvalue, getlocal, getinfo = debug.getupvalue, debug.getlocal, debug.getinfo
+local getupvalue, getlocal, getinfo, getmeta, rawget = debug.getupvalue, debug.getlocal, debug.getinfo, debug.getmetatable, rawget
 
 -- Numbers of instructions differ between versions of LuaJIT; small programs tell them.
 local function opcode(source, at) return band(funcbc(loadstring(source), at), 0xff) end
@@ -82,11 +82,13 @@ local function workers(plugin, standard)
     budget[1] = budget[1] - 1
     if budget[1] < 0 then return nil end
     if kind == "table" then
+      local meta = getmeta(value)
+      if meta and rawget(meta, "__metatable") ~= nil then return path .. " is a protected object" end
       for key, field in next, value do
         local why = obstacle(field, path .. "." .. (type(key) == "string" and key or "[" .. tostring(key) .. "]"), seen, budget)
         if why then return why end
       end
-      return nil
+      return meta and path .. " has a metatable"
     end
     if getinfo(value, "S").what == "C" then return path .. " is a function that is not written in Lua" end
     for i = 1, 60 do

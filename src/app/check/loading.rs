@@ -263,8 +263,13 @@ fn look(
 }
 
 fn left_behind(lost: LostVariable, findings: &mut Findings) {
-    let message = format!("onexecute: {}, which cannot be sent to a worker; it is nil there", lost.reason);
-    let advice = "make it inside onexecute, or put what is needed into data";
+    // In the words of a run that comes across it.
+    let (left, advice) = if lost.reason.ends_with(" has a metatable") {
+        ("the table arrives without it", "call setmetatable inside onexecute, or leave it out")
+    } else {
+        ("it is nil there", "make it inside onexecute, or put what is needed into data")
+    };
+    let message = format!("onexecute: {}, which cannot be sent to a worker; {left}", lost.reason);
     findings.add(Severity::Warning, lost.line, message, advice);
 }
 
