@@ -82,6 +82,8 @@ pub struct Found {
     pub scripts: Vec<Script>,
     /// Files passed over.
     pub skipped: Vec<Skipped>,
+    /// Directories that somebody named and that hold no plugin.
+    pub barren: Vec<PathBuf>,
 }
 
 /// A path given on the command line does not exist.
@@ -107,7 +109,11 @@ pub fn discover(given: &[PathBuf], standard: &[PathBuf]) -> Result<Found, NoSuch
             return Err(NoSuchPath { path: path.display().to_string(), hint: hint_for(path) });
         }
         if path.is_dir() {
+            let before = found.scripts.len();
             search(path, 0, &mut seen, &mut found);
+            if found.scripts.len() == before && !holds_one(path, &found.scripts) {
+                found.barren.push(path.clone());
+            }
         } else {
             take(path, &mut seen, &mut found);
         }
@@ -116,6 +122,12 @@ pub fn discover(given: &[PathBuf], standard: &[PathBuf]) -> Result<Found, NoSuch
         search(path, 0, &mut seen, &mut found);
     }
     Ok(found)
+}
+
+/// Whether a script that was found earlier lies below a directory.
+fn holds_one(directory: &Path, scripts: &[Script]) -> bool {
+    let Ok(directory) = directory.canonicalize() else { return false };
+    scripts.iter().any(|script| script.path.canonicalize().is_ok_and(|path| path.starts_with(&directory)))
 }
 
 fn hint_for(path: &Path) -> String {
@@ -236,6 +248,19 @@ mod tests {
         let error = discover(&[dir.path().join("dns")], &[]).unwrap_err().to_string();
         assert!(error.contains("did you mean"), "{error}");
         assert!(discover(&[], &[PathBuf::from("/no/such/dir")]).unwrap().scripts.is_empty());
+    }
+
+    #[test]
+    fn a_directory_without_a_plugin_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["none", "libraries", "one"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        fs::write(at("libraries/lib.lua"), "return {}").unwrap();
+        fs::write(at("one/plugin.lua"), PLUGIN).unwrap();
+        let given = [at("none"), at("libraries"), at("one/plugin.lua"), at("one"), at("none/../one")];
+        assert_eq!(discover(&given, &[at("none")]).unwrap().barren, given[..2]);
     }
 
     #[test]

@@ -106,7 +106,8 @@ pub(super) fn advice(path: &Path) -> String {
 }
 
 /// A file name as it is typed at a shell.
-fn for_shell(path: &Path) -> String {
+#[must_use]
+pub fn for_shell(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
 }
 

@@ -1,6 +1,6 @@
 //! `inputfilter`: packets and flows from a script, alerts from another system.
 
-use crate::support::{Bench, GROUP, IPV4, Outcome};
+use crate::support::{Bench, Capture, GROUP, IPV4, Outcome};
 
 const ALERTS: &str = "{9AFD8C08-07EB-47E0-BF05-28B4A7AE8DC9}";
 
@@ -218,6 +218,27 @@ fn the_time_of_a_packet_that_was_set_can_be_set_again() {
     let mut lines = outcome.lines();
     lines.sort_unstable();
     assert_eq!(lines, ["packet\t200\t7\t11A:0A.00.00.05:p-1234_0A.00.00.09:p-0035\t30\t2", "step\t200\t7"]);
+}
+
+#[test]
+fn an_input_filter_that_is_not_the_input_is_told_of() {
+    let filter = "TrisulPlugin = { id = {}, inputfilter = { step = function() print('asked') return false end } }";
+    let bench = || Bench::new().plugin("a.lua", filter).plugin("b.lua", filter).plugin("sub/c.lua", "return 1");
+    let said = |outcome: &Outcome, script: &str| {
+        outcome.by("log", script).iter().map(|line| format!("{} {}", line["level"], line["text"])).collect::<Vec<_>>()
+    };
+    let outcome = bench().run_with(&[]);
+    outcome.exits(0);
+    assert_eq!((outcome.printed_by("a.lua"), outcome.printed_by("b.lua")), (vec!["asked"], vec![]));
+    assert!(said(&outcome, "a.lua").is_empty());
+    assert_eq!(said(&outcome, "b.lua"), [r#""NOTICE" "inputfilter: not used, a.lua is the input; there can be one""#]);
+    // Those that lie about in a folder are no input, and nothing to speak of; those that were named are.
+    let (capture, bench) = (Capture::udp(1, 100), bench());
+    let outcome = bench.run(&capture);
+    assert!(outcome.exits(0).lines().is_empty() && said(&outcome, "a.lua").is_empty());
+    let outcome = bench.plugin_paths(&["plugins/b.lua"]).run(&capture);
+    assert!(outcome.exits(0).lines().is_empty());
+    assert_eq!(said(&outcome, "b.lua"), [r#""NOTICE" "inputfilter: not used, the packets are those of -r or -i""#]);
 }
 
 #[test]

@@ -148,7 +148,7 @@ mod tests {
         let hang = "local _ = ('a'):rep(40):find(('a*'):rep(40) .. 'b')";
         let scripts = vec![script("good.lua", ""), script("hangs.lua", hang), script("bad.lua", "error('here')")];
         let args = CheckArgs { paths: Vec::new(), json: false };
-        let verdict = verdict(&args, Found { scripts, skipped: Vec::new() }, host).unwrap();
+        let verdict = verdict(&args, Found { scripts, ..Found::default() }, host).unwrap();
         let text = verdict.document().to_string();
         assert_eq!((verdict.files, verdict.number(Severity::Error)), (3, 2), "{text}");
         assert!(

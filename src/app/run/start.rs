@@ -17,6 +17,7 @@ use crate::app::job_disk::JobDisk;
 use crate::app::last_words::{self, LastWords};
 use crate::app::privileges::{self, Keep, User};
 use crate::app::report::RunResult;
+use crate::app::screen::{program, typed};
 use crate::app::staging::{After, Staging, Voices, Whose};
 use crate::app::{OWN_FAULT, Outcome, OwnFault, gears, report, settings, watch};
 use crate::lua;
@@ -96,11 +97,15 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
             passed_over += 1;
         }
     }
+    for directory in &found.barren {
+        let (shown, list) = (directory.display(), format!("{} list -p {}", program(), typed(directory)));
+        log::warn!("{shown}: no plugin in this directory; try: {list}");
+    }
     let mut catalog = probe(found.scripts, &host)?;
     let builtin =
         settings::builtin_groups(&args.metering, settings::with_store(&args.output.results), &catalog.groups)?;
     if let Some(catalog) = Arc::get_mut(&mut catalog) {
-        let notes = unfed::notes(catalog, &builtin, &host.run.environment.config);
+        let notes = unfed::notes(catalog, args, &builtin, &host.run.environment.config);
         catalog.notes.extend(notes);
     }
     let (inputs, outputs, socket) = open_rest(args, staging, early, &catalog)?;

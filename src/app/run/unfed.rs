@@ -1,7 +1,9 @@
-//! Scripts that look at something which nothing provides in this run, because it has to be switched on.
+//! Scripts that look at something which nothing provides in this run, because it has to be switched on, and input filters that
+//! are not the input.
 
 use crate::api::LogLevel;
 use crate::api::t_env::ConfigPaths;
+use crate::app::cli::RunArgs;
 use crate::builtin::Selection;
 use crate::guid::Guid;
 use crate::metrics::{GroupKind, Level};
@@ -12,19 +14,30 @@ use crate::plugin::{Block, Catalog, CatalogEntry, CatalogNote, PluginKind};
 const DNS_RECORDS: &[u8] = b"DNS Records";
 
 /// What authors should know before they wonder why nothing comes.
-pub fn notes(catalog: &Catalog, counted: &Selection, config: &ConfigPaths) -> Vec<CatalogNote> {
+pub fn notes(catalog: &Catalog, args: &RunArgs, counted: &Selection, config: &ConfigPaths) -> Vec<CatalogNote> {
     let mut notes = Vec::new();
     for entry in &catalog.entries {
         for block in entry.manifest.iter().flat_map(|manifest| &manifest.blocks) {
             let text = match block.kind {
                 PluginKind::CgMonitor => uncounted(catalog, entry, block, counted),
                 PluginKind::FtsMonitor => unmade(catalog, block, config),
+                PluginKind::InputFilter => idle(catalog, entry, args),
                 _ => None,
             };
             notes.extend(text.map(|text| CatalogNote { script: entry.id, level: LogLevel::Notice, text }));
         }
     }
     notes
+}
+
+/// Packets come from somewhere else, which is nothing to speak of where nobody named the script.
+fn idle(catalog: &Catalog, entry: &CatalogEntry, args: &RunArgs) -> Option<String> {
+    if !args.input.read.is_empty() || !args.input.interface.is_empty() {
+        let named = args.plugins.plugin.contains(&entry.script.path);
+        return named.then(|| "inputfilter: not used, the packets are those of -r or -i".to_owned());
+    }
+    let first = catalog.input_filter()?;
+    (first.id != entry.id).then(|| format!("inputfilter: not used, {} is the input; there can be one", first.name))
 }
 
 /// All groups of a block could be counted natively, and neither that is asked for nor does another script speak of one.
