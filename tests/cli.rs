@@ -275,6 +275,11 @@ fn new_overwrites_nothing_and_says_what_it_knows() {
     let (_, err) = typed_in(folder.path(), &["new", "alertgroup", "a"]).ended(2);
     assert!(err.contains("a.lua exists already"), "{err}");
     assert_eq!(fs::read(folder.path().join("a.lua")).unwrap(), before);
+    let out = typed_in(folder.path(), &["new", "simplecounter", "a b"]).good();
+    assert!(out.contains(" check 'a b.lua'\n") && out.contains(" -p 'a b.lua'\n"), "{out}");
+    assert!(out.contains(" test 'a b.lua' --update\n"), "{out}");
+    let (_, err) = typed_in(folder.path(), &["new", "simplecounter", "a b"]).ended(2);
+    assert!(err.contains("rm 'a b.lua'"), "{err}");
     let (_, err) = typed_in(folder.path(), &["new", "nothing", "b"]).ended(2);
     assert!(err.contains("'nothing' is no type of script") && err.contains("  protocol_handler "), "{err}");
     let (_, err) = typed_in(folder.path(), &["new", "simplecounter", "no/such/b"]).ended(2);

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Outcome;
 use super::cli::{DoctorArgs, PluginArgs};
-use super::screen::{Paint, Screen, columns};
+use super::screen::{Paint, Screen, columns, typed};
 use super::settings;
 use crate::capture::{self, InterfaceState, LinkState};
 use crate::lua;
@@ -188,7 +188,7 @@ fn capture_right() -> Finding {
             .to_owned()
     } else {
         let executable = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("millstream"));
-        format!("sudo setcap cap_net_raw,cap_net_admin=eip {}", executable.display())
+        format!("sudo setcap cap_net_raw,cap_net_admin=eip {}", typed(&executable))
     };
     Finding::new(NAME, State::Warn, "CAP_NET_RAW is missing: capture files work, interfaces do not", advice)
 }

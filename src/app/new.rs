@@ -10,7 +10,7 @@ use super::Outcome;
 use super::cli::NewArgs;
 use super::demo;
 use super::guid::FreshGuids;
-use super::screen::{Screen, columns, program};
+use super::screen::{Screen, columns, program, typed};
 use crate::decode;
 use crate::guid::Guid;
 use crate::metrics;
@@ -101,11 +101,11 @@ pub fn write(args: &NewArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcome>
     let capture = demo::capture().map_or_else(|| "capture.pcap".to_owned(), |path| path.display().to_string());
     let text = fill(skeleton, &name, &path, &mut || fresh.next())?;
     create(&path, &text.replace(demo::CAPTURE, &capture))?;
-    let (file, program) = (path.display(), program());
-    let run = skeleton.run_line().replace(&skeleton.sample_path(), &file.to_string());
-    let run = run.replace(demo::CAPTURE, &capture);
+    let (file, program) = (typed(&path), program());
+    let run = skeleton.run_line().replace(&skeleton.sample_path(), &file);
+    let run = run.replace(demo::CAPTURE, &typed(Path::new(&capture)));
     let run = run.strip_prefix("millstream ").unwrap_or(&run);
-    writeln!(screen, "{file}\n\nTry it:\n  {program} check {file}")?;
+    writeln!(screen, "{}\n\nTry it:\n  {program} check {file}", path.display())?;
     if !run.starts_with("check") {
         writeln!(screen, "  {program} {run}")?;
     }
@@ -118,7 +118,7 @@ fn test_hint(path: &Path, program: &str) -> String {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_stem().unwrap_or_default();
     let case = folder.join("tests").join(name).join("first.toml");
-    format!("write capture = \"...\" into {} and type: {program} test {} --update", case.display(), path.display())
+    format!("write capture = \"...\" into {} and type: {program} test {} --update", case.display(), typed(path))
 }
 
 /// The types that can be asked for, a line each.
@@ -162,11 +162,14 @@ fn create(path: &Path, text: &str) -> anyhow::Result<()> {
     match opened {
         Ok(mut opened) => opened.write_all(text.as_bytes()).with_context(|| format!("{file}: cannot be written")),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            bail!("{file} exists already and is left as it is; choose another name, or remove it first: rm {file}")
+            bail!(
+                "{file} exists already and is left as it is; choose another name, or remove it first: rm {}",
+                typed(path)
+            )
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let folder = path.parent().unwrap_or(Path::new(".")).display().to_string();
-            bail!("{file}: there is no directory {folder}; make it first: mkdir -p {folder}")
+            let folder = path.parent().unwrap_or(Path::new("."));
+            bail!("{file}: there is no directory {}; make it first: mkdir -p {}", folder.display(), typed(folder))
         }
         Err(e) => Err(e).with_context(|| format!("{file}: cannot be created")),
     }
