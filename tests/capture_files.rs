@@ -3,6 +3,7 @@
 
 mod capture_support;
 
+use std::io::Write as _;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -107,6 +108,52 @@ fn large_records_are_read_passed_over_or_damage() {
     let (packets, stats) = read_bytes(&ng);
     assert_eq!((packets.len(), stats.oversize, stats.damage), (2, 2, vec![]));
     assert_eq!(packets[1].bytes, large);
+}
+
+/// Most memory this process has had so far, in bytes.
+fn peak() -> usize {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches("kB").trim().parse::<usize>().unwrap() << 10
+}
+
+#[test]
+fn what_a_length_claims_takes_no_memory_whether_it_is_there_or_not() {
+    const CLAIM: u32 = 128 << 20;
+    let scratch = Scratch::new();
+    let start = || Pcapng::new(Order::Little).interface(1, 0, &[]).packet(0, 1, b"first");
+    // Written over a hole, so that it takes no room on the disk either.
+    let with_hole = |name: &str, before: &[u8], hole: u64, behind: &[u8]| {
+        let path = scratch.file(name, before);
+        let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+        file.set_len(before.len() as u64 + hole).unwrap();
+        file.write_all(behind).unwrap();
+        path
+    };
+    let head = |kind: u32, lengths: &[u32]| {
+        [&[kind, CLAIM], lengths].concat().iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>()
+    };
+    let unknown = head(0x0999, &[]);
+    let large = head(6, &[0, 0, 2, CLAIM - 32, CLAIM - 32]);
+    let tail = [&CLAIM.to_le_bytes()[..], &Pcapng { order: Order::Little, bytes: vec![] }.packet(0, 3, b"last").bytes]
+        .concat();
+    let before = peak();
+    for (name, block) in [("unknown", &unknown), ("large", &large)] {
+        let head = [&start().bytes[..], block].concat();
+        let whole = with_hole(name, &head, u64::from(CLAIM) - block.len() as u64 - 4, &tail);
+        let (packets, stats) = read(&whole).unwrap();
+        assert_eq!((packets.len(), stats.damage), (2, vec![]), "{name}");
+        let (packets, stats) = read(&scratch.file("cut", &head)).unwrap();
+        assert_eq!((packets.len(), stats.damage.len()), (1, 1), "{name}");
+    }
+    for caplen in [CLAIM, u32::MAX] {
+        let file = Pcap::with(Order::Little, MICROS, (2, 4), u32::MAX, 1).packet(1, 0, b"first");
+        let bytes = file.record(2, 0, (caplen, caplen), b"").bytes;
+        let (packets, stats) = read(&with_hole("pcap", &bytes, u64::from(CLAIM), b"")).unwrap();
+        assert_eq!((packets.len(), stats.damage.len()), (1, 1), "{caplen}");
+    }
+    let taken = peak() - before;
+    assert!(taken < 64 << 20, "{taken} bytes");
 }
 
 #[test]
