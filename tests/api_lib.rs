@@ -34,7 +34,10 @@ impl Bench {
         let (lua, globals) = (&self.lua, self.lua.globals());
         let records: Rc<RefCell<Vec<(LogLevel, String)>>> = Rc::default();
         let sink = Rc::clone(&records);
-        let log: LogFn = Rc::new(move |level, text| sink.borrow_mut().push((level, text.to_owned())));
+        let log: LogFn = Rc::new(move |level, text| {
+            let text = String::from_utf8(text.to_vec()).expect("log lines that are text");
+            sink.borrow_mut().push((level, text));
+        });
         let taken = Rc::clone(&records);
         // The records since the last call, as "LEVEL text".
         let take_log = lua.create_function(move |lua, ()| {

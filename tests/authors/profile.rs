@@ -25,6 +25,12 @@ fn calls_time_and_errors_are_told_by_callback() {
     assert_eq!(callback["callback"], "simplecounter.onpacket");
     assert!(callback["errors"].as_u64() > Some(0), "{vm}");
     assert!(callback["nanos"].as_u64() > Some(0), "{vm}");
+    let said = run(folder.0.path(), &["profile", "-r", &path, "-p", "p.lua", "--engines", "2", "--json"]);
+    let document: Value = serde_json::from_str(&said.ended(1)).unwrap();
+    let of_two = &document["plugins"][0]["callbacks"][0];
+    for figure in ["calls", "errors"] {
+        assert_eq!(of_two[figure], callback[figure], "{document}");
+    }
 }
 
 #[test]

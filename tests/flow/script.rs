@@ -251,6 +251,53 @@ fn a_counter_is_attached_once_and_there_are_at_most_64() {
 }
 
 #[test]
+fn what_is_said_of_no_possible_flow_is_refused() {
+    let (mut run, _) = with_flow();
+    run.flows.tag(&[b'x'; 257], b"t", at(0));
+    run.flows.update(&[b'x'; 257], 0, 1.0, at(0));
+    assert_eq!((run.flows.counts().statements_refused, run.flows.counts().script_records), (2, 0));
+}
+
+#[test]
+fn statements_wait_for_so_many_flows() {
+    let (mut run, _) = with_flow();
+    for number in 0..=65_536u32 {
+        run.flows.tag(format!("06C:{number}").as_bytes(), b"t", at(0));
+    }
+    assert_eq!(run.flows.counts().statements_refused, 1);
+}
+
+#[test]
+fn statements_take_so_many_bytes() {
+    let (mut run, flow) = with_flow();
+    let mut said = 0;
+    while run.flows.counts().statements_refused == 0 {
+        assert!(said < 100, "64 MiB are not the limit");
+        let id = format!("06C:{said}");
+        for number in 0..64u8 {
+            run.flows.add_counter(id.as_bytes(), counter(&[&[number][..], &[0; 16 << 10]].concat()), at(0));
+        }
+        said += 1;
+    }
+    let refused = run.flows.counts().statements_refused;
+    assert!(said > 60, "{said} MiB were too many");
+    assert_eq!(run.flows.add_counter(ID, counter(b"k"), at(0)), Attached::Full);
+    run.flows.tag(ID, b"t", at(0));
+    assert_eq!((run.flows.tags(flow), run.flows.counters(flow)), (&b""[..], &[][..]));
+    assert_eq!(run.flows.counts().statements_refused, refused + 2);
+}
+
+#[test]
+fn records_that_end_and_are_not_fetched_are_lost_beyond_a_limit() {
+    let (mut run, _) = with_flow();
+    for number in 0..131_074u32 {
+        run.flows.open_record(format!("06C:{number}").as_bytes(), at(0));
+    }
+    // As many are open, and as many have ended because others came.
+    assert_eq!((run.flows.ended_records().count(), run.flows.counts().statements_refused), (65_536, 2));
+}
+
+#[test]
 fn a_flow_in_packets_ends_with_the_next_batch_when_a_script_says_so() {
     let (mut run, flow) = with_flow();
     run.flows.settle();

@@ -97,6 +97,7 @@ fn bytes_that_were_not_captured_are_a_gap() {
     assert_eq!(run.feed(&packets), ["0 >0:ab", "0 >2+4", "0 >6:gh"]);
     let flow = run.flows.flow(run.flows.of_packet(0).unwrap().flow).unwrap();
     assert_eq!(flow.payload, [8, 0]);
+    assert_eq!((run.flows.counts().gaps, run.flows.counts().gap_bytes), (1, 4));
 }
 
 #[test]
@@ -107,6 +108,7 @@ fn a_hole_is_given_up_when_too_much_waits_behind_it() {
     let packets: Vec<Raw> = ["aaaa", "bbbb", "cccc"].map(|text| client.send(&mut server, ACK, text.as_bytes())).into();
     assert_eq!(run.feed(&packets), ["0 >0+5", "0 >5:aaaa", "0 >9:bbbb", "0 >13:cccc"]);
     assert_eq!(run.flows.counts().stream_limit, 1);
+    assert_eq!((run.flows.counts().gaps, run.flows.counts().gap_bytes), (1, 5));
     assert_eq!(run.flows.held(), 0);
 }
 

@@ -149,6 +149,18 @@ fn jumps_in_time_cost_nothing_and_lose_nothing() {
 }
 
 #[test]
+fn what_ends_by_a_jump_in_time_is_shared_out_over_batches() {
+    let mut run = Run::new();
+    let packets: Vec<Raw> = (0..16_400u16).map(|port| udp((1, 20_000 + port), (2, 9), b"")).collect();
+    run.feed(&packets);
+    let later = |seconds: i64| udp((3, 5), (4, 6), b"").at(seconds * 1_000);
+    run.feed(&[later(1_000)]);
+    assert_eq!((run.flows.counts().ended(), run.flows.live()), (16_384, 17));
+    run.feed(&[later(1_001)]);
+    assert_eq!((run.flows.counts().ended(), run.flows.live()), (16_400, 1));
+}
+
+#[test]
 fn handles_of_flows_that_are_gone_find_nothing() {
     let mut run = Run::new();
     run.batch(&[udp((1, 5), (2, 6), b"")]);
