@@ -143,6 +143,17 @@ fn files_that_are_not_loaded_are_told_of() {
 }
 
 #[test]
+fn a_directory_without_a_plugin_is_told_of() {
+    let place = Place::new();
+    fs::create_dir(place.path("none")).unwrap();
+    let ended = over_demo(&place, &["--count", "1", "-q", "-p", "none"]);
+    ended.exits(0);
+    let (told, list) = (" none: no plugin in this directory; try: ", " list -p none\n");
+    assert!(ended.stderr.contains(told) && ended.stderr.ends_with(list), "{}", ended.stderr);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+}
+
+#[test]
 fn a_link_type_that_nobody_knows_is_named_once() {
     let place = Place::new();
     let mut capture = [0xA1B2_C3D4_u32.to_le_bytes(), [2, 0, 4, 0], [0; 4], [0; 4]].concat();

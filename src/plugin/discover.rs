@@ -109,9 +109,12 @@ pub fn discover(given: &[PathBuf], standard: &[PathBuf]) -> Result<Found, NoSuch
             return Err(NoSuchPath { path: path.display().to_string(), hint: hint_for(path) });
         }
         if path.is_dir() {
-            let before = found.scripts.len();
+            let before = (found.scripts.len(), found.skipped.len());
             search(path, 0, &mut seen, &mut found);
-            if found.scripts.len() == before && !holds_one(path, &found.scripts) {
+            // Of what is a plugin and not loaded is told why.
+            let mut others = found.skipped[before.1..].iter().filter(|skipped| skipped.reason != SkipReason::Library);
+            let is_barren = found.scripts.len() == before.0 && others.next().is_none();
+            if is_barren && !holds_one(path, &found.scripts) {
                 found.barren.push(path.clone());
             }
         } else {

@@ -72,7 +72,13 @@ impl Place {
     /// `millstream run` with the plugins of this place, without a terminal.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
-        command.arg("run").arg("-p").arg(self.path("plugins")).args(["--color", "never"]).args(arguments);
+        command.arg("run");
+        let plugins = self.path("plugins");
+        // A directory that is named and holds none would be told of.
+        if fs::read_dir(&plugins).unwrap().next().is_some() {
+            command.arg("-p").arg(plugins);
+        }
+        command.args(["--color", "never"]).args(arguments);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/bin").env("MILLSTREAM_DATA", self.path("data"));
         command.current_dir(self.dir.path()).stdin(Stdio::null());
         command

@@ -97,10 +97,6 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
             passed_over += 1;
         }
     }
-    for directory in &found.barren {
-        let (shown, list) = (directory.display(), format!("{} list -p {}", program(), typed(directory)));
-        log::warn!("{shown}: no plugin in this directory; try: {list}");
-    }
     let mut catalog = probe(found.scripts, &host)?;
     let builtin =
         settings::builtin_groups(&args.metering, settings::with_store(&args.output.results), &catalog.groups)?;
@@ -109,6 +105,10 @@ pub fn perform(args: &RunArgs, cli: &Cli, staging: &Staging) -> anyhow::Result<R
         catalog.notes.extend(notes);
     }
     let (inputs, outputs, socket) = open_rest(args, staging, early, &catalog)?;
+    for directory in &found.barren {
+        let (shown, list) = (directory.display(), format!("{} list -p {}", program(), typed(directory)));
+        log::warn!("{shown}: no plugin in this directory; try: {list}");
+    }
     gears::restore(&host.run.gears, outputs.store_file())?;
     host.jobs.spill = outputs.store_file().map(JobDisk::beside);
     let pools = catalog.pools(&host);
