@@ -26,6 +26,27 @@ pub(super) struct KernelCounters {
     pub interface_dropped: u64,
 }
 
+impl KernelCounters {
+    /// Adds what the 32-bit counters of a handle went up by: received, dropped, dropped by the interface.
+    fn add(&mut self, before: [u32; 3], now: [u32; 3], drops: InterfaceDrops) {
+        let since = |index: usize| u64::from(now[index].wrapping_sub(before[index]));
+        self.received += since(0);
+        self.dropped += since(1);
+        if drops == InterfaceDrops::Counted {
+            self.interface_dropped += since(2);
+        }
+    }
+}
+
+/// Who counts what an interface itself drops: every handle is told all of it, whoever else reads packets of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InterfaceDrops {
+    /// This reader.
+    Counted,
+    /// The first member of its group.
+    CountedByFirst,
+}
+
 enum State {
     Up(Handle),
     Down(Stopwatch),
@@ -49,6 +70,7 @@ pub(super) struct Interface {
     state: State,
     group: Option<FanoutGroup>,
     watch: Watch,
+    drops: InterfaceDrops,
     pub kernel: KernelCounters,
     pub went_down: u64,
     pub came_back: u64,
@@ -72,6 +94,10 @@ impl Interface {
             // What came in between opening and joining went to the others as well.
             handle.discard();
         }
+        let drops = match share {
+            Share::Alone | Share::First => InterfaceDrops::Counted,
+            Share::With(_) => InterfaceDrops::CountedByFirst,
+        };
         let watch = if handle.index.is_some() { Watch::Wanted } else { Watch::Pointless };
         Ok(Self {
             name: name.to_owned(),
@@ -79,6 +105,7 @@ impl Interface {
             state: State::Up(handle),
             group,
             watch,
+            drops,
             kernel: KernelCounters::default(),
             went_down: 0,
             came_back: 0,
@@ -145,7 +172,7 @@ impl Interface {
     /// Adds what the kernel counted since the last call.
     pub fn count(&mut self) {
         if let State::Up(handle) = &mut self.state {
-            handle.count(&mut self.kernel);
+            handle.count(&mut self.kernel, self.drops);
         }
     }
 
@@ -197,16 +224,13 @@ impl Handle {
     /// Empties the buffer and forgets what was counted so far.
     fn discard(&mut self) {
         while self.capture.dispatch(Some(MAX_BATCH), |_| {}).is_ok_and(|count| count > 0) {}
-        self.count(&mut KernelCounters::default());
+        self.count(&mut KernelCounters::default(), InterfaceDrops::CountedByFirst);
     }
 
-    fn count(&mut self, kernel: &mut KernelCounters) {
+    fn count(&mut self, kernel: &mut KernelCounters, drops: InterfaceDrops) {
         let Ok(stat) = self.capture.stats() else { return };
         let now = [stat.received, stat.dropped, stat.if_dropped];
-        let since = |index: usize| u64::from(now[index].wrapping_sub(self.seen[index]));
-        kernel.received += since(0);
-        kernel.dropped += since(1);
-        kernel.interface_dropped += since(2);
+        kernel.add(self.seen, now, drops);
         self.seen = now;
     }
 }
@@ -254,4 +278,37 @@ fn explain(name: &str, error: &pcap::Error) -> OpenError {
         return OpenError::InterfaceDown { interface };
     }
     OpenError::Interface { interface, message: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Interface, InterfaceDrops, KernelCounters, State, Watch};
+    use crate::time::Stopwatch;
+
+    impl Interface {
+        /// One that is away, with what the kernel counted before.
+        pub fn away(origin: u16, kernel: KernelCounters) -> Self {
+            let (state, drops) = (State::Down(Stopwatch::start()), InterfaceDrops::Counted);
+            let (group, watch) = (None, Watch::Wanted);
+            Self { name: String::new(), origin, state, group, watch, drops, kernel, went_down: 2, came_back: 1 }
+        }
+    }
+
+    #[test]
+    fn counters_of_a_handle_are_added_up_also_where_they_begin_anew() {
+        let mut kernel = KernelCounters::default();
+        kernel.add([0, 0, 0], [u32::MAX - 1, 10, 20], InterfaceDrops::Counted);
+        kernel.add([u32::MAX - 1, 10, 20], [1, 12, 25], InterfaceDrops::Counted);
+        let found = (kernel.received, kernel.dropped, kernel.interface_dropped);
+        assert_eq!(found, (u64::from(u32::MAX) + 2, 12, 25));
+    }
+
+    #[test]
+    fn what_an_interface_drops_is_counted_by_one_of_those_who_share_it() {
+        let (mut first, mut second) = (KernelCounters::default(), KernelCounters::default());
+        first.add([0, 0, 0], [50, 2, 7], InterfaceDrops::Counted);
+        second.add([0, 0, 0], [40, 3, 7], InterfaceDrops::CountedByFirst);
+        assert_eq!((first.interface_dropped, second.interface_dropped), (7, 0));
+        assert_eq!((second.received, second.dropped), (40, 3), "these are its own");
+    }
 }

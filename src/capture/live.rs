@@ -201,3 +201,30 @@ impl Source for LiveSource {
         &self.origins
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{LiveOptions, LiveSource};
+    use crate::capture::interface::{Interface, KernelCounters};
+    use crate::capture::poll::PollSet;
+    use crate::capture::source::{Source, SourceStats};
+    use crate::time::{Stopwatch, Timestamp};
+
+    #[test]
+    fn what_the_kernel_counted_of_all_interfaces_is_summed_by_what_it_was() {
+        let counted = |received, dropped, interface_dropped| KernelCounters { received, dropped, interface_dropped };
+        let source = LiveSource {
+            options: LiveOptions::new(Vec::new()),
+            interfaces: vec![Interface::away(0, counted(100, 10, 1)), Interface::away(1, counted(200, 20, 2))],
+            origins: Vec::new(),
+            poll: PollSet::default(),
+            turn: 0,
+            counted: Stopwatch::start(),
+            last: Timestamp::EPOCH,
+            stats: SourceStats::default(),
+        };
+        let stats = source.stats();
+        assert_eq!((stats.kernel_received, stats.kernel_dropped, stats.interface_dropped), (300, 30, 3));
+        assert_eq!((stats.interface_down, stats.interface_back, stats.down), (4, 2, vec![0, 1]));
+    }
+}
