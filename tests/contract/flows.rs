@@ -585,6 +585,24 @@ fn a_callback_that_only_fails_is_suspended() {
 }
 
 #[test]
+fn calls_that_would_not_have_been_made_anyway_do_not_count_as_skipped() {
+    // The handler declines the first flow; the events of it are there for the other script.
+    let capture = (0..1_005).fold(Conversation::open(40_001, 26).then(40_000, 25), |c, _| c.client(b"x"));
+    let capture = (0..20).fold(capture.again(40_001, 26), |c, _| c.client(b"y")).capture();
+    let body = "filter = function(e, ts, flow) return flow:portz_readable() == '25' end,
+      onpayload = function() error('always') end";
+    let other = "onpayload = function(e, ts, flow, dir, pos, buf) if buf:tostring() == 'y' then print(pos) end end";
+    let outcome = Bench::new()
+        .plugin("t.lua", &block("reassembly_handler", body))
+        .plugin("u.lua", &block("reassembly_handler", other))
+        .run(&capture);
+    outcome.exits(1);
+    assert_eq!(outcome.printed_by("u.lua").len(), 20);
+    assert_eq!(outcome.faults("t.lua"), 1_000);
+    assert_eq!(outcome.dropped("callbacks_skipped"), 5);
+}
+
+#[test]
 fn messages_arrive_between_two_events() {
     let hearer = "local last
       TrisulPlugin = { id = {}, onmessage = function(id, m) print('heard', m, last) end,

@@ -39,6 +39,13 @@ impl Conversation {
         self.flags(Client, SYN).flags(Server, SYN | ACK).flags(Client, ACK)
     }
 
+    /// Goes on with an earlier connection, in which nothing was said so far.
+    pub fn again(mut self, client_port: u16, server_port: u16) -> Self {
+        self.ports = (client_port, server_port);
+        self.next = [1_001, 50_001];
+        self
+    }
+
     /// Lets time pass.
     pub fn wait(mut self, secs: u32) -> Self {
         self.millis += secs * 1_000;

@@ -11,7 +11,7 @@ use mlua::{Function, LightUserData, Table, Value};
 
 use super::escape::lending;
 use super::keeping::{Keeping, keeping, lines_of};
-use crate::api::{EngineContext, EventRing, EventRow, LENT_AT_ONCE, Topic, declined, voice};
+use crate::api::{EngineContext, EventRing, EventRow, LENT_AT_ONCE, Sign, Topic, declined, voice};
 use crate::flow::{Direction, Want};
 use crate::lua::{FaultKind, PluginError, Tokens};
 use crate::memory::{make_room, prefetch};
@@ -512,11 +512,19 @@ impl FlowTap {
             }
         }
         if at > next {
-            let events = engine.events.borrow();
-            let topics = self.topics;
-            let heard = |slot: &usize| topics >> events.topic_of_slot(*slot) & 1 != 0;
-            health.skipped += (next..at.min(end)).filter(heard).count() as u64;
+            self.instance.health.skipped += self.calls_in(engine, next, at);
         }
         at
+    }
+
+    /// For how many of the events in the slots `from..to` it would be called.
+    fn calls_in(&self, engine: &EngineContext, from: usize, to: usize) -> u64 {
+        let (events, voices) = (engine.events.borrow(), self.instance.context().voices.borrow());
+        let would_call = |sign: &&Sign| {
+            let voice = usize::try_from(sign.flow).ok().and_then(|flow| voices.get(flow));
+            let said = voice.map_or(0, |bits| bits.load(Ordering::Relaxed));
+            sign.is_called && self.hears(sign.topic.bit()) && said & voice::closed(sign.topic) == 0
+        };
+        events.signs(from, to - from).iter().filter(would_call).count() as u64
     }
 }
