@@ -188,3 +188,27 @@ impl InstanceReport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::InstanceReport;
+    use crate::api::ScriptId;
+    use crate::plugin::instance::CallStats;
+    use crate::plugin::kind::PluginKind;
+
+    fn report(script: ScriptId, kind: PluginKind, n: u64) -> InstanceReport {
+        let stats = CallStats { calls: n, nanos: 10 * n, slow: 20 * n };
+        let (faults, interrupted, skipped) = (30 * n, 40 * n, 50 * n);
+        InstanceReport { script, kind, stats, faults, interrupted, skipped, disabled: None, memory: 0 }
+    }
+
+    #[test]
+    fn all_figures_of_versions_that_have_gone_are_added_up_for_each_script_and_block() {
+        let (tap, counter) = (PluginKind::FlowMonitor, PluginKind::SimpleCounter);
+        let mut list = Vec::new();
+        InstanceReport::add_up(&mut list, vec![report(ScriptId(1), tap, 1), report(ScriptId(1), counter, 2)]);
+        InstanceReport::add_up(&mut list, vec![report(ScriptId(1), tap, 3), report(ScriptId(2), tap, 5)]);
+        let sums = [(1, tap, 4), (1, counter, 2), (2, tap, 5)];
+        assert_eq!(list, sums.map(|(script, kind, n)| report(ScriptId(script), kind, n)));
+    }
+}

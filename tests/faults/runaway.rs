@@ -1,7 +1,7 @@
 //! Callbacks that err on every packet, never end, or eat memory.
 
 use crate::support::frames::udp_packet;
-use crate::support::{Bench, Capture, GROUP, IPV4, Outcome};
+use crate::support::{Bench, Capture, GROUP, ICMP, IPV4, Outcome};
 use crate::{named, undisturbed, witness};
 
 #[test]
@@ -112,6 +112,7 @@ fn endless(name: &str, head: &str, body: &str) -> Outcome {
     );
     assert_eq!(outcome.lines(), ["after\t1", "after\t3", "after\t5"], "the third time disables: {}", outcome.stderr);
     assert_eq!(outcome.faults(name), 3);
+    assert_eq!(outcome.dropped("callbacks_skipped"), 3, "packets 7 to 9");
     assert_eq!(outcome.logged("ERROR", "disabled: interrupted three times").len(), 1, "{}", outcome.stderr);
     outcome
 }
@@ -162,6 +163,25 @@ fn an_endless_loop_in_onmessage_and_in_onload() {
     undisturbed(&outcome, &capture);
     named(&outcome, "loop.lua", "onmessage", "exceeded its time budget of 100 ms");
     assert_eq!(outcome.faults("loop.lua"), 3);
+}
+
+#[test]
+fn messages_that_a_disabled_script_does_not_hear_are_counted() {
+    let capture = Capture::udp(5, 100);
+    let hearer = format!(
+        "TrisulPlugin = {{ id = {{}}, onmessage = function() while true do end end,
+           simplecounter = {{ protocol_guid = '{ICMP}', onpacket = function() end }} }}"
+    );
+    let bench = witness(Bench::new().plugin("deaf.lua", &hearer));
+    let outcome = bench
+        .counter("says.lua", IPV4, "", "engine:post_message_frontend('x')")
+        .args(&["--callback-budget", "100"])
+        .run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+    named(&outcome, "deaf.lua", "onmessage", "exceeded its time budget of 100 ms");
+    assert_eq!(outcome.faults("deaf.lua"), 3);
+    assert_eq!(outcome.dropped("callbacks_skipped"), 2);
 }
 
 #[test]
@@ -319,6 +339,22 @@ fn a_failing_protocol_handler_leaves_the_packets_as_they_are() {
 }
 
 #[test]
+fn packets_that_a_suspended_protocol_handler_is_not_asked_about_are_counted() {
+    let capture = Capture::udp(1_500, 100);
+    let handler = "TrisulPlugin = { id = {}, protocol_handler = {
+           control = { guid = '{AAAAAAAA-0000-0000-0000-000000000001}', name = 'P',
+             host_protocol_guid = '{14D7AB53-CC51-47E9-8814-9C06AAE60189}', host_protocol_ports = { 6000 } },
+           parselayer = function(layer) error('each time') end } }";
+    let outcome = witness(Bench::new().plugin("proto.lua", handler)).run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+    assert_eq!(outcome.logged("ERROR", "suspended for 30 s after 1000 errors in a row").len(), 1, "{}", outcome.stderr);
+    assert_eq!(outcome.faults("proto.lua"), 1_000);
+    // Of the batch in which the thousandth error is, and of whole ones.
+    assert_eq!(outcome.dropped("callbacks_skipped"), 500);
+}
+
+#[test]
 fn errors_of_several_plugins_are_told_apart() {
     let capture = Capture::udp(50, 100);
     let outcome = witness(Bench::new())
@@ -342,6 +378,22 @@ fn a_hook_that_errs_at_every_step_does_not_hold_the_run_up() {
     outcome.exits(1);
     undisturbed(&outcome, &capture);
     named(&outcome, "bad.lua", "simplecounter.onpacket", "from the hook");
+}
+
+#[test]
+fn a_hook_that_errs_at_every_step_does_not_hold_the_end_of_the_run_up() {
+    let capture = Capture::udp(5, 100);
+    let body = "if n == 1 then T.async:defer { timeout = 5, ontimeout = function() print('due') end }
+        debug.sethook(function() error('from the hook') end, '', 1) end";
+    let outcome = witness(Bench::new().counter("bad.lua", IPV4, "", body)).run(&capture);
+    outcome.exits(1);
+    undisturbed(&outcome, &capture);
+    named(&outcome, "bad.lua", "timer", "from the hook");
+    let faults = outcome.by("fault", "bad.lua");
+    let of_timer = faults.iter().filter(|event| event["callback"] == "timer").filter_map(|e| e["count"].as_u64());
+    let tries = of_timer.sum::<u64>() / 2;
+    assert!((100..110).contains(&tries), "it is given up after a hundred tries, not after {tries}");
+    assert_eq!(outcome.dropped("jobs_cancelled"), 1);
 }
 
 #[test]
