@@ -26,7 +26,7 @@ const MESSAGE_ROUNDS: usize = 1_000;
 /// Messages in these rounds that answer others.
 const MAX_ANSWERS: usize = 100_000;
 /// Items of scripts that wait for the next second.
-const MAX_OWN: usize = 100_000;
+pub(super) const MAX_OWN: usize = 100_000;
 
 /// A monitor by its place in the crew.
 pub type Member = usize;

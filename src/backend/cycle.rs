@@ -523,3 +523,156 @@ pub fn attend_anew(shard: &mut Shard, wants: &BackendWants) {
         shard.attend(crate::metrics::GroupIndex(index as u16), *attention);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::rc::Rc;
+    use std::sync::Arc;
+
+    use super::{Backend, Counters, Waiting};
+    use crate::api::{EngineContext, Peers, Rank, Record, ScriptId, Side, Stamp};
+    use crate::backend::crew::{Crew, MAX_OWN};
+    use crate::backend::given_tags::GivenTags;
+    use crate::backend::mates::{Moment, Post};
+    use crate::backend::{BackendOutlet, BackendWants, Item, Rankings};
+    use crate::guid::Guid;
+    use crate::job::{Delivery, JobIds};
+    use crate::metrics::{
+        Alert, Document, Edge, FlushSink, FlushedKey, FlushedTopper, OwnPart, Owners, Registry, Resource, Session,
+        Shard, ShardConfig, Stored, TrackedFlow,
+    };
+    use crate::plugin::{Catalog, JobPlan};
+    use crate::sink::EventLines;
+    use crate::time::Timestamp;
+
+    /// Keeps nothing.
+    struct Nowhere;
+
+    impl FlushSink for Nowhere {
+        fn begin_window(&mut self, _: i64) {}
+        fn counter(&mut self, _: &FlushedKey<'_>, _: Stored) {}
+        fn topper(&mut self, _: &FlushedTopper<'_>, _: Stored) {}
+        fn alert(&mut self, _: Box<Alert>, _: Stored) {}
+        fn resource(&mut self, _: Box<Resource>, _: Stored) {}
+        fn document(&mut self, _: Box<Document>, _: Stored) {}
+        fn flow(&mut self, _: Box<Session>, _: Stored) {}
+        fn tracked(&mut self, _: &TrackedFlow<'_>) {}
+        fn end_window(&mut self, _: i64) {}
+    }
+
+    impl BackendOutlet for Nowhere {
+        fn records(&mut self, records: &mut Vec<(Stamp, Record)>, _: &mut Shard) {
+            records.clear();
+        }
+        fn edge(&mut self, _: Timestamp, _: Edge) {}
+        fn take_lines(&mut self) -> EventLines {
+            EventLines::default()
+        }
+        fn put_lines(&mut self, _: EventLines) {}
+        fn learn_names(&mut self, _: &Catalog) {}
+        fn shows_each(&self) -> bool {
+            false
+        }
+        fn hand_over(&mut self) {}
+    }
+
+    /// The first of two backends, without scripts; it has not met the other one.
+    fn backend() -> Backend<Nowhere> {
+        let groups = Arc::new(Registry::new());
+        let share = OwnPart { owners: Owners::new(2), own: 0 };
+        let shard = Shard::new(&groups, ShardConfig { part: Some(share), ..ShardConfig::default() });
+        let context = EngineContext::new(1, shard, Arc::clone(&groups), Arc::default(), Peers::default());
+        let crew = Crew {
+            context: Rc::new(context),
+            outlet: Nowhere,
+            monitors: Vec::new(),
+            engine: Vec::new(),
+            counters: Vec::new(),
+            alerts: BTreeMap::new(),
+            resources: BTreeMap::new(),
+            documents: BTreeMap::new(),
+            flows: Vec::new(),
+            trackers: Vec::new(),
+            problems: Vec::new(),
+            retired: Vec::new(),
+            wants: BackendWants::default(),
+            speaks: true,
+            part: Some(share),
+            own: Vec::new(),
+            own_dropped: 0,
+            given: GivenTags::default(),
+            given_away: Vec::new(),
+            gives_tags: false,
+            takes_all: false,
+            passed_on: Some(Post::default()),
+        };
+        Backend {
+            crew,
+            counters: Counters::new(&groups, |_| false),
+            trackers: Vec::new(),
+            jobs: JobPlan { pools: Arc::new([]), ids: JobIds::new(1), delivery: Delivery::AsFinished },
+            waiting: Waiting::default(),
+            window: 60,
+            now: None,
+            in_order: false,
+            own_keys: Vec::new(),
+            rankings: Rankings::default(),
+            share,
+            mates: None,
+            moment: Moment::START,
+            due: Vec::new(),
+        }
+    }
+
+    /// As if a script had made these in one callback.
+    fn make(crew: &mut Crew<Nowhere>, records: Vec<Record>) {
+        let time = Timestamp::new(100, 0);
+        let stamp = Stamp { packet: 0, rank: Rank::default(), time, script: ScriptId(0), side: Side::Backend };
+        crew.context.records.borrow_mut().extend(records.into_iter().map(|record| (stamp, record)));
+        crew.after();
+    }
+
+    #[test]
+    fn what_scripts_make_beyond_the_limits_of_a_second_is_counted_one_by_one() {
+        let mut backend = backend();
+        let flow_of = |own: usize| {
+            let mut ids = (0..100).map(|n| format!("11A:0A.00.00.{n:02X}:p-1770_0A.00.00.FF:p-1388").into_bytes());
+            ids.find(|id| backend.share.owners.place(id) == own).unwrap()
+        };
+        let (here, there, group) = (flow_of(0), flow_of(1), Guid::from_u128(7));
+        let tag = |flow: &[u8]| Record::Tag { flow: flow.to_vec(), tag: b"t".to_vec() };
+        let resource = || Record::Resource { guid: group, flow: Vec::new(), uri: b"u".to_vec(), label: Vec::new() };
+        let document = || Record::Document { guid: group, flow: Vec::new(), text: b"nobody wants it".to_vec() };
+        let crew = &mut backend.crew;
+        // Tags for flows of the other backend; those for its own ones do not wait among them.
+        crew.given_away = vec![(there.clone(), b"t".to_vec()); MAX_OWN - 1];
+        make(crew, vec![tag(&there), tag(&here), tag(&there), tag(&there)]);
+        assert_eq!((crew.given_away.len(), crew.own_dropped), (MAX_OWN, 2));
+        let mut flow = Session { id: here.clone(), ..Session::default() };
+        crew.given.attach(&mut flow);
+        assert_eq!(flow.tags, b"t");
+        // What is announced.
+        crew.wants.resources = true;
+        crew.own = vec![Item::LateTag(Box::new((here, b"t".to_vec()))); MAX_OWN - 2];
+        make(crew, vec![resource(), document(), resource(), resource(), document(), resource(), resource()]);
+        assert_eq!((crew.own.len(), crew.own_dropped), (MAX_OWN, 2 + 3));
+        // Edges: eight of a flow and one more.
+        crew.own.truncate(MAX_OWN - 3);
+        let key = || b"k".to_vec();
+        let of_flow = Record::FlowEdges { flow: there, guid: group, key: key() };
+        let edge = Record::Edge { from_guid: group, from_key: key(), to_guid: group, to_key: key() };
+        make(crew, vec![of_flow, edge]);
+        assert_eq!((crew.own.len(), crew.own_dropped), (MAX_OWN, 5 + 6));
+        assert_eq!(crew.own.iter().filter(|item| matches!(item, Item::Edge(..))).count(), 3);
+        // Once all that has left there is room again.
+        assert_eq!(backend.take_due().len(), MAX_OWN);
+        make(&mut backend.crew, vec![resource()]);
+        assert_eq!(backend.take_due().len(), 1);
+        // With what found no room until the flush.
+        backend.waiting.documents.dropped = 100;
+        backend.crew.given.dropped = 1_000;
+        let told: Vec<_> = backend.oddities().into_iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(told, [("backend_items_over_limit", 1_111)]);
+    }
+}

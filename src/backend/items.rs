@@ -211,3 +211,25 @@ impl<O: BackendOutlet> Crew<O> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_PENDING, MAX_TEXT, Pending};
+
+    #[test]
+    fn items_that_find_no_room_until_the_flush_are_counted() {
+        let mut pending = Pending::default();
+        for _ in 0..MAX_PENDING + 3 {
+            pending.push(Box::new(()), 0);
+        }
+        assert_eq!(pending.dropped, 3);
+        assert_eq!(pending.take().len(), MAX_PENDING);
+        // Their texts have no more room than that.
+        for text_bytes in [MAX_TEXT - 1, 2, 1, 1, 0] {
+            pending.push(Box::new(()), text_bytes);
+        }
+        assert_eq!((pending.take().len(), pending.dropped), (3, 5));
+        pending.push(Box::new(()), MAX_TEXT);
+        assert_eq!((pending.take().len(), pending.dropped), (1, 5), "what was flushed has made room");
+    }
+}

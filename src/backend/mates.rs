@@ -638,4 +638,28 @@ mod tests {
         let last = &of(10 * WAY as i64 - 1).toppers;
         assert_eq!(other.take_toppers()[0], *last);
     }
+
+    #[test]
+    fn one_that_makes_no_room_is_not_waited_for_and_gets_everything_later() {
+        let mut all = Mates::connect(2, Waits::Shortly);
+        let (mut other, mut one) = (all.pop().unwrap(), all.pop().unwrap());
+        let mut moment = Moment::START;
+        for second in 0..=WAY as i64 {
+            moment = moment.next(second);
+            one.pass(moment, bundles(2, "alone"));
+        }
+        assert_eq!(one.counts().late, 0, "nobody was waited for");
+        // The way is full. It is waited for once, not once for room and once for what it sends, and no second time.
+        for _ in 0..3 {
+            moment = moment.next(1_000);
+            one.meet(moment, bundles(2, "together"));
+            assert_eq!(one.counts().late, 1);
+        }
+        other.pass(moment, bundles(2, ""));
+        assert_eq!(texts(&mut other)[0], vec!["alone"; WAY]);
+        one.leave();
+        other.pass(moment, bundles(2, ""));
+        assert_eq!(texts(&mut other)[0], ["alone", "together", "together", "together"]);
+        assert_eq!(one.counts().mail, 0);
+    }
 }

@@ -143,7 +143,7 @@ pub(super) struct Pipe<W> {
 }
 
 impl<W: Write + AsFd> Pipe<W> {
-    fn new(stream: W) -> Self {
+    pub fn new(stream: W) -> Self {
         Self { stream, rest: Vec::new() }
     }
 

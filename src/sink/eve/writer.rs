@@ -283,3 +283,57 @@ impl Writer {
         self.failed = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{self, Read};
+    use std::os::fd::OwnedFd;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::{Formatter, Outcome, Outlet, Readers, Writer, renewal, reuse};
+    use crate::sink::eve::target::Pipe;
+    use crate::sink::patient::{Haste, Patience};
+
+    #[test]
+    fn every_line_is_written_or_counted_when_the_reader_goes_away_for_good() {
+        let (mut reader, pipe) = io::pipe().unwrap();
+        let told = Arc::new(AtomicU32::new(0));
+        let telling = Arc::clone(&told);
+        let pipe = Pipe::new(File::from(OwnedFd::from(pipe)));
+        let mut writer = Writer {
+            formatter: Formatter::new(Vec::new(), Readers { dns: |_| None, certificate: |_| None }),
+            name: "a pipe".to_owned(),
+            outlet: Some(Outlet::Output { pipe, patience: Patience::new(Haste::default()) }),
+            renewed: renewal().1,
+            shared: Arc::default(),
+            give_back: reuse().0,
+            failed: None,
+            on_closed: Some(Box::new(move || {
+                telling.fetch_add(1, Ordering::Relaxed);
+            })),
+            outcome: Outcome::default(),
+        };
+        let mut put = |lines: u64| {
+            let (mut out, mut count) = (b"{}\n".repeat(lines as usize), lines);
+            writer.write(&mut out, &mut count);
+            assert_eq!((out.len(), count), (0, 0));
+            let Outcome { written, lost_writing, lost_without_reader, .. } = writer.outcome;
+            (written, lost_writing, lost_without_reader)
+        };
+        assert_eq!(put(2), (2, 0, 0));
+        let mut bytes = [0; 6];
+        reader.read_exact(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"{}\n{}\n");
+        drop(reader);
+        assert_eq!(put(3), (2, 0, 3));
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+        // Nothing is tried any more, and nobody is told again.
+        assert_eq!(put(5), (2, 0, 8));
+        assert_eq!(put(0), (2, 0, 8));
+        assert_eq!(put(7), (2, 0, 15));
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+        assert!(writer.outcome.failure.is_none());
+    }
+}
