@@ -426,3 +426,54 @@ fn store_at_once(store: &mut StoreSender, time: Timestamp, record: &Record) -> b
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use crossbeam_channel::bounded;
+
+    use super::{BackendFeed, BackendLink, MAX_ITEMS};
+    use crate::api::{EngineContext, Peers, Record};
+    use crate::backend::{BackendWants, ParcelSender, WhenSlow};
+    use crate::guid::Guid;
+    use crate::metrics::{Edge, Registry, Shard, ShardConfig};
+    use crate::time::Timestamp;
+
+    #[test]
+    fn what_finds_no_room_until_a_part_of_the_second_leaves_is_counted() {
+        let groups = Arc::new(Registry::new());
+        let shard = Shard::new(&groups, ShardConfig::default());
+        let context = EngineContext::new(0, shard, groups, Arc::default(), Peers::default());
+        let (queue, parcels) = bounded(8);
+        let sender = ParcelSender::new(vec![queue], WhenSlow::Wait, Arc::default());
+        let wants = BackendWants { resources: true, ..BackendWants::default() };
+        let mut feed = BackendFeed::new(BackendLink::Queue(Arc::new(wants), sender), 0, &context);
+        let (stopping, guid) = (AtomicBool::new(false), Guid::from_u128(7));
+        let at = |secs| Timestamp::new(secs, 0);
+        feed.close(&context, at(100), &stopping);
+        let resource = || Record::Resource { guid, flow: Vec::new(), uri: Vec::new(), label: Vec::new() };
+        let edge = || Edge { from_guid: guid, from_key: Vec::new(), to_guid: guid, to_key: Vec::new() };
+        for _ in 0..MAX_ITEMS + 3 {
+            assert!(feed.record(at(100), &mut resource()));
+        }
+        assert_eq!(feed.dropped(), 3);
+        for _ in 0..4 {
+            feed.edge(at(100), edge());
+        }
+        assert_eq!(feed.dropped(), 3 + 4);
+        // What the backend does not want is somebody else's, whether there is room or not.
+        let mut document = Record::Document { guid, flow: Vec::new(), text: b"text".to_vec() };
+        assert!(!feed.record(at(100), &mut document));
+        assert!(matches!(document, Record::Document { text, .. } if text == b"text"));
+        assert!(feed.is_crowded(&context));
+        feed.send_part(&context, &stopping);
+        assert_eq!(parcels.recv().map(|parcel| (parcel.second, parcel.items.len())), Ok((100, MAX_ITEMS)));
+        assert!(feed.record(at(100), &mut resource()));
+        feed.edge(at(100), edge());
+        feed.close(&context, at(101), &stopping);
+        assert_eq!(parcels.recv().map(|parcel| (parcel.second, parcel.items.len())), Ok((100, 2)));
+        assert_eq!(feed.dropped(), 7);
+    }
+}
