@@ -25,8 +25,8 @@ pub struct FlowNews {
     appeared: Vec<(i64, FlowHandle, Box<Session>)>,
     /// Flows with packets, each once in a second.
     touched: Vec<(i64, FlowHandle)>,
-    /// The second of the last packet of each slot's flow.
-    stamps: Vec<i64>,
+    /// Of each slot, the second of the last packet and the generation of the flow that had it.
+    stamps: Vec<(i64, u32)>,
     /// Flows that go on, by the second of the minute-five they began in.
     rounds: Vec<Vec<FlowHandle>>,
     /// Handles in all rounds, those of ended flows among them.
@@ -90,10 +90,11 @@ impl FlowNews {
                 let Some(of_packet) = flows.of_packet(index) else { continue };
                 let (slot, second) = (of_packet.flow.slot as usize, packet.ts.secs());
                 if self.stamps.len() <= slot {
-                    self.stamps.resize((slot + 1).next_power_of_two(), i64::MIN);
+                    self.stamps.resize((slot + 1).next_power_of_two(), (i64::MIN, 0));
                 }
-                if self.stamps[slot] != second {
-                    self.stamps[slot] = second;
+                let stamp = (second, of_packet.flow.generation);
+                if self.stamps[slot] != stamp {
+                    self.stamps[slot] = stamp;
                     if self.touched.len() < MAX_FLOWS {
                         self.touched.push((second, of_packet.flow));
                     } else {
@@ -195,34 +196,134 @@ fn session(flows: &Flows, handle: FlowHandle, flow: &Flow) -> Session {
 
 #[cfg(test)]
 mod tests {
-    use super::FlowNews;
+    use super::{FlowNews, MAX_FLOWS};
     use crate::api::{EngineContext, Peers};
-    use crate::backend::BackendWants;
-    use crate::flow::{FlowWants, Flows, FlowsConfig};
-    use crate::metrics::{Registry, Shard, ShardConfig};
+    use crate::backend::{BackendWants, Item};
+    use crate::decode::Decoder;
+    use crate::flow::{FlowHandle, FlowWants, Flows, FlowsConfig, Fragments, Want};
+    use crate::metrics::{Registry, Session, Shard, ShardConfig};
+    use crate::packet::{Batch, LinkType, Packet};
+    use crate::pipeline::flow_stage::session_of;
     use crate::time::Timestamp;
+    use std::ops::Range;
     use std::sync::Arc;
 
-    #[test]
-    fn flows_that_scripts_open_crowd_a_second_as_those_in_packets_do() {
+    fn context(wants: FlowWants) -> EngineContext {
         let groups = Arc::new(Registry::new());
         let shard = Shard::new(&groups, ShardConfig::default());
         let context = EngineContext::new(0, shard, groups, Arc::default(), Peers::default());
-        let mut flows = Flows::new(FlowsConfig::default(), FlowWants::default());
-        for number in 0..3 {
-            flows.update(format!("{number}").as_bytes(), 0, 1.0, Timestamp::new(100, 0));
+        *context.flows.borrow_mut() = Some(Flows::new(FlowsConfig::default(), wants));
+        context
+    }
+
+    fn with_flows<R>(context: &EngineContext, act: impl FnOnce(&mut Flows) -> R) -> R {
+        act(context.flows.borrow_mut().as_mut().expect("there are flows"))
+    }
+
+    fn watch(wants: BackendWants) -> FlowNews {
+        FlowNews::new(&wants).expect("somebody wants flows")
+    }
+
+    /// A flow that is not there any more.
+    const GONE: FlowHandle = FlowHandle { slot: u32::MAX, generation: u32::MAX };
+
+    /// A batch of one datagram from each of these ports.
+    fn batch(context: &EngineContext, second: i64, ports: Range<u16>) {
+        let mut batch = Batch::new();
+        for port in ports {
+            let offset = batch.buffer.len() as u32;
+            batch.buffer.extend([0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+            batch.buffer.extend(port.to_be_bytes());
+            batch.buffer.extend([0x17, 0x70, 0, 8, 0, 0]);
+            batch.push(Packet::new(Timestamp::new(second, 0), offset, 28, 28, LinkType::RAW, 0));
         }
-        *context.flows.borrow_mut() = Some(flows);
-        let watch = |wants: BackendWants| FlowNews::new(&wants).expect("somebody wants flows");
+        Decoder::new().decode(&context.protocols, &mut batch);
+        with_flows(context, |flows| flows.process(&batch, &Fragments::default()));
+        *context.batch.borrow_mut() = batch;
+    }
+
+    const RECORDS: FlowWants = FlowWants { records: Want::Yes, streams: Want::No, datagrams: Want::No };
+
+    #[test]
+    fn flows_that_appear_beyond_the_limit_are_counted() {
+        let context = context(RECORDS);
+        let mut news = watch(BackendWants { new_flows: true, ..BackendWants::default() });
+        news.appeared = vec![(100, GONE, Box::<Session>::default()); MAX_FLOWS - 1];
+        batch(&context, 100, 1_000..1_003);
+        news.see(&context);
+        assert_eq!((news.appeared(&context), news.dropped()), (MAX_FLOWS, 2));
+        let mut items = Vec::new();
+        news.take_new(&context, 100, &mut items);
+        assert_eq!(items.len(), MAX_FLOWS);
+        let told = items.iter().filter(|item| matches!(item, Item::NewFlow(flow) if !flow.id.is_empty()));
+        assert_eq!(told.count(), 1);
+        // Those have left: there is room again. Flows that are known do not appear.
+        batch(&context, 100, 1_001..1_007);
+        news.see(&context);
+        assert_eq!((news.appeared(&context), news.dropped()), (4, 2));
+    }
+
+    #[test]
+    fn flows_that_are_active_beyond_the_limit_of_a_second_are_counted_once_in_it() {
+        let context = context(RECORDS);
+        let mut news = watch(BackendWants { active_flows: true, ..BackendWants::default() });
+        news.touched = vec![(100, GONE); MAX_FLOWS - 1];
+        for _ in 0..2 {
+            batch(&context, 100, 1_000..1_003);
+            news.see(&context);
+        }
+        assert_eq!(news.dropped(), 2);
+        let active = |news: &mut FlowNews, second| {
+            let mut items = Vec::new();
+            news.take(&context, second, &mut items);
+            assert!(items.iter().all(|item| matches!(item, Item::ActiveFlow(_))), "{items:?}");
+            items.len()
+        };
+        assert_eq!(active(&mut news, 100), 1, "the others are left out or gone");
+        batch(&context, 101, 1_000..1_003);
+        news.see(&context);
+        assert_eq!((active(&mut news, 101), news.dropped()), (3, 2));
+    }
+
+    #[test]
+    fn a_flow_that_takes_the_place_of_one_that_ended_in_the_same_second_is_active_as_well() {
+        let context = context(RECORDS);
+        let mut news = watch(BackendWants { active_flows: true, ..BackendWants::default() });
+        let of_first = || with_flows(&context, |flows| flows.of_packet(0).expect("a flow").flow);
+        let id_of = |handle| with_flows(&context, |flows| session_of(flows.flow(handle).expect("a flow")).id);
+        batch(&context, 100, 1_000..1_001);
+        news.see(&context);
+        let first = of_first();
+        let id = id_of(first);
+        with_flows(&context, |flows| {
+            flows.terminate(&id, Timestamp::new(100, 0));
+            flows.expire(Timestamp::new(100, 0));
+            flows.settle();
+        });
+        batch(&context, 100, 2_000..2_001);
+        news.see(&context);
+        let second = of_first();
+        assert_eq!(second.slot, first.slot);
+        let mut items = Vec::new();
+        news.take(&context, 100, &mut items);
+        assert!(matches!(&items[..], [Item::ActiveFlow(flow)] if flow.id == id_of(second)), "{items:?}");
+    }
+
+    #[test]
+    fn flows_that_scripts_open_crowd_a_second_as_those_in_packets_do() {
+        let context = context(FlowWants::default());
+        with_flows(&context, |flows| {
+            for number in 0..3 {
+                flows.update(format!("{number}").as_bytes(), 0, 1.0, Timestamp::new(100, 0));
+            }
+        });
         let mut news = watch(BackendWants { new_flows: true, ..BackendWants::default() });
         assert_eq!(news.appeared(&context), 3);
         let mut items = Vec::new();
         news.take_new(&context, 100, &mut items);
         assert_eq!((items.len(), news.appeared(&context)), (3, 0));
         let news = watch(BackendWants { flows: true, ..BackendWants::default() });
-        if let Some(flows) = &mut *context.flows.borrow_mut() {
-            flows.update(b"more", 0, 1.0, Timestamp::new(101, 0));
-        }
+        with_flows(&context, |flows| flows.update(b"more", 0, 1.0, Timestamp::new(101, 0)));
         assert_eq!(news.appeared(&context), 0, "nobody is told of them");
     }
 }
