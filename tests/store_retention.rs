@@ -6,12 +6,13 @@
 mod harness;
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use harness::{fill, flow, json, number, open, options};
 use millstream::guid::Guid;
-use millstream::metrics::{Document, FlushSink, Session, Stored};
-use millstream::sink::{RunEnd, StoreOptions};
+use millstream::metrics::{Document, FlushSink, Registry, Session, Shard, ShardConfig, Stored};
+use millstream::sink::{RunEnd, Store, StoreOptions};
 use millstream::time::Timestamp;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -180,4 +181,43 @@ fn by_size_as_well_a_flow_is_as_old_as_its_end() {
     let long = (0..first).filter(|number| number % 100 == 0 && *number < 30_000).count() as i64;
     assert_eq!(count_of("end > start"), (0..30_000).filter(|number| number % 100 == 0).count() as i64);
     assert_eq!(count_of("1"), count - first + long);
+}
+
+#[test]
+fn keys_go_with_the_last_counter_that_names_them() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("aged");
+    let hosts = Guid::literal("{4CD742B1-C1CA-4708-BE78-0FCA2EB01A86}");
+    // Counts keys in the minutes of an hour.
+    let write = |age: Option<Duration>, hour: i64, keys: &[&str]| {
+        let registry = Arc::new(Registry::new());
+        let options = StoreOptions { age, ..options(&file) };
+        let store = Store::open(&options, Arc::clone(&registry), &["test".to_owned()], None).unwrap();
+        let (mut sender, mut shard) = (store.sender(), Shard::new(&registry, ShardConfig::default()));
+        let group = registry.counter_index(hosts).unwrap();
+        for (minute, key) in (0..).zip(keys) {
+            let time = Timestamp::new(1_699_999_200 + hour * 3_600 + minute * 60, 0);
+            shard.advance(time, |bucket| sender.bucket(Arc::new(bucket)));
+            shard.update(group, key.as_bytes(), 0, 1.0);
+        }
+        shard.finish(|bucket| sender.bucket(Arc::new(bucket)));
+        drop(sender);
+        let tally = store.close(RunEnd::default());
+        assert_eq!(tally.lost(), 0);
+        tally.deleted
+    };
+    let keys = || number(&file, "SELECT count(*) FROM keys");
+    let (early, both, late) = ("0A.00.00.01", "0A.00.00.02", "0A.00.00.03");
+    assert_eq!(write(None, 0, &[early, both]), 0);
+    let totals = keys() - 2;
+    assert!((0..=1).contains(&totals), "{totals}");
+    // Nothing is old yet, and nobody looks for keys that are not named.
+    assert_eq!(write(Some(Duration::from_secs(86_400)), 10, &[both, late]), 0);
+    assert_eq!(keys(), totals + 3);
+    assert!(write(Some(Duration::from_secs(5 * 3_600)), 11, &[late]) > 0);
+    assert_eq!(keys(), totals + 2);
+    // What is left is found by its key.
+    let store = file.to_str().unwrap();
+    let top = json(&["query", "top", "Hosts", "--store", store, "--json"]).to_string();
+    assert!(top.contains("10.0.0.2") && top.contains("10.0.0.3") && !top.contains("10.0.0.1"), "{top}");
 }

@@ -3,6 +3,8 @@
 
 use std::process::Command;
 
+use serde_json::{Value, json};
+
 use crate::support::{Bench, Capture, GROUP, Outcome, frames};
 use crate::{block, counting};
 
@@ -88,6 +90,16 @@ fn a_callback_that_always_fails_is_suspended_after_as_many_errors() {
         onendflush = function() print(n) end";
     let (one, many) = both(&[("c.lua", failing)], &[]);
     assert_same(&one, &many);
+    // 700 sources, what they all send to and the totals, in two windows; then the end of the second flush.
+    let skipped = 2 * 702 - 1_000 + 1;
+    assert_eq!(one.dropped("callbacks_skipped"), skipped);
+    let bench = counting(Bench::new(), COUNT).plugin("c.lua", &monitor(failing)).without_events();
+    bench.run(&many_keys());
+    let (input, plugins) = (bench.path("input.pcap"), bench.path("plugins"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+    let output = command.args(["run", "--json", "-r"]).arg(input).arg("-p").arg(plugins).output().expect("it runs");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    assert_eq!(report["drops"], json!([{ "name": "callbacks_skipped", "count": skipped }]));
 }
 
 #[test]
