@@ -5,8 +5,8 @@
 use millstream::guid::Guid;
 use millstream::key::{BinaryKey, Host, KeyKind};
 use millstream::metrics::{
-    Buckets, Column, CounterGroupDefinition, Group, GroupIndex, GroupKind, Growth, Level, Notice, Outcome, Rank,
-    Registry, RunTotals, Shard, ShardConfig, Snapshot, Tallies, Vartype,
+    Buckets, Column, CounterGroupDefinition, Group, GroupIndex, GroupKind, Growth, KeyRef, Level, Notice, Outcome,
+    Rank, Registry, RunTotals, Shard, ShardConfig, ShardCounts, Snapshot, Tallies, Vartype,
 };
 use millstream::time::Timestamp;
 use proptest::prelude::{any, prop_oneof, proptest};
@@ -56,6 +56,40 @@ fn every_update_of_a_key_beyond_the_cap_is_counted_as_such() {
         assert_eq!(shard.update_binary(group, KeyKind::Port, &[0, 80], 0, 1.0), Outcome::Counted);
         assert_eq!(shard.key_counts(group).overflowed, 2 * round);
     }
+}
+
+#[test]
+fn every_meter_of_a_key_that_is_not_taken_counts_as_an_update() {
+    let both = [(0, 1.0), (1, 2.0)];
+    let key = KeyRef::Text(b"second");
+    let meters = [Vartype::Counter; 2];
+
+    let (mut capped, group) = shard(10.0, &meters, ShardConfig { hard_cap: 1, ..ShardConfig::default() });
+    let fixed = ShardConfig { high_water: 1, growth: Growth::Fixed, ..ShardConfig::default() };
+    let (mut fixed, _) = shard(10.0, &meters, fixed);
+    for shard in [&mut capped, &mut fixed] {
+        assert_eq!(shard.update_meters(group, KeyRef::Text(b"first"), &both), Outcome::Counted);
+    }
+    assert_eq!(capped.update_meters(group, key, &both), Outcome::Counted);
+    assert!(capped.update_sum(group, KeyKind::Port, 80, 0, 30.0, 3).is_none(), "no place of its own");
+    let counts = capped.key_counts(group);
+    assert_eq!((counts.overflowed, counts.updates, capped.counts()), (5, 7, ShardCounts::default()));
+    assert!(finish(&mut capped).contains(&row(0, "SYS:OVERFLOW", &[31.0, 2.0])));
+
+    assert_eq!(fixed.update_meters(group, key, &both), Outcome::Rejected);
+    assert!(fixed.update_sum(group, KeyKind::Port, 80, 0, 30.0, 3).is_none());
+    let counts = fixed.key_counts(group);
+    assert_eq!((counts.rejected, counts.updates, fixed.counts().rejected), (5, 2, 5));
+
+    let first = KeyRef::Text(b"first");
+    for (updates, taken) in [([(0, 1.0), (9, 1.0), (1, 1.0)], 1), ([(9, 1.0), (0, 1.0), (1, 1.0)], 0)] {
+        let before = (fixed.key_counts(group).updates, fixed.counts().unknown_meter);
+        assert_eq!(fixed.update_meters(group, first, &updates), Outcome::UnknownMeter);
+        let after = (fixed.key_counts(group).updates, fixed.counts().unknown_meter);
+        assert_eq!(after, (before.0 + taken, before.1 + 3 - taken));
+    }
+    assert_eq!(fixed.update_meters(GroupIndex(999), first, &both), Outcome::UnknownGroup);
+    assert_eq!(fixed.counts().unknown_group, 2);
 }
 
 type Row = (i64, String, Vec<f64>);
@@ -223,7 +257,12 @@ fn text_and_bytes_of_a_key_meet_in_one_record() {
     shard.update(group, "FE".repeat(16).as_bytes(), 0, 1.0);
     // Another letter case is another key.
     shard.update(group, b"p-01bb", 0, 1.0);
-    assert_eq!(shard.update_binary(group, KeyKind::Host4, &[1, 2, 3], 0, 1.0), Outcome::Malformed);
+    let wrong = [(KeyKind::Host4, 3), (KeyKind::Host6, 4), (KeyKind::Port, 0), (KeyKind::Mac, 7)];
+    for (kind, len) in wrong {
+        assert_eq!(shard.update_binary(group, kind, &[1; 7][..len], 0, 1.0), Outcome::Malformed);
+    }
+    assert_eq!(shard.counts(), ShardCounts { malformed: 4, ..ShardCounts::default() });
+    assert!(shard.counts().named().contains(&("key_malformed", 4)));
     let rows: Vec<(String, f64)> = finish(&mut shard).into_iter().map(|row| (row.1, row.2[0])).collect();
     let expected = [
         ("00:1C:C0:B9:B9:10".to_owned(), 2.0),

@@ -172,10 +172,7 @@ impl Accumulator {
     #[inline(always)]
     pub fn update(&mut self, key: &Probe<'_>, meter: u32, value: f64, config: &ShardConfig) -> Result<Place, Outcome> {
         let Some((_, slot)) = self.layout.find(meter) else { return Err(Outcome::UnknownMeter) };
-        let record = match self.table.find(key) {
-            Found::Record(record) => record,
-            Found::Absent(hash) => self.admit(key, hash, config)?,
-        };
+        let record = self.record_for(key, 1, config)?;
         let place = Place { record, slot };
         self.apply(place, value);
         Ok(place)
@@ -205,27 +202,36 @@ impl Accumulator {
         self.table.ask_for_record(hash);
     }
 
-    /// Counts updates of several meters of one key in the open bucket, up to the first meter the group does not have.
+    /// Counts updates of several meters of one key in the open bucket, up to the first meter the group does not have;
+    /// otherwise also how many of them were not counted.
     #[inline]
     pub fn update_meters(
         &mut self,
         key: &Probe<'_>,
         updates: &[(u32, f64)],
         config: &ShardConfig,
-    ) -> Result<(), Outcome> {
+    ) -> Result<(), (Outcome, usize)> {
         let Some(&(first, _)) = updates.first() else { return Ok(()) };
         if self.layout.find(first).is_none() {
-            return Err(Outcome::UnknownMeter);
+            return Err((Outcome::UnknownMeter, updates.len()));
         }
-        let record = match self.table.find(key) {
-            Found::Record(record) => record,
-            Found::Absent(hash) => self.admit(key, hash, config)?,
-        };
-        for &(meter, value) in updates {
-            let Some((_, slot)) = self.layout.find(meter) else { return Err(Outcome::UnknownMeter) };
+        let record = self.record_for(key, updates.len() as u64, config).map_err(|outcome| (outcome, updates.len()))?;
+        for (at, &(meter, value)) in updates.iter().enumerate() {
+            let Some((_, slot)) = self.layout.find(meter) else {
+                return Err((Outcome::UnknownMeter, updates.len() - at));
+            };
             self.apply(Place { record, slot }, value);
         }
         Ok(())
+    }
+
+    /// The record that so many updates of a key go to: its own, or the one of keys without.
+    #[inline(always)]
+    fn record_for(&mut self, key: &Probe<'_>, updates: u64, config: &ShardConfig) -> Result<Record, Outcome> {
+        match self.table.find(key) {
+            Found::Record(record) => Ok(record),
+            Found::Absent(hash) => self.admit(key, hash, updates, config),
+        }
     }
 
     /// Counts one update at a place that [`Accumulator::update`] named since the last bucket closed.
@@ -318,19 +324,10 @@ impl Accumulator {
         config: &ShardConfig,
     ) -> Result<Option<SumCell>, Outcome> {
         let Some((index, slot)) = self.summed(meter) else { return Err(Outcome::UnknownMeter) };
-        let key = Probe::Inline(*packed);
-        let first = self.update(&key, meter, sum, config);
-        if let Ok(place) = first
-            && self.is_record_of(place.record, packed)
-        {
-            self.counts.updates += updates - 1;
-            return Ok(Some(self.cell(place.record, index, slot)));
-        }
-        if matches!(first, Err(Outcome::Elsewhere)) {
-            return Err(Outcome::Elsewhere);
-        }
-        self.update_unkept(&key, meter, updates - 1, config);
-        first.map(|_| None)
+        let record = self.record_for(&Probe::Inline(*packed), updates, config)?;
+        self.apply(Place { record, slot }, sum);
+        self.counts.updates += updates - 1;
+        Ok(self.is_record_of(record, packed).then(|| self.cell(record, index, slot)))
     }
 
     /// Counts updates of a key that another shard was asked to count: one, or several that are only added up, by their sum.
@@ -341,22 +338,11 @@ impl Accumulator {
         (value, updates): (f64, u64),
         config: &ShardConfig,
     ) -> Result<(), Outcome> {
-        let overflowed = self.counts.overflowed;
-        self.update(key, meter, value, config)?;
+        let Some((_, slot)) = self.layout.find(meter) else { return Err(Outcome::UnknownMeter) };
+        let record = self.record_for(key, updates, config)?;
+        self.apply(Place { record, slot }, value);
         self.counts.updates += updates - 1;
-        if self.counts.overflowed > overflowed {
-            self.counts.overflowed += updates - 1;
-        }
         Ok(())
-    }
-
-    /// Each of the updates counts as one of a key that is not kept.
-    #[cold]
-    #[inline(never)]
-    fn update_unkept(&mut self, key: &Probe<'_>, meter: u32, updates: u64, config: &ShardConfig) {
-        for _ in 0..updates {
-            let _ = self.update(key, meter, 0.0, config);
-        }
     }
 
     /// What is to be told of every second, and of every bucket.
@@ -415,10 +401,10 @@ impl Accumulator {
         }
     }
 
-    /// A record for a key that has none, within the limits.
+    /// A record for so many updates of a key that has none, within the limits.
     #[cold]
     #[inline(never)]
-    fn admit(&mut self, key: &Probe<'_>, hash: u32, config: &ShardConfig) -> Result<Record, Outcome> {
+    fn admit(&mut self, key: &Probe<'_>, hash: u32, updates: u64, config: &ShardConfig) -> Result<Record, Outcome> {
         if is_totals(key) {
             return Err(Outcome::Reserved);
         }
@@ -426,11 +412,11 @@ impl Accumulator {
             return Err(Outcome::Elsewhere);
         }
         if config.growth == Growth::Fixed && self.table.len() >= config.high_water {
-            self.counts.rejected += 1;
+            self.counts.rejected += updates;
             return Err(Outcome::Rejected);
         }
         if self.table.len() >= config.hard_cap {
-            self.counts.overflowed += 1;
+            self.counts.overflowed += updates;
             let overflow = probe(OVERFLOW_KEY);
             return Ok(match self.table.find(&overflow) {
                 Found::Record(record) => record,

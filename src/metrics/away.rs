@@ -148,9 +148,11 @@ impl Away {
 
 #[cfg(test)]
 mod tests {
-    use super::{Folding, MAX_UPDATES, Updates};
+    use super::{Away, Folding, MAX_TEXT, MAX_UPDATES, Updates};
     use crate::metrics::owners::{OwnPart, Owners};
-    use crate::metrics::{GroupIndex, KeyRef, RunTotals, Shard, ShardConfig, Snapshot, Tallies, Vartype, rehearsal};
+    use crate::metrics::{
+        GroupIndex, Growth, KeyRef, RunTotals, Shard, ShardConfig, Snapshot, Tallies, Vartype, rehearsal,
+    };
     use crate::time::Timestamp;
 
     fn listed(updates: &Updates) -> Vec<(u32, String, f64, u64)> {
@@ -180,9 +182,28 @@ mod tests {
         assert_eq!(Updates::default().append(&updates), 0);
     }
 
+    #[test]
+    fn what_found_no_room_stays_counted_when_the_others_have_gone() {
+        let mut away = Away::new(OwnPart { owners: Owners::new(2), own: 0 });
+        let (of, too_long) = ((GroupIndex(0), 0), vec![0; MAX_TEXT + 1]);
+        for round in 1..=2 {
+            away.add(of, b"k", (1.0, 1), Folding::Each);
+            away.add(of, &too_long, (1.0, 1), Folding::Each);
+            away.add(of, &too_long, (9.0, 4), Folding::Each);
+            assert_eq!(away.dropped(), 5 * round, "before");
+            let taken = away.take();
+            assert_eq!(taken.iter().map(Updates::len).sum::<usize>(), 1);
+            assert_eq!(away.dropped(), 5 * round, "after");
+        }
+    }
+
     /// Two shards that share the keys, and what one shard without others would have.
     fn shards(meters: &[Vartype], tallies: Tallies) -> ([Shard; 2], Shard, GroupIndex) {
-        let of = |part| rehearsal::shard(meters, ShardConfig { tallies, part, ..ShardConfig::default() });
+        shards_of(meters, &ShardConfig { tallies, ..ShardConfig::default() })
+    }
+
+    fn shards_of(meters: &[Vartype], config: &ShardConfig) -> ([Shard; 2], Shard, GroupIndex) {
+        let of = |part| rehearsal::shard(meters, ShardConfig { part, ..config.clone() });
         let part = |own| Some(OwnPart { owners: Owners::new(2), own });
         let (whole, group) = of(None);
         let mut all = ([of(part(0)).0, of(part(1)).0], whole, group);
@@ -282,5 +303,29 @@ mod tests {
         exchange(&mut two);
         let found = rows(&mut two);
         assert_eq!(found[0], ("k".to_owned(), vec![4.0]), "{found:?}");
+    }
+
+    #[test]
+    fn each_of_several_updates_of_a_key_beyond_a_limit_is_counted_by_its_owner() {
+        let capped = ShardConfig { hard_cap: 0, ..ShardConfig::default() };
+        let fixed = ShardConfig { high_water: 0, growth: Growth::Fixed, ..ShardConfig::default() };
+        for (config, is_kept) in [(capped, true), (fixed, false)] {
+            let (mut two, mut one, group) = shards_of(&[Vartype::Counter, Vartype::Average], &config);
+            for key in [&b"C0.A8.01.02"[..], b"p-0050", b"a text of more than sixteen bytes", b"x", b"y"] {
+                for (at, meter) in [(0, 0), (0, 0), (1, 0), (0, 1), (1, 1)] {
+                    two[at].update(group, key, meter, 2.0);
+                    one.update(group, key, meter, 2.0);
+                }
+            }
+            exchange(&mut two);
+            let counts = |shard: &Shard| {
+                let keys = shard.key_counts(group);
+                [keys.overflowed, keys.rejected, shard.counts().rejected, keys.updates]
+            };
+            let sum: Vec<u64> = (0..4).map(|at| two.iter().map(|shard| counts(shard)[at]).sum()).collect();
+            assert_eq!(sum, counts(&one));
+            assert_eq!(sum, if is_kept { [25, 0, 0, 25] } else { [0, 25, 25, 0] });
+            assert_eq!(rows(&mut two), rows(std::slice::from_mut(&mut one)));
+        }
     }
 }

@@ -311,7 +311,7 @@ impl Shard {
             (KeyKind::Port, 2) => Packed::bytes(kind, &bytes[..2]),
             (KeyKind::Mac, 6) => Packed::bytes(kind, &bytes[..6]),
             _ => {
-                self.counts.malformed += 1;
+                self.note(Outcome::Malformed);
                 return Outcome::Malformed;
             }
         };
@@ -413,14 +413,14 @@ impl Shard {
             KeyRef::Text(text) => probe(text),
         };
         let Some(accumulator) = self.groups.get_mut(usize::from(group.0)) else {
-            self.note(Outcome::UnknownGroup);
+            updates.iter().for_each(|_| self.note(Outcome::UnknownGroup));
             return Outcome::UnknownGroup;
         };
         match accumulator.update_meters(&key, updates, &self.config) {
             Ok(()) => Outcome::Counted,
-            Err(Outcome::Elsewhere) => self.send_meters_away(group, &key, updates),
-            Err(outcome) => {
-                self.note(outcome);
+            Err((Outcome::Elsewhere, _)) => self.send_meters_away(group, &key, updates),
+            Err((outcome, lost)) => {
+                (0..lost).for_each(|_| self.note(outcome));
                 outcome
             }
         }
@@ -470,10 +470,10 @@ impl Shard {
     #[cold]
     #[inline(never)]
     fn send_meters_away(&mut self, group: GroupIndex, key: &Probe<'_>, updates: &[(u32, f64)]) -> Outcome {
-        for &(meter, value) in updates {
+        for (at, &(meter, value)) in updates.iter().enumerate() {
             let has = |accumulator: &Accumulator| accumulator.layout().find(meter).is_some();
             if !self.groups.get(usize::from(group.0)).is_some_and(has) {
-                self.note(Outcome::UnknownMeter);
+                updates[at..].iter().for_each(|_| self.note(Outcome::UnknownMeter));
                 return Outcome::UnknownMeter;
             }
             self.refuse(Outcome::Elsewhere, (group, meter), key, (value, 1));
