@@ -127,3 +127,24 @@ fn what_a_callback_counted_before_it_failed_or_ran_away_is_counted() {
     let plugin = &report["plugins"][0];
     assert!(plugin["errors"].as_u64().unwrap() > 10 && plugin["interrupted"] == 1, "{plugin}");
 }
+
+#[test]
+fn a_plugin_that_does_not_load_has_one_error_and_the_others_have_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = "TrisulPlugin = { id = { name = 'good' }, simplecounter = {
+        protocol_guid = '{0A2C724B-5B9F-4BA6-9C97-B05080558574}', onpacket = function() end } }";
+    let broken: Vec<String> = ["b1.lua", "b2.lua"].map(|name| folder.path().join(name).display().to_string()).into();
+    std::fs::write(&broken[0], "TrisulPlugin = this is no Lua").unwrap();
+    std::fs::write(&broken[1], "error('at the top') TrisulPlugin = {}").unwrap();
+    let (report, code) = report(good, folder.path(), &["-p", &broken[0], "-p", &broken[1]]);
+    assert_eq!((code, &report["verdict"]["reasons"]), (Some(1), &serde_json::json!(["2 plugins failed"])));
+    let rows = report["plugins"].as_array().unwrap();
+    let errors = |name: &str| {
+        let row = rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("{name}: {rows:?}"));
+        (row["errors"].as_u64().unwrap(), row["stopped"].is_string(), row["calls"].as_u64() > Some(0))
+    };
+    assert_eq!(rows.len(), 3, "{rows:?}");
+    for (name, is) in [("b1.lua", (1, true, false)), ("b2.lua", (1, true, false)), ("counting.lua", (0, false, true))] {
+        assert_eq!(errors(name), is, "{name}");
+    }
+}

@@ -495,3 +495,73 @@ impl Contents {
         self.items.push(Item { after, finding, flow, direction, exchange, parts, kind });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Contents, Exchange, MAX_EXCHANGES, MAX_HEADER_BYTES};
+    use crate::content::ContentCounts;
+    use crate::dissect::Transaction;
+    use crate::flow::{Direction, FlowHandle, Want};
+
+    const FLOW: FlowHandle = FlowHandle { slot: 3, generation: 1 };
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
+
+    fn contents() -> Contents {
+        Contents::new("/dir", 0, Want::No)
+    }
+
+    /// Lets the places be taken again of exchanges that are over.
+    fn end(contents: &mut Contents, flow: FlowHandle) {
+        contents.end(0, flow);
+        contents.begin();
+    }
+
+    #[test]
+    fn exchanges_beyond_the_limit_are_counted_and_open_ones_go_on() {
+        let mut contents = contents();
+        let open = contents.header(FLOW, Transaction(0), Direction::ToServer, REQUEST);
+        assert_eq!(open, Some(0));
+        contents.exchanges.resize_with(MAX_EXCHANGES, Exchange::default);
+        let other = FlowHandle { slot: 4, generation: 1 };
+        for (number, direction) in [(0, Direction::ToServer), (0, Direction::ToClient), (1, Direction::ToServer)] {
+            assert_eq!(contents.header(other, Transaction(number), direction, REQUEST), None);
+        }
+        assert_eq!(contents.counts, ContentCounts { exchanges_refused: 3, ..ContentCounts::default() });
+        assert_eq!((contents.places(), contents.header_bytes), (MAX_EXCHANGES, REQUEST.len()));
+        assert_eq!(contents.header(FLOW, Transaction(0), Direction::ToClient, RESPONSE), Some(0));
+        end(&mut contents, FLOW);
+        assert_eq!(contents.header(other, Transaction(2), Direction::ToServer, REQUEST), Some(0));
+        assert_eq!(contents.counts.exchanges_refused, 3);
+    }
+
+    #[test]
+    fn headers_beyond_the_limit_are_counted_and_look_empty() {
+        let mut contents = contents();
+        // Other exchanges have taken all but the room of a request.
+        let taken = MAX_HEADER_BYTES - REQUEST.len();
+        contents.header_bytes = taken;
+        let shown = |contents: &Contents, place: Option<u32>| {
+            let parts = &contents.exchanges[place.unwrap() as usize].parts;
+            (parts.request.to_vec(), parts.response.to_vec())
+        };
+        let first = contents.header(FLOW, Transaction(0), Direction::ToServer, REQUEST);
+        assert_eq!((contents.header_bytes, contents.counts), (MAX_HEADER_BYTES, ContentCounts::default()));
+        contents.header(FLOW, Transaction(0), Direction::ToClient, RESPONSE);
+        assert_eq!(shown(&contents, first), (REQUEST.to_vec(), Vec::new()));
+        assert_eq!(contents.counts.headers_dropped, 1);
+
+        let other = FlowHandle { slot: 4, generation: 1 };
+        let second = contents.header(other, Transaction(0), Direction::ToServer, REQUEST);
+        assert_eq!(shown(&contents, second), (Vec::new(), Vec::new()));
+        assert_eq!(contents.counts, ContentCounts { headers_dropped: 2, ..ContentCounts::default() });
+        assert_eq!(contents.header_bytes, MAX_HEADER_BYTES);
+
+        end(&mut contents, FLOW);
+        assert_eq!(contents.header_bytes, taken);
+        contents.header(other, Transaction(0), Direction::ToClient, RESPONSE);
+        assert_eq!(shown(&contents, second), (Vec::new(), RESPONSE.to_vec()));
+        end(&mut contents, other);
+        assert_eq!((contents.header_bytes, contents.counts.headers_dropped), (taken, 2));
+    }
+}

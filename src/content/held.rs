@@ -49,3 +49,42 @@ impl Held {
         std::mem::take(&mut self.pieces)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ContentCounts, Direction, Held, MAX_OF_ALL, MAX_OF_FLOW, OVERHEAD, Piece};
+
+    fn piece(len: usize) -> Piece {
+        Piece { direction: Direction::ToServer, position: 0, bytes: vec![0; len].into() }
+    }
+
+    #[test]
+    fn bytes_beyond_what_a_flow_may_keep_are_counted() {
+        let (mut held, mut total, mut counts) = (Held::default(), 0, ContentCounts::default());
+        held.push(piece(MAX_OF_FLOW - OVERHEAD - 100), &mut total, &mut counts);
+        held.push(piece(101 - OVERHEAD), &mut total, &mut counts);
+        assert_eq!((total, counts.raw_bytes_dropped), (MAX_OF_FLOW - 100, 101 - OVERHEAD as u64));
+        held.push(piece(7_000), &mut total, &mut counts);
+        // One that fits is kept, whatever was dropped before it: pieces say where they were.
+        held.push(piece(100 - OVERHEAD), &mut total, &mut counts);
+        assert_eq!((total, counts.raw_bytes_dropped), (MAX_OF_FLOW, 7_037));
+        assert_eq!(counts, ContentCounts { raw_bytes_dropped: 7_037, ..ContentCounts::default() });
+        let kept: Vec<usize> = held.take(&mut total).iter().map(|piece| piece.bytes.len()).collect();
+        assert_eq!((kept, total), (vec![MAX_OF_FLOW - OVERHEAD - 100, 100 - OVERHEAD], 0));
+    }
+
+    #[test]
+    fn bytes_beyond_what_all_flows_may_keep_are_counted() {
+        let (mut total, mut counts) = (0, ContentCounts::default());
+        let mut full: Vec<Held> = (0..MAX_OF_ALL / MAX_OF_FLOW).map(|_| Held::default()).collect();
+        full.iter_mut().for_each(|held| held.push(piece(MAX_OF_FLOW - OVERHEAD), &mut total, &mut counts));
+        assert_eq!((total, counts), (MAX_OF_ALL, ContentCounts::default()));
+        let mut late = Held::default();
+        late.push(piece(30), &mut total, &mut counts);
+        late.push(piece(3), &mut total, &mut counts);
+        assert_eq!((late.is_empty(), total, counts.raw_bytes_dropped), (true, MAX_OF_ALL, 33));
+        full[0].take(&mut total);
+        late.push(piece(30), &mut total, &mut counts);
+        assert_eq!((late.is_empty(), counts.raw_bytes_dropped), (false, 33));
+    }
+}

@@ -169,9 +169,10 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
-    use super::{Console, Parcel, WhenFull};
+    use super::{Console, Parcel, QUEUE, WhenFull};
     use crate::sink::output_of_tests::{closed, keeping};
     use std::io;
+    use std::sync::mpsc::channel;
 
     fn parcel(text: &str) -> Parcel {
         Parcel { out: text.into(), err: Vec::new(), lines: 1 }
@@ -196,5 +197,28 @@ mod tests {
         }
         let end = console.close();
         assert_eq!((end.dropped, end.failure.is_none()), (1_000, true));
+    }
+
+    #[test]
+    fn every_line_that_finds_the_queue_full_is_counted() {
+        let (begun, begins) = channel();
+        let (go_on, goes_on) = channel::<()>();
+        // The first parcel is being written until the test lets go.
+        let (output, kept) = keeping(move || {
+            let _ = begun.send(());
+            let _ = goes_on.recv();
+        });
+        let console = Console::start_with(WhenFull::DropNewest, output, Box::new(io::sink())).unwrap();
+        let sender = console.sender();
+        sender.send(parcel("x\n"));
+        begins.recv().unwrap();
+        (0..QUEUE).for_each(|_| sender.send(parcel("x\n")));
+        for lines in [3, 4] {
+            sender.send(Parcel { out: b"y\n".repeat(lines), err: Vec::new(), lines: lines as u64 });
+        }
+        drop((sender, go_on));
+        let end = console.close();
+        assert_eq!((end.dropped, end.failure.is_none()), (7, true));
+        assert_eq!(*kept.lock().unwrap(), b"x\n".repeat(QUEUE + 1));
     }
 }

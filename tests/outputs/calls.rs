@@ -10,6 +10,7 @@ use std::time::Duration;
 use millstream::guid::Guid;
 use millstream::metrics::{Alert, AlertKind, FlowFacts};
 use millstream::sink::eve::AlertItem;
+use millstream::sink::syslog::{Syslog, SyslogTarget};
 use millstream::sink::webhook::{HookLimits, Webhook, WebhookOptions};
 use millstream::sink::{AlertsEnd, Haste};
 use millstream::time::{Stopwatch, Timestamp};
@@ -306,6 +307,27 @@ fn what_the_last_try_does_not_deliver_is_a_failure() {
     assert_eq!(end.failure.as_deref(), Some("answer 503"));
 }
 
+#[test]
+fn what_is_refused_is_counted_at_the_first_try_and_at_the_last() {
+    let (port, received) = serve_with(|number, stream| {
+        let answer = if number == 1 { "503 Busy" } else { "400 No" };
+        let _ = stream.write_all(format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n").as_bytes());
+    });
+    let allowed = vec!["127.0.0.1".parse().unwrap()];
+    // Nothing is tried again before the end.
+    let pauses = vec![Duration::from_secs(3_600)];
+    let limits = HookLimits { pauses, whole: Duration::from_secs(20), at_end: Duration::from_secs(20), ..limits() };
+    let (url, haste) = (format!("http://127.0.0.1:{port}/"), Haste::default());
+    let webhook = Webhook::start(WebhookOptions { url, allowed, trusted: None, limits, haste }).unwrap();
+    for _ in 0..2 {
+        webhook.sender().send(alert());
+        received.recv_timeout(Duration::from_secs(20)).unwrap();
+    }
+    let end = webhook.close();
+    assert_eq!((end.delivered, end.dropped), (0, vec![("webhook_refused", 2)]));
+    assert_eq!((end.failure.as_deref(), received.try_iter().count()), (Some("answer 400"), 1));
+}
+
 /// A server that takes everything and is not done with its first answer for hours.
 fn serve_slowly() -> (u16, Receiver<Vec<u8>>) {
     serve_with(|_, stream| {
@@ -404,4 +426,24 @@ fn alerts_go_to_a_socket_on_this_machine_and_a_full_one_does_not_hold_the_run_up
     assert!(alerts > received);
     let nobody = run(&["-r", DEMO, "--syslog", "unix:/nonexistent/log"]);
     assert_eq!(nobody.status.code(), Some(2));
+}
+
+#[test]
+fn what_is_told_to_a_log_that_has_gone_is_counted() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("log");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let syslog = Syslog::start(SyslogTarget::Local(path.clone())).unwrap();
+    let sender = syslog.sender();
+    sender.send(alert());
+    assert!(socket.recv(&mut [0; 4_096]).unwrap() > 0);
+    drop(socket);
+    std::fs::remove_file(&path).unwrap();
+    // The first finds it gone, the others nothing that they could be sent through.
+    (0..4).for_each(|_| sender.send(alert()));
+    drop(sender);
+    let end = syslog.close();
+    assert_eq!((end.delivered, end.dropped), (1, vec![("syslog_not_sent", 4)]));
+    assert!(end.failure.is_some());
 }

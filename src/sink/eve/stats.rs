@@ -94,3 +94,46 @@ pub(super) fn write(item: &StatsItem, book: &StatsBook, object: &mut Object<'_>)
         object.object("dropped", |object| item.drops.iter().for_each(|(name, count)| object.count(name, *count)));
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{StatsBook, StatsItem};
+    use crate::time::Timestamp;
+
+    /// What an engine tells, each figure another.
+    fn item(engine: u32, unit: u64, drops: &[(&str, u64)]) -> StatsItem {
+        StatsItem {
+            engine: Some(engine),
+            time: Timestamp::new(100 + i64::from(engine), 0),
+            first: Timestamp::new(50 - i64::from(engine), 0),
+            packets: unit,
+            bytes: 2 * unit,
+            kernel_drops: 3 * unit,
+            interface_drops: 4 * unit,
+            flows: 5 * unit,
+            flows_by: [6, 7, 8, 9].map(|by| by * unit),
+            live_flows: 10 * unit,
+            flow_memory: 11 * unit,
+            gaps: 12 * unit,
+            overlaps: 13 * unit,
+            drops: drops.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+        }
+    }
+
+    #[test]
+    fn the_first_engine_tells_the_sum_of_the_latest_of_all() {
+        let mut book = StatsBook::default();
+        assert!(book.take(item(1, 1_000, &[])).is_none(), "the first sets the pace");
+        assert!(book.take(item(2, 200, &[("b", 5), ("c", 7)])).is_none());
+        assert!(book.take(item(1, 3_000, &[("a", 1), ("b", 2)])).is_none());
+        let sum = book.take(item(0, 10, &[("a", 30)])).unwrap();
+        let all = StatsItem {
+            time: Timestamp::new(100, 0),
+            first: Timestamp::new(48, 0),
+            ..item(0, 3_210, &[("a", 31), ("b", 7), ("c", 7)])
+        };
+        assert_eq!(format!("{sum:#?}"), format!("{all:#?}"));
+        let alone = StatsItem { engine: None, ..item(0, 1, &[]) };
+        assert_eq!(format!("{:?}", book.take(alone.clone()).unwrap()), format!("{alone:?}"), "it is a sum already");
+    }
+}
