@@ -515,7 +515,12 @@ fn a_backend_callback_that_never_returns_ends_the_run() {
         onendflush = function()\nsearch() end } }";
     let place = Place::new().plugin("stuck.lua", text);
     let file = capture(&place, 10);
-    let ended = place.run(&["-r", &file, "--flush-budget", "1"], LIMIT);
+    let run = |place: &Place| {
+        let [csv, events] = ["csv", "events"].map(|name| place.path(name).display().to_string());
+        let outputs = ["--builtin", "default", "--csv", &csv, "--events", &events];
+        place.run(&[&["-r", &file, "--flush-budget", "1"][..], &outputs].concat(), LIMIT)
+    };
+    let ended = run(&place);
     ended.exits(70);
     let name = "stuck.lua (Never back): engine_monitor: onendflush";
     let told = ended.stderr.find(&format!(
@@ -527,6 +532,22 @@ fn a_backend_callback_that_never_returns_ends_the_run() {
     assert!(told.is_some() && told < given_up, "{}", ended.stderr);
     assert_eq!(ended.stderr.matches("stuck.lua:2: in function 'search'\n").count(), 2, "{}", ended.stderr);
     assert_eq!(ended.stderr.matches("stuck.lua:5: in function <").count(), 2, "{}", ended.stderr);
+    // What was flushed before it is there as if it had come back.
+    let whole = Place::new().plugin("back.lua", &text.replace("search() end }", "end }"));
+    run(&whole).exits(0);
+    for table in ["counters.csv", "flows.csv"] {
+        let rows = |place: &Place| fs::read_to_string(place.path("csv").join(table)).unwrap();
+        assert!(rows(&whole).lines().count() > 1, "{table}");
+        assert_eq!(rows(&place), rows(&whole), "{table}");
+    }
+    let flushed = |place: &Place| {
+        let text = fs::read_to_string(place.path("events")).unwrap();
+        let is_flushed =
+            |line: &&str| ["counter", "topper", "stored"].iter().any(|ev| line.contains(&format!("\"ev\":\"{ev}\"")));
+        text.lines().filter(is_flushed).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(!flushed(&whole).is_empty());
+    assert_eq!(flushed(&place), flushed(&whole));
 }
 
 /// A plugin that says something for every tenth packet, and does not come back from one of them.

@@ -48,6 +48,8 @@ impl BackendOut {
     fn event(&mut self, ev: &'static str, time: Timestamp, fields: &[(&str, Field<'_>)]) {
         if let Some(events) = &mut self.outlet.events {
             events.event(&Head { ev, time, script: NATIVE, side: "backend" }, fields);
+            // Scripts may run before the next one.
+            events.rest();
         }
     }
 

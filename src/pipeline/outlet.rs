@@ -116,6 +116,7 @@ impl Outlet {
     pub(super) fn put_lines(&mut self, lines: EventLines) {
         if let Some(events) = &mut self.events {
             events.put(lines);
+            events.rest();
         }
     }
 
@@ -184,7 +185,7 @@ impl Outlet {
         records.clear();
         order.clear();
         self.order = order;
-        self.outputs.rest();
+        self.rest();
         if self.parcel.lines > 0 {
             let parcel = std::mem::take(&mut self.parcel);
             if let Some(console) = &self.console {
@@ -296,6 +297,14 @@ impl Outlet {
             let head = Head { ev: kind_of(record), time: stamp.time, script, side: stamp.side.name() };
             write_record(events, &head, record);
         }
+    }
+
+    /// Nothing comes for a while, in which scripts run.
+    fn rest(&mut self) {
+        if let Some(events) = &mut self.events {
+            events.rest();
+        }
+        self.outputs.rest();
     }
 
     /// Whether somebody reads how each job ended.

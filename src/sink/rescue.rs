@@ -2,11 +2,12 @@
 //! has not handed over, unless others can reach it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
+use crossbeam_utils::atomic::AtomicCell;
 
 use crate::time::Stopwatch;
 
@@ -16,25 +17,63 @@ const LOOK: Duration = Duration::from_millis(1);
 /// Writes what senders have made so far, for a process that ends without them; waits no longer than that.
 pub type Save = Box<dyn Fn(Duration) + Send + Sync>;
 
-/// What a sender has not handed over.
-pub(super) type Shelf<P> = Arc<Mutex<P>>;
+/// Where it lies while its sender puts nothing there; nothing while the sender has it.
+type Shelf<P> = AtomicCell<Option<Box<P>>>;
 
-/// What lies on a shelf.
-pub(super) fn lock<P>(shelf: &Shelf<P>) -> MutexGuard<'_, P> {
-    shelf.lock().unwrap_or_else(PoisonError::into_inner)
+/// What a sender has not handed over: its own alone while it puts something there, within the reach of others in between.
+/// Neither side takes a lock or waits for the other.
+pub(super) struct Held<P> {
+    /// Nothing while it lies on the shelf.
+    open: Option<Box<P>>,
+    shelf: Arc<Shelf<P>>,
 }
 
-/// The way to the writer of an output, and the shelves of its senders. Clones share both.
+impl<P: Default> Default for Held<P> {
+    fn default() -> Self {
+        const { assert!(Shelf::<P>::is_lock_free(), "a pointer is exchanged at once") };
+        Self { open: None, shelf: Arc::new(AtomicCell::new(Some(Box::default()))) }
+    }
+}
+
+impl<P> fmt::Debug for Held<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").finish_non_exhaustive()
+    }
+}
+
+impl<P: Default> Held<P> {
+    /// What is held, for its sender to put something there.
+    #[inline]
+    pub fn open(&mut self) -> &mut P {
+        self.open.get_or_insert_with(|| take_up(&self.shelf))
+    }
+
+    /// Nothing is put there for a while: the sender waits, or scripts run that may not come back.
+    #[inline]
+    pub fn rest(&mut self) {
+        if let Some(held) = self.open.take() {
+            self.shelf.store(Some(held));
+        }
+    }
+}
+
+#[cold]
+fn take_up<P: Default>(shelf: &Shelf<P>) -> Box<P> {
+    // Of a process that ends others have taken what there was.
+    shelf.take().unwrap_or_default()
+}
+
+/// The way to the writer of an output, and what its senders hold. Clones share both.
 pub(super) struct Rescue<P, I> {
     inner: Arc<Inner<P, I>>,
-    /// What the writer gets of what lay on a shelf.
+    /// What the writer gets of what was held.
     parcel_of: fn(P) -> Option<I>,
 }
 
 struct Inner<P, I> {
     /// Nothing once the output is closed: the writer ends when the last way to it is gone.
     queue: Mutex<Option<Sender<I>>>,
-    shelves: Mutex<Vec<Weak<Mutex<P>>>>,
+    shelves: Mutex<Vec<Weak<Shelf<P>>>>,
 }
 
 impl<P, I> fmt::Debug for Rescue<P, I> {
@@ -61,13 +100,13 @@ impl<P: Default, I: Default> Rescue<P, I> {
     }
 
     /// For one more sender.
-    pub fn sender(&self) -> (Sender<I>, Shelf<P>) {
+    pub fn sender(&self) -> (Sender<I>, Held<P>) {
         let queue = self.queue().expect("the queue is there until the output is closed");
-        let shelf = Shelf::default();
+        let held = Held::default();
         let mut shelves = self.inner.shelves.lock().unwrap_or_else(PoisonError::into_inner);
         shelves.retain(|shelf| shelf.strong_count() > 0);
-        shelves.push(Arc::downgrade(&shelf));
-        (queue, shelf)
+        shelves.push(Arc::downgrade(&held.shelf));
+        (queue, held)
     }
 
     /// Nothing more will be sent from here.
@@ -75,14 +114,16 @@ impl<P: Default, I: Default> Rescue<P, I> {
         *self.inner.queue.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Hands over what lies on all shelves, and waits until the writer is done with it.
+    /// Hands over what all senders hold, and waits until the writer is done with it.
     pub fn save(&self, limit: Duration) {
         let Some(queue) = self.queue() else { return };
         let since = Stopwatch::start();
         let left = || limit.saturating_sub(since.elapsed());
+        // A sender that puts something there now has done so soon, or waits for somebody itself.
+        let patience = || (limit / 4).saturating_sub(since.elapsed());
         let shelves = self.inner.shelves.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for shelf in shelves.iter().filter_map(Weak::upgrade) {
-            let parcel = take(&shelf, &left).and_then(self.parcel_of);
+            let parcel = take(&shelf, &patience).and_then(self.parcel_of);
             if parcel.is_some_and(|parcel| queue.send_timeout(parcel, left()).is_err()) {
                 return;
             }
@@ -97,14 +138,13 @@ impl<P: Default, I: Default> Rescue<P, I> {
     }
 }
 
-/// What lies on a shelf, which its sender may just be about to put something on.
-fn take<P: Default>(shelf: &Shelf<P>, left: &impl Fn() -> Duration) -> Option<P> {
+/// What lies on a shelf, as soon as it does.
+fn take<P>(shelf: &Shelf<P>, left: &impl Fn() -> Duration) -> Option<P> {
     loop {
-        match shelf.try_lock() {
-            Ok(mut lying) => return Some(std::mem::take(&mut *lying)),
-            Err(TryLockError::Poisoned(lying)) => return Some(std::mem::take(&mut *lying.into_inner())),
-            Err(TryLockError::WouldBlock) if left().is_zero() => return None,
-            Err(TryLockError::WouldBlock) => thread::sleep(LOOK),
+        match shelf.take() {
+            Some(held) => return Some(*held),
+            None if left().is_zero() => return None,
+            None => thread::sleep(LOOK),
         }
     }
 }
@@ -116,25 +156,30 @@ mod tests {
 
     use crossbeam_channel::bounded;
 
-    use super::{Rescue, lock};
+    use super::{Held, Rescue};
     use crate::time::Stopwatch;
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn full(parcel: Vec<u8>) -> Option<Vec<u8>> {
+    fn full(parcel: Vec<u32>) -> Option<Vec<u32>> {
         (!parcel.is_empty()).then_some(parcel)
     }
 
+    fn put(held: &mut Held<Vec<u32>>, number: u32) {
+        held.open().push(number);
+        held.rest();
+    }
+
     #[test]
-    fn what_senders_keep_is_written_before_it_returns() {
-        let (queue, parcels) = bounded::<Vec<u8>>(1);
+    fn what_senders_hold_is_written_before_it_returns() {
+        let (queue, parcels) = bounded::<Vec<u32>>(1);
         let rescue = Rescue::new(queue, full);
-        let (first, second, third) = (rescue.sender(), rescue.sender(), rescue.sender());
-        lock(&first.1).extend(b"one");
-        lock(&third.1).extend(b"two");
+        let (mut first, second, mut third) = (rescue.sender(), rescue.sender(), rescue.sender());
+        put(&mut first.1, 1);
+        put(&mut third.1, 2);
         drop(second);
         let writer = thread::spawn(move || {
-            let mut written: Vec<Vec<u8>> = Vec::new();
+            let mut written: Vec<Vec<u32>> = Vec::new();
             while let Ok(parcel) = parcels.recv() {
                 thread::sleep(Duration::from_millis(5));
                 written.push(parcel);
@@ -146,22 +191,73 @@ mod tests {
         });
         rescue.save(LONG);
         let (written, is_all) = writer.join().unwrap();
-        assert_eq!(written, [b"one".to_vec(), b"two".to_vec(), Vec::new()]);
-        assert!(is_all && lock(&first.1).is_empty());
+        assert_eq!(written, [vec![1], vec![2], Vec::new()]);
+        assert!(is_all && first.1.open().is_empty());
+    }
+
+    #[test]
+    fn what_a_sender_is_at_is_waited_for() {
+        let (queue, parcels) = bounded::<Vec<u32>>(8);
+        let rescue = Rescue::new(queue, full);
+        let mut sender = rescue.sender();
+        sender.1.open().push(1);
+        let sender = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            put(&mut sender.1, 2);
+            sender
+        });
+        let writer = thread::spawn(move || parcels.iter().take(2).collect::<Vec<_>>());
+        rescue.save(LONG);
+        assert_eq!(writer.join().unwrap(), [vec![1, 2], Vec::new()]);
+        sender.join().unwrap();
+    }
+
+    #[test]
+    fn one_that_never_rests_keeps_its_own_alone() {
+        let (queue, parcels) = bounded::<Vec<u32>>(8);
+        let rescue = Rescue::new(queue, full);
+        let (mut first, mut second) = (rescue.sender(), rescue.sender());
+        first.1.open().push(1);
+        put(&mut second.1, 2);
+        rescue.save(Duration::from_millis(40));
+        assert_eq!(parcels.try_iter().collect::<Vec<_>>(), [vec![2], Vec::new()]);
+    }
+
+    #[test]
+    fn each_thing_is_handed_over_once_whoever_does_it() {
+        const COUNT: u32 = 20_000;
+        let (queue, parcels) = bounded::<Vec<u32>>(8);
+        let rescue = Rescue::new(queue, full);
+        let (queue, mut held) = rescue.sender();
+        let sender = thread::spawn(move || {
+            for number in 0..COUNT {
+                put(&mut held, number);
+            }
+            queue.send(std::mem::take(held.open())).unwrap();
+            held.rest();
+        });
+        let writer = thread::spawn(move || parcels.iter().flatten().collect::<Vec<u32>>());
+        while !sender.is_finished() {
+            rescue.save(Duration::from_millis(4));
+        }
+        sender.join().unwrap();
+        rescue.close();
+        let mut written = writer.join().unwrap();
+        written.sort_unstable();
+        assert!(written.into_iter().eq(0..COUNT));
     }
 
     #[test]
     fn nobody_waits_for_ever_or_for_what_is_closed() {
-        let (queue, parcels) = bounded::<Vec<u8>>(1);
+        let (queue, parcels) = bounded::<Vec<u32>>(1);
         let rescue = Rescue::new(queue, full);
-        let sender = rescue.sender();
-        lock(&sender.1).extend(b"one");
+        let mut sender = rescue.sender();
+        put(&mut sender.1, 1);
         let since = Stopwatch::start();
         rescue.save(Duration::from_millis(20));
-        assert_eq!(parcels.try_recv().unwrap(), b"one");
-        let held = lock(&sender.1);
+        assert_eq!(parcels.try_recv().unwrap(), [1]);
+        sender.1.open().push(2);
         rescue.save(Duration::from_millis(20));
-        drop(held);
         assert!(since.elapsed() < LONG);
         drop(sender);
         rescue.close();

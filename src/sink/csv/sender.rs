@@ -11,7 +11,7 @@ use crate::metrics::{
     Alert, Document, FlushSink, FlushedKey, FlushedTopper, Registry, Resource, Session, Stored, TrackedFlow,
 };
 use crate::sink::WhenFull;
-use crate::sink::rescue::{Shelf, lock};
+use crate::sink::rescue::Held;
 
 /// Rows handed over at once.
 const PARCEL_ROWS: usize = 1_024;
@@ -19,7 +19,7 @@ const PARCEL_ROWS: usize = 1_024;
 /// Takes in what is flushed.
 #[derive(Debug)]
 pub struct CsvSender {
-    rows: Shelf<Vec<Row>>,
+    rows: Held<Vec<Row>>,
     queue: Sender<Vec<Row>>,
     when_full: WhenFull,
     /// Lines that found no room.
@@ -29,7 +29,7 @@ pub struct CsvSender {
 
 impl CsvSender {
     pub(super) fn new(
-        (queue, rows): (Sender<Vec<Row>>, Shelf<Vec<Row>>),
+        (queue, rows): (Sender<Vec<Row>>, Held<Vec<Row>>),
         when_full: WhenFull,
         full: Arc<AtomicU64>,
         groups: Arc<Registry>,
@@ -38,18 +38,18 @@ impl CsvSender {
     }
 
     fn row(&mut self, row: Row) {
-        let is_full = {
-            let mut rows = lock(&self.rows);
-            rows.push(row);
-            rows.len() >= PARCEL_ROWS
-        };
-        if is_full {
+        let rows = self.rows.open();
+        rows.push(row);
+        if rows.len() >= PARCEL_ROWS {
             self.flush();
         }
+        // Scripts may run before the next one.
+        self.rows.rest();
     }
 
     fn flush(&mut self) {
-        let parcel = std::mem::take(&mut *lock(&self.rows));
+        let parcel = std::mem::take(self.rows.open());
+        self.rows.rest();
         if parcel.is_empty() {
             return;
         }
@@ -125,6 +125,7 @@ mod tests {
     use crate::metrics::rehearsal::group;
     use crate::metrics::{FlushSink, FlushedKey, Stored, Vartype};
     use crate::sink::WhenFull;
+    use crate::sink::rescue::Held;
     use std::sync::Arc;
     use std::sync::atomic::Ordering;
 
@@ -135,7 +136,7 @@ mod tests {
         let (queue, _parcels) = crossbeam_channel::bounded(1);
         let full = Arc::default();
         let mut sender =
-            CsvSender::new((queue, Arc::default()), WhenFull::DropNewest, Arc::clone(&full), Arc::new(registry));
+            CsvSender::new((queue, Held::default()), WhenFull::DropNewest, Arc::clone(&full), Arc::new(registry));
         // The first parcel has room; of the second each key would have been a row for each of its two values.
         for _ in 0..2 * PARCEL_ROWS {
             let key = FlushedKey { group, guid, bucket: 0, size: 10, key: b"k", values: &[1.0, 2.0] };

@@ -10,7 +10,7 @@ use super::item::{Beside, EveItem, FlowItem, SIGHTING_BYTES};
 use crate::key::{End, FlowTuple};
 use crate::metrics::{Seen, Sighting, Span};
 use crate::sink::WhenFull;
-use crate::sink::rescue::{Shelf, lock};
+use crate::sink::rescue::Held;
 use crate::sink::reuse::Reused;
 use crate::time::Timestamp;
 
@@ -66,10 +66,7 @@ impl Shared {
 /// Takes items in; one per thread that makes any.
 #[derive(Debug)]
 pub struct EveSender {
-    parcel: Parcel,
-    /// Where the parcel lies while scripts run.
-    shelf: Shelf<Parcel>,
-    is_shelved: bool,
+    parcel: Held<Parcel>,
     bytes: usize,
     queue: Sender<Parcel>,
     reused: Reused<Parcel>,
@@ -79,73 +76,52 @@ pub struct EveSender {
 
 impl EveSender {
     pub(super) fn new(
-        ((queue, shelf), reused): ((Sender<Parcel>, Shelf<Parcel>), Reused<Parcel>),
+        ((queue, parcel), reused): ((Sender<Parcel>, Held<Parcel>), Reused<Parcel>),
         when_full: WhenFull,
         shared: Arc<Shared>,
     ) -> Self {
-        Self { parcel: Parcel::default(), shelf, is_shelved: false, bytes: 0, queue, reused, when_full, shared }
+        Self { parcel, bytes: 0, queue, reused, when_full, shared }
     }
 
     /// Nothing comes for a while, in which scripts run that may not come back.
     pub fn rest(&mut self) {
-        if !self.is_shelved && !self.parcel.items.is_empty() {
-            std::mem::swap(&mut *lock(&self.shelf), &mut self.parcel);
-            self.is_shelved = true;
-        }
-    }
-
-    /// Goes on with the parcel that was put away.
-    #[inline]
-    fn go_on(&mut self) {
-        if self.is_shelved {
-            self.take_up();
-        }
-    }
-
-    #[cold]
-    fn take_up(&mut self) {
-        self.is_shelved = false;
-        std::mem::swap(&mut *lock(&self.shelf), &mut self.parcel);
+        self.parcel.rest();
     }
 
     /// Adds one item; handed over when enough have come together.
     pub fn item(&mut self, item: EveItem) {
-        self.go_on();
         self.bytes += item.held();
-        self.parcel.items.push(item);
+        self.parcel.open().items.push(item);
         self.added();
     }
 
     /// Hands the parcel over if it is full.
     #[inline]
     fn added(&mut self) {
-        if self.parcel.items.len() >= PARCEL_ITEMS || self.bytes >= PARCEL_BYTES {
+        if self.parcel.open().items.len() >= PARCEL_ITEMS || self.bytes >= PARCEL_BYTES {
             self.flush();
         }
     }
 
     /// Takes in a text of something that was seen.
     pub fn text(&mut self, bytes: &[u8]) -> Span {
-        self.go_on();
         self.bytes += bytes.len();
-        Span::put(&mut self.parcel.beside.texts, bytes)
+        Span::put(&mut self.parcel.open().beside.texts, bytes)
     }
 
     /// Adds what was seen in a flow; its texts have been taken in.
     // Inlined: what is put together elsewhere waits for its own pieces when it is moved.
     #[inline(always)]
     pub fn sighting(&mut self, time: Timestamp, flow: &FlowTuple, (client, origin): (End, u16), seen: Seen) {
-        self.go_on();
         self.bytes += SIGHTING_BYTES;
-        self.parcel.items.push(EveItem::Sighting(time, Sighting { flow: *flow, client, origin, seen }));
+        self.parcel.open().items.push(EveItem::Sighting(time, Sighting { flow: *flow, client, origin, seen }));
         self.added();
     }
 
     /// Adds a flow that ended.
     pub fn flow(&mut self, flow: FlowItem) {
-        self.go_on();
         self.bytes += size_of::<FlowItem>() + flow.flow.id.len() + flow.flow.tags.len();
-        let flows = &mut self.parcel.beside.flows;
+        let flows = &mut self.parcel.open().beside.flows;
         flows.push(flow);
         let place = flows.len() - 1;
         self.item(EveItem::Flow(place));
@@ -153,13 +129,13 @@ impl EveSender {
 
     /// Hands over what has come together.
     pub fn flush(&mut self) {
-        self.go_on();
-        if self.parcel.items.is_empty() {
-            return;
+        let pending = self.parcel.open();
+        if pending.items.is_empty() {
+            return self.parcel.rest();
         }
         self.bytes = 0;
-        let next = self.reused.next().unwrap_or_default();
-        let parcel = std::mem::replace(&mut self.parcel, next);
+        let parcel = std::mem::replace(pending, self.reused.next().unwrap_or_default());
+        self.parcel.rest();
         let count = parcel.items.len() as u64;
         if !self.send(parcel) {
             self.shared.queue_full.fetch_add(count, Ordering::Relaxed);

@@ -7,7 +7,7 @@ use crossbeam_channel::Sender;
 
 use super::line::{Field, Head, write_event};
 use crate::sink::WhenFull;
-use crate::sink::rescue::{Shelf, lock};
+use crate::sink::rescue::Held;
 
 /// Bytes of lines handed over at once.
 const PARCEL_BYTES: usize = 64 << 10;
@@ -54,13 +54,13 @@ pub struct EventSender {
     queue: Sender<Vec<u8>>,
     when_full: WhenFull,
     full: Arc<AtomicU64>,
-    pending: Shelf<EventLines>,
+    pending: Held<EventLines>,
     holds: bool,
 }
 
 impl EventSender {
     pub(super) fn new(
-        (queue, pending): (Sender<Vec<u8>>, Shelf<EventLines>),
+        (queue, pending): (Sender<Vec<u8>>, Held<EventLines>),
         when_full: WhenFull,
         full: Arc<AtomicU64>,
     ) -> Self {
@@ -76,34 +76,38 @@ impl EventSender {
 
     /// What is held; nothing if none is.
     pub fn take(&mut self) -> EventLines {
-        if self.holds { std::mem::take(&mut *lock(&self.pending)) } else { EventLines::default() }
+        if !self.holds {
+            return EventLines::default();
+        }
+        let lines = std::mem::take(self.pending.open());
+        self.pending.rest();
+        lines
     }
 
     /// Adds what another thread held.
     pub fn put(&mut self, lines: EventLines) {
-        self.add(|pending| {
-            pending.bytes.extend_from_slice(&lines.bytes);
-            pending.lines += lines.lines;
-        });
+        self.pending.open().append(lines);
+        self.added();
     }
 
     /// Adds one event; handed over when enough have come together.
     pub fn event(&mut self, head: &Head<'_>, fields: &[(&str, Field<'_>)]) {
-        self.add(|pending| {
-            write_event(&mut pending.bytes, head, fields);
-            pending.lines += 1;
-        });
+        let pending = self.pending.open();
+        write_event(&mut pending.bytes, head, fields);
+        pending.lines += 1;
+        self.added();
     }
 
-    fn add(&mut self, add: impl FnOnce(&mut EventLines)) {
-        let is_full = {
-            let mut pending = lock(&self.pending);
-            add(&mut pending);
-            pending.bytes.len() >= PARCEL_BYTES
-        };
-        if is_full {
+    /// Hands the lines over if there are enough of them.
+    fn added(&mut self) {
+        if self.pending.open().len() >= PARCEL_BYTES {
             self.flush();
         }
+    }
+
+    /// Nothing comes for a while, in which scripts run that may not come back.
+    pub fn rest(&mut self) {
+        self.pending.rest();
     }
 
     /// Hands over what has come together.
@@ -114,14 +118,13 @@ impl EventSender {
     }
 
     fn send(&mut self) {
-        let EventLines { bytes, lines } = {
-            let mut pending = lock(&self.pending);
-            if pending.is_empty() {
-                return;
-            }
-            let next = EventLines { bytes: Vec::with_capacity(PARCEL_BYTES + 1024), lines: 0 };
-            std::mem::replace(&mut *pending, next)
-        };
+        let pending = self.pending.open();
+        if pending.is_empty() {
+            return self.pending.rest();
+        }
+        let next = EventLines { bytes: Vec::with_capacity(PARCEL_BYTES + 1024), lines: 0 };
+        let EventLines { bytes, lines } = std::mem::replace(pending, next);
+        self.pending.rest();
         let lost = match self.when_full {
             WhenFull::Block => self.queue.send(bytes).is_err(),
             WhenFull::DropNewest => self.queue.try_send(bytes).is_err(),
@@ -145,13 +148,14 @@ mod tests {
     use crossbeam_channel::bounded;
 
     use super::{EventLines, EventSender};
+    use crate::sink::rescue::Held;
     use crate::sink::{Head, WhenFull};
     use crate::time::Timestamp;
 
     #[test]
     fn what_is_held_leaves_where_another_sender_puts_it() {
         let (queue, parcels) = bounded(8);
-        let sender = || EventSender::new((queue.clone(), Arc::default()), WhenFull::Block, Arc::default());
+        let sender = || EventSender::new((queue.clone(), Held::default()), WhenFull::Block, Arc::default());
         let event = |ev| Head { ev, time: Timestamp::EPOCH, script: "s", side: "backend" };
         let (mut first, mut second) = (sender(), sender().holding());
         second.event(&event("held"), &[]);
