@@ -12,11 +12,14 @@ use rusqlite::{Connection, params};
 use super::bulk::ROWS;
 use super::keys::Keys;
 use super::schema;
+use super::sums::Sums;
 use crate::metrics::{RawMeter, Snapshot, Vartype};
 use crate::time::Timestamp;
 
 /// Bytes of buckets that may wait for other senders; above, the oldest are written and the rest added to them.
 const WAITING_BYTES: usize = 128 << 20;
+/// Numbers that all sums may hold (16 MiB); what has more is read again when its interval is complete.
+const SUMMED: usize = 2 << 20;
 
 /// Buckets that wait until every sender has passed their end.
 #[derive(Debug, Default)]
@@ -236,12 +239,36 @@ fn insert(name: &str, words: &[Word], rows: usize) -> String {
     format!("{sql}) {values} ON CONFLICT(level, bucket, key) DO {action}")
 }
 
+/// What was written of a coarse interval since it has no rows of its own.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    /// Buckets, or intervals within it.
+    pub(super) count: u32,
+    /// What they come to, as long as nothing else is known to be in the interval.
+    pub(super) sums: Option<Sums>,
+}
+
+impl Parts {
+    /// Takes in a bucket: the rows in the order of keys, and the words of each from its number on.
+    fn add(&mut self, table: &Table, bucket: i64, (rows, words): (&[(i64, usize)], &[f64]), summed: &mut usize) {
+        let Some(mut sums) = self.sums.take() else { return };
+        let has_room = *summed + rows.len() * (1 + table.words.len()) <= SUMMED;
+        *summed -= sums.len();
+        if has_room && sums.add(&table.words, bucket, rows, words) {
+            *summed += sums.len();
+            self.sums = Some(sums);
+        }
+    }
+}
+
 /// The tables of all groups, and which coarse intervals have to be made anew.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     tables: HashMap<i64, Table>,
-    /// Level, interval and group, in this order (an hour comes before its day), with the number of buckets written.
-    pub(super) stale: BTreeMap<(i64, i64, i64), u32>,
+    /// Level, interval and group, in this order (an hour comes before its day).
+    stale: BTreeMap<(i64, i64, i64), Parts>,
+    /// Numbers held by sums.
+    summed: usize,
     words: Vec<f64>,
     order: Vec<(i64, usize)>,
 }
@@ -250,6 +277,19 @@ impl Tables {
     /// The table of a group, if it has been written to.
     pub(super) fn get(&self, group: i64) -> Option<&Table> {
         self.tables.get(&group)
+    }
+
+    /// The coarse intervals to be made anew that end by `until`, in seconds.
+    pub(super) fn due(&self, until: i64) -> Vec<(i64, i64, i64)> {
+        let is_due = |(level, interval, _): &&(i64, i64, i64)| interval.saturating_add(*level) <= until;
+        self.stale.keys().filter(is_due).copied().collect()
+    }
+
+    /// An interval is made anew from these.
+    pub(super) fn take(&mut self, interval: (i64, i64, i64)) -> Parts {
+        let parts = self.stale.remove(&interval).unwrap_or_default();
+        self.summed -= parts.sums.as_ref().map_or(0, Sums::len);
+        parts
     }
 
     /// Writes a bucket; returns the number of its rows.
@@ -283,21 +323,35 @@ impl Tables {
         keys.write(db)?;
         // In the order of the primary key every row goes behind the one before.
         order.sort_unstable();
-        let width = table.words.len();
-        let rows = order.iter().map(|&(id, at)| (id, &words[at..at + width]));
-        let count = table.write(db, 0, bucket.start(), rows)?;
         for level in schema::levels(table.size) {
             let interval = bucket.start().div_euclid(level).saturating_mul(level);
+            let is_finest = schema::levels(table.size).next() == Some(level);
             let parts = self.stale.entry((level, interval, group)).or_default();
-            *parts += 1;
-            if *parts > 1 {
+            parts.count += 1;
+            let is_first = parts.count == 1;
+            if is_first {
+                let mut delete =
+                    db.prepare_cached("DELETE FROM rolled WHERE grp = ?1 AND level = ?2 AND bucket = ?3")?;
+                delete.execute(params![group, level, interval])?;
+                parts.sums = (is_finest && is_empty(db, group, level, interval)?).then(Sums::default);
+            }
+            if is_finest {
+                parts.add(table, bucket.start(), (order, words), &mut self.summed);
+            }
+            if !is_first {
                 // Of the intervals around it this is no new part.
                 break;
             }
-            let mut delete = db.prepare_cached("DELETE FROM rolled WHERE grp = ?1 AND level = ?2 AND bucket = ?3")?;
-            delete.execute(params![group, level, interval])?;
         }
-        Ok(count)
+        let width = table.words.len();
+        let rows = order.iter().map(|&(id, at)| (id, &words[at..at + width]));
+        table.write(db, 0, bucket.start(), rows)
+    }
+
+    /// Rows of the file were deleted: what is left of an interval is read when it is made anew.
+    pub(super) fn deleted(&mut self) {
+        self.stale.values_mut().for_each(|parts| parts.sums = None);
+        self.summed = 0;
     }
 
     /// After a rollback: what the file holds is what it held before.
@@ -305,5 +359,166 @@ impl Tables {
         self.tables.clear();
         // Intervals without a mark are read from the finer rows.
         self.stale.clear();
+        self.summed = 0;
+    }
+}
+
+/// Whether the file has no bucket of an interval.
+fn is_empty(db: &Connection, group: i64, level: i64, interval: i64) -> rusqlite::Result<bool> {
+    let sql = "SELECT NOT EXISTS(
+        SELECT 1 FROM intervals WHERE grp = ?1 AND level = 0 AND bucket >= ?2 AND bucket < ?3)";
+    db.prepare_cached(sql)?.query_row([group, interval, interval.saturating_add(level)], |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use rusqlite::Connection;
+    use rusqlite::types::Value;
+    use tempfile::TempDir;
+
+    use super::{SUMMED, Tables};
+    use crate::metrics::{ShardConfig, Vartype, rehearsal};
+    use crate::sink::WhenFull;
+    use crate::sink::store::StoreOptions;
+    use crate::sink::store::keys::Keys;
+    use crate::sink::store::open::{Opened, open};
+    use crate::sink::store::rollup::roll;
+    use crate::time::Timestamp;
+
+    const GROUP: i64 = 7;
+    const METERS: [Vartype; 6] =
+        [Vartype::Counter, Vartype::RateCounter, Vartype::Average, Vartype::Maximum, Vartype::Minimum, Vartype::Gauge];
+
+    /// What happens to a file.
+    enum Step {
+        /// Buckets of ten seconds are written, by their numbers.
+        Write(Range<i64>),
+        /// Intervals that end by a second are made.
+        Roll(i64),
+        /// Buckets before a number are deleted.
+        Delete(i64),
+    }
+
+    /// A file, with what writes to it.
+    struct Bench {
+        opened: Opened,
+        _folder: TempDir,
+        tables: Tables,
+        keys: Keys,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let folder = TempDir::new().unwrap();
+            let options = StoreOptions::new(folder.path().join("store.db"), WhenFull::Block);
+            let opened = open(&options.file, options.durability).unwrap();
+            let keys = Keys::new(&opened.db).unwrap();
+            Self { opened, _folder: folder, tables: Tables::default(), keys }
+        }
+
+        /// Buckets each with other keys and values: keys come and go, meters of theirs too, and volumes may be negative.
+        fn write(&mut self, buckets: Range<i64>) {
+            let (mut shard, group) = rehearsal::shard(&METERS, ShardConfig::default());
+            let Self { opened, tables, keys, .. } = self;
+            for bucket in buckets {
+                shard.advance(Timestamp::new(bucket * 10, 0), |_| ());
+                for (key, meter) in (0..9).flat_map(|key| (0..6).map(move |meter| (key, meter))) {
+                    let number = bucket * 31 + key * 17 + i64::from(meter) * 7;
+                    if number % 5 != 0 {
+                        let text = format!("key-{}", key + bucket / 3);
+                        shard.update(group, text.as_bytes(), meter, (number % 97) as f64 / 7.0 - 5.0);
+                    }
+                }
+                shard.advance(Timestamp::new(bucket * 10 + 10, 0), |bucket| {
+                    tables.write(&opened.db, keys, GROUP, &bucket).unwrap();
+                });
+            }
+        }
+
+        fn take(&mut self, step: &Step) {
+            match step {
+                Step::Write(buckets) => self.write(buckets.clone()),
+                Step::Roll(until) => {
+                    roll(&self.opened.db, &mut self.tables, *until).unwrap();
+                }
+                Step::Delete(bucket) => {
+                    for table in ["counters_7", "intervals"] {
+                        let sql = format!("DELETE FROM {table} WHERE level = 0 AND bucket < ?1");
+                        self.opened.db.execute(&sql, [bucket * 10]).unwrap();
+                    }
+                    self.tables.deleted();
+                }
+            }
+        }
+
+        /// Hours whose sums are held.
+        fn summed(&self) -> Vec<i64> {
+            let all = self.tables.stale.iter().filter(|(_, parts)| parts.sums.is_some());
+            all.map(|((_, interval, _), _)| interval / 3_600).collect()
+        }
+
+        fn coarse(&self) -> [Vec<Vec<Value>>; 2] {
+            let of = |sql| rows(&self.opened.db, sql);
+            [
+                of("SELECT * FROM counters_7 WHERE level > 0 ORDER BY level, bucket, key"),
+                of("SELECT level, bucket FROM rolled ORDER BY level, bucket"),
+            ]
+        }
+    }
+
+    /// The hours whose sums are held after these steps; the coarse rows are those of a file whose buckets are read again.
+    fn summed_after(steps: &[Step]) -> Vec<i64> {
+        let (mut summing, mut reading) = (Bench::new(), Bench::new());
+        for step in steps {
+            summing.take(step);
+            reading.tables.deleted();
+            reading.take(step);
+            reading.tables.deleted();
+        }
+        let summed = summing.summed();
+        [&mut summing, &mut reading].into_iter().for_each(|bench| bench.take(&Step::Roll(i64::MAX)));
+        assert_eq!(summing.coarse(), reading.coarse());
+        assert!(summing.coarse().iter().all(|rows| !rows.is_empty()));
+        assert_eq!((summing.tables.summed, summing.tables.stale.len()), (0, 0));
+        summed
+    }
+
+    fn rows(db: &Connection, sql: &str) -> Vec<Vec<Value>> {
+        let mut select = db.prepare(sql).unwrap();
+        let columns = select.column_count();
+        let found = select.query_map([], |row| (0..columns).map(|column| row.get(column)).collect());
+        found.unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    #[test]
+    fn hours_that_are_added_up_are_those_that_would_be_read() {
+        assert_eq!(summed_after(&[Step::Write(3..9), Step::Write(100..140), Step::Write(350..400)]), [0, 1]);
+        assert_eq!(summed_after(&[Step::Write(300..900), Step::Roll(7_200), Step::Write(900..910)]), [2]);
+    }
+
+    #[test]
+    fn hours_with_more_in_them_are_read() {
+        let (late, again) = ([Step::Write(10..20), Step::Write(5..8)], [Step::Write(10..20), Step::Write(19..21)]);
+        assert_eq!((summed_after(&late), summed_after(&again)), (vec![], vec![]));
+        let rolled = [Step::Write(10..20), Step::Roll(3_600), Step::Write(20..30), Step::Write(360..365)];
+        assert_eq!(summed_after(&rolled), [1]);
+        assert_eq!(summed_after(&[Step::Write(10..20), Step::Delete(14), Step::Write(20..30)]), [0_i64; 0]);
+        assert_eq!(summed_after(&[Step::Write(10..20), Step::Delete(20), Step::Write(20..30)]), [0_i64; 0]);
+    }
+
+    #[test]
+    fn hours_with_too_many_keys_are_read() {
+        let mut bench = Bench::new();
+        bench.write(10..15);
+        let held = bench.tables.summed;
+        assert_eq!(bench.summed(), [0]);
+        bench.tables.summed = SUMMED - 1;
+        bench.write(15..16);
+        assert_eq!((bench.summed(), bench.tables.summed), (vec![], SUMMED - 1 - held));
+        bench.write(16..20);
+        bench.take(&Step::Roll(i64::MAX));
+        assert_eq!(bench.coarse()[1], [[Value::Integer(3_600), Value::Integer(0)]]);
     }
 }

@@ -30,6 +30,7 @@ mod salvage;
 mod schema;
 mod sender;
 mod statements;
+mod sums;
 mod values;
 mod writer;
 

@@ -1,13 +1,15 @@
 //! Coarse counter rows: one a key for every hour and day, made from the finer ones once these are complete.
 //!
-//! They are an aid: what has no mark in `rolled` is read from the finer rows. Making them anew gives the same rows.
+//! They are an aid: what has no mark in `rolled` is read from the finer rows. Making them anew gives the same rows. Hours are
+//! added up while their buckets are written, as far as nothing else is in them; others are read again.
 
 use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
-use super::buckets::{Table, Tables};
+use super::buckets::{Parts, Table, Tables};
 use super::schema;
+use super::sums::Sums;
 
 /// Keys of an interval held at a time; more are written in parts.
 const HELD: usize = 200_000;
@@ -17,17 +19,37 @@ const FEW: u32 = 4;
 
 /// Makes the intervals that end by `until`, in seconds. Returns the number of rows.
 pub(super) fn roll(db: &Connection, tables: &mut Tables, until: i64) -> rusqlite::Result<u64> {
-    let is_due = |&(&(level, interval, _), _): &(&(i64, i64, i64), &u32)| interval.saturating_add(level) <= until;
-    let due: Vec<((i64, i64, i64), u32)> =
-        tables.stale.iter().filter(is_due).map(|(of, count)| (*of, *count)).collect();
     let mut rows = 0;
-    for ((level, interval, group), parts) in due {
-        if let Some(table) = tables.get(group).filter(|_| parts >= FEW) {
-            rows += interval_of(db, table, level, interval)?;
+    for (level, interval, group) in tables.due(until) {
+        let Parts { count, sums } = tables.take((level, interval, group));
+        if let Some(table) = tables.get(group).filter(|_| count >= FEW) {
+            rows += match sums {
+                Some(sums) => summed(db, table, level, interval, &sums)?,
+                None => interval_of(db, table, level, interval)?,
+            };
         }
-        tables.stale.remove(&(level, interval, group));
     }
     Ok(rows)
+}
+
+/// Writes an interval whose buckets were added up.
+fn summed(db: &Connection, table: &Table, level: i64, interval: i64, sums: &Sums) -> rusqlite::Result<u64> {
+    clear(db, table, level, interval)?;
+    let rows = table.write(db, level, interval, sums.rows(table.words.len()))?;
+    mark(db, table, level, interval)?;
+    Ok(rows)
+}
+
+fn clear(db: &Connection, table: &Table, level: i64, interval: i64) -> rusqlite::Result<()> {
+    let sql = format!("DELETE FROM {} WHERE level = ?1 AND bucket = ?2", schema::counters(table.group));
+    db.prepare_cached(&sql)?.execute([level, interval])?;
+    Ok(())
+}
+
+fn mark(db: &Connection, table: &Table, level: i64, interval: i64) -> rusqlite::Result<()> {
+    let sql = "INSERT OR IGNORE INTO rolled(grp, level, bucket) VALUES(?1, ?2, ?3)";
+    db.prepare_cached(sql)?.execute([table.group, level, interval])?;
+    Ok(())
 }
 
 fn is_rolled(db: &Connection, table: &Table, level: i64, interval: i64) -> rusqlite::Result<bool> {
@@ -37,8 +59,7 @@ fn is_rolled(db: &Connection, table: &Table, level: i64, interval: i64) -> rusql
 
 fn interval_of(db: &Connection, table: &Table, level: i64, interval: i64) -> rusqlite::Result<u64> {
     let name = schema::counters(table.group);
-    db.prepare_cached(&format!("DELETE FROM {name} WHERE level = ?1 AND bucket = ?2"))?
-        .execute(params![level, interval])?;
+    clear(db, table, level, interval)?;
     let end = interval.saturating_add(level);
     let finer = schema::levels(table.size).filter(|finer| *finer < level).last().unwrap_or(0);
     let mut rows = 0;
@@ -77,11 +98,7 @@ fn interval_of(db: &Connection, table: &Table, level: i64, interval: i64) -> rus
         }
     }
     rows += write(db, table, level, interval, &places, &words)?;
-    db.prepare_cached("INSERT OR IGNORE INTO rolled(grp, level, bucket) VALUES(?1, ?2, ?3)")?.execute(params![
-        table.group,
-        level,
-        interval
-    ])?;
+    mark(db, table, level, interval)?;
     Ok(rows)
 }
 

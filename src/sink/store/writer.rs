@@ -534,6 +534,9 @@ impl Writer {
         match deleted {
             Ok(deleted) => {
                 self.ordered.deleted();
+                if deleted > 0 {
+                    self.tables.deleted();
+                }
                 self.texts.forget();
                 self.pruned += deleted;
                 add(&self.shared.deleted, deleted);
