@@ -76,9 +76,15 @@ impl<'a> Whereabouts<'a> {
     #[must_use]
     pub fn callback(&self) -> String {
         let block = self.purpose.map(|purpose| format!("{}: ", purpose.block)).unwrap_or_default();
-        let begins = self.stack.last().and_then(|frame| frame.begins);
+        let begins = self.stack.last().filter(|frame| self.is_own(&frame.source)).and_then(|frame| frame.begins);
         let name = begins.zip(self.purpose).and_then(|(line, purpose)| purpose.callback(line));
         format!("{block}{}", name.as_deref().unwrap_or("a callback"))
+    }
+
+    /// Whether a function is from the file, by how the VM names its text: long names are cut at their beginning.
+    fn is_own(&self, source: &str) -> bool {
+        let file = self.file.display().to_string();
+        source == file || source.strip_prefix("...").is_some_and(|end| file.ends_with(end))
     }
 
     /// The stack, a line each behind the line that it explains; nothing if it is not known.
@@ -110,11 +116,27 @@ mod tests {
         let purpose = purpose(
             "local function find(s)\n end\nTrisulPlugin = { simplecounter = {\nonpacket = function()\n end } }",
         );
-        let stack = vec![frame("[C]", "find", 0, 0), frame("a.lua", "find", 1, 1), frame("a.lua", "", 4, 4)];
+        let own = |name, line| frame("plugins/a.lua", name, line, line);
+        let stack = vec![frame("[C]", "find", 0, 0), own("find", 1), own("", 4)];
         let at = Whereabouts::new(Path::new("plugins/a.lua"), Stage::Callback, Some(&purpose), stack);
         assert_eq!((at.plugin().as_str(), at.callback().as_str()), ("a.lua (Stuck)", "simplecounter: onpacket"));
-        let expected = "\n[C]: in function 'find'\na.lua:1: in function 'find'\na.lua:4: in function <a.lua:4>";
+        let expected = "\n[C]: in function 'find'\nplugins/a.lua:1: in function 'find'\nplugins/a.lua:4: in function <plugins/a.lua:4>";
         assert_eq!(at.stack(), expected);
+    }
+
+    #[test]
+    fn functions_of_libraries_have_no_name_in_the_script() {
+        let purpose = purpose("TrisulPlugin = { simplecounter = {\nonpacket = function()\n end } }");
+        let of = |source: &str| {
+            let file = Path::new("a/directory/plugins/a.lua");
+            Whereabouts::new(file, Stage::Callback, Some(&purpose), vec![frame(source, "", 2, 2)]).callback()
+        };
+        for own in ["a/directory/plugins/a.lua", "...ory/plugins/a.lua"] {
+            assert_eq!(of(own), "simplecounter: onpacket", "{own}");
+        }
+        for other in ["a/directory/plugins/lib.lua", "...plugins/lib.lua", "plugins/a.lua", "...others/a.lua"] {
+            assert_eq!(of(other), "simplecounter: a callback", "{other}");
+        }
     }
 
     #[test]
