@@ -34,6 +34,9 @@ const STUCK_AFTER: Duration = Duration::from_secs(9);
 /// Signals of an overrun after which its call is taken to be inside a C function, and its stack noted.
 const SIGNALS_UNTIL_HUNG: u32 = 10;
 
+/// Signals after which nothing more is waited for to be noted: the thread hears none, as long as it waits in the kernel.
+const SIGNALS_UNTIL_DEAF: u32 = 100;
+
 /// A time in the atomics that stands for "never".
 const NEVER: u64 = u64::MAX;
 
@@ -103,6 +106,8 @@ pub struct Guard {
     on_late: OnceLock<Handler>,
     /// Where the call in progress is, if it does not come back.
     hung: HungStack,
+    /// The call for which the signal handler has looked for that.
+    looked_at: AtomicU64,
 }
 
 /// What the watchdog wants stopped: this callback of this call, nothing later.
@@ -147,6 +152,7 @@ impl Guard {
             late_after: AtomicU64::new(NEVER),
             on_late: OnceLock::new(),
             hung: HungStack::default(),
+            looked_at: AtomicU64::new(0),
         }
     }
 
@@ -307,6 +313,11 @@ impl Guard {
         self.hung.note(self.call.load(Ordering::Relaxed), frame);
     }
 
+    /// Called by the signal handler when all that can be known of where the call in progress is was noted.
+    pub(super) fn has_looked(&self) {
+        self.looked_at.store(self.call.load(Ordering::Relaxed), Ordering::Release);
+    }
+
     /// Called by the hook when it raises; tells whether it is the first time in this call.
     pub(super) fn raise(&self) -> bool {
         let call = self.call.load(Ordering::Relaxed);
@@ -414,10 +425,7 @@ impl Watch {
     /// When the watchdog cannot be started.
     pub(super) fn new(guard: Arc<Guard>) -> io::Result<Self> {
         let watchdog = watchdog()?;
-        let since = Stopwatch::start();
-        let watched =
-            Watched { guard: Arc::clone(&guard), call: 0, progress: 0, since, slow: false, late: false, stuck: false };
-        watchdog.lock().push(watched);
+        watchdog.lock().push(Watched::new(Arc::clone(&guard)));
         watchdog.arrived.notify_one();
         Ok(Self(guard))
     }
@@ -462,6 +470,10 @@ impl Watchdog {
 }
 
 impl Watched {
+    fn new(guard: Arc<Guard>) -> Self {
+        Self { guard, call: 0, progress: 0, since: Stopwatch::start(), slow: false, late: false, stuck: false }
+    }
+
     /// Looks at the VM once; adds what has just turned out.
     fn sample(&mut self, signs: &mut Vec<(Arc<Guard>, Sign)>) {
         let guard = &self.guard;
@@ -485,7 +497,8 @@ impl Watched {
         if age >= slow {
             self.note_slow(age);
         }
-        if !self.late && age >= self.guard.late_after.load(Ordering::Relaxed) {
+        let is_late = age >= self.guard.late_after.load(Ordering::Relaxed);
+        if !self.late && is_late && (age < limit || self.was_looked_at()) {
             self.late = true;
             signs.push((Arc::clone(&self.guard), Sign::Late));
         }
@@ -517,13 +530,23 @@ impl Watched {
     /// by a finalizer.
     fn interrupt(&self) {
         let request = &self.guard.request;
-        let again = request.call.load(Ordering::Relaxed) == self.call
-            && request.progress.load(Ordering::Relaxed) == self.progress;
-        let signals = if again { request.signals.load(Ordering::Relaxed).saturating_add(1) } else { 1 };
-        request.signals.store(signals, Ordering::Relaxed);
+        request.signals.store(self.signals().saturating_add(1), Ordering::Relaxed);
         request.progress.store(self.progress, Ordering::Relaxed);
         request.call.store(self.call, Ordering::Release);
         raw::signal(self.guard.thread);
+    }
+
+    /// Signals sent so far to interrupt what goes on.
+    fn signals(&self) -> u32 {
+        let request = &self.guard.request;
+        let is_its = request.call.load(Ordering::Relaxed) == self.call
+            && request.progress.load(Ordering::Relaxed) == self.progress;
+        if is_its { request.signals.load(Ordering::Relaxed) } else { 0 }
+    }
+
+    /// Whether the thread has noted where the interrupted call is, or cannot: it may be slow to hear of it.
+    fn was_looked_at(&self) -> bool {
+        self.guard.looked_at.load(Ordering::Acquire) == self.call || self.signals() >= SIGNALS_UNTIL_DEAF
     }
 }
 
@@ -534,8 +557,9 @@ fn nanos(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Guard, LimitText};
+    use super::{Guard, LimitText, SIGNALS_UNTIL_DEAF, SIGNALS_UNTIL_HUNG, Sign, Watched, watchdog};
     use crate::lua::Budget;
+    use std::sync::Arc;
     use std::time::Duration;
 
     #[test]
@@ -580,5 +604,39 @@ mod tests {
         guard.end(&began);
         guard.progress.store(12, super::Ordering::Relaxed);
         assert!(!guard.must_stop());
+    }
+
+    /// How often a call is told of that takes too long from its beginning, when the watchdog has looked so often.
+    fn told(watched: &mut Watched, samples: u32) -> usize {
+        let mut signs = Vec::new();
+        (0..samples).for_each(|_| watched.sample(&mut signs));
+        signs.iter().filter(|(_, sign)| *sign == Sign::Late).count()
+    }
+
+    /// A call of this thread that takes too long from its beginning, and of which its signal handler knows nothing.
+    fn overdue() -> (Arc<Guard>, Watched) {
+        // It installs the handler.
+        watchdog().unwrap();
+        let guard = Arc::new(Guard::new("t"));
+        guard.on_late(Duration::ZERO, |_| {});
+        guard.begin(Budget { limit: Some(Duration::ZERO), slow: None });
+        let mut watched = Watched::new(Arc::clone(&guard));
+        assert_eq!(told(&mut watched, 1), 0, "it is seen for the first time");
+        (guard, watched)
+    }
+
+    #[test]
+    fn a_call_that_hangs_is_told_of_when_its_stack_is_noted_however_late_that_is() {
+        let (guard, mut watched) = overdue();
+        assert_eq!(told(&mut watched, 3 * SIGNALS_UNTIL_HUNG), 0);
+        guard.has_looked();
+        assert_eq!(told(&mut watched, 3), 1);
+    }
+
+    #[test]
+    fn a_call_whose_thread_hears_no_signals_is_told_of_without_a_stack() {
+        let (_guard, mut watched) = overdue();
+        assert_eq!(told(&mut watched, SIGNALS_UNTIL_DEAF), 0);
+        assert_eq!(told(&mut watched, 3), 1);
     }
 }

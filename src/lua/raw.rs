@@ -326,6 +326,7 @@ extern "C" fn on_signal(_: c_int) {
         }
         if guard.wants_stack() {
             note_stack(state, guard);
+            guard.has_looked();
         }
     }
 }
