@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mlua::LightUserData;
 
-use crate::lua::FaultKind;
+use crate::lua::{FaultKind, Slow};
 use crate::time::Timestamp;
 
 /// Errors of one callback reported in full per minute; further ones are only counted.
@@ -93,6 +93,10 @@ pub struct Health {
     suspended_until: Option<Timestamp>,
     last_suspension: Option<Duration>,
     disabled: Option<&'static str>,
+    /// Slow callbacks that nobody was told of.
+    slow: Option<Slow>,
+    /// When somebody was told of slow callbacks last.
+    slow_told: Option<Timestamp>,
     /// All faults.
     pub faults: u64,
     /// Faults that were interruptions.
@@ -144,6 +148,21 @@ impl Health {
         silent
     }
 
+    /// Notes slow callbacks.
+    pub fn slow(&mut self, slow: Slow) {
+        self.slow = Some(self.slow.map_or(slow, |earlier| earlier.and(slow)));
+    }
+
+    /// Slow callbacks not told of yet, if the last word about others is a pause ago.
+    pub fn take_slow(&mut self, now: Timestamp, pause: Duration) -> Option<Slow> {
+        if self.slow_told.is_some_and(|told| now < told.plus(pause)) {
+            return None;
+        }
+        let slow = self.slow.take()?;
+        self.slow_told = Some(now);
+        Some(slow)
+    }
+
     /// Suspends the instance after too many errors in a row; each time twice as long. Returns for how long.
     pub fn suspend(&mut self, now: Timestamp) -> Duration {
         let length = self.last_suspension.map_or(FIRST_SUSPENSION, |last| (last * 2).min(LONGEST_SUSPENSION));
@@ -189,7 +208,7 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::{ErrorRow, Health, ROW_LIMIT, Verdict};
-    use crate::lua::FaultKind;
+    use crate::lua::{FaultKind, Slow};
     use crate::time::Timestamp;
     use std::time::Duration;
 
@@ -206,6 +225,22 @@ mod tests {
         assert_eq!(health.take_silent(Some(at(65))), [("a.b".to_owned(), 15)]);
         assert_eq!(health.fault("a.b", FaultKind::Error, at(66)), Verdict::Report);
         assert_eq!(health.faults, 26);
+    }
+
+    #[test]
+    fn slow_callbacks_are_told_of_once_a_minute_with_all_since() {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let mut health = Health::default();
+        let mut counts = Vec::new();
+        for second in (0..=120).step_by(10) {
+            health.slow(Slow { count: 1, longest: Duration::from_millis(60), progress: 0 });
+            counts.extend(health.take_slow(at(second), MINUTE).map(|slow| (second, slow.count)));
+        }
+        assert_eq!(counts, [(0, 1), (60, 6), (120, 6)]);
+        assert_eq!(health.take_slow(at(1_000), MINUTE), None);
+        health.slow(Slow { count: 2, longest: Duration::from_millis(60), progress: 0 });
+        let at_the_end = health.take_slow(at(120), Duration::ZERO);
+        assert_eq!(at_the_end.map(|slow| slow.count), Some(2));
     }
 
     #[test]

@@ -126,10 +126,6 @@ pub struct Instance {
     pub(super) budget: Budget,
     /// The process ends with the run.
     pub(super) leaves_memory: bool,
-    /// Slow callbacks that nobody was told of.
-    pub(super) untold: Option<Slow>,
-    /// When somebody was told of slow callbacks last.
-    pub(super) slow_told: Option<Timestamp>,
     /// Times in a row that the end of the input was got no further because of errors outside of callbacks.
     pub(super) stuck_at_end: u32,
     /// Faults and suspensions.
@@ -501,14 +497,11 @@ impl Instance {
     fn tell_slow(&mut self, pause: Duration) {
         if let Some(slow) = self.context.guard.take_slow() {
             self.stats.slow += u64::from(slow.count);
-            self.untold = Some(self.untold.map_or(slow, |earlier| earlier.and(slow)));
+            self.health.slow(slow);
         }
-        let Some(slow) = self.untold else { return };
-        let now = self.context.time();
-        if self.slow_told.is_none_or(|told| now >= told.plus(pause)) {
+        if let Some(slow) = self.health.take_slow(self.context.time(), pause) {
             // Not among the records: how long something took is no property of the input, and runs over files repeat exactly.
             log::warn!("[{}] {}", self.file.name, slow_text(self.kind, slow));
-            (self.untold, self.slow_told) = (None, Some(now));
         }
     }
 
@@ -540,13 +533,14 @@ impl Instance {
 }
 
 fn slow_text(kind: PluginKind, slow: Slow) -> String {
+    let (kind, held_up) = (kind.name(), if kind.side() == KindSide::Backend { "flushes" } else { "packets" });
     let longest = slow.longest.as_secs_f64() * 1e3;
-    let what = if kind.side() == KindSide::Backend { "flushes" } else { "packets" };
-    format!(
-        "{}: {} slow callbacks, the longest took {longest:.0} ms, which holds up the {what}",
-        kind.name(),
-        slow.count
-    )
+    match slow.count {
+        1 => format!("{kind}: a slow callback took {longest:.0} ms, which holds up the {held_up}"),
+        count => {
+            format!("{kind}: {count} slow callbacks, the longest took {longest:.0} ms, which holds up the {held_up}")
+        }
+    }
 }
 
 fn wanted(subscriptions: &Subscriptions, id: &[u8]) -> bool {
@@ -574,8 +568,18 @@ pub fn stop_word(engine: Option<&EngineContext>) -> LightUserData {
 
 #[cfg(test)]
 mod tests {
-    use super::wanted;
+    use super::{PluginKind, Slow, slow_text, wanted};
     use crate::plugin::manifest::Subscriptions;
+    use std::time::Duration;
+
+    #[test]
+    fn one_slow_callback_and_several_are_told_of_in_words_of_their_own() {
+        let text = |kind, count| slow_text(kind, Slow { count, longest: Duration::from_millis(70), progress: 0 });
+        let one = "simplecounter: a slow callback took 70 ms, which holds up the packets";
+        assert_eq!(text(PluginKind::SimpleCounter, 1), one);
+        let three = "cg_monitor: 3 slow callbacks, the longest took 70 ms, which holds up the flushes";
+        assert_eq!(text(PluginKind::from_name("cg_monitor").unwrap(), 3), three);
+    }
 
     #[test]
     fn broadcasts_reach_all_and_addressed_messages_those_who_listed_them() {

@@ -212,8 +212,6 @@ impl Prepared {
             stuck_at_end: 0,
             health: PluginHealth::default(),
             stats: CallStats::default(),
-            untold: None,
-            slow_told: None,
         };
         Ok((instance, block))
     }
