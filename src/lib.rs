@@ -37,5 +37,6 @@ pub mod packet;
 pub mod pipeline;
 pub mod plugin;
 pub mod processor;
+pub mod shell;
 pub mod sink;
 pub mod time;

@@ -278,6 +278,8 @@ fn new_overwrites_nothing_and_says_what_it_knows() {
     let out = typed_in(folder.path(), &["new", "simplecounter", "a b"]).good();
     assert!(out.contains(" check 'a b.lua'\n") && out.contains(" -p 'a b.lua'\n"), "{out}");
     assert!(out.contains(" test 'a b.lua' --update\n"), "{out}");
+    let text = fs::read_to_string(folder.path().join("a b.lua")).unwrap();
+    assert!(text.contains("millstream run -r ") && text.contains(" -p 'a b.lua'\n"), "{text}");
     let (_, err) = typed_in(folder.path(), &["new", "simplecounter", "a b"]).ended(2);
     assert!(err.contains("rm 'a b.lua'"), "{err}");
     let (_, err) = typed_in(folder.path(), &["new", "nothing", "b"]).ended(2);

@@ -8,12 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every top-level module with its row; a higher row may import from a lower one.
-const ROWS: [(&str, u8); 21] = [
+const ROWS: [(&str, u8); 22] = [
     ("key", 0),
     ("guid", 0),
     ("time", 0),
     ("memory", 0),
     ("processor", 0),
+    ("shell", 0),
     ("packet", 1),
     ("metrics", 1),
     ("lua", 1),

@@ -10,6 +10,7 @@ use super::Outcome;
 use super::cli::{Cli, Command, DemoArgs, RunArgs};
 use super::run;
 use super::screen::{Paint, Screen, columns, program};
+use crate::shell::typed;
 
 /// The capture, below the project's folder.
 pub const CAPTURE: &str = "pcaps/demo.pcap";
@@ -33,7 +34,7 @@ pub fn demo(args: &DemoArgs, cli: &Cli) -> anyhow::Result<Outcome> {
     if !args.json {
         let mut screen = Screen::stdout(cli.color);
         let title = screen.paint(Paint::Strong, "The plugins of this project on the capture that comes with it");
-        let (capture, plugins) = (capture.display(), plugins.display());
+        let (capture, plugins) = (typed(&capture), typed(&plugins));
         writeln!(
             screen,
             "{title}:\n  {} run -r {capture} -p {plugins} --builtin {BUILTIN} --top {TOP} --set '{EXTRACTION}'\n",
@@ -52,7 +53,7 @@ pub fn demo(args: &DemoArgs, cli: &Cli) -> anyhow::Result<Outcome> {
 }
 
 fn next_steps(capture: &Path, plugins: &Path, screen: &mut Screen<'_>) -> std::io::Result<()> {
-    let (capture, plugins, program) = (capture.display(), plugins.display(), program());
+    let (capture, plugins, program) = (typed(capture), typed(plugins), program());
     let steps = [
         ("new simplecounter my-counter".to_owned(), "write my-counter.lua, with comments"),
         ("check my-counter.lua".to_owned(), "point out mistakes"),

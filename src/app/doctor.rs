@@ -9,11 +9,12 @@ use serde_json::json;
 
 use super::Outcome;
 use super::cli::{DoctorArgs, PluginArgs};
-use super::screen::{Paint, Screen, columns, typed};
+use super::screen::{Paint, Screen, columns};
 use super::settings;
 use crate::capture::{self, InterfaceState, LinkState};
 use crate::lua;
 use crate::pipeline::date_time;
+use crate::shell::typed;
 use crate::time::{self, Stopwatch, Timestamp};
 
 /// Number of the right to open packet sockets among the capabilities of a process.

@@ -14,6 +14,7 @@ use super::watch;
 use crate::api::LogLevel;
 use crate::job::FunctionInfo;
 use crate::plugin::{Block, Catalog, CatalogEntry, Definition, Manifest, PluginKind, Side, Skipped, discover};
+use crate::shell::typed;
 
 /// What was found.
 struct Found {
@@ -159,7 +160,7 @@ fn not_loaded(found: &Found, screen: &mut Screen<'_>) -> io::Result<()> {
     let failed = without.iter().filter(|entry| entry.error.is_some()).count();
     if failed > 0 {
         let files = found.catalog.entries.iter().filter(|entry| entry.error.is_some());
-        let files: Vec<String> = files.map(|entry| entry.script.path.display().to_string()).collect();
+        let files: Vec<String> = files.map(|entry| typed(&entry.script.path)).collect();
         writeln!(screen, "\n{} with errors; for details: millstream check {}", count(failed, "file"), files.join(" "))?;
     }
     Ok(())

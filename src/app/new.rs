@@ -10,11 +10,12 @@ use super::Outcome;
 use super::cli::NewArgs;
 use super::demo;
 use super::guid::FreshGuids;
-use super::screen::{Screen, columns, program, typed};
+use super::screen::{Screen, columns, program};
 use crate::decode;
 use crate::guid::Guid;
 use crate::metrics;
 use crate::plugin::PluginKind;
+use crate::shell::typed;
 
 /// Length of a GUID's text.
 const GUID_LENGTH: usize = 38;
@@ -98,13 +99,11 @@ pub fn write(args: &NewArgs, screen: &mut Screen<'_>) -> anyhow::Result<Outcome>
     let path = path_for(name);
     let name = plugin_name(&path)?;
     let mut fresh = FreshGuids::open()?;
-    let capture = demo::capture().map_or_else(|| "capture.pcap".to_owned(), |path| path.display().to_string());
-    let text = fill(skeleton, &name, &path, &mut || fresh.next())?;
-    create(&path, &text.replace(demo::CAPTURE, &capture))?;
-    let (file, program) = (typed(&path), program());
-    let run = skeleton.run_line().replace(&skeleton.sample_path(), &file);
-    let run = run.replace(demo::CAPTURE, &typed(Path::new(&capture)));
-    let run = run.strip_prefix("millstream ").unwrap_or(&run);
+    let capture = demo::capture().unwrap_or_else(|| PathBuf::from("capture.pcap"));
+    let text = fill(skeleton, &name, &path, &capture, &mut || fresh.next())?;
+    create(&path, &text)?;
+    let (file, program, run) = (typed(&path), program(), run_line(&text));
+    let run = run.strip_prefix("millstream ").unwrap_or(run);
     writeln!(screen, "{}\n\nTry it:\n  {program} check {file}", path.display())?;
     if !run.starts_with("check") {
         writeln!(screen, "  {program} {run}")?;
@@ -179,24 +178,26 @@ impl Skeleton {
     fn sample_path(&self) -> String {
         format!("samples/{}.lua", self.sample)
     }
-
-    /// The command in its heading that tries it.
-    fn run_line(&self) -> &'static str {
-        let line = self.text.lines().find(|line| line.starts_with("-- Run it:")).unwrap_or_default();
-        line.trim_start_matches("-- Run it:").trim()
-    }
 }
 
-/// The sample's text with a name, a path and identifiers of its own.
+/// The command in the heading of a plugin that tries it.
+fn run_line(text: &str) -> &str {
+    let line = text.lines().find(|line| line.starts_with("-- Run it:")).unwrap_or_default();
+    line.trim_start_matches("-- Run it:").trim()
+}
+
+/// The sample's text with a name, a path and identifiers of its own, and with a capture that is there.
 fn fill(
     skeleton: &Skeleton,
     name: &str,
     path: &Path,
+    capture: &Path,
     fresh: &mut dyn FnMut() -> anyhow::Result<Guid>,
 ) -> anyhow::Result<String> {
     let mut text = skeleton
         .text
-        .replace(&skeleton.sample_path(), &path.display().to_string())
+        .replace(&skeleton.sample_path(), &typed(path))
+        .replace(demo::CAPTURE, &typed(capture))
         .replace(&format!("\"sample-{}\"", skeleton.sample), &format!("\"{name}\""))
         .replace("\"Sample: ", &format!("\"{name}: "));
     let (groups, protocols) = (metrics::Registry::new(), decode::Registry::new());
@@ -223,7 +224,7 @@ fn guids(text: &str) -> Vec<Guid> {
 
 #[cfg(test)]
 mod tests {
-    use super::{GUID_LENGTH, SKELETONS, Skeleton, fill, guids, path_for, plugin_name, unknown};
+    use super::{GUID_LENGTH, SKELETONS, Skeleton, fill, guids, path_for, plugin_name, run_line, unknown};
     use crate::guid::Guid;
     use crate::plugin::PluginKind;
     use std::collections::BTreeSet;
@@ -258,17 +259,26 @@ mod tests {
                 number += 1;
                 Ok(Guid::from_random(number))
             };
-            let text = fill(skeleton, "my-plugin", Path::new("dir/my-plugin.lua"), &mut fresh).unwrap();
+            let (path, capture) = (Path::new("dir/my-plugin.lua"), Path::new("my.pcap"));
+            let text = fill(skeleton, "my-plugin", path, capture, &mut fresh).unwrap();
             assert!(text.contains("name = \"my-plugin\""), "{}: {text}", skeleton.kind);
             assert!(text.contains("dir/my-plugin.lua"), "{}", skeleton.kind);
+            assert!(run_line(&text).starts_with("millstream "), "{}", skeleton.kind);
             assert!(!text.contains("sample-") && !text.contains("\"Sample"), "{}: {text}", skeleton.kind);
             assert_eq!(guids(&text).len(), guids(skeleton.text).len());
             // In a comment before the definition, each definition has an identifier that is not the sample's.
             let kept: Vec<Guid> = guids(&text).into_iter().filter(|g| guids(skeleton.text).contains(g)).collect();
             assert_eq!(kept.len() + number as usize, guids(&text).len(), "{}", skeleton.kind);
-            assert!(skeleton.run_line().starts_with("millstream "));
         }
         assert_eq!(Guid::from_random(1).to_string().len(), GUID_LENGTH);
+    }
+
+    #[test]
+    fn what_is_told_to_be_typed_can_be() {
+        let (path, capture) = (Path::new("my dir/it's.lua"), Path::new("my captures/a.pcap"));
+        let skeleton = Skeleton::named("simplecounter").unwrap();
+        let text = fill(skeleton, "it's", path, capture, &mut || Ok(Guid::from_random(1))).unwrap();
+        assert_eq!(run_line(&text), "millstream run -r 'my captures/a.pcap' -p 'my dir/it'\\''s.lua'");
     }
 
     #[test]

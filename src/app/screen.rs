@@ -1,11 +1,10 @@
 //! Standard output as the commands see it: locked, buffered, with colours only where they are wanted.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::Path;
 
 use super::cli::ColourChoice;
 use super::terminal;
-use crate::sink::{ColourMode, for_shell, steers};
+use crate::sink::{ColourMode, steers};
 
 /// What a piece of text is, which decides its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,14 +131,6 @@ pub fn program() -> String {
     typed
         .filter(|name| !name.is_empty() && !name.contains(char::is_whitespace))
         .unwrap_or_else(|| "millstream".to_owned())
-}
-
-/// A file name for lines that are meant to be typed next, in quotes where a shell would make something else of it.
-#[must_use]
-pub fn typed(path: &Path) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./-+,:=@%".contains(&byte);
-    let plain = path.display().to_string();
-    if !plain.is_empty() && plain.bytes().all(is_plain) { plain } else { for_shell(path) }
 }
 
 /// `1 plugin`, `2 plugins`.

@@ -8,6 +8,7 @@ use super::filter::FilterError;
 use super::record::DamageReason;
 use super::sniff::{Compression, Content};
 use crate::packet::Batch;
+use crate::shell::typed;
 use crate::time::Timestamp;
 
 /// An input of packets.
@@ -210,7 +211,7 @@ pub enum OpenError {
         file: PathBuf,
     },
     /// The file may not be read by this user.
-    #[error("{0}: no right to read this file: sudo chmod o+r {0}, or run as its owner", file.display())]
+    #[error("{0}: no right to read this file: sudo chmod o+r {1}, or run as its owner", file.display(), typed(file))]
     FileRight {
         /// The file.
         file: PathBuf,
@@ -269,7 +270,7 @@ pub enum OpenError {
     /// No right to capture.
     #[error(
         "{interface}: no right to capture packets; run with sudo, or allow it once and for all: sudo setcap cap_net_raw,cap_net_admin=eip {}",
-        executable.display()
+        typed(executable)
     )]
     CaptureRight {
         /// The interface.
@@ -332,4 +333,19 @@ pub enum SourceError {
     /// The thread that was reading for all engines panicked.
     #[error("the shared reader was left behind by an engine that panicked")]
     ReaderAbandoned,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OpenError;
+    use std::path::PathBuf;
+
+    #[test]
+    fn what_is_told_to_be_typed_can_be() {
+        let said = OpenError::FileRight { file: PathBuf::from("my captures/a.pcap") }.to_string();
+        assert!(said.contains("this file: sudo chmod o+r 'my captures/a.pcap', or"), "{said}");
+        let (interface, executable) = ("eth0".to_owned(), PathBuf::from("/my programs/millstream"));
+        let said = OpenError::CaptureRight { interface, executable }.to_string();
+        assert!(said.ends_with("=eip '/my programs/millstream'"), "{said}");
+    }
 }

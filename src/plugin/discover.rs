@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use memchr::memmem;
 
+use crate::shell::typed;
+
 /// The word a plugin's source text must contain; a file without it is a library.
 const MARK: &[u8] = b"TrisulPlugin";
 /// Directories deeper than this below a search path are not searched; a link cycle ends here.
@@ -68,8 +70,8 @@ pub enum SkipReason {
     #[error("cannot be read: {0}")]
     Unreadable(String),
     /// Others may change it while we run as root.
-    #[error("is writable by other users, which is refused when running as root; try: chmod o-w {0}")]
-    WritableByOthers(String),
+    #[error("is writable by other users, which is refused when running as root; try: chmod o-w {}", typed(.0))]
+    WritableByOthers(PathBuf),
     /// Larger than a script can be.
     #[error("is {0} bytes long; plugins may have at most {MAX_SOURCE_BYTES}")]
     TooLong(u64),
@@ -138,7 +140,7 @@ fn hint_for(path: &Path) -> String {
         return format!("; did you mean {}?", path.with_extension("lua").display());
     }
     match path.parent().filter(|parent| !parent.as_os_str().is_empty() && parent.is_dir()) {
-        Some(parent) => format!("; try: ls {}", parent.display()),
+        Some(parent) => format!("; try: ls {}", typed(parent)),
         None => "; try: millstream list".to_owned(),
     }
 }
@@ -182,7 +184,7 @@ fn take(path: &Path, seen: &mut HashSet<(u64, u64)>, found: &mut Found) {
         return skip(SkipReason::TooLong(metadata.len()));
     }
     if metadata.mode() & 0o002 != 0 && runs_as_root() {
-        return skip(SkipReason::WritableByOthers(path.display().to_string()));
+        return skip(SkipReason::WritableByOthers(path.to_path_buf()));
     }
     let source = match fs::read(path) {
         Ok(source) => source,
@@ -250,6 +252,12 @@ mod tests {
         fs::write(dir.path().join("dns.lua"), PLUGIN).unwrap();
         let error = discover(&[dir.path().join("dns")], &[]).unwrap_err().to_string();
         assert!(error.contains("did you mean"), "{error}");
+        let spaced = dir.path().join("my plugins");
+        fs::create_dir(&spaced).unwrap();
+        let error = discover(&[spaced.join("dns.lua")], &[]).unwrap_err().to_string();
+        assert!(error.ends_with(&format!("; try: ls '{}'", spaced.display())), "{error}");
+        let refused = SkipReason::WritableByOthers(PathBuf::from("my plugins/dns.lua")).to_string();
+        assert!(refused.ends_with("; try: chmod o-w 'my plugins/dns.lua'"), "{refused}");
         assert!(discover(&[], &[PathBuf::from("/no/such/dir")]).unwrap().scripts.is_empty());
     }
 

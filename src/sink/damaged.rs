@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, Error, ErrorCode, ffi};
 
 use super::database_files;
+use crate::shell::typed;
 use crate::time;
 
 /// Whether an error says that a file is no database, or one that is broken: a value that cannot have been written is as much
@@ -102,13 +103,7 @@ fn put(fresh: &Path, path: &Path) -> io::Result<PathBuf> {
 
 /// What to type to get rows out of a damaged store.
 pub(super) fn advice(path: &Path) -> String {
-    format!("millstream recover {} recovered.db", for_shell(path))
-}
-
-/// A file name as it is typed at a shell.
-#[must_use]
-pub fn for_shell(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
+    format!("millstream recover {} recovered.db", typed(path))
 }
 
 /// The time as part of a file name.
@@ -127,7 +122,7 @@ mod tests {
 
     use tempfile::TempDir;
 
-    use super::{NotReplaced, for_shell, put, replace};
+    use super::{NotReplaced, put, replace};
 
     /// The files of a folder and what is in them, dates left out.
     fn files(folder: &Path) -> Vec<(String, String)> {
@@ -199,10 +194,5 @@ mod tests {
         let before = files(folder.path());
         assert!(put(&folder.path().join("fresh"), &path).is_err());
         assert_eq!(files(folder.path()), before);
-    }
-
-    #[test]
-    fn a_file_name_is_one_word_for_the_shell() {
-        assert_eq!(for_shell(Path::new("/a b/it's $x.db")), "'/a b/it'\\''s $x.db'");
     }
 }

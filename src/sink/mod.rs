@@ -32,7 +32,6 @@ pub mod webhook;
 
 pub use alert_queue::{AlertSender, AlertsEnd};
 pub use console::{Console, ConsoleEnd, ConsoleSender, Parcel, WhenFull};
-pub use damaged::for_shell;
 pub use database_files::database_files;
 pub use events::{EventHandle, EventLines, EventSender, EventStream, Field, Head, StreamEnd, json_text, write_event};
 pub use flush_sinks::FlushSinks;

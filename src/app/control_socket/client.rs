@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 
 use super::place::{directories, running};
+use crate::shell::typed;
 
 /// How long an answer may take that is not waited for on purpose.
 pub const LIMIT: Duration = Duration::from_secs(10);
@@ -33,7 +34,7 @@ pub fn only_run() -> anyhow::Result<PathBuf> {
             )
         }
         _ => {
-            let paths: Vec<String> = found.iter().map(|path| format!("  --control {}", path.display())).collect();
+            let paths: Vec<String> = found.iter().map(|path| format!("  --control {}", typed(path))).collect();
             bail!("several runs are there; add one of:\n{}", paths.join("\n"))
         }
     }

@@ -17,12 +17,13 @@ use crate::app::job_disk::JobDisk;
 use crate::app::last_words::{self, LastWords};
 use crate::app::privileges::{self, Keep, User};
 use crate::app::report::RunResult;
-use crate::app::screen::{program, typed};
+use crate::app::screen::program;
 use crate::app::staging::{After, Staging, Voices, Whose};
 use crate::app::{OWN_FAULT, Outcome, OwnFault, gears, report, settings, watch};
 use crate::lua;
 use crate::pipeline::Pace;
 use crate::plugin::{Catalog, HostSettings, SkipReason, Stage, discover};
+use crate::shell::typed;
 use crate::time::Stopwatch;
 
 /// Runs plugins on an input and reports.

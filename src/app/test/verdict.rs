@@ -7,6 +7,7 @@ use similar::{ChangeTag, TextDiff};
 
 use super::cases::Found;
 use crate::app::screen::{Paint, Screen, program};
+use crate::shell::typed;
 
 /// Lines of a difference that are shown.
 const SHOWN: usize = 100;
@@ -64,7 +65,7 @@ impl Verdict {
         let word = screen.paint(paint, if self.is_good() { self.name() } else { "FAILED" });
         writeln!(screen, "{word} {}", found.name())?;
         let program = program();
-        let again = format!("{program} test {}", found.file.display());
+        let again = format!("{program} test {}", typed(&found.file));
         match self {
             Self::Passed | Self::Written => Ok(()),
             Self::New => writeln!(screen, "  there is no snapshot yet; to write one: {again} --update"),
