@@ -45,7 +45,8 @@ end
 
 local MOST = 20000
 
--- "line what" of every variable of an onexecute that a worker does not get. `plugin` is the table whose functions
+-- "line left what" of every variable of an onexecute that a worker does not get, or (left is "bare") gets without its
+-- metatable. `plugin` is the table whose functions
 -- are looked at, `standard` a list of tables whose contents every worker has as well.
 local function workers(plugin, standard)
   local known = {}
@@ -72,7 +73,7 @@ local function workers(plugin, standard)
     return int64[1] ~= nil and (ffi.istype(int64[1], value) or ffi.istype(int64[2], value))
   end
 
-  -- Why a value cannot travel, or nil; looks into tables and functions.
+  -- Why a value cannot travel, or nil, and whether only a metatable cannot; looks into tables and functions.
   local function obstacle(value, path, seen, budget)
     local kind = type(value)
     if kind == "userdata" or (kind == "cdata" and not is_int64(value)) then return path .. " is a " .. kind end
@@ -85,22 +86,31 @@ local function workers(plugin, standard)
       local meta = getmeta(value)
       if meta and rawget(meta, "__metatable") ~= nil then return path .. " is a protected object" end
       for key, field in next, value do
-        local why = obstacle(field, path .. "." .. (type(key) == "string" and key or "[" .. tostring(key) .. "]"), seen, budget)
-        if why then return why end
+        local name = type(key) == "string" and key or "[" .. tostring(key) .. "]"
+        local why, bare = obstacle(field, path .. "." .. name, seen, budget)
+        if why then return why, bare end
       end
-      return meta and path .. " has a metatable"
+      if meta then return path .. " has a metatable", true end
+      return nil
     end
     if getinfo(value, "S").what == "C" then return path .. " is a function that is not written in Lua" end
     for i = 1, 60 do
       local name, captured = getupvalue(value, i)
       if not name then return nil end
-      local why = obstacle(captured, path .. " -> " .. name, seen, budget)
-      if why then return why end
+      local why, bare = obstacle(captured, path .. " -> " .. name, seen, budget)
+      if why then return why, bare end
     end
   end
 
   local found = {}
-  local function report(line, what) found[#found + 1] = line .. "\t" .. what:gsub("[\t\n]", " ") end
+  local function report(line, what, bare)
+    found[#found + 1] = line .. "\t" .. (bare and "bare" or "nil") .. "\t" .. what:gsub("[\t\n]", " ")
+  end
+  -- Looks at a variable of the onexecute that begins in a line.
+  local function examine(line, name, value)
+    local why, bare = obstacle(value, "'" .. name .. "'", {}, { 1000 })
+    if why then report(line, why, bare) end
+  end
 
   local function captured(f, wanted)
     for i = 1, 60 do
@@ -123,8 +133,7 @@ local function workers(plugin, standard)
       local name = funcuvname(prototype, i)
       local is_captured, value = captured(f, name)
       if is_captured then
-        local why = obstacle(value, "'" .. name .. "'", {}, { 1000 })
-        if why then report(line, why) end
+        examine(line, name, value)
       elseif objects[name] and parameter(f, name) then
         report(line, "'" .. name .. "' is an object of the callback")
       end
@@ -161,8 +170,7 @@ local function workers(plugin, standard)
       for i = 1, 60 do
         local name, upvalue = getupvalue(value, i)
         if not name then break end
-        local why = obstacle(upvalue, "'" .. name .. "'", {}, { 1000 })
-        if why then report(line, why) end
+        examine(line, name, upvalue)
       end
     end
     written(value)

@@ -28,13 +28,24 @@ pub struct GlobalName {
     pub usage: GlobalUse,
 }
 
-/// A variable of an `onexecute` that its worker does not get.
+/// What a worker meets in the place of what cannot travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing.
+    Nil,
+    /// The table, without its metatable.
+    BareTable,
+}
+
+/// A variable of an `onexecute` that its worker does not get, or not as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LostVariable {
     /// Where the function begins.
     pub line: u32,
     /// Which it is and why, in words.
     pub reason: String,
+    /// What there is in its place.
+    pub left: Left,
 }
 
 /// The inspector in one VM.
@@ -90,8 +101,9 @@ impl<'a> Inspector<'a> {
         }
         let text: LuaString = self.vm.call(&self.workers, (plugin, standard), self.budget)?;
         let rows = rows(&text).into_iter().filter_map(|row| {
-            let [line, reason] = row.try_into().ok()?;
-            Some(LostVariable { line: line.parse().ok()?, reason })
+            let [line, left, reason] = row.try_into().ok()?;
+            let left = if left == "bare" { Left::BareTable } else { Left::Nil };
+            Some(LostVariable { line: line.parse().ok()?, reason, left })
         });
         Ok(rows.collect())
     }

@@ -10,7 +10,7 @@ use mlua::{Table, Value};
 use super::fields;
 use super::finding::{Findings, Severity};
 use super::guids::{self, KnownGuids};
-use super::inspect::{GlobalName, Inspector, LostVariable};
+use super::inspect::{GlobalName, Inspector, Left, LostVariable};
 use super::locals;
 use crate::api::{EngineContext, LogLevel, Peers, Record, modules};
 use crate::guid::Guid;
@@ -264,10 +264,9 @@ fn look(
 
 fn left_behind(lost: LostVariable, findings: &mut Findings) {
     // In the words of a run that comes across it.
-    let (left, advice) = if lost.reason.ends_with(" has a metatable") {
-        ("the table arrives without it", "call setmetatable inside onexecute, or leave it out")
-    } else {
-        ("it is nil there", "make it inside onexecute, or put what is needed into data")
+    let (left, advice) = match lost.left {
+        Left::BareTable => ("the table arrives without it", "call setmetatable inside onexecute, or leave it out"),
+        Left::Nil => ("it is nil there", "make it inside onexecute, or put what is needed into data"),
     };
     let message = format!("onexecute: {}, which cannot be sent to a worker; {left}", lost.reason);
     findings.add(Severity::Warning, lost.line, message, advice);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::expressions::{Expressions, Given, Loss, Names, OBJECT, closing};
-use super::inspect::LostVariable;
+use super::inspect::{Left, LostVariable};
 use crate::lua::Tokens;
 
 /// Parameters that are objects of a callback, by their usual names.
@@ -308,7 +308,7 @@ impl<'a> Reading<'a> {
             for &variable in &self.functions[function].taken {
                 let path = format!("'{}'", self.variables[variable].name);
                 let reason = self.obstacle(variable, path, &mut BTreeSet::from([function]));
-                lost.extend(reason.map(|reason| LostVariable { line, reason }));
+                lost.extend(reason.map(|reason| LostVariable { line, reason, left: Left::Nil }));
             }
         }
         lost
