@@ -23,7 +23,7 @@ impl Default for FlowsConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// TCP without a completed handshake, or a single packet of a connection whose beginning was not seen. Hosts that get no
-    /// answer try again after up to 32 s, and some more seconds later.
+    /// answer try again after 1, 2, 4 s and so on, up to 32 s, some even later: a shorter time would make a flow of each try.
     pub half_open: Duration,
     /// TCP that was established. Keep-alives, if any, are most often sent every 45 to 75 s.
     pub established: Duration,

@@ -62,8 +62,8 @@ pub(super) fn tell_when_late(guard: &Guard, path: &Path, settings: &HostSettings
 }
 
 impl Underway {
-    /// Begins with a VM for a purpose. `loads` has those that keep a thread which nobody can do without; `callbacks` is the time for those of
-    /// the script, if it is told of one that does not come back.
+    /// Begins with a VM for a purpose. `loads` has those that keep a thread which nobody can do without; `callbacks` is the
+    /// time for those of the script, if it is told of one that does not come back.
     pub(super) fn begin(
         guard: &Arc<Guard>,
         (path, purpose): (&Path, Purpose),

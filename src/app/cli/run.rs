@@ -140,7 +140,7 @@ pub struct MeteringArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Work")]
 pub struct WorkArgs {
-    /// Packet threads; flows are shared out among them. Files: not with --count, --duration and --speed
+    /// Packet threads; flows are shared out among them. Files: not with --count, --duration or --speed
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub engines: u16,
 
