@@ -475,26 +475,58 @@ fn a_full_disk_costs_packets_that_are_counted_and_storing_goes_on_when_there_is_
     outcome.unwrap();
 }
 
+/// Waits until a capture with so many packets is written, and deletes it.
+fn delete_written(folder: &Path, packets: u64) {
+    let is_written = |path: &PathBuf| fs::metadata(path).unwrap().len() == 24 + packets * (16 + 200);
+    let written = (0..4_000).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        captures(folder).into_iter().find(is_written)
+    });
+    fs::remove_file(written.unwrap()).unwrap();
+}
+
+fn indexes(folder: &Path) -> usize {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    names.filter(|path| path.extension().is_some_and(|end| end == "idx")).count()
+}
+
 #[test]
 fn a_file_that_is_deleted_while_it_is_written_costs_only_what_was_in_it() {
     let folder = TempDir::new().unwrap();
     let store = PacketStore::open(&config(folder.path())).unwrap();
     let mut feed = store.feed();
     offer(&mut feed, 1..90);
-    let is_written = |path: &PathBuf| fs::metadata(path).unwrap().len() == 24 + 89 * (16 + 200);
-    let has_come = (0..4_000).any(|_| {
-        std::thread::sleep(Duration::from_millis(5));
-        captures(folder.path()).first().is_some_and(is_written)
-    });
-    assert!(has_come);
-    captures(folder.path()).into_iter().for_each(|path| fs::remove_file(path).unwrap());
+    delete_written(folder.path(), 89);
     offer(&mut feed, 100..190);
     drop(feed);
     let counts = store.close();
-    assert_eq!((counts.written, counts.files), (89 + 90, 2), "{counts:?}");
+    assert_eq!((counts.written, counts.written_bytes, counts.files), (90, 90 * (16 + 200), 2), "{counts:?}");
+    assert!(counts.drops().contains(&("packet_store_file_deleted", 89)), "{counts:?}");
     assert_eq!(numbers(folder.path(), Selection::default()), (100..190).collect::<Vec<_>>());
-    let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
-    assert_eq!(names.filter(|path| path.extension().is_some_and(|end| end == "idx")).count(), 1);
+    assert_eq!(indexes(folder.path()), 1);
+}
+
+#[test]
+fn a_deleted_file_that_takes_no_more_packets_counts_as_lost_too() {
+    let folder = TempDir::new().unwrap();
+    let store = PacketStore::open(&config(folder.path())).unwrap();
+    let mut feed = store.feed();
+    offer(&mut feed, 1..90);
+    delete_written(folder.path(), 89);
+    // It makes room for another one.
+    for number in 0..8 {
+        let time = Timestamp::new(1_700_000_000, 0);
+        let linktype = LinkType(200 + number);
+        feed.add(&Offer { time, wirelen: 300, linktype, bytes: &[7; 200], flow: None });
+    }
+    offer(&mut feed, 100..150);
+    delete_written(folder.path(), 50);
+    // It is the last.
+    drop(feed);
+    let counts = store.close();
+    assert_eq!((counts.written, counts.written_bytes, counts.files), (8, 8 * (16 + 200), 10), "{counts:?}");
+    assert!(counts.drops().contains(&("packet_store_file_deleted", 89 + 50)), "{counts:?}");
+    assert_eq!((captures(folder.path()).len(), indexes(folder.path())), (8, 8));
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(super) struct OpenSegment {
     pub(super) linktype: LinkType,
     /// Bytes of whole packets, the file's header included.
     pub(super) len: u64,
+    /// Whole packets in it.
+    pub(super) packets: u64,
     /// Earliest and latest packet.
     pub(super) span: Option<(Timestamp, Timestamp)>,
     file: File,
@@ -54,7 +56,8 @@ impl OpenSegment {
         }
         let index = IndexFile::create(&index_path(&path)).ok();
         let stretch = Stretch::new(FILE_HEADER);
-        Ok(Self { path, linktype, len: FILE_HEADER, span: None, file, index, stretch, marks: Vec::new() })
+        let (len, marks) = (FILE_HEADER, Vec::new());
+        Ok(Self { path, linktype, len, packets: 0, span: None, file, index, stretch, marks })
     }
 
     /// Whether the file has no name any more: nobody finds what is written there.
@@ -82,6 +85,7 @@ impl OpenSegment {
             self.stretch.extend(time, len);
             self.marks.extend_from_slice(marks);
             self.len += u64::from(len);
+            self.packets += 1;
             self.span = Some(self.span.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
             if self.stretch.is_full() && self.end_stretch() == Indexed::Lost {
                 indexed = Indexed::Lost;

@@ -9,9 +9,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::config::StoreConfig;
-use super::counts::{Shared, StoreCounts, add};
+use super::counts::{Shared, StoreCounts, add, take_back};
 use super::directory::{Directory, StoreError};
 use super::feed::{Entry, Parcel, StoreFeed};
+use super::record::FILE_HEADER;
 use super::segment::{Indexed, OpenSegment, index_path};
 use crate::packet::LinkType;
 use crate::processor::yield_to_packets;
@@ -207,19 +208,12 @@ impl Writer {
             let segment = &self.open[index];
             let too_large = segment.len + u64::from(next.len) > self.config.segment_bytes && segment.span.is_some();
             let too_long = segment.span.is_some_and(|(first, _)| next.time.since(first) > self.config.segment_span);
-            let is_deleted = segment.is_deleted();
             // A folder that was replaced under us takes no more packets of this file.
-            if !too_large && !too_long && !is_deleted && (self.told.is_none() || segment.path.exists()) {
+            if !too_large && !too_long && !segment.is_deleted() && (self.told.is_none() || segment.path.exists()) {
                 return Ok(index);
             }
             let segment = self.open.remove(index);
-            if is_deleted {
-                log::warn!("{}: deleted while it was written; its packets are lost", segment.path.display());
-                // Without it its index is of no use.
-                let _ = fs::remove_file(index_path(&segment.path));
-            } else {
-                self.close(segment);
-            }
+            self.close(segment);
         } else if self.open.len() >= MAX_OPEN {
             let segment = self.open.remove(0);
             self.close(segment);
@@ -231,6 +225,15 @@ impl Writer {
     }
 
     fn close(&mut self, segment: OpenSegment) {
+        if segment.is_deleted() {
+            log::warn!("{}: deleted while it was written; its packets are lost", segment.path.display());
+            take_back(&self.shared.written, segment.packets);
+            take_back(&self.shared.written_bytes, segment.len - FILE_HEADER);
+            add(&self.shared.file_deleted, segment.packets);
+            // Without it its index is of no use.
+            let _ = fs::remove_file(index_path(&segment.path));
+            return;
+        }
         let (closed, indexed) = segment.close();
         if indexed == Indexed::Lost {
             add(&self.shared.index_lost, 1);
