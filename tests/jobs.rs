@@ -385,6 +385,12 @@ fn a_worker_stuck_in_c_is_replaced_and_its_job_ends_once() {
         assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
         let states: Vec<JobState> = completions.iter().map(|completion| completion.state).collect();
         assert_eq!(states, [JobState::TimedOut, JobState::Done, JobState::Done]);
+        // Deadline and grace.
+        let least = Duration::from_millis(150);
+        assert!(completions[0].ran >= least, "{:?}", completions[0].ran);
+        let summary = pool.summary();
+        assert_eq!((summary.runs.count, summary.whole.count), (3, 3));
+        assert!(summary.runs.max >= least && summary.whole.max >= least, "{summary:?}");
         // The stuck call returns at last; nothing comes of it.
         door.open();
         wait_until("the thread of the worker has ended", || threads_named("job0-stuck") == 1);

@@ -77,7 +77,7 @@ pub(super) enum Again {
     IfItFails,
 }
 
-/// A job that its worker has brought to its end.
+/// A job that its worker has brought to its end, or was given up with.
 #[derive(Debug)]
 pub(super) struct Finished {
     /// Absent if somebody else ended it first.
@@ -187,7 +187,7 @@ impl Slot {
         Ok(Queued { id: job.id, job, lanes })
     }
 
-    /// Ends the running job, unless somebody else has.
+    /// Ends the running job, unless somebody else has, and notes its times.
     pub(super) fn finish(state: &mut State, now: Stopwatch) -> Finished {
         let Some(Running { mut job, lanes, started, .. }) = state.running.take() else {
             return Finished { job: None, lanes: None };

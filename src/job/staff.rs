@@ -10,7 +10,7 @@ use crate::time::Stopwatch;
 use super::counts::Summary;
 use super::limits::Permit;
 use super::shared::{Shared, Workers};
-use super::slot::{Life, Slot};
+use super::slot::{Finished, Life, Slot};
 use super::state::JobState;
 use super::{supervisor, worker};
 
@@ -76,22 +76,22 @@ impl Shared {
     pub(super) fn replace(self: &Arc<Self>, number: usize, state: JobState, error: &PluginError) {
         let mut waiting = self.waiting();
         let Some(slot) = self.slots().get(number).map(Arc::clone) else { return };
-        let (running, local) = {
+        let (Finished { job, lanes }, local) = {
             let mut own = slot.lock();
             if own.life == Life::Abandoned {
                 return;
             }
             own.life = Life::Abandoned;
+            let ended = Slot::finish(&mut own, Stopwatch::start());
             let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
             past.merge(&std::mem::take(&mut own.spans));
-            (own.running.take(), std::mem::take(&mut own.local))
+            (ended, std::mem::take(&mut own.local))
         };
         slot.disown();
         slot.children.close();
         self.counters.workers_abandoned.fetch_add(1, Ordering::Relaxed);
         let stuck = self.counters.workers_stuck.fetch_add(1, Ordering::Relaxed) + 1;
         waiting.queue.put_back(local);
-        let (job, lanes) = running.map_or((None, None), |running| (running.job, running.lanes));
         if let Some(lanes) = lanes {
             waiting.queue.release(&lanes);
         }
