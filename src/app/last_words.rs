@@ -30,9 +30,15 @@ impl LastWords {
     }
 }
 
-/// Ends the process and the commands of its scripts and jobs. No line is left half written.
-pub fn exit(status: i32) -> ! {
+/// For a process that ends, whatever its threads do: ends the commands of scripts and jobs, and leaves no line of a file half
+/// written.
+pub fn hold() {
     end_commands();
     hold_files(LAST_LINE);
+}
+
+/// Ends the process at once, with nothing left behind as [`hold`] has it.
+pub fn exit(status: i32) -> ! {
+    hold();
     signal_hook::low_level::exit(status)
 }

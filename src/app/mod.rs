@@ -47,7 +47,6 @@ mod watch;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::job::end_commands;
 use crate::sink::harmless;
 
 /// How a command ended.
@@ -90,7 +89,7 @@ pub fn main() -> ExitCode {
     let cli = cli::parse(arguments);
     logging::start(cli.log);
     let ended = dispatch(&cli);
-    end_commands();
+    last_words::hold();
     match ended {
         Ok(Outcome::Good) => ExitCode::SUCCESS,
         Ok(Outcome::Flawed) => ExitCode::from(1),

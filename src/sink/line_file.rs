@@ -2,29 +2,59 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
+use std::mem;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock, TryLockError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::thread;
 use std::time::Duration;
 
 use crate::time::Stopwatch;
 
-/// Held by whoever writes lines, so that a process that ends leaves no half of one.
-static WRITING: RwLock<()> = RwLock::new(());
+/// Whoever writes lines goes through it, so that a process that ends leaves no half of one.
+static GATE: Gate = Gate::new();
 /// Between two looks whether somebody writes.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// Has no line be written any more, for a process that ends: waits for those that are being written, but not longer than that.
 pub fn hold_files(limit: Duration) {
-    let since = Stopwatch::start();
-    loop {
-        match WRITING.try_write() {
-            Ok(held) => return std::mem::forget(held),
-            Err(TryLockError::Poisoned(held)) => return std::mem::forget(held.into_inner()),
-            Err(TryLockError::WouldBlock) if since.elapsed() >= limit => return,
-            Err(TryLockError::WouldBlock) => thread::sleep(LOOK),
+    GATE.close(limit);
+}
+
+/// Lets writers in until it is closed.
+struct Gate {
+    writing: RwLock<()>,
+    is_closing: AtomicBool,
+}
+
+impl Gate {
+    const fn new() -> Self {
+        Self { writing: RwLock::new(()), is_closing: AtomicBool::new(false) }
+    }
+
+    /// To be held while something is written. Of a gate that is closed it does not come back.
+    fn enter(&self) -> RwLockReadGuard<'_, ()> {
+        while self.is_closing.load(Ordering::Relaxed) {
+            thread::park();
         }
+        self.writing.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets nobody in any more, for ever, and waits until all are out; false if they are not by then.
+    fn close(&self, limit: Duration) -> bool {
+        // Of writers that take turns there would be one in at each look.
+        self.is_closing.store(true, Ordering::Relaxed);
+        let since = Stopwatch::start();
+        loop {
+            match self.writing.try_write() {
+                Ok(held) => break mem::forget(held),
+                Err(TryLockError::Poisoned(held)) => break mem::forget(held.into_inner()),
+                Err(TryLockError::WouldBlock) if since.elapsed() >= limit => return false,
+                Err(TryLockError::WouldBlock) => thread::sleep(LOOK),
+            }
+        }
+        true
     }
 }
 
@@ -135,7 +165,7 @@ impl LineFile {
         if self.is_named && self.file.metadata().is_ok_and(|about| about.nlink() == 0) {
             return Err((0, io::Error::new(io::ErrorKind::NotFound, "the file was deleted; SIGHUP makes a new one")));
         }
-        let _writing = WRITING.read().unwrap_or_else(PoisonError::into_inner);
+        let _writing = GATE.enter();
         let mut written = 0;
         while written < lines.len() {
             match self.file.write(&lines[written..]) {
@@ -164,9 +194,13 @@ impl LineFile {
 
 #[cfg(test)]
 mod tests {
-    use super::{Begin, LineFile, Links, OutputError};
+    use super::{Begin, Gate, LineFile, Links, OutputError};
+    use crate::time::Stopwatch;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+    use std::time::Duration;
 
     #[test]
     fn a_file_belongs_to_its_owner_and_begins_as_it_is_told() {
@@ -209,6 +243,31 @@ mod tests {
         assert_eq!((written, error.kind()), (0, std::io::ErrorKind::NotFound));
         // Whoever passes a file without a name on knows what it is.
         LineFile::of(tempfile::tempfile().unwrap()).unwrap().write(b"line\n").unwrap();
+    }
+
+    #[test]
+    fn a_process_that_ends_does_not_wait_for_writers_that_take_turns() {
+        static GATE: Gate = Gate::new();
+        static CAME: AtomicUsize = AtomicUsize::new(0);
+        let take_turns = || {
+            loop {
+                let _writing = GATE.enter();
+                let mine = CAME.fetch_add(1, Ordering::Relaxed) + 1;
+                let since = Stopwatch::start();
+                // Goes when the other one has come, or will not.
+                while CAME.load(Ordering::Relaxed) == mine && since.elapsed() < Duration::from_millis(300) {
+                    thread::yield_now();
+                }
+            }
+        };
+        (0..2).for_each(|_| drop(thread::spawn(take_turns)));
+        while CAME.load(Ordering::Relaxed) < 10 {
+            thread::yield_now();
+        }
+        assert!(GATE.close(Duration::from_secs(4)));
+        let came = CAME.load(Ordering::Relaxed);
+        thread::sleep(Duration::from_millis(5));
+        assert_eq!(CAME.load(Ordering::Relaxed), came, "nobody comes any more");
     }
 
     #[test]
