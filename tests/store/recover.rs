@@ -1,11 +1,12 @@
 //! What comes out of damaged stores.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use millstream::sink::{RecoverError, RunEnd, Salvaged, recover};
+use rusqlite::Connection;
 use rusqlite::types::Value as Sql;
 use tempfile::TempDir;
 
@@ -32,6 +33,18 @@ fn counts(file: &Path) -> BTreeMap<String, i64> {
     counts
 }
 
+/// The tables that are not whole. Of each it is told how many rows there are, and nothing is lost in silence.
+fn lost<'a>(what: &str, told: &BTreeMap<&'a str, Salvaged>, new: &Path, all: &BTreeMap<String, i64>) -> Vec<&'a str> {
+    let found = counts(new);
+    for (table, rows) in all {
+        let (found, told) = (found.get(table).copied().unwrap_or(0), told.get(table.as_str()));
+        assert!(told.is_none_or(|told| told.rows as i64 == found), "{what}: {table}");
+        let may_lack = told.is_none_or(|told| !told.is_whole());
+        assert!(found == *rows || may_lack && found < *rows, "{what}: {table}: {found} of {rows}");
+    }
+    told.iter().filter(|(_, table)| !table.is_whole()).map(|(name, _)| *name).collect()
+}
+
 #[test]
 fn whatever_is_damaged_everything_else_is_recovered() {
     let folder = TempDir::new().unwrap();
@@ -49,15 +62,7 @@ fn whatever_is_damaged_everything_else_is_recovered() {
         let told: BTreeMap<&str, Salvaged> = recover(&damaged, &new).unwrap().into_iter().collect();
         assert!(fs::read(&damaged).unwrap() == before, "{name}: it stays as it is");
         assert_eq!(rows(&new, "PRAGMA integrity_check"), [[Sql::Text("ok".to_owned())]], "{name}");
-        let found = counts(&new);
-        let lost: Vec<&str> = told.iter().filter(|(_, table)| !table.is_whole()).map(|(name, _)| *name).collect();
-        for (table, rows) in &all {
-            let (found, told) = (found.get(table).copied().unwrap_or(0), told.get(table.as_str()));
-            assert!(told.is_none_or(|told| told.rows as i64 == found), "{name}: {table}");
-            // Nothing is lost in silence.
-            let may_lack = told.is_none_or(|told| !told.is_whole());
-            assert!(found == *rows || may_lack && found < *rows, "{name}: {table}: {found} of {rows}");
-        }
+        let lost = lost(name, &told, &new, &all);
         let base = if name.starts_with("counters_") { "counters" } else { name };
         let hangs_on_it = |table: &str| table == base || ["groups", "meters"].contains(&base);
         assert!(lost.iter().all(|table| hangs_on_it(table)), "{name}: {lost:?}");
@@ -77,6 +82,67 @@ fn whatever_is_damaged_everything_else_is_recovered() {
         ["counters", "documents", "edges", "flows", "groups", "labels", "meters", "resources", "runs", "windows"];
     assert!(expected.iter().all(|table| costly.iter().any(|name| name == table)), "{costly:?}");
     assert!(costly.iter().all(|table| all.contains_key(table)), "no index costs anything: {costly:?}");
+}
+
+#[test]
+fn of_a_store_that_was_cut_off_only_what_lay_behind_its_end_is_lost() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let sound = path("sound.db");
+    assert_eq!(write(&options(&sound), 0..600).0.lost(), 0);
+    let all = counts(&sound);
+    let [pages, size] = ["page_count", "page_size"].map(|what| number(&sound, &format!("PRAGMA {what}")));
+    let flows = |file: &Path| -> BTreeSet<String> {
+        rows(file, "SELECT * FROM flows").iter().map(|row| format!("{row:?}")).collect()
+    };
+    let all_flows = flows(&sound);
+    let (mut is_lost, mut is_whole) = (BTreeSet::new(), BTreeSet::new());
+    // The last page may be there in part.
+    for (kept, more) in [(1, 0), (3, 1), (pages / 4, 0), (pages / 2, size / 2), (pages - 3, 0), (pages - 1, size - 9)] {
+        let (cut, new) = (path("cut.db"), path("new.db"));
+        fs::copy(&sound, &cut).unwrap();
+        fs::File::options().write(true).open(&cut).unwrap().set_len((kept * size + more) as u64).unwrap();
+        let told: BTreeMap<&str, Salvaged> = recover(&cut, &new).unwrap().into_iter().collect();
+        let mut names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(names.all(|name| !name.to_str().unwrap().contains("pages")), "nothing is left behind");
+        assert_eq!(rows(&new, "PRAGMA integrity_check"), [[Sql::Text("ok".to_owned())]], "{kept}");
+        let lost = lost(&kept.to_string(), &told, &new, &all);
+        assert!(flows(&new).is_subset(&all_flows), "{kept}");
+        let behind = rows(&sound, &format!("SELECT DISTINCT name FROM dbstat WHERE pageno > {kept}"));
+        let is_behind = |table: &str| {
+            let is = |name: &str| name == table || table == "counters" && name.starts_with("counters_");
+            behind.iter().any(|name| matches!(&name[0], Sql::Text(name) if is(name)))
+        };
+        let hangs_on_them = ["groups", "meters", "keys"].iter().any(|table| is_behind(table));
+        assert!(hangs_on_them || lost.iter().all(|table| is_behind(table)), "{kept}: {lost:?}, {behind:?}");
+        is_whole.extend(told.keys().filter(|table| is_behind(table) && !lost.contains(table)).copied());
+        is_lost.extend(lost);
+        for file in [&cut, &new] {
+            fs::remove_file(file).unwrap();
+        }
+    }
+    let expected = ["counters", "flows", "groups", "keys", "runs"];
+    assert!(expected.iter().all(|table| is_lost.contains(table)), "{is_lost:?}");
+    assert!(is_whole.is_empty(), "{is_whole:?}");
+}
+
+#[test]
+fn a_table_whose_definition_makes_no_sense_is_all_that_is_lost() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let sound = path("sound.db");
+    assert_eq!(write(&options(&sound), 0..600).0.lost(), 0);
+    let all = counts(&sound);
+    for (at, table) in ["counters", "edges", "flows"].into_iter().enumerate() {
+        let (damaged, new) = (path(&format!("damaged-{at}.db")), path(&format!("new-{at}.db")));
+        fs::copy(&sound, &damaged).unwrap();
+        let sql = format!(
+            "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = 'no sense' WHERE type = 'table' AND name GLOB '{table}*'"
+        );
+        Connection::open(&damaged).unwrap().execute_batch(&sql).unwrap();
+        let told: BTreeMap<&str, Salvaged> = recover(&damaged, &new).unwrap().into_iter().collect();
+        assert_eq!(lost(table, &told, &new, &all), [table]);
+    }
 }
 
 /// The rows in each page of a table.

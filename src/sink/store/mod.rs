@@ -32,6 +32,7 @@ mod sender;
 mod statements;
 mod sums;
 mod values;
+mod whole_pages;
 mod writer;
 
 pub use counts::StoreTally;

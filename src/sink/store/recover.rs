@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::open::{self, Opened, StoreOpenError};
-use super::query::connect;
+use super::query::connect_damaged;
 use super::salvage::{Salvaged, Source, copy};
+use super::whole_pages::WholePages;
 use super::{lists, schema};
 use crate::sink::database_files;
 
@@ -100,8 +101,13 @@ INSERT INTO attribute_parts(part, first, last) SELECT part, min(time), max(time)
 /// # Errors
 /// [`RecoverError`]; then there is no new file.
 pub fn recover(damaged: &Path, new: &Path) -> Result<Vec<(&'static str, Salvaged)>, RecoverError> {
-    let (from, version) = opened(damaged)?;
     let failed = |why: String| RecoverError::New { path: new.to_owned(), why };
+    check(damaged)?;
+    let mut copy = new.as_os_str().to_owned();
+    copy.push(".pages");
+    let pages = WholePages::of(damaged, copy.into()).map_err(|error| failed(error.to_string()))?;
+    let readable = pages.as_ref().map_or(damaged, |pages| &pages.path);
+    let (from, version) = opened(damaged, readable)?;
     match OpenOptions::new().write(true).create_new(true).mode(0o640).open(new) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -124,16 +130,22 @@ pub fn recover(damaged: &Path, new: &Path) -> Result<Vec<(&'static str, Salvaged
     recovered.map_err(failed)
 }
 
-/// The damaged store, in one read transaction, and the version of its tables. What an earlier one had otherwise is seen as it
-/// would be today.
-fn opened(path: &Path) -> Result<(Connection, i64), RecoverError> {
-    let unreadable = |why: String| RecoverError::Unreadable { path: path.to_owned(), why };
-    let is_file = path.metadata().map_err(|error| unreadable(error.to_string()))?.is_file();
+/// Whether it is a database.
+fn check(path: &Path) -> Result<(), RecoverError> {
+    let unreadable = |error: io::Error| RecoverError::Unreadable { path: path.to_owned(), why: error.to_string() };
+    let is_file = path.metadata().map_err(unreadable)?.is_file();
     // To open a pipe would wait for whoever writes it.
-    if !is_file || !open::is_database(path).map_err(|error| unreadable(error.to_string()))? {
+    if !is_file || !open::is_database(path).map_err(unreadable)? {
         return Err(RecoverError::NotAStore { path: path.to_owned() });
     }
-    let db = connect(path).map_err(|error| unreadable(error.to_string()))?;
+    Ok(())
+}
+
+/// The damaged store, in one read transaction, and the version of its tables. What an earlier one had otherwise is seen as it
+/// would be today.
+fn opened(path: &Path, readable: &Path) -> Result<(Connection, i64), RecoverError> {
+    let unreadable = |why: String| RecoverError::Unreadable { path: path.to_owned(), why };
+    let db = connect_damaged(readable).map_err(|error| unreadable(error.to_string()))?;
     let number =
         |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|error| unreadable(error.to_string()));
     let (application, found) = (number("PRAGMA application_id")?, number("PRAGMA user_version")?);
@@ -146,7 +158,7 @@ fn opened(path: &Path) -> Result<(Connection, i64), RecoverError> {
     // A view of this connection is found before the table of its name.
     let otherwise = OTHERWISE.iter().filter(|(until, _)| found <= *until);
     let views: String = otherwise.map(|(_, view)| format!("CREATE TEMP VIEW {view}; ")).collect();
-    let begin = format!("PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY; {views}BEGIN");
+    let begin = format!("PRAGMA temp_store = MEMORY; {views}BEGIN");
     db.execute_batch(&begin).map_err(|error| unreadable(error.to_string()))?;
     Ok((db, found))
 }
@@ -217,9 +229,13 @@ fn numbers(db: &Connection, sql: &str) -> rusqlite::Result<Vec<(i64, i64)>> {
 
 /// The buckets of all groups; coarser intervals are read from them.
 fn counters(from: &Connection, to: &Connection) -> rusqlite::Result<Salvaged> {
-    let mut all = Salvaged::default();
     let there = "SELECT CAST(substr(name, 10) AS INTEGER), 0 FROM sqlite_master WHERE name GLOB 'counters_[0-9]*'";
-    for (group, _) in numbers(from, there).unwrap_or_default() {
+    let (there, mut all) = match numbers(from, there) {
+        Ok(there) => (there, Salvaged::default()),
+        // Others may have been there.
+        Err(_) => (Vec::new(), Salvaged::gap(None)),
+    };
+    for (group, _) in &there {
         if !to.prepare_cached("SELECT 1 FROM groups WHERE id = ?1")?.exists([group])? {
             // Nobody knows of what they are.
             all.add(Salvaged::gap(None));
@@ -232,7 +248,10 @@ fn counters(from: &Connection, to: &Connection) -> rusqlite::Result<Salvaged> {
         });
         let columns = columns.unwrap_or_default();
         if columns.is_empty() {
-            // It was never counted.
+            // Its first page is lost, or it was never counted.
+            if there.contains(&(group, 0)) {
+                all.add(Salvaged::gap(None));
+            }
             continue;
         }
         let is_word = |column: &&String| {

@@ -22,7 +22,7 @@ pub use counters::{KeysQuery, TopQuery, keys, top};
 pub use flows::{FlowOrder, flows, tracked};
 pub use names::{GroupName, MeterName};
 pub use pages::{Contents, PageRange, PageRow, PageValue, Pages};
-pub(super) use reader::connect;
+pub(super) use reader::connect_damaged;
 pub use reader::{QueryError, Reader, Span};
 pub use records::{RecordsQuery, alerts, documents, edges, jobs, resources, runs};
 pub use search::search;

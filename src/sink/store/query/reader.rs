@@ -238,11 +238,22 @@ impl Reader {
 }
 
 /// Connects to a file to read it.
-pub(in crate::sink::store) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    connect_with(path, "")
+}
+
+/// Connects to a file to read what there is of it. Of one that is shorter than it says nothing would be read, nor of one with
+/// a damaged list of tables.
+pub(in crate::sink::store) fn connect_damaged(path: &Path) -> rusqlite::Result<Connection> {
+    connect_with(path, "PRAGMA writable_schema = ON; PRAGMA cell_size_check = ON")
+}
+
+fn connect_with(path: &Path, first: &str) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let open = |name: &str| -> rusqlite::Result<Connection> {
         let db = Connection::open_with_flags(name, flags)?;
         db.busy_timeout(BUSY)?;
+        db.execute_batch(first)?;
         db.execute_batch("PRAGMA cache_size = -65536; PRAGMA mmap_size = 1073741824; PRAGMA trusted_schema = OFF")?;
         db.set_prepared_statement_cache_capacity(64);
         // Opening reads nothing yet.
