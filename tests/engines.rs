@@ -117,6 +117,22 @@ fn what_an_engine_says_with_its_last_packet_is_heard_while_flows_are_open() {
 }
 
 #[test]
+fn all_flows_that_had_timed_out_at_the_end_are_said_to_have() {
+    // More than end by time in one batch.
+    let packet = |from: u16| ether(&ipv4("10.0.0.1", "10.0.1.1", 17, &udp((from, 53), b"x")));
+    let capture =
+        (1..=20_000).fold(Capture::new(), |capture, from| capture.at(100, packet(from))).at(1_000, packet(30_000));
+    for engines in ["1", "2", "3"] {
+        let place = Place::new();
+        fs::write(place.path("a.pcap"), capture.to_pcap()).unwrap();
+        let file = place.path("a.pcap").display().to_string();
+        let ended = place.run(&["-r", &file, "--engines", engines, "--flows", "--json"], LIMIT);
+        let expected = serde_json::json!([{"name": "end", "count": 1}, {"name": "idle", "count": 20_000}]);
+        assert_eq!(ended.exits(0).report()["flows"]["ended"], expected, "{engines} engines");
+    }
+}
+
+#[test]
 fn flows_are_as_old_at_the_end_as_with_one_engine() {
     // Flows that fell silent in time, and one that goes on: only one engine sees the last packets.
     let packet = |from: u32| ether(&ipv4(&format!("10.0.0.{from}"), "10.0.1.1", 17, &udp((5_000, 53), b"x")));

@@ -124,7 +124,7 @@ impl Flows {
     }
 
     /// Ends up to 1,024 flows because the input ended, in the order of their creation; [`Want::Yes`] while there are more.
-    /// Replaces the events.
+    /// Those whose time had come, and which there was no batch to end in, have the reason of that. Replaces the events.
     pub fn finish(&mut self) -> Want {
         self.begin();
         let cause = Cause { packet: FlowEvents::NO_PACKET, time: self.now, origin: 0 };
@@ -133,7 +133,8 @@ impl Flows {
         let mut rest = self.finishing.take().unwrap_or_else(|| self.by_age());
         for slot in rest.drain(rest.len().saturating_sub(FINISHED_AT_ONCE)..).rev() {
             if self.table.is_used(slot) && !self.table.get(slot).flow.has(own::ENDED) {
-                self.end(slot, EndReason::End, cause);
+                let (due, reason) = self.due(slot);
+                self.end(slot, if due <= self.now { reason } else { EndReason::End }, cause);
             }
         }
         let more = Want::from(!rest.is_empty());
