@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod capture_support;
+mod e2e;
 #[path = "support/frames.rs"]
 #[allow(dead_code, reason = "every test binary uses its own part of it")]
 mod frames;

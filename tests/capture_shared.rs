@@ -12,15 +12,16 @@ use std::time::Duration;
 use millstream::capture::{
     FileOptions, FileSource, Fill, Limit, Limits, SharedReader, Source, SourceStats, TimeBase, open_split,
 };
-use millstream::packet::{Batch, Captured, Share, deal_by};
+use millstream::packet::{Batch, Captured, Clock, Share, Tick, deal_by, engine_of};
+use millstream::time::Timestamp;
 
 /// Flow of a packet for these tests: its last byte, spread over all bits.
 fn last_byte(bytes: &[u8]) -> u32 {
     u32::from(bytes.last().copied().unwrap_or(0)).wrapping_mul(0x9E37_79B9)
 }
 
-fn last_bytes(packets: &[Captured], bytes: &[u8], shares: &mut [Share]) {
-    deal_by(|_, bytes| last_byte(bytes), packets, bytes, shares);
+fn last_bytes(packets: &[Captured], bytes: &[u8], shares: &mut [Share], ticks: &mut Vec<Tick>) {
+    deal_by(|_, bytes| last_byte(bytes), packets, bytes, shares, ticks);
 }
 
 fn numbered(scratch: &Scratch, count: u32) -> PathBuf {
@@ -94,6 +95,76 @@ fn merged_and_compressed_files_are_dealt_out_too() {
     assert_eq!(alone.len(), 3);
     for sources in ways(&paths[2..], 2) {
         assert_dealt(&drain_all(sources), &alone);
+    }
+}
+
+/// A packet, by its number, or a tick, by its time and whether flows grow older by it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Told {
+    Packet(u32),
+    Tick(Timestamp, bool),
+}
+
+/// What an engine is told, in order.
+fn told(mut source: Box<dyn Source + Send>) -> Vec<Told> {
+    let (mut batch, mut told) = (Batch::new(), Vec::new());
+    loop {
+        let fill = source.fill(&mut batch).unwrap();
+        let mut ticks = batch.ticks.iter().peekable();
+        for packet in batch.packets() {
+            while let Some(tick) = ticks.next_if(|tick| tick.offset <= packet.offset) {
+                told.push(Told::Tick(tick.time, tick.ages));
+            }
+            let number = batch.packet_bytes(packet)[..4].try_into().unwrap();
+            told.push(Told::Packet(u32::from_le_bytes(number)));
+        }
+        assert!(batch.is_empty() || ticks.peek().is_none(), "none is behind the packets");
+        told.extend(ticks.map(|tick| Told::Tick(tick.time, tick.ages)));
+        if fill == Fill::End {
+            return told;
+        }
+    }
+}
+
+#[test]
+fn every_engine_is_told_of_the_ticks_of_all_between_its_packets() {
+    let scratch = Scratch::new();
+    // Close together, then with gaps, and some late; one flow alone in between, long enough for several chunks.
+    let millis = |i: u32| {
+        let gaps = match i % 4_000 {
+            0..2_000 => 0,
+            at @ 2_000..2_100 => (at - 2_000) * 700,
+            at => 70_000 - at % 50 * 40,
+        };
+        i * 13 + i / 4_000 * 70_000 + gaps
+    };
+    let mut file = Pcap::new(Order::Little, MICROS);
+    for i in 0..24_000_u32 {
+        let mut data = [0; 64];
+        data[..4].copy_from_slice(&i.to_le_bytes());
+        data[63] = if i / 8_000 == 1 { 7 } else { (i * i % 23) as u8 };
+        file = file.packet(1_000 + millis(i) / 1_000, millis(i) % 1_000 * 1_000, &data);
+    }
+    let plain = scratch.file("plain", &file.bytes);
+    let packed = scratch.file("packed", &gzip(&file.bytes));
+    let (all, _) = read(&plain).unwrap();
+    for engines in 1..=3 {
+        for sources in [&plain, &packed].into_iter().flat_map(|path| ways(std::slice::from_ref(path), engines)) {
+            let threads: Vec<_> = sources.into_iter().map(|source| std::thread::spawn(move || told(source))).collect();
+            for (engine, thread) in threads.into_iter().enumerate() {
+                let (mut clock, mut expected) = (Clock::default(), Vec::new());
+                for (number, packet) in (0..).zip(&all) {
+                    let (time, hash) = (Timestamp::from_nanos(packet.nanos), last_byte(&packet.bytes));
+                    let tick = Tick { time, offset: 0, ages: hash != 0 };
+                    expected.extend(clock.strike(&tick).then_some(Told::Tick(time, tick.ages)));
+                    let is_own = engine_of(hash, engines) == engine;
+                    expected.extend(is_own.then_some(Told::Packet(number)));
+                }
+                let is_tick = |told: &&Told| matches!(told, Told::Tick(..));
+                assert!(expected.iter().filter(is_tick).count() > 1_000);
+                assert!(thread.join().unwrap() == expected, "engine {engine} of {engines}");
+            }
+        }
     }
 }
 

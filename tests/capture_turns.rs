@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use capture_support::{MICROS, NANOS, Order, Pcap, Pcapng, Scratch, Seen, drain, real_captures};
 use millstream::capture::{FileOptions, FileSource, Fill, Source, SourceStats, TurnSource};
-use millstream::packet::{Batch, Captured, Share, deal_by};
+use millstream::packet::{Batch, Captured, Share, Tick, deal_by};
 use proptest::prelude::*;
 
 /// Flow of a packet for these tests: its last byte, spread over all bits.
@@ -17,8 +17,8 @@ fn last_byte(bytes: &[u8]) -> u32 {
     u32::from(bytes.last().copied().unwrap_or(0)).wrapping_mul(0x9E37_79B9)
 }
 
-fn last_bytes(packets: &[Captured], bytes: &[u8], shares: &mut [Share]) {
-    deal_by(|_, bytes| last_byte(bytes), packets, bytes, shares);
+fn last_bytes(packets: &[Captured], bytes: &[u8], shares: &mut [Share], ticks: &mut Vec<Tick>) {
+    deal_by(|_, bytes| last_byte(bytes), packets, bytes, shares, ticks);
 }
 
 /// How engines are to read.

@@ -1,6 +1,7 @@
 //! Several engines over files: they wait for each other at the end, and never for long for one that does not come.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod capture_support;
 mod e2e;
 mod support;
 
@@ -9,6 +10,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use capture_support::gzip;
 use e2e::{Place, Running};
 use serde_json::Value;
 use support::frames::{ether, ipv4, udp};
@@ -154,5 +156,92 @@ fn flows_are_as_old_at_the_end_as_with_one_engine() {
     assert_eq!(one.0, serde_json::json!([{"name": "end", "count": 1}, {"name": "idle", "count": 39}]));
     for engines in ["2", "3"] {
         assert_eq!(run(engines), one, "{engines} engines");
+    }
+}
+
+/// Active flows in each bucket, and how flows ended, with so many engines; the event stream besides.
+fn active(place: &Place, files: &[&str], more: &[&str]) -> (Vec<(i64, f64)>, Value, Vec<u8>) {
+    let files = files.iter().flat_map(|file| ["-r", file]);
+    let own = ["--builtin", "Aggregates", "--events", "events", "--json", "--no-store"];
+    let ended = place.run(&files.chain(own).chain(more.iter().copied()).collect::<Vec<_>>(), LIMIT);
+    let report = ended.exits(0).report();
+    let events = e2e::events(&place.path("events"));
+    let total = events.iter().filter(|event| event["ev"] == "counter" && event["key"] == "TOTALBW");
+    let buckets = total.map(|event| (event["bucket"].as_i64().unwrap(), event["values"][2].as_f64().unwrap()));
+    (buckets.collect(), report["flows"]["ended"].clone(), fs::read(place.path("events")).unwrap())
+}
+
+#[test]
+fn flows_are_as_old_in_every_bucket_as_with_one_engine() {
+    let packet = |from: u32| ether(&ipv4(&format!("10.0.0.{from}"), "10.0.1.1", 17, &udp((5_000, 53), b"x")));
+    // ARP, by which no flow grows older.
+    let other = || [&[0xFF; 6][..], &[2; 6], &[8, 6], &[0; 28]].concat();
+    // Flows that all engines have, then for long one alone, then all again. UDP lives for a minute.
+    let all =
+        |capture: Capture, secs: u32| (1..40).fold(capture, |capture, from| capture.at(secs + from, packet(from)));
+    let begin = all(Capture::new(), 600);
+    let alone = (0..60).fold(Capture::new(), |capture, i| capture.at(640 + 10 * i, packet(50)));
+    let alone = all(alone, 1_300);
+    let quiet = (0..30).fold(Capture::new(), |capture, i| capture.at(1_350 + 10 * i, other()));
+    let quiet = all(quiet, 1_700);
+    let whole = [&begin, &alone, &quiet].map(Capture::to_pcap);
+    let whole = [&whole[0][..], &whole[1][24..], &whole[2][24..]].concat();
+    let place = Place::new();
+    fs::write(place.path("whole.pcap"), &whole).unwrap();
+    fs::write(place.path("whole.pcap.gz"), gzip(&whole)).unwrap();
+    for (name, capture) in [("1.pcap", begin), ("2.pcap", alone), ("3.pcap", quiet)] {
+        fs::write(place.path(name), capture.to_pcap()).unwrap();
+    }
+    let (buckets, ends, _) = active(&place, &["whole.pcap"], &[]);
+    let expected = [
+        (600, 40.0),
+        (660, 40.0),
+        (720, 1.0),
+        (780, 1.0),
+        (840, 1.0),
+        (900, 1.0),
+        (960, 1.0),
+        (1_020, 1.0),
+        (1_080, 1.0),
+        (1_140, 1.0),
+        (1_200, 1.0),
+        (1_260, 20.0),
+        (1_320, 39.0),
+        (1_380, 39.0),
+        (1_440, 39.0),
+        (1_500, 39.0),
+        (1_560, 39.0),
+        (1_620, 39.0),
+        (1_680, 78.0),
+    ];
+    assert_eq!(buckets, expected);
+    for files in [&["whole.pcap"][..], &["whole.pcap.gz"], &["1.pcap", "2.pcap", "3.pcap"]] {
+        for engines in ["2", "3"] {
+            let some = active(&place, files, &["--engines", engines]);
+            assert_eq!((some.0, &some.1), (buckets.clone(), &ends), "{files:?} {engines} engines");
+        }
+    }
+    let more = ["--engines", "2", "--backends", "2"];
+    let [first, second] = [(); 2].map(|()| active(&place, &["whole.pcap"], &more));
+    assert_eq!((first.0, first.1), (buckets, ends));
+    assert!(first.2 == second.2, "the event streams of two runs differ");
+}
+
+#[test]
+fn time_that_goes_back_is_where_it_is_with_one_engine() {
+    let packet = |from: u32| ether(&ipv4(&format!("10.0.0.{from}"), "10.0.1.1", 17, &udp((5_000, 53), b"x")));
+    // One engine alone has the packets from which time goes back.
+    let times = [600, 601, 2_000, 602, 603, 2_001, 604];
+    let capture = times.into_iter().fold(Capture::new(), |capture, secs| match secs {
+        2_000.. => capture.at(secs, packet(50)),
+        _ => (1..40).fold(capture, |capture, from| capture.at(secs, packet(from))),
+    });
+    let place = Place::new();
+    fs::write(place.path("back.pcap"), capture.to_pcap()).unwrap();
+    let one = active(&place, &["back.pcap"], &[]);
+    assert_eq!(one.0, [(600, 39.0), (1_980, 79.0)]);
+    for engines in ["2", "3"] {
+        let some = active(&place, &["back.pcap"], &["--engines", engines]);
+        assert_eq!((some.0, some.1), (one.0.clone(), one.1.clone()), "{engines} engines");
     }
 }

@@ -7,14 +7,8 @@
 //! An engine that goes away before the end of its packets, whatever the reason, ends the meeting for those who have come.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use crate::time::Timestamp;
-
-/// Buckets whose last packets are remembered; those that are asked for ended not long ago.
-const MAX_BUCKETS: usize = 4_096;
 
 /// What all engines of a run share.
 #[derive(Debug, Default)]
@@ -26,8 +20,6 @@ pub(super) struct Meeting {
     /// Letters on their way.
     letters: AtomicU64,
     over: AtomicBool,
-    /// The last packet of any engine in each bucket, by the end of the bucket.
-    last_packets: Mutex<BTreeMap<Timestamp, Timestamp>>,
 }
 
 impl Meeting {
@@ -63,24 +55,6 @@ enum Presence {
 impl Seat {
     pub(super) fn new(meeting: &Arc<Meeting>, own: u32, engines: u32) -> Self {
         Self { meeting: Arc::clone(meeting), own, engines, presence: Cell::new(Presence::Reading) }
-    }
-
-    /// The engine's last packet before the end of a bucket was at this time. Of its last packet, to be said before it
-    /// arrives.
-    pub fn saw(&self, packet: Timestamp, bucket_end: Timestamp) {
-        let mut all = self.meeting.last_packets.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = all.entry(bucket_end).or_insert(packet);
-        *last = packet.max(*last);
-        if all.len() > MAX_BUCKETS {
-            all.pop_first();
-        }
-    }
-
-    /// The last packet of any engine in each bucket, those after some time, in order; all of them once all are here.
-    #[must_use]
-    pub fn last_packets(&self, after: Timestamp) -> Vec<Timestamp> {
-        let all = self.meeting.last_packets.lock().unwrap_or_else(PoisonError::into_inner);
-        all.values().copied().filter(|packet| *packet > after).collect()
     }
 
     /// The engine has read its last packet and has nothing left to do.

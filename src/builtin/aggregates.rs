@@ -115,6 +115,10 @@ impl Module for Aggregates {
         }
     }
 
+    fn pass(&mut self, shard: &mut Shard) {
+        self.open_bucket(shard);
+    }
+
     fn flows(&mut self, changes: &[Change], shard: &mut Shard) {
         self.open_bucket(shard);
         let mut began = 0;

@@ -14,6 +14,9 @@ pub(super) trait Module: Debug {
     /// The packets of a stretch, all in the same bucket.
     fn packets(&mut self, _sights: &[Sight], _shard: &mut Shard) {}
 
+    /// A stretch without packets begins, in a bucket in which another engine has some.
+    fn pass(&mut self, _shard: &mut Shard) {}
+
     /// Flows that began or ended.
     fn flows(&mut self, _changes: &[Change], _shard: &mut Shard) {}
 

@@ -113,6 +113,11 @@ impl Builtin {
         self.modules.iter_mut().for_each(|module| module.flush(shard));
     }
 
+    /// Takes note that time has passed by packets of other engines. The shard's time is that already.
+    pub fn pass(&mut self, shard: &mut Shard) {
+        self.modules.iter_mut().for_each(|module| module.pass(shard));
+    }
+
     /// Meters flows that end without a packet.
     pub fn flow_events(&mut self, events: &[FlowEvent], flows: &impl FlowLookup, shard: &mut Shard) {
         self.changes.clear();

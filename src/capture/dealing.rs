@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::file::{Block, Chunk, FileSource, Place};
 use super::source::{Fill, SourceError, SourceStats};
-use crate::packet::{Deal, Share};
+use crate::packet::{Deal, Share, Tick};
 use crate::time::Timestamp;
 
 /// Chunks kept to be used again.
@@ -32,6 +32,8 @@ pub(super) struct Dealt {
     pub bytes: Arc<Vec<u8>>,
     /// Packets of each engine.
     pub shares: Vec<Share>,
+    /// With which of them all a tick begins.
+    pub ticks: Vec<Tick>,
     pub ending: Ending,
     /// Where the next chunk comes from, as far as known.
     pub next: Option<Place>,
@@ -59,8 +61,8 @@ pub(super) struct Dealer {
     /// Handed out, the latest last.
     handed_out: Vec<Arc<Dealt>>,
     buffers: Vec<Vec<u8>>,
-    /// Lists of packets, one for each engine.
-    lists: Vec<Vec<Share>>,
+    /// Lists of packets, one for each engine, and of ticks.
+    lists: Vec<(Vec<Share>, Vec<Tick>)>,
 }
 
 impl Dealer {
@@ -81,7 +83,7 @@ impl Dealer {
         let is_free = |dealt: &Arc<Dealt>| Arc::strong_count(dealt) == 1 && Arc::strong_count(&dealt.bytes) == 1;
         let Some(at) = self.handed_out.iter().rposition(is_free) else { return };
         let Some(dealt) = Arc::into_inner(self.handed_out.remove(at)) else { return };
-        self.lists.push(dealt.shares);
+        self.lists.push((dealt.shares, dealt.ticks));
         if let Some(bytes) = Arc::into_inner(dealt.bytes) {
             self.keep(bytes);
         }
@@ -147,9 +149,9 @@ impl Dealer {
         if self.lists.is_empty() {
             self.reclaim();
         }
-        dealt.shares = self.lists.pop().unwrap_or_default();
+        (dealt.shares, dealt.ticks) = self.lists.pop().unwrap_or_default();
         dealt.shares.resize_with(self.engines, Share::default);
-        (self.deal)(&self.chunk.packets, &bytes, &mut dealt.shares);
+        (self.deal)(&self.chunk.packets, &bytes, &mut dealt.shares, &mut dealt.ticks);
         dealt.bytes = Arc::new(bytes);
         let dealt = Arc::new(dealt);
         if self.handed_out.len() == MAX_KEPT {

@@ -27,6 +27,7 @@ mod shared;
 mod sniff;
 mod source;
 mod split;
+mod ticks;
 mod turns;
 
 pub use file::{FileOptions, FileSource};

@@ -17,7 +17,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use super::file::{CHUNK_LEN, Chunk, FileSource};
 use super::poll::MAX_WAIT;
 use super::source::{Fill, Origin, Progress, Source, SourceError, SourceStats};
-use crate::packet::{Batch, Deal, MAX_BATCH, Share};
+use super::ticks::Ticks;
+use crate::packet::{Batch, Deal, MAX_BATCH, Share, Tick};
 use crate::time::{Stopwatch, Timestamp};
 
 /// Portions a queue holds: at 64 to 256 KiB a chunk this keeps an engine busy for a millisecond or more, and memory to a few
@@ -28,19 +29,26 @@ const QUEUE_LEN: usize = 32;
 /// is awake again after 50 to 100 us, which is as long as it takes to count the packets of a few small portions.
 const READ_AHEAD: usize = 16;
 
+/// Ticks that may come together for an engine without packets: of hours.
+const MAX_TICKS: usize = 1 << 16;
+
 /// Packets of one chunk that belong to one engine.
 #[derive(Debug, Default)]
 struct Portion {
     /// Present whenever there are packets.
     chunk: Option<Arc<Vec<u8>>>,
     share: Share,
+    /// Ticks since the last portion, and those of the chunk.
+    ticks: Vec<Tick>,
 }
 
 #[derive(Debug, Default)]
 struct QueueState {
     portions: VecDeque<Portion>,
-    /// Packet lists that are empty again, for the next portions.
-    spare: Vec<Share>,
+    /// Ticks of chunks behind those of the portions.
+    passed: Vec<Tick>,
+    /// Portions whose lists are empty again, for the next ones.
+    spare: Vec<Portion>,
     /// Moved on whenever something happened that a waiting engine should look at.
     version: u64,
     /// True once the engine has dropped its source.
@@ -64,7 +72,10 @@ struct Reading {
     handed_out: Vec<Arc<Vec<u8>>>,
     /// Dealt and not delivered yet, one share per engine, and the bytes they point into.
     dealt: Vec<Share>,
+    ticks: Vec<Tick>,
     bytes: Option<Arc<Vec<u8>>>,
+    /// Engines that have got theirs.
+    delivered: usize,
     outcome: Ending,
     engine_gone: u64,
 }
@@ -98,7 +109,9 @@ impl SharedReader {
             chunk: Chunk::default(),
             handed_out: Vec::new(),
             dealt: (0..engines).map(|_| Share::default()).collect(),
+            ticks: Vec::new(),
             bytes: None,
+            delivered: engines,
             outcome: Ending::Reading,
             engine_gone: 0,
         };
@@ -115,6 +128,7 @@ impl SharedReader {
                 portion: Portion::default(),
                 failure: None,
                 next: 0,
+                ticks: Ticks::default(),
                 packets: 0,
                 bytes: 0,
             })
@@ -133,8 +147,17 @@ pub struct SharedSource {
     /// What went wrong while reading ahead; told when the packets before it are gone.
     failure: Option<SourceError>,
     next: usize,
+    ticks: Ticks,
     packets: u64,
     bytes: u64,
+}
+
+impl QueueState {
+    /// Whether there is no room for so many packets, or for ticks alone.
+    fn is_full(&self, packets: usize) -> bool {
+        let is_full = packets > 0 && self.portions.len() >= QUEUE_LEN || self.passed.len() >= MAX_TICKS;
+        is_full && !self.is_closed
+    }
 }
 
 impl Queue {
@@ -152,26 +175,36 @@ impl Queue {
 impl Reading {
     /// Delivers what was dealt; true once all of it is gone. Waits for room until `clock` has run for [`MAX_WAIT`].
     fn deliver(&mut self, queues: &[Queue], clock: Stopwatch) -> bool {
-        for (share, queue) in self.dealt.iter_mut().zip(queues) {
-            if share.packets().is_empty() {
+        for (share, queue) in self.dealt.iter_mut().zip(queues).skip(self.delivered) {
+            let packets = share.packets().len();
+            if packets == 0 && self.ticks.is_empty() {
+                self.delivered += 1;
                 continue;
             }
             let mut state = queue.lock();
-            while state.portions.len() >= QUEUE_LEN && !state.is_closed {
+            while state.is_full(packets) {
                 let left = MAX_WAIT.saturating_sub(clock.elapsed());
                 if left.is_zero() {
                     return false;
                 }
                 state = queue.drained.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             }
+            self.delivered += 1;
             if state.is_closed {
-                self.engine_gone += share.packets().len() as u64;
+                self.engine_gone += packets as u64;
                 share.clear();
                 continue;
             }
-            let spare = state.spare.pop().unwrap_or_default();
-            let share = std::mem::replace(share, spare);
-            state.portions.push_back(Portion { chunk: self.bytes.clone(), share });
+            if packets == 0 {
+                state.passed.extend(self.ticks.iter().map(|tick| Tick { offset: 0, ..*tick }));
+                continue;
+            }
+            let mut portion = state.spare.pop().unwrap_or_default();
+            std::mem::swap(&mut portion.share, share);
+            std::mem::swap(&mut portion.ticks, &mut state.passed);
+            portion.ticks.extend_from_slice(&self.ticks);
+            portion.chunk.clone_from(&self.bytes);
+            state.portions.push_back(portion);
             state.version += 1;
             drop(state);
             queue.changed.notify_all();
@@ -200,7 +233,8 @@ impl Reading {
             self.outcome = Ending::Ended;
         }
         let chunk = Arc::new(std::mem::take(&mut self.chunk.bytes));
-        deal(&self.chunk.packets, &chunk, &mut self.dealt);
+        deal(&self.chunk.packets, &chunk, &mut self.dealt, &mut self.ticks);
+        self.delivered = 0;
         self.bytes = Some(Arc::clone(&chunk));
         // A buffer grown by one giant record is not worth keeping.
         if chunk.capacity() <= 2 * CHUNK_LEN {
@@ -217,17 +251,24 @@ impl SharedSource {
 
     /// Takes the next portion from the queue; answers with the queue's version if there is none.
     fn take_portion(&mut self) -> Result<(), u64> {
-        self.portion.share.clear();
+        let mut used = std::mem::take(&mut self.portion);
         // The chunk may be used again from here on.
-        self.portion.chunk = None;
-        let used = std::mem::take(&mut self.portion.share);
+        used.chunk = None;
+        used.share.clear();
+        self.ticks.put_away(&used.ticks);
+        used.ticks.clear();
         self.next = 0;
         let queue = &self.shared.queues[self.engine];
         let mut state = queue.lock();
         if state.spare.len() < QUEUE_LEN {
             state.spare.push(used);
         }
-        let Some(portion) = state.portions.pop_front() else { return Err(state.version) };
+        let Some(portion) = state.portions.pop_front() else {
+            self.ticks.put_away(&state.passed);
+            state.passed.clear();
+            queue.drained.notify_all();
+            return Err(state.version);
+        };
         drop(state);
         queue.drained.notify_all();
         self.portion = portion;
@@ -288,9 +329,9 @@ impl SharedSource {
         while reading.outcome == Ending::Reading
             && clock.elapsed() < MAX_WAIT
             && reading.source.progress().is_some()
-            && reading.dealt.iter().all(|share| share.packets().is_empty())
+            && reading.delivered == queues.len()
             && queues[self.engine].lock().portions.len() < READ_AHEAD
-            && queues.iter().all(|queue| queue.lock().portions.len() < QUEUE_LEN)
+            && !queues.iter().any(|queue| queue.lock().is_full(MAX_BATCH))
         {
             match reading.read(self.shared.deal) {
                 // Nobody else adds to the queues, so the room seen above is still there.
@@ -314,14 +355,12 @@ impl SharedSource {
         }
         self.packets += (end - self.next) as u64;
         self.next = end;
+        self.ticks.tell(&self.portion.ticks, batch);
         Fill::Packets
     }
-}
 
-impl Source for SharedSource {
-    fn fill(&mut self, batch: &mut Batch) -> Result<Fill, SourceError> {
-        batch.clear();
-        batch.shared = None;
+    /// The next packets, once some have come.
+    fn next_packets(&mut self, batch: &mut Batch) -> Result<Fill, SourceError> {
         if self.next < self.portion.share.packets().len() {
             return Ok(self.serve(batch));
         }
@@ -347,6 +386,16 @@ impl Source for SharedSource {
                 Some(Fill::Packets) => {}
             }
         }
+    }
+}
+
+impl Source for SharedSource {
+    fn fill(&mut self, batch: &mut Batch) -> Result<Fill, SourceError> {
+        batch.clear();
+        batch.shared = None;
+        let fill = self.next_packets(batch)?;
+        self.ticks.tell_without_packets(fill, batch);
+        Ok(fill)
     }
 
     fn stats(&self) -> SourceStats {

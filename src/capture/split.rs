@@ -12,7 +12,7 @@ use super::turns::TurnSource;
 use crate::packet::Deal;
 
 /// Opens capture files for several engines. Both directions of a flow go to the same engine, and each engine gets its packets
-/// in order. Fewer than one engine counts as one.
+/// in order, and with them is told of the ticks of the whole input. Fewer than one engine counts as one.
 ///
 /// # Errors
 /// As [`FileSource::open`].

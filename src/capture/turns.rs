@@ -25,6 +25,7 @@ use super::file::{Block, FileSource, Place};
 use super::opening::MAX_EMPTY_READS;
 use super::poll::MAX_WAIT;
 use super::source::{Fill, Origin, Progress, Source, SourceError, SourceStats};
+use super::ticks::Ticks;
 use crate::packet::{Batch, Deal, MAX_BATCH, Packet};
 use crate::time::{Stopwatch, Timestamp};
 
@@ -95,6 +96,7 @@ pub struct TurnSource {
     /// The chunk in hand, and the next of its packets.
     chunk: Option<Arc<Dealt>>,
     next: usize,
+    ticks: Ticks,
     /// The chunk that is needed next, or that is in hand.
     position: u64,
     taken: Option<Taken>,
@@ -148,6 +150,7 @@ impl TurnSource {
             early: Vec::new(),
             chunk: None,
             next: 0,
+            ticks: Ticks::default(),
             position: 0,
             taken: None,
             dealer: Dealer::new(engines, deal, len.get() as usize),
@@ -271,6 +274,7 @@ impl TurnSource {
     /// Is done with the chunk in hand.
     fn put_away(&mut self) {
         let Some(chunk) = self.chunk.take() else { return };
+        self.ticks.put_away(&chunk.ticks);
         self.reached = chunk.reached.or(self.reached);
         self.read = chunk.read;
         if let Some(stats) = &chunk.stats {
@@ -316,7 +320,39 @@ impl TurnSource {
         self.stats.bytes += wirelen;
         self.stats.packets += packets.len() as u64;
         self.next = end;
+        self.ticks.tell(&chunk.ticks, batch);
         Fill::Packets
+    }
+
+    /// The next packets, once a chunk with some has come.
+    fn next_packets(&mut self, batch: &mut Batch) -> Result<Fill, SourceError> {
+        if let Some(fill) = self.serve_in_hand(batch) {
+            return Ok(fill);
+        }
+        let clock = Stopwatch::start();
+        let (mut chunks, mut packets) = (0, 0);
+        loop {
+            chunks += u32::from(self.chunk.is_some());
+            packets += self.chunk.as_ref().map_or(0, |chunk| chunk.len());
+            self.put_away();
+            if self.is_over {
+                return self.failure.take().map_or(Ok(Fill::End), Err);
+            }
+            if packets >= MAX_PASSED || chunks >= MAX_EMPTY_READS || clock.elapsed() >= MAX_WAIT {
+                return Ok(Fill::Idle);
+            }
+            self.read_ahead();
+            if self.take() {
+                if let Some(fill) = self.serve_in_hand(batch) {
+                    return Ok(fill);
+                }
+                continue;
+            }
+            if self.turns.is_abandoned.load(Ordering::Acquire) {
+                return Err(SourceError::ReaderAbandoned);
+            }
+            self.wait(clock);
+        }
     }
 
     /// The next packets of the chunk in hand.
@@ -353,33 +389,9 @@ impl Source for TurnSource {
     fn fill(&mut self, batch: &mut Batch) -> Result<Fill, SourceError> {
         batch.clear();
         batch.shared = None;
-        if let Some(fill) = self.serve_in_hand(batch) {
-            return Ok(fill);
-        }
-        let clock = Stopwatch::start();
-        let (mut chunks, mut packets) = (0, 0);
-        loop {
-            chunks += u32::from(self.chunk.is_some());
-            packets += self.chunk.as_ref().map_or(0, |chunk| chunk.len());
-            self.put_away();
-            if self.is_over {
-                return self.failure.take().map_or(Ok(Fill::End), Err);
-            }
-            if packets >= MAX_PASSED || chunks >= MAX_EMPTY_READS || clock.elapsed() >= MAX_WAIT {
-                return Ok(Fill::Idle);
-            }
-            self.read_ahead();
-            if self.take() {
-                if let Some(fill) = self.serve_in_hand(batch) {
-                    return Ok(fill);
-                }
-                continue;
-            }
-            if self.turns.is_abandoned.load(Ordering::Acquire) {
-                return Err(SourceError::ReaderAbandoned);
-            }
-            self.wait(clock);
-        }
+        let fill = self.next_packets(batch)?;
+        self.ticks.tell_without_packets(fill, batch);
+        Ok(fill)
     }
 
     fn stats(&self) -> SourceStats {

@@ -5,7 +5,7 @@ use super::read::{be16, chunk};
 use super::walk::{MAX_TUNNELS, Next};
 use super::{ieee80211, network};
 use crate::key::{FlowTuple, IpVersion};
-use crate::packet::{self, Captured, LinkType, Share};
+use crate::packet::{self, Captured, LinkType, Share, Tick};
 
 /// A hash of the flow a packet belongs to, the same for both directions; 0 for everything that is not IP, which is one
 /// flow.
@@ -30,8 +30,8 @@ pub fn flow_hash(linktype: LinkType, bytes: &[u8]) -> u32 {
 }
 
 /// A [`Deal`](crate::packet::Deal) by [`flow_hash`].
-pub fn deal_by_flow(packets: &[Captured], bytes: &[u8], shares: &mut [Share]) {
-    packet::deal_by(flow_hash, packets, bytes, shares);
+pub fn deal_by_flow(packets: &[Captured], bytes: &[u8], shares: &mut [Share], ticks: &mut Vec<Tick>) {
+    packet::deal_by(flow_hash, packets, bytes, shares, ticks);
 }
 
 /// The hash where IP does not follow right behind the header of Ethernet.

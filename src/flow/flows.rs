@@ -55,6 +55,8 @@ pub struct Flows {
     finishing: Option<Vec<u32>>,
     // Latest time seen.
     pub(super) now: Timestamp,
+    // The first tick of the batch that was not looked at.
+    pub(super) next_tick: usize,
     // Where the search for something to evict goes on.
     hand: usize,
     expired: usize,
@@ -91,6 +93,7 @@ impl Flows {
             terminated: Terminated::default(),
             finishing: None,
             now: Timestamp::from_nanos(i64::MIN),
+            next_tick: 0,
             hand: 0,
             expired: 0,
             harmless: config.timeouts.harmless(),
@@ -115,12 +118,26 @@ impl Flows {
 
     /// Ends what is due without packets, as live sources need it when nothing arrives. Replaces the events.
     pub fn expire(&mut self, now: Timestamp) {
-        self.begin();
         self.now = self.now.max(now);
-        let cause = Cause { packet: FlowEvents::NO_PACKET, time: self.now, origin: 0 };
-        self.end_terminated(cause);
+        self.stay();
+        self.end_due(Cause { packet: FlowEvents::NO_PACKET, time: self.now, origin: 0 });
+    }
+
+    /// Ends what scripts ended, without packets and without growing older. Replaces the events.
+    pub fn stay(&mut self) {
+        self.begin();
+        self.end_terminated(Cause { packet: FlowEvents::NO_PACKET, time: self.now, origin: 0 });
         self.statements.expire_records(self.now);
-        self.end_due(cause);
+    }
+
+    /// Whether flows may be due at a time.
+    pub fn awaits(&mut self, time: Timestamp) -> bool {
+        self.wheel.awaits(time)
+    }
+
+    /// Time is as late as that, by packets without a flow: no flow ends.
+    pub fn reach(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
     }
 
     /// Ends up to 1,024 flows because the input ended, in the order of their creation; [`Want::Yes`] while there are more.
@@ -284,6 +301,7 @@ impl Flows {
     fn begin(&mut self) {
         self.events.clear();
         self.packets.clear();
+        self.next_tick = 0;
         self.expired = 0;
     }
 

@@ -9,8 +9,6 @@ use super::table::Table;
 use crate::memory::{make_room, prefetch};
 use crate::time::Timestamp;
 
-/// A tick is 2^28 ns, 268 ms.
-const TICK_BITS: u32 = 28;
 /// Ticks of a turn: 18 minutes. Later times wait at the far end of the wheel.
 const TICKS: usize = 4_096;
 const NONE: u32 = u32::MAX;
@@ -76,10 +74,6 @@ pub(super) struct Wheel {
     done: Option<i64>,
 }
 
-const fn tick_of(time: Timestamp) -> i64 {
-    time.as_nanos() >> TICK_BITS
-}
-
 impl Wheel {
     pub(super) fn new() -> Self {
         Self {
@@ -98,7 +92,18 @@ impl Wheel {
     /// True if a tick has begun that was not looked at.
     #[inline]
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        self.done.is_none_or(|done| done < tick_of(now))
+        self.done.is_none_or(|done| done < now.tick())
+    }
+
+    /// True if a slot may be due by `now`. Passes over the ticks before it that nothing waits for.
+    pub(super) fn awaits(&mut self, now: Timestamp) -> bool {
+        let last = now.tick();
+        let mut done = (*self.done.get_or_insert(last)).max(last - TICKS as i64);
+        while done < last && self.heads[(done + 1).rem_euclid(TICKS as i64) as usize] == NONE {
+            done += 1;
+        }
+        self.done = self.done.max(Some(done));
+        done < last
     }
 
     /// Enters a slot, which leaves where it was.
@@ -106,9 +111,9 @@ impl Wheel {
         if self.entries > ANY + TIMES * self.awaited {
             self.clear_tick(table);
         }
-        let done = *self.done.get_or_insert(tick_of(due) - 2);
+        let done = *self.done.get_or_insert(due.tick() - 2);
         // The next tick may be the one whose entries are being taken out just now.
-        let tick = tick_of(due).clamp(done + 2, done + TICKS as i64 - 1);
+        let tick = due.tick().clamp(done + 2, done + TICKS as i64 - 1);
         self.serial = self.serial.checked_add(1).unwrap_or(1);
         let link = Link(self.serial);
         let before = std::mem::replace(&mut table.get_mut(slot).link, link);
@@ -125,7 +130,7 @@ impl Wheel {
     /// The next slot to look at, taken out; `None` when everything up to `now` was looked at. A slot entered in between
     /// comes at the next tick at the earliest.
     pub(super) fn next_due(&mut self, table: &mut Table, now: Timestamp) -> Option<u32> {
-        let last = tick_of(now);
+        let last = now.tick();
         let mut done = self.done.get_or_insert(last).to_owned();
         // Beyond a turn, each tick is looked at once.
         done = done.max(last - TICKS as i64);
@@ -257,6 +262,7 @@ mod tests {
                         twin.iter().filter(|(_, (tick, _))| *tick <= now).map(|(slot, at)| (at.0, -(at.1 as i64), *slot)).collect();
                     due.sort_unstable();
                     let mut found = Vec::new();
+                    assert!(wheel.awaits(Timestamp::from_nanos(now * TICK)) || due.is_empty());
                     while let Some(slot) = wheel.next_due(&mut table, Timestamp::from_nanos(now * TICK)) {
                         found.push(slot);
                     }
@@ -287,5 +293,19 @@ mod tests {
         }
         assert_eq!((wheel.entries, wheel.awaited), (0, 0));
         assert!(found > 0 && found <= 100, "{found}");
+    }
+
+    #[test]
+    fn ticks_that_nothing_waits_for_are_passed_over() {
+        let (mut table, mut wheel) = (table(1), Wheel::new());
+        let at = |tick: i64| Timestamp::from_nanos(tick * TICK);
+        assert!(!wheel.awaits(at(10)));
+        wheel.enter(&mut table, 0, at(1_000));
+        assert!(!wheel.awaits(at(999)) && !wheel.is_due(at(999)) && wheel.awaits(at(1_000)));
+        assert_eq!(wheel.next_due(&mut table, at(1_000)), Some(0));
+        wheel.enter(&mut table, 0, at(2_000));
+        assert!(wheel.awaits(at(1_000_000)), "beyond a turn of the wheel");
+        assert_eq!(wheel.next_due(&mut table, at(1_000_000)), Some(0));
+        assert!(!wheel.awaits(at(2_000_000)) && !wheel.awaits(at(5)));
     }
 }

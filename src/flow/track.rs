@@ -8,7 +8,7 @@ use super::segment::{Opening, Segment};
 use super::tcp::Header;
 use crate::decode::{self, Payload};
 use crate::key::{End, FlowTuple};
-use crate::packet::{Batch, Packet, builtin};
+use crate::packet::{Batch, Packet, Tick, builtin};
 
 /// Packets whose flows are looked up together: enough that what is asked of the memory is there when it is read, and so few
 /// that it is still in the nearest cache when the last of them has its turn.
@@ -136,6 +136,7 @@ impl Flows {
         self.now = self.now.max(packet.ts);
         let cause = Cause { packet: index, time: packet.ts, origin: packet.origin };
         if self.wheel.is_due(self.now) {
+            self.end_due_by_ticks(&batch.ticks, packet.offset, cause);
             self.end_due(cause);
         }
         let payload = sighting.payload;
@@ -177,6 +178,20 @@ impl Flows {
         flow.last = self.now;
         let direction = flow.direction_of(sender);
         self.packets.push(Some(PacketFlow { flow: self.table.handle(slot), direction, sender }));
+    }
+
+    /// Ends what was due at packets of other engines in front of this one.
+    #[inline(never)]
+    fn end_due_by_ticks(&mut self, ticks: &[Tick], offset: u32, cause: Cause) {
+        let now = self.now;
+        while let Some(tick) = ticks.get(self.next_tick).filter(|tick| tick.offset <= offset) {
+            self.next_tick += 1;
+            if tick.ages {
+                self.now = tick.time;
+                self.end_due(Cause { time: tick.time, ..cause });
+            }
+        }
+        self.now = now;
     }
 
     /// A packet of a flow that has ended: it is in no record, whether that was made already or not.

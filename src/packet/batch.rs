@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::{Layer, LinkType, ProtocolId, builtin};
+use super::{Layer, LinkType, ProtocolId, Tick, builtin};
 use crate::time::Timestamp;
 
 /// Most packets a batch holds.
@@ -85,6 +85,8 @@ pub struct Batch {
     pub buffer: Vec<u8>,
     /// Bytes of all packets, when several engines share one chunk; `buffer` is unused then.
     pub shared: Option<Arc<Vec<u8>>>,
+    /// Where engines share the input: what its clock struck before the packets and among them, in order.
+    pub ticks: Vec<Tick>,
     packets: Vec<Packet>,
     layers: Vec<Layer>,
 }
@@ -96,8 +98,9 @@ impl Batch {
         Self { packets: Vec::with_capacity(MAX_BATCH), layers: Vec::with_capacity(MAX_BATCH * 4), ..Self::default() }
     }
 
-    /// Forgets packets and layers; the bytes stay, because the next packets may already be among them.
+    /// Forgets packets, their layers and ticks; the bytes stay, because the next packets may already be among them.
     pub fn clear(&mut self) {
+        self.ticks.clear();
         self.packets.clear();
         self.layers.clear();
     }
@@ -215,7 +218,7 @@ impl Batch {
         packet.layer_count += 1;
     }
 
-    /// The packets again that the batch came with, or some of them, without layers. Their bytes must still be there.
+    /// The packets again that the batch came with, or some of them, without layers and ticks. Their bytes must still be there.
     pub fn put_back(&mut self, packets: &[Packet]) {
         self.clear();
         self.packets.extend_from_slice(packets);

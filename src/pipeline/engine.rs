@@ -24,7 +24,7 @@ use crate::content::FileRules;
 use crate::decode::{self, Decoder};
 use crate::flow::{Defrag, Flows, FlowsConfig, Want};
 use crate::metrics::{RunTotals, Shard, ShardConfig};
-use crate::packet::{LinkType, Packet, builtin};
+use crate::packet::{LinkType, Packet, Tick, builtin};
 use crate::plugin::{Catalog, Frontend, HostSettings};
 use crate::sink::eve::StatsItem;
 use crate::time::{self, Stopwatch, Timestamp};
@@ -65,8 +65,11 @@ pub struct Engine {
     /// The time of the latest packet.
     latest: Timestamp,
     batches: u32,
-    /// Packets of a batch that is handled in parts.
-    spread: Vec<Packet>,
+    /// Packets and ticks of a batch that is handled in parts.
+    pub(super) spread: Vec<Packet>,
+    pub(super) ticks: Vec<Tick>,
+    /// The time of the latest tick that stood alone.
+    pub(super) struck: Timestamp,
     longest: Duration,
     next_minute: i64,
     // What flows are tracked with once a script asks for them that nobody expected to.
@@ -145,6 +148,8 @@ impl Engine {
             latest: Timestamp::from_nanos(i64::MIN),
             batches: 0,
             spread: Vec::new(),
+            ticks: Vec::new(),
+            struck: Timestamp::from_nanos(i64::MIN),
             longest: Duration::ZERO,
             next_minute: 0,
             late_flows: (plan.flows, plan.top),
@@ -174,7 +179,10 @@ impl Engine {
                     self.batch();
                     self.longest = self.longest.max(watch.elapsed());
                 }
-                Ok(Fill::Idle) => self.idle(),
+                Ok(Fill::Idle) => {
+                    self.pass_ticks();
+                    self.idle();
+                }
                 Ok(Fill::End) => {
                     self.meet();
                     break;
@@ -217,28 +225,7 @@ impl Engine {
         }
     }
 
-    fn parts(&mut self) {
-        let single = self.flows.as_ref().is_some_and(FlowStage::takes_single_packets);
-        let later = |from: &Packet, packet: &Packet| single || packet.ts.secs() > from.ts.secs();
-        let spread = |packets: &[Packet]| matches!(packets, [first, .., last] if later(first, last));
-        if self.flows.is_none() || !spread(self.context.batch.borrow().packets()) {
-            return self.part();
-        }
-        let mut packets = std::mem::take(&mut self.spread);
-        packets.clear();
-        packets.extend_from_slice(self.context.batch.borrow().packets());
-        let mut rest = &packets[..];
-        while let Some(first) = rest.first() {
-            let end = 1 + rest[1..].iter().position(|packet| later(first, packet)).unwrap_or(rest.len() - 1);
-            let (part, others) = rest.split_at(end);
-            self.context.batch.borrow_mut().put_back(part);
-            self.part();
-            rest = others;
-        }
-        self.spread = packets;
-    }
-
-    fn part(&mut self) {
+    pub(super) fn part(&mut self) {
         let context = Rc::clone(&self.context);
         self.decoder.decode(&context.protocols, &mut context.batch.borrow_mut());
         self.tell_of_links();
@@ -283,7 +270,7 @@ impl Engine {
     fn end_terminated(&mut self) {
         if self.context.flows.borrow().as_ref().is_some_and(Flows::has_terminated) {
             self.begin_without_packets();
-            self.pass_time();
+            self.pass_time(Some(self.context.now.get()));
             self.close_batch();
         }
     }
@@ -419,12 +406,6 @@ impl Engine {
             }
         }
         let context = Rc::clone(&self.context);
-        if let (Some(seat), Some((_, last))) = (context.peers.seat(), self.span) {
-            let end = context.shard.borrow().next_boundary();
-            if now >= end {
-                seat.saw(last, end);
-            }
-        }
         let ends_second = self.backend.as_ref().is_some_and(|backend| backend.is_over(now));
         {
             let mut shard = context.shard.borrow_mut();
@@ -471,10 +452,13 @@ impl Engine {
 
     /// Nothing arrived for a while.
     pub(super) fn idle(&mut self) {
+        // Over files time is that of packets, and there are none.
+        let mut until = None;
         if self.pace == Pace::Wall {
             let now = time::wall().max(self.context.now.get());
             self.context.now.set(now);
             self.move_time(now, 0);
+            until = Some(now);
         } else if let Some(backend) = &mut self.backend
             && let Some(time) = self.source.reached()
         {
@@ -483,7 +467,7 @@ impl Engine {
         if self.flows.is_some() {
             self.begin_without_packets();
         }
-        self.pass_time();
+        self.pass_time(until);
         self.frontend.deliver_waiting();
         self.close_batch();
         self.report_interim();
@@ -491,10 +475,10 @@ impl Engine {
         self.upkeep();
     }
 
-    /// Does what time and scripts have in store for flows. The batch is empty.
-    pub(super) fn pass_time(&mut self) {
+    /// Does what scripts have in store for flows, and the time up to which they grow older. The batch is empty.
+    pub(super) fn pass_time(&mut self, until: Option<Timestamp>) {
         if let Some(flows) = &mut self.flows {
-            flows.take_time(&self.context);
+            flows.take_time(&self.context, until);
             self.frontend.begin_without_packets();
             self.handle(0, 0);
             self.hand_on();

@@ -21,6 +21,7 @@ use crate::flow::{
 };
 use crate::metrics::{DEFAULT_KEPT, FlowFacts, Records, Session};
 use crate::plugin::{Declined, Frontend, Traffic};
+use crate::time::Timestamp;
 
 /// What the flow side leaves behind.
 #[derive(Clone, Debug, Default)]
@@ -180,10 +181,13 @@ impl FlowStage {
         }
     }
 
-    /// Lets time pass without packets. The context's batch is empty.
-    pub fn take_time(&mut self, context: &EngineContext) {
+    /// Lets time pass without packets, and flows grow older up to some time. The context's batch is empty.
+    pub fn take_time(&mut self, context: &EngineContext, until: Option<Timestamp>) {
         if let Some(flows) = &mut *context.flows.borrow_mut() {
-            flows.expire(context.now.get());
+            match until {
+                Some(now) => flows.expire(now),
+                None => flows.stay(),
+            }
             self.begin(context, flows);
             if flows.events().list().is_empty() {
                 self.dissectors.idle(context.now.get(), flows);

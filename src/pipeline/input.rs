@@ -353,7 +353,7 @@ impl Input<'_> {
             self.flows = FlowStage::start(&self.context, Wants::late(), metering, config, top);
         }
         if let Some(flows) = &mut self.flows {
-            flows.take_time(&self.context);
+            flows.take_time(&self.context, Some(self.context.now.get()));
             flows.run_alone(&self.context);
         }
     }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::control::Stop;
 use super::engine::Engine;
-use crate::time::Timestamp;
 
 /// How long an engine waits for a letter before it looks after other work.
 const LOOK: Duration = Duration::from_millis(2);
@@ -23,10 +22,8 @@ impl Engine {
     pub(super) fn meet(&mut self) {
         let context = Rc::clone(&self.context);
         let Some(seat) = context.peers.seat() else { return };
+        let ticks = self.take_ticks();
         self.idle();
-        if let Some((_, last)) = self.span {
-            seat.saw(last, context.shard.borrow().next_boundary());
-        }
         let (mut rounds, mut answers) = (0, 0);
         let mut is_here = false;
         while self.control.stop() == Stop::No {
@@ -70,31 +67,10 @@ impl Engine {
             }
         }
         if self.control.stop() == Stop::No {
-            self.catch_up(&seat.last_packets(context.now.get()));
+            self.pass_over(&ticks);
+            self.pass_to_end();
         }
         seat.leave();
-    }
-
-    /// Lets flows get as old as they are by the last packets of all engines, bucket by bucket: those that have fallen silent
-    /// are not among the active ones of later buckets.
-    fn catch_up(&mut self, packets: &[Timestamp]) {
-        for packet in packets {
-            if self.context.flows.borrow().as_ref().is_none_or(|flows| flows.live() == 0) {
-                break;
-            }
-            self.pass_to(*packet);
-        }
-    }
-
-    /// Moves time on without packets.
-    fn pass_to(&mut self, time: Timestamp) {
-        self.context.now.set(time);
-        self.move_time(time, 0);
-        if self.flows.is_some() {
-            self.begin_without_packets();
-        }
-        self.pass_time();
-        self.close_batch();
     }
 
     /// Whether nothing waits that was asked of flows or said.
@@ -109,10 +85,10 @@ impl Engine {
             self.begin_without_packets();
         }
         let had_wishes = !self.context.commands.borrow().is_empty();
-        self.pass_time();
+        self.pass_time(None);
         if had_wishes {
             // Flows that end because they were asked to.
-            self.pass_time();
+            self.pass_time(None);
         }
         let messages = self.frontend.deliver_round();
         self.close_batch();

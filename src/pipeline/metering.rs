@@ -88,6 +88,11 @@ impl Metering {
         }
     }
 
+    /// Takes note that time has passed by packets of other engines.
+    pub fn pass(&mut self, shard: &mut Shard) {
+        self.builtin.pass(shard);
+    }
+
     /// What was found in the stretch as far as it is counted.
     fn facts<'a>(&self, traffic: &Traffic<'a>) -> Vec<Fact<'a>> {
         let findings = traffic.findings;

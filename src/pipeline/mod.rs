@@ -22,6 +22,7 @@ mod metering;
 mod outlet;
 mod outputs;
 mod packet_stage;
+mod parts;
 mod plan;
 mod reload;
 mod step;

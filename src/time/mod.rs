@@ -5,6 +5,9 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// A tick is 2^28 ns, 268 ms.
+const TICK_BITS: u32 = 28;
+
 /// A point in time: nanoseconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
@@ -70,6 +73,25 @@ impl Timestamp {
         self.secs() as f64 + f64::from(self.subsec_nanos()) / 1e9
     }
 
+    /// The number of its tick, by which flows grow old: 2^28 ns, 268 ms.
+    #[inline]
+    #[must_use]
+    pub const fn tick(self) -> i64 {
+        self.0 >> TICK_BITS
+    }
+
+    /// When its tick is over.
+    #[must_use]
+    pub const fn end_of_tick(self) -> Self {
+        Self((self.0 | ((1 << TICK_BITS) - 1)).saturating_add(1))
+    }
+
+    /// When its second is over.
+    #[must_use]
+    pub const fn end_of_second(self) -> Self {
+        Self::new(self.secs() + 1, 0)
+    }
+
     /// Time from `earlier` to `self`; zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
@@ -124,6 +146,20 @@ mod tests {
     fn parts_of_a_time_before_the_epoch_are_positive() {
         let t = Timestamp::from_nanos(-1);
         assert_eq!((t.secs(), t.subsec_micros(), t.subsec_nanos()), (-1, 999_999, 999_999_999));
+    }
+
+    #[test]
+    fn ticks_and_seconds_end_where_the_next_begin() {
+        for nanos in
+            [i64::MIN, -1_500_000_000, -1, 0, 1, 999_999_999, 1 << 28, (1 << 28) - 1, 1_700_000_000_123_456_789]
+        {
+            let time = Timestamp::from_nanos(nanos);
+            let before = |end: Timestamp| Timestamp::from_nanos(end.as_nanos() - 1);
+            let (tick, second) = (time.end_of_tick(), time.end_of_second());
+            assert_eq!((tick.tick(), before(tick).tick()), (time.tick() + 1, time.tick()), "{nanos}");
+            assert_eq!((second.secs(), before(second).secs()), (time.secs() + 1, time.secs()), "{nanos}");
+        }
+        assert_eq!([Timestamp::LAST.end_of_tick(), Timestamp::LAST.end_of_second()], [Timestamp::LAST; 2]);
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! Whole captures: what must hold of any traffic.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
-use crate::capture_support::{Seen, real_captures};
-use crate::harness::{Run, Setup, Values, file, run, values};
-use millstream::decode::{self, Decoder};
 use millstream::metrics::{RunTotals, Vartype};
-use millstream::packet::{Batch, LinkType, Packet};
-use millstream::time::Timestamp;
+use serde_json::Value;
+
+use crate::capture_support::real_captures;
+use crate::e2e::{self, Place};
+use crate::harness::{Run, Setup, file, run};
 
 /// The captures of the project, and some of the real ones.
 pub fn paths() -> Vec<PathBuf> {
@@ -30,22 +34,6 @@ pub fn paths() -> Vec<PathBuf> {
 /// True for a capture of the project's own.
 pub fn is_own(path: &Path) -> bool {
     path.starts_with(Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps"))
-}
-
-/// Groups that tell of the engine itself.
-fn is_of_engine(group: &str) -> bool {
-    group.starts_with("Meta ")
-}
-
-fn without_engine(mut values: Values) -> Values {
-    values.retain(|(group, _), _| !is_of_engine(group));
-    for ((group, _), row) in &mut values {
-        if group == "Aggregates" {
-            // Flows that outlive a bucket count in the next one where their engine sees a packet in it.
-            row[2] = 0.0;
-        }
-    }
-    values
 }
 
 #[test]
@@ -83,39 +71,54 @@ fn how_packets_fall_into_batches_changes_nothing() {
     }
 }
 
-/// The flow of a packet decides on its engine.
-fn engine_of(seen: &Seen) -> bool {
-    let mut batch = Batch::new();
-    batch.buffer.extend_from_slice(&seen.bytes);
-    let len = seen.bytes.len() as u32;
-    batch.push(Packet::new(Timestamp::EPOCH, 0, len, seen.wirelen, LinkType(seen.linktype), 0));
-    Decoder::new().decode(&decode::Registry::new(), &mut batch);
-    let (tuple, _) = decode::flow_tuple(&batch, &batch.packets()[0]);
-    (tuple.port_a ^ tuple.port_z ^ u16::from(tuple.a[3] ^ tuple.z[3])) & 1 != 0
+/// What was counted: what each key came to in each bucket, and in all. The counters' own group tells of their tables, of which
+/// each engine has its own.
+fn counted(events: &[Value]) -> BTreeMap<String, String> {
+    let own = "{4D88CC23-2883-4DEA-A313-A23B60FE8BDA}";
+    let of = |event: &Value| {
+        let (at, value) = match event["ev"].as_str()? {
+            "counter" => (&event["bucket"], &event["values"]),
+            "counter_total" => (&event["meter"], &event["sum"]),
+            _ => return None,
+        };
+        Some((format!("{} {} {} {at}", event["ev"], event["guid"], event["key"]), value.to_string()))
+    };
+    events.iter().filter(|event| event["guid"] != own).filter_map(of).collect()
+}
+
+/// Runs files with so many engines.
+fn engines(place: &Place, files: &[&Path], engines: usize) -> BTreeMap<String, String> {
+    let (events, number) = (place.path(&format!("{engines}.jsonl")), engines.to_string());
+    let files = files.iter().flat_map(|file| ["-r", file.to_str().unwrap()]);
+    let more = ["--engines", &number, "--builtin", "default", "--no-store", "-q", "--events", events.to_str().unwrap()];
+    place.run(&files.chain(more).collect::<Vec<_>>(), Duration::from_secs(30));
+    counted(&e2e::events(&events))
 }
 
 #[test]
-fn two_engines_count_what_one_does() {
-    for path in paths() {
-        let Some(packets) = file(&path) else { continue };
-        let setup = Setup::of(&["default"]);
-        let one = run(&packets, &setup);
-        let (left, right): (Vec<Seen>, Vec<Seen>) = packets.iter().cloned().partition(engine_of);
-        let (left, right) = (run(&left, &setup), run(&right, &setup));
-        let merged = RunTotals::merge(vec![RunTotals::of(&left.shard), RunTotals::of(&right.shard)]).unwrap();
-        let (mut expected, mut found) = (without_engine(one.values()), without_engine(values(&one.registry, &merged)));
-        // Counts of flows depend on the clock of an engine, which only its own packets move.
-        for values in [&mut expected, &mut found] {
-            for ((group, _), row) in values.iter_mut() {
-                let of_flows: &[usize] = match &group[..] {
-                    "Apps" => &[4, 7],
-                    "NetworkLayerStats" => &[2, 3],
-                    name if name.contains("Hosts") => &[4, 13],
-                    _ => &[],
-                };
-                of_flows.iter().for_each(|&meter| row[meter] = 0.0);
-            }
+fn several_engines_count_what_one_does() {
+    let paths: Vec<PathBuf> = paths().into_iter().filter(|path| file(path).is_some()).collect();
+    let alone: Vec<&PathBuf> = paths.iter().step_by(2).collect();
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let place = Place::new();
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(path) = alone.get(index) else { break };
+                    let [one, some] = [1, 2 + index % 2].map(|count| engines(&place, &[path], count));
+                    let differing = one.iter().find(|(key, value)| some.get(*key) != Some(*value));
+                    assert!(one.len() == some.len() && differing.is_none(), "{}: {differing:?}", path.display());
+                }
+            });
         }
-        assert_eq!(found, expected, "{}", path.display());
+    });
+    // All of them, in the order of their packets.
+    let (place, all) = (Place::new(), paths.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+    let one = engines(&place, &all, 1);
+    assert!(one.len() > 1_000, "{}", one.len());
+    for count in [2, 3] {
+        assert!(engines(&place, &all, count) == one, "{count} engines");
     }
 }
