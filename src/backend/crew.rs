@@ -91,6 +91,34 @@ pub struct Crew<O> {
 }
 
 impl<O: BackendOutlet> Crew<O> {
+    /// A crew without monitors.
+    pub(super) fn of_nobody(context: &Rc<EngineContext>, outlet: O) -> Self {
+        Self {
+            context: Rc::clone(context),
+            outlet,
+            monitors: Vec::new(),
+            engine: Vec::new(),
+            counters: Vec::new(),
+            alerts: BTreeMap::new(),
+            resources: BTreeMap::new(),
+            documents: BTreeMap::new(),
+            flows: Vec::new(),
+            trackers: Vec::new(),
+            problems: Vec::new(),
+            retired: Vec::new(),
+            wants: BackendWants::default(),
+            speaks: false,
+            part: None,
+            own: Vec::new(),
+            own_dropped: 0,
+            given: GivenTags::default(),
+            given_away: Vec::new(),
+            gives_tags: false,
+            takes_all: false,
+            passed_on: None,
+        }
+    }
+
     /// Loads every backend block of the catalogue on this thread.
     #[must_use]
     pub fn load(
@@ -100,30 +128,9 @@ impl<O: BackendOutlet> Crew<O> {
         jobs: &JobPlan,
         outlet: O,
     ) -> Self {
-        let mut crew = Self {
-            context: Rc::clone(context),
-            outlet,
-            monitors: Vec::new(),
-            engine: Vec::new(),
-            counters: vec![Vec::new(); catalog.groups.counter_groups().len()],
-            alerts: BTreeMap::new(),
-            resources: BTreeMap::new(),
-            documents: BTreeMap::new(),
-            flows: Vec::new(),
-            trackers: Vec::new(),
-            problems: Vec::new(),
-            retired: Vec::new(),
-            wants: BackendWants::default(),
-            speaks: catalog.has_backend(),
-            part: None,
-            own: Vec::new(),
-            own_dropped: 0,
-            given: GivenTags::default(),
-            given_away: Vec::new(),
-            gives_tags: false,
-            takes_all: false,
-            passed_on: None,
-        };
+        let mut crew = Self::of_nobody(context, outlet);
+        crew.counters = vec![Vec::new(); catalog.groups.counter_groups().len()];
+        crew.speaks = catalog.has_backend();
         for entry in &catalog.entries {
             let file = Rc::new(entry.plugin_file(settings));
             for seat in seats(&file, &catalog.groups) {

@@ -526,87 +526,31 @@ pub fn attend_anew(shard: &mut Shard, wants: &BackendWants) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::rc::Rc;
     use std::sync::Arc;
 
     use super::{Backend, Counters, Waiting};
     use crate::api::{EngineContext, Peers, Rank, Record, ScriptId, Side, Stamp};
     use crate::backend::crew::{Crew, MAX_OWN};
-    use crate::backend::given_tags::GivenTags;
     use crate::backend::mates::{Moment, Post};
-    use crate::backend::{BackendOutlet, BackendWants, Item, Rankings};
+    use crate::backend::rehearsal::Counting;
+    use crate::backend::{Item, Rankings};
     use crate::guid::Guid;
     use crate::job::{Delivery, JobIds};
-    use crate::metrics::{
-        Alert, Document, Edge, FlushSink, FlushedKey, FlushedTopper, OwnPart, Owners, Registry, Resource, Session,
-        Shard, ShardConfig, Stored, TrackedFlow,
-    };
-    use crate::plugin::{Catalog, JobPlan};
-    use crate::sink::EventLines;
+    use crate::metrics::{OwnPart, Owners, Registry, Session, Shard, ShardConfig};
+    use crate::plugin::JobPlan;
     use crate::time::Timestamp;
 
-    /// Keeps nothing.
-    struct Nowhere;
-
-    impl FlushSink for Nowhere {
-        fn begin_window(&mut self, _: i64) {}
-        fn counter(&mut self, _: &FlushedKey<'_>, _: Stored) {}
-        fn topper(&mut self, _: &FlushedTopper<'_>, _: Stored) {}
-        fn alert(&mut self, _: Box<Alert>, _: Stored) {}
-        fn resource(&mut self, _: Box<Resource>, _: Stored) {}
-        fn document(&mut self, _: Box<Document>, _: Stored) {}
-        fn flow(&mut self, _: Box<Session>, _: Stored) {}
-        fn tracked(&mut self, _: &TrackedFlow<'_>) {}
-        fn end_window(&mut self, _: i64) {}
-    }
-
-    impl BackendOutlet for Nowhere {
-        fn records(&mut self, records: &mut Vec<(Stamp, Record)>, _: &mut Shard) {
-            records.clear();
-        }
-        fn edge(&mut self, _: Timestamp, _: Edge) {}
-        fn take_lines(&mut self) -> EventLines {
-            EventLines::default()
-        }
-        fn put_lines(&mut self, _: EventLines) {}
-        fn learn_names(&mut self, _: &Catalog) {}
-        fn shows_each(&self) -> bool {
-            false
-        }
-        fn hand_over(&mut self) {}
-    }
-
     /// The first of two backends, without scripts; it has not met the other one.
-    fn backend() -> Backend<Nowhere> {
+    fn backend() -> Backend<Counting> {
         let groups = Arc::new(Registry::new());
         let share = OwnPart { owners: Owners::new(2), own: 0 };
         let shard = Shard::new(&groups, ShardConfig { part: Some(share), ..ShardConfig::default() });
         let context = EngineContext::new(1, shard, Arc::clone(&groups), Arc::default(), Peers::default());
-        let crew = Crew {
-            context: Rc::new(context),
-            outlet: Nowhere,
-            monitors: Vec::new(),
-            engine: Vec::new(),
-            counters: Vec::new(),
-            alerts: BTreeMap::new(),
-            resources: BTreeMap::new(),
-            documents: BTreeMap::new(),
-            flows: Vec::new(),
-            trackers: Vec::new(),
-            problems: Vec::new(),
-            retired: Vec::new(),
-            wants: BackendWants::default(),
-            speaks: true,
-            part: Some(share),
-            own: Vec::new(),
-            own_dropped: 0,
-            given: GivenTags::default(),
-            given_away: Vec::new(),
-            gives_tags: false,
-            takes_all: false,
-            passed_on: Some(Post::default()),
-        };
+        let mut crew = Crew::of_nobody(&Rc::new(context), Counting::default());
+        crew.speaks = true;
+        crew.part = Some(share);
+        crew.passed_on = Some(Post::default());
         Backend {
             crew,
             counters: Counters::new(&groups, |_| false),
@@ -626,7 +570,7 @@ mod tests {
     }
 
     /// As if a script had made these in one callback.
-    fn make(crew: &mut Crew<Nowhere>, records: Vec<Record>) {
+    fn make(crew: &mut Crew<Counting>, records: Vec<Record>) {
         let time = Timestamp::new(100, 0);
         let stamp = Stamp { packet: 0, rank: Rank::default(), time, script: ScriptId(0), side: Side::Backend };
         crew.context.records.borrow_mut().extend(records.into_iter().map(|record| (stamp, record)));

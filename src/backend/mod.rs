@@ -23,6 +23,7 @@ mod new_keys;
 mod outlet;
 mod parcel;
 mod queue;
+pub mod rehearsal;
 mod reload;
 mod rows;
 mod sessions;

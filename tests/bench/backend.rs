@@ -9,68 +9,25 @@ mod clock;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use millstream::api::RunIdentity;
 use millstream::api::modules::Libraries;
 use millstream::api::t_env::{ConfigPaths, Environment};
-use millstream::api::{Record, RunIdentity, Stamp};
-use millstream::backend::{Backend, BackendOutlet, BackendParts, Inbox, Parcel, Patience, Phase, Share};
+use millstream::backend::rehearsal::Counting;
+use millstream::backend::{Backend, BackendParts, Inbox, Parcel, Patience, Phase, Share};
 use millstream::guid::Guid;
 use millstream::job::{Delivery, JobIds};
 use millstream::key::HomeNets;
 use millstream::lua::{Budget, spawn_lua_thread};
-use millstream::metrics::{
-    Alert, Document, Edge, FlushSink, FlushedKey, FlushedTopper, Registry, Resource, Session, Shard, ShardConfig,
-    Snapshot, Stored, TrackedFlow,
-};
+use millstream::metrics::{Registry, Shard, ShardConfig, Snapshot};
 use millstream::plugin::{Catalog, HostSettings, JobPlan, NetflowTap, Script};
-use millstream::sink::EventLines;
 use millstream::time::{Stopwatch, Timestamp};
 
 const WINDOWS: i64 = 7;
 const GROUP: &str = "{0B7D0E2C-6A31-4C0C-9F0E-3B1B7A1C2D3E}";
 const NO_BUDGET: Budget = Budget { limit: None, slow: None };
-
-/// Counts what it is given.
-#[derive(Debug, Default)]
-struct Counting {
-    keys: Arc<AtomicU64>,
-}
-
-impl FlushSink for Counting {
-    fn begin_window(&mut self, _: i64) {}
-    fn counter(&mut self, _: &FlushedKey<'_>, _: Stored) {
-        self.keys.fetch_add(1, Ordering::Relaxed);
-    }
-    fn bucket(&mut self, bucket: Arc<Snapshot>) {
-        drop(bucket);
-    }
-    fn topper(&mut self, _: &FlushedTopper<'_>, _: Stored) {}
-    fn alert(&mut self, _: Box<Alert>, _: Stored) {}
-    fn resource(&mut self, _: Box<Resource>, _: Stored) {}
-    fn document(&mut self, _: Box<Document>, _: Stored) {}
-    fn flow(&mut self, _: Box<Session>, _: Stored) {}
-    fn tracked(&mut self, _: &TrackedFlow<'_>) {}
-    fn end_window(&mut self, _: i64) {}
-}
-
-impl BackendOutlet for Counting {
-    fn records(&mut self, records: &mut Vec<(Stamp, Record)>, _: &mut Shard) {
-        records.clear();
-    }
-    fn edge(&mut self, _: Timestamp, _: Edge) {}
-    fn take_lines(&mut self) -> EventLines {
-        EventLines::default()
-    }
-    fn put_lines(&mut self, _: EventLines) {}
-
-    fn learn_names(&mut self, _: &Catalog) {}
-    fn shows_each(&self) -> bool {
-        false
-    }
-    fn hand_over(&mut self) {}
-}
 
 fn settings() -> HostSettings {
     let config = ConfigPaths::with_defaults(Path::new("/nonexistent"));
